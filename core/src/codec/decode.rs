@@ -1,0 +1,244 @@
+//! Bytes to commands. However the bytes are cut into pieces, the commands are the same.
+
+use crate::input::Command;
+use crate::types::Kind;
+use std::borrow::Cow;
+
+/// Finds lines in a stream of bytes and parses them. Between pieces it keeps the start of a line whose
+/// end has not come yet, and nothing else.
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    /// Bytes a line may have, its `\n` not counted.
+    max_line_bytes: usize,
+    /// The start of a line, without its end.
+    partial: Vec<u8>,
+    /// Whether the line under way is over the limit, has been reported, and is being dropped.
+    dropping: bool,
+}
+
+impl Decoder {
+    /// A decoder at the start of a stream.
+    #[must_use]
+    pub fn new(max_line_bytes: usize) -> Self {
+        Self { max_line_bytes, partial: Vec::new(), dropping: false }
+    }
+
+    /// The next command in `input`, which is advanced past it; `None` when all of `input` is used up.
+    ///
+    /// Blank lines are passed over. A line without its `\n` waits for more input, and is never run
+    /// when none comes. A line over the limit gives one [`Command::LineTooLong`], as soon as that is
+    /// known, and is dropped up to its end.
+    pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Option<Command<Cow<'a, [u8]>>> {
+        loop {
+            let (line, ended) = match memchr::memchr(b'\n', input) {
+                Some(at) => (&input[..at], true),
+                None if input.is_empty() => return None,
+                None => (*input, false),
+            };
+            *input = &input[line.len() + usize::from(ended)..];
+            if self.dropping {
+                self.dropping = !ended;
+            } else if self.partial.len() + line.len() > self.max_line_bytes {
+                self.partial = Vec::new();
+                self.dropping = !ended;
+                return Some(Command::LineTooLong);
+            } else if !ended {
+                self.partial.extend_from_slice(line);
+            } else if self.partial.is_empty() {
+                if let Some(command) = parse(line) {
+                    return Some(command);
+                }
+            } else {
+                let mut joined = std::mem::take(&mut self.partial);
+                joined.extend_from_slice(line);
+                if let Some(command) = parse(&joined) {
+                    return Some(command.map(|text| Cow::Owned(text.into_owned())));
+                }
+            }
+        }
+    }
+}
+
+/// Parses one line, without its `\n`; `None` for a blank one.
+#[must_use]
+pub fn parse(line: &[u8]) -> Option<Command<Cow<'_, [u8]>>> {
+    let line = trim(line);
+    if line.is_empty() {
+        return None;
+    }
+    let verb_len = memchr::memchr(b' ', line).unwrap_or(line.len());
+    let (verb, rest) = line.split_at(verb_len);
+    let rest = trim(rest);
+    Some(match verb {
+        b"g" => Command::Get(Kind::Exclusive, fold(rest)),
+        b"sg" => Command::Get(Kind::Shared, fold(rest)),
+        b"r" => Command::Release(Kind::Exclusive, fold(rest)),
+        b"sr" => Command::Release(Kind::Shared, fold(rest)),
+        b"i" => Command::Inspect(Kind::Exclusive, fold(rest)),
+        b"si" => Command::Inspect(Kind::Shared, fold(rest)),
+        b"d" => Command::List(Kind::Exclusive, fold(rest)),
+        b"sd" => Command::List(Kind::Shared, fold(rest)),
+        b"dump" if has_word(rest, b"shared") => Command::Dump(Kind::Shared),
+        b"dump" => Command::Dump(Kind::Exclusive),
+        b"me" => Command::Me,
+        b"iam" => Command::Iam(fold(rest)),
+        b"who" => Command::Who(fold(rest)),
+        b"q" => Command::Query { full: has_word(rest, b"full") },
+        b"ping" => Command::Ping,
+        b"help" => Command::Help,
+        b"quit" => Command::Quit,
+        _ => Command::Unknown(Cow::Borrowed(verb)),
+    })
+}
+
+/// White space is what C's `isspace` says: `is_ascii_whitespace` lacks the vertical tab, 0x0B.
+const fn is_space(byte: u8) -> bool {
+    matches!(byte, 0x09..=0x0D | b' ')
+}
+
+fn trim(mut bytes: &[u8]) -> &[u8] {
+    while let [first, rest @ ..] = bytes
+        && is_space(*first)
+    {
+        bytes = rest;
+    }
+    while let [rest @ .., last] = bytes
+        && is_space(*last)
+    {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// A trimmed name with every run of white space as one space. Nearly all names are so already.
+fn fold(name: &[u8]) -> Cow<'_, [u8]> {
+    let mut after_space = false;
+    let is_folded = name.iter().all(|&byte| {
+        let is_fine = !is_space(byte) || (byte == b' ' && !after_space);
+        after_space = byte == b' ';
+        is_fine
+    });
+    if is_folded { Cow::Borrowed(name) } else { Cow::Owned(words(name).collect::<Vec<_>>().join(&b' ')) }
+}
+
+fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|&byte| is_space(byte)).filter(|word| !word.is_empty())
+}
+
+fn has_word(text: &[u8], word: &[u8]) -> bool {
+    words(text).any(|found| found == word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quickcheck::quickcheck;
+
+    fn decode(max_line_bytes: usize, pieces: &[&[u8]]) -> Vec<Command<Vec<u8>>> {
+        let mut decoder = Decoder::new(max_line_bytes);
+        let mut commands = Vec::new();
+        for piece in pieces {
+            let mut input = *piece;
+            while let Some(command) = decoder.next(&mut input) {
+                commands.push(command.map(Cow::into_owned));
+            }
+            assert!(input.is_empty(), "a piece is used up before the next one comes");
+        }
+        commands
+    }
+
+    fn get(name: &str) -> Command<Vec<u8>> {
+        Command::Get(Kind::Exclusive, name.into())
+    }
+
+    const SAMPLE: &[u8] =
+        b" g  foo\r\nsg  two  words\t here \n\n \t\x0b\x0c\r\nr\x00x\nxx y\ng \xff\xfe\x00\n\
+        0123456789012345678901234567890123456789\nq full\ndump shared\ni cut off";
+
+    #[test]
+    fn the_sample_means_what_it_should() {
+        let expected = vec![
+            get("foo"),
+            Command::Get(Kind::Shared, b"two words here".to_vec()),
+            Command::Unknown(b"r\x00x".to_vec()),
+            Command::Unknown(b"xx".to_vec()),
+            Command::Get(Kind::Exclusive, b"\xff\xfe\x00".to_vec()),
+            Command::LineTooLong,
+            Command::Query { full: true },
+            Command::Dump(Kind::Shared),
+        ];
+        assert_eq!(decode(30, &[SAMPLE]), expected);
+    }
+
+    #[test]
+    fn split_at_every_byte_the_sample_means_the_same() {
+        let whole = decode(30, &[SAMPLE]);
+        for at in 0..=SAMPLE.len() {
+            let (first, second) = SAMPLE.split_at(at);
+            assert_eq!(decode(30, &[first, second]), whole, "split at {at}");
+        }
+        let bytes: Vec<_> = SAMPLE.chunks(1).collect();
+        assert_eq!(decode(30, &bytes), whole, "one byte at a time");
+    }
+
+    quickcheck! {
+        /// Goal: commands do not depend on how bytes are cut. Method: random bytes from an alphabet of
+        /// what matters to the decoder, cut into random pieces, against the same bytes in one.
+        fn any_bytes_in_any_pieces_mean_the_same(bytes: Vec<u8>, cuts: Vec<u8>) -> bool {
+            let alphabet = b"gsriqd \t\r\n\n\x0b\x00\xffabc";
+            let bytes: Vec<u8> = bytes.iter().map(|b| alphabet[usize::from(*b) % alphabet.len()]).collect();
+            let mut pieces = Vec::new();
+            let mut rest = &bytes[..];
+            for cut in cuts {
+                let (piece, more) = rest.split_at(usize::from(cut % 16).min(rest.len()));
+                pieces.push(piece);
+                rest = more;
+            }
+            pieces.push(rest);
+            decode(12, &pieces) == decode(12, &[&bytes])
+        }
+    }
+
+    #[test]
+    fn the_line_limit_is_met_exactly() {
+        let fits = b"g 34567890\n";
+        assert_eq!(decode(10, &[fits]), [get("34567890")]);
+        assert_eq!(decode(9, &[fits]), [Command::LineTooLong]);
+        let long_then_good = b"g 34567890123\ng a\n";
+        assert_eq!(decode(10, &[long_then_good]), [Command::LineTooLong, get("a")]);
+        assert_eq!(decode(10, &[b"0123456789", b"0"]), [Command::LineTooLong], "told before its end comes");
+        assert_eq!(decode(10, &[b"0123456789", b"0", b"123\ng a\n"]), [Command::LineTooLong, get("a")]);
+    }
+
+    #[test]
+    fn a_dropped_line_takes_no_memory() {
+        let mut decoder = Decoder::new(100);
+        for _ in 0..1000 {
+            let mut input: &[u8] = &[b'x'; 10_000];
+            while decoder.next(&mut input).is_some() {}
+            assert!(decoder.partial.capacity() <= 100);
+        }
+    }
+
+    #[test]
+    fn white_space_is_dropped_at_the_ends_and_folded_inside() {
+        for line in ["g a b", "  g a b  ", "g   a b", "g a   b", "\x0b\x0c\tg \t a\x0b\x0cb\r", "g a\tb"] {
+            assert_eq!(parse(line.as_bytes()).unwrap(), get("a b").map(Cow::Owned), "{line:?}");
+        }
+        assert_eq!(parse(b"g").unwrap(), get("").map(Cow::Owned), "the empty name is a name");
+        assert_eq!(parse(b" \t\x0b\x0c\r"), None);
+        let tab = Command::Unknown(Cow::Borrowed(&b"g\ta"[..]));
+        assert_eq!(parse(b"g\ta").unwrap(), tab, "a verb ends at a space only");
+        assert_eq!(parse(b"G a").unwrap().verb(), None, "verbs are case-sensitive");
+    }
+
+    #[test]
+    fn other_words_after_q_and_dump_change_nothing() {
+        assert_eq!(parse(b"q all"), Some(Command::Query { full: false }));
+        assert_eq!(parse(b"q  full "), Some(Command::Query { full: true }));
+        assert_eq!(parse(b"q fuller"), Some(Command::Query { full: false }));
+        assert_eq!(parse(b"dump exclusive"), Some(Command::Dump(Kind::Exclusive)));
+        assert_eq!(parse(b"dump it shared"), Some(Command::Dump(Kind::Shared)));
+        assert_eq!(parse(b"me myself"), Some(Command::Me));
+    }
+}

@@ -1,0 +1,105 @@
+//! What the machine is told before it starts: limits, switches, and the sizes of its storage.
+//! Nothing here changes while it runs.
+
+/// The machine's configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// What it refuses.
+    pub limits: Limits,
+    /// What it answers.
+    pub features: Features,
+    /// How it lays out its memory: no reply depends on it.
+    pub storage: Storage,
+    /// What `q full` says of the daemon.
+    pub identity: Identity,
+}
+
+/// Upper limits, each inclusive: the last value that is still allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at a time, counted for each account.
+    pub connections: u32,
+    /// Holds at a time, counted for each account. A shared lock with three holders is three holds.
+    pub locks: u32,
+    /// Holds at a time of one connection.
+    pub locks_per_connection: u32,
+    /// Bytes of a name after its white space was folded.
+    pub name_bytes: u16,
+    /// Milliseconds without a command until a connection is closed and its locks are orphaned;
+    /// 0 means never.
+    pub idle_ms: u64,
+}
+
+/// Commands and replies that can be switched off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Features {
+    /// `d`, `sd`, `dump` and `who` answer; else they say `0 disabled`.
+    pub dump: bool,
+    /// `iam` and `who` answer; else they say `0 disabled`.
+    pub registry: bool,
+    /// Unknown verbs get no reply at all, as with glockd.
+    pub silent_errors: bool,
+}
+
+/// Sizes of the machine's storage. The smallest (2, 1, 1, 1) reach every boundary within a few
+/// inputs, which is what the test harnesses use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Storage {
+    /// Slots allocated at a time: a power of two.
+    pub chunk_slots: u32,
+    /// Sub-tables of each index: a power of two. More of them make each growth step shorter.
+    pub index_tables: u32,
+    /// Dead holds that one `Tick` frees.
+    pub sweep_slice: u32,
+    /// Entries that one step of a listing copies.
+    pub scan_slice: u32,
+    /// Key of the hash over names. Keep it secret and random in production: with a known key, names
+    /// can be chosen that all land in one bucket.
+    pub hash_key: (u64, u64),
+}
+
+/// What `q full` prints about the daemon itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// Release of the daemon.
+    pub version: String,
+    /// Process id of the daemon.
+    pub pid: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            limits: Limits {
+                connections: 10_000,
+                locks: 1_000_000,
+                locks_per_connection: 1_000_000,
+                name_bytes: 4096,
+                idle_ms: 0,
+            },
+            features: Features { dump: true, registry: true, silent_errors: false },
+            storage: Storage {
+                chunk_slots: 1024,
+                index_tables: 1024,
+                sweep_slice: 256,
+                scan_slice: 256,
+                hash_key: (0, 0),
+            },
+            identity: Identity::default(),
+        }
+    }
+}
+
+impl Config {
+    /// The default with the smallest storage sizes: every chunk, table and slice boundary is met
+    /// within a few inputs, and a machine is cheap to clone.
+    #[must_use]
+    pub fn smallest_storage() -> Self {
+        let mut config = Self::default();
+        config.storage.chunk_slots = 2;
+        config.storage.index_tables = 1;
+        config.storage.sweep_slice = 1;
+        config.storage.scan_slice = 1;
+        config
+    }
+}

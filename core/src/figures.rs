@@ -1,0 +1,100 @@
+//! The statistics: what is counted, and what `q` and `q full` print of it.
+
+use crate::config::{Config, Limits};
+use crate::input::{Cause, Verb};
+
+/// What only ever goes up, and the highest values seen. All of it since the daemon's start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    pub(crate) commands: [u64; Verb::COUNT],
+    pub(crate) invalid_commands: u64,
+    pub(crate) orphans: [u64; 2],
+    pub(crate) opened: u64,
+    pub(crate) refused: u64,
+    pub(crate) closed: [u64; Cause::ALL.len()],
+    pub(crate) ignored: u64,
+    pub(crate) peak_connections: u32,
+    pub(crate) peak_holds: u32,
+}
+
+/// Every figure of the machine at one point in its total order; all of them are exact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Figures<'a> {
+    pub(crate) counters: &'a Counters,
+    pub(crate) config: &'a Config,
+    pub(crate) connections: u32,
+    pub(crate) held: [u32; 2],
+    pub(crate) holds: [u32; 2],
+    pub(crate) dead_holds: u32,
+    pub(crate) lock_bytes: u64,
+    pub(crate) uptime_ms: u64,
+}
+
+/// One figure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Figure<'a> {
+    /// A count, or a size in the unit that the key ends in.
+    Number(u64),
+    /// A word.
+    Text(&'a str),
+}
+
+impl Figures<'_> {
+    /// Holds of ended tenures whose storage is still to be freed. Not in `q full`: there nothing
+    /// depends on how far sweeping has come.
+    #[must_use]
+    pub fn dead_holds(&self) -> u32 {
+        self.dead_holds
+    }
+
+    /// Calls `each` with every key and figure of `q`, or of `q full`, sorted by key.
+    pub fn each(&self, full: bool, each: &mut impl FnMut(&str, Figure<'_>)) {
+        let mut lines: Vec<(String, Figure<'_>)> = Vec::new();
+        let mut number = |key: &str, value: u64| lines.push((key.to_owned(), Figure::Number(value)));
+        let counters = self.counters;
+        for verb in Verb::ALL {
+            let count = counters.commands[verb.index()];
+            if count > 0 || verb.is_always_shown() {
+                number(&format!("command_{}", verb.word()), count);
+            }
+        }
+        number("connections", u64::from(self.connections));
+        number("invalid_commands", counters.invalid_commands);
+        number("locks", u64::from(self.held[0]));
+        number("orphans", counters.orphans[0]);
+        number("shared_locks", u64::from(self.held[1]));
+        number("shared_orphans", counters.orphans[1]);
+        if full {
+            self.each_more(&mut number);
+            lines.push(("version".to_owned(), Figure::Text(&self.config.identity.version)));
+        }
+        lines.sort_by(|a, b| a.0.cmp(&b.0));
+        for (key, figure) in lines {
+            each(&key, figure);
+        }
+    }
+
+    /// The numbers that `q full` adds.
+    fn each_more(&self, number: &mut impl FnMut(&str, u64)) {
+        let Limits { connections, locks, locks_per_connection, name_bytes, idle_ms } = self.config.limits;
+        let counters = self.counters;
+        for cause in Cause::ALL {
+            number(&format!("closed_{}", cause.word()), counters.closed[cause.index()]);
+        }
+        number("connections_opened", counters.opened);
+        number("connections_refused", counters.refused);
+        number("holds", u64::from(self.holds[0]));
+        number("ignored_inputs", counters.ignored);
+        number("limit_connections", u64::from(connections));
+        number("limit_idle_ms", idle_ms);
+        number("limit_locks", u64::from(locks));
+        number("limit_locks_per_connection", u64::from(locks_per_connection));
+        number("limit_name_bytes", u64::from(name_bytes));
+        number("lock_bytes", self.lock_bytes);
+        number("peak_connections", u64::from(counters.peak_connections));
+        number("peak_holds", u64::from(counters.peak_holds));
+        number("pid", u64::from(self.config.identity.pid));
+        number("shared_holds", u64::from(self.holds[1]));
+        number("uptime_ms", self.uptime_ms);
+    }
+}

@@ -1,0 +1,303 @@
+//! What goes into the machine: connections that open, say things and close, and the passing of time.
+
+use crate::types::{Conn, Kind, Origin};
+
+/// One event. Every input is legal in every state: what makes no sense (a command of a connection
+/// that is not open, a second `Closed`) changes nothing but a counter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input<N> {
+    /// A connection was accepted. Numbers go up: one at or below the highest seen is ignored.
+    Opened(Conn, Origin),
+    /// A connection sent a line.
+    Command(Conn, Command<N>),
+    /// A connection ended. All it holds is released before the next input.
+    Closed(Conn, Cause),
+    /// Time passed: frees a slice of what dead tenures left behind. What is due at a time is done
+    /// first at every input; `Tick` is the one that does nothing else.
+    Tick,
+    /// The daemon is going to stop: from now on nothing is granted.
+    Drain,
+}
+
+/// Why a connection ended. It decides nothing; it is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// The peer sent FIN, and all whole lines before it have run.
+    Eof,
+    /// A reset, a dead peer found by keepalive, or another error of the socket.
+    Error,
+    /// The peer took none of its replies for the write timeout.
+    Stalled,
+    /// The daemon is stopping.
+    Shutdown,
+    /// The peer said `quit`. Only the machine itself reports this one.
+    Quit,
+    /// The idle limit. Only the machine itself reports this one.
+    Idle,
+}
+
+impl Cause {
+    /// Every cause, in the order in which figures show them.
+    pub const ALL: [Self; 6] =
+        [Self::Eof, Self::Error, Self::Stalled, Self::Shutdown, Self::Quit, Self::Idle];
+
+    /// The word in `q full`: `closed_WORD`.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Eof => "eof",
+            Self::Error => "error",
+            Self::Stalled => "stalled",
+            Self::Shutdown => "shutdown",
+            Self::Quit => "quit",
+            Self::Idle => "idle",
+        }
+    }
+
+    pub(crate) const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// One request line, parsed. `N` is how the caller keeps names: borrowed or owned.
+///
+/// Names are as the codec makes them: without white space at the ends, each run of white space inside
+/// folded to one space. The machine takes any bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command<N> {
+    /// `g NAME`, `sg NAME`.
+    Get(Kind, N),
+    /// `r NAME`, `sr NAME`.
+    Release(Kind, N),
+    /// `i NAME`, `si NAME`.
+    Inspect(Kind, N),
+    /// `d [NAME]`, `sd [NAME]`; all locks when the name is empty.
+    List(Kind, N),
+    /// `dump`, `dump shared`.
+    Dump(Kind),
+    /// `me`.
+    Me,
+    /// `iam NAME`; an empty name takes the registration back.
+    Iam(N),
+    /// `who [NAME]`; every registered connection when the name is empty.
+    Who(N),
+    /// `q`, `q full`.
+    Query {
+        /// Whether `full` was said.
+        full: bool,
+    },
+    /// `ping`.
+    Ping,
+    /// `help`.
+    Help,
+    /// `quit`.
+    Quit,
+    /// No verb of ours: the verb.
+    Unknown(N),
+    /// A line over the limit. Its bytes are gone.
+    LineTooLong,
+}
+
+/// The first word of a request, as statistics and `help` name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verb {
+    /// `d`
+    List,
+    /// `dump`
+    Dump,
+    /// `g`
+    Get,
+    /// `help`
+    Help,
+    /// `i`
+    Inspect,
+    /// `iam`
+    Iam,
+    /// `me`
+    Me,
+    /// `ping`
+    Ping,
+    /// `q`
+    Query,
+    /// `quit`
+    Quit,
+    /// `r`
+    Release,
+    /// `sd`
+    SharedList,
+    /// `sg`
+    SharedGet,
+    /// `si`
+    SharedInspect,
+    /// `sr`
+    SharedRelease,
+    /// `who`
+    Who,
+}
+
+impl Verb {
+    /// How many there are.
+    pub const COUNT: usize = Self::ALL.len();
+
+    /// Every verb, by name.
+    pub const ALL: [Self; 16] = [
+        Self::List,
+        Self::Dump,
+        Self::Get,
+        Self::Help,
+        Self::Inspect,
+        Self::Iam,
+        Self::Me,
+        Self::Ping,
+        Self::Query,
+        Self::Quit,
+        Self::Release,
+        Self::SharedList,
+        Self::SharedGet,
+        Self::SharedInspect,
+        Self::SharedRelease,
+        Self::Who,
+    ];
+
+    /// The word on the wire.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::List => "d",
+            Self::Dump => "dump",
+            Self::Get => "g",
+            Self::Help => "help",
+            Self::Inspect => "i",
+            Self::Iam => "iam",
+            Self::Me => "me",
+            Self::Ping => "ping",
+            Self::Query => "q",
+            Self::Quit => "quit",
+            Self::Release => "r",
+            Self::SharedList => "sd",
+            Self::SharedGet => "sg",
+            Self::SharedInspect => "si",
+            Self::SharedRelease => "sr",
+            Self::Who => "who",
+        }
+    }
+
+    /// What `help` says of it: the request, and what it does.
+    #[must_use]
+    pub const fn help(self) -> &'static str {
+        match self {
+            Self::List => "d [NAME]: list exclusive locks and their holders",
+            Self::Dump => "dump [shared]: list locks and their holders' addresses on one line",
+            Self::Get => "g NAME: get an exclusive lock",
+            Self::Help => "help: list the commands",
+            Self::Inspect => "i NAME: ask whether an exclusive lock is held",
+            Self::Iam => "iam [NAME]: register a name for this connection, or take it back",
+            Self::Me => "me: show this connection's address and name",
+            Self::Ping => "ping: answer 1 pong",
+            Self::Query => "q [full]: show statistics",
+            Self::Quit => "quit: release everything and close this connection",
+            Self::Release => "r NAME: release an exclusive lock",
+            Self::SharedList => "sd [NAME]: list shared locks and their holders",
+            Self::SharedGet => "sg NAME: get a shared lock and count its holders",
+            Self::SharedInspect => "si NAME: count the holders of a shared lock",
+            Self::SharedRelease => "sr NAME: release a shared lock",
+            Self::Who => "who [NAME]: list registered connections",
+        }
+    }
+
+    /// Whether statistics show it before its first use: the verbs that every lockd has had.
+    #[must_use]
+    pub const fn is_always_shown(self) -> bool {
+        !matches!(self, Self::Help | Self::Iam | Self::Me | Self::Ping | Self::Quit | Self::Who)
+    }
+
+    pub(crate) const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl<N> Command<N> {
+    /// The verb it is counted under; `None` for an invalid line.
+    pub const fn verb(&self) -> Option<Verb> {
+        Some(match self {
+            Self::Get(Kind::Exclusive, _) => Verb::Get,
+            Self::Get(Kind::Shared, _) => Verb::SharedGet,
+            Self::Release(Kind::Exclusive, _) => Verb::Release,
+            Self::Release(Kind::Shared, _) => Verb::SharedRelease,
+            Self::Inspect(Kind::Exclusive, _) => Verb::Inspect,
+            Self::Inspect(Kind::Shared, _) => Verb::SharedInspect,
+            Self::List(Kind::Exclusive, _) => Verb::List,
+            Self::List(Kind::Shared, _) => Verb::SharedList,
+            Self::Dump(_) => Verb::Dump,
+            Self::Me => Verb::Me,
+            Self::Iam(_) => Verb::Iam,
+            Self::Who(_) => Verb::Who,
+            Self::Query { .. } => Verb::Query,
+            Self::Ping => Verb::Ping,
+            Self::Help => Verb::Help,
+            Self::Quit => Verb::Quit,
+            Self::Unknown(_) | Self::LineTooLong => return None,
+        })
+    }
+
+    /// Whether nothing of the same connection may run before this command's reply is complete: a
+    /// listing is written in slices, and `quit` ends the connection. A batch ends after such a command.
+    pub const fn ends_batch(&self) -> bool {
+        matches!(self, Self::List(..) | Self::Dump(_) | Self::Who(_) | Self::Quit)
+    }
+
+    /// Whether the reply has a variable number of lines and is ended by an empty one, also when it is
+    /// a failure.
+    pub(crate) const fn is_framed(&self) -> bool {
+        matches!(self, Self::List(..) | Self::Who(_) | Self::Query { .. } | Self::Help)
+    }
+
+    /// The name of a lock or of a connection; not the text of an unknown verb.
+    pub(crate) const fn name(&self) -> Option<&N> {
+        match self {
+            Self::Get(_, name)
+            | Self::Release(_, name)
+            | Self::Inspect(_, name)
+            | Self::List(_, name)
+            | Self::Iam(name)
+            | Self::Who(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The same command with its text kept another way.
+    pub fn map<M>(self, text: impl FnOnce(N) -> M) -> Command<M> {
+        match self {
+            Self::Get(kind, name) => Command::Get(kind, text(name)),
+            Self::Release(kind, name) => Command::Release(kind, text(name)),
+            Self::Inspect(kind, name) => Command::Inspect(kind, text(name)),
+            Self::List(kind, name) => Command::List(kind, text(name)),
+            Self::Dump(kind) => Command::Dump(kind),
+            Self::Me => Command::Me,
+            Self::Iam(name) => Command::Iam(text(name)),
+            Self::Who(name) => Command::Who(text(name)),
+            Self::Query { full } => Command::Query { full },
+            Self::Ping => Command::Ping,
+            Self::Help => Command::Help,
+            Self::Quit => Command::Quit,
+            Self::Unknown(verb) => Command::Unknown(text(verb)),
+            Self::LineTooLong => Command::LineTooLong,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verbs_stand_at_their_index_and_by_name() {
+        for (index, verb) in Verb::ALL.into_iter().enumerate() {
+            assert_eq!(verb.index(), index);
+        }
+        assert!(Verb::ALL.is_sorted_by_key(|verb| verb.word()));
+        for (index, cause) in Cause::ALL.into_iter().enumerate() {
+            assert_eq!(cause.index(), index);
+        }
+    }
+}

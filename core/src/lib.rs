@@ -1,0 +1,47 @@
+//! The heart of elockd: who gets a lock, and what the wire says about it.
+//!
+//! Two machines, both pure: no I/O, no clock, no randomness, no threads. Time and connection numbers
+//! come in from a driver; the same inputs give the same outputs, byte for byte.
+//!
+//! * [`Machine`] takes `(now, input)` and pushes replies. It is the only place that decides anything
+//!   about locks.
+//! * [`codec`] turns bytes into commands and replies into bytes.
+//!
+//! ```
+//! use elockd_core::codec::{Decoder, encode};
+//! use elockd_core::{Account, Addr, Config, Conn, Input, Machine, Now, Origin, Output};
+//!
+//! let mut machine = Machine::new(Config::default());
+//! let mut wire = Vec::new();
+//! let alice = Conn::new(0, 1);
+//! let origin = Origin { addr: Addr::Unix(1), account: Account::default() };
+//! machine.apply(Now(0), Input::<&[u8]>::Opened(alice, origin), &mut |_, _| {});
+//!
+//! let mut decoder = Decoder::new(8192);
+//! let mut input: &[u8] = b"g cron.daily\n";
+//! while let Some(command) = decoder.next(&mut input) {
+//!     machine.apply(Now(1), Input::Command(alice, command), &mut |_, output| {
+//!         if let Output::Reply(reply) = output {
+//!             encode(&reply, &mut wire);
+//!         }
+//!     });
+//! }
+//! assert_eq!(wire, b"1 Lock Get Success: cron.daily\n");
+//! ```
+
+pub mod codec;
+mod config;
+mod figures;
+mod input;
+pub mod listing;
+mod machine;
+mod output;
+mod storage;
+mod types;
+
+pub use config::{Config, Features, Identity, Limits, Storage};
+pub use figures::{Figure, Figures};
+pub use input::{Cause, Command, Input, Verb};
+pub use machine::{Entry, Machine, RestoreError, Scan, Violation};
+pub use output::{Listing, Output, Reason, Reply, Subject};
+pub use types::{Account, Addr, Conn, Kind, Now, Origin, Seq};

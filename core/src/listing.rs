@@ -1,0 +1,246 @@
+//! Listings, put together: slices read by [`Machine::scan`](crate::Machine::scan) go in, sorted text
+//! comes out in pieces. Each slice is sorted when it comes in and the pieces are merged on the way out,
+//! so that no step takes long however long the listing is.
+
+use crate::machine::{Entry, Scan};
+use crate::output::Subject;
+use crate::types::{Conn, Kind};
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+use std::collections::binary_heap::{BinaryHeap, PeekMut};
+use std::io::Write;
+
+/// The entries of one slice, copied.
+#[derive(Debug)]
+pub struct Slice {
+    subject: Subject,
+    bytes: Vec<u8>,
+    rows: Vec<Row>,
+}
+
+/// One entry: `key` and `text` lie one after the other in the slice's bytes.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    start: u32,
+    /// Where the name ends and the holder begins.
+    middle: u32,
+    end: u32,
+    conn: Conn,
+    order: u64,
+}
+
+impl Slice {
+    /// Bytes that an entry counts for beside its name and its holder: the `: ` and the line end.
+    const PUNCTUATION: usize = 3;
+
+    /// An empty slice for a scan, with room for a usual one, so that copying under a lock does not
+    /// have to allocate.
+    #[must_use]
+    pub fn new(scan: &Scan) -> Self {
+        Self { subject: scan.subject(), bytes: Vec::with_capacity(16 << 10), rows: Vec::with_capacity(256) }
+    }
+
+    /// Copies an entry.
+    pub fn push(&mut self, entry: Entry<'_>) {
+        let start = self.bytes.len() as u32;
+        // `who` is in order of registration, not of names: its whole line is text.
+        if self.subject != Subject::Who {
+            self.bytes.extend_from_slice(entry.name);
+        }
+        let middle = self.bytes.len() as u32;
+        match (self.subject, entry.registered) {
+            (Subject::Locks(_), Some(name)) => self.bytes.extend_from_slice(name),
+            _ => write!(self.bytes, "{}", entry.addr).expect("writing to memory does not fail"),
+        }
+        if self.subject == Subject::Who {
+            self.bytes.extend_from_slice(b": ");
+            self.bytes.extend_from_slice(entry.name);
+        }
+        let end = self.bytes.len() as u32;
+        self.rows.push(Row { start, middle, end, conn: entry.conn, order: entry.order });
+    }
+
+    /// What it counts for against `--max-listing-bytes`: for each entry its name, its holder, and
+    /// three bytes.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.bytes.len() + self.rows.len() * Self::PUNCTUATION
+    }
+
+    fn key(&self, row: &Row) -> &[u8] {
+        &self.bytes[row.start as usize..row.middle as usize]
+    }
+
+    fn text(&self, row: &Row) -> &[u8] {
+        &self.bytes[row.middle as usize..row.end as usize]
+    }
+
+    fn sort(&mut self) {
+        let bytes = &self.bytes;
+        let key = |row: &Row| &bytes[row.start as usize..row.middle as usize];
+        self.rows.sort_by(|a, b| (key(a), a.order, a.conn).cmp(&(key(b), b.order, b.conn)));
+        self.bytes.shrink_to_fit();
+        self.rows.shrink_to_fit();
+    }
+}
+
+/// Slices on their way to becoming one text.
+#[derive(Debug)]
+pub struct Text {
+    subject: Subject,
+    slices: Vec<Slice>,
+    /// The next row of each slice that has one, least first.
+    heads: BinaryHeap<Reverse<Head>>,
+    state: Progress,
+    /// The name that was written last, and whose holds of it were.
+    name: Vec<u8>,
+    holders: BTreeSet<Conn>,
+}
+
+/// The next row of a slice. The order of the fields is the order of the text.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Head {
+    key: Vec<u8>,
+    order: u64,
+    conn: Conn,
+    slice: usize,
+    row: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    Start,
+    Rows,
+    Done,
+}
+
+impl Text {
+    /// A text without rows yet.
+    #[must_use]
+    pub fn new(subject: Subject) -> Self {
+        Self {
+            subject,
+            slices: Vec::new(),
+            heads: BinaryHeap::new(),
+            state: Progress::Start,
+            name: Vec::new(),
+            holders: BTreeSet::new(),
+        }
+    }
+
+    /// Adds a slice. All of them have to be in before the first piece is taken.
+    pub fn add(&mut self, mut slice: Slice) {
+        assert_eq!(self.state, Progress::Start, "slices come before pieces");
+        if slice.rows.is_empty() {
+            return;
+        }
+        slice.sort();
+        let row = slice.rows[0];
+        self.heads.push(Reverse(Head {
+            key: slice.key(&row).to_vec(),
+            order: row.order,
+            conn: row.conn,
+            slice: self.slices.len(),
+            row: 0,
+        }));
+        self.slices.push(slice);
+    }
+
+    /// Writes the next piece, of at most `rows` rows. Says whether there is more.
+    pub fn piece(&mut self, rows: usize, out: &mut Vec<u8>) -> bool {
+        if self.state == Progress::Start {
+            self.state = Progress::Rows;
+            if let Subject::Dump(_) = self.subject {
+                out.extend_from_slice(b"map[");
+            }
+        }
+        for _ in 0..rows {
+            if self.state == Progress::Done || !self.row(out) {
+                break;
+            }
+        }
+        self.state != Progress::Done
+    }
+
+    /// Writes the next row, or the end.
+    fn row(&mut self, out: &mut Vec<u8>) -> bool {
+        let Some(mut top) = self.heads.peek_mut() else {
+            self.state = Progress::Done;
+            self.end(out);
+            return false;
+        };
+        let Reverse(head) = &mut *top;
+        let slice = &self.slices[head.slice];
+        let row = slice.rows[head.row];
+        let is_first = self.holders.is_empty();
+        let is_new_name = is_first || self.name != head.key;
+        if is_new_name {
+            self.holders.clear();
+        }
+        // Met twice: see `scan`. An exclusive lock has one line, whatever happened meanwhile.
+        let is_double = match self.subject {
+            Subject::Locks(Kind::Exclusive) | Subject::Dump(Kind::Exclusive) => !is_new_name,
+            _ => self.holders.contains(&row.conn),
+        };
+        if !is_double {
+            self.holders.insert(row.conn);
+            write_row(self.subject, is_first, is_new_name, &head.key, slice.text(&row), out);
+            if is_new_name {
+                self.name.clear();
+                self.name.extend_from_slice(&head.key);
+            }
+        }
+        head.row += 1;
+        if let Some(row) = slice.rows.get(head.row) {
+            head.key.clear();
+            head.key.extend_from_slice(slice.key(row));
+            (head.order, head.conn) = (row.order, row.conn);
+        } else {
+            let Reverse(spent) = PeekMut::pop(top);
+            let slice = &mut self.slices[spent.slice];
+            (slice.bytes, slice.rows) = (Vec::new(), Vec::new());
+        }
+        true
+    }
+
+    fn end(&self, out: &mut Vec<u8>) {
+        match self.subject {
+            Subject::Dump(Kind::Shared) if !self.holders.is_empty() => out.extend_from_slice(b"]]\n"),
+            Subject::Dump(_) => out.extend_from_slice(b"]\n"),
+            Subject::Locks(_) | Subject::Who => out.push(b'\n'),
+        }
+    }
+}
+
+fn write_row(
+    subject: Subject,
+    is_first: bool,
+    is_new_name: bool,
+    name: &[u8],
+    holder: &[u8],
+    out: &mut Vec<u8>,
+) {
+    let parts: [&[u8]; 4] = match subject {
+        Subject::Locks(_) => [name, b": ", holder, b"\n"],
+        Subject::Who => [b"", b"", holder, b"\n"],
+        Subject::Dump(Kind::Exclusive) if is_first => [name, b":", holder, b""],
+        Subject::Dump(Kind::Exclusive) => [b" ", name, b":", holder],
+        Subject::Dump(Kind::Shared) if is_first => [name, b":[", holder, b""],
+        Subject::Dump(Kind::Shared) if is_new_name => {
+            out.extend_from_slice(b"] ");
+            [name, b":[", holder, b""]
+        }
+        Subject::Dump(Kind::Shared) => [b" ", holder, b"", b""],
+    };
+    for part in parts {
+        out.extend_from_slice(part);
+    }
+}
+
+/// The reply in a listing's place when it would be over the limit: `0 Too Large`.
+pub fn write_too_large(subject: Subject, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"0 Too Large\n");
+    if !matches!(subject, Subject::Dump(_)) {
+        out.push(b'\n');
+    }
+}

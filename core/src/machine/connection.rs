@@ -1,0 +1,205 @@
+//! The open connections: by number, by last activity, and counted by account.
+
+use crate::storage::{Id, Index, Slab};
+use crate::types::{Account, Conn, Now, Origin};
+
+use super::tenure::Tenure;
+
+/// An open connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    pub(crate) conn: Conn,
+    pub(crate) origin: Origin,
+    /// What it holds; `None` until its first get.
+    pub(crate) tenure: Option<Id<Tenure>>,
+    pub(crate) registered: Option<Registered>,
+    /// When it last said something. Kept up to date only where there is an idle limit.
+    pub(crate) active: Now,
+    /// Neighbours by last activity. Linked only where there is an idle limit.
+    older: Option<Id<Connection>>,
+    newer: Option<Id<Connection>>,
+}
+
+/// The name that a connection gave itself with `iam`.
+#[derive(Clone, Debug)]
+pub(crate) struct Registered {
+    pub(crate) name: Box<[u8]>,
+    /// Ascends with each registration: `who` lists by it.
+    pub(crate) order: u64,
+}
+
+/// What is counted for one account.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) account: Account,
+    pub(crate) connections: u32,
+    pub(crate) holds: u32,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Connections {
+    slots: Slab<Connection>,
+    index: Index<Connection>,
+    /// The highest number seen: numbers at or below it are never opened again.
+    pub(crate) highest: Option<Conn>,
+    /// The longest idle, and the latest active.
+    oldest: Option<Id<Connection>>,
+    newest: Option<Id<Connection>>,
+    /// One entry for each account seen, in order of appearance; there are few.
+    tallies: Vec<Tally>,
+    pub(crate) last_registration: u64,
+}
+
+impl Connections {
+    pub(crate) fn new(chunk_slots: u32, index_tables: u32) -> Self {
+        Self {
+            slots: Slab::new(chunk_slots),
+            index: Index::new(index_tables),
+            highest: None,
+            oldest: None,
+            newest: None,
+            tallies: vec![Tally::default()],
+            last_registration: 0,
+        }
+    }
+
+    pub(crate) fn len(&self) -> u32 {
+        self.slots.len()
+    }
+
+    pub(crate) fn slots(&self) -> &Slab<Connection> {
+        &self.slots
+    }
+
+    pub(crate) fn indexed(&self) -> u32 {
+        self.index.len()
+    }
+
+    pub(crate) fn find(&self, conn: Conn) -> Option<Id<Connection>> {
+        self.index.find(hash(conn), |id| self.slots[id].conn == conn)
+    }
+
+    pub(crate) fn open(&mut self, now: Now, conn: Conn, origin: Origin) -> Id<Connection> {
+        let id = self.slots.insert(Connection {
+            conn,
+            origin,
+            tenure: None,
+            registered: None,
+            active: now,
+            older: None,
+            newer: None,
+        });
+        let slots = &self.slots;
+        self.index.insert(hash(conn), id, |id| hash(slots[id].conn));
+        self.highest = self.highest.max(Some(conn));
+        self.tally_mut(origin.account).connections += 1;
+        id
+    }
+
+    /// Takes a connection out. It must not be linked by activity any more (see `unlink`).
+    pub(crate) fn close(&mut self, id: Id<Connection>) -> Connection {
+        let connection = self.slots.remove(id);
+        let slots = &self.slots;
+        self.index.remove(hash(connection.conn), id, |id| hash(slots[id].conn));
+        self.tally_mut(connection.origin.account).connections -= 1;
+        connection
+    }
+
+    pub(crate) fn tally(&self, account: Account) -> Tally {
+        let found = self.tallies.iter().find(|tally| tally.account == account);
+        found.copied().unwrap_or(Tally { account, ..Tally::default() })
+    }
+
+    pub(crate) fn tally_mut(&mut self, account: Account) -> &mut Tally {
+        let position = self.tallies.iter().position(|tally| tally.account == account);
+        let position = position.unwrap_or_else(|| {
+            self.tallies.push(Tally { account, ..Tally::default() });
+            self.tallies.len() - 1
+        });
+        &mut self.tallies[position]
+    }
+
+    pub(crate) fn tallies(&self) -> &[Tally] {
+        &self.tallies
+    }
+
+    /// The connection that has been idle longest, where there is an idle limit.
+    pub(crate) fn oldest(&self) -> Option<Id<Connection>> {
+        self.oldest
+    }
+
+    /// The connections by last activity, longest idle first, where there is an idle limit.
+    pub(crate) fn by_activity(&self) -> impl Iterator<Item = Id<Connection>> {
+        std::iter::successors(self.oldest, |id| self.slots[*id].newer)
+    }
+
+    /// Makes a connection the latest active one.
+    pub(crate) fn link(&mut self, id: Id<Connection>, now: Now) {
+        let older = self.newest.replace(id);
+        let connection = &mut self.slots[id];
+        connection.active = now;
+        connection.older = older;
+        match older {
+            Some(older) => self.slots[older].newer = Some(id),
+            None => self.oldest = Some(id),
+        }
+    }
+
+    /// Takes a connection out of the order of activity.
+    pub(crate) fn unlink(&mut self, id: Id<Connection>) {
+        let connection = &mut self.slots[id];
+        let (older, newer) = (connection.older.take(), connection.newer.take());
+        match older {
+            Some(older) => self.slots[older].newer = newer,
+            None => self.oldest = newer,
+        }
+        match newer {
+            Some(newer) => self.slots[newer].older = older,
+            None => self.newest = older,
+        }
+    }
+
+    /// Notes that a connection said something.
+    pub(crate) fn touch(&mut self, id: Id<Connection>, now: Now) {
+        if self.newest == Some(id) {
+            self.slots[id].active = now;
+        } else {
+            self.unlink(id);
+            self.link(id, now);
+        }
+    }
+
+    /// Gives a connection a name, or takes it back.
+    pub(crate) fn register(&mut self, id: Id<Connection>, name: &[u8]) {
+        self.slots[id].registered = if name.is_empty() {
+            None
+        } else {
+            self.last_registration += 1;
+            Some(Registered { name: name.into(), order: self.last_registration })
+        };
+    }
+
+    pub(crate) fn set_tenure(&mut self, id: Id<Connection>, tenure: Id<Tenure>) {
+        self.slots[id].tenure = Some(tenure);
+    }
+
+    /// Gives a connection a registration from a snapshot.
+    pub(crate) fn restore_registration(&mut self, id: Id<Connection>, registered: Registered) {
+        self.slots[id].registered = Some(registered);
+    }
+}
+
+impl std::ops::Index<Id<Connection>> for Connections {
+    type Output = Connection;
+
+    fn index(&self, id: Id<Connection>) -> &Connection {
+        &self.slots[id]
+    }
+}
+
+/// Numbers come from the driver, not from clients, so a fixed mixer will do: an odd multiplier, and the
+/// upper half folded down, because the index places by the lowest bits.
+fn hash(conn: Conn) -> u64 {
+    let mixed = conn.bits().wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    mixed ^ (mixed >> 32)
+}

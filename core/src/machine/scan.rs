@@ -1,0 +1,264 @@
+//! Listings, a slice at a time: what is held and who is registered, read without changing anything.
+//!
+//! A scan goes over slots, which never move, so what is there throughout is met. A sole hold may become
+//! tied while a scan is under way, never the other way round: sole holds are read first, so such a hold
+//! is met once or twice, and [`crate::listing`] drops the second. A name got again in another slot may
+//! likewise be met twice.
+
+use crate::output::{Listing, Subject};
+use crate::storage::Id;
+use crate::types::{Addr, Conn, Kind};
+
+use super::Machine;
+use super::connection::Connection;
+use super::lock::{Hold, Lock};
+use super::tenure::Tenure;
+use super::tie::TiedHold;
+
+/// A listing under way: what it is of, and how far it has come.
+#[derive(Clone, Debug)]
+pub struct Scan {
+    subject: Subject,
+    name: Box<[u8]>,
+    position: Position,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Position {
+    /// Next: the sole hold in this slot.
+    Sole(u32),
+    /// Next: the tied hold in this slot.
+    Tied(u32),
+    /// Next: the holds of the one name after this order, which was that of the hold in slot `last`.
+    Name {
+        after: u64,
+        last: Option<Id<TiedHold>>,
+    },
+    /// Next: the connection in this slot.
+    Connection(u32),
+    Done,
+}
+
+/// One line of a listing.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// The lock; for `who`, the registered name.
+    pub name: &'a [u8],
+    /// The holder's connection.
+    pub conn: Conn,
+    /// Its address.
+    pub addr: Addr,
+    /// Its registered name.
+    pub registered: Option<&'a [u8]>,
+    /// Ascends in the order in which the lock's holders got it; for `who`, by registration.
+    pub order: u64,
+}
+
+impl Scan {
+    /// A listing from its start.
+    #[must_use]
+    pub fn new(listing: Listing<'_>) -> Self {
+        let position = match listing.subject {
+            Subject::Who => Position::Connection(0),
+            _ if listing.name.is_empty() => Position::Sole(0),
+            _ => Position::Name { after: 0, last: None },
+        };
+        Self { subject: listing.subject, name: listing.name.into(), position }
+    }
+
+    /// What it is of.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        self.subject
+    }
+
+    /// Whether everything was read.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        matches!(self.position, Position::Done)
+    }
+}
+
+/// What is left of a slice: it ends after so many entries, bytes of names, or slots looked at.
+struct Slice {
+    entries: u32,
+    bytes: usize,
+    slots: u32,
+}
+
+impl Slice {
+    /// Names copied in one slice, in bytes: a slice of the longest names takes no longer than others.
+    const BYTES: usize = 64 << 10;
+    /// Slots looked at for each entry that may be copied.
+    const SLOTS_PER_ENTRY: u32 = 16;
+
+    fn new(entries: u32) -> Self {
+        Self { entries, bytes: Self::BYTES, slots: entries.saturating_mul(Self::SLOTS_PER_ENTRY) }
+    }
+
+    fn is_full(&self) -> bool {
+        self.entries == 0 || self.bytes == 0 || self.slots == 0
+    }
+
+    fn took(&mut self, entry: &Entry<'_>) {
+        let bytes = entry.name.len() + entry.registered.map_or(0, <[u8]>::len);
+        self.entries -= 1;
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+}
+
+impl Machine {
+    /// Reads the next slice of a listing: at most `scan_slice` entries, and a bounded number of bytes
+    /// and slots. Call until the scan is done, letting other inputs in between.
+    pub fn scan(&self, scan: &mut Scan, each: &mut impl FnMut(Entry<'_>)) {
+        let mut slice = Slice::new(self.config.storage.scan_slice);
+        while !slice.is_full() {
+            scan.position = match scan.position {
+                Position::Done => return,
+                Position::Sole(slot) => self.scan_sole(scan, slot, &mut slice, each),
+                Position::Tied(slot) => self.scan_tied(scan, slot, &mut slice, each),
+                Position::Name { after, last } => self.scan_name(scan, after, last, &mut slice, each),
+                Position::Connection(slot) => self.scan_connection(scan, slot, &mut slice, each),
+            };
+        }
+    }
+
+    fn scan_sole(
+        &self,
+        scan: &Scan,
+        slot: u32,
+        slice: &mut Slice,
+        each: &mut impl FnMut(Entry<'_>),
+    ) -> Position {
+        let locks = self.holds.locks.slots();
+        if slot >= locks.end() {
+            return Position::Tied(0);
+        }
+        slice.slots -= 1;
+        if let Some((_, lock)) = locks.at(slot)
+            && Some(lock.kind) == scan.subject.kind()
+            && let Hold::Sole { tenure, .. } = lock.hold
+        {
+            self.give(lock, tenure, 0, slice, each);
+        }
+        Position::Sole(slot + 1)
+    }
+
+    fn scan_tied(
+        &self,
+        scan: &Scan,
+        slot: u32,
+        slice: &mut Slice,
+        each: &mut impl FnMut(Entry<'_>),
+    ) -> Position {
+        let holds = &self.holds.ties.holds;
+        if slot >= holds.end() {
+            return Position::Done;
+        }
+        slice.slots -= 1;
+        if let Some((_, hold)) = holds.at(slot) {
+            let lock = &self.holds.locks[hold.lock];
+            if Some(lock.kind) == scan.subject.kind() {
+                self.give(lock, hold.tenure, hold.order, slice, each);
+            }
+        }
+        Position::Tied(slot + 1)
+    }
+
+    /// The holds of one name: at once when there is only one, else along its list. When the hold that
+    /// was read last is gone, its place is found again by the order.
+    fn scan_name(
+        &self,
+        scan: &Scan,
+        after: u64,
+        last: Option<Id<TiedHold>>,
+        slice: &mut Slice,
+        each: &mut impl FnMut(Entry<'_>),
+    ) -> Position {
+        let Some(kind) = scan.subject.kind() else { return Position::Done };
+        let Some(id) = self.holds.find(kind, &scan.name).lock() else { return Position::Done };
+        let lock = &self.holds.locks[id];
+        let tie = match lock.hold {
+            Hold::Sole { tenure, .. } => {
+                self.give(lock, tenure, 0, slice, each);
+                return Position::Done;
+            }
+            Hold::Tied(tie) => &self.holds.ties.locks[tie],
+        };
+        let holds = &self.holds.ties.holds;
+        let known = last.filter(|last| {
+            holds.at(last.position()).is_some_and(|(_, hold)| hold.order == after && hold.lock == id)
+        });
+        let mut next = match known {
+            Some(last) => holds[last].newer,
+            None => tie.first,
+        };
+        let mut position = Position::Done;
+        while let Some(current) = next {
+            if slice.is_full() {
+                return position;
+            }
+            let hold = &holds[current];
+            if hold.order > after {
+                self.give(lock, hold.tenure, hold.order, slice, each);
+                position = Position::Name { after: hold.order, last: Some(current) };
+            }
+            next = hold.newer;
+        }
+        Position::Done
+    }
+
+    fn scan_connection(
+        &self,
+        scan: &Scan,
+        slot: u32,
+        slice: &mut Slice,
+        each: &mut impl FnMut(Entry<'_>),
+    ) -> Position {
+        let slots = self.connections.slots();
+        if slot >= slots.end() {
+            return Position::Done;
+        }
+        slice.slots -= 1;
+        if let Some((_, connection)) = slots.at(slot)
+            && let Some(registered) = &connection.registered
+            && (scan.name.is_empty() || scan.name == registered.name)
+        {
+            let entry = Entry { order: registered.order, ..entry(connection, &registered.name) };
+            slice.took(&entry);
+            each(entry);
+        }
+        Position::Connection(slot + 1)
+    }
+
+    /// Gives one hold, unless its tenure is dead: then the lock is free.
+    fn give(
+        &self,
+        lock: &Lock,
+        tenure: Id<Tenure>,
+        order: u64,
+        slice: &mut Slice,
+        each: &mut impl FnMut(Entry<'_>),
+    ) {
+        let Some(owner) = self.holds.tenures[tenure].owner else { return };
+        let entry = Entry { order, ..entry(&self.connections[owner], lock.name.as_bytes()) };
+        slice.took(&entry);
+        each(entry);
+    }
+}
+
+fn entry<'a>(connection: &'a Connection, name: &'a [u8]) -> Entry<'a> {
+    let registered = connection.registered.as_ref().map(|registered| &*registered.name);
+    Entry { name, conn: connection.conn, addr: connection.origin.addr, registered, order: 0 }
+}
+
+impl Subject {
+    /// The kind of lock it is of; `None` for `who`.
+    #[must_use]
+    pub const fn kind(self) -> Option<Kind> {
+        match self {
+            Self::Locks(kind) | Self::Dump(kind) => Some(kind),
+            Self::Who => None,
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! The machine's state as bytes, and back. This is the only place that knows of bincode.
+//!
+//! A snapshot says who holds what, not how it is stored: a restored machine gives the same replies as
+//! the original for ever after, and may keep them in other slots. Nothing dead is in it.
+
+use crate::config::Config;
+use crate::figures::Counters;
+use crate::input::{Cause, Verb};
+use crate::types::{Account, Addr, Conn, Kind, Now, Origin, Seq};
+use bincode::error::DecodeError;
+use bincode::{Decode, Encode};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::connection::Registered;
+use super::lock::Hold;
+use super::{Machine, Violation};
+
+/// Why bytes did not become a machine.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RestoreError {
+    /// They do not start as a snapshot does.
+    #[error("this is not a snapshot of elockd")]
+    NotASnapshot,
+    /// Another release wrote them, in a format that this one does not know.
+    #[error("the snapshot has format {found}, and this release reads format {known}")]
+    Version {
+        /// The format of the bytes.
+        found: u16,
+        /// The one that could be read.
+        known: u16,
+    },
+    /// They stop early, go on too long, or say something impossible.
+    #[error("the snapshot is damaged: {0}")]
+    Damaged(String),
+    /// What they describe does not fit the configuration's limits, or contradicts itself.
+    #[error("the snapshot does not make a sound machine here: {0}")]
+    Unsound(#[from] Violation),
+}
+
+const MAGIC: &[u8] = b"elockd snapshot\n";
+const VERSION: u16 = 1;
+/// Bytes that decoding may ask for: it bounds what a damaged length can make it allocate.
+const LIMIT: usize = 1 << 30;
+
+fn bincode_config() -> impl bincode::config::Config {
+    bincode::config::standard().with_limit::<LIMIT>()
+}
+
+#[derive(Encode, Decode)]
+struct State {
+    now: u64,
+    seq: u64,
+    draining: bool,
+    highest: Option<u64>,
+    last_registration: u64,
+    counters: CountersRecord,
+    /// The longest idle first.
+    connections: Vec<ConnectionRecord>,
+    /// Locks with several holders, by kind and name.
+    ties: Vec<TieRecord>,
+}
+
+#[derive(Encode, Decode)]
+struct ConnectionRecord {
+    conn: u64,
+    addr: AddrRecord,
+    account: u16,
+    registered: Option<(Vec<u8>, u64)>,
+    active: u64,
+    /// Locks that it alone holds, the oldest first: exclusive ones, then shared ones.
+    soles: [Vec<Vec<u8>>; 2],
+}
+
+#[derive(Encode, Decode)]
+struct TieRecord {
+    shared: bool,
+    name: Vec<u8>,
+    /// Connections, the oldest hold first.
+    holders: Vec<u64>,
+}
+
+/// bincode knows the standard library's addresses only with its own `std` feature.
+#[derive(Encode, Decode)]
+enum AddrRecord {
+    V4 { ip: [u8; 4], port: u16 },
+    V6 { ip: [u8; 16], port: u16, flow: u32, scope: u32 },
+    Unix(u64),
+}
+
+#[derive(Encode, Decode)]
+struct CountersRecord {
+    commands: [u64; Verb::COUNT],
+    invalid_commands: u64,
+    orphans: [u64; 2],
+    opened: u64,
+    refused: u64,
+    closed: [u64; Cause::ALL.len()],
+    ignored: u64,
+    peak_connections: u32,
+    peak_holds: u32,
+}
+
+impl Machine {
+    /// The state as bytes. It first sweeps all that is dead, which changes no reply.
+    ///
+    /// Panics when the state takes more than a gibibyte, which [`restore`](Self::restore) would refuse.
+    #[must_use]
+    pub fn snapshot(&mut self) -> Vec<u8> {
+        self.holds.sweep(u32::MAX);
+        assert!(self.holds.is_swept(), "a snapshot has nothing dead in it");
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        let state = bincode::encode_to_vec(self.state(), bincode_config());
+        bytes.extend(state.expect("encoding to memory does not fail"));
+        assert!(bytes.len() <= LIMIT, "a snapshot of {} bytes could not be restored", bytes.len());
+        bytes
+    }
+
+    /// A machine that goes on where the one of the snapshot stopped.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are not a whole snapshot of a known format, or describe what this configuration
+    /// does not allow. Nothing is lost: the bytes are only read.
+    pub fn restore(config: Config, bytes: &[u8]) -> Result<Self, RestoreError> {
+        let rest = bytes.strip_prefix(MAGIC).ok_or(RestoreError::NotASnapshot)?;
+        let Some((version, rest)) = rest.split_first_chunk() else {
+            return Err(RestoreError::Damaged("it ends within its header".to_owned()));
+        };
+        let found = u16::from_le_bytes(*version);
+        if found != VERSION {
+            return Err(RestoreError::Version { found, known: VERSION });
+        }
+        let decoded: Result<(State, usize), DecodeError> = bincode::decode_from_slice(rest, bincode_config());
+        let (state, consumed) = decoded.map_err(|error| RestoreError::Damaged(error.to_string()))?;
+        if consumed != rest.len() {
+            return Err(damaged(format!("{} bytes follow its end", rest.len() - consumed)));
+        }
+        let mut machine = Self::new(config);
+        machine.set_state(state)?;
+        machine.check()?;
+        Ok(machine)
+    }
+
+    fn state(&self) -> State {
+        let mut connections: Vec<_> = self.connections.slots().iter().map(|(id, _)| id).collect();
+        connections.sort_by_key(|id| self.connections[*id].conn);
+        if self.config.limits.idle_ms > 0 {
+            connections = self.connections.by_activity().collect();
+        }
+        let mut ties = Vec::new();
+        let mut lone = Vec::new();
+        for (_, lock) in self.holds.locks.slots().iter() {
+            let Hold::Tied(tie) = lock.hold else { continue };
+            let holds = self.holds.ties.from(self.holds.ties.locks[tie].first);
+            let holders: Vec<u64> = holds.map(|hold| self.holder(hold.tenure).bits()).collect();
+            let name = lock.name.as_bytes().to_vec();
+            match holders[..] {
+                [holder] => lone.push((holder, lock.kind, name)),
+                _ => ties.push(TieRecord { shared: lock.kind == Kind::Shared, name, holders }),
+            }
+        }
+        ties.sort_by(|a, b| (a.shared, &a.name).cmp(&(b.shared, &b.name)));
+        lone.sort();
+        let mut connections: Vec<_> = connections.into_iter().map(|id| self.connection_record(id)).collect();
+        let place_of: BTreeMap<u64, usize> =
+            connections.iter().enumerate().map(|(place, record)| (record.conn, place)).collect();
+        for (holder, kind, name) in lone {
+            connections[place_of[&holder]].soles[kind.index()].push(name);
+        }
+        State {
+            now: self.now.0,
+            seq: self.seq.0,
+            draining: self.draining,
+            highest: self.connections.highest.map(Conn::bits),
+            last_registration: self.connections.last_registration,
+            counters: (&self.counters).into(),
+            connections,
+            ties,
+        }
+    }
+
+    fn connection_record(&self, id: crate::storage::Id<super::Connection>) -> ConnectionRecord {
+        let connection = &self.connections[id];
+        let mut soles = [Vec::new(), Vec::new()];
+        let mut next = connection.tenure.and_then(|tenure| self.holds.tenures[tenure].sole);
+        while let Some(id) = next {
+            let lock = &self.holds.locks[id];
+            soles[lock.kind.index()].push(lock.name.as_bytes().to_vec());
+            next = match lock.hold {
+                Hold::Sole { next, .. } => next,
+                Hold::Tied(_) => panic!("a tied lock is in a list of sole holds"),
+            };
+        }
+        soles[0].reverse();
+        soles[1].reverse();
+        ConnectionRecord {
+            conn: connection.conn.bits(),
+            addr: connection.origin.addr.into(),
+            account: connection.origin.account.0,
+            registered: connection.registered.as_ref().map(|r| (r.name.to_vec(), r.order)),
+            active: connection.active.0,
+            soles,
+        }
+    }
+
+    fn holder(&self, tenure: crate::storage::Id<super::Tenure>) -> Conn {
+        let owner = self.holds.tenures[tenure].owner.expect("a tied holder lives");
+        self.connections[owner].conn
+    }
+
+    /// Fills a new machine. What bytes can get wrong is an error here or in `check`, never a panic.
+    fn set_state(&mut self, state: State) -> Result<(), RestoreError> {
+        let mut connections = state.connections;
+        // The order of activity, whether or not the original had an idle limit.
+        connections.sort_by_key(|record| record.active);
+        for record in connections {
+            self.set_connection(record)?;
+        }
+        for TieRecord { shared, name, holders } in state.ties {
+            let kind = if shared { Kind::Shared } else { Kind::Exclusive };
+            for holder in holders {
+                self.set_hold(holder, kind, &name)?;
+            }
+        }
+        self.now = Now(state.now);
+        self.seq = Seq(state.seq);
+        self.draining = state.draining;
+        self.connections.highest = state.highest.map(Conn::from_bits);
+        self.connections.last_registration = state.last_registration;
+        self.counters = state.counters.into();
+        Ok(())
+    }
+
+    fn set_connection(&mut self, record: ConnectionRecord) -> Result<(), RestoreError> {
+        let conn = Conn::from_bits(record.conn);
+        if self.connections.find(conn).is_some() {
+            return Err(damaged(format!("{conn:?} is in it twice")));
+        }
+        let origin = Origin { addr: record.addr.into(), account: Account(record.account) };
+        let active = Now(record.active);
+        let id = self.connections.open(active, conn, origin);
+        if self.config.limits.idle_ms > 0 {
+            self.connections.link(id, active);
+        }
+        if let Some((name, order)) = record.registered {
+            self.connections.restore_registration(id, Registered { name: name.into(), order });
+        }
+        for (kind, names) in Kind::ALL.into_iter().zip(&record.soles) {
+            for name in names {
+                self.set_hold(record.conn, kind, name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn set_hold(&mut self, holder: u64, kind: Kind, name: &[u8]) -> Result<(), RestoreError> {
+        let Some(id) = self.connections.find(Conn::from_bits(holder)) else {
+            return Err(damaged(format!("holder {holder} is not connected")));
+        };
+        let tenure = self.connections[id].tenure.unwrap_or_else(|| self.begin_tenure(id));
+        let found = self.holds.find(kind, name);
+        if self.holds.is_holder(found, tenure) || (kind == Kind::Exclusive && found.holders > 0) {
+            return Err(damaged("a lock has a holder too many".to_owned()));
+        }
+        self.holds.add(found, name, tenure);
+        let account = self.connections[id].origin.account;
+        self.connections.tally_mut(account).holds += 1;
+        Ok(())
+    }
+}
+
+fn damaged(what: String) -> RestoreError {
+    RestoreError::Damaged(what)
+}
+
+impl From<Addr> for AddrRecord {
+    fn from(addr: Addr) -> Self {
+        match addr {
+            Addr::Ip(SocketAddr::V4(addr)) => Self::V4 { ip: addr.ip().octets(), port: addr.port() },
+            Addr::Ip(SocketAddr::V6(addr)) => Self::V6 {
+                ip: addr.ip().octets(),
+                port: addr.port(),
+                flow: addr.flowinfo(),
+                scope: addr.scope_id(),
+            },
+            Addr::Unix(number) => Self::Unix(number),
+        }
+    }
+}
+
+impl From<AddrRecord> for Addr {
+    fn from(record: AddrRecord) -> Self {
+        use std::net::{SocketAddrV4, SocketAddrV6};
+        match record {
+            AddrRecord::V4 { ip, port } => Self::Ip(SocketAddrV4::new(ip.into(), port).into()),
+            AddrRecord::V6 { ip, port, flow, scope } => {
+                Self::Ip(SocketAddrV6::new(ip.into(), port, flow, scope).into())
+            }
+            AddrRecord::Unix(number) => Self::Unix(number),
+        }
+    }
+}
+
+/// The same fields in both directions; a field that one of them lacks does not compile.
+macro_rules! convert_counters {
+    ($($field:ident),+) => {
+        impl From<&Counters> for CountersRecord {
+            fn from(counters: &Counters) -> Self {
+                let Counters { $($field),+ } = counters.clone();
+                Self { $($field),+ }
+            }
+        }
+        impl From<CountersRecord> for Counters {
+            fn from(record: CountersRecord) -> Self {
+                let CountersRecord { $($field),+ } = record;
+                Self { $($field),+ }
+            }
+        }
+    };
+}
+convert_counters!(
+    commands,
+    invalid_commands,
+    orphans,
+    opened,
+    refused,
+    closed,
+    ignored,
+    peak_connections,
+    peak_holds
+);

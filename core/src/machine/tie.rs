@@ -1,0 +1,137 @@
+//! Tied locks: names with more than one holder, or that had more than one since they were last free.
+//! Each hold has a record of its own here, in its lock's list (by order of getting) and in its tenure's.
+
+use crate::storage::{Id, Index, Slab};
+use siphasher::sip::SipHasher13;
+
+use super::lock::Lock;
+use super::tenure::Tenure;
+
+/// The holders of one tied lock.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tie {
+    pub(crate) holders: u32,
+    /// The oldest hold.
+    pub(crate) first: Option<Id<TiedHold>>,
+    /// The newest hold.
+    pub(crate) last: Option<Id<TiedHold>>,
+}
+
+/// One tenure's hold of one tied lock.
+#[derive(Clone, Debug)]
+pub(crate) struct TiedHold {
+    pub(crate) lock: Id<Lock>,
+    pub(crate) tenure: Id<Tenure>,
+    /// Ascends along a lock's list. Never used twice, so it also tells a slot's successive tenants apart.
+    pub(crate) order: u64,
+    /// Neighbours in the lock's list.
+    pub(crate) older: Option<Id<TiedHold>>,
+    pub(crate) newer: Option<Id<TiedHold>>,
+    /// Neighbours in the tenure's list of tied holds.
+    pub(crate) prev: Option<Id<TiedHold>>,
+    pub(crate) next: Option<Id<TiedHold>>,
+}
+
+/// All tied locks and their holds.
+#[derive(Clone, Debug)]
+pub(crate) struct Ties {
+    pub(crate) locks: Slab<Tie>,
+    pub(crate) holds: Slab<TiedHold>,
+    index: Index<TiedHold>,
+    hasher: SipHasher13,
+    last_order: u64,
+}
+
+impl Ties {
+    pub(crate) fn new(chunk_slots: u32, index_tables: u32, key: (u64, u64)) -> Self {
+        Self {
+            locks: Slab::new(chunk_slots),
+            holds: Slab::new(chunk_slots),
+            index: Index::new(index_tables),
+            hasher: SipHasher13::new_with_keys(key.0, key.1),
+            last_order: 0,
+        }
+    }
+
+    /// This tenure's hold of this lock.
+    pub(crate) fn find(&self, lock: Id<Lock>, tenure: Id<Tenure>) -> Option<Id<TiedHold>> {
+        self.index.find(hash(&self.hasher, lock, tenure), |id| {
+            let hold = &self.holds[id];
+            hold.lock == lock && hold.tenure == tenure
+        })
+    }
+
+    /// Adds a hold as the newest of its lock, and as the head of its tenure's list.
+    pub(crate) fn push(
+        &mut self,
+        tie: Id<Tie>,
+        lock: Id<Lock>,
+        tenure: Id<Tenure>,
+        head: &mut Option<Id<TiedHold>>,
+    ) -> Id<TiedHold> {
+        self.last_order += 1;
+        let older = self.locks[tie].last;
+        let next = *head;
+        let rank = self.last_order;
+        let id =
+            self.holds.insert(TiedHold { lock, tenure, order: rank, older, newer: None, prev: None, next });
+        match older {
+            Some(older) => self.holds[older].newer = Some(id),
+            None => self.locks[tie].first = Some(id),
+        }
+        if let Some(next) = next {
+            self.holds[next].prev = Some(id);
+        }
+        *head = Some(id);
+        let tie = &mut self.locks[tie];
+        tie.last = Some(id);
+        tie.holders += 1;
+        let (holds, hasher) = (&self.holds, &self.hasher);
+        self.index.insert(hash(hasher, lock, tenure), id, |id| rehash(holds, hasher, id));
+        id
+    }
+
+    /// Takes a hold out of its lock's list and its tenure's. Says how many holders are left.
+    pub(crate) fn remove(&mut self, tie: Id<Tie>, id: Id<TiedHold>, head: &mut Option<Id<TiedHold>>) -> u32 {
+        let (holds, hasher) = (&self.holds, &self.hasher);
+        self.index.remove(rehash(holds, hasher, id), id, |id| rehash(holds, hasher, id));
+        let hold = self.holds.remove(id);
+        match hold.older {
+            Some(older) => self.holds[older].newer = hold.newer,
+            None => self.locks[tie].first = hold.newer,
+        }
+        match hold.newer {
+            Some(newer) => self.holds[newer].older = hold.older,
+            None => self.locks[tie].last = hold.older,
+        }
+        match hold.prev {
+            Some(prev) => self.holds[prev].next = hold.next,
+            None => *head = hold.next,
+        }
+        if let Some(next) = hold.next {
+            self.holds[next].prev = hold.prev;
+        }
+        let tie = &mut self.locks[tie];
+        tie.holders -= 1;
+        tie.holders
+    }
+
+    /// The holds of a lock, oldest first, from `from` on.
+    pub(crate) fn from(&self, from: Option<Id<TiedHold>>) -> impl Iterator<Item = &TiedHold> {
+        std::iter::successors(from.map(|id| &self.holds[id]), |hold| hold.newer.map(|id| &self.holds[id]))
+    }
+
+    pub(crate) fn indexed(&self) -> u32 {
+        self.index.len()
+    }
+}
+
+fn hash(hasher: &SipHasher13, lock: Id<Lock>, tenure: Id<Tenure>) -> u64 {
+    let pair = u64::from(lock.position()) << 32 | u64::from(tenure.position());
+    hasher.hash(&pair.to_le_bytes())
+}
+
+fn rehash(holds: &Slab<TiedHold>, hasher: &SipHasher13, id: Id<TiedHold>) -> u64 {
+    let hold = &holds[id];
+    hash(hasher, hold.lock, hold.tenure)
+}

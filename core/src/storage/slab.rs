@@ -1,0 +1,313 @@
+//! A slab: values in numbered slots, allocated one chunk at a time, so that growth never copies what
+//! is there and a slot's number never changes. Chunks that empty out are given back.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::num::NonZeroU32;
+use std::ops::{Index, IndexMut};
+
+/// The number of a slot in a `Slab<T>`. `Option<Id<T>>` takes four bytes.
+pub(crate) struct Id<T> {
+    /// The slot's position plus one.
+    number: NonZeroU32,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T> Id<T> {
+    fn at(position: u32) -> Self {
+        // A slab refuses to grow to where this would wrap to zero (see `Slab::grow`).
+        let number = NonZeroU32::MIN.saturating_add(position);
+        Self { number, of: PhantomData }
+    }
+
+    /// The slot's position, counted from 0.
+    pub(crate) fn position(self) -> u32 {
+        self.number.get() - 1
+    }
+}
+
+impl<T> Clone for Id<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Id<T> {}
+impl<T> PartialEq for Id<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.number == other.number
+    }
+}
+impl<T> Eq for Id<T> {}
+impl<T> fmt::Debug for Id<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.position())
+    }
+}
+
+/// ```text
+///   chunks:  [ used used vacant used ] [ used used used used ] [ released ] ...
+///                        |                                         |
+///              open -> chunk 0 (has vacant slots)     bare -> chunk 2 (no memory, number kept)
+/// ```
+/// `open` lists the chunks with memory and a vacant slot, `bare` those whose memory was given back.
+/// Both are stacks; `open` is linked both ways, because any chunk may fill up or empty out.
+#[derive(Clone, Debug)]
+pub(crate) struct Slab<T> {
+    chunks: Vec<Chunk<T>>,
+    /// log2 of the slots in a chunk.
+    shift: u32,
+    open: Option<u32>,
+    bare: Option<u32>,
+    len: u32,
+    /// Chunks that have memory.
+    allocated: u32,
+}
+
+#[derive(Clone, Debug)]
+struct Chunk<T> {
+    /// Empty for a bare chunk.
+    slots: Box<[Slot<T>]>,
+    used: u32,
+    /// First vacant slot, by its offset in the chunk.
+    vacant: Option<u32>,
+    /// Neighbours in `open`, or `next` alone in `bare`.
+    prev: Option<u32>,
+    next: Option<u32>,
+}
+
+#[derive(Clone, Debug)]
+enum Slot<T> {
+    Vacant { next: Option<u32> },
+    Used(T),
+}
+
+impl<T> Slab<T> {
+    /// An empty slab that will allocate `chunk_slots` slots at a time (a power of two).
+    pub(crate) fn new(chunk_slots: u32) -> Self {
+        assert!(chunk_slots.is_power_of_two(), "chunk_slots must be a power of two, not {chunk_slots}");
+        Self {
+            chunks: Vec::new(),
+            shift: chunk_slots.trailing_zeros(),
+            open: None,
+            bare: None,
+            len: 0,
+            allocated: 0,
+        }
+    }
+
+    /// How many slots are used.
+    pub(crate) fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// One more than the highest position a used slot can have now.
+    pub(crate) fn end(&self) -> u32 {
+        (self.chunks.len() as u32) << self.shift
+    }
+
+    /// Bytes of one slot, used or vacant.
+    pub(crate) const fn slot_bytes() -> usize {
+        size_of::<Slot<T>>()
+    }
+
+    /// The value at a position, when that slot is used.
+    pub(crate) fn at(&self, position: u32) -> Option<(Id<T>, &T)> {
+        let chunk = self.chunks.get((position >> self.shift) as usize)?;
+        match chunk.slots.get((position & self.mask()) as usize) {
+            Some(Slot::Used(value)) => Some((Id::at(position), value)),
+            Some(Slot::Vacant { .. }) | None => None,
+        }
+    }
+
+    /// Every used slot, by position.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Id<T>, &T)> {
+        (0..self.end()).filter_map(|position| self.at(position))
+    }
+
+    /// Puts a value into a vacant slot and says which.
+    pub(crate) fn insert(&mut self, value: T) -> Id<T> {
+        let number = match self.open {
+            Some(number) => number,
+            None => self.grow(),
+        };
+        let chunk = &mut self.chunks[number as usize];
+        let offset = chunk.vacant.expect("an open chunk has a vacant slot");
+        let slot = &mut chunk.slots[offset as usize];
+        let Slot::Vacant { next } = *slot else { panic!("slot {offset} of chunk {number} is used") };
+        *slot = Slot::Used(value);
+        chunk.vacant = next;
+        chunk.used += 1;
+        if next.is_none() {
+            self.close(number);
+        }
+        self.len += 1;
+        Id::at((number << self.shift) | offset)
+    }
+
+    /// Takes a value out. Its slot may be used again at once. Panics when the slot is vacant.
+    pub(crate) fn remove(&mut self, id: Id<T>) -> T {
+        let (number, offset) = (id.position() >> self.shift, id.position() & self.mask());
+        let chunk = &mut self.chunks[number as usize];
+        let slot = &mut chunk.slots[offset as usize];
+        let Slot::Used(value) = std::mem::replace(slot, Slot::Vacant { next: chunk.vacant }) else {
+            panic!("slot {id:?} is vacant")
+        };
+        let was_full = chunk.vacant.is_none();
+        chunk.vacant = Some(offset);
+        chunk.used -= 1;
+        let empty = chunk.used == 0;
+        self.len -= 1;
+        if was_full {
+            self.reopen(number);
+        }
+        // One empty chunk is kept, so that a slab that goes up and down by one does not allocate.
+        if empty && self.allocated > 1 && self.chunks.len() > 1 && self.has_other_open(number) {
+            self.release(number);
+        }
+        value
+    }
+
+    fn mask(&self) -> u32 {
+        (1 << self.shift) - 1
+    }
+
+    fn has_other_open(&self, number: u32) -> bool {
+        let chunk = &self.chunks[number as usize];
+        chunk.prev.is_some() || chunk.next.is_some()
+    }
+
+    /// Gives memory to a bare chunk, or to a new one, and opens it.
+    fn grow(&mut self) -> u32 {
+        let number = if let Some(number) = self.bare {
+            self.bare = self.chunks[number as usize].next.take();
+            number
+        } else {
+            let number = self.chunks.len() as u32;
+            // The last position must leave room for the plus one of `Id`.
+            assert!(
+                (u64::from(number) + 1) << self.shift < u64::from(u32::MAX),
+                "a slab's slots are numbered in 32 bits"
+            );
+            self.chunks.push(Chunk { slots: Box::default(), used: 0, vacant: None, prev: None, next: None });
+            number
+        };
+        let slots = 1 << self.shift;
+        let chunk = &mut self.chunks[number as usize];
+        chunk.slots = (1..=slots).map(|next| Slot::Vacant { next: (next < slots).then_some(next) }).collect();
+        chunk.vacant = Some(0);
+        self.allocated += 1;
+        self.reopen(number);
+        number
+    }
+
+    /// Puts a chunk with a vacant slot at the head of `open`.
+    fn reopen(&mut self, number: u32) {
+        let head = self.open.replace(number);
+        if let Some(head) = head {
+            self.chunks[head as usize].prev = Some(number);
+        }
+        let chunk = &mut self.chunks[number as usize];
+        (chunk.prev, chunk.next) = (None, head);
+    }
+
+    /// Takes a chunk out of `open`.
+    fn close(&mut self, number: u32) {
+        let chunk = &mut self.chunks[number as usize];
+        let (prev, next) = (chunk.prev.take(), chunk.next.take());
+        match prev {
+            Some(prev) => self.chunks[prev as usize].next = next,
+            None => self.open = next,
+        }
+        if let Some(next) = next {
+            self.chunks[next as usize].prev = prev;
+        }
+    }
+
+    /// Gives an empty chunk's memory back.
+    fn release(&mut self, number: u32) {
+        self.close(number);
+        let chunk = &mut self.chunks[number as usize];
+        assert_eq!(chunk.used, 0, "a released chunk holds nothing");
+        chunk.slots = Box::default();
+        chunk.vacant = None;
+        chunk.next = self.bare.replace(number);
+        self.allocated -= 1;
+    }
+}
+
+impl<T> Index<Id<T>> for Slab<T> {
+    type Output = T;
+
+    fn index(&self, id: Id<T>) -> &T {
+        let chunk = &self.chunks[(id.position() >> self.shift) as usize];
+        match &chunk.slots[(id.position() & self.mask()) as usize] {
+            Slot::Used(value) => value,
+            Slot::Vacant { .. } => panic!("slot {id:?} is vacant"),
+        }
+    }
+}
+
+impl<T> IndexMut<Id<T>> for Slab<T> {
+    fn index_mut(&mut self, id: Id<T>) -> &mut T {
+        let mask = self.mask();
+        let chunk = &mut self.chunks[(id.position() >> self.shift) as usize];
+        match &mut chunk.slots[(id.position() & mask) as usize] {
+            Slot::Used(value) => value,
+            Slot::Vacant { .. } => panic!("slot {id:?} is vacant"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quickcheck::quickcheck;
+    use std::collections::BTreeMap;
+
+    quickcheck! {
+        /// Goal: a slab is a map from ids to values. Method: any run of inserts and removes, beside a
+        /// `BTreeMap`, with chunks of two so that they fill, empty, go bare and come back.
+        fn behaves_as_a_map(steps: Vec<(bool, u16)>) -> bool {
+            let mut slab = Slab::new(2);
+            let mut model: BTreeMap<u32, u16> = BTreeMap::new();
+            for (insert, value) in steps {
+                if insert || model.is_empty() {
+                    let id = slab.insert(value);
+                    assert!(model.insert(id.position(), value).is_none(), "a used slot was given out");
+                } else {
+                    let nth = usize::from(value) % model.len();
+                    let position = *model.keys().nth(nth).unwrap();
+                    assert_eq!(slab.remove(Id::at(position)), model.remove(&position).unwrap());
+                }
+                assert_eq!(slab.len() as usize, model.len());
+                let listed: Vec<_> = slab.iter().map(|(id, value)| (id.position(), *value)).collect();
+                assert_eq!(listed, model.clone().into_iter().collect::<Vec<_>>());
+            }
+            true
+        }
+    }
+
+    #[test]
+    fn gives_chunks_back_and_uses_them_again() {
+        let mut slab = Slab::new(2);
+        let ids: Vec<_> = (0..10).map(|value| slab.insert(value)).collect();
+        assert_eq!(slab.allocated, 5);
+        for id in ids {
+            slab.remove(id);
+        }
+        assert_eq!((slab.len(), slab.allocated), (0, 1), "one empty chunk is kept, the others are bare");
+        for value in 0..10 {
+            slab.insert(value);
+        }
+        assert_eq!((slab.end(), slab.allocated), (10, 5), "bare chunks are used before new ones");
+    }
+
+    #[test]
+    #[should_panic(expected = "is vacant")]
+    fn a_removed_slot_is_not_read() {
+        let mut slab = Slab::new(2);
+        let id = slab.insert(1);
+        slab.remove(id);
+        let _ = slab[id];
+    }
+}

@@ -1,0 +1,99 @@
+//! The small values that machine, codec and drivers share: time, connection ids, the total order,
+//! addresses, accounts, and the two kinds of lock. Nothing here decides anything.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+/// A point in time: milliseconds of the driver's monotonic clock, from any fixed start.
+///
+/// The machine never reads a clock. A `Now` that goes back counts as the last one seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Now(pub u64);
+
+/// A connection's number: given by the driver, going up, never used again.
+///
+/// The upper 16 bits name the node that accepted the connection (0 for a single daemon), the lower
+/// 48 its serial there; at a million connections a second they last for nearly nine years.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Conn(u64);
+
+impl Conn {
+    /// How many bits of a connection's number are its serial on its node.
+    pub const SERIAL_BITS: u32 = 48;
+
+    /// The connection with this serial on this node. Panics when `serial` needs more than 48 bits.
+    #[must_use]
+    pub const fn new(node: u16, serial: u64) -> Self {
+        assert!(serial >> Self::SERIAL_BITS == 0, "a node's connection serials are used up");
+        Self((node as u64) << Self::SERIAL_BITS | serial)
+    }
+
+    /// The number on its node, counted from the driver's first connection.
+    #[must_use]
+    pub const fn serial(self) -> u64 {
+        self.0 & ((1 << Self::SERIAL_BITS) - 1)
+    }
+
+    /// Node and serial in one number.
+    #[must_use]
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+}
+
+/// The machine's total order: input number `n` of this machine's life, counted from 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Seq(pub u64);
+
+/// The two independent name spaces: `g foo` and `sg foo` never conflict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// At most one holder.
+    Exclusive,
+    /// Any number of holders, counted.
+    Shared,
+}
+
+impl Kind {
+    /// Both kinds, in the order in which arrays indexed by kind hold them.
+    pub const ALL: [Self; 2] = [Self::Exclusive, Self::Shared];
+
+    pub(crate) const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// Whom a connection's locks are counted for. There is one account until there is authentication.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Account(pub u16);
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The peer, as `me`, `who` and the listings show it.
+    pub addr: Addr,
+    /// Whom its locks are counted for.
+    pub account: Account,
+}
+
+/// A peer's address. It prints as `ip:port`, `[ip6]:port`, or `unix:N`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Addr {
+    /// A TCP peer.
+    Ip(SocketAddr),
+    /// A Unix-socket peer: those have no address of their own, so the driver numbers them.
+    Unix(u64),
+}
+
+impl fmt::Display for Addr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(addr) => addr.fmt(f),
+            Self::Unix(number) => write!(f, "unix:{number}"),
+        }
+    }
+}
