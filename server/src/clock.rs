@@ -1,0 +1,28 @@
+//! The daemon's clock: it turns the runtime's monotonic time into the machine's, and back.
+
+use elockd_core::Now;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A clock that started at `Now(0)`. Under a simulated runtime it is simulated too.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        Self { start: Instant::now() }
+    }
+
+    /// Whole milliseconds since the start.
+    pub(crate) fn now(&self) -> Now {
+        let millis = self.start.elapsed().as_millis();
+        Now(u64::try_from(millis).expect("a clock runs for less than 500 million years"))
+    }
+
+    /// When the clock will show this time.
+    pub(crate) fn instant(&self, at: Now) -> Instant {
+        self.start + Duration::from_millis(at.0)
+    }
+}

@@ -1,0 +1,37 @@
+//! The one thing the hub needs of its surroundings: a lock. Production takes the standard library's;
+//! model tests take loom's and run everything else unchanged.
+
+use std::sync::Mutex;
+
+/// A value behind a lock.
+pub trait Lock<T>: Send + Sync {
+    /// Puts a value behind a lock of its own.
+    fn new(value: T) -> Self;
+
+    /// Calls `act` with the value, while nobody else has it.
+    fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R;
+}
+
+/// A kind of lock, for any value.
+pub trait Locks: 'static {
+    /// The lock around a `T`.
+    type Lock<T: Send>: Lock<T>;
+}
+
+/// The standard library's mutex.
+#[derive(Debug)]
+pub struct StdLocks;
+
+impl Locks for StdLocks {
+    type Lock<T: Send> = Mutex<T>;
+}
+
+impl<T: Send> Lock<T> for Mutex<T> {
+    fn new(value: T) -> Self {
+        Self::new(value)
+    }
+
+    fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
+        act(&mut self.lock().expect("nobody panicked while holding this lock"))
+    }
+}

@@ -1,0 +1,296 @@
+//! The hub: the one place where connections meet. A lock around the machine, and for each connection a
+//! mailbox for what others cause it to be told. It has no tokio in it and does no I/O, so that loom runs
+//! the code that production runs.
+//!
+//! Two rules keep it right. Mail is put into its box inside the hub's lock: delivered after unlocking,
+//! two pieces of news about one connection could arrive in the wrong order. And a box's owner registers
+//! its waker in the same locked step in which it finds the box empty: else mail could come in between
+//! and nobody would be woken.
+
+mod lock;
+mod mailbox;
+
+pub use lock::{Lock, Locks, StdLocks};
+pub use mailbox::Ending;
+
+use elockd_core::codec::encode;
+use elockd_core::listing::Slice;
+use elockd_core::{Cause, Command, Conn, Figures, Input, Machine, Now, Origin, Output, Reason, Reply, Scan};
+use mailbox::Mailbox;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Poll, Waker};
+
+/// The machine, shared by all connections.
+pub struct Hub<L: Locks = StdLocks> {
+    state: L::Lock<State<L>>,
+    /// Called when a panic unwinds through the hub's lock.
+    on_panic: Option<fn()>,
+    /// Set then: the machine may be half changed, and is not touched again.
+    is_broken: AtomicBool,
+}
+
+struct State<L: Locks> {
+    machine: Machine,
+    boxes: BTreeMap<Conn, Arc<Mailbox<L>>>,
+    last_serial: u64,
+    draining: bool,
+    ticker: Ticker,
+}
+
+/// The driver's clock hand: whoever turns `deadline` into `Tick`s, asleep until then.
+#[derive(Default)]
+struct Ticker {
+    /// What it sleeps until; `None` is for ever.
+    until: Option<Now>,
+    /// Set while it sleeps.
+    waker: Option<Waker>,
+}
+
+/// What the connection has to do after a batch.
+#[derive(Debug)]
+pub enum Flow {
+    /// Send the replies and go on.
+    Go,
+    /// Send the replies, then collect this listing and send it, then go on.
+    List(Scan),
+    /// Send the replies and close.
+    Close(Reason),
+}
+
+impl<L: Locks> Hub<L> {
+    /// A hub around a machine. `on_panic` is called when a panic unwinds through the hub's lock: the
+    /// daemon ends itself there, because half a machine behind open sockets is worse than none.
+    /// Without it the hub stays broken, and whoever comes next panics too.
+    #[must_use]
+    pub fn new(machine: Machine, on_panic: Option<fn()>) -> Self {
+        let state = State {
+            machine,
+            boxes: BTreeMap::new(),
+            last_serial: 0,
+            draining: false,
+            ticker: Ticker::default(),
+        };
+        Self { state: L::Lock::new(state), on_panic, is_broken: AtomicBool::new(false) }
+    }
+
+    /// Opens a connection. `origin` is given its number, for peers that have no address.
+    ///
+    /// # Errors
+    ///
+    /// The machine's reason for not wanting it.
+    pub fn open(
+        self: &Arc<Self>,
+        now: Now,
+        origin: impl FnOnce(Conn) -> Origin,
+    ) -> Result<Handle<L>, Reason> {
+        let (conn, mailbox) = self.with(|state| {
+            state.last_serial += 1;
+            let conn = Conn::new(0, state.last_serial);
+            let mut refused = None;
+            let input = Input::<&[u8]>::Opened(conn, origin(conn));
+            state.apply(now, input, &mut |to, output| match output {
+                Output::Disconnect(reason) if to == conn => refused = Some(reason),
+                output => panic!("{to:?} was sent {output:?} when {conn:?} opened"),
+            });
+            if let Some(reason) = refused {
+                return Err(reason);
+            }
+            let mailbox = Arc::new(Mailbox::new());
+            if state.draining {
+                mailbox.put(Ending::Drained);
+            }
+            state.boxes.insert(conn, Arc::clone(&mailbox));
+            Ok((conn, mailbox))
+        })?;
+        Ok(Handle { hub: Arc::clone(self), conn, mailbox, is_open: true })
+    }
+
+    /// Does one slice of what is due, when something is. Says when the next is due.
+    pub fn tick(&self, now: Now) -> Option<Now> {
+        self.with(|state| {
+            if state.machine.deadline().is_some_and(|due| due <= now) {
+                state.apply(now, Input::<&[u8]>::Tick, &mut |_, _| {});
+            }
+            state.machine.deadline()
+        })
+    }
+
+    /// Ready as soon as something is due earlier than `until` (`None` is for ever); else the waker is
+    /// called when that becomes so. There is one ticker: a second caller takes the first one's place.
+    pub fn poll_due_before(&self, until: Option<Now>, waker: &Waker) -> Poll<()> {
+        self.with(|state| {
+            if is_before(state.machine.deadline(), until) {
+                return Poll::Ready(());
+            }
+            state.ticker = Ticker { until, waker: Some(waker.clone()) };
+            Poll::Pending
+        })
+    }
+
+    /// Begins the shutdown: nothing is granted from here on, and every connection is told to end.
+    pub fn drain(&self, now: Now) {
+        self.with(|state| {
+            state.apply(now, Input::<&[u8]>::Drain, &mut |_, _| {});
+            state.draining = true;
+            for mailbox in state.boxes.values() {
+                mailbox.put(Ending::Drained);
+            }
+        });
+    }
+
+    /// Reads the next slice of a listing.
+    pub fn scan(&self, scan: &mut Scan, slice: &mut Slice) {
+        self.with(|state| state.machine.scan(scan, &mut |entry| slice.push(entry)));
+    }
+
+    /// Looks at the figures, for exporters and tests.
+    pub fn figures<R>(&self, look: impl FnOnce(Figures<'_>) -> R) -> R {
+        self.with(|state| look(state.machine.figures()))
+    }
+
+    fn with<R>(&self, act: impl FnOnce(&mut State<L>) -> R) -> R {
+        /// Dropped early only by a panic in `act`.
+        struct Unwinding<'a>(&'a AtomicBool, Option<fn()>);
+        impl Drop for Unwinding<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+                if let Some(on_panic) = self.1 {
+                    on_panic();
+                }
+            }
+        }
+        self.state.with(|state| {
+            assert!(!self.is_broken(), "the machine panicked before");
+            let unwinding = Unwinding(&self.is_broken, self.on_panic);
+            let result = act(state);
+            state.wake_ticker();
+            std::mem::forget(unwinding);
+            result
+        })
+    }
+
+    fn is_broken(&self) -> bool {
+        self.is_broken.load(Ordering::Relaxed)
+    }
+}
+
+impl<L: Locks> State<L> {
+    /// Applies an input. What it causes for connections with a box goes into their boxes; the rest,
+    /// which is what the causer itself is told, goes to `own`.
+    fn apply<N: AsRef<[u8]>>(&mut self, now: Now, input: Input<N>, own: &mut impl FnMut(Conn, Output<'_>)) {
+        let causer = match &input {
+            Input::Opened(conn, _) | Input::Command(conn, _) | Input::Closed(conn, _) => Some(*conn),
+            Input::Tick | Input::Drain => None,
+        };
+        let boxes = &self.boxes;
+        self.machine.apply(now, input, &mut |to, output| {
+            if Some(to) == causer {
+                return own(to, output);
+            }
+            let mailbox = boxes.get(&to).expect("a connection of the machine has a mailbox");
+            match output {
+                Output::Disconnect(reason) => mailbox.put(Ending::Machine(reason)),
+                Output::Reply(reply) => panic!("{to:?} was sent {reply:?} without having asked"),
+            }
+        });
+    }
+
+    fn wake_ticker(&mut self) {
+        if is_before(self.machine.deadline(), self.ticker.until)
+            && let Some(waker) = self.ticker.waker.take()
+        {
+            waker.wake();
+        }
+    }
+}
+
+/// Whether a point in time comes before another, `None` being never.
+fn is_before(due: Option<Now>, other: Option<Now>) -> bool {
+    due.is_some_and(|due| other.is_none_or(|other| due < other))
+}
+
+/// One connection's way to the machine. Dropping it ends the connection there, so that whatever becomes
+/// of its task, its locks are released.
+pub struct Handle<L: Locks = StdLocks> {
+    hub: Arc<Hub<L>>,
+    conn: Conn,
+    mailbox: Arc<Mailbox<L>>,
+    is_open: bool,
+}
+
+impl<L: Locks> Handle<L> {
+    /// Runs commands in one go and appends their replies to `out`. The caller bounds their number: the
+    /// lock is held for all of them. A command that [`ends_batch`](Command::ends_batch) must be the last.
+    pub fn batch<N: AsRef<[u8]>>(
+        &self,
+        now: Now,
+        commands: impl IntoIterator<Item = Command<N>>,
+        out: &mut Vec<u8>,
+    ) -> Flow {
+        self.hub.with(|state| {
+            let mut flow = Flow::Go;
+            for command in commands {
+                assert!(matches!(flow, Flow::Go | Flow::Close(Reason::Idle)), "a command after the last");
+                state.apply(now, Input::Command(self.conn, command), &mut |_, output| match output {
+                    Output::Reply(Reply::Listing(listing)) => flow = Flow::List(Scan::new(listing)),
+                    Output::Reply(reply) => encode(&reply, out),
+                    Output::Disconnect(reason) => flow = Flow::Close(reason),
+                });
+            }
+            flow
+        })
+    }
+
+    /// Ends the connection: all it holds is released before anything else happens. Only the first end
+    /// counts.
+    pub fn close(&mut self, now: Now, cause: Cause) {
+        if !std::mem::take(&mut self.is_open) {
+            return;
+        }
+        self.hub.with(|state| {
+            state.boxes.remove(&self.conn);
+            let input = Input::<&[u8]>::Closed(self.conn, cause);
+            state.apply(now, input, &mut |to, output| {
+                // It may have been due to be closed as idle in this very moment.
+                assert!(matches!(output, Output::Disconnect(_)), "{to:?} was sent {output:?} as it closed");
+            });
+        });
+    }
+
+    /// Takes note that the machine has closed the connection, as its [`Flow`] or [`Ending`] said.
+    pub fn closed(&mut self) {
+        if std::mem::take(&mut self.is_open) {
+            self.hub.with(|state| state.boxes.remove(&self.conn));
+        }
+    }
+
+    /// Ready when somebody else decided that this connection ends; else the waker is called when that
+    /// happens.
+    pub fn poll_ending(&self, waker: &Waker) -> Poll<Ending> {
+        self.mailbox.poll(waker)
+    }
+
+    /// The connection's number.
+    #[must_use]
+    pub fn conn(&self) -> Conn {
+        self.conn
+    }
+
+    /// The hub it belongs to.
+    #[must_use]
+    pub fn hub(&self) -> &Hub<L> {
+        &self.hub
+    }
+}
+
+impl<L: Locks> Drop for Handle<L> {
+    fn drop(&mut self) {
+        if self.hub.is_broken() {
+            return;
+        }
+        // No clock at hand: a time that goes back counts as the last one the machine has seen.
+        self.close(Now::default(), Cause::Error);
+    }
+}

@@ -1,0 +1,87 @@
+//! TCP: addresses, and the socket options that find dead peers.
+
+use super::{BACKLOG, Listener, Peer};
+use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// How accepted sockets are set up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TcpOptions {
+    /// How long a peer may stay silent to the kernel's probes, or leave sent bytes unacknowledged, until
+    /// its connection is ended; `None` leaves both to the kernel, where it takes two hours.
+    pub peer_timeout: Option<Duration>,
+}
+
+/// A TCP listener on one address.
+#[derive(Debug)]
+pub struct TcpListener {
+    listener: tokio::net::TcpListener,
+    address: SocketAddr,
+    options: TcpOptions,
+}
+
+impl TcpListener {
+    /// Listens on an address. An IPv6 address means IPv6 alone, also the unspecified one: so peers
+    /// always show as what they are, and `0.0.0.0` and `::` can be listened on side by side.
+    ///
+    /// # Errors
+    ///
+    /// What the system says: the address is in use, not of this machine, or not allowed.
+    pub fn bind(address: SocketAddr, options: TcpOptions) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        // A restarted daemon must not wait for its predecessor's last connections to be forgotten.
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        let listener = tokio::net::TcpListener::from_std(socket.into())?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener, address, options })
+    }
+}
+
+impl fmt::Display for TcpListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "tcp {}", self.address)
+    }
+}
+
+impl Listener for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<(TcpStream, Peer)> {
+        loop {
+            let (stream, address) = self.listener.accept().await?;
+            // It fails only for a connection that is gone already.
+            if set_up(&stream, &self.options).is_ok() {
+                return Ok((stream, Peer::Ip(address)));
+            }
+        }
+    }
+}
+
+fn set_up(stream: &TcpStream, options: &TcpOptions) -> io::Result<()> {
+    // Replies are whole when they are written: holding them back for more would only delay them.
+    stream.set_nodelay(true)?;
+    let Some(timeout) = options.peer_timeout else { return Ok(()) };
+    let socket = SockRef::from(stream);
+    // The kernel counts these in whole seconds. First probe after a third of the time, then two more:
+    // with the last one unanswered the time is up.
+    let third = Duration::from_secs((timeout.as_secs() / 3).max(1));
+    socket
+        .set_tcp_keepalive(&TcpKeepalive::new().with_time(third).with_interval(third).with_retries(PROBES))?;
+    // Keepalive does not probe while sent bytes are unacknowledged; this ends those connections.
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(timeout))?;
+    Ok(())
+}
+
+/// Unanswered probes that end a connection. The kernel gives up when it would send the next one.
+const PROBES: u32 = 2;

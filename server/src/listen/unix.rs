@@ -1,0 +1,89 @@
+//! Unix sockets: a path with a mode, and nothing left behind.
+
+use super::{BACKLOG, Listener, Peer};
+use rustix::fs::Mode;
+use rustix::process::umask;
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::fmt;
+use std::fs::{self, Permissions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net;
+use std::path::{Path, PathBuf};
+use tokio::net::UnixStream;
+
+/// A Unix-socket listener. Dropping it removes the file, unless another has taken its place.
+#[derive(Debug)]
+pub struct UnixListener {
+    listener: tokio::net::UnixListener,
+    path: PathBuf,
+    /// Device and inode of the file that was made.
+    identity: (u64, u64),
+}
+
+impl UnixListener {
+    /// Listens at a path. Whoever may write to the file by its mode may connect. A socket file that
+    /// nobody listens on any more is replaced.
+    ///
+    /// # Errors
+    ///
+    /// When somebody listens there already, when the path is something else than a socket (which is
+    /// left alone), or what the system says.
+    pub fn bind(path: &Path, mode: u32) -> io::Result<Self> {
+        remove_stale(path)?;
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        // Between `bind` and `chmod` nobody else may connect, whatever mode is wanted in the end.
+        let mask = umask(Mode::RWXG | Mode::RWXO);
+        let bound = socket.bind(&SockAddr::unix(path)?);
+        umask(mask);
+        bound?;
+        let metadata = fs::symlink_metadata(path)?;
+        let identity = (metadata.dev(), metadata.ino());
+        fs::set_permissions(path, Permissions::from_mode(mode))?;
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        let listener = tokio::net::UnixListener::from_std(socket.into())?;
+        Ok(Self { listener, path: path.to_owned(), identity })
+    }
+}
+
+impl Drop for UnixListener {
+    fn drop(&mut self) {
+        let is_ours =
+            fs::symlink_metadata(&self.path).is_ok_and(|file| (file.dev(), file.ino()) == self.identity);
+        if is_ours && let Err(error) = fs::remove_file(&self.path) {
+            tracing::warn!("cannot remove the socket file {}: {error}", self.path.display());
+        }
+    }
+}
+
+impl fmt::Display for UnixListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unix {}", self.path.display())
+    }
+}
+
+impl Listener for UnixListener {
+    type Stream = UnixStream;
+
+    async fn accept(&mut self) -> io::Result<(UnixStream, Peer)> {
+        let (stream, _unnamed) = self.listener.accept().await?;
+        Ok((stream, Peer::Unix))
+    }
+}
+
+/// Removes a socket file that a daemon left behind which did not end in order.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let metadata = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    if !metadata.file_type().is_socket() {
+        return Err(io::Error::new(ErrorKind::AlreadyExists, "the path exists and is not a socket"));
+    }
+    match net::UnixStream::connect(path) {
+        Ok(_) => Err(io::Error::new(ErrorKind::AddrInUse, "somebody listens there already")),
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,143 @@
+//! The server: a hub, tasks that accept, one task for each connection, and an orderly end.
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::hub::Hub;
+use crate::listen::{Listener, Peer};
+use crate::session;
+use elockd_core::{Account, Addr, Conn, Machine, Origin};
+use std::future::Future;
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+/// A lock server that has not started yet. Give it listeners, then [`run`](Self::run) it.
+///
+/// It is generic over where connections come from, so that tests drive it over a simulated network.
+pub struct Server {
+    shared: Arc<Shared>,
+    /// The tasks that accept.
+    acceptors: TaskTracker,
+    /// Closed when accepting is to stop.
+    stop: watch::Sender<()>,
+}
+
+/// What all tasks of a server share.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) clock: Clock,
+    /// Bytes that listings under way have taken.
+    pub(crate) listing_bytes: AtomicUsize,
+    /// The tasks of connections.
+    sessions: TaskTracker,
+}
+
+impl Server {
+    /// A server with a fresh machine, holding nothing.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        let hub = Arc::new(Hub::new(Machine::new(config.machine.clone()), config.on_panic));
+        let shared = Shared {
+            config,
+            hub,
+            clock: Clock::start(),
+            listing_bytes: AtomicUsize::new(0),
+            sessions: TaskTracker::new(),
+        };
+        Self { shared: Arc::new(shared), acceptors: TaskTracker::new(), stop: watch::Sender::new(()) }
+    }
+
+    /// Starts accepting from a listener. Must be called within a tokio runtime.
+    pub fn listen(&self, listener: impl Listener) {
+        info!("listening on {listener}");
+        let accepting = accept(Arc::clone(&self.shared), listener, self.stop.subscribe());
+        self.acceptors.spawn(accepting);
+    }
+
+    /// Serves until `shutdown` is ready, then ends in order: it stops accepting, grants nothing more,
+    /// lets every connection have the answers to what it has sent, and closes it. Connections that
+    /// do not take their answers within the shutdown timeout are cut off.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let Self { shared, acceptors, stop } = self;
+        let ticking = crate::ticker::run(&shared.hub, shared.clock);
+        let serving = async {
+            shutdown.await;
+            drop(stop);
+            acceptors.close();
+            acceptors.wait().await;
+            shared.hub.drain(shared.clock.now());
+            shared.sessions.close();
+            let sessions = shared.sessions.wait();
+            if timeout(shared.config.shutdown_timeout, sessions).await.is_err() {
+                warn!("cut off {} connections that did not take their last replies", shared.sessions.len());
+            }
+        };
+        tokio::select! {
+            () = serving => {}
+            () = ticking => {}
+        }
+    }
+
+    /// The hub, for exporters and tests.
+    #[must_use]
+    pub fn hub(&self) -> &Arc<Hub> {
+        &self.shared.hub
+    }
+}
+
+/// Accepts until told to stop. An error never ends it: what runs out (file descriptors, memory) comes
+/// back when connections end, and until then it tries again at a slow pace.
+async fn accept<L: Listener>(shared: Arc<Shared>, mut listener: L, mut stop: watch::Receiver<()>) {
+    const RETRY: Duration = Duration::from_millis(100);
+    let mut is_failing = false;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = stop.changed() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                if std::mem::take(&mut is_failing) {
+                    info!("accepting again on {listener}");
+                }
+                start_session(&shared, stream, peer);
+            }
+            // The peer was gone before it was accepted.
+            Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
+            Err(error) => {
+                if !std::mem::replace(&mut is_failing, true) {
+                    warn!("cannot accept on {listener}, trying again every {RETRY:?}: {error}");
+                }
+                tokio::select! {
+                    biased;
+                    _ = stop.changed() => return,
+                    () = sleep(RETRY) => {}
+                }
+            }
+        }
+    }
+}
+
+fn start_session<S>(shared: &Arc<Shared>, stream: S, peer: Peer)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let origin = |conn: Conn| {
+        let addr = match peer {
+            Peer::Ip(addr) => Addr::Ip(addr),
+            Peer::Unix => Addr::Unix(conn.serial()),
+        };
+        Origin { addr, account: Account::default() }
+    };
+    match shared.hub.open(shared.clock.now(), origin) {
+        Ok(handle) => shared.sessions.spawn(session::serve(Arc::clone(shared), stream, handle)),
+        Err(reason) => shared.sessions.spawn(session::refuse(stream, reason)),
+    };
+}

@@ -1,0 +1,311 @@
+//! One connection: bytes in, commands to the hub, replies out. It decides nothing about locks; it
+//! decides when to read, when to write, and when to give up.
+
+mod listing;
+mod scratch;
+
+use crate::hub::{Ending, Flow, Handle};
+use crate::server::Shared;
+use arrayvec::ArrayVec;
+use elockd_core::codec::{Decoder, encode_reason};
+use elockd_core::{Cause, Now, Reason, Scan};
+use scratch::Scratch;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep, timeout};
+
+/// Commands that run under one hold of the hub's lock.
+const BATCH: usize = 64;
+/// Bytes of unsent replies at which a connection is no longer read from.
+const MAX_UNSENT: usize = 64 << 10;
+/// Reads in a row before other connections have their turn.
+const READS_PER_TURN: u32 = 4;
+/// How long input is still taken, and dropped, after the server closed first: closing a socket with
+/// unread input makes the kernel send a reset, which can eat the last reply.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Serves a connection to its end.
+pub(crate) async fn serve<S>(shared: Arc<Shared>, stream: S, handle: Handle)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut session = Session {
+        decoder: Decoder::new(shared.config.max_line_bytes),
+        shared,
+        stream,
+        handle,
+        unrun: Vec::new(),
+        unsent: Vec::new(),
+        sent: 0,
+        is_at_end: false,
+        stalling: None,
+    };
+    let end = loop {
+        match poll_fn(|cx| session.poll_step(cx)).await {
+            Step::End(end) => break end,
+            // Boxed: listings are rare, and every connection would carry room for one.
+            Step::List(scan) => {
+                if let Err(end) = Box::pin(session.list(scan)).await {
+                    break end;
+                }
+            }
+        }
+    };
+    session.finish(end).await;
+}
+
+/// Tells a connection why it is not wanted.
+pub(crate) async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, reason: Reason) {
+    let mut line = Vec::new();
+    encode_reason(reason, &mut line);
+    // Whoever does not take one line within the time does not get it.
+    let _ = timeout(LINGER, stream.write_all(&line)).await;
+    close_first(stream).await;
+}
+
+struct Session<S> {
+    shared: Arc<Shared>,
+    stream: S,
+    handle: Handle,
+    decoder: Decoder,
+    /// Input that was read and has not run, because replies before it are still to be sent.
+    unrun: Vec<u8>,
+    /// Replies that were not sent at once; the first `sent` bytes of them are by now.
+    unsent: Vec<u8>,
+    sent: usize,
+    /// Whether the peer sent FIN.
+    is_at_end: bool,
+    /// Runs while the peer takes no byte.
+    stalling: Option<Pin<Box<Sleep>>>,
+}
+
+/// What a connection comes to.
+enum Step {
+    List(Scan),
+    End(End),
+}
+
+/// How a connection ends.
+enum End {
+    /// The peer sent FIN, and all it said has run.
+    Eof,
+    /// The socket failed.
+    Error,
+    /// The peer takes no replies.
+    Stalled,
+    /// The machine closed it.
+    Closed(Reason),
+    /// The daemon is shutting down.
+    Drained,
+}
+
+impl From<Ending> for End {
+    fn from(ending: Ending) -> Self {
+        match ending {
+            Ending::Machine(reason) => Self::Closed(reason),
+            Ending::Drained => Self::Drained,
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// Reads, runs and writes until something else is to be done.
+    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        scratch::with(|scratch| {
+            let step = self.poll_step_with(cx, scratch);
+            // What could not be sent waits with the connection; the scratch is the next one's.
+            self.unsent.extend_from_slice(&scratch.replies);
+            scratch.replies.clear();
+            step
+        })
+    }
+
+    fn poll_step_with(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Step> {
+        let mut reads = 0;
+        loop {
+            if let Poll::Ready(Err(end)) = self.poll_send(cx, &mut scratch.replies) {
+                return Poll::Ready(Step::End(end));
+            }
+            let unsent = self.unsent.len() - self.sent + scratch.replies.len();
+            if unsent < MAX_UNSENT {
+                if !self.unrun.is_empty() {
+                    let input = std::mem::take(&mut self.unrun);
+                    if let Some(step) = self.run(&input, &mut scratch.replies) {
+                        return Poll::Ready(step);
+                    }
+                    continue;
+                }
+                if self.is_at_end {
+                    return Poll::Ready(Step::End(End::Eof));
+                }
+                if reads == READS_PER_TURN {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                reads += 1;
+                let mut buffer = ReadBuf::new(&mut scratch.input);
+                match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+                    Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
+                        self.is_at_end = true;
+                        continue;
+                    }
+                    Poll::Ready(Ok(())) => {
+                        if let Some(step) = self.run(buffer.filled(), &mut scratch.replies) {
+                            return Poll::Ready(step);
+                        }
+                        continue;
+                    }
+                    Poll::Ready(Err(_)) => return Poll::Ready(Step::End(End::Error)),
+                    Poll::Pending => {}
+                }
+            }
+            let ending = ready!(self.handle.poll_ending(cx.waker()));
+            return Poll::Ready(Step::End(ending.into()));
+        }
+    }
+
+    /// Runs the commands in `input` until it is used up or something else comes first; what is left
+    /// then is kept.
+    fn run(&mut self, mut input: &[u8], replies: &mut Vec<u8>) -> Option<Step> {
+        let now = self.shared.clock.now();
+        loop {
+            let mut batch = ArrayVec::<_, BATCH>::new();
+            while !batch.is_full()
+                && let Some(command) = self.decoder.next(&mut input)
+            {
+                let is_last = command.ends_batch();
+                batch.push(command);
+                if is_last {
+                    break;
+                }
+            }
+            if batch.is_empty() {
+                return None;
+            }
+            let step = match self.handle.batch(now, batch, replies) {
+                Flow::Go if replies.len() < MAX_UNSENT => continue,
+                Flow::Go => None,
+                Flow::List(scan) => Some(Step::List(scan)),
+                Flow::Close(reason) => Some(Step::End(End::Closed(reason))),
+            };
+            self.unrun = input.to_vec();
+            return step;
+        }
+    }
+
+    /// Sends what is unsent, then `fresh`, as far as the peer takes it. Ready when all is sent.
+    fn poll_send(&mut self, cx: &mut Context<'_>, fresh: &mut Vec<u8>) -> Poll<Result<(), End>> {
+        if self.unsent.is_empty() {
+            let mut sent = 0;
+            let result = self.poll_write(cx, fresh, &mut sent);
+            if sent == fresh.len() {
+                fresh.clear();
+            } else {
+                self.unsent.extend_from_slice(&fresh[sent..]);
+                fresh.clear();
+            }
+            return result;
+        }
+        self.unsent.append(fresh);
+        let unsent = std::mem::take(&mut self.unsent);
+        let mut sent = self.sent;
+        let result = self.poll_write(cx, &unsent, &mut sent);
+        if sent < unsent.len() {
+            (self.unsent, self.sent) = (unsent, sent);
+        } else {
+            self.sent = 0;
+        }
+        result
+    }
+
+    /// Writes `bytes` from `sent` on, and moves `sent`.
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8], sent: &mut usize) -> Poll<Result<(), End>> {
+        while *sent < bytes.len() {
+            match Pin::new(&mut self.stream).poll_write(cx, &bytes[*sent..]) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(End::Error)),
+                Poll::Ready(Ok(taken)) => {
+                    *sent += taken;
+                    self.stalling = None;
+                }
+                Poll::Pending => {
+                    ready!(self.poll_stall(cx));
+                    return Poll::Ready(Err(End::Stalled));
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ready when the peer has taken no byte for the write timeout.
+    fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(limit) = self.shared.config.write_timeout else { return Poll::Pending };
+        let stalling = self.stalling.get_or_insert_with(|| Box::pin(sleep(limit)));
+        stalling.as_mut().poll(cx)
+    }
+
+    /// Sends everything; ends early when the socket fails, the peer stalls, or, while the connection is
+    /// still open, somebody else ends it.
+    async fn send_all(&mut self) -> Result<(), End> {
+        poll_fn(|cx| {
+            if let Poll::Ready(sent) = self.poll_send(cx, &mut Vec::new()) {
+                return Poll::Ready(sent);
+            }
+            self.handle.poll_ending(cx.waker()).map(|ending| Err(ending.into()))
+        })
+        .await
+    }
+
+    /// The end of a connection: its locks go first, then it gets what it is still owed.
+    async fn finish(mut self, end: End) {
+        let now = self.now();
+        match end {
+            End::Error => self.handle.close(now, Cause::Error),
+            End::Stalled => self.handle.close(now, Cause::Stalled),
+            End::Eof => {
+                self.handle.close(now, Cause::Eof);
+                self.send_rest().await;
+            }
+            End::Closed(reason) => {
+                self.handle.closed();
+                encode_reason(reason, &mut self.unsent);
+                self.close_in_order().await;
+            }
+            End::Drained => {
+                self.handle.close(now, Cause::Shutdown);
+                self.close_in_order().await;
+            }
+        }
+    }
+
+    async fn close_in_order(mut self) {
+        if self.send_rest().await {
+            close_first(self.stream).await;
+        }
+    }
+
+    /// Sends what is left, to a connection that is closed already in the machine.
+    async fn send_rest(&mut self) -> bool {
+        poll_fn(|cx| self.poll_send(cx, &mut Vec::new())).await.is_ok()
+    }
+
+    fn now(&self) -> Now {
+        self.shared.clock.now()
+    }
+}
+
+/// Closes a connection whose peer has not: FIN, then its input is taken and dropped until it closes too.
+async fn close_first<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    let deadline = Instant::now() + LINGER;
+    let linger = async {
+        stream.shutdown().await?;
+        let mut dropped = [0; 1024];
+        while stream.read(&mut dropped).await? > 0 {}
+        std::io::Result::Ok(())
+    };
+    // However it goes, the connection is over.
+    let _ = tokio::time::timeout_at(deadline, linger).await;
+}
