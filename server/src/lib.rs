@@ -15,3 +15,12 @@ mod ticker;
 
 pub use config::Config;
 pub use server::Server;
+
+/// The exit status of a process whose machine panicked: `EX_SOFTWARE` of BSD's sysexits.
+pub const EXIT_PANIC: i32 = 70;
+
+/// Ends the process with [`EXIT_PANIC`]: what a daemon does when its machine panics
+/// ([`Config::on_panic`]).
+pub fn end_process() {
+    std::process::exit(EXIT_PANIC);
+}

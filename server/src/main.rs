@@ -14,8 +14,6 @@ use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
-/// `EX_SOFTWARE` of BSD's sysexits: an internal error.
-const EXIT_PANIC: i32 = 70;
 /// File descriptors that are not connections: standard streams, listeners, the runtime's own.
 const OTHER_FILES: u64 = 32;
 
@@ -54,7 +52,7 @@ async fn serve(settings: Settings) -> Result<(), StartError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
     let mut config = settings.server;
-    config.on_panic = Some(|| std::process::exit(EXIT_PANIC));
+    config.on_panic = Some(elockd_server::end_process);
     let server = Server::new(config);
     let mut listeners = 0;
     for address in settings.tcp {

@@ -135,3 +135,13 @@ fn rehash(holds: &Slab<TiedHold>, hasher: &SipHasher13, id: Id<TiedHold>) -> u64
     let hold = &holds[id];
     hash(hasher, hold.lock, hold.tenure)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_takes_32_bytes() {
+        assert_eq!(Slab::<TiedHold>::slot_bytes(), 32, "docs/operations.md plans memory with this");
+    }
+}

@@ -9,6 +9,8 @@
 
 mod lock;
 mod mailbox;
+#[cfg(test)]
+mod tests;
 
 pub use lock::{Lock, Locks, StdLocks};
 pub use mailbox::Ending;

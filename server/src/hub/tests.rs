@@ -1,0 +1,204 @@
+//! Goal: the hub's own promises, apart from who gets a lock. Method: call it directly, with wakers that
+//! count, from one thread; what several threads can do to it is for the model checker.
+
+use super::{Ending, Flow, Handle, Hub};
+use elockd_core::{Account, Addr, Cause, Command, Config, Conn, Kind, Machine, Now, Origin, Reason};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Poll, Wake, Waker};
+
+fn hub(change: impl FnOnce(&mut Config)) -> Arc<Hub> {
+    let mut config = Config::smallest_storage();
+    change(&mut config);
+    Arc::new(Hub::new(Machine::new(config), None))
+}
+
+fn open(hub: &Arc<Hub>, now: u64) -> Handle {
+    let origin = |conn: Conn| Origin { addr: Addr::Unix(conn.serial()), account: Account::default() };
+    hub.open(Now(now), origin).expect("within the limits")
+}
+
+fn say(handle: &Handle, now: u64, command: Command<&[u8]>) -> (String, Flow) {
+    let mut out = Vec::new();
+    let flow = handle.batch(Now(now), [command], &mut out);
+    (String::from_utf8(out).unwrap(), flow)
+}
+
+fn get(handle: &Handle, now: u64, name: &str) -> String {
+    say(handle, now, Command::Get(Kind::Exclusive, name.as_bytes())).0
+}
+
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A waker, and how often it was called.
+fn waker() -> (Waker, Arc<Count>) {
+    let count = Arc::new(Count::default());
+    (Arc::clone(&count).into(), count)
+}
+
+fn calls(count: &Count) -> usize {
+    count.0.load(Ordering::Relaxed)
+}
+
+#[test]
+fn dropping_a_handle_releases_its_locks() {
+    let hub = hub(|_| {});
+    let (a, b) = (open(&hub, 0), open(&hub, 0));
+    assert_eq!(get(&a, 1, "x"), "1 Lock Get Success: x\n");
+    assert_eq!(get(&b, 2, "x"), "0 Lock Get Failure: x\n");
+    drop(a);
+    assert_eq!(get(&b, 3, "x"), "1 Lock Get Success: x\n");
+}
+
+#[test]
+fn a_connection_ends_once() {
+    let hub = hub(|_| {});
+    let mut a = open(&hub, 0);
+    a.close(Now(1), Cause::Eof);
+    a.close(Now(2), Cause::Error);
+    drop(a);
+    let _watch = open(&hub, 3);
+    hub.figures(|figures| {
+        figures.each(true, &mut |key, figure| match key {
+            "closed_eof" => assert_eq!(figure, elockd_core::Figure::Number(1)),
+            "closed_error" | "ignored_inputs" => assert_eq!(figure, elockd_core::Figure::Number(0)),
+            _ => {}
+        });
+    });
+}
+
+#[test]
+fn an_idle_connection_is_told_by_whoever_comes_next() {
+    let hub = hub(|config| config.limits.idle_ms = 10);
+    let (idle, other) = (open(&hub, 0), open(&hub, 0));
+    let (waker, count) = waker();
+    assert!(idle.poll_ending(&waker).is_pending());
+    assert_eq!(get(&idle, 1, "x"), "1 Lock Get Success: x\n");
+    assert_eq!(say(&other, 5, Command::Ping).0, "1 pong\n");
+    assert_eq!(get(&other, 10, "x"), "0 Lock Get Failure: x\n");
+    assert_eq!(get(&other, 11, "x"), "1 Lock Get Success: x\n", "freed in the same step");
+    assert_eq!(calls(&count), 1);
+    assert_eq!(idle.poll_ending(&waker), Poll::Ready(Ending::Machine(Reason::Idle)));
+    assert_eq!(get(&idle, 12, "y"), "", "nobody is there any more");
+}
+
+#[test]
+fn a_connection_that_is_idle_too_long_hears_it_from_its_own_command() {
+    let hub = hub(|config| config.limits.idle_ms = 10);
+    let idle = open(&hub, 0);
+    let (reply, flow) = say(&idle, 10, Command::Ping);
+    assert_eq!(reply, "");
+    assert!(matches!(flow, Flow::Close(Reason::Idle)));
+}
+
+#[test]
+fn draining_reaches_every_connection_and_later_ones_too() {
+    let hub = hub(|_| {});
+    let before = open(&hub, 0);
+    let (waker, count) = waker();
+    assert!(before.poll_ending(&waker).is_pending());
+    hub.drain(Now(1));
+    assert_eq!(calls(&count), 1);
+    assert_eq!(before.poll_ending(&waker), Poll::Ready(Ending::Drained));
+    assert_eq!(open(&hub, 2).poll_ending(&waker), Poll::Ready(Ending::Drained));
+    assert_eq!(get(&before, 3, "x"), "0 Shutting Down\n");
+}
+
+#[test]
+fn the_first_ending_stays() {
+    let hub = hub(|config| config.limits.idle_ms = 10);
+    let idle = open(&hub, 0);
+    hub.drain(Now(5));
+    hub.tick(Now(100));
+    assert_eq!(idle.poll_ending(Waker::noop()), Poll::Ready(Ending::Drained));
+}
+
+#[test]
+fn only_the_last_waker_of_a_mailbox_is_called_and_only_once() {
+    let hub = hub(|_| {});
+    let a = open(&hub, 0);
+    let ((first, first_count), (second, second_count)) = (waker(), waker());
+    assert!(a.poll_ending(&first).is_pending());
+    assert!(a.poll_ending(&second).is_pending());
+    hub.drain(Now(1));
+    hub.drain(Now(2));
+    assert_eq!((calls(&first_count), calls(&second_count)), (0, 1));
+}
+
+#[test]
+fn the_ticker_is_woken_when_there_is_something_to_sweep() {
+    let hub = hub(|_| {});
+    let a = open(&hub, 0);
+    get(&a, 1, "x");
+    get(&a, 1, "y");
+    let (waker, count) = waker();
+    assert_eq!(hub.tick(Now(1)), None);
+    assert!(hub.poll_due_before(None, &waker).is_pending());
+    get(&a, 1, "z");
+    assert_eq!(calls(&count), 0, "nothing is due");
+    drop(a);
+    assert_eq!(calls(&count), 1);
+    assert_eq!(hub.figures(|figures| figures.dead_holds()), 3);
+    for left in [2, 1, 0] {
+        assert!(hub.poll_due_before(None, &waker).is_ready());
+        hub.tick(Now(2));
+        assert_eq!(hub.figures(|figures| figures.dead_holds()), left, "one slice a tick");
+    }
+    assert!(hub.poll_due_before(None, &waker).is_pending());
+}
+
+#[test]
+fn the_ticker_sleeps_until_the_first_idle_deadline() {
+    let hub = hub(|config| config.limits.idle_ms = 10);
+    let (waker, count) = waker();
+    assert!(hub.poll_due_before(None, &waker).is_pending());
+    let _a = open(&hub, 3);
+    assert_eq!(calls(&count), 1);
+    assert_eq!(hub.tick(Now(3)), Some(Now(13)));
+    assert!(hub.poll_due_before(Some(Now(13)), &waker).is_pending());
+    assert!(hub.poll_due_before(Some(Now(14)), &waker).is_ready());
+    assert_eq!(hub.tick(Now(13)), None, "closed");
+}
+
+#[test]
+fn a_panic_within_the_lock_is_reported_and_the_machine_not_touched_again() {
+    static REPORTS: AtomicUsize = AtomicUsize::new(0);
+    let on_panic = || {
+        REPORTS.fetch_add(1, Ordering::Relaxed);
+    };
+    let hub = Arc::new(Hub::new(Machine::new(Config::smallest_storage()), Some(on_panic)));
+    let a = open(&hub, 0);
+    hub.figures(|_| ());
+    assert_eq!(REPORTS.load(Ordering::Relaxed), 0);
+    assert!(catch_unwind(AssertUnwindSafe(|| hub.figures(|_| panic!("on purpose")))).is_err());
+    assert_eq!(REPORTS.load(Ordering::Relaxed), 1);
+    assert!(catch_unwind(AssertUnwindSafe(|| hub.figures(|_| ()))).is_err(), "nobody gets in any more");
+    drop(a);
+}
+
+#[test]
+fn the_daemons_way_with_a_panic_is_to_end_with_status_70() {
+    const CHILD: &str = "ELOCKD_TEST_PANIC_CHILD";
+    if std::env::var_os(CHILD).is_some() {
+        let hub: Hub = Hub::new(Machine::new(Config::smallest_storage()), Some(crate::end_process));
+        let _ = catch_unwind(AssertUnwindSafe(|| hub.figures(|_| panic!("on purpose"))));
+        process::exit(0);
+    }
+    let name = "hub::tests::the_daemons_way_with_a_panic_is_to_end_with_status_70";
+    let child = process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    assert_eq!(child.status.code(), Some(crate::EXIT_PANIC), "{child:?}");
+    assert!(String::from_utf8_lossy(&child.stderr).contains("on purpose"), "the message is there to report");
+}

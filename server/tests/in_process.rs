@@ -1,0 +1,245 @@
+//! Goal: what the server does about time and trouble, to the millisecond. Method: the production server
+//! in this process, over in-memory streams and a paused clock, so that waiting costs nothing and every
+//! moment is exact.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use elockd_server::listen::{Listener, Peer};
+use elockd_server::{Config, Server};
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+/// Accepts what it is handed.
+struct Handed(UnboundedReceiver<DuplexStream>);
+
+impl fmt::Display for Handed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("memory")
+    }
+}
+
+impl Listener for Handed {
+    type Stream = DuplexStream;
+
+    async fn accept(&mut self) -> io::Result<(DuplexStream, Peer)> {
+        match self.0.recv().await {
+            Some(stream) => Ok((stream, Peer::Unix)),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// A server that runs, and the way to it.
+struct Running {
+    connect: UnboundedSender<DuplexStream>,
+    stop: oneshot::Sender<()>,
+    done: JoinHandle<()>,
+}
+
+fn start(change: impl FnOnce(&mut Config)) -> Running {
+    let mut config = Config::default();
+    change(&mut config);
+    let (connect, handed) = unbounded_channel();
+    let (stop, stopped) = oneshot::channel();
+    let server = Server::new(config);
+    server.listen(Handed(handed));
+    let done = tokio::spawn(server.run(async {
+        let _ = stopped.await;
+    }));
+    Running { connect, stop, done }
+}
+
+impl Running {
+    /// A connection whose two buffers hold this many bytes.
+    fn connect(&self, buffer: usize) -> DuplexStream {
+        let (near, far) = duplex(buffer);
+        self.connect.send(far).unwrap();
+        near
+    }
+}
+
+async fn ask(stream: &mut DuplexStream, request: &str) -> String {
+    stream.write_all(request.as_bytes()).await.unwrap();
+    line(stream).await
+}
+
+async fn line(stream: &mut DuplexStream) -> String {
+    let mut line = Vec::new();
+    while line.last() != Some(&b'\n') {
+        line.push(stream.read_u8().await.expect("a whole line"));
+    }
+    String::from_utf8(line).unwrap()
+}
+
+async fn rest(stream: &mut DuplexStream) -> String {
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).await.unwrap();
+    rest
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_task_is_left_of_connections_that_ended() {
+    let server = start(|_| {});
+    let mut observer = server.connect(4096);
+    assert_eq!(ask(&mut observer, "ping\n").await, "1 pong\n");
+    let before = Handle::current().metrics().num_alive_tasks();
+    for round in 0..2 {
+        let mut clients: Vec<_> = (0..500).map(|_| server.connect(4096)).collect();
+        for (i, client) in clients.iter_mut().enumerate() {
+            assert_eq!(ask(client, &format!("g {i}\n")).await, format!("1 Lock Get Success: {i}\n"));
+        }
+        assert_eq!(Handle::current().metrics().num_alive_tasks(), before + 500, "round {round}");
+        drop(clients);
+        sleep(Duration::from_secs(5)).await;
+        assert_eq!(Handle::current().metrics().num_alive_tasks(), before, "round {round}");
+        assert_eq!(ask(&mut observer, "i 499\n").await, "0 Lock Not Locked: 499\n");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_no_replies_loses_its_locks_after_the_write_timeout() {
+    let server = start(|config| config.write_timeout = Some(Duration::from_secs(15)));
+    let (mut stuck, mut other) = (server.connect(256), server.connect(4096));
+    assert_eq!(ask(&mut stuck, "g x\n").await, "1 Lock Get Success: x\n");
+    let begin = Instant::now();
+    stuck.write_all(&b"ping\n".repeat(50)).await.unwrap();
+    sleep(Duration::from_millis(14_900)).await;
+    assert_eq!(ask(&mut other, "g x\n").await, "0 Lock Get Failure: x\n");
+    while ask(&mut other, "g x\n").await.starts_with('0') {
+        sleep(Duration::from_millis(1)).await;
+    }
+    let elapsed = begin.elapsed();
+    assert!(elapsed >= Duration::from_secs(15) && elapsed < Duration::from_millis(15_010), "{elapsed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_client_that_takes_a_byte_now_and_then_keeps_its_locks() {
+    let server = start(|config| config.write_timeout = Some(Duration::from_secs(15)));
+    let (mut slow, mut other) = (server.connect(16), server.connect(4096));
+    assert_eq!(ask(&mut slow, "g x\n").await, "1 Lock Get Success: x\n");
+    slow.write_all(&b"ping\n".repeat(20)).await.unwrap();
+    for _ in 0..50 {
+        sleep(Duration::from_secs(14)).await;
+        slow.read_u8().await.unwrap();
+        assert_eq!(ask(&mut other, "g x\n").await, "0 Lock Get Failure: x\n");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_closed_and_an_active_one_is_not() {
+    let server = start(|config| config.machine.limits.idle_ms = 60_000);
+    let (mut idle, mut active) = (server.connect(4096), server.connect(4096));
+    assert_eq!(ask(&mut idle, "g x\n").await, "1 Lock Get Success: x\n");
+    let begin = Instant::now();
+    for _ in 0..5 {
+        sleep(Duration::from_secs(10)).await;
+        assert_eq!(ask(&mut active, "ping\n").await, "1 pong\n");
+    }
+    assert_eq!(rest(&mut idle).await, "", "closed without a word");
+    let elapsed = begin.elapsed();
+    assert!(elapsed >= Duration::from_mins(1) && elapsed < Duration::from_millis(60_010), "{elapsed:?}");
+    assert_eq!(ask(&mut active, "g x\n").await, "1 Lock Get Success: x\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_server_reads_no_further_while_replies_wait() {
+    let server = start(|_| {});
+    let mut client = server.connect(1024);
+    // Each `q` is answered with some 300 bytes, which nobody reads.
+    let endless = async {
+        let mut sent = 0;
+        while sent < 10 << 20 {
+            sent += client.write(b"q\nq\nq\nq\nq\nq\nq\nq\n").await.unwrap();
+        }
+    };
+    assert!(
+        timeout(Duration::from_secs(5), endless).await.is_err(),
+        "it took 10 MB that it could not answer"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_answers_what_was_sent_and_then_closes() {
+    let server = start(|_| {});
+    let mut client = server.connect(4096);
+    assert_eq!(ask(&mut client, "g x\n").await, "1 Lock Get Success: x\n");
+    client.write_all(b"i x\nr x\nping\n").await.unwrap();
+    server.stop.send(()).unwrap();
+    let answers = rest(&mut client).await;
+    assert_eq!(answers, "1 Lock Is Locked: x\n1 Lock Release Success: x\n1 pong\n");
+    drop(client);
+    server.done.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_does_not_wait_for_clients_that_take_nothing() {
+    let server = start(|config| {
+        config.shutdown_timeout = Duration::from_secs(5);
+        config.write_timeout = None;
+    });
+    let mut stuck = server.connect(64);
+    stuck.write_all(&b"ping\n".repeat(12)).await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    let begin = Instant::now();
+    server.stop.send(()).unwrap();
+    server.done.await.unwrap();
+    let elapsed = begin.elapsed();
+    assert!(elapsed >= Duration::from_secs(5) && elapsed < Duration::from_millis(5_010), "{elapsed:?}");
+    drop(stuck);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_closed_by_the_server_is_drained_for_a_second() {
+    let server = start(|_| {});
+    let mut client = server.connect(64);
+    client.write_all(b"ping\nquit\n").await.unwrap();
+    let begin = Instant::now();
+    assert_eq!(rest(&mut client).await, "1 pong\n");
+    while client.write_all(&[b'x'; 64]).await.is_ok() {
+        sleep(Duration::from_millis(1)).await;
+    }
+    let elapsed = begin.elapsed();
+    assert!(elapsed >= Duration::from_secs(1) && elapsed < Duration::from_millis(1_010), "{elapsed:?}");
+}
+
+/// A listener that is out of file descriptors.
+struct Failing(Arc<AtomicU64>);
+
+impl fmt::Display for Failing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nowhere")
+    }
+}
+
+impl Listener for Failing {
+    type Stream = DuplexStream;
+
+    async fn accept(&mut self) -> io::Result<(DuplexStream, Peer)> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Err(io::Error::other("too many open files"))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn accepting_slows_down_while_it_fails_and_a_shutdown_still_works() {
+    let tries = Arc::new(AtomicU64::new(0));
+    let server = Server::new(Config::default());
+    server.listen(Failing(Arc::clone(&tries)));
+    let (stop, stopped) = oneshot::channel::<()>();
+    let done = tokio::spawn(server.run(async {
+        let _ = stopped.await;
+    }));
+    sleep(Duration::from_millis(9_950)).await;
+    assert_eq!(tries.load(Ordering::Relaxed), 100, "ten times a second");
+    stop.send(()).unwrap();
+    timeout(Duration::from_millis(1), done).await.expect("it does not wait for the next try").unwrap();
+}
