@@ -79,7 +79,7 @@ impl Default for Config {
             },
             features: Features { dump: true, registry: true, silent_errors: false },
             storage: Storage {
-                chunk_slots: 1024,
+                chunk_slots: 4096,
                 index_tables: 1024,
                 sweep_slice: 256,
                 scan_slice: 256,

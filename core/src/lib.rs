@@ -29,6 +29,8 @@
 //! assert_eq!(wire, b"1 Lock Get Success: cron.daily\n");
 //! ```
 
+#![forbid(unsafe_code)]
+
 pub mod codec;
 mod config;
 mod figures;

@@ -3,6 +3,7 @@
 //! Exit status: 0 after SIGTERM or SIGINT; 1 when it cannot start; 2 for a wrong command line; 70 when
 //! the machine panicked, which is a bug.
 
+mod allocator;
 mod cli;
 
 use cli::Settings;
@@ -32,6 +33,7 @@ enum StartError {
 
 fn main() -> ExitCode {
     let settings = cli::parse();
+    allocator::return_large_blocks();
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).with_ansi(false).init();
     match run(settings) {
         Ok(()) => ExitCode::SUCCESS,

@@ -29,7 +29,10 @@ const READS_PER_TURN: u32 = 4;
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Serves a connection to its end.
-pub(crate) async fn serve<S>(shared: Arc<Shared>, stream: S, handle: Handle)
+///
+/// Not an `async fn`: that would keep room for its arguments beside the session made of them, for as
+/// long as the connection lives.
+pub(crate) fn serve<S>(shared: Arc<Shared>, stream: S, handle: Handle) -> impl Future<Output = ()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -44,18 +47,21 @@ where
         is_at_end: false,
         stalling: None,
     };
-    let end = loop {
-        match poll_fn(|cx| session.poll_step(cx)).await {
-            Step::End(end) => break end,
-            // Boxed: listings are rare, and every connection would carry room for one.
-            Step::List(scan) => {
-                if let Err(end) = Box::pin(session.list(scan)).await {
-                    break end;
+    async move {
+        let end = loop {
+            match poll_fn(|cx| session.poll_step(cx)).await {
+                Step::End(end) => break end,
+                // Boxed: listings are rare, and every connection would carry room for one.
+                Step::List(scan) => {
+                    if let Err(end) = Box::pin(session.list(scan)).await {
+                        break end;
+                    }
                 }
             }
-        }
-    };
-    session.finish(end).await;
+        };
+        // Boxed too: what it needs for its last second a connection should not carry through its life.
+        Box::pin(session.finish(end)).await;
+    }
 }
 
 /// Tells a connection why it is not wanted.
