@@ -33,7 +33,7 @@ struct Cli {
     listen: Vec<ListenAddress>,
 
     /// TCP port, for each --listen without one of its own; 0 is no TCP there.
-    #[arg(long, default_value_t = 9999, help_heading = "Listeners")]
+    #[arg(long, default_value_t = 9999, allow_negative_numbers = true, help_heading = "Listeners")]
     port: u16,
 
     /// Path of a Unix socket to listen on.
@@ -47,31 +47,32 @@ struct Cli {
 
     /// Connections at a time; one more is told `0 Too Many Connections`.
     #[arg(long, value_name = "N", default_value_t = 10_000, help_heading = "Limits")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=MAX_COUNT))]
+    #[arg(allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=MAX_COUNT))]
     max_connections: u32,
 
     /// Locks held at a time, each holder of a shared lock counted.
     #[arg(long, value_name = "N", default_value_t = 1_000_000, help_heading = "Limits")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=MAX_COUNT))]
+    #[arg(allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=MAX_COUNT))]
     max_locks: u32,
 
     /// Locks held at a time by one connection.
     #[arg(long, value_name = "N", default_value_t = 1_000_000, help_heading = "Limits")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=MAX_COUNT))]
+    #[arg(allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=MAX_COUNT))]
     max_locks_per_connection: u32,
 
     /// Bytes of a lock's or connection's name.
     #[arg(long, value_name = "BYTES", default_value_t = 4096, help_heading = "Limits")]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..))]
     max_name_bytes: u16,
 
     /// Bytes of a request line, at least 64 more than of a name.
     #[arg(long, value_name = "BYTES", default_value_t = 8192, help_heading = "Limits")]
-    #[arg(value_parser = clap::value_parser!(u32).range(65..=1 << 20))]
+    #[arg(allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(65..=1 << 20))]
     max_line_bytes: u32,
 
     /// Bytes that all listings under way (d, sd, dump, who) may take together.
     #[arg(long, value_name = "BYTES", default_value_t = 64 << 20, help_heading = "Limits")]
+    #[arg(allow_negative_numbers = true)]
     max_listing_bytes: usize,
 
     /// Answer d, sd, dump and who; else they say `0 disabled`.
@@ -92,21 +93,25 @@ struct Cli {
     /// Time until a TCP peer that no longer answers the kernel is given up and loses its locks: sets
     /// keepalive and `TCP_USER_TIMEOUT`; at least 3s, 0 leaves both to the kernel.
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = peer_timeout)]
+    #[arg(allow_negative_numbers = true)]
     #[arg(help_heading = "Timeouts")]
     peer_timeout: Duration,
 
     /// Time until a connection that takes none of its replies is closed and loses its locks; 0 is never.
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = time)]
+    #[arg(allow_negative_numbers = true)]
     #[arg(help_heading = "Timeouts")]
     write_timeout: Duration,
 
     /// Time without a command until a connection is closed and loses its locks; 0 is never.
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = time)]
+    #[arg(allow_negative_numbers = true)]
     #[arg(help_heading = "Timeouts")]
     idle_timeout: Duration,
 
     /// Time that connections have to take their last replies at a shutdown.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
+    #[arg(allow_negative_numbers = true)]
     #[arg(help_heading = "Timeouts")]
     shutdown_timeout: Duration,
 }

@@ -1,0 +1,268 @@
+//! Goal: as a process the daemon behaves as operators expect: exit status, messages, signals, the file
+//! of its Unix socket, and what it does when it runs out of file descriptors. Method: start it, mostly
+//! in ways that it should refuse, and look from outside.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod support;
+
+use rustix::process::Signal;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+use support::{Client, Daemon, PATIENCE, Transport, lines, poll, program};
+use tempfile::TempDir;
+
+/// Runs it to its end, which has to come.
+fn run(args: &[&str]) -> (Option<i32>, String) {
+    let mut command = program();
+    command.args(args);
+    let (status, log) = Daemon::spawn(command, TempDir::new().unwrap()).wait();
+    (status.code(), log)
+}
+
+#[test]
+fn term_and_int_end_it_with_status_0_and_its_clients_with_fin() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let daemon = Daemon::start(&[]);
+        let mut clients: Vec<Client> = Transport::BOTH.map(|transport| daemon.connect(transport)).into();
+        for client in &mut clients {
+            client.send("g a\nsg s\nping\n");
+            while client.line() != "1 pong" {}
+        }
+        let socket = daemon.socket_path();
+        daemon.signal(signal);
+        clients.iter_mut().for_each(Client::expect_end);
+        drop(clients);
+        let address = daemon.tcp_address();
+        let (status, log) = daemon.wait();
+        assert_eq!(status.code(), Some(0), "after {signal:?}: {log}");
+        assert!(!socket.exists(), "the socket's file is removed");
+        assert!(std::net::TcpStream::connect(address).is_err(), "nobody listens any more");
+    }
+}
+
+#[test]
+fn a_signal_in_the_middle_of_a_pipeline_cuts_no_answer_in_two() {
+    for transport in Transport::BOTH {
+        let daemon = Daemon::start(&[]);
+        let mut client = daemon.connect(transport);
+        let mut writer = client.twin();
+        let gets = lines("g ", 0..20_000);
+        // The daemon may be gone before it is through.
+        let writing = std::thread::spawn(move || drop(writer.try_send(gets)));
+        assert_eq!(client.line(), "1 Lock Get Success: 0");
+        daemon.signal(Signal::TERM);
+        let rest = String::from_utf8(client.rest()).unwrap();
+        writing.join().unwrap();
+        assert!(rest.is_empty() || rest.ends_with('\n'), "ends in {:?}", rest.lines().next_back());
+        let mut draining = false;
+        for (line, number) in rest.lines().zip(1..) {
+            draining |= line == "0 Shutting Down";
+            let expected = format!("1 Lock Get Success: {number}");
+            assert!(
+                line == if draining { "0 Shutting Down" } else { &expected },
+                "answer {number} is {line:?}"
+            );
+        }
+        let (status, log) = daemon.wait();
+        assert_eq!(status.code(), Some(0), "{log}");
+    }
+}
+
+#[test]
+fn a_client_that_does_not_go_cannot_hold_up_the_end() {
+    let daemon = Daemon::start(&["--shutdown-timeout", "500ms"]);
+    let clients = Transport::BOTH.map(|transport| {
+        let mut client = daemon.connect(transport);
+        client.send("ping\n");
+        client.expect("1 pong\n");
+        // Its answers are not read, and it does not close when the daemon does.
+        client.set_write_timeout(Duration::from_millis(50));
+        while client.try_send("help\n".repeat(1000)).is_ok() {}
+        client
+    });
+    daemon.stop();
+    drop(clients);
+}
+
+#[test]
+fn without_file_descriptors_it_serves_those_it_has_and_later_the_others() {
+    const LIMIT: usize = 40;
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 40; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_elockd")]);
+    let daemon = Daemon::start_by(command, &[]);
+    let mut clients: Vec<Client> = (0..LIMIT + 10).map(|_| daemon.tcp()).collect();
+    for client in &mut clients {
+        client.send("ping\n");
+    }
+
+    // Accepted are as many as get an answer, once no more of them do.
+    let mut served = Vec::new();
+    let mut quiet = 0;
+    let settle = || {
+        let before = served.len();
+        served.extend(clients.extract_if(.., Client::has_reply));
+        quiet = if served.len() > before { 0 } else { quiet + 1 };
+        (quiet == 100).then_some(())
+    };
+    poll("no more clients to be accepted", PATIENCE, settle);
+    assert!((10..LIMIT).contains(&served.len()), "{} are served under a limit of {LIMIT}", served.len());
+
+    let before = daemon.processor_ticks();
+    std::thread::sleep(Duration::from_secs(1));
+    let ticks = daemon.processor_ticks() - before;
+    assert!(ticks < 20, "a daemon with nothing to do used {ticks} ticks of processor time in a second");
+    for client in &mut served {
+        client.expect("1 pong\n");
+        assert_eq!(client.ask("ping"), "1 pong");
+    }
+
+    drop(served);
+    for client in &mut clients {
+        client.expect("1 pong\n");
+        client.send("ping\n");
+        client.expect("1 pong\n");
+    }
+    assert_eq!(clients.pop().unwrap().figure("connections"), clients.len() as u64 + 1);
+}
+
+#[test]
+fn the_socket_file_has_the_mode_it_should_have() {
+    for (flags, mode) in
+        [(&[][..], 0o660), (&["--unix-mode", "600"], 0o600), (&["--unix-mode", "0666"], 0o666)]
+    {
+        let daemon = Daemon::start(flags);
+        let file = std::fs::metadata(daemon.socket_path()).unwrap();
+        assert!(file.file_type().is_socket());
+        assert_eq!(file.permissions().mode() & 0o7777, mode, "{flags:?}");
+        let socket = daemon.socket_path();
+        daemon.stop();
+        assert!(!socket.exists());
+    }
+}
+
+#[test]
+fn a_stale_socket_file_is_replaced() {
+    let dir = Daemon::start(&[]).kill();
+    let socket = dir.path().join("elockd.sock");
+    assert!(socket.exists(), "a killed daemon leaves its file");
+    let mut command = program();
+    command.args(["--port", "0", "--unix"]).arg(&socket);
+    let daemon = Daemon::spawn(command, dir);
+    let mut client = poll("the socket to answer", PATIENCE, || client_of(&socket));
+    assert_eq!(client.ask("ping"), "1 pong");
+    daemon.stop();
+}
+
+fn client_of(socket: &Path) -> Option<Client> {
+    std::os::unix::net::UnixStream::connect(socket).is_ok().then(|| Client::unix(socket))
+}
+
+#[test]
+fn a_socket_that_is_in_use_is_left_alone() {
+    let daemon = Daemon::start(&[]);
+    let socket = daemon.socket_path();
+    let path = socket.to_str().unwrap();
+    let (code, log) = run(&["--port", "0", "--unix", path]);
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains(path), "the message names it: {log}");
+    assert_eq!(daemon.unix().ask("ping"), "1 pong");
+}
+
+#[test]
+fn a_file_that_is_no_socket_is_left_alone() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("precious");
+    std::fs::write(&file, "data").unwrap();
+    let (code, log) = run(&["--port", "0", "--unix", file.to_str().unwrap()]);
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("precious"), "the message names it: {log}");
+    assert_eq!(std::fs::read(&file).unwrap(), b"data");
+}
+
+#[test]
+fn an_address_that_is_in_use_is_refused_with_status_1() {
+    let daemon = Daemon::start(&[]);
+    let address = daemon.tcp_address().to_string();
+    let (code, log) = run(&["--listen", &address]);
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains(&address), "the message names it: {log}");
+    assert_eq!(daemon.tcp().ask("ping"), "1 pong");
+}
+
+#[test]
+fn an_address_in_use_is_found_before_the_socket_file_is_made() {
+    let daemon = Daemon::start(&[]);
+    let dir = TempDir::new().unwrap();
+    let socket = dir.path().join("elockd.sock");
+    let address = daemon.tcp_address().to_string();
+    let (code, log) = run(&["--listen", &address, "--unix", socket.to_str().unwrap()]);
+    assert_eq!(code, Some(1), "{log}");
+    assert!(!socket.exists(), "a start that failed leaves nothing behind");
+}
+
+#[test]
+fn a_bad_flag_is_refused_with_status_2_and_named() {
+    let bad: &[&[&str]] = &[
+        &["--bogus"],
+        &["--listen", "nonsense"],
+        &["--port", "70000"],
+        &["--unix-mode", "999"],
+        &["--max-connections", "many"],
+        &["--max-locks", "-1"],
+        &["--max-name-bytes", "banana"],
+        &["--max-line-bytes", "10"],
+        &["--max-listing-bytes", ""],
+        &["--dump=perhaps"],
+        &["--write-timeout", "15 bananas"],
+        &["--peer-timeout", "soon"],
+        &["--idle-timeout"],
+        &["-port", "x"],
+    ];
+    for args in bad {
+        let (code, log) = run(args);
+        assert_eq!(code, Some(2), "{args:?}: {log}");
+        let flag = args[0].trim_start_matches('-').split('=').next().unwrap();
+        assert!(log.contains(flag), "{args:?} is not named: {log}");
+    }
+}
+
+#[test]
+fn glockds_flags_are_understood() {
+    let dir = TempDir::new().unwrap();
+    let socket = dir.path().join("other.sock");
+    let mut command = program();
+    command.args(["-port", "0", "-dump=false", "-registry=false", "-unix"]).arg(&socket);
+    let daemon = Daemon::spawn(command, dir);
+    let mut client = poll("the socket to answer", PATIENCE, || client_of(&socket));
+    client.send("dump\niam x\nping\n");
+    client.expect("0 disabled\n0 disabled\n1 pong\n");
+    assert!(!daemon.log().contains("listening on tcp"), "port 0 means no TCP: {}", daemon.log());
+}
+
+#[test]
+fn an_address_without_a_port_gets_the_usual_one_of_the_flag() {
+    // A port that was free a moment ago, so somebody else may take it: then another is tried.
+    let daemon = poll("a port that stays free", PATIENCE, || {
+        let port =
+            std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+        let mut command = program();
+        command.args(["--listen", "127.0.0.2", "--listen", "127.0.0.1:0", "--port", &port]);
+        let daemon = Daemon::spawn(command, TempDir::new().unwrap());
+        let is_up = || match daemon.log() {
+            log if log.contains("listening on tcp 127.0.0.1:")
+                && log.contains(&format!("127.0.0.2:{port}")) =>
+            {
+                Some(true)
+            }
+            log if log.contains("in use") => Some(false),
+            _ => None,
+        };
+        poll("the listeners", PATIENCE, is_up).then_some(daemon)
+    });
+    for prefix in ["tcp 127.0.0.1:", "tcp 127.0.0.2:"] {
+        assert_eq!(Client::tcp(daemon.address_of(prefix)).ask("ping"), "1 pong");
+    }
+}
