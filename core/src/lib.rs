@@ -31,6 +31,8 @@
 
 #![forbid(unsafe_code)]
 
+#[doc(hidden)]
+pub mod canary;
 pub mod codec;
 mod config;
 mod figures;

@@ -1,5 +1,6 @@
 //! Bytes to commands. However the bytes are cut into pieces, the commands are the same.
 
+use crate::canary::{Canary, is_planted};
 use crate::input::Command;
 use crate::types::Kind;
 use std::borrow::Cow;
@@ -40,7 +41,7 @@ impl Decoder {
                 self.dropping = !ended;
             } else if self.partial.len() + line.len() > self.max_line_bytes {
                 self.partial = Vec::new();
-                self.dropping = !ended;
+                self.dropping = !ended && !is_planted(Canary::LongLineReportedAgain);
                 return Some(Command::LineTooLong);
             } else if !ended {
                 self.partial.extend_from_slice(line);
@@ -51,6 +52,9 @@ impl Decoder {
             } else {
                 let mut joined = std::mem::take(&mut self.partial);
                 joined.extend_from_slice(line);
+                if is_planted(Canary::SplitLineKeepsItsReturn) && joined.ends_with(b"\r") {
+                    joined.push(b'_');
+                }
                 if let Some(command) = parse(&joined) {
                     return Some(command.map(|text| Cow::Owned(text.into_owned())));
                 }

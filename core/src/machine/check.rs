@@ -5,6 +5,8 @@ use crate::input::Cause;
 use crate::storage::Id;
 use crate::types::Kind;
 
+use std::collections::BTreeSet;
+
 use super::Machine;
 use super::lock::{Hold, Lock};
 use super::tenure::Tenure;
@@ -36,6 +38,7 @@ impl Machine {
         self.check_tenures()?;
         self.check_dead()?;
         self.check_connections()?;
+        self.check_registrations()?;
         self.check_activity()?;
         self.check_figures()
     }
@@ -228,6 +231,21 @@ impl Machine {
             ensure!(tally.holds == holds, "{tally:?} has {holds} holds");
             ensure!(connections <= self.config.limits.connections, "{tally:?} is over its connections");
             ensure!(holds <= self.config.limits.locks, "{tally:?} is over its locks");
+        }
+        Ok(())
+    }
+
+    /// No two registrations have the same place in `who`.
+    fn check_registrations(&self) -> Result<(), Violation> {
+        let mut orders = BTreeSet::new();
+        for (_, connection) in self.connections.slots().iter() {
+            let Some(registered) = &connection.registered else { continue };
+            let conn = connection.conn;
+            ensure!(orders.insert(registered.order), "{conn:?} was registered when another was");
+            ensure!(
+                registered.order <= self.connections.last_registration,
+                "{conn:?} was registered in the future"
+            );
         }
         Ok(())
     }

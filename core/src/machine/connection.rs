@@ -1,5 +1,6 @@
 //! The open connections: by number, by last activity, and counted by account.
 
+use crate::canary::{Canary, is_planted};
 use crate::storage::{Id, Index, Slab};
 use crate::types::{Account, Conn, Now, Origin};
 
@@ -175,7 +176,9 @@ impl Connections {
             None
         } else {
             self.last_registration += 1;
-            Some(Registered { name: name.into(), order: self.last_registration })
+            let known = self.slots[id].registered.as_ref().map(|registered| registered.order);
+            let kept = known.filter(|_| is_planted(Canary::RegisteringAgainKeepsThePlace));
+            Some(Registered { name: name.into(), order: kept.unwrap_or(self.last_registration) })
         };
     }
 

@@ -1,6 +1,7 @@
 //! Who holds what: locks, ties and tenures as one structure that stays consistent by itself. It knows
 //! neither limits nor replies nor connections' names; the machine asks it and decides.
 
+use crate::canary::{Canary, is_planted};
 use crate::config::Storage;
 use crate::storage::{Id, Slab};
 use crate::types::Kind;
@@ -100,6 +101,13 @@ impl Holds {
         };
         match self.locks[lock].hold {
             Hold::Sole { tenure: dead, .. } if found.holders == 0 => {
+                if is_planted(Canary::SweptWhileHeld) {
+                    let link = *sole_links(&mut self.locks, lock).1;
+                    *self.locks.hold_mut(lock) = Hold::Sole { tenure, prev: None, next: link };
+                    self.tenures[tenure].sole_count[found.kind.index()] += 1;
+                    self.count_name(lock);
+                    return 1;
+                }
                 self.unlink_dead(lock, dead);
                 self.link_sole(lock, tenure);
                 self.count_name(lock);
@@ -142,10 +150,16 @@ impl Holds {
         let holds = Kind::ALL.map(|kind| tenure.count(kind));
         for kind in Kind::ALL.map(Kind::index) {
             self.live[kind] -= holds[kind];
-            self.held[kind] -= tenure.sole_count[kind];
+            if !is_planted(Canary::OrphaningKeepsSoleCounts) {
+                self.held[kind] -= tenure.sole_count[kind];
+            }
         }
         self.name_bytes -= tenure.sole_name_bytes;
         while let Some(hold) = self.tenures[id].tied {
+            let is_last = self.ties.holds[hold].next.is_none();
+            if is_last && is_planted(Canary::OrphaningSkipsTheLastTiedHold) {
+                break;
+            }
             self.untie(hold);
         }
         let soles = self.tenures[id].soles();
@@ -170,6 +184,10 @@ impl Holds {
             let lock = self.tenures[tenure].sole.expect("a dead tenure has storage left");
             let hash = self.locks.hash_of(lock);
             self.unlink_dead(lock, tenure);
+            if is_planted(Canary::SweptButStillIndexed) {
+                self.locks.forget(lock);
+                continue;
+            }
             self.locks.remove(hash, lock);
         }
     }
@@ -182,7 +200,10 @@ impl Holds {
     /// Live holders of a lock.
     pub(crate) fn holders(&self, lock: Id<Lock>) -> u32 {
         match self.locks[lock].hold {
-            Hold::Sole { tenure, .. } => u32::from(self.tenures[tenure].owner.is_some()),
+            Hold::Sole { tenure, .. } => {
+                let lives = self.tenures[tenure].owner.is_some();
+                u32::from(lives || is_planted(Canary::DeadHolderCounts))
+            }
             Hold::Tied(tie) => self.ties.locks[tie].holders,
         }
     }

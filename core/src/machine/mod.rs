@@ -14,6 +14,7 @@ pub use check::Violation;
 pub use scan::{Entry, Scan};
 pub use snapshot::RestoreError;
 
+use crate::canary::{Canary, is_planted};
 use crate::config::Config;
 use crate::figures::{Counters, Figures};
 use crate::input::{Cause, Command, Input};
@@ -83,7 +84,9 @@ impl Machine {
     ) -> Seq {
         self.now = self.now.max(now);
         self.seq.0 += 1;
-        self.close_idle(out);
+        if !is_planted(Canary::IdleOnlyByTick) || matches!(input, Input::Tick) {
+            self.close_idle(out);
+        }
         match input {
             Input::Opened(conn, origin) => self.opened(conn, origin, out),
             Input::Command(conn, command) => match self.connections.find(conn) {
@@ -138,7 +141,8 @@ impl Machine {
             self.counters.ignored += 1;
             return;
         }
-        if self.connections.tally(origin.account).connections >= self.config.limits.connections {
+        let limit = self.config.limits.connections + u32::from(is_planted(Canary::ConnectionsOffByOne));
+        if self.connections.tally(origin.account).connections >= limit {
             self.connections.highest = Some(conn);
             self.counters.refused += 1;
             out(conn, Output::Disconnect(Reason::TooManyConnections));
@@ -161,7 +165,8 @@ impl Machine {
         let Some(tenure) = tenure else { return };
         let ended = self.holds.end(tenure);
         for kind in Kind::ALL {
-            self.counters.orphans[kind.index()] += u64::from(ended.holds[kind.index()]);
+            let counted = if is_planted(Canary::OrphansOfTheWrongKind) { Kind::Exclusive } else { kind };
+            self.counters.orphans[counted.index()] += u64::from(ended.holds[kind.index()]);
         }
         self.connections.tally_mut(origin.account).holds -= ended.holds.iter().sum::<u32>();
     }
@@ -180,7 +185,8 @@ impl Machine {
     }
 
     fn idle_deadline(&self, id: Id<Connection>) -> Now {
-        Now(self.connections[id].active.0.saturating_add(self.config.limits.idle_ms))
+        let late = u64::from(is_planted(Canary::IdleOneLate));
+        Now(self.connections[id].active.0.saturating_add(self.config.limits.idle_ms + late))
     }
 
     fn command<N: AsRef<[u8]>>(
@@ -190,13 +196,18 @@ impl Machine {
         command: &Command<N>,
         out: &mut impl FnMut(Conn, Output<'_>),
     ) {
-        if self.config.limits.idle_ms > 0 {
+        let is_idleness =
+            matches!(command, Command::Unknown(_)) && is_planted(Canary::UnknownCommandIsIdleness);
+        if self.config.limits.idle_ms > 0 && !is_idleness {
             self.connections.touch(id, self.now);
         }
-        let too_long =
-            command.name().is_some_and(|n| n.as_ref().len() > usize::from(self.config.limits.name_bytes));
+        let name_bytes =
+            usize::from(self.config.limits.name_bytes) - usize::from(is_planted(Canary::NameLengthOffByOne));
+        let too_long = command.name().is_some_and(|name| name.as_ref().len() > name_bytes);
         match command.verb() {
-            Some(verb) if !too_long => self.counters.commands[verb.index()] += 1,
+            Some(verb) if !too_long || is_planted(Canary::RefusedNameIsCounted) => {
+                self.counters.commands[verb.index()] += 1;
+            }
             _ => self.counters.invalid_commands += 1,
         }
         let framed = command.is_framed();
@@ -241,20 +252,23 @@ impl Machine {
     }
 
     fn get<'a>(&mut self, id: Id<Connection>, kind: Kind, name: &'a [u8]) -> Reply<'a> {
-        if self.draining {
+        if self.draining && !is_planted(Canary::DrainStillGrants) {
             return Reply::ShuttingDown;
         }
         // Before the look-up, which it would invalidate.
-        self.holds.sweep(Self::SWEEP_FOR_GET);
+        if !is_planted(Canary::GetsDoNotSweep) {
+            self.holds.sweep(Self::SWEEP_FOR_GET);
+        }
         let found = self.holds.find(kind, name);
         let Connection { tenure, origin, .. } = self.connections[id];
         if tenure.is_some_and(|tenure| self.holds.is_holder(found, tenure)) {
-            return Reply::Got { kind, holders: found.holders, name };
+            let more = u32::from(kind == Kind::Shared && is_planted(Canary::AskingAgainCounts));
+            return Reply::Got { kind, holders: found.holders + more, name };
         }
         let limits = &self.config.limits;
         let own = tenure.map_or(0, |tenure| self.holds.tenures[tenure].holds());
-        if own >= limits.locks_per_connection || self.connections.tally(origin.account).holds >= limits.locks
-        {
+        let limit = limits.locks_per_connection + u32::from(is_planted(Canary::LocksOfAConnectionOffByOne));
+        if own >= limit || self.connections.tally(origin.account).holds >= limits.locks {
             return Reply::TooManyLocks { name };
         }
         if kind == Kind::Exclusive && found.holders > 0 {
@@ -275,6 +289,9 @@ impl Machine {
 
     fn release<'a>(&mut self, id: Id<Connection>, kind: Kind, name: &'a [u8]) -> Reply<'a> {
         let found = self.holds.find(kind, name);
+        if is_planted(Canary::AnybodyReleases) && found.holders > 0 && kind == Kind::Exclusive {
+            return Reply::Released { kind, name };
+        }
         let Connection { tenure, origin, .. } = self.connections[id];
         let Some(tenure) = tenure.filter(|tenure| self.holds.is_holder(found, *tenure)) else {
             return Reply::ReleaseFailure { kind, name };

@@ -5,6 +5,7 @@
 //! is met once or twice, and [`crate::listing`] drops the second. A name got again in another slot may
 //! likewise be met twice.
 
+use crate::canary::{Canary, is_planted};
 use crate::output::{Listing, Subject};
 use crate::storage::Id;
 use crate::types::{Addr, Conn, Kind};
@@ -60,6 +61,9 @@ impl Scan {
     pub fn new(listing: Listing<'_>) -> Self {
         let position = match listing.subject {
             Subject::Who => Position::Connection(0),
+            _ if listing.name.is_empty() && is_planted(Canary::ListingMissesWhatIsTiedMeanwhile) => {
+                Position::Tied(0)
+            }
             _ if listing.name.is_empty() => Position::Sole(0),
             _ => Position::Name { after: 0, last: None },
         };
@@ -132,6 +136,9 @@ impl Machine {
     ) -> Position {
         let locks = self.holds.locks.slots();
         if slot >= locks.end() {
+            if is_planted(Canary::ListingMissesWhatIsTiedMeanwhile) {
+                return Position::Done;
+            }
             return Position::Tied(0);
         }
         slice.slots -= 1;
@@ -153,6 +160,9 @@ impl Machine {
     ) -> Position {
         let holds = &self.holds.ties.holds;
         if slot >= holds.end() {
+            if is_planted(Canary::ListingMissesWhatIsTiedMeanwhile) {
+                return Position::Sole(0);
+            }
             return Position::Done;
         }
         slice.slots -= 1;

@@ -3,6 +3,7 @@
 //! A snapshot says who holds what, not how it is stored: a restored machine gives the same replies as
 //! the original for ever after, and may keep them in other slots. Nothing dead is in it.
 
+use crate::canary::{Canary, is_planted};
 use crate::config::Config;
 use crate::figures::Counters;
 use crate::input::{Cause, Verb};
@@ -42,6 +43,10 @@ const MAGIC: &[u8] = b"elockd snapshot\n";
 const VERSION: u16 = 1;
 /// Bytes that decoding may ask for: it bounds what a damaged length can make it allocate.
 const LIMIT: usize = 1 << 30;
+
+/// The highest that anything counted, a time or an order can be: a machine that counts on from there at
+/// a billion a second does so for a century.
+const MAX_FIGURE: u64 = 1 << 62;
 
 fn bincode_config() -> impl bincode::config::Config {
     bincode::config::standard().with_limit::<LIMIT>()
@@ -172,7 +177,7 @@ impl Machine {
         State {
             now: self.now.0,
             seq: self.seq.0,
-            draining: self.draining,
+            draining: self.draining && !is_planted(Canary::SnapshotForgetsDraining),
             highest: self.connections.highest.map(Conn::bits),
             last_registration: self.connections.last_registration,
             counters: (&self.counters).into(),
@@ -212,13 +217,19 @@ impl Machine {
 
     /// Fills a new machine. What bytes can get wrong is an error here or in `check`, never a panic.
     fn set_state(&mut self, state: State) -> Result<(), RestoreError> {
+        if state.figures().any(|figure| figure > MAX_FIGURE) {
+            return Err(damaged("a figure is impossibly high".to_owned()));
+        }
         let mut connections = state.connections;
         // The order of activity, whether or not the original had an idle limit.
         connections.sort_by_key(|record| record.active);
         for record in connections {
             self.set_connection(record)?;
         }
-        for TieRecord { shared, name, holders } in state.ties {
+        for TieRecord { shared, name, mut holders } in state.ties {
+            if is_planted(Canary::SnapshotReversesHolders) {
+                holders.reverse();
+            }
             let kind = if shared { Kind::Shared } else { Kind::Exclusive };
             for holder in holders {
                 self.set_hold(holder, kind, &name)?;
@@ -268,6 +279,23 @@ impl Machine {
         let account = self.connections[id].origin.account;
         self.connections.tally_mut(account).holds += 1;
         Ok(())
+    }
+}
+
+impl State {
+    /// Every number that goes on to be counted up.
+    fn figures(&self) -> impl Iterator<Item = u64> {
+        let counters = &self.counters;
+        let single = [
+            self.now,
+            self.seq,
+            self.last_registration,
+            counters.invalid_commands,
+            counters.opened,
+            counters.refused,
+            counters.ignored,
+        ];
+        single.into_iter().chain(counters.commands).chain(counters.orphans).chain(counters.closed)
     }
 }
 

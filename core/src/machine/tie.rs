@@ -1,6 +1,7 @@
 //! Tied locks: names with more than one holder, or that had more than one since they were last free.
 //! Each hold has a record of its own here, in its lock's list (by order of getting) and in its tenure's.
 
+use crate::canary::{Canary, is_planted};
 use crate::storage::{Id, Index, Slab};
 use siphasher::sip::SipHasher13;
 
@@ -112,7 +113,9 @@ impl Ties {
             self.holds[next].prev = hold.prev;
         }
         let tie = &mut self.locks[tie];
-        tie.holders -= 1;
+        if !is_planted(Canary::ShareNotGivenBack) || tie.holders == 1 {
+            tie.holders -= 1;
+        }
         tie.holders
     }
 

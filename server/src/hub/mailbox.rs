@@ -3,6 +3,7 @@
 
 use super::{Lock, Locks};
 use elockd_core::Reason;
+use elockd_core::canary::{Canary, is_planted};
 use std::task::{Poll, Waker};
 
 /// Why a connection is to end that did not ask for it.
@@ -47,6 +48,13 @@ impl<L: Locks> Mailbox<L> {
 
     /// Looks for an ending and, in the same locked step, registers the waker.
     pub(super) fn poll(&self, waker: &Waker) -> Poll<Ending> {
+        if is_planted(Canary::WakerRegisteredLate) {
+            if let Some(ending) = self.state.with(|state| state.ending) {
+                return Poll::Ready(ending);
+            }
+            self.state.with(|state| state.waker = Some(waker.clone()));
+            return Poll::Pending;
+        }
         self.state.with(|state| {
             if let Some(ending) = state.ending {
                 return Poll::Ready(ending);

@@ -15,6 +15,7 @@ mod tests;
 pub use lock::{Lock, Locks, StdLocks};
 pub use mailbox::Ending;
 
+use elockd_core::canary::{Canary, is_planted};
 use elockd_core::codec::encode;
 use elockd_core::listing::Slice;
 use elockd_core::{Cause, Command, Conn, Figures, Input, Machine, Now, Origin, Output, Reason, Reply, Scan};
@@ -100,7 +101,7 @@ impl<L: Locks> Hub<L> {
                 return Err(reason);
             }
             let mailbox = Arc::new(Mailbox::new());
-            if state.draining {
+            if state.draining && !is_planted(Canary::OpenedWhileDrainingIsNotTold) {
                 mailbox.put(Ending::Drained);
             }
             state.boxes.insert(conn, Arc::clone(&mailbox));
@@ -167,7 +168,9 @@ impl<L: Locks> Hub<L> {
             assert!(!self.is_broken(), "the machine panicked before");
             let unwinding = Unwinding(&self.is_broken, self.on_panic);
             let result = act(state);
-            state.wake_ticker();
+            if !is_planted(Canary::TickerNotWoken) {
+                state.wake_ticker();
+            }
             std::mem::forget(unwinding);
             result
         })
@@ -289,7 +292,7 @@ impl<L: Locks> Handle<L> {
 
 impl<L: Locks> Drop for Handle<L> {
     fn drop(&mut self) {
-        if self.hub.is_broken() {
+        if self.hub.is_broken() || is_planted(Canary::DroppedHandleStaysOpen) {
             return;
         }
         // No clock at hand: a time that goes back counts as the last one the machine has seen.

@@ -1,0 +1,134 @@
+//! Canaries: small bugs planted on purpose, one at a time, so that the tests can be shown to find bugs.
+//!
+//! They exist only with the feature `canaries`, which nothing but the tests asks for; without it
+//! [`is_planted`] is a constant and every canary is compiled away. Which one sings is chosen at run time,
+//! for one thread: nothing else that runs at the same time hears it.
+
+/// Each a plausible mistake, told as what goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Canary {
+    /// The end of a connection skips the last of its tied holds.
+    OrphaningSkipsTheLastTiedHold,
+    /// The end of a connection leaves its sole holds in the figures.
+    OrphaningKeepsSoleCounts,
+    /// Orphans are counted by locks where they should be counted by kind.
+    OrphansOfTheWrongKind,
+    /// A dead sole holder counts as a holder.
+    DeadHolderCounts,
+    /// A lock got from a dead tenure stays in that tenure's list and is swept from under its new holder.
+    SweptWhileHeld,
+    /// A get does not sweep, so that storage grows beyond its bound.
+    GetsDoNotSweep,
+    /// Sweeping frees a slot and forgets its entry in the index.
+    SweptButStillIndexed,
+    /// Giving a share back does not lower the count.
+    ShareNotGivenBack,
+    /// Asking again for a share counts as another holder.
+    AskingAgainCounts,
+    /// Anybody can release an exclusive lock.
+    AnybodyReleases,
+    /// An exclusive and a shared lock of one name are one lock.
+    KindsAreOne,
+    /// The limit of locks of a connection is one too high.
+    LocksOfAConnectionOffByOne,
+    /// The limit of connections is one too high.
+    ConnectionsOffByOne,
+    /// The limit of a name's length is one too low.
+    NameLengthOffByOne,
+    /// A refused name counts as a command too.
+    RefusedNameIsCounted,
+    /// The idle limit is up one millisecond late.
+    IdleOneLate,
+    /// The idle limit is looked at by ticks alone.
+    IdleOnlyByTick,
+    /// An unknown command does not count as activity.
+    UnknownCommandIsIdleness,
+    /// Draining lets free locks be got.
+    DrainStillGrants,
+    /// A snapshot forgets that the machine was draining.
+    SnapshotForgetsDraining,
+    /// A snapshot has the holders of a shared lock in the wrong order.
+    SnapshotReversesHolders,
+    /// Listings read tied holds before sole ones, and miss what becomes tied in between.
+    ListingMissesWhatIsTiedMeanwhile,
+    /// Registering again keeps the place in `who`.
+    RegisteringAgainKeepsThePlace,
+    /// A line that came in two pieces keeps its `\r`.
+    SplitLineKeepsItsReturn,
+    /// A line over the limit is reported once for each piece of it.
+    LongLineReportedAgain,
+    /// The owner of a mailbox registers its waker after it has looked, not in the same step.
+    WakerRegisteredLate,
+    /// The ticker is not woken when something falls due.
+    TickerNotWoken,
+    /// A connection that opens during a shutdown is not told of it.
+    OpenedWhileDrainingIsNotTold,
+    /// A dropped handle does not end its connection.
+    DroppedHandleStaysOpen,
+}
+
+impl Canary {
+    /// Every canary.
+    pub const ALL: [Self; 29] = [
+        Self::OrphaningSkipsTheLastTiedHold,
+        Self::OrphaningKeepsSoleCounts,
+        Self::OrphansOfTheWrongKind,
+        Self::DeadHolderCounts,
+        Self::SweptWhileHeld,
+        Self::GetsDoNotSweep,
+        Self::SweptButStillIndexed,
+        Self::ShareNotGivenBack,
+        Self::AskingAgainCounts,
+        Self::AnybodyReleases,
+        Self::KindsAreOne,
+        Self::LocksOfAConnectionOffByOne,
+        Self::ConnectionsOffByOne,
+        Self::NameLengthOffByOne,
+        Self::RefusedNameIsCounted,
+        Self::IdleOneLate,
+        Self::IdleOnlyByTick,
+        Self::UnknownCommandIsIdleness,
+        Self::DrainStillGrants,
+        Self::SnapshotForgetsDraining,
+        Self::SnapshotReversesHolders,
+        Self::ListingMissesWhatIsTiedMeanwhile,
+        Self::RegisteringAgainKeepsThePlace,
+        Self::SplitLineKeepsItsReturn,
+        Self::LongLineReportedAgain,
+        Self::WakerRegisteredLate,
+        Self::TickerNotWoken,
+        Self::OpenedWhileDrainingIsNotTold,
+        Self::DroppedHandleStaysOpen,
+    ];
+}
+
+#[cfg(feature = "canaries")]
+mod planted {
+    use super::Canary;
+    use std::cell::Cell;
+
+    thread_local! {
+        static PLANTED: Cell<Option<Canary>> = const { Cell::new(None) };
+    }
+
+    /// Plants a canary in this thread, or takes it out.
+    pub fn plant(canary: Option<Canary>) {
+        PLANTED.set(canary);
+    }
+
+    /// Whether this canary is planted in this thread.
+    #[must_use]
+    pub fn is_planted(canary: Canary) -> bool {
+        PLANTED.get() == Some(canary)
+    }
+}
+
+#[cfg(feature = "canaries")]
+pub use planted::{is_planted, plant};
+
+/// Never, in a build without canaries.
+#[cfg(not(feature = "canaries"))]
+#[must_use]
+pub const fn is_planted(_: Canary) -> bool {
+    false
+}

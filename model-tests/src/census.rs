@@ -1,0 +1,295 @@
+//! What happened in random sequences, counted, so that a generator that has come to make only dull ones
+//! fails its test instead of passing everything.
+
+use crate::generate::Step;
+use crate::observe::Event;
+use crate::reference::Reference;
+use crate::runner::say;
+use elockd_core::{Command, Conn, Input, Kind, Reason};
+use std::collections::BTreeMap;
+
+/// How often each thing happened.
+#[derive(Clone, Debug, Default)]
+pub struct Census {
+    counts: BTreeMap<&'static str, u64>,
+}
+
+/// One step, with what was before and what came after.
+#[derive(Debug)]
+pub struct Moment<'a> {
+    /// The input.
+    pub step: &'a Step,
+    /// What came of it.
+    pub events: &'a [Event],
+    /// The reference before it, and after it.
+    pub before: &'a Reference,
+    /// The reference after it.
+    pub after: &'a Reference,
+    /// The real machine's dead holds before it.
+    pub dead_before: u32,
+    /// The real machine's dead holds after it.
+    pub dead_after: u32,
+}
+
+impl Census {
+    /// Counts one thing.
+    pub fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+
+    /// Counts what happened in one step.
+    pub fn step(&mut self, moment: &Moment<'_>) {
+        let Moment { step, events, before, after, dead_before, dead_after } = *moment;
+        self.count_if(step.now < before.now(), "time went back");
+        self.silence(moment);
+        match &step.input {
+            Input::Tick => self.count_if(dead_after < dead_before, "a tick freed what is dead"),
+            Input::Closed(conn, _) | Input::Command(conn, Command::Quit) => self.end(before, *conn),
+            Input::Command(conn, command) if is_open(before, *conn) && is_open(after, *conn) => {
+                let mut replies = events.iter().filter_map(|event| match event {
+                    Event::Sent(_, text) => Some(String::from_utf8_lossy(text)),
+                    Event::Disconnected(..) => None,
+                });
+                let reply = replies.next_back().unwrap_or_default();
+                self.errors(command, &reply);
+                self.lock_command(moment, *conn, command, &reply);
+                self.other_command(moment, *conn, command, &reply);
+            }
+            Input::Command(..) => self.count("a command was ignored"),
+            Input::Opened(conn, _) => {
+                let refused =
+                    |event: &Event| matches!(event, Event::Disconnected(_, Reason::TooManyConnections, _));
+                let was_refused = events.iter().any(refused);
+                self.count_if(was_refused, "a connection over the limit was refused");
+                self.count_if(!was_refused && !is_open(after, *conn), "an old number was not opened again");
+            }
+            Input::Drain => {
+                self.count_if(!before.locks().is_empty(), "the daemon was drained while locks were held");
+            }
+        }
+    }
+
+    /// Prints all counts. Panics when one of `expected` happened in less than one of 20,000 inputs, unless
+    /// there were too few to tell.
+    pub fn report(&self, inputs: u64, expected: &[&'static str]) {
+        let lines: Vec<_> = self.counts.iter().map(|(what, count)| format!("{count:>9}  {what}\n")).collect();
+        say(&format!("{inputs:>9}  inputs, in which\n{}", lines.concat()));
+        let is_telling = inputs >= 100_000;
+        for what in expected.iter().filter(|_| is_telling) {
+            let count = self.counts.get(what).copied().unwrap_or(0);
+            assert!(count > inputs / 20_000, "the generator has degenerated: {what}, but only {count} times");
+        }
+    }
+
+    /// Connections that said nothing for too long.
+    fn silence(&mut self, moment: &Moment<'_>) {
+        let silent = moment.events.iter().filter_map(|event| match event {
+            Event::Disconnected(conn, Reason::Idle, _) => Some(*conn),
+            _ => None,
+        });
+        let silent: Vec<Conn> = silent.collect();
+        self.count_if(!silent.is_empty(), "a silent connection was closed");
+        self.count_if(silent.len() > 1, "several silent connections were closed at once");
+        let holders = silent.iter().filter(|conn| holds(moment.before, **conn).next().is_some());
+        self.count_if(holders.count() > 0, "a silent holder was closed");
+    }
+
+    /// The end of a connection.
+    fn end(&mut self, before: &Reference, conn: Conn) {
+        self.count_if(!is_open(before, conn), "an end was ignored");
+        self.count_if(holds(before, conn).count() >= 3, "a holder of 3 or more ended");
+        let mut others = holds(before, conn).map(|holders| holders.len() - 1);
+        let is_mixed = others.clone().any(|others| others == 0) && others.any(|others| others > 0);
+        self.count_if(is_mixed, "a holder of own and of shared locks ended");
+    }
+
+    fn errors(&mut self, command: &Command<Vec<u8>>, reply: &str) {
+        self.count_if(reply == "0 Name Too Long\n", "a name was too long");
+        self.count_if(reply == "0 Name Too Long\n\n", "a name was too long, and an empty line followed");
+        self.count_if(reply == "0 Line Too Long\n", "a line was too long");
+        self.count_if(reply == "0 disabled\n", "a command was disabled");
+        self.count_if(reply == "0 disabled\n\n", "a command was disabled, and an empty line followed");
+        if let Command::Unknown(_) = command {
+            let what = if reply.is_empty() {
+                "an unknown verb was passed over"
+            } else {
+                "an unknown verb was answered"
+            };
+            self.count(what);
+        }
+    }
+
+    /// Gets, releases and inspections.
+    fn lock_command(&mut self, moment: &Moment<'_>, conn: Conn, command: &Command<Vec<u8>>, reply: &str) {
+        let Moment { before, after, dead_before, dead_after, .. } = *moment;
+        let (Command::Get(kind, name) | Command::Release(kind, name) | Command::Inspect(kind, name)) =
+            command
+        else {
+            return;
+        };
+        let holders = before.holders(*kind, name);
+        let was_holder = holders.contains(&conn);
+        let by_kind = |exclusive, shared| if *kind == Kind::Exclusive { exclusive } else { shared };
+        match command {
+            Command::Get(..) if reply.contains("Success") => {
+                let got = after.holders(*kind, name);
+                let again =
+                    by_kind("a holder got its exclusive lock again", "a holder got its shared lock again");
+                self.count(if was_holder {
+                    again
+                } else {
+                    by_kind("an exclusive lock was got", "a shared lock was got")
+                });
+                self.count_if(!was_holder && got.len() == 2, "a second shared holder came");
+                self.count_if(!was_holder && got.len() == 3, "a third shared holder came");
+                self.count_if(!was_holder && name.is_empty(), "the empty name was got");
+                self.count_if(!was_holder && name.len() == 30, "a name was got that just fits its slot");
+                self.count_if(!was_holder && name.len() > 30, "a name was got that does not fit its slot");
+                let other = if *kind == Kind::Exclusive { Kind::Shared } else { Kind::Exclusive };
+                let is_double = !after.holders(other, name).is_empty();
+                self.count_if(!was_holder && is_double, "a name was got that is held in the other kind");
+                // A get frees two dead holds before it looks. One more went: the one it took over.
+                self.count_if(dead_after + 2 < dead_before, "a dead sole holder was met by a get");
+            }
+            Command::Get(..) => {
+                self.count_if(reply.starts_with("0 Lock Get Failure"), "a get failed because of the holder");
+                self.count_if(reply.starts_with("0 Too Many Locks"), "a get was over a limit");
+                let was_free = reply.starts_with("0 Too Many Locks") && holders.is_empty();
+                self.count_if(was_free, "a get of a free lock was over a limit");
+                let is_refused = reply.starts_with("0 Shutting Down");
+                self.count_if(is_refused, "a get came after the drain");
+                self.count_if(is_refused && was_holder, "a holder's get came after the drain");
+            }
+            Command::Release(..) => {
+                let left = after.holders(*kind, name);
+                self.count_if(was_holder && *kind == Kind::Exclusive, "an exclusive lock was released");
+                self.count_if(was_holder && left.len() == 1, "a shared lock was released to its last holder");
+                self.count_if(was_holder && left.len() > 1, "a shared lock was released to several holders");
+                let is_last = was_holder && left.is_empty() && *kind == Kind::Shared;
+                self.count_if(is_last, "a shared lock was released by its last holder");
+                let others = by_kind(
+                    "another's exclusive lock was not released",
+                    "another's shared lock was not released",
+                );
+                self.count_if(!was_holder && !holders.is_empty(), others);
+                self.count_if(holders.is_empty(), "a free lock was not released");
+            }
+            _ => {
+                self.count_if(
+                    holders.is_empty() && dead_before > 0,
+                    "a free lock was inspected amid dead holds",
+                );
+                self.count_if(holders.len() == 1, "a lock with one holder was inspected");
+                self.count_if(holders.len() > 1, "a lock with several holders was inspected");
+            }
+        }
+    }
+
+    /// Listings, names of connections, and statistics.
+    fn other_command(&mut self, moment: &Moment<'_>, conn: Conn, command: &Command<Vec<u8>>, reply: &str) {
+        let Moment { before, dead_before, .. } = *moment;
+        let rows = reply.lines().filter(|line| !line.is_empty() && !line.starts_with("0 ")).count();
+        let was_registered = before.registered().iter().any(|(of, _)| *of == conn);
+        match command {
+            Command::List(_, name) => {
+                self.count_if(rows > 3, "a listing had more than 3 rows");
+                self.count_if(!name.is_empty() && rows > 1, "a listing of one name had more than 1 row");
+                self.count_if(rows > 0 && dead_before > 0, "a listing was made amid dead holds");
+            }
+            Command::Dump(Kind::Exclusive) => {
+                self.count_if(reply.matches(' ').count() > 2, "a dump had more than 3 locks");
+            }
+            Command::Dump(Kind::Shared) => {
+                self.count_if(reply.matches("] ").count() > 1, "a dump had more than 2 shared locks");
+            }
+            Command::Who(name) => {
+                self.count_if(rows > 1, "more than 1 registration was listed");
+                self.count_if(!name.is_empty() && rows > 0, "a registration was found by name");
+            }
+            Command::Iam(name) if reply == "1 ok\n" => {
+                self.count_if(name.is_empty() && was_registered, "a registration was taken back");
+                self.count_if(!name.is_empty() && was_registered, "a name was registered over another");
+            }
+            Command::Me => self.count_if(was_registered, "a registered connection asked for its name"),
+            Command::Query { .. } => {
+                self.count_if(dead_before > 0, "statistics were asked for amid dead holds");
+            }
+            _ => {}
+        }
+    }
+
+    fn count_if(&mut self, happened: bool, what: &'static str) {
+        if happened {
+            self.count(what);
+        }
+    }
+}
+
+/// Everything that counts as something to have happened.
+pub const EXPECTED: [&str; 56] = [
+    "a command was disabled",
+    "a command was disabled, and an empty line followed",
+    "a command was ignored",
+    "a connection over the limit was refused",
+    "a dead sole holder was met by a get",
+    "a dump had more than 2 shared locks",
+    "a dump had more than 3 locks",
+    "a free lock was inspected amid dead holds",
+    "a free lock was not released",
+    "a get came after the drain",
+    "a get failed because of the holder",
+    "a get of a free lock was over a limit",
+    "a get was over a limit",
+    "a holder got its exclusive lock again",
+    "a holder got its shared lock again",
+    "a holder of 3 or more ended",
+    "a holder of own and of shared locks ended",
+    "a holder's get came after the drain",
+    "a line was too long",
+    "a listing had more than 3 rows",
+    "a listing of one name had more than 1 row",
+    "a listing was made amid dead holds",
+    "a lock with one holder was inspected",
+    "a lock with several holders was inspected",
+    "a name was got that does not fit its slot",
+    "a name was got that is held in the other kind",
+    "a name was got that just fits its slot",
+    "a name was registered over another",
+    "a name was too long",
+    "a name was too long, and an empty line followed",
+    "a registered connection asked for its name",
+    "a registration was found by name",
+    "a registration was taken back",
+    "a second shared holder came",
+    "a shared lock was got",
+    "a shared lock was released by its last holder",
+    "a shared lock was released to its last holder",
+    "a shared lock was released to several holders",
+    "a silent connection was closed",
+    "a silent holder was closed",
+    "a third shared holder came",
+    "a tick freed what is dead",
+    "an end was ignored",
+    "an exclusive lock was got",
+    "an exclusive lock was released",
+    "an old number was not opened again",
+    "an unknown verb was answered",
+    "an unknown verb was passed over",
+    "another's exclusive lock was not released",
+    "another's shared lock was not released",
+    "more than 1 registration was listed",
+    "several silent connections were closed at once",
+    "statistics were asked for amid dead holds",
+    "the daemon was drained while locks were held",
+    "the empty name was got",
+    "time went back",
+];
+
+fn is_open(reference: &Reference, conn: Conn) -> bool {
+    reference.open().iter().any(|client| client.conn == conn)
+}
+
+/// The locks that a connection holds, each by its holders.
+fn holds(reference: &Reference, conn: Conn) -> impl Iterator<Item = &[Conn]> + Clone {
+    reference.locks().values().map(Vec::as_slice).filter(move |holders| holders.contains(&conn))
+}

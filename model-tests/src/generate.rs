@@ -1,0 +1,509 @@
+//! Sequences of inputs at random, made to meet each other: few names, few connections, small limits.
+//!
+//! A reference model runs along while a sequence is made, so that most inputs make sense where they
+//! stand (releases of what is held, commands of who is open) and some do not. Every subsequence of a
+//! sequence is one too, which is what makes failures shrink. How much happens in them is counted by
+//! [`crate::census`], and has to be enough.
+
+use crate::reference::Reference;
+use elockd_core::{Account, Addr, Cause, Command, Config, Conn, Identity, Input, Kind, Now, Origin, Storage};
+use quickcheck::{Arbitrary, Gen};
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// A configuration, and a sequence of inputs for it.
+#[derive(Clone)]
+pub struct Case {
+    /// The configuration of both machines.
+    pub config: Config,
+    /// What they are given.
+    pub steps: Vec<Step>,
+}
+
+/// An input, and when it comes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The time, which may be before that of the step before.
+    pub now: Now,
+    /// The input.
+    pub input: Input<Vec<u8>>,
+}
+
+/// Storage sizes and a hash key: no reply may depend on them.
+#[derive(Clone, Debug)]
+pub struct Layout(pub Storage);
+
+/// What several connections send, as pieces of bytes that know nothing of lines.
+#[derive(Clone)]
+pub struct Chatter {
+    /// A connection's serial, and the bytes that come from it.
+    pub pieces: Vec<(u64, Vec<u8>)>,
+}
+
+/// One thing done to the bytes of a snapshot. Places count from the start, modulo its length.
+#[derive(Clone, Debug)]
+pub enum Damage {
+    /// It ends here.
+    Cut(u16),
+    /// One bit is the other way round.
+    Flip(u16, u8),
+    /// A byte is another one.
+    Set(u16, u8),
+    /// In place of a byte there is the largest number, as the format writes it.
+    Huge(u16),
+    /// Bytes are put in between.
+    Insert(u16, Vec<u8>),
+    /// So many bytes are there once more.
+    Repeat(u16, u8),
+    /// Everything behind the header is something else.
+    Garbage(Vec<u8>),
+}
+
+/// The limit for names in every case.
+const NAME_BYTES: u16 = 40;
+
+/// The weight says how often; the longest that fits a slot, one more, the limit, and one over it.
+const NAMES: [(&[u8], u32); 11] = [
+    (b"a", 12),
+    (b"b", 12),
+    (b"c", 8),
+    (b"d", 8),
+    (b"e", 5),
+    (b"", 2),
+    (b"two words", 2),
+    (b"\xff\x00\xfe", 1),
+    (b"thirty-bytes-just-fit-a-slot-.", 2),
+    (b"thirty-one-bytes-need-the-heap!", 3),
+    (b"forty-bytes-are-the-limit-of-every-case-", 2),
+];
+const TOO_LONG: &[u8] = b"forty-one-bytes-are-over-the-limit-of-all";
+
+impl Arbitrary for Case {
+    /// Up to `g.size()` steps.
+    fn arbitrary(g: &mut Gen) -> Self {
+        let mut dice = Dice(g);
+        let config = config(&mut dice);
+        let length = 1 + dice.below(dice.0.size() as u64);
+        let mut course = Course::new(&mut dice, config.clone(), length);
+        let steps = (0..length).map(|at| course.step(&mut dice, at)).collect();
+        Self { config, steps }
+    }
+
+    /// Fewer steps first, then a plainer configuration.
+    fn shrink(&self) -> Box<dyn Iterator<Item = Self>> {
+        let config = self.config.clone();
+        let fewer = self.steps.shrink().map(move |steps| Self { config: config.clone(), steps });
+        let plain = plain_config();
+        let mut plainer =
+            [self.config.clone(), self.config.clone(), self.config.clone(), self.config.clone()];
+        plainer[0].storage = plain.storage;
+        plainer[1].features = plain.features;
+        plainer[2].limits.idle_ms = 0;
+        plainer[3].limits = elockd_core::Limits { idle_ms: self.config.limits.idle_ms, ..plain.limits };
+        let own = self.clone();
+        let plainer = plainer.into_iter().filter(move |config| *config != own.config);
+        let steps = self.steps.clone();
+        Box::new(fewer.chain(plainer.map(move |config| Self { config, steps: steps.clone() })))
+    }
+}
+
+impl Arbitrary for Step {
+    fn arbitrary(g: &mut Gen) -> Self {
+        let mut dice = Dice(g);
+        Course::new(&mut dice, plain_config(), 1).step(&mut dice, 0)
+    }
+
+    /// A time before all others counts as the latest one: it is the plainest.
+    fn shrink(&self) -> Box<dyn Iterator<Item = Self>> {
+        let plainer = Self { now: Now(0), input: self.input.clone() };
+        Box::new((self.now != Now(0)).then_some(plainer).into_iter())
+    }
+}
+
+impl Arbitrary for Layout {
+    fn arbitrary(g: &mut Gen) -> Self {
+        let mut dice = Dice(g);
+        Self(Storage {
+            chunk_slots: 1 << dice.below(5),
+            index_tables: 1 << dice.below(6),
+            sweep_slice: 1 + dice.below(5) as u32,
+            scan_slice: 1 + dice.below(5) as u32,
+            hash_key: (u64::arbitrary(dice.0), u64::arbitrary(dice.0)),
+        })
+    }
+}
+
+impl Arbitrary for Chatter {
+    fn arbitrary(g: &mut Gen) -> Self {
+        let mut dice = Dice(g);
+        let length = 1 + dice.below(dice.0.size() as u64);
+        let pieces = (0..length).map(|_| (1 + dice.below(4), chatter(&mut dice))).collect();
+        Self { pieces }
+    }
+
+    fn shrink(&self) -> Box<dyn Iterator<Item = Self>> {
+        Box::new(self.pieces.shrink().map(|pieces| Self { pieces }))
+    }
+}
+
+impl Arbitrary for Damage {
+    fn arbitrary(g: &mut Gen) -> Self {
+        let at = u16::arbitrary(g);
+        let byte = u8::arbitrary(g);
+        match Dice(g).below(16) {
+            0..2 => Self::Cut(at),
+            2..6 => Self::Flip(at, byte % 8),
+            6..10 => Self::Set(at, byte),
+            10..13 => Self::Huge(at),
+            13 => Self::Insert(at, Arbitrary::arbitrary(g)),
+            14 => Self::Repeat(at, byte),
+            _ => Self::Garbage(Arbitrary::arbitrary(g)),
+        }
+    }
+}
+
+impl Damage {
+    /// Does it to a snapshot, whose header is `header` bytes long.
+    pub fn apply(&self, header: usize, bytes: &mut Vec<u8>) {
+        // What is cut away cannot be damaged any more.
+        if bytes.is_empty() {
+            return;
+        }
+        let place = |at: &u16| usize::from(*at) % bytes.len();
+        match self {
+            Self::Cut(at) => bytes.truncate(place(at)),
+            Self::Flip(at, bit) => {
+                let at = place(at);
+                bytes[at] ^= 1 << bit;
+            }
+            Self::Set(at, byte) => {
+                let at = place(at);
+                bytes[at] = *byte;
+            }
+            Self::Huge(at) => {
+                let at = place(at);
+                // The byte that announces eight more.
+                bytes.splice(at..=at, [253].into_iter().chain([255; 8]));
+            }
+            Self::Insert(at, more) => {
+                let at = place(at);
+                bytes.splice(at..at, more.iter().copied());
+            }
+            Self::Repeat(at, count) => {
+                let at = place(at);
+                let end = (at + usize::from(*count)).min(bytes.len());
+                let again = bytes[at..end].to_vec();
+                bytes.splice(at..at, again);
+            }
+            Self::Garbage(garbage) => {
+                bytes.truncate(header);
+                bytes.extend(garbage);
+            }
+        }
+    }
+}
+
+/// The origin of a connection in every sequence: its address tells it from all others.
+#[must_use]
+pub fn origin(serial: u64, account: u16) -> Origin {
+    let port = 1024 + (serial % 60_000) as u16;
+    let addr = match serial % 3 {
+        0 => Addr::Unix(serial),
+        1 => Addr::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        _ => Addr::Ip(SocketAddr::from((Ipv6Addr::LOCALHOST, port))),
+    };
+    Origin { addr, account: Account(account) }
+}
+
+/// A sequence in the making.
+struct Course {
+    /// What the inputs so far have led to.
+    reference: Reference,
+    /// How many connections it tries to keep open.
+    connections: u64,
+    /// The last number given to one.
+    serial: u64,
+    accounts: u64,
+    /// Of 100 inputs, how many come at the time of the one before.
+    standstill: u64,
+    /// Of 100 inputs that are commands, how many release something.
+    releases: u64,
+    drain_at: Option<u64>,
+}
+
+impl Course {
+    fn new(dice: &mut Dice, config: Config, length: u64) -> Self {
+        let most = u64::from(config.limits.connections);
+        Self {
+            connections: most.min(4 + dice.below(3)),
+            serial: 0,
+            // With a short idle limit connections could do nothing if time went on fast.
+            standstill: if config.limits.idle_ms == 2 { 88 } else { 60 },
+            reference: Reference::new(config),
+            accounts: 1 + dice.below(4) / 3,
+            releases: [3, 10, 25][dice.below(3) as usize],
+            drain_at: (dice.below(10) == 0).then(|| dice.below(length)),
+        }
+    }
+
+    fn step(&mut self, dice: &mut Dice, at: u64) -> Step {
+        let now = self.time(dice);
+        // Whoever is silent for too long by now is gone before the input comes.
+        self.reference.apply(now, &Input::Tick);
+        let input = if self.drain_at == Some(at) { Input::Drain } else { self.input(dice) };
+        self.reference.apply(now, &input);
+        Step { now, input }
+    }
+
+    fn time(&self, dice: &mut Dice) -> Now {
+        let Now(last) = self.reference.now();
+        Now(match dice.below(100) {
+            rest if rest < self.standstill => last,
+            ..92 => last + 1 + dice.below(3),
+            92..96 => last.saturating_sub(dice.below(5)),
+            96..99 => last + dice.below(40),
+            _ => last + 1_000_000,
+        })
+    }
+
+    fn input(&mut self, dice: &mut Dice) -> Input<Vec<u8>> {
+        let is_lonely = (self.reference.open().len() as u64) < self.connections;
+        match dice.below(100) {
+            0..5 => Input::Tick,
+            5..9 => Input::Closed(self.conn(dice), cause(dice)),
+            9..11 => Input::Closed(self.greediest(), cause(dice)),
+            11 => Input::Opened(self.old_conn(dice), self.origin(dice, self.serial + 1)),
+            12 => self.open(dice),
+            13..40 if is_lonely => self.open(dice),
+            40..90 if self.reference.open().is_empty() => self.open(dice),
+            _ => Input::Command(self.conn(dice), self.command(dice)),
+        }
+    }
+
+    /// A connection to be opened. Sometimes numbers are passed over.
+    fn open(&mut self, dice: &mut Dice) -> Input<Vec<u8>> {
+        self.serial += 1 + u64::from(dice.below(10) == 0);
+        Input::Opened(Conn::new(0, self.serial), self.origin(dice, self.serial))
+    }
+
+    fn origin(&self, dice: &mut Dice, serial: u64) -> Origin {
+        origin(serial, dice.below(self.accounts) as u16)
+    }
+
+    /// A connection to say something: mostly one that is open.
+    fn conn(&self, dice: &mut Dice) -> Conn {
+        let open = self.reference.open();
+        if open.is_empty() || dice.below(50) == 0 {
+            return self.old_conn(dice);
+        }
+        // The fewer there are to choose from, the more do they meet themselves and each other.
+        open[dice.below(open.len() as u64) as usize].conn
+    }
+
+    /// A number up to the next one, whatever became of it.
+    fn old_conn(&self, dice: &mut Dice) -> Conn {
+        Conn::new(0, 1 + dice.below(self.serial + 1))
+    }
+
+    /// The connection with the most holds.
+    fn greediest(&self) -> Conn {
+        let holds = |conn| self.reference.locks().values().filter(|holders| holders.contains(&conn)).count();
+        let greediest =
+            self.reference.open().iter().map(|client| client.conn).max_by_key(|conn| holds(*conn));
+        greediest.unwrap_or(Conn::new(0, self.serial))
+    }
+
+    fn command(&self, dice: &mut Dice) -> Command<Vec<u8>> {
+        let kind = if dice.below(5) < 2 { Kind::Exclusive } else { Kind::Shared };
+        if dice.below(100) < self.releases {
+            return Command::Release(kind, self.held_name(dice, kind));
+        }
+        match dice.below(100) {
+            0..58 => Command::Get(kind, name(dice)),
+            58..66 => Command::Inspect(kind, name(dice)),
+            66..70 => Command::List(kind, if dice.below(2) == 0 { name(dice) } else { Vec::new() }),
+            70..74 => Command::Dump(kind),
+            74..76 => Command::Me,
+            76..78 => Command::Iam(Vec::new()),
+            78..82 => Command::Iam(name(dice)),
+            82..86 => Command::Who(if dice.below(2) == 0 { name(dice) } else { Vec::new() }),
+            86..91 => Command::Query { full: dice.below(2) == 0 },
+            91 => Command::Ping,
+            92 => Command::Help,
+            93..96 => Command::Quit,
+            96..98 => Command::Unknown(name(dice)),
+            _ => Command::LineTooLong,
+        }
+    }
+
+    /// The name of something to release: mostly of something that is held, by whomever.
+    fn held_name(&self, dice: &mut Dice, kind: Kind) -> Vec<u8> {
+        let names: Vec<_> = self.reference.locks().keys().filter(|(of, _)| *of == kind).collect();
+        if names.is_empty() || dice.below(10) == 0 {
+            return name(dice);
+        }
+        names[dice.below(names.len() as u64) as usize].1.clone()
+    }
+}
+
+fn name(dice: &mut Dice) -> Vec<u8> {
+    if dice.below(60) == 0 {
+        return TOO_LONG.to_vec();
+    }
+    let mut rest = dice.below(NAMES.iter().map(|(_, weight)| u64::from(*weight)).sum()) as u32;
+    for (name, weight) in NAMES {
+        if rest < weight {
+            return name.to_vec();
+        }
+        rest -= weight;
+    }
+    unreachable!("the weights sum up to where the dice end")
+}
+
+fn cause(dice: &mut Dice) -> Cause {
+    // The last two are reported by the machine only.
+    Cause::ALL[dice.below(4) as usize]
+}
+
+/// The smallest storage, and no limit that a short sequence could meet.
+fn plain_config() -> Config {
+    let mut config = Config::smallest_storage();
+    config.limits.name_bytes = NAME_BYTES;
+    config.identity = Identity { version: "1.2.3".to_owned(), pid: 7 };
+    config
+}
+
+fn config(dice: &mut Dice) -> Config {
+    let mut config = plain_config();
+    match dice.below(10) {
+        0 => config.storage = Config::default().storage,
+        1 => config.storage = Layout::arbitrary(dice.0).0,
+        _ => {}
+    }
+    if dice.below(3) == 0 {
+        config.limits.connections = 2 + dice.below(4) as u32;
+    }
+    if dice.below(3) == 0 {
+        config.limits.locks = 2 + dice.below(12) as u32;
+    }
+    if dice.below(3) == 0 {
+        config.limits.locks_per_connection = [0, 1, 2, 3, 3, 4, 4, 5][dice.below(8) as usize];
+    }
+    config.limits.idle_ms = [0, 0, 0, 2, 12, 40][dice.below(6) as usize];
+    config.features.dump = dice.below(12) > 0;
+    config.features.registry = dice.below(12) > 0;
+    config.features.silent_errors = dice.below(4) == 0;
+    config
+}
+
+/// Some bytes of a client: words of the protocol, what stands between them, and anything else.
+fn chatter(dice: &mut Dice) -> Vec<u8> {
+    const WORDS: [&[u8]; 28] = [
+        b"g ",
+        b"sg ",
+        b"r ",
+        b"sr ",
+        b"i ",
+        b"si ",
+        b"d ",
+        b"sd",
+        b"dump ",
+        b"shared",
+        b"me",
+        b"iam ",
+        b"who ",
+        b"q ",
+        b"full",
+        b"ping",
+        b"help",
+        b"quit\n",
+        b"nonsense",
+        b"\n",
+        b"\n",
+        b"\r\n",
+        b" ",
+        b"\t",
+        b"\x0b",
+        b"a",
+        b"b",
+        b"a name that takes much more than the line limit of the fuzzed decoder",
+    ];
+    let words = dice.below(8);
+    let mut bytes = Vec::new();
+    for _ in 0..words {
+        match dice.below(10) {
+            0 => bytes.push(u8::arbitrary(dice.0)),
+            1..5 => {
+                bytes.extend(WORDS[dice.below(6) as usize]);
+                bytes.extend([b"a\n", b"b\n", b"c\n"][dice.below(3) as usize]);
+            }
+            _ => bytes.extend(WORDS[dice.below(WORDS.len() as u64) as usize]),
+        }
+    }
+    bytes
+}
+
+/// Random numbers without quickcheck's liking for extremes.
+struct Dice<'a>(&'a mut Gen);
+
+impl Dice<'_> {
+    /// A number from 0 to `end`, which is not among them.
+    fn below(&mut self, end: u64) -> u64 {
+        const BYTES: [u8; 256] = {
+            let mut bytes = [0; 256];
+            let mut at = 0;
+            while at < 256 {
+                bytes[at] = at as u8;
+                at += 1;
+            }
+            bytes
+        };
+        let byte = |g: &mut Gen| u64::from(*g.choose(&BYTES).expect("there are bytes to choose from"));
+        let number = (byte(self.0) << 16) | (byte(self.0) << 8) | byte(self.0);
+        number % end
+    }
+}
+
+impl fmt::Debug for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Config { limits, features, storage, .. } = &self.config;
+        write!(f, "{limits:?}, {features:?}, {storage:?}: {:?}", self.steps)
+    }
+}
+
+impl fmt::Debug for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "@{} ", self.now.0)?;
+        let kind = |kind: &Kind| if *kind == Kind::Exclusive { "" } else { "s" };
+        match &self.input {
+            Input::Opened(conn, origin) => {
+                write!(f, "{} opens from {} in account {}", conn.serial(), origin.addr, origin.account.0)
+            }
+            Input::Closed(conn, cause) => write!(f, "{} closes: {cause:?}", conn.serial()),
+            Input::Tick => f.write_str("tick"),
+            Input::Drain => f.write_str("drain"),
+            Input::Command(conn, command) => {
+                write!(f, "{}>", conn.serial())?;
+                match command {
+                    Command::Get(of, name) => write!(f, "{}g \"{}\"", kind(of), name.escape_ascii()),
+                    Command::Release(of, name) => write!(f, "{}r \"{}\"", kind(of), name.escape_ascii()),
+                    Command::Inspect(of, name) => write!(f, "{}i \"{}\"", kind(of), name.escape_ascii()),
+                    Command::List(of, name) => write!(f, "{}d \"{}\"", kind(of), name.escape_ascii()),
+                    Command::Iam(name) => write!(f, "iam \"{}\"", name.escape_ascii()),
+                    Command::Who(name) => write!(f, "who \"{}\"", name.escape_ascii()),
+                    Command::Unknown(verb) => write!(f, "unknown \"{}\"", verb.escape_ascii()),
+                    other => write!(f, "{other:?}"),
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Chatter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (conn, bytes) in &self.pieces {
+            write!(f, "{conn}>\"{}\" ", bytes.escape_ascii())?;
+        }
+        Ok(())
+    }
+}

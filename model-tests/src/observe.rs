@@ -1,0 +1,70 @@
+//! What the outside sees of a machine, owned and comparable: the bytes that each connection is sent, and
+//! the connections that are closed. It must leave nothing out that a client could notice.
+
+use elockd_core::codec::{encode, encode_reason};
+use elockd_core::listing::{Slice, Text};
+use elockd_core::{Conn, Input, Machine, Now, Output, Reason, Reply, Scan};
+use std::fmt;
+
+/// Something that happens to one connection.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Event {
+    /// It is sent a reply.
+    Sent(Conn, Vec<u8>),
+    /// It is sent a last line, or nothing, and closed.
+    Disconnected(Conn, Reason, Vec<u8>),
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sent(conn, text) => write!(f, "{}<\"{}\"", conn.serial(), text.escape_ascii()),
+            Self::Disconnected(conn, reason, text) => {
+                write!(f, "{}<\"{}\" and closed: {reason:?}", conn.serial(), text.escape_ascii())
+            }
+        }
+    }
+}
+
+/// Applies one input to the real machine. A listing is read at once, slice by slice, with nothing in
+/// between.
+pub fn observe(machine: &mut Machine, now: Now, input: Input<Vec<u8>>) -> Vec<Event> {
+    let mut events = Vec::new();
+    let mut listing = None;
+    machine.apply(now, input, &mut |conn, output| match output {
+        Output::Reply(Reply::Listing(of)) => listing = Some((conn, Scan::new(of))),
+        Output::Reply(reply) => {
+            let mut text = Vec::new();
+            encode(&reply, &mut text);
+            events.push(Event::Sent(conn, text));
+        }
+        Output::Disconnect(reason) => {
+            let mut text = Vec::new();
+            encode_reason(reason, &mut text);
+            events.push(Event::Disconnected(conn, reason, text));
+        }
+    });
+    if let Some((conn, mut scan)) = listing {
+        let mut text = Text::new(scan.subject());
+        while !scan.is_done() {
+            text.add(read_slice(machine, &mut scan));
+        }
+        events.push(Event::Sent(conn, whole(text)));
+    }
+    events
+}
+
+/// Reads the next slice of a listing.
+pub fn read_slice(machine: &Machine, scan: &mut Scan) -> Slice {
+    let mut slice = Slice::new(scan);
+    machine.scan(scan, &mut |entry| slice.push(entry));
+    slice
+}
+
+/// A listing's text, taken in pieces of two rows.
+#[must_use]
+pub fn whole(mut text: Text) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while text.piece(2, &mut bytes) {}
+    bytes
+}

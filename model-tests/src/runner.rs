@@ -1,0 +1,87 @@
+//! Runs a quickcheck property until it has seen enough inputs, and says what it ran.
+//!
+//! Two environment variables change what is run:
+//! * `ELOCKD_QUICKCHECK_INPUTS`: how many inputs each property gets, 200,000 by default;
+//! * `ELOCKD_QUICKCHECK_SEED`: where the random numbers start. By default each run has another seed. It
+//!   is printed, so that a failure can be had again.
+
+use quickcheck::{Gen, QuickCheck, Testable};
+use std::cell::Cell;
+use std::hash::{BuildHasher, RandomState};
+use std::io::Write;
+
+/// Inputs for one property in `cargo test`.
+const INPUTS: u64 = 200_000;
+
+/// Cases of one round. Rounds differ in how long their cases may get.
+const ROUND: u64 = 20;
+const SIZES: [usize; 4] = [12, 40, 120, 400];
+
+thread_local! {
+    /// Inputs seen by the property that this thread runs.
+    static SEEN: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Notes that the property under way has run so many inputs.
+pub fn ran(inputs: usize) {
+    SEEN.set(SEEN.get() + inputs as u64);
+}
+
+/// Inputs that the property under way has run.
+#[must_use]
+pub fn inputs() -> u64 {
+    SEEN.get()
+}
+
+/// Runs a property, which has to call [`ran`], until its inputs are enough. Panics when it fails.
+pub fn run<P: Testable + Copy>(name: &str, property: P) {
+    SEEN.set(0);
+    let enough = number("ELOCKD_QUICKCHECK_INPUTS").unwrap_or(INPUTS);
+    // No clock and no dependency is needed for a number that is never the same.
+    let seed = number("ELOCKD_QUICKCHECK_SEED").unwrap_or_else(|| RandomState::new().hash_one(name) >> 32);
+    say(&format!("{name}: seed {seed}\n"));
+    let again = Again { name, seed, enough };
+    let mut rounds = 0;
+    while inputs() < enough {
+        let before = inputs();
+        for size in SIZES {
+            let rng = Gen::from_size_and_seed(size, seed.wrapping_add(rounds));
+            QuickCheck::new().rng(rng).tests(ROUND).max_tests(ROUND).quickcheck(property);
+            rounds += 1;
+        }
+        assert!(inputs() > before, "the property does not say how many inputs it ran");
+    }
+    drop(again);
+    say(&format!("{name}: {} inputs in {} cases held\n", inputs(), rounds * ROUND));
+}
+
+/// Says how to have a failure again, when it is dropped by one.
+struct Again<'a> {
+    name: &'a str,
+    seed: u64,
+    enough: u64,
+}
+
+impl Drop for Again<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Self { name, seed, enough } = self;
+            say(&format!(
+                "{name} failed. Again: ELOCKD_QUICKCHECK_SEED={seed} ELOCKD_QUICKCHECK_INPUTS={enough} \
+                 cargo test -p elockd-model-tests --test against_reference {name}\n"
+            ));
+        }
+    }
+}
+
+/// Says something that is seen however the tests are run: their harness shows what a test prints only
+/// when it fails.
+pub fn say(text: &str) {
+    // Without a standard error there is nobody to tell.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let value = std::env::var(variable).ok()?;
+    Some(value.parse().unwrap_or_else(|_| panic!("{variable} must be a number, not {value}")))
+}

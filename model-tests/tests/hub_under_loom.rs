@@ -1,0 +1,242 @@
+//! Goal: the hub is right under every interleaving of its callers. Method: loom runs the production hub,
+//! with loom's mutex for the standard one, through every order in which threads can take its locks; each
+//! model is named for the race it looks for. How many orders there were is printed and has a floor, so
+//! that a model cannot quietly come to explore nothing.
+
+use elockd_core::{Account, Addr, Cause, Command, Config, Conn, Kind, Machine, Now, Origin, Reason};
+use elockd_server::hub::{Ending, Flow, Handle, Hub, Lock, Locks};
+use loom::future::block_on;
+use loom::thread;
+use std::future::poll_fn;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// loom's mutex in the hub.
+struct LoomLocks;
+
+struct LoomLock<T>(loom::sync::Mutex<T>);
+
+impl Locks for LoomLocks {
+    type Lock<T: Send> = LoomLock<T>;
+}
+
+impl<T: Send> Lock<T> for LoomLock<T> {
+    fn new(value: T) -> Self {
+        Self(loom::sync::Mutex::new(value))
+    }
+
+    fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
+        act(&mut self.0.lock().expect("nobody panicked while holding this lock"))
+    }
+}
+
+type LoomHub = Hub<LoomLocks>;
+type LoomHandle = Handle<LoomLocks>;
+
+/// Explores `model` under every interleaving, of which there have to be at least `floor`.
+fn explore(name: &str, floor: usize, model: impl Fn() + Send + Sync + 'static) {
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&runs);
+    loom::model::Builder::new().check(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        model();
+    });
+    let runs = runs.load(Ordering::Relaxed);
+    // Not captured by the test harness, so that a passing run shows it too.
+    writeln!(std::io::stderr(), "loom: {name}: {runs} interleavings").expect("stderr is there");
+    assert!(runs >= floor, "{name}: only {runs} interleavings, expected at least {floor}");
+}
+
+fn hub(idle_ms: u64) -> Arc<LoomHub> {
+    let mut config = Config::smallest_storage();
+    config.limits.idle_ms = idle_ms;
+    Arc::new(Hub::new(Machine::new(config), None))
+}
+
+fn open(hub: &Arc<LoomHub>) -> LoomHandle {
+    let origin = |conn: Conn| Origin { addr: Addr::Unix(conn.serial()), account: Account::default() };
+    hub.open(Now(0), origin).expect("within the limits")
+}
+
+/// The first digit of the reply, or `None` where there was no reply.
+fn say(handle: &LoomHandle, now: u64, command: Command<&[u8]>) -> Option<u32> {
+    let mut out = Vec::new();
+    let _: Flow = handle.batch(Now(now), [command], &mut out);
+    out.first().map(|digit| u32::from(digit - b'0'))
+}
+
+fn get(handle: &LoomHandle) -> bool {
+    say(handle, 0, Command::Get(Kind::Exclusive, b"x")) == Some(1)
+}
+
+fn share(handle: &LoomHandle) -> u32 {
+    say(handle, 0, Command::Get(Kind::Shared, b"x")).expect("a reply")
+}
+
+fn inspect(handle: &LoomHandle, kind: Kind) -> u32 {
+    say(handle, 0, Command::Inspect(kind, b"x")).expect("a reply")
+}
+
+/// A figure of `q full`.
+fn figure(hub: &LoomHub, wanted: &str) -> u64 {
+    let mut found = None;
+    hub.figures(|figures| {
+        figures.each(true, &mut |key, figure| {
+            if let (true, elockd_core::Figure::Number(number)) = (key == wanted, figure) {
+                found = Some(number);
+            }
+        });
+    });
+    found.expect("a figure of that name")
+}
+
+#[test]
+fn the_holder_closes_while_two_others_get() {
+    explore("the holder closes while two others get", 50, || {
+        let hub = hub(0);
+        let (mut holder, a, b) = (open(&hub), open(&hub), open(&hub));
+        assert!(get(&holder));
+        let a = thread::spawn(move || (get(&a), a));
+        let b = thread::spawn(move || (get(&b), b));
+        holder.close(Now(0), Cause::Eof);
+        let ((a_got, a), (b_got, b)) = (a.join().unwrap(), b.join().unwrap());
+        assert!(!(a_got && b_got), "two holders");
+        assert_eq!(inspect(&a, Kind::Exclusive) == 1, a_got || b_got);
+        assert_eq!((get(&a), get(&b)), (!b_got, b_got), "whoever got it has it, else the next asker gets it");
+        assert_eq!(figure(&hub, "orphans"), 1);
+    });
+}
+
+#[test]
+fn sharers_are_orphaned_together_while_one_counts_and_gets() {
+    explore("sharers are orphaned while one counts and gets", 400, || {
+        let hub = hub(0);
+        let (mut a, mut b, observer) = (open(&hub), open(&hub), open(&hub));
+        assert_eq!((share(&a), share(&b)), (1, 2));
+        let a = thread::spawn(move || a.close(Now(0), Cause::Error));
+        let b = thread::spawn(move || b.close(Now(0), Cause::Error));
+        let (first, second) = (inspect(&observer, Kind::Shared), inspect(&observer, Kind::Shared));
+        assert!(first >= second, "a count that rose: {first}, then {second}");
+        let got = share(&observer);
+        assert!((1..=second + 1).contains(&got), "{second} holders, then {got} with the observer");
+        a.join().unwrap();
+        b.join().unwrap();
+        assert_eq!(inspect(&observer, Kind::Shared), 1);
+        assert_eq!(figure(&hub, "shared_orphans"), 2);
+        assert_eq!(figure(&hub, "shared_locks"), 1);
+    });
+}
+
+#[test]
+fn sole_holds_are_orphaned_while_another_takes_them_over_and_the_ticker_sweeps() {
+    explore("sole holds are taken over while they are swept", 200, || {
+        let hub = hub(0);
+        let (mut holder, other) = (open(&hub), open(&hub));
+        for name in [b"x", b"y", b"z"] {
+            assert_eq!(say(&holder, 0, Command::Get(Kind::Exclusive, name)), Some(1));
+        }
+        let taker = thread::spawn(move || {
+            let got = [&b"x"[..], b"z"].map(|name| say(&other, 0, Command::Get(Kind::Exclusive, name)));
+            (got, other)
+        });
+        let swept = Arc::clone(&hub);
+        let ticker = thread::spawn(move || {
+            swept.tick(Now(0));
+            swept.tick(Now(0));
+        });
+        holder.close(Now(0), Cause::Eof);
+        ticker.join().unwrap();
+        let (got, other) = taker.join().unwrap();
+        assert!(got[0] <= got[1], "the holder's locks are freed in one step");
+        let free = [&b"x"[..], b"y", b"z"]
+            .map(|name| say(&other, 0, Command::Inspect(Kind::Exclusive, name)) == Some(0));
+        assert_eq!(free, [got[0] == Some(0), true, got[1] == Some(0)]);
+        assert_eq!(figure(&hub, "orphans"), 3);
+    });
+}
+
+#[test]
+fn a_mailbox_is_filled_while_its_owner_looks() {
+    explore("a mailbox is filled while its owner looks", 20, || {
+        let hub = hub(0);
+        let a = open(&hub);
+        let draining = Arc::clone(&hub);
+        let draining = thread::spawn(move || draining.drain(Now(0)));
+        // A lost wake-up would leave this waiting for ever, which loom reports as a deadlock.
+        let ending = block_on(poll_fn(|cx| a.poll_ending(cx.waker())));
+        assert_eq!(ending, Ending::Drained);
+        draining.join().unwrap();
+    });
+}
+
+#[test]
+fn a_connection_opens_while_the_hub_drains() {
+    explore("a connection opens while the hub drains", 60, || {
+        let hub = hub(0);
+        let draining = Arc::clone(&hub);
+        let draining = thread::spawn(move || draining.drain(Now(0)));
+        let a = open(&hub);
+        let got = get(&a);
+        let ending = block_on(poll_fn(|cx| a.poll_ending(cx.waker())));
+        assert_eq!(ending, Ending::Drained, "told, whether it came before the drain or after");
+        draining.join().unwrap();
+        assert!(!got || inspect(&a, Kind::Exclusive) == 1, "what was granted before the drain is held");
+        drop(a);
+        assert_eq!(figure(&hub, "connections"), 0);
+    });
+}
+
+#[test]
+fn idle_expiry_races_with_activity() {
+    explore("idle expiry races with activity", 4, || {
+        let hub = hub(10);
+        let a = open(&hub);
+        assert!(get(&a));
+        let ticking = Arc::clone(&hub);
+        let ticking = thread::spawn(move || ticking.tick(Now(10)));
+        // Said in time, or just too late: then the connection is gone and nothing is answered.
+        let answered = say(&a, 9, Command::Ping).is_some();
+        ticking.join().unwrap();
+        let ending = a.poll_ending(std::task::Waker::noop());
+        assert_eq!(ending.is_pending(), answered, "either it lives and was answered, or neither");
+        let expected = std::task::Poll::Ready(Ending::Machine(Reason::Idle));
+        assert!(answered || ending == expected);
+        assert_eq!(figure(&hub, "connections"), u64::from(answered));
+        assert_eq!(figure(&hub, "locks"), u64::from(answered));
+    });
+}
+
+#[test]
+fn a_connection_is_closed_by_its_task_and_by_the_idle_limit() {
+    explore("a connection is closed twice", 4, || {
+        let hub = hub(10);
+        let mut a = open(&hub);
+        assert!(get(&a));
+        let ticking = Arc::clone(&hub);
+        let ticking = thread::spawn(move || ticking.tick(Now(10)));
+        a.close(Now(9), Cause::Eof);
+        drop(a);
+        ticking.join().unwrap();
+        assert_eq!(figure(&hub, "orphans"), 1, "its lock is orphaned once");
+        assert_eq!(figure(&hub, "closed_eof") + figure(&hub, "closed_idle"), 1, "it ended once");
+        assert_eq!(figure(&hub, "connections"), 0);
+    });
+}
+
+#[test]
+fn something_falls_due_while_the_ticker_goes_to_sleep() {
+    explore("something falls due while the ticker goes to sleep", 25, || {
+        let hub = hub(0);
+        let mut a = open(&hub);
+        assert!(get(&a));
+        let closing = thread::spawn(move || a.close(Now(0), Cause::Eof));
+        // The ticker's loop: sleeping for ever while there is something to sweep would be a deadlock.
+        while hub.tick(Now(0)).is_none() && figure(&hub, "orphans") == 0 {
+            block_on(poll_fn(|cx| hub.poll_due_before(None, cx.waker())));
+        }
+        hub.tick(Now(0));
+        closing.join().unwrap();
+        assert_eq!(hub.figures(|figures| figures.dead_holds()), 0);
+    });
+}
