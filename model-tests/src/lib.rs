@@ -14,3 +14,4 @@ pub mod generate;
 pub mod observe;
 pub mod reference;
 pub mod runner;
+pub mod wire;
