@@ -3,6 +3,7 @@
 use clap::{ArgAction, Parser};
 use elockd_core::{Features, Identity, Limits};
 use elockd_server::Config;
+use elockd_server::listen::{MAX_PEER_TIMEOUT, MIN_PEER_TIMEOUT};
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -91,7 +92,7 @@ struct Cli {
     silent_errors: bool,
 
     /// Time until a TCP peer that no longer answers the kernel is given up and loses its locks: sets
-    /// keepalive and `TCP_USER_TIMEOUT`; at least 3s, 0 leaves both to the kernel.
+    /// keepalive and `TCP_USER_TIMEOUT`; 3s to 24h, or 0, which leaves both to the kernel.
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = peer_timeout)]
     #[arg(allow_negative_numbers = true)]
     #[arg(help_heading = "Timeouts")]
@@ -220,10 +221,10 @@ fn time(text: &str) -> Result<Duration, String> {
 
 fn peer_timeout(text: &str) -> Result<Duration, String> {
     let time = time(text)?;
-    if time.is_zero() || time >= Duration::from_secs(3) {
+    if time.is_zero() || (MIN_PEER_TIMEOUT..=MAX_PEER_TIMEOUT).contains(&time) {
         Ok(time)
     } else {
-        Err("give at least 3s, which is three probes a second apart, or 0".to_owned())
+        Err("give 3s to 24h, which is what the kernel can do, or 0".to_owned())
     }
 }
 

@@ -21,8 +21,8 @@ impl Clock {
         Now(u64::try_from(millis).expect("a clock runs for less than 500 million years"))
     }
 
-    /// When the clock will show this time.
-    pub(crate) fn instant(&self, at: Now) -> Instant {
-        self.start + Duration::from_millis(at.0)
+    /// When the clock will show this time; `None` is after all time that the runtime can count.
+    pub(crate) fn instant(&self, at: Now) -> Option<Instant> {
+        self.start.checked_add(Duration::from_millis(at.0))
     }
 }

@@ -16,12 +16,12 @@ pub(crate) async fn run(hub: &Hub, clock: Clock) {
             continue;
         }
         let due_earlier = poll_fn(|cx| hub.poll_due_before(due, cx.waker()));
-        match due {
+        match due.and_then(|due| clock.instant(due)) {
             // A millisecond may be cut off on the way to the timer; the loop just comes round again.
-            Some(due) => tokio::select! {
+            Some(instant) => tokio::select! {
                 biased;
                 () = due_earlier => {}
-                () = sleep_until(clock.instant(due)) => {}
+                () = sleep_until(instant) => {}
             },
             None => due_earlier.await,
         }

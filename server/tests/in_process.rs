@@ -151,6 +151,15 @@ async fn an_idle_connection_is_closed_and_an_active_one_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_idle_limit_beyond_all_time_is_never_up() {
+    let server = start(|config| config.machine.limits.idle_ms = u64::MAX);
+    let (mut idle, mut active) = (server.connect(4096), server.connect(4096));
+    assert_eq!(ask(&mut idle, "g x\n").await, "1 Lock Get Success: x\n");
+    sleep(Duration::from_hours(24)).await;
+    assert_eq!(ask(&mut active, "g x\n").await, "0 Lock Get Failure: x\n");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_server_reads_no_further_while_replies_wait() {
     let server = start(|_| {});
     let mut client = server.connect(1024);

@@ -3,7 +3,7 @@
 mod tcp;
 mod unix;
 
-pub use tcp::{TcpListener, TcpOptions};
+pub use tcp::{MAX_PEER_TIMEOUT, MIN_PEER_TIMEOUT, TcpListener, TcpOptions};
 pub use unix::UnixListener;
 
 use std::fmt;

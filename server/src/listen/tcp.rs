@@ -12,9 +12,15 @@ use tokio::net::TcpStream;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TcpOptions {
     /// How long a peer may stay silent to the kernel's probes, or leave sent bytes unacknowledged, until
-    /// its connection is ended; `None` leaves both to the kernel, where it takes two hours.
+    /// its connection is ended; `None` leaves both to the kernel, where it takes two hours. Between
+    /// [`MIN_PEER_TIMEOUT`] and [`MAX_PEER_TIMEOUT`].
     pub peer_timeout: Option<Duration>,
 }
+
+/// Three probes a second apart, and the kernel counts in seconds.
+pub const MIN_PEER_TIMEOUT: Duration = Duration::from_secs(3);
+/// A third of it has to be within the 32,767 seconds that the kernel allows for one.
+pub const MAX_PEER_TIMEOUT: Duration = Duration::from_hours(24);
 
 /// A TCP listener on one address.
 #[derive(Debug)]
@@ -57,13 +63,11 @@ impl Listener for TcpListener {
     type Stream = TcpStream;
 
     async fn accept(&mut self) -> io::Result<(TcpStream, Peer)> {
-        loop {
-            let (stream, address) = self.listener.accept().await?;
-            // It fails only for a connection that is gone already.
-            if set_up(&stream, &self.options).is_ok() {
-                return Ok((stream, Peer::Ip(address)));
-            }
+        let (stream, address) = self.listener.accept().await?;
+        if let Err(error) = set_up(&stream, &self.options) {
+            tracing::warn!("cannot set the options of the connection from {address}: {error}");
         }
+        Ok((stream, Peer::Ip(address)))
     }
 }
 

@@ -8,7 +8,6 @@ use std::fmt;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net;
 use std::path::{Path, PathBuf};
 use tokio::net::UnixStream;
 
@@ -81,9 +80,14 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     if !metadata.file_type().is_socket() {
         return Err(io::Error::new(ErrorKind::AlreadyExists, "the path exists and is not a socket"));
     }
-    match net::UnixStream::connect(path) {
-        Ok(_) => Err(io::Error::new(ErrorKind::AddrInUse, "somebody listens there already")),
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path),
-        Err(error) => Err(error),
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // Somebody may listen and be too busy to accept: that is no reason to wait.
+    probe.set_nonblocking(true)?;
+    match probe.connect(&SockAddr::unix(path)?).map_err(|error| (error.kind(), error)) {
+        Ok(()) | Err((ErrorKind::WouldBlock, _)) => {
+            Err(io::Error::new(ErrorKind::AddrInUse, "somebody listens there already"))
+        }
+        Err((ErrorKind::ConnectionRefused, _)) => fs::remove_file(path),
+        Err((_, error)) => Err(error),
     }
 }
