@@ -109,15 +109,6 @@ enum End {
     Drained,
 }
 
-impl From<Ending> for End {
-    fn from(ending: Ending) -> Self {
-        match ending {
-            Ending::Machine(reason) => Self::Closed(reason),
-            Ending::Drained => Self::Drained,
-        }
-    }
-}
-
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Reads, runs and writes until something else is to be done.
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
@@ -169,8 +160,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     Poll::Pending => {}
                 }
             }
-            let ending = ready!(self.handle.poll_ending(cx.waker()));
-            return Poll::Ready(Step::End(ending.into()));
+            return match ready!(self.handle.poll_ending(cx.waker())) {
+                // What was read is answered first; when the peer takes replies again, it goes on here.
+                Ending::Drained if unsent >= MAX_UNSENT => Poll::Pending,
+                Ending::Drained => Poll::Ready(Step::End(End::Drained)),
+                Ending::Machine(reason) => Poll::Ready(Step::End(End::Closed(reason))),
+            };
         }
     }
 
@@ -253,14 +248,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         stalling.as_mut().poll(cx)
     }
 
-    /// Sends everything; ends early when the socket fails, the peer stalls, or, while the connection is
-    /// still open, somebody else ends it.
+    /// Sends everything; ends early when the socket fails, the peer stalls, or the machine closes the
+    /// connection. A shutdown lets a reply be completed.
     async fn send_all(&mut self) -> Result<(), End> {
         poll_fn(|cx| {
             if let Poll::Ready(sent) = self.poll_send(cx, &mut Vec::new()) {
                 return Poll::Ready(sent);
             }
-            self.handle.poll_ending(cx.waker()).map(|ending| Err(ending.into()))
+            match ready!(self.handle.poll_ending(cx.waker())) {
+                Ending::Machine(reason) => Poll::Ready(Err(End::Closed(reason))),
+                Ending::Drained => Poll::Pending,
+            }
         })
         .await
     }
