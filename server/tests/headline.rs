@@ -37,11 +37,11 @@ const GROWN_KIB_MAX: u64 = 2 << 10;
 
 #[test]
 fn a_hundred_thousand_locks_of_two_thousand_connections_are_free_at_once() {
-    let wanted = 2 * CONNECTIONS as u64;
+    let wanted = CONNECTIONS as u64 + 100;
     if !raise_descriptor_limit(wanted) {
         return tell(format!("SKIPPED: needs a limit of {wanted} file descriptors"));
     }
-    let daemon = Daemon::start(&[]);
+    let mut daemon = Daemon::start(&[]);
     let (mut observer, mut probe) = (daemon.tcp(), daemon.tcp());
     observer.figures();
     probe.ask("ping");

@@ -87,16 +87,21 @@ impl Daemon {
         self.process.signal(signal);
     }
 
-    /// Waits for its end.
-    pub(crate) fn wait(mut self) -> (ExitStatus, String) {
+    /// Waits for its end. Its directory stays until the daemon is dropped.
+    pub(crate) fn wait(&mut self) -> (ExitStatus, String) {
         let status = self.process.wait(PATIENCE);
         self.log.end();
         (status, self.log())
     }
 
     /// Stops it as an operator would.
-    pub(crate) fn stop(self) {
+    pub(crate) fn stop(&mut self) {
         self.signal(Signal::TERM);
+        self.wait_for_success();
+    }
+
+    /// Waits for its end in order, which somebody else has asked for.
+    pub(crate) fn wait_for_success(&mut self) {
         let (status, log) = self.wait();
         assert_eq!(status.code(), Some(0), "{log}");
     }
