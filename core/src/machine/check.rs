@@ -260,7 +260,7 @@ impl Machine {
             ensure!(last <= Some(connection.active), "{:?} is out of the order of activity", connection.conn);
             ensure!(connection.active <= self.now, "{:?} was active in the future", connection.conn);
             ensure!(
-                connection.active.0.saturating_add(limit) > self.now.0,
+                self.now.0 - connection.active.0 < limit,
                 "{:?} should have been closed as idle",
                 connection.conn
             );

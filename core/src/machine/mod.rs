@@ -6,6 +6,7 @@ mod connection;
 mod holds;
 mod lock;
 mod scan;
+mod shape;
 mod snapshot;
 mod tenure;
 mod tie;
@@ -175,7 +176,8 @@ impl Machine {
     /// depends on whether a `Tick` came in between.
     fn close_idle(&mut self, out: &mut impl FnMut(Conn, Output<'_>)) {
         while let Some(id) = self.connections.oldest() {
-            if self.idle_deadline(id) > self.now {
+            // Not by the deadline: near the end of time that would be cut short.
+            if self.now.0 - self.connections[id].active.0 < self.idle_limit() {
                 return;
             }
             let conn = self.connections[id].conn;
@@ -185,8 +187,11 @@ impl Machine {
     }
 
     fn idle_deadline(&self, id: Id<Connection>) -> Now {
-        let late = u64::from(is_planted(Canary::IdleOneLate));
-        Now(self.connections[id].active.0.saturating_add(self.config.limits.idle_ms + late))
+        Now(self.connections[id].active.0.saturating_add(self.idle_limit()))
+    }
+
+    fn idle_limit(&self) -> u64 {
+        self.config.limits.idle_ms + u64::from(is_planted(Canary::IdleOneLate))
     }
 
     fn command<N: AsRef<[u8]>>(

@@ -44,8 +44,8 @@ const VERSION: u16 = 1;
 /// Bytes that decoding may ask for: it bounds what a damaged length can make it allocate.
 const LIMIT: usize = 1 << 30;
 
-/// The highest that anything counted, a time or an order can be: a machine that counts on from there at
-/// a billion a second does so for a century.
+/// The highest that anything counted can be: a machine that counts on from there at a billion a second
+/// does so for a century.
 const MAX_FIGURE: u64 = 1 << 62;
 
 fn bincode_config() -> impl bincode::config::Config {
@@ -287,7 +287,6 @@ impl State {
     fn figures(&self) -> impl Iterator<Item = u64> {
         let counters = &self.counters;
         let single = [
-            self.now,
             self.seq,
             self.last_registration,
             counters.invalid_commands,

@@ -124,6 +124,31 @@ impl<T> Slab<T> {
         (0..self.end()).filter_map(|position| self.at(position))
     }
 
+    /// The vacant slots, in an order that tells which of them are used next: those of each open chunk
+    /// in turn, then the first ones of chunks without memory.
+    pub(crate) fn vacancies(&self) -> Vec<u32> {
+        let mut vacancies = Vec::new();
+        let mut next_chunk = self.open;
+        while let Some(number) = next_chunk {
+            let chunk = &self.chunks[number as usize];
+            let mut next = chunk.vacant;
+            while let Some(offset) = next {
+                vacancies.push((number << self.shift) | offset);
+                let Slot::Vacant { next: following } = chunk.slots[offset as usize] else {
+                    panic!("slot {offset} of chunk {number} is used")
+                };
+                next = following;
+            }
+            next_chunk = chunk.next;
+        }
+        let mut next_chunk = self.bare;
+        while let Some(number) = next_chunk {
+            vacancies.push(number << self.shift);
+            next_chunk = self.chunks[number as usize].next;
+        }
+        vacancies
+    }
+
     /// Puts a value into a vacant slot and says which.
     pub(crate) fn insert(&mut self, value: T) -> Id<T> {
         let number = match self.open {

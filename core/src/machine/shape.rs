@@ -1,0 +1,103 @@
+//! What of a machine's state decides its future, for model checkers: who holds what and in which order,
+//! and what is dead. History (counters, the order of inputs), absolute time and registered names are left
+//! out, so that the states of a small machine are finitely many. Nothing else may use it.
+
+use crate::storage::{Id, Slab};
+use crate::types::Conn;
+
+use super::Machine;
+use super::lock::{Hold, Lock};
+use super::tenure::Tenure;
+
+impl Machine {
+    /// The state as words. Two machines with the same words say the same for ever after, but for what
+    /// they count and for the order in which a listing's slices meet their entries. `call` says what each
+    /// connection is called: numbers go up for ever, names for a few connections do not.
+    ///
+    /// With `places` the words also say in which slot everything is, and which slots are used next.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn shape(&self, places: bool, call: impl Fn(Conn) -> u32) -> Vec<u32> {
+        let mut words = vec![u32::from(self.draining)];
+        let place = |words: &mut Vec<u32>, position: u32| words.extend(places.then_some(position));
+        let mut connections: Vec<_> = self.connections.slots().iter().collect();
+        connections.sort_by_key(|(_, connection)| call(connection.conn));
+        if self.config.limits.idle_ms > 0 {
+            let slots = self.connections.slots();
+            connections = self.connections.by_activity().filter_map(|id| slots.at(id.position())).collect();
+        }
+        words.push(connections.len() as u32);
+        for (id, connection) in connections {
+            let idle_ms = if self.config.limits.idle_ms > 0 { self.now.0 - connection.active.0 } else { 0 };
+            words.extend([call(connection.conn), u32::from(connection.origin.account.0), idle_ms as u32]);
+            place(&mut words, id.position());
+            words.push(u32::from(connection.tenure.is_some()));
+            if let Some(tenure) = connection.tenure {
+                place(&mut words, tenure.position());
+                self.shape_of_tenure(tenure, places, &mut words);
+            }
+        }
+        let mut next = self.holds.first_dead;
+        while let Some(tenure) = next {
+            place(&mut words, tenure.position());
+            self.shape_of_tenure(tenure, places, &mut words);
+            next = self.holds.tenures[tenure].next_dead;
+        }
+        words.push(u32::MAX);
+        let mut ties: Vec<_> = self.holds.locks.slots().iter().collect();
+        ties.sort_by_key(|(_, lock)| (lock.kind, lock.name.as_bytes()));
+        for (_, lock) in ties {
+            let Hold::Tied(tie) = lock.hold else { continue };
+            place(&mut words, tie.position());
+            shape_of_name(lock, &mut words);
+            for hold in self.holds.ties.from(self.holds.ties.locks[tie].first) {
+                let owner = self.holds.tenures[hold.tenure].owner.expect("a tied holder lives");
+                words.push(call(self.connections[owner].conn));
+            }
+            words.push(u32::MAX);
+        }
+        if places {
+            shape_of_slab(self.connections.slots(), &mut words);
+            shape_of_slab(&self.holds.tenures, &mut words);
+            shape_of_slab(self.holds.locks.slots(), &mut words);
+            shape_of_slab(&self.holds.ties.locks, &mut words);
+            shape_of_slab(&self.holds.ties.holds, &mut words);
+        }
+        words
+    }
+
+    /// Its lists of sole and of tied holds, in their order.
+    fn shape_of_tenure(&self, tenure: Id<Tenure>, places: bool, words: &mut Vec<u32>) {
+        let tenure = &self.holds.tenures[tenure];
+        let mut next = tenure.sole;
+        while let Some(id) = next {
+            let lock = &self.holds.locks[id];
+            words.extend(places.then_some(id.position()));
+            shape_of_name(lock, words);
+            let Hold::Sole { next: following, .. } = lock.hold else {
+                panic!("a tied lock is listed as sole")
+            };
+            next = following;
+        }
+        words.push(u32::MAX);
+        let mut next = tenure.tied;
+        while let Some(id) = next {
+            let hold = &self.holds.ties.holds[id];
+            words.extend(places.then_some(id.position()));
+            shape_of_name(&self.holds.locks[hold.lock], words);
+            next = hold.next;
+        }
+        words.push(u32::MAX);
+    }
+}
+
+fn shape_of_name(lock: &Lock, words: &mut Vec<u32>) {
+    let name = lock.name.as_bytes();
+    words.extend([lock.kind.index() as u32, name.len() as u32]);
+    words.extend(name.iter().map(|byte| u32::from(*byte)));
+}
+
+fn shape_of_slab<T>(slab: &Slab<T>, words: &mut Vec<u32>) {
+    words.extend(slab.vacancies());
+    words.push(u32::MAX);
+}
