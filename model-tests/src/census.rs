@@ -6,7 +6,12 @@ use crate::observe::Event;
 use crate::reference::Reference;
 use crate::runner::say;
 use elockd_core::{Command, Conn, Input, Kind, Reason};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+
+thread_local! {
+    static CENSUS: RefCell<Census> = RefCell::default();
+}
 
 /// How often each thing happened.
 #[derive(Clone, Debug, Default)]
@@ -32,9 +37,31 @@ pub struct Moment<'a> {
 }
 
 impl Census {
+    /// Adds to the census of this thread, which is the census of the property that it runs.
+    pub fn note(add: impl FnOnce(&mut Self)) {
+        CENSUS.with_borrow_mut(add);
+    }
+
+    /// Ends the census of this thread.
+    #[must_use]
+    pub fn take() -> Self {
+        CENSUS.take()
+    }
+
     /// Counts one thing.
     pub fn count(&mut self, what: &'static str) {
         *self.counts.entry(what).or_default() += 1;
+    }
+
+    /// Counts a command that came out of bytes.
+    pub fn command(&mut self, command: &Command<Vec<u8>>) {
+        self.count(match command {
+            Command::LineTooLong => "a line was too long",
+            Command::Unknown(_) => "a verb was unknown",
+            Command::Quit => "a connection quit",
+            Command::Get(..) | Command::Release(..) | Command::Inspect(..) => "a lock was named",
+            _ => "something else was asked for",
+        });
     }
 
     /// Counts what happened in one step.

@@ -49,8 +49,8 @@ pub enum Damage {
     Flip(u16, u8),
     /// A byte is another one.
     Set(u16, u8),
-    /// In place of a byte there is the largest number, as the format writes it.
-    Huge(u16),
+    /// In place of each of some bytes there is a large number, with this many bits, as the format writes it.
+    Huge(u16, u8, u8),
     /// Bytes are put in between.
     Insert(u16, Vec<u8>),
     /// So many bytes are there once more.
@@ -154,7 +154,10 @@ impl Arbitrary for Damage {
             0..2 => Self::Cut(at),
             2..6 => Self::Flip(at, byte % 8),
             6..10 => Self::Set(at, byte),
-            10..13 => Self::Huge(at),
+            10..13 => {
+                let mut dice = Dice(g);
+                Self::Huge(at, 1 + dice.below(6) as u8, 55 + dice.below(10) as u8)
+            }
             13 => Self::Insert(at, Arbitrary::arbitrary(g)),
             14 => Self::Repeat(at, byte),
             _ => Self::Garbage(Arbitrary::arbitrary(g)),
@@ -180,10 +183,14 @@ impl Damage {
                 let at = place(at);
                 bytes[at] = *byte;
             }
-            Self::Huge(at) => {
+            Self::Huge(at, count, bits) => {
                 let at = place(at);
-                // The byte that announces eight more.
-                bytes.splice(at..=at, [253].into_iter().chain([255; 8]));
+                let end = (at + usize::from(*count)).min(bytes.len());
+                // With room left to count on, whatever the limit of what is counted may be.
+                let number = ((u64::MAX >> (64 - bits)) - u64::from(u32::MAX)).to_le_bytes();
+                // A byte that announces eight more, and those.
+                let huge = [253].into_iter().chain(number);
+                bytes.splice(at..end, std::iter::repeat_n(huge, end - at).flatten());
             }
             Self::Insert(at, more) => {
                 let at = place(at);
@@ -259,10 +266,11 @@ impl Course {
         let Now(last) = self.reference.now();
         Now(match dice.below(100) {
             rest if rest < self.standstill => last,
-            ..92 => last + 1 + dice.below(3),
+            ..92 => last.saturating_add(1 + dice.below(3)),
             92..96 => last.saturating_sub(dice.below(5)),
-            96..99 => last + dice.below(40),
-            _ => last + 1_000_000,
+            96..99 => last.saturating_add(dice.below(40)),
+            _ if dice.below(20) == 0 => u64::MAX - dice.below(60),
+            _ => last.saturating_add(1_000_000),
         })
     }
 

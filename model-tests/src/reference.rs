@@ -79,6 +79,12 @@ impl Reference {
         &self.open
     }
 
+    /// The highest connection number seen.
+    #[must_use]
+    pub fn highest(&self) -> Option<Conn> {
+        self.highest
+    }
+
     /// The latest time seen.
     #[must_use]
     pub fn now(&self) -> Now {

@@ -74,6 +74,24 @@ impl Drop for Again<'_> {
     }
 }
 
+/// Runs a property that is meant to fail, for at most so many inputs. Says after how many it failed.
+pub fn find<P: Testable + Copy>(most: u64, property: P) -> Option<u64> {
+    SEEN.set(0);
+    let seed = number("ELOCKD_QUICKCHECK_SEED").unwrap_or_else(|| RandomState::new().hash_one(most) >> 32);
+    // One case at a time, so that what shrinking runs is not counted.
+    for (case, size) in (0..).zip(SIZES.into_iter().cycle()) {
+        let before = inputs();
+        if before >= most {
+            break;
+        }
+        let rng = Gen::from_size_and_seed(size, seed.wrapping_add(case));
+        if QuickCheck::new().rng(rng).tests(1).max_tests(1).quicktest(property).is_err() {
+            return Some(before);
+        }
+    }
+    None
+}
+
 /// Says something that is seen however the tests are run: their harness shows what a test prints only
 /// when it fails.
 pub fn say(text: &str) {

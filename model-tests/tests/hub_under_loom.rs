@@ -3,12 +3,15 @@
 //! model is named for the race it looks for. How many orders there were is printed and has a floor, so
 //! that a model cannot quietly come to explore nothing.
 
+use elockd_core::canary::{Canary, plant};
 use elockd_core::{Account, Addr, Cause, Command, Config, Conn, Kind, Machine, Now, Origin, Reason};
+use elockd_model_tests::hub_canaries;
 use elockd_server::hub::{Ending, Flow, Handle, Hub, Lock, Locks};
 use loom::future::block_on;
 use loom::thread;
 use std::future::poll_fn;
 use std::io::Write;
+use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -38,6 +41,7 @@ type LoomHandle = Handle<LoomLocks>;
 fn explore(name: &str, floor: usize, model: impl Fn() + Send + Sync + 'static) {
     let runs = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&runs);
+    plant(canary_of_this_process());
     loom::model::Builder::new().check(move || {
         counted.fetch_add(1, Ordering::Relaxed);
         model();
@@ -46,6 +50,11 @@ fn explore(name: &str, floor: usize, model: impl Fn() + Send + Sync + 'static) {
     // Not captured by the test harness, so that a passing run shows it too.
     writeln!(std::io::stderr(), "loom: {name}: {runs} interleavings").expect("stderr is there");
     assert!(runs >= floor, "{name}: only {runs} interleavings, expected at least {floor}");
+}
+
+fn canary_of_this_process() -> Option<Canary> {
+    let name = std::env::var(hub_canaries::VARIABLE).ok()?;
+    Some(Canary::ALL.into_iter().find(|canary| format!("{canary:?}") == name).expect("a canary's name"))
 }
 
 fn hub(idle_ms: u64) -> Arc<LoomHub> {
@@ -239,4 +248,21 @@ fn something_falls_due_while_the_ticker_goes_to_sleep() {
         closing.join().unwrap();
         assert_eq!(hub.figures(|figures| figures.dead_holds()), 0);
     });
+}
+
+/// Goal: the models find bugs. Method: each canary of the hub is planted in a process of its own, because
+/// loom ends the process when it finds a deadlock, and that process has to fail.
+#[test]
+fn the_models_find_the_canaries_of_the_hub() {
+    for (canary, model) in hub_canaries::ALL {
+        let output = process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", model])
+            .env(hub_canaries::VARIABLE, format!("{canary:?}"))
+            .output()
+            .unwrap();
+        assert!(!output.status.success(), "{model} did not find {canary:?}: {output:?}");
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(told.contains("running 1 test"), "there is no model {model}: {told}");
+        writeln!(std::io::stderr(), "canary {canary:?}: found by loom: {model}").unwrap();
+    }
 }

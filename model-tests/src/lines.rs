@@ -1,0 +1,60 @@
+//! The reference decoder: what a stream of bytes asks for, told from all of it at once. It knows nothing of
+//! pieces and shares with core no more than the type of commands. Keep it naive, as the reference model.
+
+use elockd_core::{Command, Kind};
+
+/// Every command in a stream, of lines that may have up to `max_line_bytes`.
+#[must_use]
+pub fn commands(stream: &[u8], max_line_bytes: usize) -> Vec<Command<Vec<u8>>> {
+    let mut lines: Vec<&[u8]> = stream.split(|byte| *byte == b'\n').collect();
+    // It has no end yet, so it does not count, unless it is too long whatever comes.
+    let last = lines.pop().unwrap_or_default();
+    let mut commands = Vec::new();
+    for line in lines {
+        if line.len() > max_line_bytes {
+            commands.push(Command::LineTooLong);
+        } else if line.iter().any(|byte| !is_space(*byte)) {
+            commands.push(command(line));
+        }
+    }
+    if last.len() > max_line_bytes {
+        commands.push(Command::LineTooLong);
+    }
+    commands
+}
+
+fn command(line: &[u8]) -> Command<Vec<u8>> {
+    let first = line.iter().position(|byte| !is_space(*byte)).expect("the line is not blank");
+    let last = line.iter().rposition(|byte| !is_space(*byte)).expect("the line is not blank");
+    let line = &line[first..=last];
+    let (verb, rest) = match line.iter().position(|byte| *byte == b' ') {
+        Some(space) => (&line[..space], &line[space..]),
+        None => (line, &b""[..]),
+    };
+    let words: Vec<&[u8]> = rest.split(|byte| is_space(*byte)).filter(|word| !word.is_empty()).collect();
+    let name = words.join(&b' ');
+    match verb {
+        b"g" => Command::Get(Kind::Exclusive, name),
+        b"r" => Command::Release(Kind::Exclusive, name),
+        b"i" => Command::Inspect(Kind::Exclusive, name),
+        b"d" => Command::List(Kind::Exclusive, name),
+        b"sg" => Command::Get(Kind::Shared, name),
+        b"sr" => Command::Release(Kind::Shared, name),
+        b"si" => Command::Inspect(Kind::Shared, name),
+        b"sd" => Command::List(Kind::Shared, name),
+        b"dump" if words.contains(&&b"shared"[..]) => Command::Dump(Kind::Shared),
+        b"dump" => Command::Dump(Kind::Exclusive),
+        b"me" => Command::Me,
+        b"iam" => Command::Iam(name),
+        b"who" => Command::Who(name),
+        b"q" => Command::Query { full: words.contains(&&b"full"[..]) },
+        b"ping" => Command::Ping,
+        b"help" => Command::Help,
+        b"quit" => Command::Quit,
+        other => Command::Unknown(other.to_vec()),
+    }
+}
+
+fn is_space(byte: u8) -> bool {
+    [b'\t', b'\n', 0x0b, 0x0c, b'\r', b' '].contains(&byte)
+}

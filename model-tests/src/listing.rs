@@ -1,0 +1,179 @@
+//! A listing that is read slice by slice while other inputs come in between, and what has to be in it: what
+//! was there throughout exactly once, what was there at some time at most once, and nothing else.
+
+use crate::census::Census;
+use crate::observe::{read_slice, whole};
+use crate::properties::Outcome;
+use crate::reference::Reference;
+use elockd_core::listing::Text;
+use elockd_core::{Conn, Kind, Machine, Scan, Subject};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The address of every connection there was.
+pub type Addrs = BTreeMap<Conn, String>;
+
+/// A row of a listing: the lock and a holder; for `who`, the connection and its registered name.
+type RowOf = (Vec<u8>, Conn);
+
+/// A listing that is being read, and what was the case meanwhile.
+pub struct UnderWay {
+    /// The step that asked for it.
+    begun: usize,
+    scan: Scan,
+    text: Text,
+    /// The only name that is wanted, unless it is empty.
+    only: Vec<u8>,
+    /// What was there all the time, and what was there at any time.
+    throughout: BTreeSet<RowOf>,
+    ever: BTreeSet<RowOf>,
+    /// What each connection was called.
+    called: BTreeMap<Conn, BTreeSet<Vec<u8>>>,
+}
+
+impl UnderWay {
+    /// A listing that the step `begun` asked for, and nothing of it read.
+    #[must_use]
+    pub fn new(begun: usize, scan: Scan, only: Vec<u8>, reference: &Reference, addrs: &Addrs) -> Self {
+        let text = Text::new(scan.subject());
+        let (throughout, ever, called) = Default::default();
+        let mut listing = Self { begun, scan, text, only, throughout, ever, called };
+        listing.throughout = listing.rows(reference);
+        listing.witness(reference, addrs);
+        listing
+    }
+
+    /// What it should say if it were read all at once now.
+    fn rows(&self, reference: &Reference) -> BTreeSet<RowOf> {
+        let is_wanted = |name: &Vec<u8>| self.only.is_empty() || self.only == *name;
+        let Some(kind) = self.scan.subject().kind() else {
+            let registered = reference.registered().iter().filter(|(_, name)| is_wanted(name));
+            return registered.map(|(conn, name)| (name.clone(), *conn)).collect();
+        };
+        let locks = reference.locks().iter().filter(|((of, name), _)| *of == kind && is_wanted(name));
+        locks.flat_map(|((_, name), holders)| holders.iter().map(|conn| (name.clone(), *conn))).collect()
+    }
+
+    /// Takes note of how things are now.
+    pub fn witness(&mut self, reference: &Reference, addrs: &Addrs) {
+        let rows = self.rows(reference);
+        self.throughout.retain(|row| rows.contains(row));
+        self.ever.extend(rows);
+        for client in reference.open() {
+            let registered = reference.registered().iter().find(|(conn, _)| *conn == client.conn);
+            let name = registered.map_or(addrs[&client.conn].clone().into_bytes(), |(_, name)| name.clone());
+            self.called.entry(client.conn).or_default().insert(name);
+        }
+    }
+
+    /// Reads its next slice.
+    pub fn read_slice(&mut self, machine: &Machine) {
+        self.text.add(read_slice(machine, &mut self.scan));
+    }
+
+    /// Whether all of it was read.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.scan.is_done()
+    }
+
+    /// Counts what was special about it, at the step with which it is done.
+    pub fn count(&self, at: usize, census: &mut Census) {
+        census.count("a listing was done");
+        if at > self.begun + 2 {
+            census.count("a listing took more than 2 inputs");
+        }
+        if self.throughout != self.ever {
+            census.count("what was listed changed meanwhile");
+        }
+        if !self.throughout.is_empty() && self.throughout != self.ever {
+            census.count("some of what was listed changed meanwhile, and some did not");
+        }
+    }
+
+    /// Whether the text tells nothing but the truth, and all that it must.
+    ///
+    /// # Errors
+    ///
+    /// What it tells that it should not, or the other way round.
+    pub fn check(self, addrs: &Addrs) -> Outcome {
+        let subject = self.scan.subject();
+        let text = whole(self.text);
+        let shown = text.escape_ascii();
+        let lines = lines(subject, &text, &self.ever, addrs).map_err(|what| format!("{what}: {shown}"))?;
+        // How a row may look. A name may have been registered meanwhile.
+        let looks = |(name, conn): &RowOf| -> BTreeSet<Vec<u8>> {
+            let addr = addrs[conn].as_bytes();
+            match subject {
+                Subject::Who => [[addr, b": ", name].concat()].into(),
+                Subject::Dump(_) => [[name, &b":"[..], addr].concat()].into(),
+                Subject::Locks(_) => {
+                    self.called[conn].iter().map(|holder| [name, &b": "[..], holder].concat()).collect()
+                }
+            }
+        };
+        for line in &lines {
+            let could_be = self.ever.iter().filter(|row| looks(row).contains(line)).count();
+            let is = lines.iter().filter(|other| *other == line).count();
+            ensure!(is <= could_be, "{} is in it too often: {shown}", line.escape_ascii());
+        }
+        for row in &self.throughout {
+            let looks = looks(row);
+            let is = lines.iter().filter(|line| looks.contains(*line)).count();
+            ensure!(is > 0, "{} of {:?} is not in it: {shown}", row.0.escape_ascii(), row.1);
+        }
+        for (name, _) in &self.ever {
+            let of_name = |rows: &BTreeSet<RowOf>| rows.iter().filter(|row| row.0 == *name).count();
+            let all: BTreeSet<_> = self.ever.iter().filter(|row| row.0 == *name).flat_map(looks).collect();
+            let is = lines.iter().filter(|line| all.contains(*line)).count();
+            let is_single = subject.kind() == Some(Kind::Exclusive);
+            let most = if is_single { 1 } else { of_name(&self.ever) };
+            let shown_name = name.escape_ascii();
+            ensure!(is >= of_name(&self.throughout), "{shown_name} is in it only {is} times: {shown}");
+            ensure!(is <= most, "{shown_name} is in it {is} times, not {most}: {shown}");
+        }
+        Ok(())
+    }
+}
+
+/// The rows of a listing's text; those of a dump as `NAME:ADDR`, one for each holder.
+fn lines(
+    subject: Subject,
+    text: &[u8],
+    ever: &BTreeSet<RowOf>,
+    addrs: &Addrs,
+) -> Result<Vec<Vec<u8>>, String> {
+    let Subject::Dump(kind) = subject else {
+        let rows = text.strip_suffix(b"\n").ok_or("no empty line ends it")?;
+        let lines = rows.split_inclusive(|byte| *byte == b'\n');
+        let lines: Option<Vec<_>> = lines.map(|line| line.strip_suffix(b"\n").map(<[u8]>::to_vec)).collect();
+        return lines.ok_or("a line does not end".to_owned());
+    };
+    let rest = text.strip_prefix(b"map[").and_then(|rows| rows.strip_suffix(b"]\n")).ok_or("not a map")?;
+    let mut rest = rest;
+    let mut rows = Vec::new();
+    while !rest.is_empty() {
+        let (open, close) = if kind == Kind::Shared { (":[", "]") } else { (":", "") };
+        let name = take(&mut rest, ever.iter().map(|(name, _)| &name[..])).ok_or("a strange name")?;
+        take(&mut rest, [open.as_bytes()]).ok_or("a name without its holders")?;
+        loop {
+            let addr = take(&mut rest, addrs.values().map(String::as_bytes)).ok_or("a strange address")?;
+            rows.push([name, b":", addr].concat());
+            if kind == Kind::Exclusive || take(&mut rest, [&b" "[..]]).is_none() {
+                break;
+            }
+        }
+        take(&mut rest, [close.as_bytes()]).ok_or("holders without end")?;
+        if !rest.is_empty() {
+            take(&mut rest, [&b" "[..]]).ok_or("rows run into each other")?;
+            ensure!(!rest.is_empty(), "a space at the end");
+        }
+    }
+    Ok(rows)
+}
+
+/// Takes the longest of some words off the front of a text.
+fn take<'a>(text: &mut &[u8], words: impl IntoIterator<Item = &'a [u8]>) -> Option<&'a [u8]> {
+    let word = words.into_iter().filter(|word| text.starts_with(word)).max_by_key(|word| word.len())?;
+    *text = &text[word.len()..];
+    Some(word)
+}

@@ -1,0 +1,251 @@
+//! What is claimed of the machine, as properties over random inputs. Each is a function, so that the tests
+//! can run it as often as they like, and the tests of the tests with a bug planted.
+
+// quickcheck hands properties their arguments by value.
+#![allow(clippy::needless_pass_by_value)]
+// One thing is to be said about all of them: see `Outcome`.
+#![allow(clippy::missing_errors_doc)]
+
+use crate::census::{Census, Moment};
+use crate::generate::{Case, Chatter, Damage, Layout, Step, origin};
+use crate::lines::commands;
+use crate::listing::{Addrs, UnderWay};
+use crate::observe::{Event, observe};
+use crate::reference::Reference;
+use crate::runner;
+use elockd_core::codec::Decoder;
+use elockd_core::{Command, Config, Conn, Input, Machine, Now, Output, Reply, RestoreError, Scan, Storage};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// Whether a property held; if not, what was wrong, and after which step.
+pub type Outcome = Result<(), String>;
+
+/// Goal: the machine does what the reference does. Method: after each input, what both say and whom they
+/// close is the same, in the same order; every invariant holds; the deadline is the right one.
+pub fn the_machine_agrees_with_the_reference(case: Case) -> Outcome {
+    runner::ran(case.steps.len());
+    let mut machine = Machine::new(case.config.clone());
+    let mut reference = Reference::new(case.config);
+    for (at, step) in case.steps.iter().enumerate() {
+        let before = reference.clone();
+        let dead_before = machine.figures().dead_holds();
+        let events = observe(&mut machine, step.now, step.input.clone());
+        let expected = reference.apply(step.now, &step.input);
+        ensure!(events == expected, "step {at}: {events:?}, expected {expected:?}");
+        machine.check().map_err(|violation| format!("step {at}: {violation}"))?;
+        let dead_after = machine.figures().dead_holds();
+        let due = if dead_after > 0 { Some(reference.now()) } else { reference.idle_due() };
+        ensure!(machine.deadline() == due, "step {at}: due {:?}, expected {due:?}", machine.deadline());
+        let after = &reference;
+        let moment = Moment { step, events: &events, before: &before, after, dead_before, dead_after };
+        Census::note(|census| census.step(&moment));
+    }
+    Ok(())
+}
+
+/// Goal: how often the driver ticks decides nothing. Method: ticks put in before and after inputs, at
+/// their time, change nothing of what is said.
+pub fn extra_ticks_change_no_reply(case: Case, ticks: Vec<u8>) -> Outcome {
+    runner::ran(case.steps.len());
+    let mut plain = Machine::new(case.config.clone());
+    let mut ticked = Machine::new(case.config);
+    for (at, step) in case.steps.into_iter().enumerate() {
+        let ticks = *ticks.get(at % ticks.len().max(1)).unwrap_or(&0);
+        let expected = observe(&mut plain, step.now, step.input.clone());
+        let mut events = Vec::new();
+        for _ in 0..ticks % 3 {
+            events.extend(observe(&mut ticked, step.now, Input::Tick));
+        }
+        events.extend(observe(&mut ticked, step.now, step.input));
+        for _ in 0..ticks / 3 % 3 {
+            events.extend(observe(&mut ticked, step.now, Input::Tick));
+        }
+        ensure!(events == expected, "step {at}: {events:?}, without ticks {expected:?}");
+    }
+    Ok(())
+}
+
+/// Goal: a snapshot is the whole truth. Method: a machine restored at any point says what the original
+/// says for ever after, and its own snapshot is the same bytes. Taking one changes nothing.
+pub fn a_restored_machine_goes_on_like_the_original(case: Case, cut: u16) -> Outcome {
+    runner::ran(case.steps.len());
+    let mut original = Machine::new(case.config.clone());
+    let cut = usize::from(cut) % (case.steps.len() + 1);
+    let (before, after) = case.steps.split_at(cut);
+    for step in before {
+        observe(&mut original, step.now, step.input.clone());
+    }
+    let mut untouched = original.clone();
+    let snapshot = original.snapshot();
+    original.check().map_err(|violation| format!("after its snapshot: {violation}"))?;
+    let mut restored = Machine::restore(case.config, &snapshot).map_err(|error| error.to_string())?;
+    ensure!(restored.snapshot() == snapshot, "a restored machine has another snapshot");
+    ensure!(original.snapshot() == snapshot, "a second snapshot differs");
+    for (at, step) in after.iter().enumerate() {
+        let expected = observe(&mut untouched, step.now, step.input.clone());
+        let events = observe(&mut original, step.now, step.input.clone());
+        ensure!(events == expected, "{at} after its snapshot: {events:?}, without {expected:?}");
+        let events = observe(&mut restored, step.now, step.input.clone());
+        ensure!(events == expected, "{at} after restoring: {events:?}, the original {expected:?}");
+        restored.check().map_err(|violation| format!("{at} after restoring: {violation}"))?;
+    }
+    Ok(())
+}
+
+/// Goal: how memory is laid out decides nothing, the key of the hash least of all. Method: the same
+/// inputs with the smallest storage, and with other sizes and another key.
+pub fn storage_and_hash_key_change_no_reply(case: Case, layout: Layout) -> Outcome {
+    runner::ran(case.steps.len());
+    let with = |storage: Storage| Machine::new(Config { storage, ..case.config.clone() });
+    let smallest = Config::smallest_storage().storage;
+    let other_key = Storage { hash_key: layout.0.hash_key, ..smallest.clone() };
+    let (mut plain, mut keyed, mut sized) = (with(smallest), with(other_key), with(layout.0));
+    for (at, step) in case.steps.iter().enumerate() {
+        let expected = observe(&mut plain, step.now, step.input.clone());
+        let events = observe(&mut keyed, step.now, step.input.clone());
+        ensure!(events == expected, "step {at}: with another key {events:?}, without {expected:?}");
+        let events = observe(&mut sized, step.now, step.input.clone());
+        ensure!(events == expected, "step {at}: with other sizes {events:?}, without {expected:?}");
+        sized.check().map_err(|violation| format!("step {at}: {violation}"))?;
+    }
+    ensure!(plain.snapshot() == keyed.snapshot(), "with another key the snapshot is another");
+    Ok(())
+}
+
+/// Goal: a listing is right however its slices and other inputs alternate. Method: every listing that is
+/// asked for is read a slice at a time, one for every few inputs, many of them at once; the text is held
+/// against what the reference says was held while it was made.
+pub fn a_listing_amid_other_inputs_is_right(case: Case, pace: u8) -> Outcome {
+    runner::ran(case.steps.len());
+    let pace = 1 + usize::from(pace % 5);
+    let mut machine = Machine::new(case.config.clone());
+    let mut reference = Reference::new(case.config);
+    let mut addrs = Addrs::new();
+    let mut under_way: Vec<UnderWay> = Vec::new();
+    for (at, step) in case.steps.into_iter().enumerate() {
+        reference.apply(step.now, &step.input);
+        addrs.extend(reference.open().iter().map(|client| (client.conn, client.origin.addr.to_string())));
+        let mut asked = None;
+        machine.apply(step.now, step.input, &mut |_, output| {
+            if let Output::Reply(Reply::Listing(of)) = output {
+                asked = Some((Scan::new(of), of.name.to_vec()));
+            }
+        });
+        for listing in &mut under_way {
+            listing.witness(&reference, &addrs);
+        }
+        if let Some((scan, name)) = asked {
+            under_way.push(UnderWay::new(at, scan, name, &reference, &addrs));
+        }
+        if at % pace == 0 {
+            for listing in &mut under_way {
+                listing.read_slice(&machine);
+            }
+        }
+        for done in under_way.extract_if(.., |listing| listing.is_done()) {
+            Census::note(|census| done.count(at, census));
+            done.check(&addrs).map_err(|what| format!("a listing done with step {at}: {what}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Goal: bytes that are no snapshot make no machine, or a sound one, and never a panic. Method: a true
+/// snapshot is cut, flipped, stretched and overwritten; what comes of it passes `check` and runs.
+pub fn damaged_snapshots_are_refused_or_sound(case: Case, list: Vec<Damage>, cut: u16) -> Outcome {
+    // Each of them costs as much as another case.
+    const MOST: usize = 4;
+    let cut = usize::from(cut) % (case.steps.len() + 1);
+    let mut machine = Machine::new(case.config.clone());
+    let (before, after) = case.steps.split_at(cut);
+    runner::ran(before.len());
+    for step in before {
+        observe(&mut machine, step.now, step.input.clone());
+    }
+    let snapshot = machine.snapshot();
+    // One thing at a time, and then all of them together.
+    let mut together = snapshot.clone();
+    for damage in list.iter().take(MOST) {
+        let mut damaged = snapshot.clone();
+        damage.apply(HEADER, &mut damaged);
+        run_damaged(&case.config, &damaged, after)?;
+        damage.apply(HEADER, &mut together);
+    }
+    run_damaged(&case.config, &together, after)
+}
+fn run_damaged(config: &Config, bytes: &[u8], steps: &[Step]) -> Outcome {
+    let restored = Machine::restore(config.clone(), bytes);
+    let what = match &restored {
+        Ok(_) => "a sound machine came of damaged bytes",
+        Err(RestoreError::NotASnapshot) => "bytes were no snapshot",
+        Err(RestoreError::Version { .. }) => "bytes were of another version",
+        Err(RestoreError::Damaged(_)) => "bytes were damaged",
+        Err(RestoreError::Unsound(_)) => "bytes were unsound",
+    };
+    Census::note(|census| census.count(what));
+    let Ok(mut machine) = restored else { return Ok(()) };
+    runner::ran(steps.len());
+    machine.check().map_err(|violation| format!("once restored: {violation}"))?;
+    for (at, step) in steps.iter().enumerate() {
+        observe(&mut machine, step.now, step.input.clone());
+        machine.check().map_err(|violation| format!("{at} after restoring: {violation}"))?;
+    }
+    // What it says of itself can be read again.
+    let snapshot = machine.snapshot();
+    let again = Machine::restore(config.clone(), &snapshot);
+    ensure!(again.is_ok_and(|mut again| again.snapshot() == snapshot), "its own snapshot is refused");
+    Ok(())
+}
+
+/// Goal: no bytes of any client do harm, and they mean what they should. Method: what four connections send,
+/// from the protocol's words and from anything, goes piece by piece through decoders into the machine and
+/// into the reference; the reference decoder gets all of it at once.
+pub fn raw_bytes_do_no_harm(chatter: Chatter) -> Outcome {
+    const LINE_BYTES: usize = 30;
+    let mut config = Config::smallest_storage();
+    config.limits.name_bytes = 12;
+    config.limits.locks = 6;
+    let mut machine = Machine::new(config.clone());
+    let mut reference = Reference::new(config);
+    let mut decoders: BTreeMap<u64, Decoder> = BTreeMap::new();
+    // What each has sent, and what its decoder made of it.
+    let mut streams: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
+    let mut heard: BTreeMap<u64, Vec<Command<Vec<u8>>>> = BTreeMap::new();
+    for (at, (serial, bytes)) in chatter.pieces.iter().enumerate() {
+        let conn = Conn::new(0, *serial);
+        let now = Now(at as u64);
+        // They open in the order of their numbers, the first time that one of them is heard of.
+        let opened = (reference.highest().map_or(0, Conn::serial) + 1..=*serial)
+            .map(|serial| Input::Opened(Conn::new(0, serial), origin(serial, 0)));
+        for opened in opened.collect::<Vec<_>>() {
+            reference.apply(now, &opened);
+            observe(&mut machine, now, opened);
+        }
+        let decoder = decoders.entry(*serial).or_insert_with(|| Decoder::new(LINE_BYTES));
+        streams.entry(*serial).or_default().extend(bytes);
+        let mut bytes = &bytes[..];
+        while let Some(command) = decoder.next(&mut bytes) {
+            let command = command.map(Cow::into_owned);
+            runner::ran(1);
+            Census::note(|census| census.command(&command));
+            heard.entry(*serial).or_default().push(command.clone());
+            let input = Input::Command(conn, command);
+            let expected = reference.apply(now, &input);
+            let events = observe(&mut machine, now, input);
+            ensure!(events == expected, "piece {at}: {events:?}, expected {expected:?}");
+            machine.check().map_err(|violation| format!("piece {at}: {violation}"))?;
+            let is_empty = |event: &Event| matches!(event, Event::Sent(_, text) if text.is_empty());
+            ensure!(!events.iter().any(is_empty), "piece {at}: an empty reply");
+        }
+    }
+    for (serial, stream) in streams {
+        let heard = heard.remove(&serial).unwrap_or_default();
+        let meant = commands(&stream, LINE_BYTES);
+        ensure!(heard == meant, "{serial} sent {}: {heard:?}, expected {meant:?}", stream.escape_ascii());
+    }
+    Ok(())
+}
+
+/// What stands before the state in a snapshot: sixteen bytes that say what it is, and two for its format.
+const HEADER: usize = 18;

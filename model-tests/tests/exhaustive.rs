@@ -1,0 +1,157 @@
+//! Small worlds, searched to their ends: every state of the real machine that a few connections and names
+//! can lead to, and every input in each. See [`elockd_model_tests::explore`] for what is checked.
+//!
+//! The larger worlds are left out of a usual test run. In a release build they take minutes:
+//! `cargo test --release -p elockd-model-tests --test exhaustive -- --include-ignored`
+
+use elockd_core::{Config, Kind};
+use elockd_model_tests::explore::{Space, search};
+use elockd_model_tests::runner::say;
+
+const X: Kind = Kind::Exclusive;
+const S: Kind = Kind::Shared;
+
+fn space(connections: usize, locks: &[(Kind, &'static str)]) -> Space {
+    let config = Config::smallest_storage();
+    Space { connections, locks: locks.to_vec(), config, time_passes: false, drains: false, places: false }
+}
+
+/// Searches a space and says what was seen. Fewer states than there were once mean that something is not
+/// reached any more.
+#[track_caller]
+fn all_of(name: &str, space: &Space, states: u64) {
+    let start = std::time::Instant::now();
+    match search(space) {
+        Ok(seen) => {
+            say(&format!("{name}: {seen} ({:.1?})\n", start.elapsed()));
+            assert!(seen.states >= states, "{seen}, and there were {states} states");
+        }
+        Err(failure) => panic!("{name}: {failure}"),
+    }
+}
+
+#[test]
+fn four_connections_and_three_exclusive_names() {
+    all_of("4 connections, 3 exclusive names", &space(4, &[(X, "a"), (X, "b"), (X, "c")]), 2_845);
+}
+
+#[test]
+fn five_connections_and_two_exclusive_names() {
+    all_of("5 connections, 2 exclusive names", &space(5, &[(X, "a"), (X, "b")]), 1_213);
+}
+
+#[test]
+fn four_connections_and_one_name_of_both_kinds() {
+    all_of("4 connections, 1 name of both kinds", &space(4, &[(X, "a"), (S, "a")]), 1_294);
+}
+
+#[test]
+fn three_connections_and_two_shared_names() {
+    all_of("3 connections, 2 shared names", &space(3, &[(S, "a"), (S, "b")]), 1_279);
+}
+
+#[test]
+fn two_connections_and_two_names_of_both_kinds() {
+    let locks = [(X, "a"), (X, "b"), (S, "a"), (S, "b")];
+    all_of("2 connections, 2 names of both kinds", &space(2, &locks), 2_889);
+}
+
+/// More than two names that do not fit their slots, and one that has no bytes.
+#[test]
+fn two_connections_and_odd_names() {
+    let long = "a name of thirty-one bytes ....";
+    let locks = [(X, ""), (X, long), (S, long)];
+    all_of("2 connections, odd names", &space(2, &locks), 361);
+}
+
+#[test]
+fn three_connections_under_limits_of_locks() {
+    let mut space = space(3, &[(X, "a"), (X, "b"), (S, "a")]);
+    space.config.limits.locks_per_connection = 2;
+    space.config.limits.locks = 3;
+    all_of("3 connections, 2 + 1 names, limits of locks", &space, 1_061);
+}
+
+#[test]
+fn three_connections_under_a_limit_of_two() {
+    let mut space = space(3, &[(X, "a"), (S, "a")]);
+    space.config.limits.connections = 2;
+    all_of("3 connections of which 2 may be, 1 name of both kinds", &space, 77);
+}
+
+#[test]
+fn three_connections_while_the_daemon_drains() {
+    let space = Space { drains: true, ..space(3, &[(X, "a"), (S, "a")]) };
+    all_of("3 connections, 1 name of both kinds, drain", &space, 608);
+}
+
+#[test]
+fn three_connections_that_may_be_silent_too_long() {
+    let mut space = Space { time_passes: true, ..space(3, &[(X, "a"), (S, "a")]) };
+    space.config.limits.idle_ms = 2;
+    all_of("3 connections, 1 name of both kinds, idle limit", &space, 5_333);
+}
+
+#[test]
+fn two_connections_by_slot() {
+    let by_slot = |locks: &[(Kind, &'static str)]| Space { places: true, ..space(2, locks) };
+    all_of("2 connections, 2 exclusive names, by slot", &by_slot(&[(X, "a"), (X, "b")]), 479);
+    all_of("2 connections, 1 name of both kinds, by slot", &by_slot(&[(X, "a"), (S, "a")]), 1_711);
+    all_of("2 connections, 2 shared names, by slot", &by_slot(&[(S, "a"), (S, "b")]), 22_707);
+}
+
+#[test]
+#[ignore = "takes a minute in a release build"]
+fn large_four_connections_and_two_shared_names() {
+    all_of("4 connections, 2 shared names", &space(4, &[(S, "a"), (S, "b")]), 24_603);
+}
+
+#[test]
+#[ignore = "takes a minute in a release build"]
+fn large_three_connections_and_two_names_of_both_kinds() {
+    let locks = [(X, "a"), (X, "b"), (S, "a"), (S, "b")];
+    all_of("3 connections, 2 names of both kinds", &space(3, &locks), 28_555);
+}
+
+#[test]
+#[ignore = "takes a minute in a release build"]
+fn large_five_connections_and_four_exclusive_names() {
+    let locks = [(X, "a"), (X, "b"), (X, "c"), (X, "d")];
+    all_of("5 connections, 4 exclusive names", &space(5, &locks), 62_403);
+}
+
+#[test]
+#[ignore = "takes a minute in a release build"]
+fn large_five_connections_and_a_few_names() {
+    let locks = [(X, "a"), (X, "b"), (S, "a")];
+    all_of("5 connections, 2 exclusive names and 1 shared", &space(5, &locks), 41_303);
+}
+
+#[test]
+#[ignore = "takes a minute in a release build"]
+fn large_three_connections_and_many_names() {
+    let locks = [(X, "a"), (X, "b"), (X, "c"), (S, "a"), (S, "b")];
+    all_of("3 connections, 3 exclusive names and 2 shared", &space(3, &locks), 183_453);
+}
+
+#[test]
+#[ignore = "takes a minute in a release build"]
+fn large_two_connections_and_three_names_of_both_kinds() {
+    let locks = [(X, "a"), (X, "b"), (X, "c"), (S, "a"), (S, "b"), (S, "c")];
+    all_of("2 connections, 3 names of both kinds", &space(2, &locks), 213_649);
+}
+
+#[test]
+#[ignore = "takes a minute in a release build"]
+fn large_four_connections_that_may_be_silent_too_long() {
+    let mut space = Space { time_passes: true, ..space(4, &[(X, "a"), (S, "a")]) };
+    space.config.limits.idle_ms = 2;
+    all_of("4 connections, 1 name of both kinds, idle limit", &space, 117_725);
+}
+
+#[test]
+#[ignore = "takes a minute in a release build"]
+fn large_two_connections_by_slot() {
+    let space = Space { places: true, ..space(2, &[(X, "a"), (X, "b"), (S, "a")]) };
+    all_of("2 connections, 2 exclusive names and 1 shared, by slot", &space, 387_375);
+}
