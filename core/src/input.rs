@@ -300,4 +300,23 @@ mod tests {
             assert_eq!(cause.index(), index);
         }
     }
+
+    #[test]
+    fn listings_and_quit_end_a_batch_and_nothing_else_does() {
+        let last = [
+            Command::List(Kind::Exclusive, ""),
+            Command::Dump(Kind::Shared),
+            Command::Who("x"),
+            Command::Quit,
+        ];
+        assert!(last.iter().all(Command::ends_batch));
+        let others = [
+            Command::Get(Kind::Exclusive, "x"),
+            Command::Query { full: true },
+            Command::Help,
+            Command::Unknown("x"),
+            Command::LineTooLong,
+        ];
+        assert!(!others.iter().any(Command::ends_batch));
+    }
 }

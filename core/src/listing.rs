@@ -244,3 +244,106 @@ pub fn write_too_large(subject: Subject, out: &mut Vec<u8>) {
         out.push(b'\n');
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::Listing;
+    use crate::types::Addr;
+
+    /// A row: the name, the connection's serial, its registered name, its order.
+    type Given<'a> = (&'a str, u64, Option<&'a str>, u64);
+
+    fn slice(subject: Subject, rows: &[Given<'_>]) -> Slice {
+        let mut slice = Slice::new(&Scan::new(Listing { subject, name: b"" }));
+        for (name, serial, registered, order) in rows {
+            slice.push(Entry {
+                name: name.as_bytes(),
+                conn: Conn::new(0, *serial),
+                addr: Addr::Unix(*serial),
+                registered: registered.map(str::as_bytes),
+                order: *order,
+            });
+        }
+        slice
+    }
+
+    /// The text of some slices, the same whatever its pieces.
+    fn text(subject: Subject, slices: &[&[Given<'_>]]) -> String {
+        let texts = [1, 2, 1000].map(|rows| {
+            let mut text = Text::new(subject);
+            for rows in slices {
+                text.add(slice(subject, rows));
+            }
+            let mut out = Vec::new();
+            while text.piece(rows, &mut out) {}
+            assert!(!text.piece(rows, &mut out), "nothing comes after the end");
+            String::from_utf8(out).unwrap()
+        });
+        assert!(texts.iter().all(|text| *text == texts[0]), "{texts:?}");
+        texts[0].clone()
+    }
+
+    const D: Subject = Subject::Locks(Kind::Exclusive);
+    const SD: Subject = Subject::Locks(Kind::Shared);
+    const DUMP: Subject = Subject::Dump(Kind::Exclusive);
+    const DUMP_SHARED: Subject = Subject::Dump(Kind::Shared);
+
+    #[test]
+    fn empty_listings_have_their_ends() {
+        for (subject, end) in [(D, "\n"), (SD, "\n"), (Subject::Who, "\n"), (DUMP, "map[]\n")] {
+            assert_eq!(text(subject, &[]), end);
+            assert_eq!(text(subject, &[&[], &[]]), end);
+        }
+        assert_eq!(text(DUMP_SHARED, &[]), "map[]\n");
+    }
+
+    #[test]
+    fn slices_are_merged_by_name_and_holders_by_order() {
+        let slices: [&[Given<'_>]; 2] =
+            [&[("b", 1, None, 0), ("a", 2, Some("two"), 7)], &[("a", 1, None, 3), ("", 3, None, 0)]];
+        assert_eq!(text(SD, &slices), ": unix:3\na: unix:1\na: two\nb: unix:1\n\n");
+        assert_eq!(text(DUMP_SHARED, &slices), "map[:[unix:3] a:[unix:1 unix:2] b:[unix:1]]\n");
+    }
+
+    #[test]
+    fn exclusive_locks_have_one_line_each() {
+        let slices: [&[Given<'_>]; 2] =
+            [&[("b", 1, Some("one"), 0), ("a", 2, None, 0)], &[("b", 2, None, 0)]];
+        assert_eq!(text(D, &slices), "a: unix:2\nb: one\n\n");
+        assert_eq!(text(DUMP, &slices), "map[a:unix:2 b:unix:1]\n");
+    }
+
+    #[test]
+    fn a_hold_met_sole_and_then_tied_is_there_once() {
+        let slices: [&[Given<'_>]; 2] = [&[("a", 1, None, 0)], &[("a", 2, None, 6), ("a", 1, None, 5)]];
+        assert_eq!(text(SD, &slices), "a: unix:1\na: unix:2\n\n");
+        assert_eq!(text(DUMP_SHARED, &slices), "map[a:[unix:1 unix:2]]\n");
+    }
+
+    #[test]
+    fn who_is_in_the_order_of_registration() {
+        let slices: [&[Given<'_>]; 2] = [&[("x", 1, Some("x"), 9)], &[("z", 2, Some("z"), 3)]];
+        assert_eq!(text(Subject::Who, &slices), "unix:2: z\nunix:1: x\n\n");
+    }
+
+    #[test]
+    fn an_entry_weighs_its_name_its_holder_and_three_bytes() {
+        assert_eq!(slice(D, &[]).weight(), 0);
+        let rows: [Given<'_>; 2] = [("abc", 1, None, 0), ("d", 22, Some("x"), 0)];
+        assert_eq!(slice(D, &rows).weight(), (3 + 6 + 3) + (1 + 1 + 3));
+        assert_eq!(slice(DUMP, &rows).weight(), (3 + 6 + 3) + (1 + 7 + 3));
+    }
+
+    #[test]
+    fn what_is_too_large_is_framed_like_the_listing() {
+        let told = |subject| {
+            let mut out = Vec::new();
+            write_too_large(subject, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(told(D), "0 Too Large\n\n");
+        assert_eq!(told(Subject::Who), "0 Too Large\n\n");
+        assert_eq!(told(DUMP_SHARED), "0 Too Large\n");
+    }
+}

@@ -94,3 +94,94 @@ fn counted_line(out: &mut Vec<u8>, count: u32, text: &[u8], name: &[u8]) {
 fn framed_line(out: &mut Vec<u8>, text: &[u8], framed: bool) {
     line(out, text, if framed { b"\n" } else { b"" });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::machine::Machine;
+    use crate::types::Addr;
+
+    fn text(reply: &Reply<'_>) -> String {
+        let mut out = b"before ".to_vec();
+        encode(reply, &mut out);
+        String::from_utf8(out).unwrap().strip_prefix("before ").expect("appended").to_owned()
+    }
+
+    #[test]
+    fn replies_are_the_lines_of_the_protocol() {
+        let name = &b"n"[..];
+        let (x, s) = (Kind::Exclusive, Kind::Shared);
+        let table = [
+            (Reply::Got { kind: x, holders: 1, name }, "1 Lock Get Success: n\n"),
+            (Reply::Got { kind: s, holders: 12, name }, "12 Shared Lock Get Success: n\n"),
+            (Reply::GetFailure { name }, "0 Lock Get Failure: n\n"),
+            (Reply::Released { kind: x, name }, "1 Lock Release Success: n\n"),
+            (Reply::Released { kind: s, name }, "1 Shared Lock Release Success: n\n"),
+            (Reply::ReleaseFailure { kind: x, name }, "0 Lock Release Failure: n\n"),
+            (Reply::ReleaseFailure { kind: s, name }, "0 Shared Lock Release Failure: n\n"),
+            (Reply::Inspected { kind: x, holders: 1, name }, "1 Lock Is Locked: n\n"),
+            (Reply::Inspected { kind: x, holders: 0, name }, "0 Lock Not Locked: n\n"),
+            (Reply::Inspected { kind: s, holders: 3, name }, "3 Shared Lock Is Locked: n\n"),
+            (Reply::Inspected { kind: s, holders: 0, name }, "0 Shared Lock Not Locked: n\n"),
+            (Reply::TooManyLocks { name }, "0 Too Many Locks: n\n"),
+            (Reply::ShuttingDown, "0 Shutting Down\n"),
+            (Reply::Me { addr: Addr::Unix(7), name: None }, "1 unix:7 unix:7\n"),
+            (Reply::Me { addr: Addr::Unix(7), name: Some(name) }, "1 unix:7 n\n"),
+            (Reply::Registered, "1 ok\n"),
+            (Reply::Pong, "1 pong\n"),
+            (Reply::Disabled { framed: false }, "0 disabled\n"),
+            (Reply::Disabled { framed: true }, "0 disabled\n\n"),
+            (Reply::NameTooLong { framed: false }, "0 Name Too Long\n"),
+            (Reply::NameTooLong { framed: true }, "0 Name Too Long\n\n"),
+            (Reply::UnknownCommand { verb: name }, "0 Unknown Command: n\n"),
+            (Reply::LineTooLong, "0 Line Too Long\n"),
+        ];
+        for (reply, line) in table {
+            assert_eq!(text(&reply), line);
+        }
+    }
+
+    #[test]
+    fn an_empty_name_leaves_its_place_empty() {
+        assert_eq!(text(&Reply::GetFailure { name: b"" }), "0 Lock Get Failure: \n");
+    }
+
+    #[test]
+    fn help_has_a_line_for_each_verb_that_starts_with_it() {
+        let help = text(&Reply::Help);
+        let lines: Vec<_> = help.strip_suffix("\n\n").expect("an empty line ends it").lines().collect();
+        assert_eq!(lines.len(), Verb::COUNT);
+        for (line, verb) in lines.into_iter().zip(Verb::ALL) {
+            let (request, what) = line.split_once(": ").expect("the request and what it does");
+            assert_eq!(request.split(' ').next(), Some(verb.word()));
+            assert!(!what.is_empty());
+        }
+    }
+
+    #[test]
+    fn figures_are_sorted_lines_and_full_ones_are_more() {
+        let mut config = Config::default();
+        config.identity.version = "1.2.3".to_owned();
+        let machine = Machine::new(config);
+        let plain = text(&Reply::Figures { figures: machine.figures(), full: false });
+        let full = text(&Reply::Figures { figures: machine.figures(), full: true });
+        let keys = "command_d command_dump command_g command_i command_q command_r command_sd command_sg \
+                    command_si command_sr connections invalid_commands locks orphans shared_locks shared_orphans";
+        assert_eq!(plain, keys.split_whitespace().collect::<Vec<_>>().join(": 0\n") + ": 0\n\n");
+        assert!(full.lines().is_sorted_by_key(|line| if line.is_empty() { "~" } else { line }));
+        assert!(plain.lines().all(|line| full.contains(line)));
+        assert!(full.contains("version: 1.2.3\n") && full.contains("limit_name_bytes: 4096\n"));
+    }
+
+    #[test]
+    fn only_a_refused_connection_gets_a_last_line() {
+        let line = |reason| {
+            let mut out = Vec::new();
+            encode_reason(reason, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(line(Reason::TooManyConnections), "0 Too Many Connections\n");
+        assert_eq!(line(Reason::Quit) + &line(Reason::Idle), "");
+    }
+}
