@@ -4,7 +4,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-/// A point in time: milliseconds of the driver's monotonic clock, from any fixed start.
+/// A point in time: milliseconds of the driver's monotonic clock since the machine's start.
 ///
 /// The machine never reads a clock. A `Now` that goes back counts as the last one seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

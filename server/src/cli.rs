@@ -27,7 +27,7 @@ pub(crate) struct Settings {
 #[derive(Debug, Parser)]
 #[command(name = "elockd", version, max_term_width = 100, next_line_help = false)]
 struct Cli {
-    /// Address to listen on: IP, IP:PORT or [IPv6]:PORT; may be given several times. An IPv6 address
+    /// Address to listen on: `IP`, `IP:PORT` or `[IPv6]:PORT`; may be given several times. An IPv6 address
     /// means IPv6 alone, also `::`.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1", value_parser = listen_address)]
     #[arg(help_heading = "Listeners")]

@@ -235,12 +235,17 @@ impl Machine {
         Ok(())
     }
 
-    /// No two registrations have the same place in `who`.
+    /// Registered names are names, and no two registrations have the same place in `who`.
     fn check_registrations(&self) -> Result<(), Violation> {
         let mut orders = BTreeSet::new();
         for (_, connection) in self.connections.slots().iter() {
             let Some(registered) = &connection.registered else { continue };
             let conn = connection.conn;
+            let bytes = registered.name.len();
+            ensure!(
+                (1..=usize::from(self.config.limits.name_bytes)).contains(&bytes),
+                "{conn:?} is registered under {bytes} bytes"
+            );
             ensure!(orders.insert(registered.order), "{conn:?} was registered when another was");
             ensure!(
                 registered.order <= self.connections.last_registration,

@@ -131,13 +131,8 @@ impl Machine {
         }
     }
 
-    /// The configuration it was made with.
-    #[must_use]
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
-
     fn opened(&mut self, conn: Conn, origin: Origin, out: &mut impl FnMut(Conn, Output<'_>)) {
+        // One node: with several, each has numbers of its own that go up.
         if self.connections.highest >= Some(conn) {
             self.counters.ignored += 1;
             return;
@@ -304,5 +299,30 @@ impl Machine {
         self.holds.remove(found, tenure);
         self.connections.tally_mut(origin.account).holds -= 1;
         Reply::Released { kind, name }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{Account, Addr};
+
+    #[test]
+    fn every_input_has_the_next_place_in_the_order() {
+        let mut machine = Machine::new(Config::smallest_storage());
+        let conn = Conn::new(0, 1);
+        let origin = Origin { addr: Addr::Unix(1), account: Account::default() };
+        let inputs = [
+            Input::Closed(conn, Cause::Eof),
+            Input::Opened(conn, origin),
+            Input::Command(conn, Command::Ping),
+            Input::Command(Conn::new(0, 2), Command::Get(Kind::Shared, "x")),
+            Input::Tick,
+            Input::Drain,
+            Input::Closed(conn, Cause::Eof),
+        ];
+        for (place, input) in (1..).zip(inputs) {
+            assert_eq!(machine.apply(Now(5), input, &mut |_, _| {}), Seq(place));
+        }
     }
 }

@@ -176,7 +176,7 @@ impl Machine {
     }
 
     /// The holds of one name: at once when there is only one, else along its list. When the hold that
-    /// was read last is gone, its place is found again by the order.
+    /// was read last is gone, its place is found again by the order, which costs a walk along the list.
     fn scan_name(
         &self,
         scan: &Scan,

@@ -44,9 +44,9 @@ const VERSION: u16 = 1;
 /// Bytes that decoding may ask for: it bounds what a damaged length can make it allocate.
 const LIMIT: usize = 1 << 30;
 
-/// The highest that anything counted can be: a machine that counts on from there at a billion a second
-/// does so for a century.
-const MAX_FIGURE: u64 = 1 << 62;
+/// The highest that anything counted can be: sums of a few of them stay in 64 bits, and a machine gets there
+/// in 36 years of a billion a second.
+const MAX_FIGURE: u64 = 1 << 60;
 
 fn bincode_config() -> impl bincode::config::Config {
     bincode::config::standard().with_limit::<LIMIT>()
@@ -122,7 +122,10 @@ impl Machine {
         bytes
     }
 
-    /// A machine that goes on where the one of the snapshot stopped.
+    /// A machine that goes on where the one of the snapshot stopped: also in time, so that the driver's
+    /// clock has to go on from there too. Until it does, no time passes for the machine.
+    ///
+    /// There is no checksum: bytes that were changed may describe another sound machine.
     ///
     /// # Errors
     ///
