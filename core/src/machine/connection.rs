@@ -106,9 +106,9 @@ impl Connections {
         connection
     }
 
+    /// What is counted for an account: nothing, for one that was never seen.
     pub(crate) fn tally(&self, account: Account) -> Tally {
-        let found = self.tallies.iter().find(|tally| tally.account == account);
-        found.copied().unwrap_or(Tally { account, ..Tally::default() })
+        self.tallies.iter().find(|tally| tally.account == account).copied().unwrap_or_default()
     }
 
     pub(crate) fn tally_mut(&mut self, account: Account) -> &mut Tally {
@@ -205,4 +205,15 @@ impl std::ops::Index<Id<Connection>> for Connections {
 fn hash(conn: Conn) -> u64 {
     let mixed = conn.bits().wrapping_mul(0x9E37_79B9_7F4A_7C15);
     mixed ^ (mixed >> 32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::assert_balanced;
+
+    #[test]
+    fn numbers_are_spread_over_all_bits() {
+        assert_balanced((0..4096_u32).map(|serial| hash(Conn::new(0, u64::from(serial)))));
+    }
 }

@@ -129,9 +129,26 @@ fn rehash(slots: &Slab<Lock>, hasher: &SipHasher13, id: Id<Lock>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::assert_balanced;
 
     #[test]
     fn a_slot_takes_48_bytes() {
         assert_eq!(Slab::<Lock>::slot_bytes(), 48, "docs/operations.md plans memory with this");
+    }
+
+    #[test]
+    fn names_are_spread_over_all_bits_in_both_kinds() {
+        let locks = Locks::new(2, 1, (1, 2));
+        for kind in Kind::ALL {
+            assert_balanced((0..4096).map(|number| locks.hash(kind, format!("name {number}").as_bytes()).0));
+        }
+    }
+
+    #[test]
+    fn the_same_name_lands_elsewhere_in_the_other_kind_and_under_another_key() {
+        let hash = |key, kind| Locks::new(2, 1, key).hash(kind, b"name").0;
+        assert_ne!(hash((1, 2), Kind::Exclusive), hash((1, 2), Kind::Shared));
+        assert_ne!(hash((1, 2), Kind::Exclusive), hash((1, 3), Kind::Exclusive));
+        assert_ne!(hash((1, 2), Kind::Exclusive), hash((2, 2), Kind::Exclusive));
     }
 }

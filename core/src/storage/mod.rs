@@ -8,3 +8,17 @@ mod slab;
 pub(crate) use index::Index;
 pub(crate) use name::Name;
 pub(crate) use slab::{Id, Slab};
+
+/// Panics unless each bit of the hashes is set in about half of them. There have to be 4,096.
+#[cfg(test)]
+pub(crate) fn assert_balanced(hashes: impl ExactSizeIterator<Item = u64>) {
+    assert_eq!(hashes.len(), 4096);
+    let mut ones = [0; u64::BITS as usize];
+    for hash in hashes {
+        for (bit, ones) in ones.iter_mut().enumerate() {
+            *ones += hash >> bit & 1;
+        }
+    }
+    // Half of 4,096 throws of a coin has a standard deviation of 32: this is ten of them away.
+    assert!(ones.iter().all(|ones| (1728..=2368).contains(ones)), "{ones:?}");
+}
