@@ -259,6 +259,8 @@ fn a_bad_flag_is_refused_with_status_2_and_named() {
         &["--dump=perhaps"],
         &["--write-timeout", "15 bananas"],
         &["--peer-timeout", "soon"],
+        &["--peer-timeout", "2s"],
+        &["--peer-timeout", "25h"],
         &["--idle-timeout"],
         &["-port", "x"],
     ];
