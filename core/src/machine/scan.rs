@@ -272,3 +272,109 @@ impl Subject {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::input::{Command, Input};
+    use crate::types::{Account, Now, Origin};
+
+    /// A machine whose slices copy so many entries, with two connections.
+    fn machine(scan_slice: u32) -> Machine {
+        let mut config = Config::smallest_storage();
+        config.storage.scan_slice = scan_slice;
+        let mut machine = Machine::new(config);
+        for serial in [1, 2] {
+            let origin = Origin { addr: Addr::Unix(serial), account: Account::default() };
+            machine.apply(Now(0), Input::<&str>::Opened(conn(serial), origin), &mut |_, _| {});
+        }
+        machine
+    }
+
+    fn conn(serial: u64) -> Conn {
+        Conn::new(0, serial)
+    }
+
+    fn get(machine: &mut Machine, serial: u64, kind: Kind, name: &str) {
+        machine.apply(Now(0), Input::Command(conn(serial), Command::Get(kind, name)), &mut |_, _| {});
+    }
+
+    /// How many entries each slice of a listing has.
+    fn slices(machine: &Machine, subject: Subject, name: &str) -> Vec<usize> {
+        let mut scan = Scan::new(Listing { subject, name: name.as_bytes() });
+        let mut slices = Vec::new();
+        while !scan.is_done() {
+            let mut entries = 0;
+            machine.scan(&mut scan, &mut |_| entries += 1);
+            slices.push(entries);
+        }
+        slices
+    }
+
+    const D: Subject = Subject::Locks(Kind::Exclusive);
+    const SD: Subject = Subject::Locks(Kind::Shared);
+
+    #[test]
+    fn a_slice_has_no_more_entries_than_it_may() {
+        let mut machine = machine(4);
+        for name in 0..10 {
+            get(&mut machine, 1, Kind::Exclusive, &name.to_string());
+            get(&mut machine, 1, Kind::Shared, &name.to_string());
+            get(&mut machine, 2, Kind::Shared, &name.to_string());
+        }
+        assert_eq!(slices(&machine, D, ""), [4, 4, 2]);
+        assert_eq!(slices(&machine, SD, ""), [4, 4, 4, 4, 4, 0], "a full slice does not look for the end");
+        assert_eq!(slices(&machine, SD, "7"), [2]);
+        assert_eq!(slices(&machine, D, "7"), [1]);
+        assert_eq!(slices(&machine, D, "none"), [0]);
+    }
+
+    #[test]
+    fn a_slice_ends_when_its_names_are_many_bytes() {
+        let mut machine = machine(1000);
+        for name in 0..40 {
+            get(&mut machine, 1, Kind::Exclusive, &format!("{name:04096}"));
+        }
+        assert_eq!(slices(&machine, D, ""), [16, 16, 8]);
+        let name = "x".repeat(4096);
+        machine.apply(Now(0), Input::Command(conn(1), Command::Iam(name)), &mut |_, _| {});
+        assert_eq!(slices(&machine, D, ""), [8, 8, 8, 8, 8, 0], "a holder's name counts too");
+    }
+
+    #[test]
+    fn a_slice_looks_at_a_bounded_number_of_slots() {
+        let mut machine = machine(1);
+        for name in 0..160 {
+            get(&mut machine, 1, Kind::Shared, &name.to_string());
+        }
+        get(&mut machine, 1, Kind::Exclusive, "x");
+        let slices = slices(&machine, D, "");
+        assert_eq!(slices.iter().sum::<usize>(), 1);
+        assert_eq!(slices.len(), 12, "ten of 16 slots of the other kind, the lock, and the end");
+        let mut scan = Scan::new(Listing { subject: Subject::Who, name: b"" });
+        machine.scan(&mut scan, &mut |_| panic!("nobody is registered"));
+        assert!(scan.is_done(), "two connections are few slots");
+    }
+
+    #[test]
+    fn the_tied_holds_of_the_other_kind_are_slots_too() {
+        let mut machine = machine(1);
+        for name in 0..80 {
+            get(&mut machine, 1, Kind::Shared, &name.to_string());
+            get(&mut machine, 2, Kind::Shared, &name.to_string());
+        }
+        let slices = slices(&machine, D, "");
+        assert_eq!(slices, [0; 16], "five of 16 tied locks, ten of 16 tied holds, and the end");
+    }
+
+    #[test]
+    fn registered_connections_come_in_slices_too() {
+        let mut machine = machine(1);
+        for serial in [1, 2] {
+            machine.apply(Now(0), Input::Command(conn(serial), Command::Iam("n")), &mut |_, _| {});
+        }
+        assert_eq!(slices(&machine, Subject::Who, ""), [1, 1, 0]);
+        assert_eq!(slices(&machine, Subject::Who, "m"), [0]);
+    }
+}
