@@ -307,6 +307,16 @@ mod tests {
     }
 
     #[test]
+    fn a_piece_has_as_many_rows_as_it_may() {
+        let mut text = Text::new(D);
+        text.add(slice(D, &[("a", 1, None, 0), ("b", 1, None, 0), ("c", 1, None, 0)]));
+        let mut out = Vec::new();
+        assert!(text.piece(2, &mut out));
+        assert_eq!(out, b"a: unix:1\nb: unix:1\n");
+        assert!(!text.piece(2, &mut out), "the last row and the end");
+    }
+
+    #[test]
     fn exclusive_locks_have_one_line_each() {
         let slices: [&[Given<'_>]; 2] =
             [&[("b", 1, Some("one"), 0), ("a", 2, None, 0)], &[("b", 2, None, 0)]];

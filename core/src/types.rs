@@ -97,3 +97,26 @@ impl fmt::Display for Addr {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_a_node_and_a_serial() {
+        let last = (1 << 48) - 1;
+        for (node, serial) in [(0, 0), (0, 1), (0, last), (1, 0), (u16::MAX, 12_345), (u16::MAX, last)] {
+            let conn = Conn::new(node, serial);
+            assert_eq!(conn.serial(), serial);
+            assert_eq!(conn.bits() >> 48, u64::from(node));
+            assert_eq!(Conn::from_bits(conn.bits()), conn);
+        }
+        assert!(Conn::new(0, last) < Conn::new(1, 0));
+    }
+
+    #[test]
+    #[should_panic(expected = "used up")]
+    fn serials_end() {
+        let _ = Conn::new(0, 1 << 48);
+    }
+}

@@ -237,6 +237,15 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_needs_no_folding_is_not_copied() {
+        for line in ["g", "g a", "sg  a b c ", "iam \x00\x7f"] {
+            let command = parse(line.as_bytes()).unwrap();
+            let name = command.name().expect("it has a name");
+            assert!(matches!(name, Cow::Borrowed(_)), "{line:?}");
+        }
+    }
+
+    #[test]
     fn other_words_after_q_and_dump_change_nothing() {
         assert_eq!(parse(b"q all"), Some(Command::Query { full: false }));
         assert_eq!(parse(b"q  full "), Some(Command::Query { full: true }));
