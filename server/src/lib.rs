@@ -11,6 +11,7 @@ pub mod hub;
 pub mod listen;
 mod server;
 mod session;
+mod shared;
 mod ticker;
 
 pub use config::Config;

@@ -1,15 +1,14 @@
 //! The server: a hub, tasks that accept, one task for each connection, and an orderly end.
 
-use crate::clock::Clock;
 use crate::config::Config;
 use crate::hub::Hub;
 use crate::listen::{Listener, Peer};
 use crate::session;
-use elockd_core::{Account, Addr, Conn, Machine, Origin};
+use crate::shared::Shared;
+use elockd_core::{Account, Addr, Conn, Origin};
 use std::future::Future;
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -27,30 +26,15 @@ pub struct Server {
     stop: watch::Sender<()>,
 }
 
-/// What all tasks of a server share.
-pub(crate) struct Shared {
-    pub(crate) config: Config,
-    pub(crate) hub: Arc<Hub>,
-    pub(crate) clock: Clock,
-    /// Bytes that listings under way have taken.
-    pub(crate) listing_bytes: AtomicUsize,
-    /// The tasks of connections.
-    sessions: TaskTracker,
-}
-
 impl Server {
     /// A server with a fresh machine, holding nothing.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        let hub = Arc::new(Hub::new(Machine::new(config.machine.clone()), config.on_panic));
-        let shared = Shared {
-            config,
-            hub,
-            clock: Clock::start(),
-            listing_bytes: AtomicUsize::new(0),
-            sessions: TaskTracker::new(),
-        };
-        Self { shared: Arc::new(shared), acceptors: TaskTracker::new(), stop: watch::Sender::new(()) }
+        Self {
+            shared: Arc::new(Shared::new(config)),
+            acceptors: TaskTracker::new(),
+            stop: watch::Sender::new(()),
+        }
     }
 
     /// Starts accepting from a listener. Must be called within a tokio runtime.

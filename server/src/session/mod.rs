@@ -5,7 +5,7 @@ mod listing;
 mod scratch;
 
 use crate::hub::{Ending, Flow, Handle};
-use crate::server::Shared;
+use crate::shared::Shared;
 use arrayvec::ArrayVec;
 use elockd_core::codec::{Decoder, encode_reason};
 use elockd_core::{Cause, Now, Reason, Scan};
