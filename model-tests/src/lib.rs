@@ -20,6 +20,9 @@ macro_rules! ensure {
     };
 }
 
+/// Whether a property held; if not, what was wrong, and after which step.
+pub type Outcome = Result<(), String>;
+
 pub mod census;
 pub mod explore;
 pub mod generate;

@@ -1,9 +1,9 @@
 //! A listing that is read slice by slice while other inputs come in between, and what has to be in it: what
 //! was there throughout exactly once, what was there at some time at most once, and nothing else.
 
+use crate::Outcome;
 use crate::census::Census;
 use crate::observe::{read_slice, whole};
-use crate::properties::Outcome;
 use crate::reference::Reference;
 use elockd_core::listing::Text;
 use elockd_core::{Conn, Kind, Machine, Scan, Subject};

@@ -6,6 +6,7 @@
 // One thing is to be said about all of them: see `Outcome`.
 #![allow(clippy::missing_errors_doc)]
 
+use crate::Outcome;
 use crate::census::{Census, Moment};
 use crate::generate::{Case, Chatter, Damage, Layout, Step, origin};
 use crate::lines::commands;
@@ -17,9 +18,6 @@ use elockd_core::codec::Decoder;
 use elockd_core::{Command, Config, Conn, Input, Machine, Now, Output, Reply, RestoreError, Scan, Storage};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-
-/// Whether a property held; if not, what was wrong, and after which step.
-pub type Outcome = Result<(), String>;
 
 /// Goal: the machine does what the reference does. Method: after each input, what both say and whom they
 /// close is the same, in the same order; every invariant holds; the deadline is the right one.
