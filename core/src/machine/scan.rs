@@ -377,4 +377,28 @@ mod tests {
         assert_eq!(slices(&machine, Subject::Who, ""), [1, 1, 0]);
         assert_eq!(slices(&machine, Subject::Who, "m"), [0]);
     }
+
+    #[test]
+    fn a_listing_of_one_name_goes_on_when_the_hold_it_read_last_is_gone_and_its_slot_used_again() {
+        let mut machine = machine(1);
+        for serial in 3..=5 {
+            let origin = Origin { addr: Addr::Unix(serial), account: Account::default() };
+            machine.apply(Now(0), Input::<&str>::Opened(conn(serial), origin), &mut |_, _| {});
+        }
+        (1..=4).for_each(|serial| get(&mut machine, serial, Kind::Shared, "n"));
+        let mut scan = Scan::new(Listing { subject: SD, name: b"n" });
+        let mut read = Vec::new();
+        let mut slice = |machine: &Machine, scan: &mut Scan| {
+            machine.scan(scan, &mut |entry| read.push(entry.conn.serial()));
+        };
+        slice(&machine, &mut scan);
+        slice(&machine, &mut scan);
+        let release = Command::Release(Kind::Shared, "n");
+        machine.apply(Now(0), Input::Command(conn(2), release), &mut |_, _| {});
+        get(&mut machine, 5, Kind::Shared, "n");
+        while !scan.is_done() {
+            slice(&machine, &mut scan);
+        }
+        assert_eq!(read, [1, 2, 3, 4, 5]);
+    }
 }
