@@ -361,3 +361,58 @@ convert_counters!(
     peak_connections,
     peak_holds
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::input::{Command, Input};
+
+    /// Restores what becomes of a state: two connections hold the shared lock `s`, the first alone `a`.
+    fn restore(change: impl FnOnce(&mut State)) -> Result<Machine, RestoreError> {
+        let mut machine = Machine::new(Config::smallest_storage());
+        for serial in [1, 2] {
+            let conn = Conn::new(0, serial);
+            let origin = Origin { addr: Addr::Unix(serial), account: Account::default() };
+            machine.apply(Now(0), Input::<&str>::Opened(conn, origin), &mut |_, _| {});
+            for command in [Command::Get(Kind::Shared, "s"), Command::Get(Kind::Exclusive, "a")] {
+                machine.apply(Now(0), Input::Command(conn, command), &mut |_, _| {});
+            }
+        }
+        let mut state = machine.state();
+        change(&mut state);
+        let mut bytes = [MAGIC, &VERSION.to_le_bytes()].concat();
+        bytes.extend(bincode::encode_to_vec(state, bincode_config()).unwrap());
+        Machine::restore(Config::smallest_storage(), &bytes)
+    }
+
+    fn damage(change: impl FnOnce(&mut State)) -> String {
+        restore(change).expect_err("damaged").to_string()
+    }
+
+    #[test]
+    fn an_unchanged_state_is_restored() {
+        assert!(restore(|_| {}).is_ok());
+    }
+
+    #[test]
+    fn figures_are_allowed_up_to_their_limit() {
+        assert!(restore(|state| state.seq = MAX_FIGURE).is_ok());
+        assert!(damage(|state| state.seq = MAX_FIGURE + 1).contains("impossibly high"));
+    }
+
+    #[test]
+    fn holders_are_there_once_and_an_exclusive_lock_has_one() {
+        let twice = damage(|state| state.ties[0].holders = vec![1, 2, 1]);
+        assert!(twice.contains("a holder too many"), "{twice}");
+        let two = damage(|state| state.connections[1].soles[0].push(b"a".to_vec()));
+        assert!(two.contains("a holder too many"), "{two}");
+        let stranger = damage(|state| state.ties[0].holders.push(9));
+        assert!(stranger.contains("not connected"), "{stranger}");
+    }
+
+    #[test]
+    fn a_connection_is_there_once() {
+        let twice = damage(|state| state.connections[1].conn = state.connections[0].conn);
+        assert!(twice.contains("twice"), "{twice}");
+    }
+}

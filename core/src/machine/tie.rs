@@ -130,7 +130,11 @@ impl Ties {
 }
 
 fn hash(hasher: &SipHasher13, lock: Id<Lock>, tenure: Id<Tenure>) -> u64 {
-    let pair = u64::from(lock.position()) << 32 | u64::from(tenure.position());
+    hash_of_positions(hasher, lock.position(), tenure.position())
+}
+
+fn hash_of_positions(hasher: &SipHasher13, lock: u32, tenure: u32) -> u64 {
+    let pair = u64::from(lock) << 32 | u64::from(tenure);
     hasher.hash(&pair.to_le_bytes())
 }
 
@@ -142,6 +146,14 @@ fn rehash(holds: &Slab<TiedHold>, hasher: &SipHasher13, id: Id<TiedHold>) -> u64
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::assert_balanced;
+
+    #[test]
+    fn pairs_of_lock_and_tenure_are_spread_over_all_bits() {
+        let hasher = SipHasher13::new_with_keys(1, 2);
+        let hash = |pair: u32| hash_of_positions(&hasher, pair / 64, pair % 64);
+        assert_balanced((0..4096).map(hash));
+    }
 
     #[test]
     fn a_record_takes_32_bytes() {

@@ -94,6 +94,43 @@ mod tests {
         }
     }
 
+    /// Buckets after so many of a table's entries were inserted and then removed again.
+    fn buckets(inserted: u64, removed: u64) -> usize {
+        let mut slab = Slab::new(64);
+        let mut index = Index::new(1);
+        let hash = |key: u64| key.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let ids: Vec<_> = (0..inserted).map(|key| slab.insert(key)).collect();
+        ids.iter().for_each(|&id| index.insert(hash(slab[id]), id, |id| hash(slab[id])));
+        ids.iter()
+            .take(removed as usize)
+            .for_each(|&id| index.remove(hash(slab[id]), id, |id| hash(slab[id])));
+        assert_eq!(u64::from(index.len()), inserted - removed);
+        index.tables[0].num_buckets()
+    }
+
+    #[test]
+    fn a_table_shrinks_when_less_than_an_eighth_of_it_is_used_to_twice_what_it_holds() {
+        assert_eq!(buckets(1000, 0), 2048);
+        assert_eq!(buckets(1000, 1000 - 256), 2048);
+        assert_eq!(buckets(1000, 1000 - 255), 1024);
+    }
+
+    #[test]
+    fn a_small_table_does_not_shrink() {
+        assert_eq!(buckets(50, 50), 64);
+        assert!(buckets(100, 100) <= 64);
+    }
+
+    #[test]
+    fn entries_are_spread_over_all_tables() {
+        let index: Index<u64> = Index::new(4);
+        let mut counts = [0; 4];
+        for key in 0..4096_u64 {
+            counts[index.table_of(key.wrapping_mul(0x9E37_79B9_7F4A_7C15))] += 1;
+        }
+        assert!(counts.iter().all(|count| (900..1150).contains(count)), "{counts:?}");
+    }
+
     #[test]
     #[should_panic(expected = "is not in the index")]
     fn removing_what_is_not_there_panics() {

@@ -186,7 +186,7 @@ impl<T> Slab<T> {
             self.reopen(number);
         }
         // One empty chunk is kept, so that a slab that goes up and down by one does not allocate.
-        if empty && self.allocated > 1 && self.chunks.len() > 1 && self.has_other_open(number) {
+        if empty && self.has_other_open(number) {
             self.release(number);
         }
         value
