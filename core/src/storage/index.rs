@@ -100,10 +100,12 @@ mod tests {
         let mut index = Index::new(1);
         let hash = |key: u64| key.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let ids: Vec<_> = (0..inserted).map(|key| slab.insert(key)).collect();
-        ids.iter().for_each(|&id| index.insert(hash(slab[id]), id, |id| hash(slab[id])));
-        ids.iter()
-            .take(removed as usize)
-            .for_each(|&id| index.remove(hash(slab[id]), id, |id| hash(slab[id])));
+        for &id in &ids {
+            index.insert(hash(slab[id]), id, |id| hash(slab[id]));
+        }
+        for &id in &ids[..removed as usize] {
+            index.remove(hash(slab[id]), id, |id| hash(slab[id]));
+        }
         assert_eq!(u64::from(index.len()), inserted - removed);
         index.tables[0].num_buckets()
     }
