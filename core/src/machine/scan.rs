@@ -379,6 +379,16 @@ mod tests {
     }
 
     #[test]
+    fn connections_that_are_not_registered_are_slots_too() {
+        let mut machine = machine(1);
+        for serial in 3..=40 {
+            let origin = Origin { addr: Addr::Unix(serial), account: Account::default() };
+            machine.apply(Now(0), Input::<&str>::Opened(conn(serial), origin), &mut |_, _| {});
+        }
+        assert_eq!(slices(&machine, Subject::Who, ""), [0, 0, 0], "16, 16 and 8 of them");
+    }
+
+    #[test]
     fn a_listing_of_one_name_goes_on_when_the_hold_it_read_last_is_gone_and_its_slot_used_again() {
         let mut machine = machine(1);
         for serial in 3..=5 {

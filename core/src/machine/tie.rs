@@ -56,7 +56,7 @@ impl Ties {
 
     /// This tenure's hold of this lock.
     pub(crate) fn find(&self, lock: Id<Lock>, tenure: Id<Tenure>) -> Option<Id<TiedHold>> {
-        self.index.find(hash(&self.hasher, lock, tenure), |id| {
+        self.index.find(hash(&self.hasher, lock.position(), tenure.position()), |id| {
             let hold = &self.holds[id];
             hold.lock == lock && hold.tenure == tenure
         })
@@ -88,7 +88,8 @@ impl Ties {
         tie.last = Some(id);
         tie.holders += 1;
         let (holds, hasher) = (&self.holds, &self.hasher);
-        self.index.insert(hash(hasher, lock, tenure), id, |id| rehash(holds, hasher, id));
+        self.index
+            .insert(hash(hasher, lock.position(), tenure.position()), id, |id| rehash(holds, hasher, id));
         id
     }
 
@@ -129,18 +130,15 @@ impl Ties {
     }
 }
 
-fn hash(hasher: &SipHasher13, lock: Id<Lock>, tenure: Id<Tenure>) -> u64 {
-    hash_of_positions(hasher, lock.position(), tenure.position())
-}
-
-fn hash_of_positions(hasher: &SipHasher13, lock: u32, tenure: u32) -> u64 {
+/// Of the positions of a lock and a tenure.
+fn hash(hasher: &SipHasher13, lock: u32, tenure: u32) -> u64 {
     let pair = u64::from(lock) << 32 | u64::from(tenure);
     hasher.hash(&pair.to_le_bytes())
 }
 
 fn rehash(holds: &Slab<TiedHold>, hasher: &SipHasher13, id: Id<TiedHold>) -> u64 {
     let hold = &holds[id];
-    hash(hasher, hold.lock, hold.tenure)
+    hash(hasher, hold.lock.position(), hold.tenure.position())
 }
 
 #[cfg(test)]
@@ -151,7 +149,7 @@ mod tests {
     #[test]
     fn pairs_of_lock_and_tenure_are_spread_over_all_bits() {
         let hasher = SipHasher13::new_with_keys(1, 2);
-        let hash = |pair: u32| hash_of_positions(&hasher, pair / 64, pair % 64);
+        let hash = |pair: u32| super::hash(&hasher, pair / 64, pair % 64);
         assert_balanced((0..4096).map(hash));
     }
 
