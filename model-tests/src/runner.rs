@@ -37,8 +37,7 @@ pub fn inputs() -> u64 {
 pub fn run<P: Testable + Copy>(name: &str, property: P) {
     SEEN.set(0);
     let enough = number("ELOCKD_QUICKCHECK_INPUTS").unwrap_or(INPUTS);
-    // No clock and no dependency is needed for a number that is never the same.
-    let seed = number("ELOCKD_QUICKCHECK_SEED").unwrap_or_else(|| RandomState::new().hash_one(name) >> 32);
+    let seed = seed();
     say(&format!("{name}: seed {seed}\n"));
     let again = Again { name, seed, enough };
     let mut rounds = 0;
@@ -77,7 +76,7 @@ impl Drop for Again<'_> {
 /// Runs a property that is meant to fail, for at most so many inputs. Says after how many it failed.
 pub fn find<P: Testable + Copy>(most: u64, property: P) -> Option<u64> {
     SEEN.set(0);
-    let seed = number("ELOCKD_QUICKCHECK_SEED").unwrap_or_else(|| RandomState::new().hash_one(most) >> 32);
+    let seed = seed();
     // One case at a time, so that what shrinking runs is not counted.
     for (case, size) in (0..).zip(SIZES.into_iter().cycle()) {
         let before = inputs();
@@ -99,7 +98,15 @@ pub fn say(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
-fn number(variable: &str) -> Option<u64> {
+/// Where random numbers start: where the environment says, else somewhere new each time.
+fn seed() -> u64 {
+    // No clock and no dependency is needed for a number that is never the same.
+    number("ELOCKD_QUICKCHECK_SEED").unwrap_or_else(|| RandomState::new().hash_one(()) >> 32)
+}
+
+/// A number from the environment, where it is set.
+#[must_use]
+pub fn number(variable: &str) -> Option<u64> {
     let value = std::env::var(variable).ok()?;
     Some(value.parse().unwrap_or_else(|_| panic!("{variable} must be a number, not {value}")))
 }

@@ -2,7 +2,7 @@
 //! corpus, as they are and then bent at random, each run on the machine and on the reference model (see
 //! `elockd_model_tests::wire`). `ELOCKD_CORPUS_RUNS` says how many, 20,000 by default.
 
-use elockd_model_tests::runner::say;
+use elockd_model_tests::runner::{number, say};
 use elockd_model_tests::wire::run;
 use quickcheck::{Arbitrary, Gen};
 use std::fs;
@@ -34,7 +34,7 @@ fn every_seed_runs_as_it_is() {
 
 #[test]
 fn bent_seeds_run_too() {
-    let runs = std::env::var("ELOCKD_CORPUS_RUNS").map_or(20_000, |runs| runs.parse().expect("a number"));
+    let runs = number("ELOCKD_CORPUS_RUNS").unwrap_or(20_000) as usize;
     let mut pool: Vec<Vec<u8>> = seeds().into_iter().map(|(_, bytes)| bytes).collect();
     let mut random = Gen::new(MOST);
     let mut inputs = 0;

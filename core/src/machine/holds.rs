@@ -208,6 +208,14 @@ impl Holds {
         }
     }
 
+    /// The locks that only this tenure holds, the newest first.
+    pub(crate) fn soles(&self, tenure: Id<Tenure>) -> impl Iterator<Item = Id<Lock>> {
+        std::iter::successors(self.tenures[tenure].sole, |&lock| match self.locks[lock].hold {
+            Hold::Sole { next, .. } => next,
+            Hold::Tied(_) => panic!("{lock:?} is tied, not in a list of sole holds"),
+        })
+    }
+
     /// Bytes that the live holds take: a slot for each name, a record for each further holder, and
     /// names too long for their slots. It leaves out what is dead, so that no figure depends on how far
     /// sweeping has come, and the indexes, which take 6 to 12 bytes for each of those.

@@ -280,12 +280,12 @@ mod tests {
     use crate::input::{Command, Input};
     use crate::types::{Account, Now, Origin};
 
-    /// A machine whose slices copy so many entries, with two connections.
-    fn machine(scan_slice: u32) -> Machine {
+    /// A machine whose slices copy so many entries, with so many connections.
+    fn machine(scan_slice: u32, connections: u64) -> Machine {
         let mut config = Config::smallest_storage();
         config.storage.scan_slice = scan_slice;
         let mut machine = Machine::new(config);
-        for serial in [1, 2] {
+        for serial in 1..=connections {
             let origin = Origin { addr: Addr::Unix(serial), account: Account::default() };
             machine.apply(Now(0), Input::<&str>::Opened(conn(serial), origin), &mut |_, _| {});
         }
@@ -317,7 +317,7 @@ mod tests {
 
     #[test]
     fn a_slice_has_no_more_entries_than_it_may() {
-        let mut machine = machine(4);
+        let mut machine = machine(4, 2);
         for name in 0..10 {
             get(&mut machine, 1, Kind::Exclusive, &name.to_string());
             get(&mut machine, 1, Kind::Shared, &name.to_string());
@@ -332,7 +332,7 @@ mod tests {
 
     #[test]
     fn a_slice_ends_when_its_names_are_many_bytes() {
-        let mut machine = machine(1000);
+        let mut machine = machine(1000, 2);
         for name in 0..40 {
             get(&mut machine, 1, Kind::Exclusive, &format!("{name:04096}"));
         }
@@ -344,7 +344,7 @@ mod tests {
 
     #[test]
     fn a_slice_looks_at_a_bounded_number_of_slots() {
-        let mut machine = machine(1);
+        let mut machine = machine(1, 2);
         for name in 0..160 {
             get(&mut machine, 1, Kind::Shared, &name.to_string());
         }
@@ -359,7 +359,7 @@ mod tests {
 
     #[test]
     fn the_tied_holds_of_the_other_kind_are_slots_too() {
-        let mut machine = machine(1);
+        let mut machine = machine(1, 2);
         for name in 0..80 {
             get(&mut machine, 1, Kind::Shared, &name.to_string());
             get(&mut machine, 2, Kind::Shared, &name.to_string());
@@ -370,7 +370,7 @@ mod tests {
 
     #[test]
     fn registered_connections_come_in_slices_too() {
-        let mut machine = machine(1);
+        let mut machine = machine(1, 2);
         for serial in [1, 2] {
             machine.apply(Now(0), Input::Command(conn(serial), Command::Iam("n")), &mut |_, _| {});
         }
@@ -380,21 +380,13 @@ mod tests {
 
     #[test]
     fn connections_that_are_not_registered_are_slots_too() {
-        let mut machine = machine(1);
-        for serial in 3..=40 {
-            let origin = Origin { addr: Addr::Unix(serial), account: Account::default() };
-            machine.apply(Now(0), Input::<&str>::Opened(conn(serial), origin), &mut |_, _| {});
-        }
+        let machine = machine(1, 40);
         assert_eq!(slices(&machine, Subject::Who, ""), [0, 0, 0], "16, 16 and 8 of them");
     }
 
     #[test]
     fn a_listing_of_one_name_goes_on_when_the_hold_it_read_last_is_gone_and_its_slot_used_again() {
-        let mut machine = machine(1);
-        for serial in 3..=5 {
-            let origin = Origin { addr: Addr::Unix(serial), account: Account::default() };
-            machine.apply(Now(0), Input::<&str>::Opened(conn(serial), origin), &mut |_, _| {});
-        }
+        let mut machine = machine(1, 5);
         (1..=4).for_each(|serial| get(&mut machine, serial, Kind::Shared, "n"));
         let mut scan = Scan::new(Listing { subject: SD, name: b"n" });
         let mut read = Vec::new();

@@ -68,19 +68,12 @@ impl Machine {
 
     /// Its lists of sole and of tied holds, in their order.
     fn shape_of_tenure(&self, tenure: Id<Tenure>, places: bool, words: &mut Vec<u32>) {
-        let tenure = &self.holds.tenures[tenure];
-        let mut next = tenure.sole;
-        while let Some(id) = next {
-            let lock = &self.holds.locks[id];
-            words.extend(places.then_some(id.position()));
-            shape_of_name(lock, words);
-            let Hold::Sole { next: following, .. } = lock.hold else {
-                panic!("a tied lock is listed as sole")
-            };
-            next = following;
+        for lock in self.holds.soles(tenure) {
+            words.extend(places.then_some(lock.position()));
+            shape_of_name(&self.holds.locks[lock], words);
         }
         words.push(u32::MAX);
-        let mut next = tenure.tied;
+        let mut next = self.holds.tenures[tenure].tied;
         while let Some(id) = next {
             let hold = &self.holds.ties.holds[id];
             words.extend(places.then_some(id.position()));

@@ -192,14 +192,9 @@ impl Machine {
     fn connection_record(&self, id: crate::storage::Id<super::Connection>) -> ConnectionRecord {
         let connection = &self.connections[id];
         let mut soles = [Vec::new(), Vec::new()];
-        let mut next = connection.tenure.and_then(|tenure| self.holds.tenures[tenure].sole);
-        while let Some(id) = next {
-            let lock = &self.holds.locks[id];
+        for lock in connection.tenure.into_iter().flat_map(|tenure| self.holds.soles(tenure)) {
+            let lock = &self.holds.locks[lock];
             soles[lock.kind.index()].push(lock.name.as_bytes().to_vec());
-            next = match lock.hold {
-                Hold::Sole { next, .. } => next,
-                Hold::Tied(_) => panic!("a tied lock is in a list of sole holds"),
-            };
         }
         soles[0].reverse();
         soles[1].reverse();
