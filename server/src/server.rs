@@ -1,7 +1,6 @@
 //! The server: a hub, tasks that accept, one task for each connection, and an orderly end.
 
 use crate::config::Config;
-use crate::hub::Hub;
 use crate::listen::{Listener, Peer};
 use crate::session;
 use crate::shared::Shared;
@@ -66,12 +65,6 @@ impl Server {
             () = serving => {}
             () = ticking => {}
         }
-    }
-
-    /// The hub, for exporters and tests.
-    #[must_use]
-    pub fn hub(&self) -> &Arc<Hub> {
-        &self.shared.hub
     }
 }
 

@@ -276,18 +276,6 @@ impl<L: Locks> Handle<L> {
     pub fn poll_ending(&self, waker: &Waker) -> Poll<Ending> {
         self.mailbox.poll(waker)
     }
-
-    /// The connection's number.
-    #[must_use]
-    pub fn conn(&self) -> Conn {
-        self.conn
-    }
-
-    /// The hub it belongs to.
-    #[must_use]
-    pub fn hub(&self) -> &Hub<L> {
-        &self.hub
-    }
 }
 
 impl<L: Locks> Drop for Handle<L> {

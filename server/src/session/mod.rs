@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::time::{Sleep, sleep, timeout};
 
 /// Commands that run under one hold of the hub's lock.
 const BATCH: usize = 64;
@@ -172,7 +172,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Runs the commands in `input` until it is used up or something else comes first; what is left
     /// then is kept.
     fn run(&mut self, mut input: &[u8], replies: &mut Vec<u8>) -> Option<Step> {
-        let now = self.shared.clock.now();
+        let now = self.now();
         loop {
             let mut batch = ArrayVec::<_, BATCH>::new();
             while !batch.is_full()
@@ -203,12 +203,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.unsent.is_empty() {
             let mut sent = 0;
             let result = self.poll_write(cx, fresh, &mut sent);
-            if sent == fresh.len() {
-                fresh.clear();
-            } else {
-                self.unsent.extend_from_slice(&fresh[sent..]);
-                fresh.clear();
-            }
+            self.unsent.extend_from_slice(&fresh[sent..]);
+            fresh.clear();
             return result;
         }
         self.unsent.append(fresh);
@@ -303,7 +299,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
 /// Closes a connection whose peer has not: FIN, then its input is taken and dropped until it closes too.
 async fn close_first<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
-    let deadline = Instant::now() + LINGER;
     let linger = async {
         stream.shutdown().await?;
         let mut dropped = [0; 1024];
@@ -311,5 +306,5 @@ async fn close_first<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
         std::io::Result::Ok(())
     };
     // However it goes, the connection is over.
-    let _ = tokio::time::timeout_at(deadline, linger).await;
+    let _ = timeout(LINGER, linger).await;
 }
