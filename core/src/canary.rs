@@ -65,11 +65,33 @@ pub enum Canary {
     OpenedWhileDrainingIsNotTold,
     /// A dropped handle does not end its connection.
     DroppedHandleStaysOpen,
+    /// Replies that could not be sent at once stay in the thread's buffer, and the next connection gets them.
+    RepliesLeftForTheNextConnection,
+    /// A last line without its end is run.
+    CutOffLineIsRun,
+    /// When a batch is full, the command that comes after it is lost.
+    FullBatchLosesACommand,
+    /// What was read behind a listing is never run.
+    InputBehindAListingIsLost,
+    /// When a socket takes a part of the replies, the rest is taken for sent.
+    ShortWriteLosesTheRest,
+    /// A peer that takes its replies slowly counts as one that takes none.
+    SlowPeerIsStalled,
+    /// A peer that takes none of its replies is never closed.
+    StalledPeerIsKept,
+    /// A connection that sent FIN holds its locks until its last replies are sent.
+    LocksAreHeldWhileFlushing,
+    /// A connection that sent FIN does not get the replies it is still owed.
+    RepliesAreDroppedAtFin,
+    /// A shutdown leaves requests unanswered that were read behind unsent replies.
+    DrainDropsWhatWasRead,
+    /// A connection that the machine ended for being idle is not told.
+    MailIsLost,
 }
 
 impl Canary {
     /// Every canary.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 40] = [
         Self::OrphaningSkipsTheLastTiedHold,
         Self::OrphaningKeepsSoleCounts,
         Self::OrphansOfTheWrongKind,
@@ -99,6 +121,17 @@ impl Canary {
         Self::TickerNotWoken,
         Self::OpenedWhileDrainingIsNotTold,
         Self::DroppedHandleStaysOpen,
+        Self::RepliesLeftForTheNextConnection,
+        Self::CutOffLineIsRun,
+        Self::FullBatchLosesACommand,
+        Self::InputBehindAListingIsLost,
+        Self::ShortWriteLosesTheRest,
+        Self::SlowPeerIsStalled,
+        Self::StalledPeerIsKept,
+        Self::LocksAreHeldWhileFlushing,
+        Self::RepliesAreDroppedAtFin,
+        Self::DrainDropsWhatWasRead,
+        Self::MailIsLost,
     ];
 }
 

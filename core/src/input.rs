@@ -19,6 +19,19 @@ pub enum Input<N> {
     Drain,
 }
 
+impl<N: AsRef<[u8]>> Input<N> {
+    /// The same input with its text borrowed, for whoever only looks.
+    pub fn borrowed(&self) -> Input<&[u8]> {
+        match self {
+            Self::Opened(conn, origin) => Input::Opened(*conn, *origin),
+            Self::Command(conn, command) => Input::Command(*conn, command.borrowed()),
+            Self::Closed(conn, cause) => Input::Closed(*conn, *cause),
+            Self::Tick => Input::Tick,
+            Self::Drain => Input::Drain,
+        }
+    }
+}
+
 /// Why a connection ended. It decides nothing; it is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
@@ -262,6 +275,33 @@ impl<N> Command<N> {
             | Self::Iam(name)
             | Self::Who(name) => Some(name),
             _ => None,
+        }
+    }
+
+    /// The same command with its text borrowed.
+    pub fn borrowed(&self) -> Command<&[u8]>
+    where
+        N: AsRef<[u8]>,
+    {
+        self.as_ref().map(AsRef::as_ref)
+    }
+
+    const fn as_ref(&self) -> Command<&N> {
+        match self {
+            Self::Get(kind, name) => Command::Get(*kind, name),
+            Self::Release(kind, name) => Command::Release(*kind, name),
+            Self::Inspect(kind, name) => Command::Inspect(*kind, name),
+            Self::List(kind, name) => Command::List(*kind, name),
+            Self::Dump(kind) => Command::Dump(*kind),
+            Self::Me => Command::Me,
+            Self::Iam(name) => Command::Iam(name),
+            Self::Who(name) => Command::Who(name),
+            Self::Query { full } => Command::Query { full: *full },
+            Self::Ping => Command::Ping,
+            Self::Help => Command::Help,
+            Self::Quit => Command::Quit,
+            Self::Unknown(verb) => Command::Unknown(verb),
+            Self::LineTooLong => Command::LineTooLong,
         }
     }
 

@@ -39,6 +39,8 @@ mod figures;
 mod input;
 pub mod listing;
 mod machine;
+#[doc(hidden)]
+pub mod mark;
 mod output;
 mod storage;
 mod types;

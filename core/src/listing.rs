@@ -3,6 +3,7 @@
 //! so that no step takes long however long the listing is.
 
 use crate::machine::{Entry, Scan};
+use crate::mark::{Mark, reach};
 use crate::output::Subject;
 use crate::types::{Conn, Kind};
 use std::cmp::Reverse;
@@ -182,7 +183,9 @@ impl Text {
             Subject::Locks(Kind::Exclusive) | Subject::Dump(Kind::Exclusive) => !is_new_name,
             _ => self.holders.contains(&row.conn),
         };
-        if !is_double {
+        if is_double {
+            reach(Mark::ListingMetAHoldTwice);
+        } else {
             self.holders.insert(row.conn);
             write_row(self.subject, is_first, is_new_name, &head.key, slice.text(&row), out);
             if is_new_name {

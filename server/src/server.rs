@@ -1,6 +1,7 @@
 //! The server: a hub, tasks that accept, one task for each connection, and an orderly end.
 
 use crate::config::Config;
+use crate::hub::Witness;
 use crate::listen::{Listener, Peer};
 use crate::session;
 use crate::shared::Shared;
@@ -34,6 +35,14 @@ impl Server {
             acceptors: TaskTracker::new(),
             stop: watch::Sender::new(()),
         }
+    }
+
+    /// The same, with somebody who sees every input of the machine: for simulations.
+    #[must_use]
+    pub fn with_witness(config: Config, witness: Box<dyn Witness>) -> Self {
+        let server = Self::new(config);
+        server.shared.hub.set_witness(witness);
+        server
     }
 
     /// Starts accepting from a listener. Must be called within a tokio runtime.

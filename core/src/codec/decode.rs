@@ -2,6 +2,7 @@
 
 use crate::canary::{Canary, is_planted};
 use crate::input::Command;
+use crate::mark::{Mark, reach};
 use crate::types::Kind;
 use std::borrow::Cow;
 
@@ -42,6 +43,7 @@ impl Decoder {
             } else if self.partial.len() + line.len() > self.max_line_bytes {
                 self.partial = Vec::new();
                 self.dropping = !ended && !is_planted(Canary::LongLineReportedAgain);
+                reach(Mark::LineWasTooLong);
                 return Some(Command::LineTooLong);
             } else if !ended {
                 self.partial.extend_from_slice(line);
@@ -52,6 +54,7 @@ impl Decoder {
             } else {
                 let mut joined = std::mem::take(&mut self.partial);
                 joined.extend_from_slice(line);
+                reach(Mark::LineCameInPieces);
                 if is_planted(Canary::SplitLineKeepsItsReturn) && joined.ends_with(b"\r") {
                     joined.push(b'_');
                 }

@@ -3,6 +3,7 @@
 
 use crate::canary::{Canary, is_planted};
 use crate::config::Storage;
+use crate::mark::{Mark, reach};
 use crate::storage::{Id, Slab};
 use crate::types::Kind;
 
@@ -101,6 +102,7 @@ impl Holds {
         };
         match self.locks[lock].hold {
             Hold::Sole { tenure: dead, .. } if found.holders == 0 => {
+                reach(Mark::GetMetADeadSoleHolder);
                 if is_planted(Canary::SweptWhileHeld) {
                     let link = *sole_links(&mut self.locks, lock).1;
                     *self.locks.hold_mut(lock) = Hold::Sole { tenure, prev: None, next: link };
@@ -114,6 +116,7 @@ impl Holds {
             }
             Hold::Sole { tenure: first, .. } => {
                 assert!(first != tenure, "a holder does not get its lock again");
+                reach(Mark::HoldBecameTied);
                 self.unlink_sole(lock, first);
                 let tie = self.ties.locks.insert(Tie::default());
                 *self.locks.hold_mut(lock) = Hold::Tied(tie);
@@ -160,12 +163,16 @@ impl Holds {
             if is_last && is_planted(Canary::OrphaningSkipsTheLastTiedHold) {
                 break;
             }
-            self.untie(hold);
+            reach(match self.untie(hold) {
+                0 => Mark::OrphaningFreedATiedLock,
+                _ => Mark::OrphaningLeftOtherHolders,
+            });
         }
         let soles = self.tenures[id].soles();
         if soles == 0 {
             self.tenures.remove(id);
         } else {
+            reach(Mark::OrphaningLeftSoleHolds);
             self.dead += soles;
             let last = self.last_dead.replace(id);
             self.tenures[id].prev_dead = last;
@@ -177,10 +184,10 @@ impl Holds {
         Ended { holds }
     }
 
-    /// Frees the storage of up to `limit` dead holds.
-    pub(crate) fn sweep(&mut self, limit: u32) {
-        for _ in 0..limit {
-            let Some(tenure) = self.first_dead else { return };
+    /// Frees the storage of up to `limit` dead holds. Says of how many.
+    pub(crate) fn sweep(&mut self, limit: u32) -> u32 {
+        for swept in 0..limit {
+            let Some(tenure) = self.first_dead else { return swept };
             let lock = self.tenures[tenure].sole.expect("a dead tenure has storage left");
             let hash = self.locks.hash_of(lock);
             self.unlink_dead(lock, tenure);
@@ -190,6 +197,7 @@ impl Holds {
             }
             self.locks.remove(hash, lock);
         }
+        limit
     }
 
     /// Whether `sweep` has something to do.
@@ -233,17 +241,20 @@ impl Holds {
         self.ties.push(tie, lock, tenure, &mut owner.tied);
     }
 
-    fn untie(&mut self, id: Id<TiedHold>) {
+    /// Takes a tied hold out, and frees its lock with the last one. Says how many are left.
+    fn untie(&mut self, id: Id<TiedHold>) -> u32 {
         let TiedHold { lock, tenure, .. } = self.ties.holds[id];
         let Lock { kind, hold: Hold::Tied(tie), .. } = self.locks[lock] else {
             panic!("a tied hold's lock is tied")
         };
         let owner = &mut self.tenures[tenure];
         owner.tied_count[kind.index()] -= 1;
-        if self.ties.remove(tie, id, &mut owner.tied) == 0 {
+        let left = self.ties.remove(tie, id, &mut owner.tied);
+        if left == 0 {
             self.ties.locks.remove(tie);
             self.free(lock, self.locks.hash_of(lock));
         }
+        left
     }
 
     /// Counts a name that has its first holder.

@@ -19,6 +19,7 @@ use crate::canary::{Canary, is_planted};
 use crate::config::Config;
 use crate::figures::{Counters, Figures};
 use crate::input::{Cause, Command, Input};
+use crate::mark::{Mark, reach};
 use crate::output::{Listing, Output, Reason, Reply, Subject};
 use crate::storage::Id;
 use crate::types::{Conn, Kind, Now, Origin, Seq};
@@ -98,7 +99,11 @@ impl Machine {
                 Some(id) => self.close(id, cause),
                 None => self.counters.ignored += 1,
             },
-            Input::Tick => self.holds.sweep(self.config.storage.sweep_slice),
+            Input::Tick => {
+                if self.holds.sweep(self.config.storage.sweep_slice) > 0 {
+                    reach(Mark::TickSwept);
+                }
+            }
             Input::Drain => self.draining = true,
         }
         self.seq
@@ -141,6 +146,7 @@ impl Machine {
         if self.connections.tally(origin.account).connections >= limit {
             self.connections.highest = Some(conn);
             self.counters.refused += 1;
+            reach(Mark::ConnectionsRanOut);
             out(conn, Output::Disconnect(Reason::TooManyConnections));
             return;
         }
@@ -176,6 +182,7 @@ impl Machine {
                 return;
             }
             let conn = self.connections[id].conn;
+            reach(Mark::ConnectionWasIdle);
             self.close(id, Cause::Idle);
             out(conn, Output::Disconnect(Reason::Idle));
         }
@@ -209,6 +216,9 @@ impl Machine {
                 self.counters.commands[verb.index()] += 1;
             }
             _ => self.counters.invalid_commands += 1,
+        }
+        if too_long {
+            reach(Mark::NameWasTooLong);
         }
         let framed = command.is_framed();
         let features = &self.config.features;
@@ -253,11 +263,12 @@ impl Machine {
 
     fn get<'a>(&mut self, id: Id<Connection>, kind: Kind, name: &'a [u8]) -> Reply<'a> {
         if self.draining && !is_planted(Canary::DrainStillGrants) {
+            reach(Mark::DrainRefusedAGet);
             return Reply::ShuttingDown;
         }
         // Before the look-up, which it would invalidate.
-        if !is_planted(Canary::GetsDoNotSweep) {
-            self.holds.sweep(Self::SWEEP_FOR_GET);
+        if !is_planted(Canary::GetsDoNotSweep) && self.holds.sweep(Self::SWEEP_FOR_GET) > 0 {
+            reach(Mark::GetSwept);
         }
         let found = self.holds.find(kind, name);
         let Connection { tenure, origin, .. } = self.connections[id];
@@ -269,6 +280,7 @@ impl Machine {
         let own = tenure.map_or(0, |tenure| self.holds.tenures[tenure].holds());
         let limit = limits.locks_per_connection + u32::from(is_planted(Canary::LocksOfAConnectionOffByOne));
         if own >= limit || self.connections.tally(origin.account).holds >= limits.locks {
+            reach(Mark::LocksRanOut);
             return Reply::TooManyLocks { name };
         }
         if kind == Kind::Exclusive && found.holders > 0 {
@@ -294,6 +306,7 @@ impl Machine {
         }
         let Connection { tenure, origin, .. } = self.connections[id];
         let Some(tenure) = tenure.filter(|tenure| self.holds.is_holder(found, *tenure)) else {
+            reach(Mark::ReleaseWasRefused);
             return Reply::ReleaseFailure { kind, name };
         };
         self.holds.remove(found, tenure);

@@ -11,9 +11,11 @@ mod lock;
 mod mailbox;
 #[cfg(test)]
 mod tests;
+mod witness;
 
 pub use lock::{Lock, Locks, StdLocks};
 pub use mailbox::Ending;
+pub use witness::Witness;
 
 use elockd_core::canary::{Canary, is_planted};
 use elockd_core::codec::encode;
@@ -40,6 +42,8 @@ struct State<L: Locks> {
     last_serial: u64,
     draining: bool,
     ticker: Ticker,
+    /// Only where a simulation drives the hub.
+    witness: Option<Box<dyn Witness>>,
 }
 
 /// The driver's clock hand: whoever turns `deadline` into `Tick`s, asleep until then.
@@ -74,8 +78,14 @@ impl<L: Locks> Hub<L> {
             last_serial: 0,
             draining: false,
             ticker: Ticker::default(),
+            witness: None,
         };
         Self { state: L::Lock::new(state), on_panic, is_broken: AtomicBool::new(false) }
+    }
+
+    /// Has every input seen by a witness from here on.
+    pub fn set_witness(&self, witness: Box<dyn Witness>) {
+        self.with(|state| state.witness = Some(witness));
     }
 
     /// Opens a connection. `origin` is given its number, for peers that have no address.
@@ -189,17 +199,27 @@ impl<L: Locks> State<L> {
             Input::Opened(conn, _) | Input::Command(conn, _) | Input::Closed(conn, _) => Some(*conn),
             Input::Tick | Input::Drain => None,
         };
-        let boxes = &self.boxes;
-        self.machine.apply(now, input, &mut |to, output| {
+        let Self { machine, boxes, witness, .. } = self;
+        if let Some(witness) = witness {
+            witness.input(now, input.borrowed());
+        }
+        let seq = machine.apply(now, input, &mut |to, output| {
+            if let Some(witness) = witness {
+                witness.output(to, &output);
+            }
             if Some(to) == causer {
                 return own(to, output);
             }
             let mailbox = boxes.get(&to).expect("a connection of the machine has a mailbox");
             match output {
+                Output::Disconnect(_) if is_planted(Canary::MailIsLost) => {}
                 Output::Disconnect(reason) => mailbox.put(Ending::Machine(reason)),
                 Output::Reply(reply) => panic!("{to:?} was sent {reply:?} without having asked"),
             }
         });
+        if let Some(witness) = witness {
+            witness.applied(seq, machine);
+        }
     }
 
     fn wake_ticker(&mut self) {

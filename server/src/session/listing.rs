@@ -3,6 +3,7 @@
 
 use super::{End, MAX_UNSENT, Session};
 use elockd_core::Scan;
+use elockd_core::mark::{Mark, reach};
 use elockd_core::listing::{Slice, Text, write_too_large};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -21,12 +22,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let mut slice = Slice::new(&scan);
             shared.hub.scan(&mut scan, &mut slice);
             if !reservation.grow(slice.weight(), shared.config.max_listing_bytes) {
+                reach(Mark::ListingWasTooLarge);
                 drop(text);
                 drop(reservation);
                 write_too_large(scan.subject(), &mut self.unsent);
                 return self.send_all().await;
             }
             text.add(slice);
+            if !scan.is_done() {
+                reach(Mark::ListingTookSlices);
+            }
             yield_now().await;
         }
         let mut has_more = true;

@@ -7,7 +7,9 @@ mod scratch;
 use crate::hub::{Ending, Flow, Handle};
 use crate::shared::Shared;
 use arrayvec::ArrayVec;
+use elockd_core::canary::{Canary, is_planted};
 use elockd_core::codec::{Decoder, encode_reason};
+use elockd_core::mark::{Mark, reach};
 use elockd_core::{Cause, Now, Reason, Scan};
 use scratch::Scratch;
 use std::future::poll_fn;
@@ -116,7 +118,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let step = self.poll_step_with(cx, scratch);
             // What could not be sent waits with the connection; the scratch is the next one's.
             self.unsent.extend_from_slice(&scratch.replies);
-            scratch.replies.clear();
+            if !is_planted(Canary::RepliesLeftForTheNextConnection) {
+                scratch.replies.clear();
+            }
             step
         })
     }
@@ -137,6 +141,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     continue;
                 }
                 if self.is_at_end {
+                    if is_planted(Canary::CutOffLineIsRun) {
+                        let _ = self.run(b"\n", &mut scratch.replies);
+                    }
                     return Poll::Ready(Step::End(End::Eof));
                 }
                 if reads == READS_PER_TURN {
@@ -159,12 +166,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     Poll::Ready(Err(_)) => return Poll::Ready(Step::End(End::Error)),
                     Poll::Pending => {}
                 }
+            } else {
+                reach(Mark::ReadingStopped);
             }
             return match ready!(self.handle.poll_ending(cx.waker())) {
                 // What was read is answered first; when the peer takes replies again, it goes on here.
-                Ending::Drained if unsent >= MAX_UNSENT => Poll::Pending,
+                Ending::Drained if unsent >= MAX_UNSENT && !is_planted(Canary::DrainDropsWhatWasRead) => {
+                    reach(Mark::DrainWaitedForReplies);
+                    Poll::Pending
+                }
                 Ending::Drained => Poll::Ready(Step::End(End::Drained)),
-                Ending::Machine(reason) => Poll::Ready(Step::End(End::Closed(reason))),
+                Ending::Machine(reason) => {
+                    reach(Mark::EndedByMail);
+                    Poll::Ready(Step::End(End::Closed(reason)))
+                }
             };
         }
     }
@@ -187,12 +202,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if batch.is_empty() {
                 return None;
             }
+            if batch.is_full() {
+                reach(Mark::BatchWasFull);
+                if is_planted(Canary::FullBatchLosesACommand) {
+                    self.decoder.next(&mut input);
+                }
+            }
             let step = match self.handle.batch(now, batch, replies) {
                 Flow::Go if replies.len() < MAX_UNSENT => continue,
                 Flow::Go => None,
                 Flow::List(scan) => Some(Step::List(scan)),
                 Flow::Close(reason) => Some(Step::End(End::Closed(reason))),
             };
+            if matches!(step, Some(Step::List(_))) && is_planted(Canary::InputBehindAListingIsLost) {
+                return step;
+            }
+            if !input.is_empty() {
+                reach(Mark::InputHadToWait);
+            }
             self.unrun = input.to_vec();
             return step;
         }
@@ -226,9 +253,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(End::Error)),
                 Poll::Ready(Ok(taken)) => {
                     *sent += taken;
-                    self.stalling = None;
+                    if is_planted(Canary::ShortWriteLosesTheRest) {
+                        *sent = bytes.len();
+                    }
+                    if !is_planted(Canary::SlowPeerIsStalled) {
+                        self.stalling = None;
+                    }
                 }
                 Poll::Pending => {
+                    reach(Mark::RepliesHadToWait);
                     ready!(self.poll_stall(cx));
                     return Poll::Ready(Err(End::Stalled));
                 }
@@ -240,6 +273,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Ready when the peer has taken no byte for the write timeout.
     fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(limit) = self.shared.config.write_timeout else { return Poll::Pending };
+        if is_planted(Canary::StalledPeerIsKept) {
+            return Poll::Pending;
+        }
         let stalling = self.stalling.get_or_insert_with(|| Box::pin(sleep(limit)));
         stalling.as_mut().poll(cx)
     }
@@ -263,11 +299,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn finish(mut self, end: End) {
         let now = self.now();
         match end {
-            End::Error => self.handle.close(now, Cause::Error),
-            End::Stalled => self.handle.close(now, Cause::Stalled),
+            End::Error => {
+                reach(Mark::ConnectionFailed);
+                self.handle.close(now, Cause::Error);
+            }
+            End::Stalled => {
+                reach(Mark::PeerStalled);
+                self.handle.close(now, Cause::Stalled);
+            }
             End::Eof => {
+                if self.unsent.len() > self.sent {
+                    reach(Mark::ReplyAfterFin);
+                }
+                if is_planted(Canary::LocksAreHeldWhileFlushing) {
+                    self.send_rest().await;
+                }
                 self.handle.close(now, Cause::Eof);
-                self.send_rest().await;
+                if !is_planted(Canary::RepliesAreDroppedAtFin) {
+                    self.send_rest().await;
+                }
             }
             End::Closed(reason) => {
                 self.handle.closed();

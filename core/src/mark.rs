@@ -1,0 +1,147 @@
+//! Marks: places that a good set of tests must reach. The code says [`reach`] where something special
+//! happens; a harness asks afterwards which of [`Mark::ALL`] were reached, and fails when one never was, so
+//! that it cannot quietly come to run dull cases only.
+//!
+//! They exist only with the feature `marks`, which nothing but the tests asks for; without it [`reach`] does
+//! nothing and is compiled away. They are counted for one thread. No decision may ever depend on them.
+
+/// Each a thing that happens, told as a sentence would.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mark {
+    /// A get met a lock whose sole holder is dead, and took over its slot.
+    GetMetADeadSoleHolder,
+    /// A get freed dead holds before it added one.
+    GetSwept,
+    /// A tick freed dead holds.
+    TickSwept,
+    /// Slots whose memory had been given back are used again.
+    FreedSlotsUsedAgain,
+    /// A sole hold became tied because a second holder came.
+    HoldBecameTied,
+    /// The end of a connection took a tied hold out of a lock that others hold too.
+    OrphaningLeftOtherHolders,
+    /// The end of a connection freed a tied lock.
+    OrphaningFreedATiedLock,
+    /// The end of a connection left sole holds to be swept.
+    OrphaningLeftSoleHolds,
+    /// A connection was silent for too long.
+    ConnectionWasIdle,
+    /// A get would have passed a limit.
+    LocksRanOut,
+    /// A connection was one too many.
+    ConnectionsRanOut,
+    /// A get was refused because the daemon is shutting down.
+    DrainRefusedAGet,
+    /// A release was refused because its asker is not a holder.
+    ReleaseWasRefused,
+    /// A name was over the limit.
+    NameWasTooLong,
+    /// A listing met a hold that had become tied under way a second time.
+    ListingMetAHoldTwice,
+    /// A line came in more than one piece.
+    LineCameInPieces,
+    /// A line was over the limit.
+    LineWasTooLong,
+    /// A batch was full before the input was used up.
+    BatchWasFull,
+    /// Replies could not be sent at once.
+    RepliesHadToWait,
+    /// So many replies waited that a connection was read no further.
+    ReadingStopped,
+    /// Input that was read waited until replies before it were sent.
+    InputHadToWait,
+    /// A peer took no byte of its replies for too long.
+    PeerStalled,
+    /// A connection failed.
+    ConnectionFailed,
+    /// A peer sent FIN and is still owed replies.
+    ReplyAfterFin,
+    /// A listing took more than the bytes allowed.
+    ListingWasTooLarge,
+    /// A listing took more than one slice.
+    ListingTookSlices,
+    /// A shutdown found a connection with replies waiting, and let it have them.
+    DrainWaitedForReplies,
+    /// A connection was ended by the machine while it had nothing to say.
+    EndedByMail,
+    /// The ticker was woken before the time it slept until.
+    TickerWokenEarly,
+}
+
+impl Mark {
+    /// Every mark.
+    pub const ALL: [Self; 29] = [
+        Self::GetMetADeadSoleHolder,
+        Self::GetSwept,
+        Self::TickSwept,
+        Self::FreedSlotsUsedAgain,
+        Self::HoldBecameTied,
+        Self::OrphaningLeftOtherHolders,
+        Self::OrphaningFreedATiedLock,
+        Self::OrphaningLeftSoleHolds,
+        Self::ConnectionWasIdle,
+        Self::LocksRanOut,
+        Self::ConnectionsRanOut,
+        Self::DrainRefusedAGet,
+        Self::ReleaseWasRefused,
+        Self::NameWasTooLong,
+        Self::ListingMetAHoldTwice,
+        Self::LineCameInPieces,
+        Self::LineWasTooLong,
+        Self::BatchWasFull,
+        Self::RepliesHadToWait,
+        Self::ReadingStopped,
+        Self::InputHadToWait,
+        Self::PeerStalled,
+        Self::ConnectionFailed,
+        Self::ReplyAfterFin,
+        Self::ListingWasTooLarge,
+        Self::ListingTookSlices,
+        Self::DrainWaitedForReplies,
+        Self::EndedByMail,
+        Self::TickerWokenEarly,
+    ];
+
+    /// How often each was reached, in the order of [`Mark::ALL`].
+    pub const COUNT: usize = Self::ALL.len();
+}
+
+#[cfg(feature = "marks")]
+mod counted {
+    use super::Mark;
+    use std::cell::RefCell;
+
+    thread_local! {
+        static REACHED: RefCell<[u64; Mark::COUNT]> = const { RefCell::new([0; Mark::COUNT]) };
+    }
+
+    /// Notes that this thread reached a mark.
+    pub fn reach(mark: Mark) {
+        REACHED.with_borrow_mut(|reached| reached[mark as usize] += 1);
+    }
+
+    /// How often this thread reached each mark since it last asked, in the order of [`Mark::ALL`].
+    #[must_use]
+    pub fn take() -> [u64; Mark::COUNT] {
+        REACHED.with_borrow_mut(std::mem::take)
+    }
+}
+
+#[cfg(feature = "marks")]
+pub use counted::{reach, take};
+
+/// Nothing, in a build without marks.
+#[cfg(not(feature = "marks"))]
+pub const fn reach(_: Mark) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_stand_at_their_index() {
+        for (index, mark) in Mark::ALL.into_iter().enumerate() {
+            assert_eq!(mark as usize, index);
+        }
+    }
+}

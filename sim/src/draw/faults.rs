@@ -1,0 +1,80 @@
+//! The schedule of faults.
+
+use super::Dice;
+use crate::script::{Action, Fault, Host, Step};
+
+/// A kind of fault that one run may have.
+#[derive(Clone, Copy)]
+enum Kind {
+    Crash,
+    Cut,
+    CutAndCrash,
+    Hold,
+    Slow,
+    KillServer,
+    Drain,
+}
+
+/// Draws faults and, for most of them, their ends.
+pub(super) fn faults(dice: &mut Dice, hosts: u8, duration_ms: u32) -> Vec<Step> {
+    let mut kinds = vec![
+        (Kind::Crash, 4),
+        (Kind::Cut, 3),
+        (Kind::CutAndCrash, 2),
+        (Kind::Hold, 3),
+        (Kind::Slow, 2),
+        (Kind::KillServer, 1),
+        (Kind::Drain, 1),
+    ];
+    for (_, weight) in &mut kinds {
+        if dice.percent(40) {
+            *weight = 0;
+        }
+    }
+    if kinds.iter().all(|(_, weight)| *weight == 0) {
+        return Vec::new();
+    }
+    let mut script = Vec::new();
+    for _ in 0..dice.between(0, 4) {
+        let host = Host(dice.between(0, u32::from(hosts) - 1) as u8);
+        let begin_ms = dice.between(duration_ms / 10, duration_ms * 9 / 10);
+        let end_ms = begin_ms + dice.between(1, 300);
+        let mut at = |at_ms, fault| script.push(Step { at_ms, action: Action::Fault(fault) });
+        match dice.weighted(&kinds) {
+            Kind::Crash => {
+                at(begin_ms, Fault::Crash(host));
+                at(end_ms, Fault::Restart(host));
+            }
+            Kind::Cut => {
+                at(begin_ms, dice.of(&[Fault::CutOff(host), Fault::Mute(host), Fault::Unheard(host)]));
+                at(end_ms, Fault::Mend(host));
+            }
+            // The server hears nothing of it, ever: half-open peers.
+            Kind::CutAndCrash => {
+                at(begin_ms, Fault::CutOff(host));
+                at(begin_ms + dice.between(0, 3), Fault::Crash(host));
+                at(end_ms, Fault::Mend(host));
+                at(end_ms, Fault::Restart(host));
+            }
+            Kind::Hold => {
+                at(begin_ms, Fault::Hold(host));
+                at(end_ms, Fault::Release(host));
+            }
+            Kind::Slow => {
+                at(begin_ms, Fault::Slow(host, dice.between(5, 150) as u16));
+                at(end_ms, Fault::Slow(host, 1));
+            }
+            Kind::KillServer => {
+                at(begin_ms, Fault::KillServer);
+                at(end_ms, Fault::StartServer);
+            }
+            Kind::Drain => {
+                at(begin_ms, Fault::Drain);
+                if dice.percent(50) {
+                    at(end_ms + 2_000, Fault::StartServer);
+                }
+            }
+        }
+    }
+    script
+}

@@ -1,0 +1,99 @@
+//! Mass orphaning: many connections get many locks, half of them shared, and all end in the same
+//! millisecond, while others inspect and get what they held.
+
+use super::Dice;
+use crate::plan::{Network, Orphaning, Plan, Scenario, Settings};
+use crate::script::{Action, Client, Fault, Host, Step};
+
+/// Draws a mass orphaning: so many connections with so many holds together.
+#[must_use]
+pub fn mass(seed: u64, how: Orphaning, connections: u32, locks: u32) -> (Plan, Vec<Step>) {
+    /// When connections open and get their locks, and when they end.
+    const OPENING_MS: u32 = 100;
+    const END_MS: u32 = 300;
+    let mut dice = Dice::new(seed);
+    // The cost of a step of the simulation grows with the square of the hosts.
+    let hosts = connections.div_ceil(50).clamp(1, 40) as u8;
+    // One more, on which the others are.
+    let observers_host = Host(hosts);
+    let each = locks / connections.max(1);
+    let mut script = Vec::new();
+    let mut at = |at_ms, action| script.push(Step { at_ms, action });
+    for number in 0..connections {
+        let client = Client(number);
+        at(dice.between(0, OPENING_MS), Action::Open(client, Host((number % u32::from(hosts)) as u8)));
+        let mut lines = Vec::new();
+        for lock in 0..each {
+            // Half of them alone, half of them in fives.
+            lines.extend(if lock % 2 == 0 {
+                format!("g x.{number}.{lock}\n").into_bytes()
+            } else {
+                format!("sg s.{}.{lock}\n", number / 5).into_bytes()
+            });
+        }
+        at(OPENING_MS + dice.between(10, 100), Action::Say(client, lines));
+    }
+    for host in (0..hosts).map(Host) {
+        match how {
+            Orphaning::Crash => at(END_MS, Action::Fault(Fault::Crash(host))),
+            Orphaning::HalfOpen => {
+                at(END_MS, Action::Fault(Fault::CutOff(host)));
+                at(END_MS, Action::Fault(Fault::Crash(host)));
+            }
+            Orphaning::Shutdown => {
+                if host.0 == 0 {
+                    at(END_MS, Action::Fault(Fault::Drain));
+                }
+                at(END_MS + dice.between(0, 1), Action::Fault(Fault::Crash(host)));
+            }
+        }
+    }
+    let idle_ms = 500;
+    // With half-open peers, the end is when the limit is up.
+    let from_ms = END_MS - 20;
+    let until_ms = if how == Orphaning::HalfOpen { END_MS + idle_ms + 50 } else { END_MS + 60 };
+    for observer in 0..5 {
+        let client = Client(connections + observer);
+        at(0, Action::Open(client, observers_host));
+        for at_ms in (OPENING_MS..until_ms).filter(|at_ms| *at_ms < OPENING_MS + 5 || *at_ms > from_ms) {
+            let number = dice.between(0, connections - 1);
+            let lock = dice.between(0, each.max(1) - 1);
+            let line = match dice.between(0, 5) {
+                0 => format!("i x.{number}.{lock}\n"),
+                1 => format!("si s.{}.{lock}\n", number / 5),
+                2 => format!("g x.{number}.{lock}\n"),
+                3 => format!("sg s.{}.{lock}\n", number / 5),
+                4 => "q\n".to_owned(),
+                _ => format!("r x.{number}.{lock}\n"),
+            };
+            at(at_ms, Action::Say(client, line.into_bytes()));
+        }
+    }
+    script.sort_by_key(|step| step.at_ms);
+    let server = Settings {
+        connections: connections + 100,
+        locks: locks + 10_000,
+        locks_per_connection: 1_000_000,
+        name_bytes: 40,
+        idle_ms: if how == Orphaning::HalfOpen { idle_ms } else { 0 },
+        dump: true,
+        registry: true,
+        silent_errors: false,
+        smallest_storage: false,
+        line_bytes: 104,
+        listing_bytes: 64 << 20,
+        write_timeout_ms: 15_000,
+        shutdown_timeout_ms: 5_000,
+    };
+    let network = Network {
+        latency_us: (0, 2_000),
+        window_bytes: 1 << 20,
+        read_bytes: 16 << 10,
+        // So that it is the idle limit that finds half-open peers.
+        peer_timeout_ms: 15_000,
+    };
+    let names = [b"x.0.0".to_vec(), b"s.0.1".to_vec(), b"new".to_vec()].to_vec();
+    let scenario = Scenario::MassOrphaning(how);
+    let duration_ms = until_ms + 20;
+    (Plan { seed, scenario, hosts: hosts + 1, network, server, duration_ms, names }, script)
+}

@@ -1,0 +1,194 @@
+//! Runs of any kind. Each leaves some things out that others have (verbs, faults, limits), so that over
+//! many seeds everything meets everything: Groce et al., "Swarm Testing", ISSTA 2012.
+
+use super::Dice;
+use super::faults::faults;
+use super::lines::{Lines, piece_at};
+use crate::plan::{Network, Plan, Scenario, Settings};
+use crate::script::{Action, Client, Host, Step};
+
+/// Draws a run of any kind.
+#[must_use]
+pub fn swarm(seed: u64) -> (Plan, Vec<Step>) {
+    let mut dice = Dice::new(seed);
+    let hosts = dice.between(1, 4) as u8;
+    let duration_ms = dice.weighted(&[((100, 400), 4), ((400, 1_200), 4), ((1_200, 3_000), 1)]);
+    let duration_ms = dice.between(duration_ms.0, duration_ms.1);
+    let server = settings(&mut dice);
+    let lines = Lines::draw(&mut dice, &server);
+    let network = network(&mut dice);
+    let habits = Habits::draw(&mut dice, &network);
+    let clients = dice.weighted(&[((2, 4), 3), ((4, 12), 4), ((12, 30), 1)]);
+    let clients = dice.between(clients.0, clients.1);
+    let mut script = Vec::new();
+    for client in (0..clients).map(Client) {
+        let host = Host(dice.between(0, u32::from(hosts) - 1) as u8);
+        let begin_ms = dice.between(0, duration_ms * 2 / 3);
+        let mut life = Life { dice: &mut dice, client, at_ms: begin_ms, script: &mut script };
+        life.act(0, Action::Open(client, host));
+        life.live(&lines, &habits, duration_ms);
+    }
+    script.extend(faults(&mut dice, hosts, duration_ms));
+    script.sort_by_key(|step| step.at_ms);
+    script.retain(|step| step.at_ms < duration_ms);
+    let names = lines.names().to_vec();
+    let scenario = Scenario::Swarm;
+    (Plan { seed, scenario, hosts, network, server, duration_ms, names }, script)
+}
+
+fn settings(dice: &mut Dice) -> Settings {
+    let listing_bytes = if dice.percent(10) { dice.between(0, 200) } else { 1 << 20 };
+    Settings {
+        connections: if dice.percent(15) { dice.between(2, 8) } else { 10_000 },
+        locks: if dice.percent(15) { dice.between(2, 12) } else { 1_000_000 },
+        locks_per_connection: if dice.percent(15) { dice.between(1, 4) } else { 1_000_000 },
+        name_bytes: 40,
+        idle_ms: if dice.percent(35) { dice.between(40, 600) } else { 0 },
+        dump: dice.percent(92),
+        registry: dice.percent(92),
+        silent_errors: dice.percent(20),
+        smallest_storage: dice.percent(85),
+        line_bytes: 104,
+        listing_bytes,
+        write_timeout_ms: dice.between(30, 400),
+        shutdown_timeout_ms: dice.between(50, 800),
+    }
+}
+
+fn network(dice: &mut Dice) -> Network {
+    let least = dice.of(&[0, 100, 1_000]);
+    Network {
+        latency_us: (least, least + dice.of(&[0, 500, 3_000, 20_000])),
+        window_bytes: dice.of(&[64, 200, 4_096, 4_096, 1 << 20, 1 << 20]),
+        read_bytes: dice.of(&[1, 5, 40, 16 << 10, 16 << 10]),
+        peer_timeout_ms: dice.between(30, 400),
+    }
+}
+
+/// How clients behave in one run.
+struct Habits {
+    /// Requests that one client makes.
+    requests: (u32, u32),
+    /// Milliseconds between two requests, and in how many of a hundred cases there are none.
+    pause_ms: u32,
+    pipelined: u32,
+    /// In how many of a hundred cases a line is written in pieces.
+    pieces: u32,
+    /// Before how many of a hundred requests a client stops reading for a while.
+    deaf: u32,
+    /// In how many of a hundred cases it then asks for much at once.
+    flood: u32,
+    /// How clients end, by weight.
+    ends: [(End, u32); 6],
+}
+
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Stay,
+    Close,
+    HalfClose,
+    Quit,
+    CutOffLine,
+    Reset,
+}
+
+impl Habits {
+    fn draw(dice: &mut Dice, network: &Network) -> Self {
+        let mut ends = [
+            (End::Stay, 4),
+            (End::Close, 4),
+            (End::HalfClose, 2),
+            (End::Quit, 1),
+            (End::CutOffLine, 2),
+            (End::Reset, 2),
+        ];
+        for end in &mut ends[1..] {
+            if dice.percent(30) {
+                end.1 = 0;
+            }
+        }
+        // Through a small window, much takes too long.
+        let may_flood = network.window_bytes >= 4_096 && network.read_bytes >= 40;
+        Self {
+            requests: dice.of(&[(1, 8), (4, 30), (20, 60)]),
+            pause_ms: dice.of(&[2, 10, 40]),
+            pipelined: dice.of(&[0, 30, 80]),
+            pieces: dice.of(&[0, 10, 40]),
+            deaf: dice.of(&[0, 0, 3]),
+            flood: if may_flood { dice.of(&[0, 50]) } else { 0 },
+            ends,
+        }
+    }
+}
+
+/// One client's life, as it is being drawn.
+struct Life<'a> {
+    dice: &'a mut Dice,
+    client: Client,
+    at_ms: u32,
+    script: &'a mut Vec<Step>,
+}
+
+impl Life<'_> {
+    fn act(&mut self, after_ms: u32, action: Action) {
+        self.at_ms += after_ms;
+        self.script.push(Step { at_ms: self.at_ms, action });
+    }
+
+    fn live(&mut self, lines: &Lines, habits: &Habits, duration_ms: u32) {
+        let mut mine = Vec::new();
+        let mut is_deaf = false;
+        for _ in 0..self.dice.between(habits.requests.0, habits.requests.1) {
+            if self.at_ms >= duration_ms {
+                return;
+            }
+            if is_deaf && self.dice.percent(15) {
+                let pause = self.dice.between(1, 300);
+                self.act(pause, Action::Hear(self.client));
+                is_deaf = false;
+            } else if !is_deaf && self.dice.percent(habits.deaf) {
+                self.act(1, Action::Deafen(self.client));
+                is_deaf = true;
+                if self.dice.percent(habits.flood) {
+                    let helps = self.dice.between(20, 250) as usize;
+                    self.act(0, Action::Say(self.client, b"help\n".repeat(helps)));
+                }
+            }
+            let pause = if self.dice.percent(habits.pipelined) { 0 } else { self.dice.between(1, habits.pause_ms) };
+            let line = lines.line(self.dice, &mut mine);
+            match piece_at(self.dice, habits.pieces, &line) {
+                Some(at) => {
+                    self.act(pause, Action::Say(self.client, line[..at].to_vec()));
+                    let between = self.dice.between(1, 5);
+                    self.act(between, Action::Say(self.client, line[at..].to_vec()));
+                }
+                None => self.act(pause, Action::Say(self.client, line)),
+            }
+        }
+        self.end(habits, lines, &mut mine);
+    }
+
+    fn end(&mut self, habits: &Habits, lines: &Lines, mine: &mut Vec<Vec<u8>>) {
+        let pause = self.dice.of(&[0, 1, 5, 40]);
+        match self.dice.weighted(&habits.ends) {
+            End::Stay => {}
+            End::Close => self.act(pause.max(1), Action::Close(self.client)),
+            End::HalfClose => self.act(pause, Action::HalfClose(self.client)),
+            End::Quit => self.act(pause, Action::Say(self.client, b"quit\n".to_vec())),
+            End::CutOffLine => {
+                let mut line = lines.line(self.dice, mine);
+                line.pop();
+                self.act(pause, Action::Say(self.client, line));
+                let end = if self.dice.percent(50) { Action::Close } else { Action::HalfClose };
+                self.act(1, end(self.client));
+            }
+            End::Reset => {
+                self.act(pause, Action::Deafen(self.client));
+                let line = lines.line(self.dice, mine);
+                self.act(0, Action::Say(self.client, line));
+                let wait = self.dice.between(5, 60);
+                self.act(wait, Action::Close(self.client));
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What has to be so after every input of the machine. One claim a file, each with the sentence of
+//! `docs/guarantees.md` that it guards.
+//!
+//! A claim looks at two things: at each outcome of an input as it comes (`told`), which is cheap, and at the
+//! whole state after the input (`state`), which costs time in proportion to it. With a thousand holds or more
+//! the latter is done after each end of a connection, after each drain, and after every thousandth input.
+
+mod bounded;
+mod draining;
+mod exact_counts;
+mod idle;
+mod names;
+mod one_holder;
+mod only_holders_release;
+mod sound;
+mod the_end_releases;
+
+use crate::belief::Belief;
+use elockd_core::{Conn, Input, Limits, Machine, Now, Output};
+
+/// A claim.
+pub struct Invariant {
+    /// What it is called in a failure.
+    pub name: &'static str,
+    /// The sentence of `docs/guarantees.md` that it guards, word for word.
+    pub guards: &'static str,
+    /// Looks at one outcome of an input.
+    pub told: fn(&Outcome<'_>) -> Result<(), String>,
+    /// Looks at everything after an input.
+    pub state: fn(&State<'_>) -> Result<(), String>,
+}
+
+/// An outcome of an input, as it is told.
+pub struct Outcome<'a> {
+    /// What was believed before it was told; the input itself has been taken note of.
+    pub belief: &'a Belief,
+    /// The input.
+    pub input: &'a Input<Vec<u8>>,
+    /// Who is told.
+    pub to: Conn,
+    /// What.
+    pub output: &'a Output<'a>,
+    /// The server's limits.
+    pub limits: &'a Limits,
+}
+
+/// Everything, after an input.
+pub struct State<'a> {
+    /// The machine.
+    pub machine: &'a Machine,
+    /// What has to be believed.
+    pub belief: &'a Belief,
+    /// The latest time that the machine was given.
+    pub now: Now,
+    /// When each open connection last said something, or opened.
+    pub active: &'a std::collections::BTreeMap<Conn, Now>,
+    /// The server's limits.
+    pub limits: &'a Limits,
+}
+
+/// Every claim.
+pub const ALL: [Invariant; 9] = [
+    one_holder::INVARIANT,
+    only_holders_release::INVARIANT,
+    the_end_releases::INVARIANT,
+    exact_counts::INVARIANT,
+    names::INVARIANT,
+    bounded::INVARIANT,
+    idle::INVARIANT,
+    draining::INVARIANT,
+    sound::INVARIANT,
+];
+
+/// Nothing is claimed of single outcomes.
+const fn any_outcome(_: &Outcome<'_>) -> Result<(), String> {
+    Ok(())
+}
+
+/// Nothing is claimed of the whole state.
+const fn any_state(_: &State<'_>) -> Result<(), String> {
+    Ok(())
+}
+
+/// A name in a message.
+fn shown(name: &[u8]) -> String {
+    format!("\"{}\"", name.escape_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn each_claim_guards_a_sentence_of_the_guarantees() {
+        let guarantees = include_str!("../../../docs/guarantees.md");
+        let plain: String = guarantees.split_whitespace().collect::<Vec<_>>().join(" ").replace("**", "");
+        for invariant in ALL {
+            assert!(plain.contains(invariant.guards), "not in the guarantees: {}", invariant.guards);
+        }
+        let names: BTreeSet<_> = ALL.iter().map(|invariant| invariant.name).collect();
+        assert_eq!(names.len(), ALL.len(), "each has a name of its own");
+    }
+}

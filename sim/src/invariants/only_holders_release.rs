@@ -1,0 +1,24 @@
+//! Only a holder releases: a release succeeds if, and only if, its asker holds the lock.
+
+use super::{Invariant, Outcome, any_state, shown};
+use elockd_core::{Output, Reply};
+
+pub(super) const INVARIANT: Invariant = Invariant {
+    name: "only a holder releases",
+    guards: "No other connection can release a lock, by any command, under any name.",
+    told,
+    state: any_state,
+};
+
+fn told(outcome: &Outcome<'_>) -> Result<(), String> {
+    let (kind, name, succeeded) = match outcome.output {
+        Output::Reply(Reply::Released { kind, name }) => (*kind, *name, true),
+        Output::Reply(Reply::ReleaseFailure { kind, name }) => (*kind, *name, false),
+        _ => return Ok(()),
+    };
+    if outcome.belief.is_holder(outcome.to, kind, name) == succeeded {
+        return Ok(());
+    }
+    let (to, is) = (outcome.to, if succeeded { "released and did not hold" } else { "holds and cannot release" });
+    Err(format!("{to:?} {is} {kind:?} {}", shown(name)))
+}

@@ -1,0 +1,29 @@
+//! The production server over a simulated network, with faults, as often as one likes.
+//!
+//! A seed decides everything: a [`plan`] (how many hosts, how fast a network, which limits) and a
+//! [`script`] (what clients and network do, and when), made by [`draw`]. The [`world`] runs it: the server
+//! of `elockd-server` on one simulated host, clients on others. While it runs, a [`witness`] holds the
+//! machine to the [`invariants`]; what happened is in the [`log`], and when all is over the [`oracle`]
+//! judges it.
+//!
+//! What failed can be run again: a [`trace`] is a run on disk, [`shrink`] finds what of it is needed to
+//! fail, and [`timeline`] draws it. [`swarm`] runs many seeds.
+
+#[cfg(not(any(tokio_unstable, doc)))]
+compile_error!(
+    "the simulation needs `--cfg tokio_unstable`, which .cargo/config.toml sets: build it within the \
+     workspace, and without RUSTFLAGS in the environment, which would take its place"
+);
+
+pub mod belief;
+pub mod conversation;
+pub mod draw;
+pub mod invariants;
+pub mod log;
+pub mod oracle;
+mod panics;
+pub mod plan;
+pub mod script;
+pub mod trace;
+pub mod witness;
+pub mod world;

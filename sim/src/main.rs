@@ -1,0 +1,1 @@
+fn main(){ let seed: u64 = std::env::args().nth(1).unwrap().parse().unwrap(); let (p,s)=elockd_sim::draw::swarm(seed); println!("{p}"); for x in &s {println!("{x}");} let r=elockd_sim::world::run(&p,&s); for e in &r.entries {println!("{} {:?}",e.at_ms,e.event);} println!("{:?} {:?} {:?} {}",r.violation,r.bites,r.marks,r.virtual_ms); }

@@ -1,0 +1,135 @@
+//! What is settled before a run begins, beside its script: how many hosts, how fast the network, which
+//! limits the server has. A seed decides all of it.
+
+use bincode::{Decode, Encode};
+use elockd_core::{Config as MachineConfig, Features, Identity, Limits};
+use elockd_server::Config;
+use std::fmt;
+use std::time::Duration;
+
+/// A run, but for its script.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Plan {
+    /// Where it came from, and where the network's own random numbers start.
+    pub seed: u64,
+    /// What kind of run it is.
+    pub scenario: Scenario,
+    /// Hosts that clients run on.
+    pub hosts: u8,
+    /// The network.
+    pub network: Network,
+    /// The server.
+    pub server: Settings,
+    /// Milliseconds until faults stop and the liveness phase begins.
+    pub duration_ms: u32,
+    /// Locks that every client has to get in the liveness phase, of both kinds.
+    pub names: Vec<Vec<u8>>,
+}
+
+/// What kind of run it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Scenario {
+    /// Anything, at random.
+    Swarm,
+    /// Many connections with many locks end in the same millisecond, while others look on.
+    MassOrphaning(Orphaning),
+}
+
+/// How many connections come to end at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Orphaning {
+    /// Their hosts crash.
+    Crash,
+    /// Their hosts are cut off and crash: the server hears nothing ever again, and ends them by its idle
+    /// limit.
+    HalfOpen,
+    /// Their hosts crash while the server shuts down.
+    Shutdown,
+}
+
+/// The simulated network.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Network {
+    /// The least and the most that a message takes, in microseconds.
+    pub latency_us: (u32, u32),
+    /// Bytes that may be on their way to a client, written and not read.
+    pub window_bytes: u32,
+    /// Bytes that the server gets from one read.
+    pub read_bytes: u32,
+    /// Milliseconds until the server's kernel gives up a peer that is cut off.
+    pub peer_timeout_ms: u32,
+}
+
+/// What the server is told.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Settings {
+    /// See [`Limits::connections`].
+    pub connections: u32,
+    /// See [`Limits::locks`].
+    pub locks: u32,
+    /// See [`Limits::locks_per_connection`].
+    pub locks_per_connection: u32,
+    /// See [`Limits::name_bytes`].
+    pub name_bytes: u16,
+    /// See [`Limits::idle_ms`].
+    pub idle_ms: u32,
+    /// See [`Features::dump`].
+    pub dump: bool,
+    /// See [`Features::registry`].
+    pub registry: bool,
+    /// See [`Features::silent_errors`].
+    pub silent_errors: bool,
+    /// Whether storage comes in the smallest sizes, which reach every boundary soon.
+    pub smallest_storage: bool,
+    /// See [`Config::max_line_bytes`].
+    pub line_bytes: u32,
+    /// See [`Config::max_listing_bytes`].
+    pub listing_bytes: u32,
+    /// See [`Config::write_timeout`].
+    pub write_timeout_ms: u32,
+    /// See [`Config::shutdown_timeout`].
+    pub shutdown_timeout_ms: u32,
+}
+
+impl Settings {
+    /// The configuration of the production server.
+    #[must_use]
+    pub fn config(&self) -> Config {
+        let defaults =
+            if self.smallest_storage { MachineConfig::smallest_storage() } else { MachineConfig::default() };
+        Config {
+            machine: MachineConfig {
+                limits: Limits {
+                    connections: self.connections,
+                    locks: self.locks,
+                    locks_per_connection: self.locks_per_connection,
+                    name_bytes: self.name_bytes,
+                    idle_ms: self.idle_ms.into(),
+                },
+                features: Features {
+                    dump: self.dump,
+                    registry: self.registry,
+                    silent_errors: self.silent_errors,
+                },
+                storage: defaults.storage,
+                identity: Identity { version: "0.0.0-sim".to_owned(), pid: 1 },
+            },
+            max_line_bytes: self.line_bytes as usize,
+            max_listing_bytes: self.listing_bytes as usize,
+            write_timeout: Some(Duration::from_millis(self.write_timeout_ms.into())),
+            shutdown_timeout: Duration::from_millis(self.shutdown_timeout_ms.into()),
+            on_panic: None,
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, scenario, hosts, network, server, duration_ms, names } = self;
+        let shown: Vec<_> = names.iter().take(8).map(|name| name.escape_ascii().to_string()).collect();
+        writeln!(f, "seed {seed}: {scenario:?}, {hosts} hosts, {duration_ms} ms until faults stop")?;
+        writeln!(f, "{network:?}")?;
+        writeln!(f, "{server:?}")?;
+        write!(f, "{} names: {shown:?}{}", names.len(), if names.len() > 8 { " and more" } else { "" })
+    }
+}

@@ -1,0 +1,206 @@
+//! What clients and the network do in a run, as data: a list of steps with times, made from the seed before
+//! the run begins and never changed by what happens in it. It can be printed, kept, cut down and run again.
+//!
+//! Every step makes sense in every state of the world: what is asked of a connection that is not open, or
+//! of a host that is not up, is passed over. So any part of a script is a script.
+
+use bincode::{Decode, Encode};
+use std::fmt;
+
+/// The client's side of one connection, by the number that the script gave it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct Client(pub u32);
+
+/// A machine that clients run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct Host(pub u8);
+
+/// Something that is done at a time.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Step {
+    /// Milliseconds of virtual time since the run began.
+    pub at_ms: u32,
+    /// What is done.
+    pub action: Action,
+}
+
+/// What may be done.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Action {
+    /// A client connects from a host.
+    Open(Client, Host),
+    /// A client writes bytes. What it says within one millisecond is one write.
+    Say(Client, Vec<u8>),
+    /// A client stops taking what the server sends.
+    Deafen(Client),
+    /// It takes it again.
+    Hear(Client),
+    /// A client ends its side and goes on reading.
+    HalfClose(Client),
+    /// A client closes. With replies unread, that is a reset.
+    Close(Client),
+    /// Something goes wrong.
+    Fault(Fault),
+}
+
+/// What may go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Fault {
+    /// All processes of a host are killed; its kernel says so to their peers.
+    Crash(Host),
+    /// The processes of a crashed host start again.
+    Restart(Host),
+    /// Nothing gets through between a host and the server, either way, and nothing that was on its way.
+    CutOff(Host),
+    /// Nothing gets through from a host to the server.
+    Mute(Host),
+    /// Nothing gets through from the server to a host.
+    Unheard(Host),
+    /// New connections get through again. Those that were cut stay dead: lost bytes are not sent again.
+    Mend(Host),
+    /// Everything between a host and the server is held back.
+    Hold(Host),
+    /// What was held back comes all at once.
+    Release(Host),
+    /// Everything between a host and the server takes this many milliseconds, up to a second.
+    Slow(Host, u16),
+    /// The server's process is killed, and its locks with it.
+    KillServer,
+    /// It starts again, with nothing.
+    StartServer,
+    /// The server is told to shut down in order.
+    Drain,
+}
+
+/// A fault without its place: what is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FaultKind {
+    /// [`Fault::Crash`].
+    Crash,
+    /// [`Fault::CutOff`].
+    CutOff,
+    /// [`Fault::Mute`].
+    Mute,
+    /// [`Fault::Unheard`].
+    Unheard,
+    /// [`Fault::Hold`].
+    Hold,
+    /// [`Fault::Slow`].
+    Slow,
+    /// [`Fault::KillServer`].
+    KillServer,
+    /// [`Fault::Drain`].
+    Drain,
+    /// [`Action::Deafen`].
+    Deaf,
+    /// [`Action::Close`] with replies unread.
+    Reset,
+    /// [`Action::Close`] or [`Action::HalfClose`] in the middle of a line.
+    CutOffLine,
+    /// [`Action::HalfClose`] with requests that are not answered yet.
+    HalfClose,
+}
+
+impl FaultKind {
+    /// Every kind.
+    pub const ALL: [Self; 12] = [
+        Self::Crash,
+        Self::CutOff,
+        Self::Mute,
+        Self::Unheard,
+        Self::Hold,
+        Self::Slow,
+        Self::KillServer,
+        Self::Drain,
+        Self::Deaf,
+        Self::Reset,
+        Self::CutOffLine,
+        Self::HalfClose,
+    ];
+}
+
+impl Fault {
+    /// What it is counted as; `None` for what ends a fault.
+    #[must_use]
+    pub const fn kind(self) -> Option<FaultKind> {
+        match self {
+            Self::Crash(_) => Some(FaultKind::Crash),
+            Self::CutOff(_) => Some(FaultKind::CutOff),
+            Self::Mute(_) => Some(FaultKind::Mute),
+            Self::Unheard(_) => Some(FaultKind::Unheard),
+            Self::Hold(_) => Some(FaultKind::Hold),
+            Self::Slow(..) => Some(FaultKind::Slow),
+            Self::KillServer => Some(FaultKind::KillServer),
+            Self::Drain => Some(FaultKind::Drain),
+            Self::Restart(_) | Self::Mend(_) | Self::Release(_) | Self::StartServer => None,
+        }
+    }
+
+    /// The host it is about; `None` for the server.
+    #[must_use]
+    pub const fn host(self) -> Option<Host> {
+        match self {
+            Self::Crash(host)
+            | Self::Restart(host)
+            | Self::CutOff(host)
+            | Self::Mute(host)
+            | Self::Unheard(host)
+            | Self::Mend(host)
+            | Self::Hold(host)
+            | Self::Release(host)
+            | Self::Slow(host, _) => Some(host),
+            Self::KillServer | Self::StartServer | Self::Drain => None,
+        }
+    }
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "c{}", self.0)
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "host {}", self.0)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Crash(host) => write!(f, "{host} crashes"),
+            Self::Restart(host) => write!(f, "{host} restarts"),
+            Self::CutOff(host) => write!(f, "{host} is cut off"),
+            Self::Mute(host) => write!(f, "nothing gets through from {host}"),
+            Self::Unheard(host) => write!(f, "nothing gets through to {host}"),
+            Self::Mend(host) => write!(f, "{host} is mended"),
+            Self::Hold(host) => write!(f, "{host}'s link is held"),
+            Self::Release(host) => write!(f, "{host}'s link is released"),
+            Self::Slow(host, ms) => write!(f, "{host}'s link takes {ms} ms"),
+            Self::KillServer => f.write_str("the server is killed"),
+            Self::StartServer => f.write_str("the server starts again"),
+            Self::Drain => f.write_str("the server is told to shut down"),
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open(client, host) => write!(f, "{client} connects from {host}"),
+            Self::Say(client, bytes) => write!(f, "{client} says \"{}\"", bytes.escape_ascii()),
+            Self::Deafen(client) => write!(f, "{client} stops reading"),
+            Self::Hear(client) => write!(f, "{client} reads again"),
+            Self::HalfClose(client) => write!(f, "{client} ends its side"),
+            Self::Close(client) => write!(f, "{client} closes"),
+            Self::Fault(fault) => fault.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:>6} ms  {}", self.at_ms, self.action)
+    }
+}

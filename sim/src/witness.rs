@@ -1,0 +1,170 @@
+//! The server's witness: sees every input of the machine within the hub's lock, writes it into the log, and
+//! holds the machine to the invariants on the spot.
+
+use crate::belief::Belief;
+use crate::invariants::{self, Outcome, State};
+use crate::log::{Applied, Event, Life, Log, Told};
+use elockd_core::codec::encode;
+use elockd_core::{Conn, Input, Kind, Limits, Machine, Now, Output, Reply, Seq};
+use elockd_server::hub;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// What is left in the machine, for whoever waits until nothing is.
+#[derive(Debug, Default)]
+pub struct Left {
+    /// Open connections.
+    pub connections: AtomicU64,
+    /// Holds of both kinds.
+    pub holds: AtomicU64,
+}
+
+/// One for each life of the server.
+pub struct Witness {
+    life: Life,
+    log: Log,
+    limits: Limits,
+    /// Cleared when the server's process is killed: what its destructors do is nobody's.
+    is_alive: Arc<AtomicBool>,
+    left: Arc<Left>,
+    belief: Belief,
+    /// When each open connection last said something, or opened.
+    active: BTreeMap<Conn, Now>,
+    now: Now,
+    inputs: u64,
+    /// The input under way, and what has come of it.
+    input: Option<Input<Vec<u8>>>,
+    told: Vec<(Conn, Told)>,
+}
+
+impl Witness {
+    /// With so many holds, looking at everything after each input would take too long.
+    const MANY_HOLDS: u64 = 1_000;
+    /// Then everything is looked at after so many inputs, beside the special ones.
+    const SOMETIMES: u64 = 1_000;
+
+    /// A witness of a machine at its start.
+    #[must_use]
+    pub fn new(life: Life, log: Log, limits: Limits, is_alive: Arc<AtomicBool>, left: Arc<Left>) -> Self {
+        Self {
+            life,
+            log,
+            limits,
+            is_alive,
+            left,
+            belief: Belief::default(),
+            active: BTreeMap::new(),
+            now: Now::default(),
+            inputs: 0,
+            input: None,
+            told: Vec::new(),
+        }
+    }
+
+    fn is_alive(&self) -> bool {
+        self.is_alive.load(Ordering::Relaxed)
+    }
+
+    fn holds(&self) -> u64 {
+        Kind::ALL.iter().map(|kind| self.belief.holds(*kind)).sum()
+    }
+
+    fn is_time_to_look(&self, input: &Input<Vec<u8>>) -> bool {
+        self.holds() < Self::MANY_HOLDS
+            || matches!(input, Input::Closed(..) | Input::Drain)
+            || self.inputs.is_multiple_of(Self::SOMETIMES)
+    }
+}
+
+impl hub::Witness for Witness {
+    fn input(&mut self, now: Now, input: Input<&[u8]>) {
+        self.now = self.now.max(now);
+        self.belief.input(&input);
+        match &input {
+            Input::Opened(conn, _) => {
+                self.active.insert(*conn, self.now);
+            }
+            Input::Command(conn, _) => {
+                if let Some(active) = self.active.get_mut(conn) {
+                    *active = self.now;
+                }
+            }
+            Input::Closed(conn, _) => {
+                self.active.remove(conn);
+            }
+            Input::Tick | Input::Drain => {}
+        }
+        self.input = Some(owned(input));
+    }
+
+    fn output(&mut self, to: Conn, output: &Output<'_>) {
+        if !self.is_alive() {
+            return;
+        }
+        let input = self.input.as_ref().expect("an outcome comes after its input");
+        let outcome = Outcome { belief: &self.belief, input, to, output, limits: &self.limits };
+        for invariant in &invariants::ALL {
+            if let Err(what) = (invariant.told)(&outcome) {
+                self.log.violate(invariant.name, Some(to), what);
+            }
+        }
+        self.belief.output(to, output);
+        if matches!(output, Output::Disconnect(_)) {
+            self.active.remove(&to);
+        }
+        self.told.push((to, told(output)));
+    }
+
+    fn applied(&mut self, seq: Seq, machine: &Machine) {
+        if !self.is_alive() {
+            return;
+        }
+        self.inputs += 1;
+        self.left.connections.store(self.belief.open().len() as u64, Ordering::Relaxed);
+        self.left.holds.store(self.holds(), Ordering::Relaxed);
+        let input = self.input.take().expect("an input is applied after it came");
+        if self.is_time_to_look(&input) {
+            let state = State {
+                machine,
+                belief: &self.belief,
+                now: self.now,
+                active: &self.active,
+                limits: &self.limits,
+            };
+            for invariant in &invariants::ALL {
+                if let Err(what) = (invariant.state)(&state) {
+                    let conn = match &input {
+                        Input::Opened(conn, _) | Input::Command(conn, _) | Input::Closed(conn, _) => Some(*conn),
+                        Input::Tick | Input::Drain => None,
+                    };
+                    self.log.violate(invariant.name, conn, what);
+                }
+            }
+        }
+        let (life, now, told) = (self.life, self.now, std::mem::take(&mut self.told));
+        self.log.note(Event::Applied(Applied { life, seq, now, input, told }));
+    }
+}
+
+fn owned(input: Input<&[u8]>) -> Input<Vec<u8>> {
+    match input {
+        Input::Opened(conn, origin) => Input::Opened(conn, origin),
+        Input::Command(conn, command) => Input::Command(conn, command.map(<[u8]>::to_vec)),
+        Input::Closed(conn, cause) => Input::Closed(conn, cause),
+        Input::Tick => Input::Tick,
+        Input::Drain => Input::Drain,
+    }
+}
+
+fn told(output: &Output<'_>) -> Told {
+    let mut bytes = Vec::new();
+    match output {
+        Output::Reply(Reply::Listing(listing)) => Told::Listing(listing.subject, listing.name.to_vec()),
+        Output::Reply(reply) => {
+            encode(reply, &mut bytes);
+            Told::Reply(bytes)
+        }
+        Output::Disconnect(reason) => Told::Disconnect(*reason),
+    }
+}

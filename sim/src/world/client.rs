@@ -1,0 +1,366 @@
+//! Clients: the processes on a host that connect, write and read as the script says. They know nothing of
+//! the server's state and decide nothing, but for the liveness phase, in which each of them gets and
+//! releases every lock.
+
+use super::server::{HOST, PORT, ServerHost};
+use super::wire::Wires;
+use crate::conversation::Conversation;
+use crate::log::{Ended, Event, Log};
+use crate::plan::Plan;
+use crate::script::{Client, FaultKind};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+use turmoil::net::TcpStream;
+use turmoil::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+/// What a client is to do.
+#[derive(Clone, Debug)]
+pub(super) enum Deed {
+    /// Write bytes.
+    Say(Vec<u8>),
+    /// Read no more.
+    Deafen,
+    /// Read again.
+    Hear,
+    /// End its own side.
+    HalfClose,
+    /// Close.
+    Close,
+    /// Get and release every lock, then close.
+    Survive,
+}
+
+/// Things to be done, for whoever waits for them.
+pub(super) struct Queue<T> {
+    items: RefCell<VecDeque<T>>,
+    notify: Notify,
+}
+
+impl<T> Default for Queue<T> {
+    fn default() -> Self {
+        Self { items: RefCell::default(), notify: Notify::new() }
+    }
+}
+
+impl<T> Queue<T> {
+    pub(super) fn push(&self, item: T) {
+        self.items.borrow_mut().push_back(item);
+        self.notify.notify_one();
+    }
+
+    async fn next(&self) -> T {
+        loop {
+            if let Some(item) = self.items.borrow_mut().pop_front() {
+                return item;
+            }
+            self.notify.notified().await;
+        }
+    }
+
+    fn next_if<R>(&self, is_wanted: impl FnOnce(&mut T) -> Option<R>) -> Option<R> {
+        let mut items = self.items.borrow_mut();
+        let wanted = is_wanted(items.front_mut()?)?;
+        items.pop_front();
+        Some(wanted)
+    }
+}
+
+/// How far a client has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// It waits to be connected.
+    Connecting,
+    /// It is connected.
+    Connected,
+    /// It has got and released every lock.
+    Survived,
+    /// Its connection is over.
+    Over,
+}
+
+/// What all hosts share.
+pub(super) struct Shared {
+    pub(super) plan: Plan,
+    pub(super) log: Log,
+    pub(super) wires: Wires,
+    pub(super) server: Rc<ServerHost>,
+    /// How far each client has come.
+    pub(super) progress: RefCell<BTreeMap<Client, Progress>>,
+    /// What each client is to do.
+    pub(super) deeds: RefCell<BTreeMap<Client, Rc<Queue<Deed>>>>,
+}
+
+impl Shared {
+    /// Has a client do something. Nothing happens where there is no such client.
+    pub(super) fn order(&self, client: Client, deed: Deed) {
+        if let Some(queue) = self.deeds.borrow().get(&client) {
+            queue.push(deed);
+        }
+    }
+
+    fn note_progress(&self, client: Client, progress: Progress) {
+        self.progress.borrow_mut().insert(client, progress);
+    }
+}
+
+/// The process on a host: starts a client whenever it is told to.
+pub(super) async fn host(shared: Rc<Shared>, opens: Rc<Queue<Client>>) -> turmoil::Result {
+    loop {
+        let client = opens.next().await;
+        let Some(deeds) = shared.deeds.borrow().get(&client).cloned() else { continue };
+        tokio::task::spawn_local(run(Rc::clone(&shared), client, deeds));
+    }
+}
+
+/// The number of the client that comes to a host in the liveness phase.
+pub(super) const fn fresh(host: u8) -> Client {
+    Client(1_000_000 + host as u32)
+}
+
+async fn run(shared: Rc<Shared>, client: Client, deeds: Rc<Queue<Deed>>) {
+    // How long those that come in the liveness phase wait until they try again.
+    const RETRY: Duration = Duration::from_millis(50);
+    let is_fresh = client.0 >= fresh(0).0;
+    shared.note_progress(client, Progress::Connecting);
+    loop {
+        let connecting = TcpStream::connect((HOST, PORT));
+        let stream = if is_fresh {
+            timeout(RETRY * 20, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        } else {
+            connecting.await
+        };
+        match stream {
+            Ok(stream) => {
+                let connection = Connection::new(&shared, client, stream);
+                let outcome = connection.serve(&deeds).await;
+                if outcome == Progress::Survived || !is_fresh {
+                    return shared.note_progress(client, outcome);
+                }
+                deeds.push(Deed::Survive);
+            }
+            Err(_) if is_fresh => {}
+            Err(_) => {
+                shared.log.note(Event::NotConnected(client));
+                return shared.note_progress(client, Progress::Over);
+            }
+        }
+        sleep(RETRY).await;
+    }
+}
+
+/// A connection, from its client's side.
+struct Connection<'a> {
+    shared: &'a Shared,
+    client: Client,
+    addr: SocketAddr,
+    read: OwnedReadHalf,
+    write: OwnedWriteHalf,
+    conversation: Conversation,
+    /// The last complete reply.
+    answer: Vec<u8>,
+    is_deaf: Cell<bool>,
+}
+
+impl<'a> Connection<'a> {
+    fn new(shared: &'a Shared, client: Client, stream: TcpStream) -> Self {
+        let addr = stream.local_addr().expect("a simulated stream has an address");
+        shared.log.note(Event::Connected { client, addr, life: shared.server.life() });
+        shared.note_progress(client, Progress::Connected);
+        let (read, write) = stream.into_split();
+        let settings = &shared.plan.server;
+        let conversation = Conversation::new(settings.line_bytes, settings.silent_errors);
+        Self {
+            shared,
+            client,
+            addr,
+            read,
+            write,
+            conversation,
+            answer: Vec::new(),
+            is_deaf: Cell::new(false),
+        }
+    }
+
+    /// Does what it is told until the connection is over.
+    async fn serve(mut self, deeds: &Queue<Deed>) -> Progress {
+        let ended = loop {
+            let deed = tokio::select! {
+                biased;
+                deed = deeds.next() => deed,
+                got = read(&mut self.read), if !self.is_deaf.get() => match self.got(got) {
+                    Some(ended) => break ended,
+                    None => continue,
+                },
+            };
+            let done = match deed {
+                Deed::Say(mut bytes) => {
+                    // What is said within one millisecond is one write.
+                    while let Some(more) = deeds.next_if(|deed| match deed {
+                        Deed::Say(more) => Some(std::mem::take(more)),
+                        _ => None,
+                    }) {
+                        bytes.extend(more);
+                    }
+                    self.say(bytes).await
+                }
+                Deed::Deafen => {
+                    self.is_deaf.set(true);
+                    Ok(())
+                }
+                Deed::Hear => {
+                    self.bite_if_unread(FaultKind::Deaf).await;
+                    self.is_deaf.set(false);
+                    Ok(())
+                }
+                Deed::HalfClose => self.half_close().await,
+                Deed::Close => {
+                    self.bite_at_the_end();
+                    if self.is_deaf.get() {
+                        self.bite_if_unread(FaultKind::Deaf).await;
+                        self.bite_if_unread(FaultKind::Reset).await;
+                    }
+                    break Ended::Closed;
+                }
+                Deed::Survive => {
+                    self.is_deaf.set(false);
+                    match self.survive().await {
+                        Ok(()) => {
+                            self.shared.log.note(Event::Ended(self.client, Ended::Closed));
+                            return Progress::Survived;
+                        }
+                        Err(ended) => break ended,
+                    }
+                }
+            };
+            if let Err(ended) = done {
+                break ended;
+            }
+        };
+        self.shared.log.note(Event::Ended(self.client, ended));
+        Progress::Over
+    }
+
+    async fn say(&mut self, bytes: Vec<u8>) -> Result<(), Ended> {
+        self.write.write_all(&bytes).await.map_err(|_| Ended::Broken)?;
+        self.conversation.said(&bytes);
+        self.shared.log.note(Event::Sent(self.client, bytes));
+        Ok(())
+    }
+
+    /// Takes what was read; says how the connection ended, if it did.
+    fn got(&mut self, got: io::Result<Vec<u8>>) -> Option<Ended> {
+        let bytes = match got {
+            Ok(bytes) if bytes.is_empty() => return Some(Ended::Fin),
+            Ok(bytes) => bytes,
+            Err(_) => return Some(Ended::Broken),
+        };
+        self.shared.wires.took(self.addr, bytes.len());
+        // What answers nothing is found out when all is over.
+        if let Some(last) = self.conversation.heard(&bytes).unwrap_or_default().pop() {
+            self.answer = last.bytes;
+        }
+        self.shared.log.note(Event::Received(self.client, bytes));
+        None
+    }
+
+    async fn half_close(&mut self) -> Result<(), Ended> {
+        if self.conversation.unanswered() > 0 {
+            self.shared.log.bite(FaultKind::HalfClose);
+        }
+        self.bite_at_the_end();
+        // A second time it is an error, and changes nothing.
+        if self.write.shutdown().await.is_ok() {
+            self.shared.log.note(Event::HalfClosed(self.client));
+        }
+        Ok(())
+    }
+
+    fn bite_at_the_end(&self) {
+        if self.conversation.is_within_a_line() {
+            self.shared.log.bite(FaultKind::CutOffLine);
+        }
+    }
+
+    /// Counts a fault when something has come that was not read.
+    async fn bite_if_unread(&mut self, fault: FaultKind) {
+        let mut byte = [0];
+        let mut buffer = ReadBuf::new(&mut byte);
+        let has_unread = poll_fn(|cx| {
+            let peeked = Pin::new(&mut self.read).poll_peek(cx, &mut buffer);
+            Poll::Ready(matches!(peeked, Poll::Ready(Ok(bytes)) if bytes > 0))
+        })
+        .await;
+        if has_unread {
+            self.shared.log.bite(fault);
+        }
+    }
+
+    /// Gets and releases every lock, one after the other, having released all it may hold.
+    async fn survive(&mut self) -> Result<(), Ended> {
+        /// Between two tries.
+        const PAUSE: Duration = Duration::from_millis(5);
+        while self.conversation.unanswered() > 0 {
+            self.hear().await?;
+        }
+        if self.conversation.is_within_a_line() {
+            self.say(b"\n".to_vec()).await?;
+            while self.conversation.unanswered() > 0 {
+                self.hear().await?;
+            }
+        }
+        let names = self.shared.plan.names.clone();
+        let line = |verb: &str, name: &[u8]| [verb.as_bytes(), b" ", name, b"\n"].concat();
+        for verb in ["r", "sr"] {
+            for name in &names {
+                self.ask(line(verb, name)).await?;
+            }
+        }
+        for (get, release) in [("g", "r"), ("sg", "sr")] {
+            for name in &names {
+                while self.ask(line(get, name)).await?.starts_with(b"0") {
+                    sleep(PAUSE).await;
+                }
+                let released = self.ask(line(release, name)).await?;
+                if !released.starts_with(b"1") {
+                    let what = format!("{} could not release what it had got: {}", self.client, {
+                        released.escape_ascii()
+                    });
+                    self.shared.log.violate("liveness", None, what);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks one thing and waits for the answer.
+    async fn ask(&mut self, request: Vec<u8>) -> Result<Vec<u8>, Ended> {
+        self.say(request).await?;
+        while self.conversation.unanswered() > 0 {
+            self.hear().await?;
+        }
+        Ok(std::mem::take(&mut self.answer))
+    }
+
+    async fn hear(&mut self) -> Result<(), Ended> {
+        let got = read(&mut self.read).await;
+        self.got(got).map_or(Ok(()), Err)
+    }
+}
+
+/// Reads what there is. Safe to cancel.
+async fn read(stream: &mut OwnedReadHalf) -> io::Result<Vec<u8>> {
+    let mut buffer = vec![0; 4096];
+    let bytes = stream.read(&mut buffer).await?;
+    buffer.truncate(bytes);
+    Ok(buffer)
+}

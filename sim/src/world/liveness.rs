@@ -1,0 +1,106 @@
+//! The liveness phase: faults are over, everything that was broken is mended, and within a bound of virtual
+//! time every client that is left, and a new one from each host, has to get and release every lock. In the
+//! end nothing may be held.
+
+use super::client::{Deed, Progress, fresh};
+use super::{Client, Event, Host, World, host_name};
+use std::time::Duration;
+
+impl World<'_> {
+    /// Within so many milliseconds of virtual time, beside what the timeouts of the server take.
+    const BOUND_MS: u32 = 60_000;
+
+    pub(super) fn liveness(&mut self) {
+        self.log.note(Event::LivenessBegins);
+        for host in (0..self.plan.hosts).map(Host) {
+            self.mend(host);
+            self.sim.release(host_name(host), super::HOST);
+            let (_, most) = self.plan.network.latency_us;
+            let latency = Duration::from_micros(u64::from(most).max(1000));
+            self.sim.set_link_latency(host_name(host), super::HOST, latency);
+            self.restart(host);
+        }
+        self.laggard.clear();
+        if self.is_draining {
+            self.wait_for_the_shutdown();
+        }
+        self.start_server();
+        let mut expected = Vec::new();
+        // Those that are still to be connected go on with what they were told, and hold locks then.
+        for client in self.placed.keys().copied().collect::<Vec<_>>() {
+            let is_connected = self.progress(client) == Some(Progress::Connected);
+            if is_connected && !self.doomed.contains(&client) {
+                expected.push(client);
+            }
+            self.shared.order(client, Deed::Survive);
+        }
+        for host in 0..self.plan.hosts {
+            let client = fresh(host);
+            self.open(client, Host(host));
+            self.shared.order(client, Deed::Survive);
+            expected.push(client);
+        }
+        self.wait_until_all_have_survived(&expected);
+        self.wait_until_nothing_is_held();
+    }
+
+    fn bound_ms(&self) -> u32 {
+        let server = &self.plan.server;
+        self.at_ms
+            + Self::BOUND_MS
+            + server.write_timeout_ms
+            + server.idle_ms
+            + self.plan.network.peer_timeout_ms
+    }
+
+    fn wait_until_all_have_survived(&mut self, expected: &[Client]) {
+        let bound_ms = self.bound_ms();
+        loop {
+            let waiting = expected.iter().find(|client| self.is_under_way(**client)).copied();
+            let Some(waiting) = waiting else { return };
+            if self.at_ms > bound_ms {
+                let what = format!("{waiting} has not got and released every lock, and faults are long over");
+                self.log.violate("liveness", None, what);
+            }
+            if self.log.is_violated() {
+                return;
+            }
+            self.step();
+        }
+    }
+
+    fn is_under_way(&self, client: Client) -> bool {
+        !matches!(self.progress(client), Some(Progress::Survived | Progress::Over))
+    }
+
+    /// A shutdown ends within its timeout, however many clients do not take their replies.
+    fn wait_for_the_shutdown(&mut self) {
+        /// For the last words of connections, and whole milliseconds.
+        const SLACK_MS: u32 = 1_100;
+        let server = &self.plan.server;
+        let bound_ms = self.at_ms + server.shutdown_timeout_ms + SLACK_MS;
+        while !self.is_server_dead && self.sim.is_host_running(super::HOST) && !self.log.is_violated() {
+            if self.at_ms > bound_ms {
+                self.log.violate("liveness", None, "the shutdown does not end".to_owned());
+            }
+            self.step();
+        }
+    }
+
+    /// Once everybody has gone, no connection is left in the machine.
+    fn wait_until_nothing_is_held(&mut self) {
+        let bound_ms = self.bound_ms();
+        let clients: Vec<Client> = self.connected();
+        for client in clients {
+            self.shared.order(client, Deed::Close);
+        }
+        while !self.log.is_violated() && self.server.open_connections() > 0 {
+            if self.at_ms > bound_ms {
+                let left = self.server.open_connections();
+                self.log.violate("liveness", None, format!("{left} connections are left with nobody there"));
+            }
+            self.step();
+        }
+        self.server.check_nothing_is_held(self.log);
+    }
+}

@@ -1,0 +1,104 @@
+//! The production server on its simulated host: started, watched, told to shut down, killed and started
+//! again. Each start is a life of its own, with a machine that holds nothing.
+
+use super::wire::{SimListener, Wires};
+use crate::log::{Event, Life, Log};
+use crate::plan::Plan;
+use crate::witness::{Left, Witness};
+use elockd_server::Server;
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::Notify;
+use turmoil::net::TcpListener;
+
+/// The server's host, by name.
+pub(super) const HOST: &str = "server";
+/// Where it listens.
+pub(super) const PORT: u16 = 9999;
+
+/// What the world keeps of the server, over all its lives.
+pub(super) struct ServerHost {
+    plan: Plan,
+    log: Log,
+    wires: Wires,
+    life: Cell<u32>,
+    /// Of the present life: told to shut down by the one, known to be dead by the other.
+    shutdown: RefCell<Arc<Notify>>,
+    is_alive: RefCell<Arc<AtomicBool>>,
+    left: RefCell<Arc<Left>>,
+}
+
+impl ServerHost {
+    pub(super) fn new(plan: &Plan, log: &Log, wires: &Wires) -> Rc<Self> {
+        Rc::new(Self {
+            plan: plan.clone(),
+            log: log.clone(),
+            wires: wires.clone(),
+            life: Cell::new(0),
+            shutdown: RefCell::default(),
+            is_alive: RefCell::default(),
+            left: RefCell::default(),
+        })
+    }
+
+    /// The life that is on now, or that was last.
+    pub(super) fn life(&self) -> Life {
+        Life(self.life.get())
+    }
+
+    /// The process that runs on the host.
+    pub(super) fn start(self: &Rc<Self>) -> impl Future<Output = turmoil::Result> + use<> {
+        self.life.set(self.life.get() + 1);
+        let life = self.life();
+        let shutdown = Arc::new(Notify::new());
+        let is_alive = Arc::new(AtomicBool::new(true));
+        *self.shutdown.borrow_mut() = Arc::clone(&shutdown);
+        let left = Arc::new(Left::default());
+        *self.is_alive.borrow_mut() = Arc::clone(&is_alive);
+        *self.left.borrow_mut() = Arc::clone(&left);
+        let host = Rc::clone(self);
+        async move {
+            let config = host.plan.server.config();
+            let limits = config.machine.limits.clone();
+            let listener = SimListener {
+                listener: TcpListener::bind(("0.0.0.0", PORT)).await?,
+                wires: host.wires.clone(),
+                network: host.plan.network.clone(),
+                log: host.log.clone(),
+            };
+            host.log.note(Event::ServerStarted(life));
+            let witness = Witness::new(life, host.log.clone(), limits, is_alive, left);
+            let server = Server::with_witness(config, Box::new(witness));
+            server.listen(listener);
+            server.run(async move { shutdown.notified().await }).await;
+            host.log.note(Event::ServerEnded(life));
+            Ok(())
+        }
+    }
+
+    /// Tells the process to shut down in order.
+    pub(super) fn shut_down(&self) {
+        self.shutdown.borrow().notify_one();
+    }
+
+    /// Connections in the machine.
+    pub(super) fn open_connections(&self) -> u64 {
+        self.left.borrow().connections.load(Ordering::Relaxed)
+    }
+
+    /// Without a connection there is no hold.
+    pub(super) fn check_nothing_is_held(&self, log: &Log) {
+        let holds = self.left.borrow().holds.load(Ordering::Relaxed);
+        if holds > 0 {
+            log.violate("liveness", None, format!("{holds} locks are held, and nobody is there"));
+        }
+    }
+
+    /// Takes note that the process is about to be killed.
+    pub(super) fn dies(&self) {
+        self.is_alive.borrow().store(false, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,245 @@
+//! What a kernel does and the simulated network does not: a window for bytes that a peer has not read yet,
+//! reads and writes that take a part, and giving up a peer that cannot be reached any more.
+
+use crate::log::{Event, Log};
+use crate::plan::Network;
+use elockd_server::listen::{Listener, Peer};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+use turmoil::net::{TcpListener, TcpStream};
+
+/// All connections that the server has, by where they come from.
+#[derive(Clone, Default)]
+pub(super) struct Wires(Arc<Mutex<Inner>>);
+
+#[derive(Default)]
+struct Inner {
+    wires: BTreeMap<SocketAddr, Wire>,
+    /// Hosts that are cut off.
+    cut: BTreeSet<IpAddr>,
+}
+
+/// One connection, as the server's kernel sees it.
+#[derive(Default)]
+struct Wire {
+    /// Bytes that may still be written.
+    room: usize,
+    /// Since when there has been no room for what was to be written.
+    blocked_since_ms: Option<u32>,
+    /// Whether the peer is cut off, for good.
+    is_cut: bool,
+    /// Who waits for room, or for the end.
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+impl Wire {
+    fn wake(&mut self) {
+        self.reader.take().into_iter().chain(self.writer.take()).for_each(Waker::wake);
+    }
+}
+
+impl Wires {
+    /// A client has read bytes: there is room for so many more.
+    pub(super) fn took(&self, addr: SocketAddr, bytes: usize) {
+        self.with(|inner| {
+            if let Some(wire) = inner.wires.get_mut(&addr) {
+                wire.room += bytes;
+                wire.wake();
+            }
+        });
+    }
+
+    /// A host's connections are cut off, for good.
+    pub(super) fn cut(&self, ip: IpAddr) {
+        self.with(|inner| {
+            inner.cut.insert(ip);
+            for (_, wire) in inner.wires.iter_mut().filter(|(addr, _)| addr.ip() == ip) {
+                wire.is_cut = true;
+                wire.wake();
+            }
+        });
+    }
+
+    /// New connections of a host are not cut off.
+    pub(super) fn mend(&self, ip: IpAddr) {
+        self.with(|inner| inner.cut.remove(&ip));
+    }
+
+    /// The connection whose peer has taken nothing for longer than anybody may, if there is one.
+    pub(super) fn blocked_since_before(&self, ms: u32) -> Option<(SocketAddr, u32)> {
+        self.with(|inner| {
+            let since = |(addr, wire): (&SocketAddr, &Wire)| Some((*addr, wire.blocked_since_ms?));
+            inner.wires.iter().filter_map(since).find(|(_, since)| *since < ms)
+        })
+    }
+
+    fn with<R>(&self, act: impl FnOnce(&mut Inner) -> R) -> R {
+        act(&mut self.0.lock().expect("nobody panics while holding the wires"))
+    }
+}
+
+/// The production server's way to the simulated network.
+pub(super) struct SimListener {
+    pub(super) listener: TcpListener,
+    pub(super) wires: Wires,
+    pub(super) network: Network,
+    pub(super) log: Log,
+}
+
+impl fmt::Display for SimListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the simulated network")
+    }
+}
+
+impl Listener for SimListener {
+    type Stream = SimStream;
+
+    async fn accept(&mut self) -> io::Result<(SimStream, Peer)> {
+        let (inner, addr) = self.listener.accept().await?;
+        self.wires.with(|inner| {
+            let is_cut = inner.cut.contains(&addr.ip());
+            let room = self.network.window_bytes as usize;
+            inner.wires.insert(addr, Wire { room, is_cut, ..Wire::default() });
+        });
+        let stream = SimStream {
+            inner,
+            addr,
+            wires: self.wires.clone(),
+            log: self.log.clone(),
+            scratch: vec![0; self.network.read_bytes as usize].into(),
+            peer_timeout: Duration::from_millis(self.network.peer_timeout_ms.into()),
+            giving_up: None,
+            has_ended: false,
+        };
+        Ok((stream, Peer::Ip(addr)))
+    }
+}
+
+/// The server's side of one connection.
+pub(super) struct SimStream {
+    inner: TcpStream,
+    addr: SocketAddr,
+    wires: Wires,
+    log: Log,
+    scratch: Box<[u8]>,
+    peer_timeout: Duration,
+    /// Runs once the peer is cut off.
+    giving_up: Option<Pin<Box<Sleep>>>,
+    /// Whether the end was told.
+    has_ended: bool,
+}
+
+impl SimStream {
+    /// Ready when the peer has been cut off for as long as the kernel waits.
+    fn poll_given_up(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let addr = self.addr;
+        let is_cut = self.wires.with(|inner| inner.wires.get(&addr).is_some_and(|wire| wire.is_cut));
+        if !is_cut {
+            return Poll::Pending;
+        }
+        let timeout = self.peer_timeout;
+        ready!(self.giving_up.get_or_insert_with(|| Box::pin(sleep(timeout))).as_mut().poll(cx));
+        self.note_end(false);
+        Poll::Ready(io::ErrorKind::TimedOut.into())
+    }
+
+    fn note_end(&mut self, is_fin: bool) {
+        if !std::mem::replace(&mut self.has_ended, true) {
+            self.log.note(Event::ReadEnd { addr: self.addr, is_fin });
+        }
+    }
+
+    fn with_wire<R>(&self, act: impl FnOnce(&mut Wire) -> R) -> R {
+        self.wires.with(|inner| act(inner.wires.entry(self.addr).or_default()))
+    }
+}
+
+impl AsyncRead for SimStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let Poll::Ready(error) = self.poll_given_up(cx) {
+            return Poll::Ready(Err(error));
+        }
+        self.with_wire(|wire| wire.reader = Some(cx.waker().clone()));
+        let this = &mut *self;
+        let most = this.scratch.len().min(buffer.remaining());
+        let mut part = ReadBuf::new(&mut this.scratch[..most]);
+        match ready!(Pin::new(&mut this.inner).poll_read(cx, &mut part)) {
+            Ok(()) if part.filled().is_empty() => {
+                self.note_end(true);
+                Poll::Ready(Ok(()))
+            }
+            Ok(()) => {
+                let bytes = part.filled().len();
+                buffer.put_slice(part.filled());
+                this.log.note(Event::ReadBytes { addr: this.addr, bytes });
+                Poll::Ready(Ok(()))
+            }
+            Err(error) => {
+                self.note_end(false);
+                Poll::Ready(Err(error))
+            }
+        }
+    }
+}
+
+impl AsyncWrite for SimStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(error) = self.poll_given_up(cx) {
+            return Poll::Ready(Err(error));
+        }
+        let now_ms = self.log.time_ms();
+        let room = self.with_wire(|wire| {
+            if wire.room == 0 {
+                wire.blocked_since_ms.get_or_insert(now_ms);
+                wire.writer = Some(cx.waker().clone());
+            }
+            wire.room
+        });
+        if room == 0 {
+            return Poll::Pending;
+        }
+        let most = room.min(bytes.len());
+        let taken = match ready!(Pin::new(&mut self.inner).poll_write(cx, &bytes[..most])) {
+            Ok(taken) => taken,
+            Err(error) => {
+                self.note_end(false);
+                return Poll::Ready(Err(error));
+            }
+        };
+        self.with_wire(|wire| {
+            wire.room -= taken;
+            wire.blocked_since_ms = None;
+        });
+        Poll::Ready(Ok(taken))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+impl Drop for SimStream {
+    fn drop(&mut self) {
+        let wire = self.wires.with(|inner| inner.wires.remove(&self.addr));
+        let blocked_since_ms = wire.and_then(|wire| wire.blocked_since_ms);
+        self.log.note(Event::Dropped { addr: self.addr, blocked_since_ms });
+    }
+}
