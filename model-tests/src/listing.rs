@@ -15,12 +15,19 @@ pub type Addrs = BTreeMap<Conn, String>;
 /// A row of a listing: the lock and a holder; for `who`, the connection and its registered name.
 type RowOf = (Vec<u8>, Conn);
 
-/// A listing that is being read, and what was the case meanwhile.
+/// A listing that is being read, slice by slice.
 pub struct UnderWay {
     /// The step that asked for it.
     begun: usize,
     scan: Scan,
     text: Text,
+    truth: Truth,
+}
+
+/// What was the case while a listing was made.
+#[derive(Clone, Debug)]
+pub struct Truth {
+    subject: Subject,
     /// The only name that is wanted, unless it is empty.
     only: Vec<u8>,
     /// What was there all the time, and what was there at any time.
@@ -35,17 +42,66 @@ impl UnderWay {
     #[must_use]
     pub fn new(begun: usize, scan: Scan, only: Vec<u8>, reference: &Reference, addrs: &Addrs) -> Self {
         let text = Text::new(scan.subject());
+        let truth = Truth::new(scan.subject(), only, reference, addrs);
+        Self { begun, scan, text, truth }
+    }
+
+    /// Takes note of how things are now.
+    pub fn witness(&mut self, reference: &Reference, addrs: &Addrs) {
+        self.truth.witness(reference, addrs);
+    }
+
+    /// Reads its next slice.
+    pub fn read_slice(&mut self, machine: &Machine) {
+        self.text.add(read_slice(machine, &mut self.scan));
+    }
+
+    /// Whether all of it was read.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.scan.is_done()
+    }
+
+    /// Counts what was special about it, at the step with which it is done.
+    pub fn count(&self, at: usize, census: &mut Census) {
+        let Truth { throughout, ever, .. } = &self.truth;
+        census.count("a listing was done");
+        if at > self.begun + 2 {
+            census.count("a listing took more than 2 inputs");
+        }
+        if throughout != ever {
+            census.count("what was listed changed meanwhile");
+        }
+        if !throughout.is_empty() && throughout != ever {
+            census.count("some of what was listed changed meanwhile, and some did not");
+        }
+    }
+
+    /// Whether the text tells nothing but the truth, and all that it must.
+    ///
+    /// # Errors
+    ///
+    /// What it tells that it should not, or the other way round.
+    pub fn check(self, addrs: &Addrs) -> Outcome {
+        self.truth.check(&whole(self.text), addrs)
+    }
+}
+
+impl Truth {
+    /// What is the case when a listing begins.
+    #[must_use]
+    pub fn new(subject: Subject, only: Vec<u8>, reference: &Reference, addrs: &Addrs) -> Self {
         let (throughout, ever, called) = Default::default();
-        let mut listing = Self { begun, scan, text, only, throughout, ever, called };
-        listing.throughout = listing.rows(reference);
-        listing.witness(reference, addrs);
-        listing
+        let mut truth = Self { subject, only, throughout, ever, called };
+        truth.throughout = truth.rows(reference);
+        truth.witness(reference, addrs);
+        truth
     }
 
     /// What it should say if it were read all at once now.
     fn rows(&self, reference: &Reference) -> BTreeSet<RowOf> {
         let is_wanted = |name: &Vec<u8>| self.only.is_empty() || self.only == *name;
-        let Some(kind) = self.scan.subject().kind() else {
+        let Some(kind) = self.subject.kind() else {
             let registered = reference.registered().iter().filter(|(_, name)| is_wanted(name));
             return registered.map(|(conn, name)| (name.clone(), *conn)).collect();
         };
@@ -65,41 +121,15 @@ impl UnderWay {
         }
     }
 
-    /// Reads its next slice.
-    pub fn read_slice(&mut self, machine: &Machine) {
-        self.text.add(read_slice(machine, &mut self.scan));
-    }
-
-    /// Whether all of it was read.
-    #[must_use]
-    pub fn is_done(&self) -> bool {
-        self.scan.is_done()
-    }
-
-    /// Counts what was special about it, at the step with which it is done.
-    pub fn count(&self, at: usize, census: &mut Census) {
-        census.count("a listing was done");
-        if at > self.begun + 2 {
-            census.count("a listing took more than 2 inputs");
-        }
-        if self.throughout != self.ever {
-            census.count("what was listed changed meanwhile");
-        }
-        if !self.throughout.is_empty() && self.throughout != self.ever {
-            census.count("some of what was listed changed meanwhile, and some did not");
-        }
-    }
-
-    /// Whether the text tells nothing but the truth, and all that it must.
+    /// Whether a listing's text tells nothing else, and all that it must.
     ///
     /// # Errors
     ///
     /// What it tells that it should not, or the other way round.
-    pub fn check(self, addrs: &Addrs) -> Outcome {
-        let subject = self.scan.subject();
-        let text = whole(self.text);
+    pub fn check(&self, text: &[u8], addrs: &Addrs) -> Outcome {
+        let subject = self.subject;
         let shown = text.escape_ascii();
-        let lines = lines(subject, &text, &self.ever, addrs).map_err(|what| format!("{what}: {shown}"))?;
+        let lines = lines(subject, text, &self.ever, addrs).map_err(|what| format!("{what}: {shown}"))?;
         // How a row may look. A name may have been registered meanwhile.
         let looks = |(name, conn): &RowOf| -> BTreeSet<Vec<u8>> {
             let addr = addrs[conn].as_bytes();

@@ -18,6 +18,7 @@ compile_error!(
 pub mod belief;
 pub mod conversation;
 pub mod draw;
+pub mod history;
 pub mod invariants;
 pub mod log;
 pub mod oracle;

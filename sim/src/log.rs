@@ -1,8 +1,8 @@
 //! The log of a run: everything that happened in it, on the server's side and on the clients', in the one
 //! order in which it did. All that is said about a run afterwards is said from its log.
 
-use crate::script::{Client, Fault, FaultKind};
-use elockd_core::{Conn, Input, Now, Reason, Seq, Subject};
+use crate::script::{Client, Fault, FaultKind, Host};
+use elockd_core::{Command, Conn, Input, Kind, Now, Reason, Seq, Subject, Verb};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -32,6 +32,8 @@ pub enum Event {
     Connected {
         /// Whose.
         client: Client,
+        /// The host it is on.
+        host: Host,
         /// From where, as the server sees it.
         addr: SocketAddr,
         /// The server's process that was up at that time.
@@ -197,4 +199,88 @@ impl Log {
     fn with<R>(&self, act: impl FnOnce(&mut Inner) -> R) -> R {
         act(&mut self.0.lock().expect("nobody panics while writing the log"))
     }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:>6} ms  {}", self.at_ms, self.event)
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ServerStarted(life) => write!(f, "the server starts its life {}", life.0),
+            Self::ServerEnded(life) => write!(f, "the server ends its life {}", life.0),
+            Self::Connected { client, host, addr, .. } => write!(f, "{client} is connected from {host}, {addr}"),
+            Self::NotConnected(client) => write!(f, "{client} could not connect"),
+            Self::Sent(client, bytes) => write!(f, "{client} > \"{}\"", bytes.escape_ascii()),
+            Self::Received(client, bytes) => write!(f, "{client} < \"{}\"", bytes.escape_ascii()),
+            Self::Ended(client, ended) => write!(f, "{client} is over: {ended:?}"),
+            Self::HalfClosed(client) => write!(f, "{client} sends FIN"),
+            Self::ReadBytes { addr, bytes } => write!(f, "server: {bytes} bytes from {addr}"),
+            Self::ReadEnd { addr, is_fin: true } => write!(f, "server: FIN from {addr}"),
+            Self::ReadEnd { addr, is_fin: false } => write!(f, "server: {addr} failed"),
+            Self::Dropped { addr, blocked_since_ms: None } => write!(f, "server: lets go of {addr}"),
+            Self::Dropped { addr, blocked_since_ms: Some(since) } => {
+                write!(f, "server: lets go of {addr}, which has taken nothing since {since} ms")
+            }
+            Self::Applied(applied) => applied.fmt(f),
+            Self::Fault(fault) => write!(f, "fault: {fault}"),
+            Self::LivenessBegins => f.write_str("faults are over"),
+        }
+    }
+}
+
+impl fmt::Display for Applied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { life, seq, now, input, told } = self;
+        let input = Text(input);
+        write!(f, "machine {}.{} at {}: {input}", life.0, seq.0, now.0)?;
+        for (to, told) in told {
+            match told {
+                Told::Reply(bytes) => write!(f, "; {} < \"{}\"", to.serial(), bytes.escape_ascii())?,
+                Told::Listing(subject, name) => {
+                    write!(f, "; {} < a listing, {subject:?} \"{}\"", to.serial(), name.escape_ascii())?;
+                }
+                Told::Disconnect(reason) => write!(f, "; {} is closed: {reason:?}", to.serial())?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An input in words.
+struct Text<'a>(&'a Input<Vec<u8>>);
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Input::Opened(conn, origin) => write!(f, "{} opens from {}", conn.serial(), origin.addr),
+            Input::Closed(conn, cause) => write!(f, "{} closes: {cause:?}", conn.serial()),
+            Input::Tick => f.write_str("tick"),
+            Input::Drain => f.write_str("drain"),
+            Input::Command(conn, command) => write!(f, "{} > {}", conn.serial(), spoken(command)),
+        }
+    }
+}
+
+/// A command as a line, without its end.
+#[must_use]
+pub fn spoken(command: &Command<Vec<u8>>) -> String {
+    let name = match command {
+        Command::Get(_, name)
+        | Command::Release(_, name)
+        | Command::Inspect(_, name)
+        | Command::List(_, name)
+        | Command::Iam(name)
+        | Command::Who(name) => name,
+        Command::Unknown(verb) => return verb.escape_ascii().to_string(),
+        Command::Dump(Kind::Shared) => return "dump shared".to_owned(),
+        Command::Query { full: true } => return "q full".to_owned(),
+        Command::LineTooLong => return "(a line over the limit)".to_owned(),
+        _ => &Vec::new(),
+    };
+    let verb = command.verb().map_or("", Verb::word);
+    format!("{verb} {}", name.escape_ascii()).trim_end().to_owned()
 }

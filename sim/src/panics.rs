@@ -14,7 +14,7 @@ thread_local! {
 /// # Errors
 ///
 /// The message and the place of the first panic.
-pub fn catch<R>(run: impl FnOnce() -> R) -> Result<R, String> {
+pub(crate) fn catch<R>(run: impl FnOnce() -> R) -> Result<R, String> {
     install();
     CAUGHT.set(Some(Vec::new()));
     let result = panic::catch_unwind(AssertUnwindSafe(run));

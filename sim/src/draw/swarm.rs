@@ -14,9 +14,9 @@ pub fn swarm(seed: u64) -> (Plan, Vec<Step>) {
     let hosts = dice.between(1, 4) as u8;
     let duration_ms = dice.weighted(&[((100, 400), 4), ((400, 1_200), 4), ((1_200, 3_000), 1)]);
     let duration_ms = dice.between(duration_ms.0, duration_ms.1);
-    let server = settings(&mut dice);
-    let lines = Lines::draw(&mut dice, &server);
     let network = network(&mut dice);
+    let server = settings(&mut dice, &network);
+    let lines = Lines::draw(&mut dice, &server);
     let habits = Habits::draw(&mut dice, &network);
     let clients = dice.weighted(&[((2, 4), 3), ((4, 12), 4), ((12, 30), 1)]);
     let clients = dice.between(clients.0, clients.1);
@@ -36,14 +36,16 @@ pub fn swarm(seed: u64) -> (Plan, Vec<Step>) {
     (Plan { seed, scenario, hosts, network, server, duration_ms, names }, script)
 }
 
-fn settings(dice: &mut Dice) -> Settings {
+fn settings(dice: &mut Dice, network: &Network) -> Settings {
+    // Who asks and waits for the answer must not be taken for idle.
+    let round_trip_ms = network.latency_us.1.div_ceil(500);
     let listing_bytes = if dice.percent(10) { dice.between(0, 200) } else { 1 << 20 };
     Settings {
         connections: if dice.percent(15) { dice.between(2, 8) } else { 10_000 },
         locks: if dice.percent(15) { dice.between(2, 12) } else { 1_000_000 },
         locks_per_connection: if dice.percent(15) { dice.between(1, 4) } else { 1_000_000 },
         name_bytes: 40,
-        idle_ms: if dice.percent(35) { dice.between(40, 600) } else { 0 },
+        idle_ms: if dice.percent(35) { round_trip_ms + dice.between(40, 600) } else { 0 },
         dump: dice.percent(92),
         registry: dice.percent(92),
         silent_errors: dice.percent(20),

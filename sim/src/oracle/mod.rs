@@ -1,1 +1,60 @@
-//! stub
+//! The verdict on a run whose log is complete. Three judges, from the one that trusts the server most to the
+//! one that trusts it least:
+//!
+//! * [`replay`] takes the witness's word for what the machine was given, and gives the same to the reference
+//!   model;
+//! * [`connections`] holds what the witness says of each connection against what its client says;
+//! * [`linear`] listens to the clients alone: is there any order of events that explains what they saw?
+
+pub mod connections;
+pub mod linear;
+pub mod replay;
+
+use crate::history::History;
+use crate::log::{Entry, Violation};
+use crate::plan::Plan;
+use elockd_core::Conn;
+
+/// What a judge finds wrong: where in the log, whom it is about, and what it is.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// The place in the log at which it shows.
+    pub place: usize,
+    /// Whom it is about.
+    pub conn: Option<Conn>,
+    /// Which claim falls.
+    pub check: &'static str,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// How much of it could be judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Judged {
+    /// Locks whose history was explained.
+    pub linear: u64,
+    /// Locks whose history would have taken too long.
+    pub undecided: u64,
+    /// Listings that were checked.
+    pub listings: u64,
+}
+
+/// Judges a run.
+///
+/// # Errors
+///
+/// The first thing that is wrong.
+pub fn judge(plan: &Plan, entries: &[Entry]) -> Result<Judged, Violation> {
+    let history = History::new(plan, entries);
+    let mut judged = Judged::default();
+    let verdict = connections::judge(plan, entries, &history)
+        .and_then(|()| replay::judge(plan, entries, &history, &mut judged))
+        .and_then(|()| linear::judge(plan, entries, &history, &mut judged));
+    match verdict {
+        Ok(()) => Ok(judged),
+        Err(Finding { place, conn, check, what }) => {
+            let at_ms = entries.get(place).map_or(0, |entry| entry.at_ms);
+            Err(Violation { at_ms, check, what, conn })
+        }
+    }
+}

@@ -7,7 +7,7 @@ use super::wire::Wires;
 use crate::conversation::Conversation;
 use crate::log::{Ended, Event, Log};
 use crate::plan::Plan;
-use crate::script::{Client, FaultKind};
+use crate::script::{Client, FaultKind, Host};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
@@ -114,11 +114,11 @@ impl Shared {
 }
 
 /// The process on a host: starts a client whenever it is told to.
-pub(super) async fn host(shared: Rc<Shared>, opens: Rc<Queue<Client>>) -> turmoil::Result {
+pub(super) async fn host(shared: Rc<Shared>, host: Host, opens: Rc<Queue<Client>>) -> turmoil::Result {
     loop {
         let client = opens.next().await;
         let Some(deeds) = shared.deeds.borrow().get(&client).cloned() else { continue };
-        tokio::task::spawn_local(run(Rc::clone(&shared), client, deeds));
+        tokio::task::spawn_local(run(Rc::clone(&shared), host, client, deeds));
     }
 }
 
@@ -127,7 +127,7 @@ pub(super) const fn fresh(host: u8) -> Client {
     Client(1_000_000 + host as u32)
 }
 
-async fn run(shared: Rc<Shared>, client: Client, deeds: Rc<Queue<Deed>>) {
+async fn run(shared: Rc<Shared>, host: Host, client: Client, deeds: Rc<Queue<Deed>>) {
     // How long those that come in the liveness phase wait until they try again.
     const RETRY: Duration = Duration::from_millis(50);
     let is_fresh = client.0 >= fresh(0).0;
@@ -141,7 +141,7 @@ async fn run(shared: Rc<Shared>, client: Client, deeds: Rc<Queue<Deed>>) {
         };
         match stream {
             Ok(stream) => {
-                let connection = Connection::new(&shared, client, stream);
+                let connection = Connection::new(&shared, host, client, stream);
                 let outcome = connection.serve(&deeds).await;
                 if outcome == Progress::Survived || !is_fresh {
                     return shared.note_progress(client, outcome);
@@ -172,9 +172,9 @@ struct Connection<'a> {
 }
 
 impl<'a> Connection<'a> {
-    fn new(shared: &'a Shared, client: Client, stream: TcpStream) -> Self {
+    fn new(shared: &'a Shared, host: Host, client: Client, stream: TcpStream) -> Self {
         let addr = stream.local_addr().expect("a simulated stream has an address");
-        shared.log.note(Event::Connected { client, addr, life: shared.server.life() });
+        shared.log.note(Event::Connected { client, host, addr, life: shared.server.life() });
         shared.note_progress(client, Progress::Connected);
         let (read, write) = stream.into_split();
         let settings = &shared.plan.server;

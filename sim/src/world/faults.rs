@@ -80,10 +80,12 @@ impl World<'_> {
             self.log.bite(kind);
         }
         self.doomed.extend(lost);
+        self.cut.insert(host);
         self.wires.cut(self.sim.lookup(host_name(host)));
     }
 
     pub(super) fn mend(&mut self, host: Host) {
+        self.cut.remove(&host);
         self.sim.repair(host_name(host), HOST);
         self.wires.mend(self.sim.lookup(host_name(host)));
     }

@@ -65,6 +65,8 @@ struct World<'a> {
     doomed: BTreeSet<Client>,
     /// Hosts whose processes were killed.
     crashed: BTreeSet<Host>,
+    /// Hosts that are cut off, one way or both.
+    cut: BTreeSet<Host>,
     /// Links that are slow or held, and whether it has made a difference yet.
     laggard: BTreeMap<Host, FaultKind>,
     is_server_dead: bool,
@@ -103,7 +105,7 @@ impl<'a> World<'a> {
         for (number, opens) in (0..).zip(&hosts) {
             let (shared, opens) = (Rc::clone(&shared), Rc::clone(opens));
             sim.host(host_name(Host(number)), move || {
-                client::host(Rc::clone(&shared), Rc::clone(&opens))
+                client::host(Rc::clone(&shared), Host(number), Rc::clone(&opens))
             });
         }
         Self {
@@ -118,6 +120,7 @@ impl<'a> World<'a> {
             placed: BTreeMap::new(),
             doomed: BTreeSet::new(),
             crashed: BTreeSet::new(),
+            cut: BTreeSet::new(),
             laggard: BTreeMap::new(),
             is_server_dead: false,
             is_draining: false,
@@ -174,6 +177,9 @@ impl<'a> World<'a> {
             return;
         }
         self.placed.insert(client, host);
+        if self.cut.contains(&host) {
+            self.doomed.insert(client);
+        }
         self.shared.deeds.borrow_mut().insert(client, Rc::default());
         self.shared.progress.borrow_mut().insert(client, Progress::Connecting);
         opens.push(client);

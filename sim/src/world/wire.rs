@@ -119,7 +119,7 @@ impl Listener for SimListener {
             scratch: vec![0; self.network.read_bytes as usize].into(),
             peer_timeout: Duration::from_millis(self.network.peer_timeout_ms.into()),
             giving_up: None,
-            has_ended: false,
+            noted: [false; 2],
         };
         Ok((stream, Peer::Ip(addr)))
     }
@@ -135,8 +135,8 @@ pub(super) struct SimStream {
     peer_timeout: Duration,
     /// Runs once the peer is cut off.
     giving_up: Option<Pin<Box<Sleep>>>,
-    /// Whether the end was told.
-    has_ended: bool,
+    /// Whether the log has the peer's FIN, and a failure.
+    noted: [bool; 2],
 }
 
 impl SimStream {
@@ -154,7 +154,7 @@ impl SimStream {
     }
 
     fn note_end(&mut self, is_fin: bool) {
-        if !std::mem::replace(&mut self.has_ended, true) {
+        if !std::mem::replace(&mut self.noted[usize::from(is_fin)], true) {
             self.log.note(Event::ReadEnd { addr: self.addr, is_fin });
         }
     }

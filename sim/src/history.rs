@@ -1,0 +1,324 @@
+//! The log, read connection by connection: what each client said and heard and when, beside what the server
+//! applied and told it and when. A time here is a place in the log, which orders everything.
+
+use crate::conversation::Conversation;
+use crate::log::{Applied, Ended, Entry, Event, Life, Told};
+use crate::plan::Plan;
+use crate::script::{Client, Host};
+use elockd_core::{Addr, Cause, Command, Conn, Input, Reason};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+/// A place in the log.
+pub type Place = usize;
+
+/// One connection, from both sides.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// Where it came from.
+    pub addr: SocketAddr,
+    /// The client's side, if the log has it.
+    pub client: Option<ClientSide>,
+    /// The server's side, unless it was never accepted.
+    pub server: Option<ServerSide>,
+}
+
+/// A connection as its client saw it.
+#[derive(Clone, Debug)]
+pub struct ClientSide {
+    /// Whose.
+    pub client: Client,
+    /// Where the client was.
+    pub host: Host,
+    /// When it was connected.
+    pub connected: Place,
+    /// What it asked.
+    pub requests: Vec<Request>,
+    /// All that it wrote.
+    pub sent: Vec<u8>,
+    /// All that it read.
+    pub received: Vec<u8>,
+    /// When it read something.
+    pub received_at: Vec<Place>,
+    /// What it read that answers nothing.
+    pub stray: Option<Vec<u8>>,
+    /// When it sent FIN, reading on.
+    pub half_closed: Option<Place>,
+    /// How it ended, and when.
+    pub ended: Option<(Ended, Place)>,
+}
+
+/// A request, as its client saw it.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// What was asked.
+    pub command: Command<Vec<u8>>,
+    /// When the last byte of it was written.
+    pub sent: Place,
+    /// The whole answer, and when the last byte of it was read.
+    pub answer: Option<(Vec<u8>, Place)>,
+}
+
+/// A connection as the server saw it.
+#[derive(Clone, Debug)]
+pub struct ServerSide {
+    /// In which of its lives.
+    pub life: Life,
+    /// Its number there.
+    pub conn: Conn,
+    /// When it was opened in the machine.
+    pub opened: Place,
+    /// What was applied, in order.
+    pub commands: Vec<Run>,
+    /// Why it ended in the machine, and when.
+    pub closed: Option<(Close, Place)>,
+    /// How many bytes had been read, after each read.
+    pub read: Vec<(Place, usize)>,
+    /// When FIN was read.
+    pub fin: Option<Place>,
+    /// When reading or writing failed.
+    pub failed: Option<Place>,
+    /// When its stream was let go, and since when the peer had taken nothing.
+    pub dropped: Option<(Place, Option<u32>)>,
+}
+
+/// A command, as the server saw it.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// What was applied.
+    pub command: Command<Vec<u8>>,
+    /// When.
+    pub applied: Place,
+    /// What came of it, unless nothing did.
+    pub told: Option<Told>,
+}
+
+/// Why a connection ended in the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Close {
+    /// The server said so.
+    Said(Cause),
+    /// The machine decided it.
+    Decided(Reason),
+}
+
+/// Every connection of a run.
+#[derive(Clone, Debug)]
+pub struct History {
+    /// In the order in which they were first heard of.
+    pub connections: Vec<Connection>,
+    /// When each of the server's lives ended in order.
+    pub ends: BTreeMap<Life, Place>,
+}
+
+impl History {
+    /// Reads a log.
+    #[must_use]
+    pub fn new(plan: &Plan, entries: &[Entry]) -> Self {
+        let mut reader = Reader::new(plan);
+        for (place, entry) in entries.iter().enumerate() {
+            reader.read(place, &entry.event);
+        }
+        Self { connections: reader.connections, ends: reader.ends }
+    }
+
+    /// The connection that the server knew by a number in one of its lives.
+    #[must_use]
+    pub fn find(&self, life: Life, conn: Conn) -> Option<&Connection> {
+        self.connections.iter().find(|connection| {
+            connection.server.as_ref().is_some_and(|server| server.life == life && server.conn == conn)
+        })
+    }
+}
+
+struct Reader<'a> {
+    plan: &'a Plan,
+    connections: Vec<Connection>,
+    conversations: BTreeMap<usize, Conversation>,
+    by_addr: BTreeMap<SocketAddr, usize>,
+    by_client: BTreeMap<Client, usize>,
+    by_conn: BTreeMap<(Life, Conn), usize>,
+    ends: BTreeMap<Life, Place>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(plan: &'a Plan) -> Self {
+        Self {
+            plan,
+            connections: Vec::new(),
+            conversations: BTreeMap::new(),
+            by_addr: BTreeMap::new(),
+            by_client: BTreeMap::new(),
+            by_conn: BTreeMap::new(),
+            ends: BTreeMap::new(),
+        }
+    }
+
+    fn read(&mut self, place: Place, event: &Event) {
+        match event {
+            Event::Connected { client, host, addr, .. } => self.connected(place, *client, *host, *addr),
+            Event::Sent(client, bytes) => self.sent(place, *client, bytes),
+            Event::Received(client, bytes) => self.received(place, *client, bytes),
+            Event::HalfClosed(client) => {
+                if let Some((_, side)) = self.client(*client) {
+                    side.half_closed = Some(place);
+                }
+            }
+            Event::Ended(client, ended) => {
+                if let Some((_, side)) = self.client(*client) {
+                    side.ended = Some((*ended, place));
+                }
+            }
+            Event::Applied(applied) => self.applied(place, applied),
+            Event::ReadBytes { addr, bytes } => {
+                if let Some(server) = self.server_at(*addr) {
+                    let before = server.read.last().map_or(0, |(_, total)| *total);
+                    server.read.push((place, before + bytes));
+                }
+            }
+            Event::ReadEnd { addr, is_fin } => {
+                if let Some(server) = self.server_at(*addr) {
+                    if *is_fin {
+                        server.fin = Some(place);
+                    } else {
+                        server.failed.get_or_insert(place);
+                    }
+                }
+            }
+            Event::Dropped { addr, blocked_since_ms } => {
+                if let Some(server) = self.server_at(*addr) {
+                    server.dropped = Some((place, *blocked_since_ms));
+                }
+            }
+            Event::ServerEnded(life) => {
+                self.ends.insert(*life, place);
+            }
+            Event::ServerStarted(_) | Event::NotConnected(_) | Event::Fault(_) | Event::LivenessBegins => {}
+        }
+    }
+
+    /// The connection from an address. No address is used twice in a run.
+    fn at(&mut self, addr: SocketAddr) -> usize {
+        let next = self.connections.len();
+        let at = *self.by_addr.entry(addr).or_insert(next);
+        if at == next {
+            self.connections.push(Connection { addr, client: None, server: None });
+        }
+        at
+    }
+
+    fn connected(&mut self, place: Place, client: Client, host: Host, addr: SocketAddr) {
+        let at = self.at(addr);
+        assert!(self.connections[at].client.is_none(), "{addr} was used twice");
+        self.connections[at].client = Some(ClientSide {
+            client,
+            host,
+            connected: place,
+            requests: Vec::new(),
+            sent: Vec::new(),
+            received: Vec::new(),
+            received_at: Vec::new(),
+            stray: None,
+            half_closed: None,
+            ended: None,
+        });
+        self.by_client.insert(client, at);
+        let settings = &self.plan.server;
+        self.conversations.insert(at, Conversation::new(settings.line_bytes, settings.silent_errors));
+    }
+
+    fn client(&mut self, client: Client) -> Option<(usize, &mut ClientSide)> {
+        let at = *self.by_client.get(&client)?;
+        Some((at, self.connections[at].client.as_mut()?))
+    }
+
+    fn sent(&mut self, place: Place, client: Client, bytes: &[u8]) {
+        let Some(at) = self.by_client.get(&client).copied() else { return };
+        let conversation = self.conversations.get_mut(&at).expect("each client has a conversation");
+        let made = conversation.said(bytes);
+        let Some((_, side)) = self.client(client) else { return };
+        side.sent.extend(bytes);
+        side.requests.extend(made.into_iter().map(|command| Request { command, sent: place, answer: None }));
+    }
+
+    fn received(&mut self, place: Place, client: Client, bytes: &[u8]) {
+        let Some(at) = self.by_client.get(&client).copied() else { return };
+        let conversation = self.conversations.get_mut(&at).expect("each client has a conversation");
+        let heard = conversation.heard(bytes);
+        let Some((_, side)) = self.client(client) else { return };
+        side.received.extend(bytes);
+        side.received_at.push(place);
+        match heard {
+            Ok(answers) => {
+                for answer in answers {
+                    side.requests[answer.request].answer = Some((answer.bytes, place));
+                }
+            }
+            Err(stray) => {
+                side.stray.get_or_insert(stray);
+            }
+        }
+    }
+
+    fn server_at(&mut self, addr: SocketAddr) -> Option<&mut ServerSide> {
+        let at = *self.by_addr.get(&addr)?;
+        self.connections[at].server.as_mut()
+    }
+
+    fn applied(&mut self, place: Place, applied: &Applied) {
+        let Applied { life, input, told, .. } = applied;
+        match input {
+            Input::Opened(conn, origin) => {
+                let Addr::Ip(addr) = origin.addr else { panic!("the simulated network has addresses") };
+                let at = self.at(addr);
+                assert!(self.connections[at].server.is_none(), "{addr} was used twice");
+                self.by_conn.insert((*life, *conn), at);
+                self.connections[at].server = Some(ServerSide {
+                    life: *life,
+                    conn: *conn,
+                    opened: place,
+                    commands: Vec::new(),
+                    closed: None,
+                    read: Vec::new(),
+                    fin: None,
+                    failed: None,
+                    dropped: None,
+                });
+            }
+            Input::Command(conn, command) => {
+                // What others are told by it comes first, such as that they were idle.
+                let told = told.iter().rev().find(|(to, _)| to == conn).map(|(_, told)| told.clone());
+                if let Some(server) = self.server(*life, *conn)
+                    && server.closed.is_none()
+                {
+                    server.commands.push(Run { command: command.clone(), applied: place, told });
+                }
+            }
+            Input::Closed(conn, cause) => self.close(*life, *conn, Close::Said(*cause), place),
+            Input::Tick | Input::Drain => {}
+        }
+        for (to, told) in told {
+            if let Told::Disconnect(reason) = told {
+                // A command of a connection that has just been found idle is not run.
+                if *reason == Reason::Idle
+                    && let Some(server) = self.server(*life, *to)
+                    && server.commands.last().is_some_and(|command| command.applied == place)
+                {
+                    server.commands.pop();
+                }
+                self.close(*life, *to, Close::Decided(*reason), place);
+            }
+        }
+    }
+
+    fn close(&mut self, life: Life, conn: Conn, close: Close, place: Place) {
+        if let Some(server) = self.server(life, conn) {
+            server.closed.get_or_insert((close, place));
+        }
+    }
+
+    fn server(&mut self, life: Life, conn: Conn) -> Option<&mut ServerSide> {
+        let at = *self.by_conn.get(&(life, conn))?;
+        self.connections[at].server.as_mut()
+    }
+}
