@@ -188,11 +188,7 @@ impl Log {
     #[must_use]
     pub fn take(&self) -> (Vec<Entry>, Option<Violation>, BTreeMap<FaultKind, u64>) {
         self.with(|inner| {
-            (
-                std::mem::take(&mut inner.entries),
-                inner.violation.take(),
-                std::mem::take(&mut inner.bites),
-            )
+            (std::mem::take(&mut inner.entries), inner.violation.take(), std::mem::take(&mut inner.bites))
         })
     }
 
@@ -212,7 +208,9 @@ impl fmt::Display for Event {
         match self {
             Self::ServerStarted(life) => write!(f, "the server starts its life {}", life.0),
             Self::ServerEnded(life) => write!(f, "the server ends its life {}", life.0),
-            Self::Connected { client, host, addr, .. } => write!(f, "{client} is connected from {host}, {addr}"),
+            Self::Connected { client, host, addr, .. } => {
+                write!(f, "{client} is connected from {host}, {addr}")
+            }
             Self::NotConnected(client) => write!(f, "{client} could not connect"),
             Self::Sent(client, bytes) => write!(f, "{client} > \"{}\"", bytes.escape_ascii()),
             Self::Received(client, bytes) => write!(f, "{client} < \"{}\"", bytes.escape_ascii()),

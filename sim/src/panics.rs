@@ -47,6 +47,7 @@ fn install() {
 }
 
 fn said(info: &PanicHookInfo<'_>) -> String {
-    let place = info.location().map_or_else(String::new, |place| format!(" ({}:{})", place.file(), place.line()));
+    let place =
+        info.location().map_or_else(String::new, |place| format!(" ({}:{})", place.file(), place.line()));
     format!("{}{place}", info.payload_as_str().unwrap_or("a panic without a message"))
 }

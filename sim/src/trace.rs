@@ -63,11 +63,7 @@ impl Trace {
     /// # Errors
     ///
     /// As [`Trace::record`].
-    pub fn write(
-        &mut self,
-        plan: &Plan,
-        script: impl IntoIterator<Item = Step>,
-    ) -> Result<(), TraceError> {
+    pub fn write(&mut self, plan: &Plan, script: impl IntoIterator<Item = Step>) -> Result<(), TraceError> {
         self.file.seek(SeekFrom::Start(0))?;
         self.file.set_len(0)?;
         let mut out = BufWriter::new(&self.file);
@@ -168,7 +164,8 @@ impl Iterator for Steps<'_> {
 /// No value takes more than this: a damaged length must not ask for all memory.
 const MOST: usize = 16 << 20;
 
-fn format() -> Configuration<bincode::config::LittleEndian, bincode::config::Varint, bincode::config::Limit<MOST>> {
+fn format()
+-> Configuration<bincode::config::LittleEndian, bincode::config::Varint, bincode::config::Limit<MOST>> {
     standard().with_limit::<MOST>()
 }
 

@@ -135,7 +135,9 @@ impl hub::Witness for Witness {
             for invariant in &invariants::ALL {
                 if let Err(what) = (invariant.state)(&state) {
                     let conn = match &input {
-                        Input::Opened(conn, _) | Input::Command(conn, _) | Input::Closed(conn, _) => Some(*conn),
+                        Input::Opened(conn, _) | Input::Command(conn, _) | Input::Closed(conn, _) => {
+                            Some(*conn)
+                        }
                         Input::Tick | Input::Drain => None,
                     };
                     self.log.violate(invariant.name, conn, what);

@@ -3,8 +3,8 @@
 
 use super::{End, MAX_UNSENT, Session};
 use elockd_core::Scan;
-use elockd_core::mark::{Mark, reach};
 use elockd_core::listing::{Slice, Text, write_too_large};
+use elockd_core::mark::{Mark, reach};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::yield_now;

@@ -156,7 +156,8 @@ impl Life<'_> {
                     self.act(0, Action::Say(self.client, b"help\n".repeat(helps)));
                 }
             }
-            let pause = if self.dice.percent(habits.pipelined) { 0 } else { self.dice.between(1, habits.pause_ms) };
+            let pause =
+                if self.dice.percent(habits.pipelined) { 0 } else { self.dice.between(1, habits.pause_ms) };
             let line = lines.line(self.dice, &mut mine);
             match piece_at(self.dice, habits.pieces, &line) {
                 Some(at) => {

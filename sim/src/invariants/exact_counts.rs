@@ -26,7 +26,11 @@ fn told(outcome: &Outcome<'_>) -> Result<(), String> {
     if counted == holders as usize {
         return Ok(());
     }
-    Err(format!("{:?} was told {holders} holders of {kind:?} {}, there are {counted}", outcome.to, shown(name)))
+    Err(format!(
+        "{:?} was told {holders} holders of {kind:?} {}, there are {counted}",
+        outcome.to,
+        shown(name)
+    ))
 }
 
 fn state(state: &State<'_>) -> Result<(), String> {

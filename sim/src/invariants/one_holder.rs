@@ -15,9 +15,7 @@ fn told(outcome: &Outcome<'_>) -> Result<(), String> {
     let Output::Reply(Reply::Got { kind: Kind::Exclusive, name, .. }) = outcome.output else { return Ok(()) };
     let holders = outcome.belief.locks().get(&(Kind::Exclusive, name.to_vec()));
     match holders.and_then(|holders| holders.iter().find(|holder| **holder != outcome.to)) {
-        Some(holder) => {
-            Err(format!("{:?} was given {}, which {holder:?} holds", outcome.to, shown(name)))
-        }
+        Some(holder) => Err(format!("{:?} was given {}, which {holder:?} holds", outcome.to, shown(name))),
         None => Ok(()),
     }
 }

@@ -19,6 +19,7 @@ fn told(outcome: &Outcome<'_>) -> Result<(), String> {
     if outcome.belief.is_holder(outcome.to, kind, name) == succeeded {
         return Ok(());
     }
-    let (to, is) = (outcome.to, if succeeded { "released and did not hold" } else { "holds and cannot release" });
+    let (to, is) =
+        (outcome.to, if succeeded { "released and did not hold" } else { "holds and cannot release" });
     Err(format!("{to:?} {is} {kind:?} {}", shown(name)))
 }

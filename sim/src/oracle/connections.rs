@@ -27,7 +27,8 @@ pub fn judge(plan: &Plan, entries: &[Entry], history: &History) -> Result<(), Fi
             },
         };
         if let Some(server) = server {
-            ends(plan, entries, history, server).map_err(|(place, what)| of(place, "ends have a reason", what))?;
+            ends(plan, entries, history, server)
+                .map_err(|(place, what)| of(place, "ends have a reason", what))?;
         }
         match (client, server) {
             (Some(client), Some(server)) => {
@@ -129,8 +130,8 @@ fn whole(plan: &Plan, history: &History, client: &ClientSide, server: &ServerSid
     let is_in_order = runs_all || matches!(close, Close::Decided(Reason::Quit | Reason::Idle));
     // A peer that took nothing, a failure, and a shutdown that took too long cut replies off.
     let Some((dropped, None)) = server.dropped else { return Ok(()) };
-    let was_cut_off = server.failed.is_some()
-        || history.ends.get(&server.life).is_some_and(|end| dropped > *end);
+    let was_cut_off =
+        server.failed.is_some() || history.ends.get(&server.life).is_some_and(|end| dropped > *end);
     let Some((Ended::Fin, ended)) = client.ended else { return Ok(()) };
     if !is_in_order || was_cut_off {
         return Ok(());
@@ -189,7 +190,10 @@ fn ends(plan: &Plan, entries: &[Entry], history: &History, server: &ServerSide) 
 fn is_followed_by_time(entries: &[Entry], place: usize, server: &ServerSide) -> bool {
     let until_ms = entries[place].at_ms + 3;
     let is_killed = entries[place..].iter().take_while(|entry| entry.at_ms <= until_ms).any(|entry| {
-        matches!(entry.event, Event::Fault(crate::script::Fault::KillServer | crate::script::Fault::StartServer))
+        matches!(
+            entry.event,
+            Event::Fault(crate::script::Fault::KillServer | crate::script::Fault::StartServer)
+        )
     });
     let lives_on = entries[place..].iter().any(|entry| {
         entry.at_ms > until_ms

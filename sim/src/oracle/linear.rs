@@ -181,21 +181,36 @@ fn end(plan: &Plan, entries: &[Entry], client: &ClientSide) -> Option<(Place, Op
         client.half_closed,
         client.ended.map(|(_, place)| place),
         quit.map(|request| request.sent),
-        said(&|fault| match fault {
-            Fault::CutOff(host) | Fault::Mute(host) | Fault::Unheard(host) => host == client.host,
-            Fault::KillServer | Fault::Drain => true,
-            _ => false,
-        }),
+        is_cut_off(entries, client).then_some(client.connected),
+        said(&|fault| is_cut(fault, client) || matches!(fault, Fault::KillServer | Fault::Drain)),
         if idle_ms > 0 { from_ms((ms(lived) + idle_ms).saturating_sub(SLACK_MS)) } else { None },
         from_ms((took_nothing_since(entries, client, timeout_ms) + timeout_ms).saturating_sub(SLACK_MS)),
     ];
     let called = reasons.into_iter().flatten().min()?.max(lived);
     let answered = match client.ended {
         // The server closed first: its locks were gone before that.
-        Some((Ended::Fin | Ended::Broken, place)) if place >= called => Some(place),
+        Some((Ended::Fin, place)) if place >= called => Some(place),
         _ => None,
     };
     Some((called, answered))
+}
+
+fn is_cut(fault: Fault, client: &ClientSide) -> bool {
+    match fault {
+        Fault::CutOff(host) | Fault::Mute(host) | Fault::Unheard(host) => host == client.host,
+        _ => false,
+    }
+}
+
+/// Whether a client's host was cut off when it was connected.
+fn is_cut_off(entries: &[Entry], client: &ClientSide) -> bool {
+    let mut faults = entries[..client.connected].iter().rev().filter_map(|entry| match &entry.event {
+        Event::Fault(fault) => Some(*fault),
+        _ => None,
+    });
+    faults
+        .find(|fault| is_cut(*fault, client) || *fault == Fault::Mend(client.host))
+        .is_some_and(|fault| is_cut(fault, client))
 }
 
 /// Since when, in milliseconds, a client read nothing for so long that it may have been given up; else since

@@ -164,8 +164,9 @@ fn lock_by_lock(plan: &Plan, inputs: &[(Place, &Applied)]) -> Result<(), Finding
                 origins.insert(*conn, (applied.now, *origin));
             }
             Input::Command(conn, command) => {
-                if let Command::Get(kind, name) | Command::Release(kind, name) | Command::Inspect(kind, name) =
-                    command
+                if let Command::Get(kind, name)
+                | Command::Release(kind, name)
+                | Command::Inspect(kind, name) = command
                 {
                     about.entry((*kind, &name[..])).or_default().push((*place, applied, *conn));
                 }
@@ -202,7 +203,9 @@ fn lock_by_lock(plan: &Plan, inputs: &[(Place, &Applied)]) -> Result<(), Finding
         // Ends in their places among the commands; what ends by the machine's decision ends first.
         let mut others: Vec<(Place, Now, Input<Vec<u8>>)> = conns
             .iter()
-            .filter_map(|conn| ends.get(conn).map(|(place, now)| (*place, *now, Input::Closed(*conn, Cause::Eof))))
+            .filter_map(|conn| {
+                ends.get(conn).map(|(place, now)| (*place, *now, Input::Closed(*conn, Cause::Eof)))
+            })
             .chain(drained.map(|(place, now)| (place, now, Input::Drain)))
             .collect();
         others.sort_by_key(|(place, ..)| *place);

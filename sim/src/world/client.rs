@@ -8,8 +8,9 @@ use crate::conversation::Conversation;
 use crate::log::{Ended, Event, Log};
 use crate::plan::Plan;
 use crate::script::{Client, FaultKind, Host};
+use elockd_core::{Command, Kind};
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -169,6 +170,9 @@ struct Connection<'a> {
     /// The last complete reply.
     answer: Vec<u8>,
     is_deaf: Cell<bool>,
+    is_half_closed: Cell<bool>,
+    /// All it ever asked to have.
+    wanted: BTreeSet<(Kind, Vec<u8>)>,
 }
 
 impl<'a> Connection<'a> {
@@ -188,6 +192,8 @@ impl<'a> Connection<'a> {
             conversation,
             answer: Vec::new(),
             is_deaf: Cell::new(false),
+            is_half_closed: Cell::new(false),
+            wanted: BTreeSet::new(),
         }
     }
 
@@ -231,6 +237,11 @@ impl<'a> Connection<'a> {
                     }
                     break Ended::Closed;
                 }
+                // It ends by itself, once it has its answers.
+                Deed::Survive if self.is_half_closed.get() => {
+                    self.is_deaf.set(false);
+                    Ok(())
+                }
                 Deed::Survive => {
                     self.is_deaf.set(false);
                     match self.survive().await {
@@ -252,7 +263,11 @@ impl<'a> Connection<'a> {
 
     async fn say(&mut self, bytes: Vec<u8>) -> Result<(), Ended> {
         self.write.write_all(&bytes).await.map_err(|_| Ended::Broken)?;
-        self.conversation.said(&bytes);
+        for command in self.conversation.said(&bytes) {
+            if let Command::Get(kind, name) = command {
+                self.wanted.insert((kind, name));
+            }
+        }
         self.shared.log.note(Event::Sent(self.client, bytes));
         Ok(())
     }
@@ -280,6 +295,7 @@ impl<'a> Connection<'a> {
         self.bite_at_the_end();
         // A second time it is an error, and changes nothing.
         if self.write.shutdown().await.is_ok() {
+            self.is_half_closed.set(true);
             self.shared.log.note(Event::HalfClosed(self.client));
         }
         Ok(())
@@ -320,10 +336,8 @@ impl<'a> Connection<'a> {
         }
         let names = self.shared.plan.names.clone();
         let line = |verb: &str, name: &[u8]| [verb.as_bytes(), b" ", name, b"\n"].concat();
-        for verb in ["r", "sr"] {
-            for name in &names {
-                self.ask(line(verb, name)).await?;
-            }
+        for (kind, name) in self.wanted.clone() {
+            self.ask(line(if kind == Kind::Exclusive { "r" } else { "sr" }, &name)).await?;
         }
         for (get, release) in [("g", "r"), ("sg", "sr")] {
             for name in &names {

@@ -91,22 +91,25 @@ impl World<'_> {
     }
 
     fn kill_server(&mut self) {
-        if std::mem::replace(&mut self.is_server_dead, true) {
+        if self.is_server_dead {
             return;
         }
         if !self.connected().is_empty() {
             self.log.bite(FaultKind::KillServer);
         }
+        self.take_server_away();
+    }
+
+    /// What is left of a process that has ended: its sockets close.
+    pub(super) fn take_server_away(&mut self) {
+        self.is_server_dead = true;
+        self.is_draining = false;
         self.server.dies();
         self.sim.crash(HOST);
     }
 
     pub(super) fn start_server(&mut self) {
-        let has_ended = !self.sim.is_host_running(HOST);
-        if std::mem::take(&mut self.is_server_dead) || has_ended {
-            self.is_draining = false;
-            // What was left of the old process goes without a word.
-            self.server.dies();
+        if std::mem::take(&mut self.is_server_dead) {
             self.sim.bounce(HOST);
         }
     }

@@ -79,7 +79,7 @@ impl World<'_> {
         const SLACK_MS: u32 = 1_100;
         let server = &self.plan.server;
         let bound_ms = self.at_ms + server.shutdown_timeout_ms + SLACK_MS;
-        while !self.is_server_dead && self.sim.is_host_running(super::HOST) && !self.log.is_violated() {
+        while !self.is_server_dead && !self.log.is_violated() {
             if self.at_ms > bound_ms {
                 self.log.violate("liveness", None, "the shutdown does not end".to_owned());
             }

@@ -148,6 +148,9 @@ impl<'a> World<'a> {
         self.sim.step().unwrap_or_else(|error| panic!("the simulation failed: {error}"));
         self.at_ms += 1;
         self.log.set_time(self.at_ms);
+        if self.server.has_ended() {
+            self.take_server_away();
+        }
         self.check_wires();
         self.count_laggards();
     }

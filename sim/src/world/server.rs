@@ -25,6 +25,7 @@ pub(super) struct ServerHost {
     log: Log,
     wires: Wires,
     life: Cell<u32>,
+    has_ended: Cell<bool>,
     /// Of the present life: told to shut down by the one, known to be dead by the other.
     shutdown: RefCell<Arc<Notify>>,
     is_alive: RefCell<Arc<AtomicBool>>,
@@ -38,6 +39,7 @@ impl ServerHost {
             log: log.clone(),
             wires: wires.clone(),
             life: Cell::new(0),
+            has_ended: Cell::new(false),
             shutdown: RefCell::default(),
             is_alive: RefCell::default(),
             left: RefCell::default(),
@@ -75,13 +77,20 @@ impl ServerHost {
             server.listen(listener);
             server.run(async move { shutdown.notified().await }).await;
             host.log.note(Event::ServerEnded(life));
-            Ok(())
+            host.has_ended.set(true);
+            // The process ends here: the world takes away what is left of it.
+            std::future::pending().await
         }
     }
 
     /// Tells the process to shut down in order.
     pub(super) fn shut_down(&self) {
         self.shutdown.borrow().notify_one();
+    }
+
+    /// Whether the process is done: says it once.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended.take()
     }
 
     /// Connections in the machine.
