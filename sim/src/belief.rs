@@ -13,8 +13,8 @@ pub type Lock = (Kind, Vec<u8>);
 pub struct Belief {
     /// Open connections and what each holds.
     open: BTreeMap<Conn, BTreeSet<Lock>>,
-    /// Who holds each lock. A lock without holders is not in it.
-    holders: BTreeMap<Lock, BTreeSet<Conn>>,
+    /// Who holds each lock, by kind. A lock without holders is not in it.
+    holders: [BTreeMap<Vec<u8>, BTreeSet<Conn>>; 2],
     /// Holds there are, by kind.
     holds: [u64; 2],
     /// Holds that were released because their connection ended, by kind.
@@ -29,22 +29,22 @@ impl Belief {
         &self.open
     }
 
-    /// Everything that is held.
+    /// Everything of a kind that is held.
     #[must_use]
-    pub fn locks(&self) -> &BTreeMap<Lock, BTreeSet<Conn>> {
-        &self.holders
+    pub fn locks(&self, kind: Kind) -> &BTreeMap<Vec<u8>, BTreeSet<Conn>> {
+        &self.holders[kind as usize]
     }
 
-    /// Who holds a lock.
+    /// How many hold a lock.
     #[must_use]
     pub fn holders(&self, kind: Kind, name: &[u8]) -> usize {
-        self.holders.get(&(kind, name.to_vec())).map_or(0, BTreeSet::len)
+        self.locks(kind).get(name).map_or(0, BTreeSet::len)
     }
 
     /// Whether a connection holds a lock.
     #[must_use]
     pub fn is_holder(&self, conn: Conn, kind: Kind, name: &[u8]) -> bool {
-        self.holders.get(&(kind, name.to_vec())).is_some_and(|holders| holders.contains(&conn))
+        self.locks(kind).get(name).is_some_and(|holders| holders.contains(&conn))
     }
 
     /// How many holds of a kind there are.
@@ -81,10 +81,9 @@ impl Belief {
     pub fn output(&mut self, to: Conn, output: &Output<'_>) {
         match output {
             Output::Reply(Reply::Got { kind, name, .. }) => {
-                let lock = (*kind, name.to_vec());
-                if self.holders.entry(lock.clone()).or_default().insert(to) {
+                if self.holders[*kind as usize].entry(name.to_vec()).or_default().insert(to) {
                     self.holds[*kind as usize] += 1;
-                    self.open.entry(to).or_default().insert(lock);
+                    self.open.entry(to).or_default().insert((*kind, name.to_vec()));
                 }
             }
             Output::Reply(Reply::Released { kind, name }) => {
@@ -107,12 +106,13 @@ impl Belief {
     }
 
     fn remove(&mut self, conn: Conn, lock: &Lock) {
-        let Some(holders) = self.holders.get_mut(lock) else { return };
+        let of_kind = &mut self.holders[lock.0 as usize];
+        let Some(holders) = of_kind.get_mut(&lock.1) else { return };
         if holders.remove(&conn) {
             self.holds[lock.0 as usize] -= 1;
         }
         if holders.is_empty() {
-            self.holders.remove(lock);
+            of_kind.remove(&lock.1);
         }
     }
 }

@@ -1,52 +1,299 @@
-//! tmp
-fn main() {
-    let a: Vec<String> = std::env::args().collect();
-    if a[1] == "s" {
-        let lo: u64 = a[2].parse().unwrap();
-        let hi: u64 = a[3].parse().unwrap();
-        let mut m = [0u64; elockd_core::mark::Mark::COUNT];
-        let mut bad = 0;
-        let mut und = 0;
-        let mut lin = 0;
-        let mut lst = 0;
-        for seed in lo..hi {
-            let (p, s) = elockd_sim::draw::swarm(seed);
-            let r = elockd_sim::world::run(&p, &s);
-            for (i, x) in r.marks.iter().enumerate() {
-                m[i] += u64::from(*x > 0);
-            }
-            let v = r.violation.or_else(|| match elockd_sim::oracle::judge(&p, &r.entries) {
-                Ok(j) => {
-                    und += j.undecided;
-                    lin += j.linear;
-                    lst += j.listings;
-                    None
-                }
-                Err(v) => Some(v),
-            });
-            if let Some(v) = v {
-                bad += 1;
-                if bad < 30 {
-                    println!("{seed}: {v}");
-                }
-            }
+//! The simulation's command line: runs seeds, runs kept traces again, shrinks what fails, draws it.
+//!
+//! Exit status: 0 when every claim held; 1 when one fell, or when a swarm left something unreached; 2 for a
+//! wrong command line, or a file that cannot be read or written.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use elockd_core::canary::{Canary, plant};
+use elockd_sim::plan::{Orphaning, Plan};
+use elockd_sim::script::Step;
+use elockd_sim::shrink::{Shrunk, shrink};
+use elockd_sim::swarm::{Failure, Swarm};
+use elockd_sim::trace::Trace;
+use elockd_sim::verdict::{self, Verdict};
+use elockd_sim::{draw, timeline};
+use std::error::Error;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::thread;
+use std::time::Instant;
+
+/// The production server over a simulated network, with faults, as often as one likes.
+#[derive(Debug, Parser)]
+#[command(name = "elockd-sim", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Plant this bug (see core/src/canary.rs); the run is meant to fail.
+    #[arg(long, global = true, value_name = "NAME", value_parser = canary)]
+    canary: Option<Canary>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run many seeds, on every core. The first that fails is kept, shrunk and drawn.
+    Swarm {
+        /// How many seeds.
+        #[arg(long, default_value_t = 1000)]
+        seeds: u64,
+        /// The first of them.
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// On so many threads; as many as there are cores by default.
+        #[arg(long)]
+        threads: Option<usize>,
+        /// Do not fail when a mark was never reached or a kind of fault never made a difference. Fewer
+        /// than a thousand seeds are not expected to reach everything.
+        #[arg(long)]
+        allow_gaps: bool,
+        /// Where a failure is kept.
+        #[arg(long, value_name = "DIR", default_value = "target/sim")]
+        keep: PathBuf,
+    },
+    /// Run one seed.
+    Seed {
+        /// The seed.
+        seed: u64,
+        #[command(flatten)]
+        show: Show,
+    },
+    /// Run a mass orphaning: many connections with many locks end at once.
+    Mass {
+        /// How they come to end.
+        #[arg(long, value_enum, default_value_t = How::Crash)]
+        how: How,
+        /// Connections that end.
+        #[arg(long, default_value_t = 2000)]
+        connections: u32,
+        /// Holds that they have together, half of them shared by five each.
+        #[arg(long, default_value_t = 100_000)]
+        locks: u32,
+        /// What else is decided by chance.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        #[command(flatten)]
+        show: Show,
+    },
+    /// Run a kept trace again.
+    Replay {
+        /// The trace.
+        file: PathBuf,
+        #[command(flatten)]
+        show: Show,
+    },
+    /// Find the least part of a failing trace that fails.
+    Shrink {
+        /// The trace.
+        file: PathBuf,
+        /// Where to keep what is left; beside it, as `.shrunk.trace`, by default.
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+        /// Runs that it may take.
+        #[arg(long, default_value_t = 20_000)]
+        most_runs: usize,
+    },
+    /// Draw a trace as an HTML page.
+    Timeline {
+        /// The trace.
+        file: PathBuf,
+        /// Where to; beside it, as `.html`, by default.
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+    },
+}
+
+/// What to show and keep of a single run.
+#[derive(Debug, Args)]
+struct Show {
+    /// Print the script and everything that happened, in order.
+    #[arg(long)]
+    log: bool,
+    /// Keep the run as a trace.
+    #[arg(long, value_name = "FILE")]
+    keep: Option<PathBuf>,
+    /// Draw it as an HTML page.
+    #[arg(long, value_name = "FILE")]
+    timeline: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum How {
+    /// Their hosts crash.
+    Crash,
+    /// They become half-open, and the idle limit finds them.
+    HalfOpen,
+    /// Their hosts crash during a shutdown.
+    Shutdown,
+}
+
+/// Whether every claim held, or what went wrong on the way.
+type Outcome = Result<bool, Box<dyn Error>>;
+
+fn main() -> ExitCode {
+    let Cli { command, canary } = Cli::parse();
+    plant(canary);
+    let outcome = match command {
+        Command::Swarm { seeds, from, threads, allow_gaps, keep } => {
+            let threads = threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+            let swarm = Swarm { seeds: from..from.saturating_add(seeds), threads, canary };
+            run_swarm(&swarm, allow_gaps, &keep)
         }
-        println!("bad {bad} lin {lin} undecided {und} listings {lst}");
-        for (i, k) in elockd_core::mark::Mark::ALL.iter().enumerate() {
-            println!("{k:?} {}", m[i]);
+        Command::Seed { seed, show } => {
+            let (plan, script) = draw::swarm(seed);
+            run_one(&plan, script, &show)
         }
-        return;
+        Command::Mass { how, connections, locks, seed, show } => {
+            let how = match how {
+                How::Crash => Orphaning::Crash,
+                How::HalfOpen => Orphaning::HalfOpen,
+                How::Shutdown => Orphaning::Shutdown,
+            };
+            let (plan, script) = draw::mass(seed, how, connections, locks);
+            run_one(&plan, script, &show)
+        }
+        Command::Replay { file, show } => load(&file).and_then(|(plan, script)| run_one(&plan, script, &show)),
+        Command::Shrink { file, to, most_runs } => run_shrink(&file, to, most_runs, canary),
+        Command::Timeline { file, to } => draw_timeline(&file, to),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("elockd-sim: {error}");
+            ExitCode::from(2)
+        }
     }
-    let seed: u64 = a[1].parse().unwrap();
-    let (p, s) = elockd_sim::draw::swarm(seed);
-    println!("{p}");
-    for x in &s {
-        println!("{x}");
+}
+
+fn canary(name: &str) -> Result<Canary, String> {
+    let found = Canary::ALL.into_iter().find(|canary| format!("{canary:?}") == name);
+    found.ok_or_else(|| format!("there is none of that name; there are {:?}", Canary::ALL))
+}
+
+fn load(file: &Path) -> Result<(Plan, Vec<Step>), Box<dyn Error>> {
+    Trace::open(file).and_then(|trace| trace.load()).map_err(|error| format!("{}: {error}", file.display()).into())
+}
+
+fn run_swarm(swarm: &Swarm, allow_gaps: bool, keep: &Path) -> Outcome {
+    let begin = Instant::now();
+    let total = swarm.seeds.end - swarm.seeds.start;
+    let progress = |runs: u64| {
+        if runs.is_multiple_of(1000) {
+            let seconds = begin.elapsed().as_secs();
+            // Progress is worth nothing without somebody to tell.
+            let _ = writeln!(io::stderr(), "{runs} of {total} seeds, {seconds} s");
+        }
+    };
+    let (ledger, failure) = swarm.run(&progress)?;
+    println!("{ledger}");
+    println!("{:.1} s on {} threads", begin.elapsed().as_secs_f64(), swarm.threads);
+    if let Some(failure) = failure {
+        tell_failure(&failure, swarm.canary, keep)?;
+        return Ok(false);
     }
-    let r = elockd_sim::world::run(&p, &s);
-    for (i, e) in r.entries.iter().enumerate() {
-        println!("{i} {e}");
+    let gaps = ledger.gaps();
+    let may_have_gaps = allow_gaps || total < 1000;
+    for gap in &gaps {
+        println!("{gap}");
     }
-    println!("{:?} {:?} {:?} {}", r.violation, r.bites, r.marks, r.virtual_ms);
-    println!("{:?}", elockd_sim::oracle::judge(&p, &r.entries));
+    println!("every claim held");
+    Ok(gaps.is_empty() || may_have_gaps)
+}
+
+/// Says how to have a failure again, keeps it, shrinks it and draws it.
+fn tell_failure(failure: &Failure, canary: Option<Canary>, keep: &Path) -> Result<(), Box<dyn Error>> {
+    let Failure { seed, violation, trace } = failure;
+    println!("\nseed {seed} failed: {violation}");
+    println!("again: {} seed {seed}{}", program(), planted(canary));
+    fs::create_dir_all(keep)?;
+    let file = keep.join(format!("seed-{seed}.trace"));
+    trace.keep(&file)?;
+    if violation.check == "faults bite" {
+        println!("kept as {}", file.display());
+        return Ok(());
+    }
+    run_shrink(&file, None, 20_000, canary)?;
+    draw_timeline(&file.with_extension("shrunk.trace"), Some(file.with_extension("html")))?;
+    Ok(())
+}
+
+/// How to call this program from the workspace.
+fn program() -> &'static str {
+    "cargo run -p elockd-sim --release --"
+}
+
+fn planted(canary: Option<Canary>) -> String {
+    canary.map_or(String::new(), |canary| format!(" --canary {canary:?}"))
+}
+
+fn run_one(plan: &Plan, script: Vec<Step>, show: &Show) -> Outcome {
+    let trace = Trace::record(plan, script)?;
+    let (plan, script) = trace.load()?;
+    let begin = Instant::now();
+    let Verdict { report, violation, judged } = verdict::run(&plan, &script);
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    writeln!(out, "{plan}")?;
+    if show.log {
+        for step in &script {
+            writeln!(out, "{step}")?;
+        }
+        for entry in &report.entries {
+            writeln!(out, "{entry}")?;
+        }
+    }
+    writeln!(
+        out,
+        "{} steps, {} events, {} ms of virtual time; {} histories of locks explained, {} too long to say, \
+         {} listings checked; faults that made a difference: {:?}",
+        script.len(),
+        report.entries.len(),
+        report.virtual_ms,
+        judged.linear,
+        judged.undecided,
+        judged.listings,
+        report.bites
+    )?;
+    match &violation {
+        Some(violation) => writeln!(out, "failed: {violation}")?,
+        None => writeln!(out, "every claim held")?,
+    }
+    out.flush()?;
+    // Not part of what a seed decides.
+    writeln!(io::stderr(), "{:.1} s", begin.elapsed().as_secs_f64())?;
+    if let Some(file) = &show.keep {
+        trace.keep(file)?;
+    }
+    if let Some(file) = &show.timeline {
+        fs::write(file, timeline::page(&plan, &report, violation.as_ref()))?;
+    }
+    Ok(violation.is_none())
+}
+
+fn run_shrink(file: &Path, to: Option<PathBuf>, most_runs: usize, canary: Option<Canary>) -> Outcome {
+    plant(canary);
+    let trace = Trace::open(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let Shrunk { trace, violation, before, after, runs, is_least } = shrink(&trace, most_runs)?;
+    let to = to.unwrap_or_else(|| file.with_extension("shrunk.trace"));
+    trace.keep(&to)?;
+    let (plan, script) = trace.load()?;
+    println!("\n{plan}");
+    for step in &script {
+        println!("{step}");
+    }
+    let least = if is_least { "no single step can go" } else { "stopped before the least was found" };
+    println!("failed: {violation}");
+    println!("shrunk from {before} steps to {after} in {runs} runs: {least}");
+    println!("again: {} replay {}{}", program(), to.display(), planted(canary));
+    Ok(true)
+}
+
+fn draw_timeline(file: &Path, to: Option<PathBuf>) -> Outcome {
+    let (plan, script) = load(file)?;
+    let Verdict { report, violation, .. } = verdict::run(&plan, &script);
+    let to = to.unwrap_or_else(|| file.with_extension("html"));
+    fs::write(&to, timeline::page(&plan, &report, violation.as_ref()))?;
+    println!("drawn: {}", to.display());
+    Ok(true)
 }

@@ -22,6 +22,8 @@ pub struct Plan {
     pub server: Settings,
     /// Milliseconds until faults stop and the liveness phase begins.
     pub duration_ms: u32,
+    /// Milliseconds of virtual time within which that has to be through, beside the server's own timeouts.
+    pub liveness_ms: u32,
     /// Locks that every client has to get in the liveness phase, of both kinds.
     pub names: Vec<Vec<u8>>,
 }
@@ -125,9 +127,9 @@ impl Settings {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, scenario, hosts, network, server, duration_ms, names } = self;
+        let Self { seed, scenario, hosts, network, server, duration_ms, liveness_ms, names } = self;
         let shown: Vec<_> = names.iter().take(8).map(|name| name.escape_ascii().to_string()).collect();
-        writeln!(f, "seed {seed}: {scenario:?}, {hosts} hosts, {duration_ms} ms until faults stop")?;
+        writeln!(f, "seed {seed}: {scenario:?}, {hosts} hosts, {duration_ms} ms until faults stop, {liveness_ms} ms then")?;
         writeln!(f, "{network:?}")?;
         writeln!(f, "{server:?}")?;
         write!(f, "{} names: {shown:?}{}", names.len(), if names.len() > 8 { " and more" } else { "" })

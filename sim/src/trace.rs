@@ -47,13 +47,22 @@ enum Record {
 }
 
 impl Trace {
+    /// A new file without a name, and no trace in it yet.
+    ///
+    /// # Errors
+    ///
+    /// There is no place for temporary files.
+    pub fn empty() -> Result<Self, TraceError> {
+        Ok(Self { file: tempfile::tempfile()? })
+    }
+
     /// Writes a trace into a new file without a name.
     ///
     /// # Errors
     ///
     /// The disk is full, or there is no place for temporary files.
     pub fn record(plan: &Plan, script: impl IntoIterator<Item = Step>) -> Result<Self, TraceError> {
-        let mut trace = Self { file: tempfile::tempfile()? };
+        let mut trace = Self::empty()?;
         trace.write(plan, script)?;
         Ok(trace)
     }

@@ -1,7 +1,8 @@
-//! The schedule of faults.
+//! The schedule of faults. They come where and when there is somebody to be hit.
 
 use super::Dice;
-use crate::script::{Action, Fault, Host, Step};
+use crate::script::{Action, Client, Fault, Host, Step};
+use std::collections::BTreeMap;
 
 /// A kind of fault that one run may have.
 #[derive(Clone, Copy)]
@@ -16,7 +17,7 @@ enum Kind {
 }
 
 /// Draws faults and, for most of them, their ends.
-pub(super) fn faults(dice: &mut Dice, hosts: u8, duration_ms: u32) -> Vec<Step> {
+pub(super) fn faults(dice: &mut Dice, script: &[Step], duration_ms: u32) -> Vec<Step> {
     let mut kinds = vec![
         (Kind::Crash, 4),
         (Kind::Cut, 3),
@@ -34,12 +35,16 @@ pub(super) fn faults(dice: &mut Dice, hosts: u8, duration_ms: u32) -> Vec<Step> 
     if kinds.iter().all(|(_, weight)| *weight == 0) {
         return Vec::new();
     }
-    let mut script = Vec::new();
+    let targets = targets(script);
+    let mut faults = Vec::new();
     for _ in 0..dice.between(0, 4) {
-        let host = Host(dice.between(0, u32::from(hosts) - 1) as u8);
-        let begin_ms = dice.between(duration_ms / 10, duration_ms * 9 / 10);
+        let target = targets[dice.between(0, targets.len() as u32 - 1) as usize];
+        let host = target.host;
+        let begin_ms = dice.between(target.from_ms, target.until_ms.max(target.from_ms));
+        // Before, nobody is connected; later, it may make no difference any more.
+        let begin_ms = begin_ms.clamp(30, duration_ms - 25);
         let end_ms = begin_ms + dice.between(1, 300);
-        let mut at = |at_ms, fault| script.push(Step { at_ms, action: Action::Fault(fault) });
+        let mut at = |at_ms, fault| faults.push(Step { at_ms, action: Action::Fault(fault) });
         match dice.weighted(&kinds) {
             Kind::Crash => {
                 at(begin_ms, Fault::Crash(host));
@@ -76,5 +81,31 @@ pub(super) fn faults(dice: &mut Dice, hosts: u8, duration_ms: u32) -> Vec<Step> 
             }
         }
     }
-    script
+    faults
+}
+
+/// A client who can be hit: where it is, and when it has something to lose.
+#[derive(Clone, Copy)]
+struct Target {
+    host: Host,
+    from_ms: u32,
+    until_ms: u32,
+}
+
+fn targets(script: &[Step]) -> Vec<Target> {
+    let mut targets: BTreeMap<Client, Target> = BTreeMap::new();
+    for Step { at_ms, action } in script {
+        match action {
+            Action::Open(client, host) => {
+                targets.insert(*client, Target { host: *host, from_ms: at_ms + 1, until_ms: at_ms + 1 });
+            }
+            Action::Say(client, _) => {
+                if let Some(target) = targets.get_mut(client) {
+                    target.until_ms = *at_ms;
+                }
+            }
+            _ => {}
+        }
+    }
+    targets.into_values().collect()
 }

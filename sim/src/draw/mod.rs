@@ -12,6 +12,9 @@ pub use swarm::swarm;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+/// In the liveness phase, all of what is to be done takes a few seconds at the most.
+const LIVENESS_MS: u32 = 60_000;
+
 /// Random numbers.
 struct Dice(ChaCha8Rng);
 

@@ -1,11 +1,11 @@
 //! Runs of any kind. Each leaves some things out that others have (verbs, faults, limits), so that over
 //! many seeds everything meets everything: Groce et al., "Swarm Testing", ISSTA 2012.
 
-use super::Dice;
+use super::{Dice, LIVENESS_MS};
 use super::faults::faults;
 use super::lines::{Lines, piece_at};
 use crate::plan::{Network, Plan, Scenario, Settings};
-use crate::script::{Action, Client, Host, Step};
+use crate::script::{Action, Client, Fault, Host, Step};
 
 /// Draws a run of any kind.
 #[must_use]
@@ -28,12 +28,49 @@ pub fn swarm(seed: u64) -> (Plan, Vec<Step>) {
         life.act(0, Action::Open(client, host));
         life.live(&lines, &habits, duration_ms);
     }
-    script.extend(faults(&mut dice, hosts, duration_ms));
+    if habits.flood > 0 && dice.percent(15) {
+        drain_amid_a_flood(&mut dice, Client(clients), hosts, duration_ms, &mut script);
+    }
+    let faults = faults(&mut dice, &script, duration_ms);
+    let first = faults.iter().min_by_key(|step| step.at_ms);
+    if let Some(Step { at_ms, action: Action::Fault(fault) }) = first {
+        let host = fault.host().unwrap_or(Host(0));
+        bait(&mut dice, Client(clients + 1), host, *at_ms, &mut script);
+    }
+    script.extend(faults);
     script.sort_by_key(|step| step.at_ms);
     script.retain(|step| step.at_ms < duration_ms);
     let names = lines.names().to_vec();
     let scenario = Scenario::Swarm;
-    (Plan { seed, scenario, hosts, network, server, duration_ms, names }, script)
+    (Plan { seed, scenario, hosts, network, server, duration_ms, liveness_ms: LIVENESS_MS, names }, script)
+}
+
+/// A client is there and talks when a fault comes, so that it cannot come to nothing.
+fn bait(dice: &mut Dice, client: Client, host: Host, fault_ms: u32, script: &mut Vec<Step>) {
+    let begin_ms = fault_ms.saturating_sub(dice.between(60, 100));
+    let mut life = Life { dice, client, at_ms: begin_ms, script };
+    life.act(0, Action::Open(client, host));
+    while life.at_ms < fault_ms + 20 {
+        let pause = life.dice.between(2, 12);
+        life.act(pause, Action::Say(client, b"sg a\n".to_vec()));
+    }
+}
+
+/// A client asks for more than it takes, and in the middle of that the server is told to shut down: what was
+/// read still has to be answered, and its gets have to be refused.
+fn drain_amid_a_flood(dice: &mut Dice, client: Client, hosts: u8, duration_ms: u32, script: &mut Vec<Step>) {
+    let host = Host(dice.between(0, u32::from(hosts) - 1) as u8);
+    let begin_ms = dice.between(0, duration_ms / 2);
+    let mut life = Life { dice, client, at_ms: begin_ms, script };
+    life.act(0, Action::Open(client, host));
+    life.act(5, Action::Deafen(client));
+    let helps = life.dice.between(100, 250) as usize;
+    let flood = [b"help\n".repeat(helps), b"g a\nsg a\n".to_vec()].concat();
+    life.act(1, Action::Say(client, flood));
+    let pause = life.dice.between(1, 40);
+    life.act(pause, Action::Fault(Fault::Drain));
+    let pause = life.dice.between(1, 40);
+    life.act(pause, Action::Hear(client));
 }
 
 fn settings(dice: &mut Dice, network: &Network) -> Settings {

@@ -14,6 +14,9 @@ pub(super) const INVARIANT: Invariant = Invariant {
 fn told(outcome: &Outcome<'_>) -> Result<(), String> {
     let Outcome { belief, to, limits, .. } = outcome;
     match outcome.output {
+        Output::Reply(Reply::Got { name, .. }) if name.len() > usize::from(limits.name_bytes) => {
+            return Err(format!("{to:?} was given a name of {} bytes", name.len()));
+        }
         Output::Reply(Reply::TooManyLocks { .. }) => {
             let own = belief.open().get(to).map_or(0, |held| held.len() as u64);
             let all: u64 = Kind::ALL.iter().map(|kind| belief.holds(*kind)).sum();
@@ -46,9 +49,6 @@ fn state(state: &State<'_>) -> Result<(), String> {
     for (conn, held) in belief.open() {
         if held.len() > limits.locks_per_connection as usize {
             return Err(format!("{conn:?} has {} holds, {} may be", held.len(), limits.locks_per_connection));
-        }
-        if let Some((_, name)) = held.iter().find(|(_, name)| name.len() > usize::from(limits.name_bytes)) {
-            return Err(format!("{conn:?} holds a name of {} bytes", name.len()));
         }
     }
     Ok(())

@@ -41,7 +41,7 @@ fn state(state: &State<'_>) -> Result<(), String> {
         }
     });
     let belief = state.belief;
-    let names = |kind| belief.locks().keys().filter(|(of, _)| *of == kind).count() as u64;
+    let names = |kind| belief.locks(kind).len() as u64;
     let counted = [
         ("connections", belief.open().len() as u64),
         ("locks", names(Kind::Exclusive)),

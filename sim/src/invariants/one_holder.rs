@@ -13,7 +13,7 @@ pub(super) const INVARIANT: Invariant = Invariant {
 
 fn told(outcome: &Outcome<'_>) -> Result<(), String> {
     let Output::Reply(Reply::Got { kind: Kind::Exclusive, name, .. }) = outcome.output else { return Ok(()) };
-    let holders = outcome.belief.locks().get(&(Kind::Exclusive, name.to_vec()));
+    let holders = outcome.belief.locks(Kind::Exclusive).get(*name);
     match holders.and_then(|holders| holders.iter().find(|holder| **holder != outcome.to)) {
         Some(holder) => Err(format!("{:?} was given {}, which {holder:?} holds", outcome.to, shown(name))),
         None => Ok(()),

@@ -7,9 +7,6 @@ use super::{Client, Event, Host, World, host_name};
 use std::time::Duration;
 
 impl World<'_> {
-    /// Within so many milliseconds of virtual time, beside what the timeouts of the server take.
-    const BOUND_MS: u32 = 60_000;
-
     pub(super) fn liveness(&mut self) {
         self.log.note(Event::LivenessBegins);
         for host in (0..self.plan.hosts).map(Host) {
@@ -47,7 +44,7 @@ impl World<'_> {
     fn bound_ms(&self) -> u32 {
         let server = &self.plan.server;
         self.at_ms
-            + Self::BOUND_MS
+            + self.plan.liveness_ms
             + server.write_timeout_ms
             + server.idle_ms
             + self.plan.network.peer_timeout_ms

@@ -1,0 +1,168 @@
+//! Many seeds: run one after the other on every core, and what they reached together.
+
+use crate::draw;
+use crate::log::Violation;
+use crate::oracle::Judged;
+use crate::script::FaultKind;
+use crate::trace::{Trace, TraceError};
+use crate::verdict::{self, Verdict, is_toothless};
+use elockd_core::canary::{Canary, plant};
+use elockd_core::mark::Mark;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+/// Which seeds to run, and how.
+#[derive(Clone, Debug)]
+pub struct Swarm {
+    /// The seeds.
+    pub seeds: Range<u64>,
+    /// On so many threads.
+    pub threads: usize,
+    /// With this bug planted.
+    pub canary: Option<Canary>,
+}
+
+/// A seed that failed.
+#[derive(Debug)]
+pub struct Failure {
+    /// The seed.
+    pub seed: u64,
+    /// What fell.
+    pub violation: Violation,
+    /// The run.
+    pub trace: Trace,
+}
+
+/// What seeds reached together.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    /// Runs.
+    pub runs: u64,
+    /// Steps of their scripts.
+    pub steps: u64,
+    /// Entries of their logs.
+    pub events: u64,
+    /// How long they took, in milliseconds of virtual time.
+    pub virtual_ms: u64,
+    /// How many runs reached each mark, in the order of [`Mark::ALL`].
+    pub marks: Vec<u64>,
+    /// How often each kind of fault made a difference.
+    pub bites: BTreeMap<FaultKind, u64>,
+    /// What could be judged.
+    pub judged: Judged,
+}
+
+impl Ledger {
+    fn add(&mut self, steps: usize, verdict: &Verdict) {
+        let Verdict { report, judged, .. } = verdict;
+        self.runs += 1;
+        self.steps += steps as u64;
+        self.events += report.entries.len() as u64;
+        self.virtual_ms += u64::from(report.virtual_ms);
+        self.marks.resize(Mark::COUNT, 0);
+        for (runs, reached) in self.marks.iter_mut().zip(report.marks) {
+            *runs += u64::from(reached > 0);
+        }
+        for (kind, bites) in &report.bites {
+            *self.bites.entry(*kind).or_default() += bites;
+        }
+        self.judged.linear += judged.linear;
+        self.judged.undecided += judged.undecided;
+        self.judged.listings += judged.listings;
+    }
+
+    /// What was never reached, in words.
+    #[must_use]
+    pub fn gaps(&self) -> Vec<String> {
+        let marks = Mark::ALL.into_iter().zip(&self.marks).filter(|(_, runs)| **runs == 0);
+        let faults = FaultKind::ALL.into_iter().filter(|kind| !self.bites.contains_key(kind));
+        marks
+            .map(|(mark, _)| format!("no run reached the mark {mark:?}"))
+            .chain(faults.map(|kind| format!("no fault of the kind {kind:?} made a difference")))
+            .collect()
+    }
+}
+
+impl fmt::Display for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { runs, steps, events, virtual_ms, marks, bites, judged } = self;
+        writeln!(
+            f,
+            "{runs} runs, {steps} steps, {events} events, {} s of virtual time; {} histories of locks explained, \
+             {} too long to say, {} listings checked",
+            virtual_ms / 1000,
+            judged.linear,
+            judged.undecided,
+            judged.listings
+        )?;
+        let bites: Vec<_> = bites.iter().map(|(kind, count)| format!("{kind:?} {count}")).collect();
+        writeln!(f, "faults that made a difference: {}", bites.join(", "))?;
+        let marks: Vec<_> = Mark::ALL.iter().zip(marks).map(|(mark, runs)| format!("{mark:?} {runs}")).collect();
+        write!(f, "marks, by the runs that reached them: {}", marks.join(", "))
+    }
+}
+
+impl Swarm {
+    /// Runs every seed, until one fails.
+    ///
+    /// # Errors
+    ///
+    /// A trace cannot be written.
+    pub fn run(&self, progress: &(impl Fn(u64) + Sync)) -> Result<(Ledger, Option<Failure>), TraceError> {
+        let next = AtomicU64::new(self.seeds.start);
+        let stop = AtomicBool::new(false);
+        let ledger = Mutex::new(Ledger::default());
+        let failures = Mutex::new(Vec::new());
+        let work = || -> Result<(), TraceError> {
+            plant(self.canary);
+            let mut trace = Trace::empty()?;
+            while !stop.load(Ordering::Relaxed) {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if seed >= self.seeds.end {
+                    break;
+                }
+                let (steps, verdict) = run_seed(seed, &mut trace)?;
+                let runs = {
+                    let mut ledger = ledger.lock().expect("nobody panics while writing the ledger");
+                    ledger.add(steps, &verdict);
+                    ledger.runs
+                };
+                if let Some(violation) = verdict.violation {
+                    stop.store(true, Ordering::Relaxed);
+                    let trace = std::mem::replace(&mut trace, Trace::empty()?);
+                    let failure = Failure { seed, violation, trace };
+                    failures.lock().expect("nobody panics while telling a failure").push(failure);
+                }
+                progress(runs);
+            }
+            plant(None);
+            Ok(())
+        };
+        let results: Vec<_> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..self.threads).map(|_| scope.spawn(work)).collect();
+            threads.into_iter().map(|thread| thread.join().expect("runs catch their panics")).collect()
+        });
+        results.into_iter().collect::<Result<(), _>>()?;
+        let mut failures = failures.into_inner().expect("nobody panicked while telling a failure");
+        failures.sort_by_key(|failure| failure.seed);
+        let ledger = ledger.into_inner().expect("nobody panicked while writing the ledger");
+        Ok((ledger, failures.into_iter().next()))
+    }
+}
+
+/// Draws a seed, records it, and runs what was recorded. Says how many steps it had.
+fn run_seed(seed: u64, trace: &mut Trace) -> Result<(usize, Verdict), TraceError> {
+    let (plan, script) = draw::swarm(seed);
+    trace.write(&plan, script)?;
+    let (plan, script) = trace.load()?;
+    let mut verdict = verdict::run(&plan, &script);
+    if verdict.violation.is_none() && is_toothless(&script, &verdict.report) {
+        let what = "the script has faults, and none of them made a difference".to_owned();
+        verdict.violation = Some(Violation { at_ms: 0, check: "faults bite", what, conn: None });
+    }
+    Ok((script.len(), verdict))
+}

@@ -1,0 +1,40 @@
+//! One run and the verdict on it: what the invariants said while it ran, and the judges when it was over.
+
+use crate::log::Violation;
+use crate::oracle::{self, Judged};
+use crate::plan::Plan;
+use crate::script::{Action, Step};
+use crate::world::{self, Report};
+
+/// A run that is over.
+pub struct Verdict {
+    /// What happened.
+    pub report: Report,
+    /// The first claim that fell, if one did.
+    pub violation: Option<Violation>,
+    /// How much could be judged.
+    pub judged: Judged,
+}
+
+/// Runs a script and judges it.
+#[must_use]
+pub fn run(plan: &Plan, script: &[Step]) -> Verdict {
+    let mut report = world::run(plan, script);
+    let mut judged = Judged::default();
+    let violation = report.violation.take().or_else(|| match oracle::judge(plan, &report.entries) {
+        Ok(done) => {
+            judged = done;
+            None
+        }
+        Err(violation) => Some(violation),
+    });
+    Verdict { report, violation, judged }
+}
+
+/// Whether a script has faults and none of them made a difference: such a run shows nothing.
+#[must_use]
+pub fn is_toothless(script: &[Step], report: &Report) -> bool {
+    let has_faults =
+        script.iter().any(|step| matches!(step.action, Action::Fault(fault) if fault.kind().is_some()));
+    has_faults && report.bites.is_empty()
+}
