@@ -4,7 +4,7 @@
 use crate::conversation::Conversation;
 use crate::log::{Applied, Ended, Entry, Event, Life, Told};
 use crate::plan::Plan;
-use crate::script::{Client, Host};
+use crate::script::{Client, Fault, Host};
 use elockd_core::{Addr, Cause, Command, Conn, Input, Reason};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -107,7 +107,7 @@ pub enum Close {
 pub struct History {
     /// In the order in which they were first heard of.
     pub connections: Vec<Connection>,
-    /// When each of the server's lives ended in order.
+    /// When each of the server's lives ended, in order or not.
     pub ends: BTreeMap<Life, Place>,
 }
 
@@ -139,6 +139,8 @@ struct Reader<'a> {
     by_client: BTreeMap<Client, usize>,
     by_conn: BTreeMap<(Life, Conn), usize>,
     ends: BTreeMap<Life, Place>,
+    /// The server's present life.
+    life: Life,
 }
 
 impl<'a> Reader<'a> {
@@ -151,6 +153,7 @@ impl<'a> Reader<'a> {
             by_client: BTreeMap::new(),
             by_conn: BTreeMap::new(),
             ends: BTreeMap::new(),
+            life: Life::default(),
         }
     }
 
@@ -191,9 +194,13 @@ impl<'a> Reader<'a> {
                 }
             }
             Event::ServerEnded(life) => {
-                self.ends.insert(*life, place);
+                self.ends.entry(*life).or_insert(place);
             }
-            Event::ServerStarted(_) | Event::NotConnected(_) | Event::Fault(_) | Event::LivenessBegins => {}
+            Event::ServerStarted(life) => self.life = *life,
+            Event::Fault(Fault::KillServer) => {
+                self.ends.entry(self.life).or_insert(place);
+            }
+            Event::NotConnected(_) | Event::Fault(_) | Event::LivenessBegins => {}
         }
     }
 

@@ -11,13 +11,25 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// What is left in the machine, for whoever waits until nothing is.
-#[derive(Debug, Default)]
+/// What is left to do in the machine, for whoever waits until nothing is.
+#[derive(Debug)]
 pub struct Left {
     /// Open connections.
     pub connections: AtomicU64,
     /// Holds of both kinds.
     pub holds: AtomicU64,
+    /// When the machine wants its next tick, in milliseconds of its own time.
+    pub due_ms: AtomicU64,
+}
+
+impl Default for Left {
+    fn default() -> Self {
+        Self {
+            connections: AtomicU64::new(0),
+            holds: AtomicU64::new(0),
+            due_ms: AtomicU64::new(u64::MAX),
+        }
+    }
 }
 
 /// One for each life of the server.
@@ -123,6 +135,8 @@ impl hub::Witness for Witness {
         self.inputs += 1;
         self.left.connections.store(self.belief.open().len() as u64, Ordering::Relaxed);
         self.left.holds.store(self.holds(), Ordering::Relaxed);
+        let due_ms = machine.deadline().map_or(u64::MAX, |due| due.0);
+        self.left.due_ms.store(due_ms, Ordering::Relaxed);
         let input = self.input.take().expect("an input is applied after it came");
         if self.is_time_to_look(&input) {
             let state = State {

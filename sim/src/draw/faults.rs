@@ -43,7 +43,7 @@ pub(super) fn faults(dice: &mut Dice, script: &[Step], duration_ms: u32) -> Vec<
         let begin_ms = dice.between(target.from_ms, target.until_ms.max(target.from_ms));
         // Before, nobody is connected; later, it may make no difference any more.
         let begin_ms = begin_ms.clamp(30, duration_ms - 25);
-        let end_ms = begin_ms + dice.between(1, 300);
+        let end_ms = begin_ms + dice.between(5, 300);
         let mut at = |at_ms, fault| faults.push(Step { at_ms, action: Action::Fault(fault) });
         match dice.weighted(&kinds) {
             Kind::Crash => {

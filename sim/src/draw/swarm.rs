@@ -35,7 +35,9 @@ pub fn swarm(seed: u64) -> (Plan, Vec<Step>) {
     let first = faults.iter().min_by_key(|step| step.at_ms);
     if let Some(Step { at_ms, action: Action::Fault(fault) }) = first {
         let host = fault.host().unwrap_or(Host(0));
-        bait(&mut dice, Client(clients + 1), host, *at_ms, &mut script);
+        // Where connections are few, it has to be among the first.
+        let early_ms = if server.connections < 100 { *at_ms } else { dice.between(60, 100) };
+        bait(&mut dice, Client(clients + 1), host, (*at_ms).saturating_sub(early_ms), *at_ms, &mut script);
     }
     script.extend(faults);
     script.sort_by_key(|step| step.at_ms);
@@ -46,12 +48,19 @@ pub fn swarm(seed: u64) -> (Plan, Vec<Step>) {
 }
 
 /// A client is there and talks when a fault comes, so that it cannot come to nothing.
-fn bait(dice: &mut Dice, client: Client, host: Host, fault_ms: u32, script: &mut Vec<Step>) {
-    let begin_ms = fault_ms.saturating_sub(dice.between(60, 100));
+fn bait(
+    dice: &mut Dice,
+    client: Client,
+    host: Host,
+    begin_ms: u32,
+    fault_ms: u32,
+    script: &mut Vec<Step>,
+) {
     let mut life = Life { dice, client, at_ms: begin_ms, script };
     life.act(0, Action::Open(client, host));
     while life.at_ms < fault_ms + 20 {
-        let pause = life.dice.between(2, 12);
+        let is_near = life.at_ms + 15 > fault_ms;
+        let pause = if is_near { life.dice.between(1, 2) } else { life.dice.between(2, 12) };
         life.act(pause, Action::Say(client, b"sg a\n".to_vec()));
     }
 }

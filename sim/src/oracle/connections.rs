@@ -34,7 +34,7 @@ pub fn judge(plan: &Plan, entries: &[Entry], history: &History) -> Result<(), Fi
             (Some(client), Some(server)) => {
                 requests(client, server).map_err(|(place, what)| of(place, "requests run in order", what))?;
                 replies(client, server).map_err(|(place, what)| of(place, "replies come in order", what))?;
-                whole(plan, history, client, server)
+                whole(plan, entries, history, client, server)
                     .map_err(|(place, what)| of(place, "nobody is left without an answer", what))?;
             }
             // It was never accepted.
@@ -49,6 +49,9 @@ pub fn judge(plan: &Plan, entries: &[Entry], history: &History) -> Result<(), Fi
     }
     Ok(())
 }
+
+/// Timers count whole milliseconds.
+const SLACK_MS: u32 = 3;
 
 type Verdict = Result<(), (usize, String)>;
 
@@ -114,7 +117,13 @@ fn replies(client: &ClientSide, server: &ServerSide) -> Verdict {
 }
 
 /// Where the server closed in order, everything it had read was run, and everything that was run answered.
-fn whole(plan: &Plan, history: &History, client: &ClientSide, server: &ServerSide) -> Verdict {
+fn whole(
+    plan: &Plan,
+    entries: &[Entry],
+    history: &History,
+    client: &ClientSide,
+    server: &ServerSide,
+) -> Verdict {
     let Some((close, closed)) = server.closed else { return Ok(()) };
     let runs_all = matches!(close, Close::Said(Cause::Eof | Cause::Shutdown));
     if runs_all {
@@ -129,9 +138,11 @@ fn whole(plan: &Plan, history: &History, client: &ClientSide, server: &ServerSid
     }
     let is_in_order = runs_all || matches!(close, Close::Decided(Reason::Quit | Reason::Idle));
     // A peer that took nothing, a failure, and a shutdown that took too long cut replies off.
-    let Some((dropped, None)) = server.dropped else { return Ok(()) };
-    let was_cut_off =
-        server.failed.is_some() || history.ends.get(&server.life).is_some_and(|end| dropped > *end);
+    let Some((dropped, since)) = server.dropped else { return Ok(()) };
+    let has_stalled = |since: u32| entries[dropped].at_ms + SLACK_MS >= since + plan.server.write_timeout_ms;
+    let was_cut_off = server.failed.is_some()
+        || since.is_some_and(has_stalled)
+        || history.ends.get(&server.life).is_some_and(|end| dropped > *end);
     let Some((Ended::Fin, ended)) = client.ended else { return Ok(()) };
     if !is_in_order || was_cut_off {
         return Ok(());
@@ -147,8 +158,6 @@ fn whole(plan: &Plan, history: &History, client: &ClientSide, server: &ServerSid
 
 /// A connection ends at once when there is a reason, and not without one.
 fn ends(plan: &Plan, entries: &[Entry], history: &History, server: &ServerSide) -> Verdict {
-    /// Timers count whole milliseconds.
-    const SLACK_MS: u32 = 3;
     let ms = |place: usize| entries[place].at_ms;
     if let Some(fin) = server.fin
         && server.closed.is_none_or(|(_, closed)| closed > fin && ms(closed) > ms(fin) + 1)

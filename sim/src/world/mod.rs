@@ -152,6 +152,7 @@ impl<'a> World<'a> {
             self.take_server_away();
         }
         self.check_wires();
+        self.server.check_ticks();
         self.count_laggards();
     }
 

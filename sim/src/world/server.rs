@@ -26,6 +26,8 @@ pub(super) struct ServerHost {
     wires: Wires,
     life: Cell<u32>,
     has_ended: Cell<bool>,
+    /// When the present life began.
+    started_ms: Cell<u32>,
     /// Of the present life: told to shut down by the one, known to be dead by the other.
     shutdown: RefCell<Arc<Notify>>,
     is_alive: RefCell<Arc<AtomicBool>>,
@@ -40,6 +42,7 @@ impl ServerHost {
             wires: wires.clone(),
             life: Cell::new(0),
             has_ended: Cell::new(false),
+            started_ms: Cell::new(0),
             shutdown: RefCell::default(),
             is_alive: RefCell::default(),
             left: RefCell::default(),
@@ -72,6 +75,7 @@ impl ServerHost {
                 log: host.log.clone(),
             };
             host.log.note(Event::ServerStarted(life));
+            host.started_ms.set(host.log.time_ms());
             let witness = Witness::new(life, host.log.clone(), limits, is_alive, left);
             let server = Server::with_witness(config, Box::new(witness));
             server.listen(listener);
@@ -98,6 +102,18 @@ impl ServerHost {
         self.left.borrow().connections.load(Ordering::Relaxed)
     }
 
+    /// What is due in the machine is done at its time.
+    pub(super) fn check_ticks(&self) {
+        // Its clock counts whole milliseconds, and began at some time within one.
+        const SLACK_MS: u64 = 5;
+        let due_ms = self.left.borrow().due_ms.load(Ordering::Relaxed);
+        let now_ms = u64::from(self.log.time_ms() - self.started_ms.get());
+        if now_ms > due_ms.saturating_add(SLACK_MS) {
+            let what = format!("something has been due since {due_ms} ms of the server's time, and is not done");
+            self.log.violate("what is due is done", None, what);
+        }
+    }
+
     /// Without a connection there is no hold.
     pub(super) fn check_nothing_is_held(&self, log: &Log) {
         let holds = self.left.borrow().holds.load(Ordering::Relaxed);
@@ -109,5 +125,6 @@ impl ServerHost {
     /// Takes note that the process is about to be killed.
     pub(super) fn dies(&self) {
         self.is_alive.borrow().store(false, Ordering::Relaxed);
+        *self.left.borrow_mut() = Arc::default();
     }
 }
