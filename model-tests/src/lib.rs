@@ -23,10 +23,10 @@ macro_rules! ensure {
 /// Whether a property held; if not, what was wrong, and after which step.
 pub type Outcome = Result<(), String>;
 
+pub mod canaries;
 pub mod census;
 pub mod explore;
 pub mod generate;
-pub mod hub_canaries;
 pub mod lines;
 pub mod listing;
 pub mod observe;

@@ -5,7 +5,7 @@
 
 use elockd_core::canary::{Canary, plant};
 use elockd_core::{Account, Addr, Cause, Command, Config, Conn, Kind, Machine, Now, Origin, Reason};
-use elockd_model_tests::hub_canaries;
+use elockd_model_tests::canaries;
 use elockd_server::hub::{Ending, Flow, Handle, Hub, Lock, Locks};
 use loom::future::block_on;
 use loom::thread;
@@ -53,7 +53,7 @@ fn explore(name: &str, floor: usize, model: impl Fn() + Send + Sync + 'static) {
 }
 
 fn canary_of_this_process() -> Option<Canary> {
-    let name = std::env::var(hub_canaries::VARIABLE).ok()?;
+    let name = std::env::var(canaries::VARIABLE).ok()?;
     Some(Canary::ALL.into_iter().find(|canary| format!("{canary:?}") == name).expect("a canary's name"))
 }
 
@@ -254,10 +254,10 @@ fn something_falls_due_while_the_ticker_goes_to_sleep() {
 /// loom ends the process when it finds a deadlock, and that process has to fail.
 #[test]
 fn the_models_find_the_canaries_of_the_hub() {
-    for (canary, model) in hub_canaries::ALL {
+    for (canary, model) in canaries::OF_THE_HUB {
         let output = process::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", model])
-            .env(hub_canaries::VARIABLE, format!("{canary:?}"))
+            .env(canaries::VARIABLE, format!("{canary:?}"))
             .output()
             .unwrap();
         assert!(!output.status.success(), "{model} did not find {canary:?}: {output:?}");

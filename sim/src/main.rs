@@ -153,7 +153,9 @@ fn main() -> ExitCode {
             let (plan, script) = draw::mass(seed, how, connections, locks);
             run_one(&plan, script, &show)
         }
-        Command::Replay { file, show } => load(&file).and_then(|(plan, script)| run_one(&plan, script, &show)),
+        Command::Replay { file, show } => {
+            load(&file).and_then(|(plan, script)| run_one(&plan, script, &show))
+        }
         Command::Shrink { file, to, most_runs } => run_shrink(&file, to, most_runs, canary),
         Command::Timeline { file, to } => draw_timeline(&file, to),
     };
@@ -173,7 +175,9 @@ fn canary(name: &str) -> Result<Canary, String> {
 }
 
 fn load(file: &Path) -> Result<(Plan, Vec<Step>), Box<dyn Error>> {
-    Trace::open(file).and_then(|trace| trace.load()).map_err(|error| format!("{}: {error}", file.display()).into())
+    Trace::open(file)
+        .and_then(|trace| trace.load())
+        .map_err(|error| format!("{}: {error}", file.display()).into())
 }
 
 fn run_swarm(swarm: &Swarm, allow_gaps: bool, keep: &Path) -> Outcome {

@@ -129,7 +129,10 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { seed, scenario, hosts, network, server, duration_ms, liveness_ms, names } = self;
         let shown: Vec<_> = names.iter().take(8).map(|name| name.escape_ascii().to_string()).collect();
-        writeln!(f, "seed {seed}: {scenario:?}, {hosts} hosts, {duration_ms} ms until faults stop, {liveness_ms} ms then")?;
+        writeln!(
+            f,
+            "seed {seed}: {scenario:?}, {hosts} hosts, {duration_ms} ms until faults stop, {liveness_ms} ms then"
+        )?;
         writeln!(f, "{network:?}")?;
         writeln!(f, "{server:?}")?;
         write!(f, "{} names: {shown:?}{}", names.len(), if names.len() > 8 { " and more" } else { "" })

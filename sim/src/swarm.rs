@@ -101,7 +101,8 @@ impl fmt::Display for Ledger {
         )?;
         let bites: Vec<_> = bites.iter().map(|(kind, count)| format!("{kind:?} {count}")).collect();
         writeln!(f, "faults that made a difference: {}", bites.join(", "))?;
-        let marks: Vec<_> = Mark::ALL.iter().zip(marks).map(|(mark, runs)| format!("{mark:?} {runs}")).collect();
+        let marks: Vec<_> =
+            Mark::ALL.iter().zip(marks).map(|(mark, runs)| format!("{mark:?} {runs}")).collect();
         write!(f, "marks, by the runs that reached them: {}", marks.join(", "))
     }
 }

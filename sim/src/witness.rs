@@ -24,11 +24,7 @@ pub struct Left {
 
 impl Default for Left {
     fn default() -> Self {
-        Self {
-            connections: AtomicU64::new(0),
-            holds: AtomicU64::new(0),
-            due_ms: AtomicU64::new(u64::MAX),
-        }
+        Self { connections: AtomicU64::new(0), holds: AtomicU64::new(0), due_ms: AtomicU64::new(u64::MAX) }
     }
 }
 

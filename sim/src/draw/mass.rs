@@ -95,5 +95,17 @@ pub fn mass(seed: u64, how: Orphaning, connections: u32, locks: u32) -> (Plan, V
     let names = [b"x.0.0".to_vec(), b"s.0.1".to_vec(), b"new".to_vec()].to_vec();
     let scenario = Scenario::MassOrphaning(how);
     let duration_ms = until_ms + 20;
-    (Plan { seed, scenario, hosts: hosts + 1, network, server, duration_ms, liveness_ms: LIVENESS_MS, names }, script)
+    (
+        Plan {
+            seed,
+            scenario,
+            hosts: hosts + 1,
+            network,
+            server,
+            duration_ms,
+            liveness_ms: LIVENESS_MS,
+            names,
+        },
+        script,
+    )
 }

@@ -1,9 +1,9 @@
 //! Runs of any kind. Each leaves some things out that others have (verbs, faults, limits), so that over
 //! many seeds everything meets everything: Groce et al., "Swarm Testing", ISSTA 2012.
 
-use super::{Dice, LIVENESS_MS};
 use super::faults::faults;
 use super::lines::{Lines, piece_at};
+use super::{Dice, LIVENESS_MS};
 use crate::plan::{Network, Plan, Scenario, Settings};
 use crate::script::{Action, Client, Fault, Host, Step};
 
@@ -48,14 +48,7 @@ pub fn swarm(seed: u64) -> (Plan, Vec<Step>) {
 }
 
 /// A client is there and talks when a fault comes, so that it cannot come to nothing.
-fn bait(
-    dice: &mut Dice,
-    client: Client,
-    host: Host,
-    begin_ms: u32,
-    fault_ms: u32,
-    script: &mut Vec<Step>,
-) {
+fn bait(dice: &mut Dice, client: Client, host: Host, begin_ms: u32, fault_ms: u32, script: &mut Vec<Step>) {
     let mut life = Life { dice, client, at_ms: begin_ms, script };
     life.act(0, Action::Open(client, host));
     while life.at_ms < fault_ms + 20 {
@@ -72,7 +65,8 @@ fn drain_amid_a_flood(dice: &mut Dice, client: Client, hosts: u8, duration_ms: u
     let begin_ms = dice.between(0, duration_ms / 2);
     let mut life = Life { dice, client, at_ms: begin_ms, script };
     life.act(0, Action::Open(client, host));
-    life.act(5, Action::Deafen(client));
+    // It has to be connected first, also over a slow network.
+    life.act(25, Action::Deafen(client));
     let helps = life.dice.between(100, 250) as usize;
     let flood = [b"help\n".repeat(helps), b"g a\nsg a\n".to_vec()].concat();
     life.act(1, Action::Say(client, flood));

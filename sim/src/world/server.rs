@@ -109,7 +109,8 @@ impl ServerHost {
         let due_ms = self.left.borrow().due_ms.load(Ordering::Relaxed);
         let now_ms = u64::from(self.log.time_ms() - self.started_ms.get());
         if now_ms > due_ms.saturating_add(SLACK_MS) {
-            let what = format!("something has been due since {due_ms} ms of the server's time, and is not done");
+            let what =
+                format!("something has been due since {due_ms} ms of the server's time, and is not done");
             self.log.violate("what is due is done", None, what);
         }
     }

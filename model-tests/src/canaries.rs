@@ -1,0 +1,61 @@
+//! Which harness is meant to find which canary. (The simulation has a list of its own, and a test that every
+//! canary is in one of them.)
+
+use elockd_core::canary::Canary;
+
+/// Found where the machine and the reference part, or an invariant breaks.
+pub const BY_THE_REFERENCE: [Canary; 20] = [
+    Canary::OrphaningSkipsTheLastTiedHold,
+    Canary::OrphaningKeepsSoleCounts,
+    Canary::OrphansOfTheWrongKind,
+    Canary::DeadHolderCounts,
+    Canary::SweptWhileHeld,
+    Canary::GetsDoNotSweep,
+    Canary::SweptButStillIndexed,
+    Canary::ShareNotGivenBack,
+    Canary::AskingAgainCounts,
+    Canary::AnybodyReleases,
+    Canary::KindsAreOne,
+    Canary::LocksOfAConnectionOffByOne,
+    Canary::ConnectionsOffByOne,
+    Canary::NameLengthOffByOne,
+    Canary::RefusedNameIsCounted,
+    Canary::IdleOneLate,
+    Canary::IdleOnlyByTick,
+    Canary::UnknownCommandIsIdleness,
+    Canary::DrainStillGrants,
+    Canary::RegisteringAgainKeepsThePlace,
+];
+
+/// Found where a restored machine says something else.
+pub const BY_SNAPSHOTS: [Canary; 2] = [Canary::SnapshotForgetsDraining, Canary::SnapshotReversesHolders];
+
+/// Found in listings that other inputs come between.
+pub const BY_LISTINGS: [Canary; 1] = [Canary::ListingMissesWhatIsTiedMeanwhile];
+
+/// Found in raw bytes.
+pub const BY_RAW_BYTES: [Canary; 2] = [Canary::SplitLineKeepsItsReturn, Canary::LongLineReportedAgain];
+
+/// Found by searching two small worlds to their ends.
+pub const BY_THE_SEARCH: [Canary; 9] = [
+    Canary::OrphaningSkipsTheLastTiedHold,
+    Canary::OrphaningKeepsSoleCounts,
+    Canary::DeadHolderCounts,
+    Canary::SweptWhileHeld,
+    Canary::SweptButStillIndexed,
+    Canary::ShareNotGivenBack,
+    Canary::AskingAgainCounts,
+    Canary::AnybodyReleases,
+    Canary::KindsAreOne,
+];
+
+/// The environment variable by which a process of the models is told which canary to plant.
+pub const VARIABLE: &str = "ELOCKD_CANARY";
+
+/// Each canary of the hub, and the model of `tests/hub_under_loom.rs` that has to fail with it.
+pub const OF_THE_HUB: [(Canary, &str); 4] = [
+    (Canary::WakerRegisteredLate, "a_mailbox_is_filled_while_its_owner_looks"),
+    (Canary::OpenedWhileDrainingIsNotTold, "a_connection_opens_while_the_hub_drains"),
+    (Canary::TickerNotWoken, "something_falls_due_while_the_ticker_goes_to_sleep"),
+    (Canary::DroppedHandleStaysOpen, "a_connection_opens_while_the_hub_drains"),
+];

@@ -1,0 +1,88 @@
+//! Goal: the simulation finds bugs. Method: each canary (a small bug planted on purpose, see
+//! `elockd_core::canary`) that it is meant to find is planted, and a swarm has to find it within so many
+//! seeds. What it took is printed. A canary that no harness is meant to find fails the test too.
+
+use elockd_core::canary::Canary;
+use elockd_model_tests::canaries;
+use elockd_model_tests::runner::say;
+use elockd_sim::swarm::Swarm;
+use std::thread::available_parallelism;
+
+/// Seeds within which each has to be found.
+const SEEDS: u64 = 1_000;
+
+/// Bugs of the server around the hub: nothing else is meant to find them.
+const OF_THE_SERVER: [Canary; 11] = [
+    Canary::RepliesLeftForTheNextConnection,
+    Canary::CutOffLineIsRun,
+    Canary::FullBatchLosesACommand,
+    Canary::InputBehindAListingIsLost,
+    Canary::ShortWriteLosesTheRest,
+    Canary::SlowPeerIsStalled,
+    Canary::StalledPeerIsKept,
+    Canary::LocksAreHeldWhileFlushing,
+    Canary::RepliesAreDroppedAtFin,
+    Canary::DrainDropsWhatWasRead,
+    Canary::MailIsLost,
+];
+
+/// Bugs of core and the hub that others are meant to find, and that show in the whole server too.
+const OF_THE_REST: [Canary; 22] = [
+    Canary::OrphaningSkipsTheLastTiedHold,
+    Canary::OrphaningKeepsSoleCounts,
+    Canary::OrphansOfTheWrongKind,
+    Canary::DeadHolderCounts,
+    Canary::SweptWhileHeld,
+    Canary::GetsDoNotSweep,
+    Canary::SweptButStillIndexed,
+    Canary::ShareNotGivenBack,
+    Canary::AskingAgainCounts,
+    Canary::AnybodyReleases,
+    Canary::KindsAreOne,
+    Canary::LocksOfAConnectionOffByOne,
+    Canary::ConnectionsOffByOne,
+    Canary::NameLengthOffByOne,
+    Canary::RefusedNameIsCounted,
+    Canary::IdleOneLate,
+    Canary::UnknownCommandIsIdleness,
+    Canary::DrainStillGrants,
+    Canary::ListingMissesWhatIsTiedMeanwhile,
+    Canary::SplitLineKeepsItsReturn,
+    Canary::LongLineReportedAgain,
+    Canary::TickerNotWoken,
+];
+
+fn hunt(canary: Canary) {
+    let threads = available_parallelism().map_or(1, usize::from);
+    let swarm = Swarm { seeds: 0..SEEDS, threads, canary: Some(canary) };
+    let (_, failure) = swarm.run(&|_| ()).unwrap();
+    let Some(failure) = failure else { panic!("{canary:?} was not found in {SEEDS} seeds") };
+    assert_ne!(failure.violation.check, "faults bite", "{canary:?} was found by accident");
+    say(&format!("canary {canary:?}: found by seed {}: {}\n", failure.seed, failure.violation.check));
+}
+
+#[test]
+fn the_swarm_finds_the_canaries_of_the_server() {
+    OF_THE_SERVER.into_iter().for_each(hunt);
+}
+
+#[test]
+fn the_swarm_finds_canaries_of_core_and_hub() {
+    OF_THE_REST.into_iter().for_each(hunt);
+}
+
+#[test]
+fn every_canary_is_somebodys() {
+    let hub = canaries::OF_THE_HUB.map(|(canary, _)| canary);
+    let lists: [&[Canary]; 6] = [
+        &canaries::BY_THE_REFERENCE,
+        &canaries::BY_SNAPSHOTS,
+        &canaries::BY_LISTINGS,
+        &canaries::BY_RAW_BYTES,
+        &hub,
+        &OF_THE_SERVER,
+    ];
+    for canary in Canary::ALL {
+        assert!(lists.iter().any(|list| list.contains(&canary)), "nothing is meant to find {canary:?}");
+    }
+}

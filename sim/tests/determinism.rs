@@ -1,0 +1,37 @@
+//! Goal: a seed decides everything. Method: each run is made twice, in two processes, and everything that
+//! happened in it, in order, is compared to the byte. All else in the simulation rests on this.
+
+use std::process::Command;
+
+/// The whole log of a run, made in a process of its own.
+fn log(arguments: &[&str]) -> Vec<u8> {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_elockd-sim")).args(arguments).arg("--log").output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
+    output.stdout
+}
+
+#[test]
+fn a_seed_gives_the_same_run_in_two_processes() {
+    let mut lines = 0;
+    for seed in 0..60 {
+        let seed = seed.to_string();
+        let (first, second) = (log(&["seed", &seed]), log(&["seed", &seed]));
+        assert!(first == second, "seed {seed} gave two runs");
+        lines += first.iter().filter(|byte| **byte == b'\n').count();
+    }
+    assert!(lines > 20_000, "{lines} lines are too few to compare anything");
+}
+
+#[test]
+fn a_mass_orphaning_gives_the_same_run_in_two_processes() {
+    for how in ["crash", "half-open", "shutdown"] {
+        let arguments = ["mass", "--how", how, "--connections", "60", "--locks", "1200"];
+        assert!(log(&arguments) == log(&arguments), "{how} gave two runs");
+    }
+}
+
+#[test]
+fn another_seed_gives_another_run() {
+    assert!(log(&["seed", "1"]) != log(&["seed", "2"]));
+}

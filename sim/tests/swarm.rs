@@ -1,0 +1,30 @@
+//! Goal: the production server keeps every guarantee under every fault. Method: a swarm of seeds; no claim
+//! may fall, every mark has to be reached, and every kind of fault has to make a difference.
+//!
+//! `ELOCKD_SIM_SEEDS` and `ELOCKD_SIM_FROM` change which seeds are run.
+
+use elockd_model_tests::runner::{number, say};
+use elockd_sim::swarm::Swarm;
+use std::thread::available_parallelism;
+
+#[test]
+fn every_claim_holds_over_a_swarm_of_seeds() {
+    let from = number("ELOCKD_SIM_FROM").unwrap_or(0);
+    let seeds = number("ELOCKD_SIM_SEEDS").unwrap_or(1_000);
+    let threads = available_parallelism().map_or(1, usize::from);
+    let swarm = Swarm { seeds: from..from + seeds, threads, canary: None };
+    let (ledger, failure) = swarm.run(&|_| ()).unwrap();
+    if let Some(failure) = failure {
+        panic!(
+            "seed {0} failed: {1}\nagain: cargo run -p elockd-sim --release -- seed {0}\nshrunk and drawn: cargo run \
+             -p elockd-sim --release -- swarm --from {0} --seeds 1",
+            failure.seed, failure.violation
+        );
+    }
+    say(&format!("swarm: {ledger}\n"));
+    assert_eq!(ledger.runs, seeds);
+    let gaps = ledger.gaps();
+    assert!(seeds < 1_000 || gaps.is_empty(), "{gaps:?}");
+    // Histories that take too long to explain are not judged by the clients alone.
+    assert!(ledger.judged.undecided * 200 < ledger.judged.linear, "{:?}", ledger.judged);
+}
