@@ -19,13 +19,27 @@ pub enum Input<N> {
     Drain,
 }
 
-impl<N: AsRef<[u8]>> Input<N> {
+impl<N> Input<N> {
     /// The same input with its text borrowed, for whoever only looks.
-    pub fn borrowed(&self) -> Input<&[u8]> {
+    pub fn borrowed(&self) -> Input<&[u8]>
+    where
+        N: AsRef<[u8]>,
+    {
         match self {
             Self::Opened(conn, origin) => Input::Opened(*conn, *origin),
             Self::Command(conn, command) => Input::Command(*conn, command.borrowed()),
             Self::Closed(conn, cause) => Input::Closed(*conn, *cause),
+            Self::Tick => Input::Tick,
+            Self::Drain => Input::Drain,
+        }
+    }
+
+    /// The same input with its text kept another way.
+    pub fn map<M>(self, text: impl FnOnce(N) -> M) -> Input<M> {
+        match self {
+            Self::Opened(conn, origin) => Input::Opened(conn, origin),
+            Self::Command(conn, command) => Input::Command(conn, command.map(text)),
+            Self::Closed(conn, cause) => Input::Closed(conn, cause),
             Self::Tick => Input::Tick,
             Self::Drain => Input::Drain,
         }

@@ -63,7 +63,7 @@ impl Conversation {
             let is_end = *byte == b'\n';
             // A line over the limit is answered as soon as that is known, and not again at its end.
             let is_too_long = !is_end && self.line.len() > self.max_line_bytes;
-            if (is_end && !was_too_long) || (is_too_long && !was_too_long) {
+            if !was_too_long && (is_end || is_too_long) {
                 made.extend(commands(&self.line, self.max_line_bytes));
             }
             if is_end {

@@ -63,6 +63,7 @@ pub struct Network {
 }
 
 /// What the server is told.
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of the server")]
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Settings {
     /// See [`Limits::connections`].

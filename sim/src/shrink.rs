@@ -97,7 +97,7 @@ impl Shrinker {
             while from < self.steps && self.runs < self.most_runs {
                 let until = (from + part).min(self.steps);
                 let plan = self.plan.clone();
-                if self.try_with(plan, |number, step| (!(from..until).contains(&number)).then_some(step))? {
+                if self.try_with(&plan, |number, step| (!(from..until).contains(&number)).then_some(step))? {
                     has_dropped = true;
                 } else {
                     from = until;
@@ -117,7 +117,7 @@ impl Shrinker {
             let mut last_ms = 0;
             let mut now_ms = 0;
             let plan = self.plan.clone();
-            self.try_with(plan, |_, step| {
+            self.try_with(&plan, |_, step| {
                 now_ms += (step.at_ms - last_ms).min(longest_ms);
                 last_ms = step.at_ms;
                 Some(Step { at_ms: now_ms, ..step })
@@ -144,7 +144,7 @@ impl Shrinker {
             let mut plan = self.plan.clone();
             simplify(&mut plan, last_ms);
             if plan != self.plan {
-                self.try_with(plan, |_, step| Some(step))?;
+                self.try_with(&plan, |_, step| Some(step))?;
             }
         }
         Ok(())
@@ -154,7 +154,7 @@ impl Shrinker {
     /// before, it is the least run from now on.
     fn try_with(
         &mut self,
-        plan: Plan,
+        plan: &Plan,
         mut filter: impl FnMut(usize, Step) -> Option<Step>,
     ) -> Result<bool, TraceError> {
         if self.runs >= self.most_runs {
@@ -164,7 +164,7 @@ impl Shrinker {
         let (_, steps) = self.kept.read()?;
         let steps = steps.collect::<Result<Vec<_>, _>>()?;
         let left = steps.into_iter().enumerate().filter_map(|(number, step)| filter(number, step));
-        self.tried.write(&plan, left)?;
+        self.tried.write(plan, left)?;
         let (plan, script) = self.tried.load()?;
         match verdict::run(&plan, &script).violation {
             Some(violation) if violation.check == self.violation.check => {

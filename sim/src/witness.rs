@@ -103,7 +103,7 @@ impl hub::Witness for Witness {
             }
             Input::Tick | Input::Drain => {}
         }
-        self.input = Some(owned(input));
+        self.input = Some(input.map(<[u8]>::to_vec));
     }
 
     fn output(&mut self, to: Conn, output: &Output<'_>) {
@@ -113,7 +113,9 @@ impl hub::Witness for Witness {
         let input = self.input.as_ref().expect("an outcome comes after its input");
         let outcome = Outcome { belief: &self.belief, input, to, output, limits: &self.limits };
         for invariant in &invariants::ALL {
-            if let Err(what) = (invariant.told)(&outcome) {
+            if let Some(told) = invariant.told
+                && let Err(what) = told(&outcome)
+            {
                 self.log.violate(invariant.name, Some(to), what);
             }
         }
@@ -143,7 +145,9 @@ impl hub::Witness for Witness {
                 limits: &self.limits,
             };
             for invariant in &invariants::ALL {
-                if let Err(what) = (invariant.state)(&state) {
+                if let Some(look) = invariant.state
+                    && let Err(what) = look(&state)
+                {
                     let conn = match &input {
                         Input::Opened(conn, _) | Input::Command(conn, _) | Input::Closed(conn, _) => {
                             Some(*conn)
@@ -156,16 +160,6 @@ impl hub::Witness for Witness {
         }
         let (life, now, told) = (self.life, self.now, std::mem::take(&mut self.told));
         self.log.note(Event::Applied(Applied { life, seq, now, input, told }));
-    }
-}
-
-fn owned(input: Input<&[u8]>) -> Input<Vec<u8>> {
-    match input {
-        Input::Opened(conn, origin) => Input::Opened(conn, origin),
-        Input::Command(conn, command) => Input::Command(conn, command.map(<[u8]>::to_vec)),
-        Input::Closed(conn, cause) => Input::Closed(conn, cause),
-        Input::Tick => Input::Tick,
-        Input::Drain => Input::Drain,
     }
 }
 

@@ -113,7 +113,7 @@ impl Lines {
                 (dice.of(&["g", "sg", "r", "d"]), vec![b'n'; self.name_bytes + more])
             }
             Verb::LineTooLong => {
-                let bytes = self.line_bytes + dice.of(&[0, 1, 1, 2, 300]) as usize;
+                let bytes = self.line_bytes + dice.of(&[0_usize, 1, 1, 2, 300]);
                 let mut line = b"g ".to_vec();
                 line.resize(bytes, b'l');
                 line.push(b'\n');

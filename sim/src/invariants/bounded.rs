@@ -1,17 +1,17 @@
 //! Limits hold, and nobody is refused below one.
 
-use super::{Invariant, Outcome, State};
+use super::{Invariant, Outcome, State, Verdict};
 use elockd_core::{Kind, Output, Reason, Reply};
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "bounded",
     guards: "Connections, locks, names, lines, listings and unsent replies have limits, and what is over one \
              is refused with a reply.",
-    told,
-    state,
+    told: Some(told),
+    state: Some(state),
 };
 
-fn told(outcome: &Outcome<'_>) -> Result<(), String> {
+fn told(outcome: &Outcome<'_>) -> Verdict {
     let Outcome { belief, to, limits, .. } = outcome;
     match outcome.output {
         Output::Reply(Reply::Got { name, .. }) if name.len() > usize::from(limits.name_bytes) => {
@@ -36,7 +36,7 @@ fn told(outcome: &Outcome<'_>) -> Result<(), String> {
     Ok(())
 }
 
-fn state(state: &State<'_>) -> Result<(), String> {
+fn state(state: &State<'_>) -> Verdict {
     let State { belief, limits, .. } = state;
     let connections = belief.open().len();
     if connections > limits.connections as usize {

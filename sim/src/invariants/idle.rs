@@ -1,18 +1,18 @@
 //! The idle limit: a connection that has said nothing for so long is ended, and no other is.
 //! (That none is ended early is seen by the reference model, which replays the run.)
 
-use super::{Invariant, State, any_outcome};
+use super::{Invariant, State, Verdict};
 use elockd_core::Now;
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "idle connections end",
     guards: "With an idle limit (`--idle-timeout`), a connection that says nothing for that long is ended, \
              and no other is.",
-    told: any_outcome,
-    state,
+    told: None,
+    state: Some(state),
 };
 
-fn state(state: &State<'_>) -> Result<(), String> {
+fn state(state: &State<'_>) -> Verdict {
     let limit = state.limits.idle_ms;
     let is_due = |active: &Now| limit > 0 && state.now.0 - active.0 >= limit;
     match state.active.iter().find(|(_, active)| is_due(active)) {

@@ -1,16 +1,16 @@
 //! Names are exact: a reply is about the very name that was asked for.
 
-use super::{Invariant, Outcome, any_state, shown};
+use super::{Invariant, Outcome, Verdict, shown};
 use elockd_core::{Command, Input, Output, Reply};
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "names are exact",
     guards: "no name is shortened, hashed into another, or cut at a strange byte.",
-    told,
-    state: any_state,
+    told: Some(told),
+    state: None,
 };
 
-fn told(outcome: &Outcome<'_>) -> Result<(), String> {
+fn told(outcome: &Outcome<'_>) -> Verdict {
     let Output::Reply(reply) = outcome.output else { return Ok(()) };
     let name = match reply {
         Reply::Got { name, .. }
@@ -23,13 +23,13 @@ fn told(outcome: &Outcome<'_>) -> Result<(), String> {
         _ => return Ok(()),
     };
     let asked = match outcome.input {
-        Input::Command(conn, command) if *conn == outcome.to => match command {
+        Input::Command(
+            conn,
             Command::Get(_, name)
             | Command::Release(_, name)
             | Command::Inspect(_, name)
-            | Command::Unknown(name) => Some(&name[..]),
-            _ => None,
-        },
+            | Command::Unknown(name),
+        ) if *conn == outcome.to => Some(&name[..]),
         _ => None,
     };
     if asked == Some(name) {

@@ -1,17 +1,17 @@
 //! An exclusive lock has one holder: nobody is told "success" while somebody else has to believe that it
 //! holds the lock.
 
-use super::{Invariant, Outcome, any_state, shown};
+use super::{Invariant, Outcome, Verdict, shown};
 use elockd_core::{Kind, Output, Reply};
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "one holder",
     guards: "At most one connection holds an exclusive lock at any moment of the daemon's order of events.",
-    told,
-    state: any_state,
+    told: Some(told),
+    state: None,
 };
 
-fn told(outcome: &Outcome<'_>) -> Result<(), String> {
+fn told(outcome: &Outcome<'_>) -> Verdict {
     let Output::Reply(Reply::Got { kind: Kind::Exclusive, name, .. }) = outcome.output else { return Ok(()) };
     let holders = outcome.belief.locks(Kind::Exclusive).get(*name);
     match holders.and_then(|holders| holders.iter().find(|holder| **holder != outcome.to)) {

@@ -1,16 +1,16 @@
 //! Only a holder releases: a release succeeds if, and only if, its asker holds the lock.
 
-use super::{Invariant, Outcome, any_state, shown};
+use super::{Invariant, Outcome, Verdict, shown};
 use elockd_core::{Output, Reply};
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "only a holder releases",
     guards: "No other connection can release a lock, by any command, under any name.",
-    told,
-    state: any_state,
+    told: Some(told),
+    state: None,
 };
 
-fn told(outcome: &Outcome<'_>) -> Result<(), String> {
+fn told(outcome: &Outcome<'_>) -> Verdict {
     let (kind, name, succeeded) = match outcome.output {
         Output::Reply(Reply::Released { kind, name }) => (*kind, *name, true),
         Output::Reply(Reply::ReleaseFailure { kind, name }) => (*kind, *name, false),

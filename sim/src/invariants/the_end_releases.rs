@@ -1,17 +1,17 @@
 //! The end of a connection releases all it held, and nothing else does: the machine's own listing of who
 //! holds what is what has to be believed from what it said.
 
-use super::{Invariant, State, any_outcome, shown};
+use super::{Invariant, State, Verdict, shown};
 use elockd_core::{Kind, Listing, Scan, Subject};
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "the end releases",
     guards: "When a connection ends in whatever way, everything it holds is released in one step.",
-    told: any_outcome,
-    state,
+    told: None,
+    state: Some(state),
 };
 
-fn state(state: &State<'_>) -> Result<(), String> {
+fn state(state: &State<'_>) -> Verdict {
     for kind in Kind::ALL {
         let believed = state.belief.locks(kind);
         let mut rows = 0;

@@ -15,6 +15,7 @@ use crate::script::{Action, Client, Fault, FaultKind, Host, Step};
 use client::{Deed, Progress, Queue, Shared};
 use elockd_core::mark::{self, Mark};
 use server::{HOST, ServerHost};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -98,8 +99,8 @@ impl<'a> World<'a> {
             log: log.clone(),
             wires: wires.clone(),
             server: Rc::clone(&server),
-            progress: Default::default(),
-            deeds: Default::default(),
+            progress: RefCell::default(),
+            deeds: RefCell::default(),
         });
         let hosts: Vec<Rc<Queue<Client>>> = (0..plan.hosts).map(|_| Rc::default()).collect();
         for (number, opens) in (0..).zip(&hosts) {
