@@ -25,6 +25,7 @@ pub mod oracle;
 mod panics;
 pub mod plan;
 pub mod script;
+pub mod timeline;
 pub mod trace;
 pub mod witness;
 pub mod world;
