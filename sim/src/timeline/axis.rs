@@ -50,6 +50,8 @@ impl Axis {
 
     /// Milliseconds that are worth a label, and where they are: at most about so many.
     pub(super) fn labels(&self, most: u32) -> Vec<(u32, f64)> {
+        /// No label runs into a fold.
+        const ROOM: f64 = 0.025;
         let drawn_ms: u32 = self.drawn().map(|stretch| stretch.to_ms - stretch.from_ms).sum();
         let steps = (0..9).flat_map(|power| [1, 2, 5].map(|step| step * 10u32.pow(power)));
         let step = steps.into_iter().find(|step| drawn_ms / step <= most).unwrap_or(u32::MAX);
@@ -57,7 +59,9 @@ impl Axis {
         for stretch in self.drawn() {
             let first = stretch.from_ms.next_multiple_of(step);
             let in_it = (first..stretch.to_ms).step_by(step as usize);
-            labels.extend(in_it.map(|at_ms| (at_ms, self.at(f64::from(at_ms)))));
+            let labelled = in_it.map(|at_ms| (at_ms, self.at(f64::from(at_ms))));
+            let has_room = |part: f64| stretch.to - part > ROOM || stretch.to_ms == self.end_ms();
+            labels.extend(labelled.filter(|(_, part)| has_room(*part)));
         }
         labels
     }
@@ -65,6 +69,10 @@ impl Axis {
     /// The stretches that are not folded.
     pub(super) fn drawn(&self) -> impl Iterator<Item = &Stretch> {
         self.stretches.iter().filter(|stretch| !stretch.is_fold)
+    }
+
+    fn end_ms(&self) -> u32 {
+        self.stretches.last().map_or(0, |stretch| stretch.to_ms)
     }
 
     fn at(&self, at_ms: f64) -> f64 {
@@ -162,7 +170,7 @@ mod tests {
         let axis = axis(&[0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 600, 610], 620);
         let labels = axis.labels(12);
         let times: Vec<_> = labels.iter().map(|(at_ms, _)| *at_ms).collect();
-        assert_eq!(times, [0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 600, 610]);
+        assert_eq!(times, [0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 600, 610]);
         assert!(labels.is_sorted_by(|a, b| a.1 < b.1));
     }
 

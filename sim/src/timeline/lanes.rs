@@ -103,7 +103,10 @@ fn server_span(server: &ServerSide, life_end: Place) -> Span {
 fn story(connection: &Connection, life: Option<&LifeSpan>) -> Vec<(Place, String)> {
     let mut story = Vec::new();
     if let Some(client) = &connection.client {
-        story.push((client.connected, format!("{} is connected from {}", client.client, client.host)));
+        story.push((
+            client.connected,
+            format!("{} is connected from {}, {}", client.client, client.host, connection.addr),
+        ));
         story.extend(client.half_closed.map(|at| (at, "the client sends FIN".to_owned())));
         story.extend(
             client

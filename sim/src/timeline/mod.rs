@@ -1,10 +1,10 @@
 //! A run as a picture: one HTML page with a lane for each connection, bars for what it held, faults across
 //! and the violation marked. It is for people who look rather than read.
 //!
-//! A page is made from the log alone, in two steps: a [`picture`] says what there is to be seen and between
-//! which places of the log, and the [`render`]er writes it as HTML. The page needs nothing beside itself: no
-//! network, and without JavaScript it is a picture still, that one cannot zoom. It must never show anything
-//! that the log does not say, and the same run must always give the same bytes.
+//! A page is made from the log alone, in two steps: a picture (`picture.rs`) says what there is to be seen
+//! and between which places of the log, and the renderer (`render.rs`) writes it as HTML. The page needs
+//! nothing beside itself: no network, and without JavaScript it is a picture still, that one cannot zoom. It
+//! must never show anything that the log does not say, and the same run must always give the same bytes.
 
 mod axis;
 mod ends;

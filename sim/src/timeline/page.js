@@ -23,10 +23,12 @@
     let step = 1;
     for (let at = 0; step * scale * track < 70; at += 1) step = [1, 2, 5][at % 3] * 10 ** Math.floor(at / 3);
     ruler.textContent = grid.textContent = '';
-    for (const [fromMs, from, toMs, to] of stretches) {
+    for (const [number, [fromMs, from, toMs, to]] of stretches.entries()) {
       const ms = (part) => fromMs + (part - from) / (to - from) * (toMs - fromMs);
       const first = Math.max(Math.ceil(fromMs / step), Math.floor(ms(left) / step)) * step;
-      for (let at = first; at < Math.min(toMs, ms(right)); at += step) {
+      // No label runs into a fold.
+      const lastMs = number < stretches.length - 1 ? ms(to - 36 / track) : toMs;
+      for (let at = first; at < Math.min(lastMs, ms(right)); at += step) {
         const place = `${(from + (at - fromMs) / (toMs - fromMs) * (to - from)) * 100}%`;
         const label = document.createElement('i');
         label.textContent = at.toLocaleString('en');

@@ -242,10 +242,10 @@ impl Page<'_> {
             let side = self.side(span.from);
             let _ = write!(
                 self.out,
-                "<b class=\"chip {}{side}\" style=\"{};top:{}px\" title=\"{}\">{}</b>",
-                class(*what),
-                self.left(span.from),
+                "<div class=\"reach\" style=\"{};top:{}px\"><b class=\"chip {}{side}\" title=\"{}\">{}</b></div>",
+                self.left_and_width(*span),
                 top_px + 17 * row,
+                class(*what),
                 escaped(text),
                 escaped(label)
             );
@@ -275,7 +275,7 @@ impl Page<'_> {
                 format!("#{}", conn.serial())
             }
         });
-        self.put(&format!("<b>{}</b> <small>{} {number}</small></div>", escaped(name), lane.addr));
+        self.put(&format!("<b>{}</b> <small>{number} {}</small></div>", escaped(name), lane.addr));
         self.put("<div class=\"track\">");
         for (side, span) in [("ours", lane.client), ("theirs", lane.server)] {
             let Some(span) = span else { continue };
