@@ -81,11 +81,14 @@ fn in_words(plan: &Plan) -> String {
     };
     let (least, most) = plan.network.latency_us;
     let ms = |us: u32| f64::from(us) / 1000.0;
+    let message = match (least, most) {
+        (_, 0) => "no time".to_owned(),
+        (least, most) if least == most => format!("{} ms", ms(most)),
+        (least, most) => format!("{} to {} ms", ms(least), ms(most)),
+    };
     let mut words = format!(
-        "{scenario} on {}; a message takes {} to {} ms; faults stop after {} ms",
+        "{scenario} on {}; a message takes {message}; faults stop after {} ms",
         count(plan.hosts.into(), "host"),
-        ms(least),
-        ms(most),
         grouped(plan.duration_ms.into())
     );
     for limit in limits(&plan.server) {

@@ -140,10 +140,9 @@ impl Page<'_> {
             );
         }
         if let (Some(at), Some(violation)) = (picture.violation, violation) {
-            let side = self.side(at);
             let _ = write!(
                 self.out,
-                "<b id=\"violation\" class=\"flag{side}\" style=\"{}\" title=\"{}\">violation</b>",
+                "<b id=\"violation\" class=\"flag\" style=\"{}\" title=\"{}\">violation</b>",
                 self.left(at),
                 escaped(&violation.to_string())
             );
@@ -239,10 +238,9 @@ impl Page<'_> {
 
     fn chips(&mut self, labels: &[(What, String, String, Span)], rows: &[usize], top_px: usize) {
         for ((what, label, text, span), row) in labels.iter().zip(rows) {
-            let side = self.side(span.from);
             let _ = write!(
                 self.out,
-                "<div class=\"reach\" style=\"{};top:{}px\"><b class=\"chip {}{side}\" title=\"{}\">{}</b></div>",
+                "<div class=\"reach\" style=\"{};top:{}px\"><b class=\"chip {}\" title=\"{}\">{}</b></div>",
                 self.left_and_width(*span),
                 top_px + 17 * row,
                 class(*what),
@@ -250,11 +248,6 @@ impl Page<'_> {
                 escaped(label)
             );
         }
-    }
-
-    /// What is near the right edge stands to the left of its place.
-    fn side(&self, place: Place) -> &'static str {
-        if self.axis().of(place) > 0.95 { " before" } else { "" }
     }
 
     fn lane(&mut self, lane: &Lane) {
