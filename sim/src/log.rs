@@ -126,7 +126,7 @@ pub struct Violation {
     pub check: &'static str,
     /// What was wrong.
     pub what: String,
-    /// The client it was about, if it was about one.
+    /// The connection it was about, by the machine's number, if it was about one.
     pub conn: Option<Conn>,
 }
 
