@@ -1,6 +1,8 @@
 //! Goal: what failed can be had again, and made small. Method: a failure of a canary is kept, shrunk, run
 //! again and drawn; files that are no traces, or damaged ones, are refused with a clear word.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 use elockd_core::canary::{Canary, plant};
 use elockd_sim::script::{Action, Step};
 use elockd_sim::shrink::{ShrinkError, shrink};
