@@ -65,11 +65,13 @@ pub enum Canary {
     OpenedWhileDrainingIsNotTold,
     /// A dropped handle does not end its connection.
     DroppedHandleStaysOpen,
+    /// A hold that becomes tied is timed from then on, not from its get.
+    TiedHoldIsTimedAnew,
 }
 
 impl Canary {
     /// Every canary.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::OrphaningSkipsTheLastTiedHold,
         Self::OrphaningKeepsSoleCounts,
         Self::OrphansOfTheWrongKind,
@@ -99,6 +101,7 @@ impl Canary {
         Self::TickerNotWoken,
         Self::OpenedWhileDrainingIsNotTold,
         Self::DroppedHandleStaysOpen,
+        Self::TiedHoldIsTimedAnew,
     ];
 }
 

@@ -13,7 +13,7 @@ use quickcheck::Testable;
 use std::panic::catch_unwind;
 
 /// Found where the machine and the reference part, or an invariant breaks.
-const BY_THE_REFERENCE: [Canary; 20] = [
+const BY_THE_REFERENCE: [Canary; 21] = [
     Canary::OrphaningSkipsTheLastTiedHold,
     Canary::OrphaningKeepsSoleCounts,
     Canary::OrphansOfTheWrongKind,
@@ -34,6 +34,7 @@ const BY_THE_REFERENCE: [Canary; 20] = [
     Canary::UnknownCommandIsIdleness,
     Canary::DrainStillGrants,
     Canary::RegisteringAgainKeepsThePlace,
+    Canary::TiedHoldIsTimedAnew,
 ];
 
 const BY_SNAPSHOTS: [Canary; 2] = [Canary::SnapshotForgetsDraining, Canary::SnapshotReversesHolders];
