@@ -7,7 +7,9 @@ use std::time::Duration;
 
 /// One picture.
 struct Graph {
+    /// Behind the plugin's name and a `_`.
     name: &'static str,
+    /// Behind the plugin's name and a space.
     title: &'static str,
     /// What the vertical axis counts.
     axis: &'static str,
@@ -53,8 +55,8 @@ const fn stacked(key: &'static [&'static str; 1], label: &'static str, info: &'s
 
 const GRAPHS: [Graph; 9] = [
     Graph {
-        name: "elockd_locks",
-        title: "elockd locks",
+        name: "locks",
+        title: "locks",
         axis: "locks",
         base: 1000,
         info: "What is locked now.",
@@ -83,8 +85,8 @@ const GRAPHS: [Graph; 9] = [
         ],
     },
     Graph {
-        name: "elockd_connections",
-        title: "elockd connections",
+        name: "connections",
+        title: "connections",
         axis: "connections",
         base: 1000,
         info: "Connections that are open now.",
@@ -106,8 +108,8 @@ const GRAPHS: [Graph; 9] = [
         ],
     },
     Graph {
-        name: "elockd_opened",
-        title: "elockd new connections",
+        name: "opened",
+        title: "new connections",
         axis: "connections per ${graph_period}",
         base: 1000,
         info: "How many connections are opened, and how many are turned away.",
@@ -117,8 +119,8 @@ const GRAPHS: [Graph; 9] = [
         ],
     },
     Graph {
-        name: "elockd_closed",
-        title: "elockd closed connections",
+        name: "closed",
+        title: "closed connections",
         axis: "connections per ${graph_period}",
         base: 1000,
         info: "How connections end.",
@@ -136,8 +138,8 @@ const GRAPHS: [Graph; 9] = [
         ],
     },
     Graph {
-        name: "elockd_commands",
-        title: "elockd commands",
+        name: "commands",
+        title: "commands",
         axis: "commands per ${graph_period}",
         base: 1000,
         info: "What is asked of the daemon, whatever the answer is.",
@@ -172,8 +174,8 @@ const GRAPHS: [Graph; 9] = [
         ],
     },
     Graph {
-        name: "elockd_failures",
-        title: "elockd failures",
+        name: "failures",
+        title: "failures",
         axis: "answers per ${graph_period}",
         base: 1000,
         info: "Answers that begin with 0. Failed gets are normal where clients compete for a lock.",
@@ -200,8 +202,8 @@ const GRAPHS: [Graph; 9] = [
         ],
     },
     Graph {
-        name: "elockd_orphans",
-        title: "elockd orphaned locks",
+        name: "orphans",
+        title: "orphaned locks",
         axis: "locks per ${graph_period}",
         base: 1000,
         info: "Locks that were released because their connection ended.",
@@ -211,8 +213,8 @@ const GRAPHS: [Graph; 9] = [
         ],
     },
     Graph {
-        name: "elockd_memory",
-        title: "elockd memory of locks",
+        name: "memory",
+        title: "memory of locks",
         axis: "bytes",
         base: 1024,
         info: "Memory that locks take, their indexes left out.",
@@ -234,8 +236,8 @@ const GRAPHS: [Graph; 9] = [
         ],
     },
     Graph {
-        name: "elockd_uptime",
-        title: "elockd uptime",
+        name: "uptime",
+        title: "uptime",
         axis: "days",
         base: 1000,
         info: "When it falls to 0 the daemon was started anew, and all locks were lost.",
@@ -249,11 +251,12 @@ const GRAPHS: [Graph; 9] = [
     },
 ];
 
-/// What there is to be drawn, with its values where munin takes both at once.
-pub(super) fn config(figures: Option<&Figures>, with_values: bool) -> String {
+/// What there is to be drawn, with its values where munin takes both at once. `plugin` is the name that this
+/// plugin was linked under, so that there can be several on one machine.
+pub(super) fn config(plugin: &str, figures: Option<&Figures>, with_values: bool) -> String {
     let mut text = String::new();
     for graph in &GRAPHS {
-        graph.config(figures, &mut text).expect("writing to memory does not fail");
+        graph.config(plugin, figures, &mut text).expect("writing to memory does not fail");
         if with_values {
             graph.values(figures, &mut text).expect("writing to memory does not fail");
         }
@@ -262,20 +265,20 @@ pub(super) fn config(figures: Option<&Figures>, with_values: bool) -> String {
 }
 
 /// The values; unknown ones without a daemon.
-pub(super) fn values(figures: Option<&Figures>) -> String {
+pub(super) fn values(plugin: &str, figures: Option<&Figures>) -> String {
     let mut text = String::new();
     for graph in &GRAPHS {
-        writeln!(text, "multigraph {}", graph.name).expect("writing to memory does not fail");
+        writeln!(text, "multigraph {plugin}_{}", graph.name).expect("writing to memory does not fail");
         graph.values(figures, &mut text).expect("writing to memory does not fail");
     }
     text
 }
 
 impl Graph {
-    fn config(&self, figures: Option<&Figures>, out: &mut String) -> std::fmt::Result {
+    fn config(&self, plugin: &str, figures: Option<&Figures>, out: &mut String) -> std::fmt::Result {
         let Self { name, title, axis, base, info, fields } = self;
-        writeln!(out, "multigraph {name}")?;
-        writeln!(out, "graph_title {title}")?;
+        writeln!(out, "multigraph {plugin}_{name}")?;
+        writeln!(out, "graph_title {plugin} {title}")?;
         writeln!(out, "graph_args --base {base} --lower-limit 0")?;
         writeln!(out, "graph_vlabel {axis}")?;
         writeln!(out, "graph_category appserver")?;
@@ -383,17 +386,17 @@ mod tests {
     fn sums_limits_and_days_are_computed() {
         let figures = [("holds", 3), ("shared_holds", 4), ("limit_locks", 1000), ("uptime_ms", 129_600_000)];
         let figures = figures.map(|(key, value)| (key.to_owned(), value)).into();
-        let text = config(Some(&figures), true);
+        let text = config("elockd", Some(&figures), true);
         assert!(text.contains("holds.warning 800\nholds.critical 950\n"), "{text}");
         assert!(text.contains("holds.value 7\n") && text.contains("uptime.value 1.5000\n"), "{text}");
-        assert!(!config(Some(&figures), false).contains(".value"));
+        assert!(!config("elockd", Some(&figures), false).contains(".value"));
     }
 
     #[test]
     fn without_a_daemon_all_values_are_unknown() {
-        let text = values(None);
+        let text = values("elockd", None);
         let values: Vec<&str> = text.lines().filter(|line| line.contains(".value")).collect();
         assert!(values.len() > 20 && values.iter().all(|line| line.ends_with(".value U")), "{text}");
-        assert!(!config(None, false).contains("warning"));
+        assert!(!config("elockd", None, false).contains("warning"));
     }
 }

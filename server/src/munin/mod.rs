@@ -6,7 +6,7 @@ mod query;
 
 use clap::{Parser, ValueEnum};
 use query::Address;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -20,6 +20,8 @@ use std::process::ExitCode;
 ///
 ///     [elockd]
 ///     env.ELOCKD_CONNECT unix:/run/elockd.sock
+///
+/// For a second daemon on one machine, link it once more, as `elockd_NAME`.
 #[derive(Debug, Parser)]
 #[command(
     name = "elockd munin",
@@ -57,10 +59,22 @@ pub(crate) fn is_meant(args: &[OsString]) -> bool {
         || std::env::var_os("MUNIN_PLUGSTATE").is_some()
 }
 
+/// The name that it was linked under, as far as munin allows it in names; `elockd` for any other name.
+fn plugin_name(program: &OsStr) -> String {
+    let name = Path::new(program).file_name().unwrap_or_default().to_string_lossy();
+    if name.starts_with("elockd_") {
+        name.replace(|letter: char| !letter.is_ascii_alphanumeric(), "_")
+    } else {
+        "elockd".to_owned()
+    }
+}
+
 /// Does what munin asks for.
 pub(crate) fn main(args: &[OsString]) -> ExitCode {
-    let args = args.iter().enumerate().filter(|(at, arg)| *at != 1 || *arg != "munin").map(|(_, arg)| arg);
-    let cli = Cli::parse_from(args);
+    let mut args =
+        args.iter().enumerate().filter(|(at, arg)| *at != 1 || *arg != "munin").map(|(_, arg)| arg);
+    let cli = Cli::parse_from(args.clone());
+    let plugin = plugin_name(args.next().map(OsString::as_os_str).unwrap_or_default());
     let figures = query::ask(&cli.connect);
     if let Some(Action::Autoconf) = cli.action {
         // By munin's rules the exit status is 0 either way.
@@ -77,9 +91,23 @@ pub(crate) fn main(args: &[OsString]) -> ExitCode {
     let figures = figures.ok();
     let is_dirty = std::env::var_os("MUNIN_CAP_DIRTYCONFIG").is_some_and(|value| value == "1");
     let text = match cli.action {
-        Some(Action::Config) => graphs::config(figures.as_ref(), is_dirty),
-        _ => graphs::values(figures.as_ref()),
+        Some(Action::Config) => graphs::config(&plugin, figures.as_ref(), is_dirty),
+        _ => graphs::values(&plugin, figures.as_ref()),
     };
     print!("{text}");
     ExitCode::SUCCESS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_of_another_name_is_another_plugin() {
+        let name = |path: &str| plugin_name(OsStr::new(path));
+        assert_eq!(name("/etc/munin/plugins/elockd"), "elockd");
+        assert_eq!(name("/etc/munin/plugins/elockd_b-2.x"), "elockd_b_2_x");
+        assert_eq!(name("locks"), "elockd");
+        assert_eq!(name(""), "elockd");
+    }
 }
