@@ -28,7 +28,7 @@ use tracing::{info, warn};
 /// Clients at a time; more of them wait to be accepted.
 const MOST_CLIENTS: usize = 16;
 /// How long a client may take for everything: its request, and taking the answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes of a request, with its headers.
 const REQUEST_BYTES: usize = 16 << 10;
 
