@@ -44,12 +44,11 @@ impl Node {
         }
         let user = Command::new("id").arg("-un").output().unwrap().stdout;
         let user = String::from_utf8(user).unwrap();
-        let mut conf = String::new();
         for (name, connect) in plugins {
             symlink(env!("CARGO_BIN_EXE_elockd"), path.join("plugins").join(name)).unwrap();
-            conf += &format!("[{name}]\nuser {}\nenv.ELOCKD_CONNECT {connect}\n\n", user.trim());
+            let conf = format!("[{name}]\nuser {}\nenv.ELOCKD_CONNECT {connect}\n", user.trim());
+            std::fs::write(path.join("plugin-conf.d").join(name), conf).unwrap();
         }
-        std::fs::write(path.join("plugin-conf.d/elockd"), conf).unwrap();
         let address = own_address();
         let node = format!(
             "log_file {dir}/log\npid_file {dir}/pid\nbackground 0\nsetsid 0\nuser {user}\nhost {}\n\
@@ -156,7 +155,7 @@ fn a_munin_node_runs_the_link_and_its_master_gets_graphs_and_values() {
     assert_eq!(fetched.keys().collect::<Vec<_>>(), graphs_of_config.keys().collect::<Vec<_>>());
     for (name, graph) in &fetched {
         assert_eq!(fields(graph), fields(&graphs_of_config[name]), "{name}");
-        assert!(graph.keys().all(|key| key.ends_with(".value")), "{graph:?}");
+        assert!(graph.keys().all(|key| key.split('.').nth(1) == Some("value")), "{graph:?}");
     }
     assert_eq!(fetched["elockd_locks"]["locks.value"], "1");
 }

@@ -11,6 +11,9 @@ use std::path::Path;
 use support::{Daemon, document, program};
 use tempfile::TempDir;
 
+/// A way to make a setting: flags, variables, and the words of a complaint about it.
+type Way<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
+
 /// Runs it to its end: the status, what it printed, and what it complained of.
 fn run(flags: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String, String) {
     let output = program().args(flags).envs(environment.iter().copied()).output().unwrap();
@@ -130,7 +133,7 @@ fn a_wrong_value_is_refused_with_where_it_is_and_what_is_allowed() {
         let variable = format!("ELOCKD_{}", name.to_uppercase().replace('-', "_"));
         let (_dir, path) = file_with(&format!("{name} = \"{value}\"\n"));
         let flag = format!("--{name}={value}");
-        let ways: [(&[&str], &[(&str, &str)], &str); 3] = [
+        let ways: [Way<'_>; 3] = [
             (&[&flag], &[], "error: invalid value"),
             (&[], &[(&variable, value)], &format!("in the environment, {variable}")),
             (&["--config", &path], &[], &format!("in {path}")),
