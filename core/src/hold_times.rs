@@ -31,7 +31,9 @@ impl HoldTimes {
     }
 
     pub(crate) fn note(&mut self, ms: u64) {
-        self.counts[Self::BOUNDS_MS.partition_point(|bound| *bound < ms)] += 1;
+        // From below: most holds are short.
+        let bucket = Self::BOUNDS_MS.iter().position(|bound| ms <= *bound);
+        self.counts[bucket.unwrap_or(Self::BOUNDS_MS.len())] += 1;
         self.sum_ms = self.sum_ms.saturating_add(ms);
     }
 

@@ -230,8 +230,8 @@ impl Holds {
     /// names too long for their slots. It leaves out what is dead, so that no figure depends on how far
     /// sweeping has come, and the indexes, which take 6 to 12 bytes for each of those.
     pub(crate) fn live_bytes(&self) -> u64 {
-        let names: u64 = self.held.map(u64::from).iter().sum();
-        let holds: u64 = self.live.map(u64::from).iter().sum();
+        let names = u64::from(self.held[0]) + u64::from(self.held[1]);
+        let holds = u64::from(self.live[0]) + u64::from(self.live[1]);
         names * Slab::<Lock>::slot_bytes() as u64
             + (holds - names) * Slab::<TiedHold>::slot_bytes() as u64
             + self.name_bytes

@@ -301,12 +301,17 @@ impl Machine {
         let tenure = tenure.unwrap_or_else(|| self.begin_tenure(id));
         let holders = self.holds.add(found, name, tenure, self.now);
         self.connections.tally_mut(origin.account).holds += 1;
+        self.note_peaks(own + 1, name);
+        Reply::Got { kind, holders, name }
+    }
+
+    /// After a get, by a connection that has so many holds now.
+    fn note_peaks(&mut self, own: u32, name: &[u8]) {
         let peaks = &mut self.counters;
-        peaks.peak_connection_holds = peaks.peak_connection_holds.max(own + 1);
+        peaks.peak_connection_holds = peaks.peak_connection_holds.max(own);
         peaks.peak_holds = peaks.peak_holds.max(self.holds.live.iter().sum());
         peaks.peak_lock_bytes = peaks.peak_lock_bytes.max(self.holds.live_bytes());
         peaks.peak_name_bytes = peaks.peak_name_bytes.max(name.len() as u32);
-        Reply::Got { kind, holders, name }
     }
 
     fn begin_tenure(&mut self, id: Id<Connection>) -> Id<Tenure> {
