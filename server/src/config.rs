@@ -21,6 +21,8 @@ pub struct Config {
     pub verbose: bool,
     /// How long a lock may be held until a warning of it is logged; `None` is for ever.
     pub warn_held: Option<Duration>,
+    /// Whether to take how long commands take, for exporters. It costs each batch a reading of the clock.
+    pub measure_latency: bool,
     /// Called when the machine panics. The binary ends the process there; without it every connection
     /// panics from then on.
     pub on_panic: Option<fn()>,
@@ -36,6 +38,7 @@ impl Default for Config {
             shutdown_timeout: Duration::from_secs(5),
             verbose: false,
             warn_held: None,
+            measure_latency: false,
             on_panic: None,
         }
     }

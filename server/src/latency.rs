@@ -40,8 +40,10 @@ impl Latency {
 
     /// Notes that so many commands took so long.
     pub(crate) fn note(&self, commands: u64, took: Duration) {
+        // From below: most are short.
         let bucket = Self::BOUNDS.iter().position(|bound| took <= *bound).unwrap_or(Self::BOUNDS.len());
-        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let nanos =
+            took.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(took.subsec_nanos()));
         self.counts[bucket].fetch_add(commands, Ordering::Relaxed);
         self.sum_nanos.fetch_add(nanos.saturating_mul(commands), Ordering::Relaxed);
     }

@@ -2,7 +2,7 @@
 //! nothing, and whoever looks holds the hub's lock for no longer than it takes to copy figures.
 
 use crate::config::Tunables;
-use crate::latency::LatencySnapshot;
+use crate::latency::{Latency, LatencySnapshot};
 use crate::shared::Shared;
 use elockd_core::Figures;
 use std::sync::Arc;
@@ -24,10 +24,10 @@ impl Monitor {
         self.shared.hub.figures(look)
     }
 
-    /// How long commands took.
+    /// How long commands took; nothing, unless [`Config::measure_latency`](crate::Config::measure_latency) is set.
     #[must_use]
     pub fn latency(&self) -> LatencySnapshot {
-        self.shared.latency.snapshot()
+        self.shared.latency.as_ref().map(Latency::snapshot).unwrap_or_default()
     }
 
     /// Listings that were answered `0 Too Large`, since the start.

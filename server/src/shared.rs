@@ -18,8 +18,8 @@ pub(crate) struct Shared {
     pub(crate) listing_bytes: AtomicUsize,
     /// Listings that were too large, since the start.
     pub(crate) listings_refused: AtomicU64,
-    /// How long commands took.
-    pub(crate) latency: Latency,
+    /// How long commands took, where that is wanted.
+    pub(crate) latency: Option<Latency>,
     /// Holds that had lasted longer than the warning time when that was last looked at.
     pub(crate) long_holds: AtomicU64,
     /// What can change while the server runs.
@@ -34,12 +34,12 @@ impl Shared {
         let hub = Arc::new(Hub::new(Machine::new(config.machine.clone()), config.on_panic));
         Self {
             tunables: watch::Sender::new(config.tunables()),
+            latency: config.measure_latency.then(Latency::default),
             config,
             hub,
             clock: Clock::start(),
             listing_bytes: AtomicUsize::new(0),
             listings_refused: AtomicU64::new(0),
-            latency: Latency::default(),
             long_holds: AtomicU64::new(0),
             sessions: TaskTracker::new(),
         }

@@ -338,7 +338,7 @@ async fn long_holds_are_looked_for_in_slices() {
 
 #[tokio::test(start_paused = true)]
 async fn every_command_is_in_the_latency_whatever_its_batch() {
-    let server = start(|_| {});
+    let server = start(|config| config.measure_latency = true);
     let mut client = server.connect(1 << 20);
     client.write_all(&b"ping\n".repeat(1000)).await.unwrap();
     for _ in 0..1000 {

@@ -11,7 +11,7 @@ use crate::hub::{Ending, Flow, Handle};
 use crate::shared::Shared;
 use arrayvec::ArrayVec;
 use elockd_core::codec::{Decoder, encode_reason};
-use elockd_core::{Cause, Now, Reason, Scan};
+use elockd_core::{Cause, Command, Now, Reason, Scan};
 use scratch::Scratch;
 use std::borrow::Cow;
 use std::future::poll_fn;
@@ -206,11 +206,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return None;
             }
             let commands = batch.len() as u64;
-            let told = self.teller.as_ref().map(|_| (batch[0].clone().map(Cow::into_owned), replies.len()));
-            let flow = self.handle.batch(now, batch, replies);
-            self.shared.latency.note(commands, read_at.elapsed());
-            if let (Some(teller), Some((command, before))) = (&mut self.teller, told) {
-                teller.heard(command, &replies[before..]);
+            let flow = if self.teller.is_none() {
+                self.handle.batch(now, batch.drain(..), replies)
+            } else {
+                self.batch_told(now, batch.drain(..), replies)
+            };
+            if let Some(latency) = &self.shared.latency {
+                latency.note(commands, read_at.elapsed());
             }
             let step = match flow {
                 Flow::Go if replies.len() < MAX_UNSENT => continue,
@@ -221,6 +223,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.unrun = input.to_vec();
             return step;
         }
+    }
+
+    /// The same as the handle's, and the teller hears of it. Here a batch is one command.
+    #[cold]
+    fn batch_told<'a>(
+        &mut self,
+        now: Now,
+        batch: impl Iterator<Item = Command<Cow<'a, [u8]>>>,
+        replies: &mut Vec<u8>,
+    ) -> Flow {
+        let mut flow = Flow::Go;
+        for command in batch {
+            let told = command.clone().map(Cow::into_owned);
+            let before = replies.len();
+            flow = self.handle.batch(now, [command], replies);
+            if let Some(teller) = &mut self.teller {
+                teller.heard(told, &replies[before..]);
+            }
+        }
+        flow
     }
 
     /// Sends what is unsent, then `fresh`, as far as the peer takes it. Ready when all is sent.

@@ -206,6 +206,7 @@ fn settings(flags: &Flags) -> Result<Settings, String> {
             shutdown_timeout: flags.shutdown_timeout,
             verbose: flags.verbose,
             warn_held: unless_zero(flags.warn_held),
+            measure_latency: flags.metrics_listen.is_some(),
             on_panic: None,
         },
     })
