@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use elockd_server::listen::{Listener, Peer};
-use elockd_server::{Config, Monitor, Server, Tunables};
+use elockd_server::{Config, LatencySnapshot, Monitor, Server, Tunables};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -348,4 +348,12 @@ async fn every_command_is_in_the_latency_whatever_its_batch() {
     let latency = server.monitor.latency();
     assert_eq!(latency.counts.iter().sum::<u64>(), 1001);
     assert_eq!(latency.sum, Duration::ZERO, "this clock stands still while commands run");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_latency_is_not_taken_unless_somebody_wants_it() {
+    let server = start(|_| {});
+    let mut client = server.connect(4096);
+    assert_eq!(ask(&mut client, "ping\n").await, "1 pong\n");
+    assert_eq!(server.monitor.latency(), LatencySnapshot::default());
 }
