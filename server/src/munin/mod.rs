@@ -50,13 +50,10 @@ enum Action {
     Fetch,
 }
 
-/// Whether the program was started as a plugin: by its first argument, by the name that it was linked under, or
-/// by munin-node, which tells every plugin where to keep its state.
+/// Whether the program was started as a plugin: by its first argument, or by munin-node, which tells every plugin
+/// where to keep its state.
 pub(crate) fn is_meant(args: &[OsString]) -> bool {
-    let name = args.first().and_then(|path| Path::new(path).file_name()).unwrap_or_default();
-    args.get(1).is_some_and(|argument| argument == "munin")
-        || name.as_encoded_bytes().starts_with(b"elockd_")
-        || std::env::var_os("MUNIN_PLUGSTATE").is_some()
+    args.get(1).is_some_and(|argument| argument == "munin") || std::env::var_os("MUNIN_PLUGSTATE").is_some()
 }
 
 /// The name that it was linked under, as far as munin allows it in names; `elockd` for any other name.

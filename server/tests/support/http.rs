@@ -12,5 +12,20 @@ pub(crate) fn get(server: SocketAddr, path: &str) -> (String, String) {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no HTTP: {answer:?}"));
-    (head.to_owned(), body.to_owned())
+    let is_chunked = head.to_lowercase().contains("transfer-encoding: chunked");
+    (head.to_owned(), if is_chunked { joined(body) } else { body.to_owned() })
+}
+
+/// The pieces of a body, each of which comes with its length in hexadecimal.
+fn joined(mut body: &str) -> String {
+    let mut whole = String::new();
+    loop {
+        let (length, rest) = body.split_once("\r\n").expect("a length");
+        let length = usize::from_str_radix(length, 16).expect("a length");
+        if length == 0 {
+            return whole;
+        }
+        whole += &rest[..length];
+        body = rest[length..].strip_prefix("\r\n").expect("the end of a piece");
+    }
 }
