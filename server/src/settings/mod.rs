@@ -17,7 +17,7 @@ use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches};
 use elockd_core::{Features, Identity, Limits};
 use elockd_server::Config;
-use file::File;
+use file::{File, FileError};
 use flags::Flags;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -26,6 +26,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
+use thiserror::Error;
 use values::ListenAddress;
 
 /// All settings, judged.
@@ -71,37 +72,41 @@ struct Value {
 }
 
 /// Why there are no settings to go on with: they are wrong, or something else was asked for.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub(crate) enum Refusal {
     /// Help, the version, or a wrong flag.
-    Clap(clap::Error),
-    /// A wrong value that is not a flag's, in words.
-    Wrong(String),
+    #[error("{0}")]
+    Flags(clap::Error),
+    #[error("in the environment, {variable}: {reason}")]
+    Environment { variable: String, reason: String },
+    #[error("in {}: {error}", .path.display())]
+    File { path: PathBuf, error: FileError },
+    #[error(
+        "--max-line-bytes is {line}, but has to be at least {least} for a --max-name-bytes of {name}: raise the \
+         one or lower the other"
+    )]
+    LineShorterThanName { line: u32, least: u32, name: u16 },
+    #[error("the system gives no random numbers: {0}")]
+    Random(getrandom::Error),
 }
 
 impl Refusal {
     /// Prints what there is to say, and says with which status to end.
     pub(crate) fn exit(&self) -> ExitCode {
         match self {
-            Self::Clap(error) => {
+            Self::Flags(error) => {
                 // Nobody is there to be told that telling failed.
                 let _ = error.print();
-                u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
+                return u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
             }
-            Self::Wrong(what) => {
-                eprintln!("error: {what}");
-                ExitCode::from(2)
-            }
+            error => eprintln!("error: {error}"),
         }
+        ExitCode::from(if matches!(self, Self::Random(_)) { 1 } else { 2 })
     }
 
     /// In one line, for the log.
     pub(crate) fn line(&self) -> String {
-        let text = match self {
-            Self::Clap(error) => error.to_string(),
-            Self::Wrong(what) => what.clone(),
-        };
-        text.split_whitespace().collect::<Vec<_>>().join(" ")
+        self.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -116,21 +121,18 @@ pub(crate) fn load(args: &[OsString]) -> Result<Loaded, Refusal> {
     let without_file = without_file.map_err(|error| blame(error, &args))?;
     let path = without_file.get_one::<PathBuf>("config").cloned();
     let Some(path) = path else { return loaded(&without_file, None) };
-    let in_file = |what: String| Refusal::Wrong(format!("in {}: {what}", path.display()));
-    let file = file::read(&path, &names()).map_err(in_file)?;
-    if let Some(key) = file.iter().find(|(key, values)| values.len() != 1 && !is_list(key)) {
-        return Err(in_file(format!("`{}` takes one value", key.0)));
-    }
+    let in_file = |error| Refusal::File { path: path.clone(), error };
+    let file = file::read(&path, &names_and_lists()).map_err(in_file)?;
     // What was right without the file can only be wrong because of it.
     let matches = command(&file).try_get_matches_from(&args);
-    let matches = matches.map_err(|error| in_file(reason(&error)))?;
+    let matches = matches.map_err(|error| in_file(FileError::Value(reason(&error))))?;
     loaded(&matches, Some((&path, &file)))
 }
 
 fn loaded(matches: &ArgMatches, file: Option<(&Path, &File)>) -> Result<Loaded, Refusal> {
-    let flags = Flags::from_arg_matches(matches).map_err(Refusal::Clap)?;
+    let flags = Flags::from_arg_matches(matches).map_err(Refusal::Flags)?;
     Ok(Loaded {
-        settings: settings(&flags).map_err(Refusal::Wrong)?,
+        settings: settings(&flags)?,
         is_check: flags.check_config,
         strangers: strangers(),
         values: values(matches, file),
@@ -164,14 +166,11 @@ fn quoted(name: &str, text: &str) -> String {
     if is_bare && name != "unix-mode" { text.to_owned() } else { toml::Value::from(text).to_string() }
 }
 
-fn settings(flags: &Flags) -> Result<Settings, String> {
+fn settings(flags: &Flags) -> Result<Settings, Refusal> {
     let name_bytes = flags.max_name_bytes;
     let least = u32::from(name_bytes) + LINE_OVERHEAD;
     if flags.max_line_bytes < least {
-        return Err(format!(
-            "--max-line-bytes is {}, but has to be at least {least} for a --max-name-bytes of {name_bytes}",
-            flags.max_line_bytes
-        ));
+        return Err(Refusal::LineShorterThanName { line: flags.max_line_bytes, least, name: name_bytes });
     }
     let machine = elockd_core::Config {
         limits: Limits {
@@ -179,8 +178,7 @@ fn settings(flags: &Flags) -> Result<Settings, String> {
             locks: flags.max_locks,
             locks_per_connection: flags.max_locks_per_connection,
             name_bytes,
-            idle_ms: u64::try_from(flags.idle_timeout.as_millis())
-                .map_err(|_| "--idle-timeout is too long")?,
+            idle_ms: u64::try_from(flags.idle_timeout.as_millis()).expect("no time is over 100 years"),
         },
         features: Features { dump: flags.dump, registry: flags.registry, silent_errors: flags.silent_errors },
         storage: elockd_core::Storage { hash_key: random_key()?, ..elockd_core::Config::default().storage },
@@ -243,6 +241,11 @@ fn names() -> Vec<String> {
     settings.filter_map(|arg| arg.get_long().map(str::to_owned)).collect()
 }
 
+/// The same, and of each whether it may have several values.
+fn names_and_lists() -> Vec<(String, bool)> {
+    names().into_iter().map(|name| (name.clone(), is_list(&name))).collect()
+}
+
 /// Whether a setting may have several values.
 fn is_list(name: &str) -> bool {
     let command = Flags::command();
@@ -268,15 +271,15 @@ fn strangers() -> Vec<String> {
 /// Says of an error whether it was the command line's or the environment's.
 fn blame(error: clap::Error, args: &[OsString]) -> Refusal {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        return Refusal::Clap(error);
+        return Refusal::Flags(error);
     }
     let is_of_environment = command(&File::new()).try_get_matches_from(args.iter().take(1)).is_err();
     if !is_of_environment {
-        return Refusal::Clap(error);
+        return Refusal::Flags(error);
     }
     let flag = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
     let name = flag.split_whitespace().next().unwrap_or_default().trim_start_matches('-');
-    Refusal::Wrong(format!("in the environment, {}: {}", variable(name), reason(&error)))
+    Refusal::Environment { variable: variable(name), reason: reason(&error) }
 }
 
 /// What clap says is wrong, without its advice about flags.
@@ -302,8 +305,8 @@ fn values(matches: &ArgMatches, file: Option<(&Path, &File)>) -> Values {
     names().into_iter().map(value).collect()
 }
 
-fn random_key() -> Result<(u64, u64), String> {
-    let word = || getrandom::u64().map_err(|error| format!("the system gives no random numbers: {error}"));
+fn random_key() -> Result<(u64, u64), Refusal> {
+    let word = || getrandom::u64().map_err(Refusal::Random);
     Ok((word()?, word()?))
 }
 
