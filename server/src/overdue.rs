@@ -46,8 +46,8 @@ fn limit(tunables: &mut watch::Receiver<Tunables>) -> Option<Duration> {
     tunables.borrow_and_update().warn_held
 }
 
-/// How long it waits between two walks: a lock is warned of when it has been held for at most a tenth longer
-/// than the limit, or a second, and at least once a minute.
+/// How long it waits between two walks: a tenth of the limit, so that no warning comes later than that, but at
+/// least a second and at most a minute.
 fn pause(limit: Duration) -> Duration {
     (limit / 10).clamp(Duration::from_secs(1), Duration::from_mins(1))
 }
