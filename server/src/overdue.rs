@@ -102,7 +102,8 @@ async fn walk(shared: &Shared, limit: Duration, known: Option<Now>) -> Now {
         }
     }
     if unnamed > 0 {
-        warn!("{unnamed} more locks have been held for longer than {limit:?}");
+        let limit = humantime::format_duration(limit);
+        warn!("{unnamed} more locks have been held for longer than {limit}");
     }
     shared.long_holds.store(overdue, Ordering::Relaxed);
     now
