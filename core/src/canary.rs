@@ -87,11 +87,13 @@ pub enum Canary {
     DrainDropsWhatWasRead,
     /// A connection that the machine ended for being idle is not told.
     MailIsLost,
+    /// A hold that becomes tied is timed from then on, not from its get.
+    TiedHoldIsTimedAnew,
 }
 
 impl Canary {
     /// Every canary.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::OrphaningSkipsTheLastTiedHold,
         Self::OrphaningKeepsSoleCounts,
         Self::OrphansOfTheWrongKind,
@@ -132,6 +134,7 @@ impl Canary {
         Self::RepliesAreDroppedAtFin,
         Self::DrainDropsWhatWasRead,
         Self::MailIsLost,
+        Self::TiedHoldIsTimedAnew,
     ];
 }
 

@@ -1,20 +1,31 @@
 //! The statistics: what is counted, and what `q` and `q full` print of it.
 
 use crate::config::{Config, Limits};
+use crate::hold_times::HoldTimes;
 use crate::input::{Cause, Verb};
+use crate::types::Kind;
 
 /// What only ever goes up, and the highest values seen. All of it since the daemon's start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counters {
     pub(crate) commands: [u64; Verb::COUNT],
+    /// Of those, how many were answered with a failure.
+    pub(crate) failures: [u64; Verb::COUNT],
     pub(crate) invalid_commands: u64,
     pub(crate) orphans: [u64; 2],
     pub(crate) opened: u64,
     pub(crate) refused: u64,
     pub(crate) closed: [u64; Cause::ALL.len()],
     pub(crate) ignored: u64,
+    /// Gets that would have passed a limit.
+    pub(crate) locks_refused: u64,
     pub(crate) peak_connections: u32,
     pub(crate) peak_holds: u32,
+    /// The most that one connection held at a time.
+    pub(crate) peak_connection_holds: u32,
+    pub(crate) peak_lock_bytes: u64,
+    /// The longest name that was got.
+    pub(crate) peak_name_bytes: u32,
 }
 
 /// Every figure of the machine at one point in its total order; all of them are exact.
@@ -27,6 +38,7 @@ pub struct Figures<'a> {
     pub(crate) holds: [u32; 2],
     pub(crate) dead_holds: u32,
     pub(crate) lock_bytes: u64,
+    pub(crate) hold_times: &'a [HoldTimes; 2],
     pub(crate) uptime_ms: u64,
 }
 
@@ -45,6 +57,19 @@ impl Figures<'_> {
     #[must_use]
     pub fn dead_holds(&self) -> u32 {
         self.dead_holds
+    }
+
+    /// How long the locks of a kind were held. Not in `q full` either: the sole holds of an ended
+    /// connection are counted as they are swept.
+    #[must_use]
+    pub fn hold_times(&self, kind: Kind) -> &HoldTimes {
+        &self.hold_times[kind.index()]
+    }
+
+    /// How often a verb was asked, and how many of the answers were failures.
+    #[must_use]
+    pub fn outcomes(&self, verb: Verb) -> (u64, u64) {
+        (self.counters.commands[verb.index()], self.counters.failures[verb.index()])
     }
 
     /// Calls `each` with every key and figure of `q`, or of `q full`, sorted by key.
@@ -78,6 +103,12 @@ impl Figures<'_> {
     fn each_more(&self, number: &mut impl FnMut(&str, u64)) {
         let Limits { connections, locks, locks_per_connection, name_bytes, idle_ms } = self.config.limits;
         let counters = self.counters;
+        for verb in Verb::ALL {
+            let (asked, failed) = self.outcomes(verb);
+            if asked > 0 || verb.is_always_shown() {
+                number(&format!("failed_{}", verb.word()), failed);
+            }
+        }
         for cause in Cause::ALL {
             number(&format!("closed_{}", cause.word()), counters.closed[cause.index()]);
         }
@@ -91,8 +122,12 @@ impl Figures<'_> {
         number("limit_locks_per_connection", u64::from(locks_per_connection));
         number("limit_name_bytes", u64::from(name_bytes));
         number("lock_bytes", self.lock_bytes);
+        number("locks_refused", counters.locks_refused);
+        number("peak_connection_holds", u64::from(counters.peak_connection_holds));
         number("peak_connections", u64::from(counters.peak_connections));
         number("peak_holds", u64::from(counters.peak_holds));
+        number("peak_lock_bytes", counters.peak_lock_bytes);
+        number("peak_name_bytes", u64::from(counters.peak_name_bytes));
         number("pid", u64::from(self.config.identity.pid));
         number("shared_holds", u64::from(self.holds[1]));
         number("uptime_ms", self.uptime_ms);

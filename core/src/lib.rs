@@ -36,6 +36,7 @@ pub mod canary;
 pub mod codec;
 mod config;
 mod figures;
+mod hold_times;
 mod input;
 pub mod listing;
 mod machine;
@@ -47,6 +48,7 @@ mod types;
 
 pub use config::{Config, Features, Identity, Limits, Storage};
 pub use figures::{Figure, Figures};
+pub use hold_times::HoldTimes;
 pub use input::{Cause, Command, Input, Verb};
 pub use machine::{Entry, Machine, RestoreError, Scan, Violation};
 pub use output::{Listing, Output, Reason, Reply, Subject};

@@ -266,6 +266,7 @@ mod tests {
                 addr: Addr::Unix(*serial),
                 registered: registered.map(str::as_bytes),
                 order: *order,
+                since: None,
             });
         }
         slice

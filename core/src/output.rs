@@ -113,6 +113,33 @@ pub enum Reply<'a> {
     LineTooLong,
 }
 
+impl Reply<'_> {
+    /// Whether it is a failure: one whose line begins with `0 `. To say that nobody holds a lock is one.
+    #[must_use]
+    pub const fn is_failure(&self) -> bool {
+        match self {
+            Self::GetFailure { .. }
+            | Self::ReleaseFailure { .. }
+            | Self::Inspected { holders: 0, .. }
+            | Self::TooManyLocks { .. }
+            | Self::ShuttingDown
+            | Self::Disabled { .. }
+            | Self::NameTooLong { .. }
+            | Self::UnknownCommand { .. }
+            | Self::LineTooLong => true,
+            Self::Got { .. }
+            | Self::Released { .. }
+            | Self::Inspected { .. }
+            | Self::Listing(_)
+            | Self::Me { .. }
+            | Self::Registered
+            | Self::Figures { .. }
+            | Self::Pong
+            | Self::Help => false,
+        }
+    }
+}
+
 /// What a listing is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listing<'a> {

@@ -4,7 +4,7 @@
 use elockd_core::canary::Canary;
 
 /// Found where the machine and the reference part, or an invariant breaks.
-pub const BY_THE_REFERENCE: [Canary; 20] = [
+pub const BY_THE_REFERENCE: [Canary; 21] = [
     Canary::OrphaningSkipsTheLastTiedHold,
     Canary::OrphaningKeepsSoleCounts,
     Canary::OrphansOfTheWrongKind,
@@ -25,6 +25,7 @@ pub const BY_THE_REFERENCE: [Canary; 20] = [
     Canary::UnknownCommandIsIdleness,
     Canary::DrainStillGrants,
     Canary::RegisteringAgainKeepsThePlace,
+    Canary::TiedHoldIsTimedAnew,
 ];
 
 /// Found where a restored machine says something else.

@@ -170,8 +170,8 @@ impl Census {
                 self.count_if(!was_holder && got.len() == 2, "a second shared holder came");
                 self.count_if(!was_holder && got.len() == 3, "a third shared holder came");
                 self.count_if(!was_holder && name.is_empty(), "the empty name was got");
-                self.count_if(!was_holder && name.len() == 30, "a name was got that just fits its slot");
-                self.count_if(!was_holder && name.len() > 30, "a name was got that does not fit its slot");
+                self.count_if(!was_holder && name.len() == 29, "a name was got that just fits its slot");
+                self.count_if(!was_holder && name.len() > 29, "a name was got that does not fit its slot");
                 let other = if *kind == Kind::Exclusive { Kind::Shared } else { Kind::Exclusive };
                 let is_double = !after.holders(other, name).is_empty();
                 self.count_if(!was_holder && is_double, "a name was got that is held in the other kind");

@@ -72,8 +72,8 @@ const NAMES: [(&[u8], u32); 11] = [
     (b"", 2),
     (b"two words", 2),
     (b"\xff\x00\xfe", 1),
-    (b"thirty-bytes-just-fit-a-slot-.", 2),
-    (b"thirty-one-bytes-need-the-heap!", 3),
+    (b"29-bytes-just-fit-into-a-slot", 2),
+    (b"30-bytes-are-too-many-for-slot", 3),
     (b"forty-bytes-are-the-limit-of-every-case-", 2),
 ];
 const TOO_LONG: &[u8] = b"forty-one-bytes-are-over-the-limit-of-all";

@@ -15,7 +15,10 @@ use crate::observe::{Event, observe};
 use crate::reference::Reference;
 use crate::runner;
 use elockd_core::codec::Decoder;
-use elockd_core::{Command, Config, Conn, Input, Machine, Now, Output, Reply, RestoreError, Scan, Storage};
+use elockd_core::{
+    Command, Config, Conn, HoldTimes, Input, Kind, Listing, Machine, Now, Output, Reply, RestoreError, Scan,
+    Storage, Subject,
+};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -38,6 +41,44 @@ pub fn the_machine_agrees_with_the_reference(case: Case) -> Outcome {
         let after = &reference;
         let moment = Moment { step, events: &events, before: &before, after, dead_before, dead_after };
         Census::note(|census| census.step(&moment));
+    }
+    hold_times_are_the_references(machine, &reference)
+}
+
+/// Whether all holds there are have lasted as long as the reference says, and, once all that is dead is
+/// swept, all holds there were.
+fn hold_times_are_the_references(mut machine: Machine, reference: &Reference) -> Outcome {
+    for kind in Kind::ALL {
+        let mut wrong = None;
+        let mut scan = Scan::new(Listing { subject: Subject::Locks(kind), name: b"" });
+        while !scan.is_done() {
+            machine.scan(&mut scan, &mut |entry| {
+                let held_ms = entry.held_ms(reference.now());
+                let expected = reference.held_ms(kind, entry.name, entry.conn);
+                if held_ms != expected {
+                    wrong = Some(format!("{:?} has held {held_ms} ms, expected {expected}", entry.conn));
+                }
+            });
+        }
+        wrong.map_or(Ok(()), Err)?;
+    }
+    // It sweeps.
+    let _ = machine.snapshot();
+    for kind in Kind::ALL {
+        let of_kind = reference.over().iter().filter(|(of, _)| *of == kind).map(|(_, ms)| *ms);
+        let times = machine.figures();
+        let times = times.hold_times(kind);
+        let mut expected = [0; HoldTimes::BOUNDS_MS.len() + 1];
+        for ms in of_kind.clone() {
+            expected[HoldTimes::BOUNDS_MS.iter().filter(|bound| ms > **bound).count()] += 1;
+        }
+        ensure!(
+            *times.counts() == expected,
+            "{kind:?}: {:?} hold times, expected {expected:?}",
+            times.counts()
+        );
+        let sum: u64 = of_kind.sum();
+        ensure!(times.sum_ms() == sum, "{kind:?}: {} ms held, expected {sum}", times.sum_ms());
     }
     Ok(())
 }

@@ -25,6 +25,12 @@ pub struct Reference {
     registered: Vec<(Conn, Vec<u8>)>,
     /// What only ever goes up, by its key in `q full`.
     counts: BTreeMap<&'static str, u64>,
+    /// How often each verb was answered with a failure.
+    failures: BTreeMap<&'static str, u64>,
+    /// Since when each holder holds each lock, also a lock that it held before.
+    since: BTreeMap<(Kind, Vec<u8>, Conn), u64>,
+    /// How long each hold lasted that is over, in milliseconds.
+    over: Vec<(Kind, u64)>,
 }
 
 /// An open connection.
@@ -51,6 +57,9 @@ impl Reference {
             locks: BTreeMap::new(),
             registered: Vec::new(),
             counts: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            since: BTreeMap::new(),
+            over: Vec::new(),
         }
     }
 
@@ -70,6 +79,13 @@ impl Reference {
         }
         self.note_peak("peak_connections", self.open.len());
         self.note_peak("peak_holds", self.holds(|_, _| true));
+        self.note_peak("peak_lock_bytes", self.lock_bytes() as usize);
+        for conn in self.open.clone().iter().map(|client| client.conn) {
+            self.note_peak("peak_connection_holds", self.holds(|_, holder| holder == conn));
+        }
+        for name in self.locks.clone().keys().map(|(_, name)| name) {
+            self.note_peak("peak_name_bytes", name.len());
+        }
         events
     }
 
@@ -107,6 +123,18 @@ impl Reference {
     #[must_use]
     pub fn holders(&self, kind: Kind, name: &[u8]) -> &[Conn] {
         self.locks.get(&(kind, name.to_vec())).map_or(&[], |holders| holders)
+    }
+
+    /// How long a holder has held a lock, in milliseconds; from 2^40 on it is counted from 0 again.
+    #[must_use]
+    pub fn held_ms(&self, kind: Kind, name: &[u8], holder: Conn) -> u64 {
+        (self.now - self.since[&(kind, name.to_vec(), holder)]) % (1 << 40)
+    }
+
+    /// How long each hold lasted that is over, in milliseconds.
+    #[must_use]
+    pub fn over(&self) -> &[(Kind, u64)] {
+        &self.over
     }
 
     /// Registered names, the latest last.
@@ -151,8 +179,9 @@ impl Reference {
     }
 
     fn close(&mut self, conn: Conn, cause: Cause) {
-        for ((kind, _), holders) in &self.locks {
+        for ((kind, name), holders) in &self.locks {
             if holders.contains(&conn) {
+                self.over.push((*kind, self.held_ms(*kind, name, conn)));
                 *self
                     .counts
                     .entry(if *kind == Kind::Exclusive { "orphans" } else { "shared_orphans" })
@@ -198,6 +227,7 @@ impl Reference {
             _ => false,
         };
         if is_disabled {
+            *self.failures.entry(verb).or_default() += 1;
             return Some(Event::Sent(conn, format!("0 disabled\n{end}").into_bytes()));
         }
         let text = match command {
@@ -222,6 +252,9 @@ impl Reference {
             Command::Unknown(verb) => line("0 Unknown Command: ", verb),
             Command::LineTooLong => line("0 Line Too Long", b""),
         };
+        if ["g", "sg", "i", "si", "r", "sr"].contains(&verb) && text.starts_with(b"0 ") {
+            *self.failures.entry(verb).or_default() += 1;
+        }
         Some(Event::Sent(conn, text))
     }
 
@@ -235,12 +268,14 @@ impl Reference {
             let in_account = self.holds(|_, holder| self.client(holder).origin.account == account);
             let limits = &self.config.limits;
             if own >= limits.locks_per_connection as usize || in_account >= limits.locks as usize {
+                self.count("locks_refused");
                 return line("0 Too Many Locks: ", name);
             }
             if kind == Kind::Exclusive && !self.holders(kind, name).is_empty() {
                 return line("0 Lock Get Failure: ", name);
             }
             self.locks.entry((kind, name.to_vec())).or_default().push(conn);
+            self.since.insert((kind, name.to_vec(), conn), self.now);
         }
         match (kind, self.holders(kind, name).len()) {
             (Kind::Exclusive, _) => line("1 Lock Get Success: ", name),
@@ -250,6 +285,9 @@ impl Reference {
 
     fn release(&mut self, conn: Conn, kind: Kind, name: &[u8]) -> Vec<u8> {
         let was_holder = self.holders(kind, name).contains(&conn);
+        if was_holder {
+            self.over.push((kind, self.held_ms(kind, name, conn)));
+        }
         if let Some(holders) = self.locks.get_mut(&(kind, name.to_vec())) {
             holders.retain(|holder| *holder != conn);
         }
@@ -338,6 +376,14 @@ impl Reference {
             number(key, count(key));
         }
         if full {
+            for verb in ["d", "dump", "g", "i", "q", "r", "sd", "sg", "si", "sr"] {
+                number(&format!("failed_{verb}"), self.failures.get(verb).copied().unwrap_or(0));
+            }
+            for verb in ["help", "iam", "me", "ping", "quit", "who"] {
+                if count(verb) > 0 {
+                    number(&format!("failed_{verb}"), self.failures.get(verb).copied().unwrap_or(0));
+                }
+            }
             for key in [
                 "closed_eof",
                 "closed_error",
@@ -348,8 +394,12 @@ impl Reference {
                 "connections_opened",
                 "connections_refused",
                 "ignored_inputs",
+                "locks_refused",
+                "peak_connection_holds",
                 "peak_connections",
                 "peak_holds",
+                "peak_lock_bytes",
+                "peak_name_bytes",
             ] {
                 number(key, count(key));
             }
@@ -369,11 +419,11 @@ impl Reference {
         line(&lines.concat(), b"")
     }
 
-    /// What the locks take, by the rule that operators are given: 48 bytes a name, 32 for each holder
-    /// after its first, and the name itself where it is longer than 30 bytes.
+    /// What the locks take, by the rule that operators are given: 48 bytes a name, 40 for each holder
+    /// after its first, and the name itself where it is longer than 29 bytes.
     fn lock_bytes(&self) -> u64 {
         let of_lock = |name: &[u8], holders: usize| {
-            48 + 32 * (holders as u64 - 1) + if name.len() > 30 { name.len() as u64 } else { 0 }
+            48 + 40 * (holders as u64 - 1) + if name.len() > 29 { name.len() as u64 } else { 0 }
         };
         self.locks.iter().map(|((_, name), holders)| of_lock(name, holders.len())).sum()
     }

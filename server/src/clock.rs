@@ -17,7 +17,12 @@ impl Clock {
 
     /// Whole milliseconds since the start.
     pub(crate) fn now(&self) -> Now {
-        let millis = self.start.elapsed().as_millis();
+        self.at(Instant::now())
+    }
+
+    /// What it showed at an instant that is not before its start.
+    pub(crate) fn at(&self, instant: Instant) -> Now {
+        let millis = instant.duration_since(self.start).as_millis();
         Now(u64::try_from(millis).expect("a clock runs for less than 500 million years"))
     }
 

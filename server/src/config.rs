@@ -17,6 +17,12 @@ pub struct Config {
     pub write_timeout: Option<Duration>,
     /// How long connections may take to receive their last replies when the server shuts down.
     pub shutdown_timeout: Duration,
+    /// Whether to log every connection, get, release and orphan, by name.
+    pub verbose: bool,
+    /// How long a lock may be held until a warning of it is logged; `None` is for ever.
+    pub warn_held: Option<Duration>,
+    /// Whether to take how long commands take, for exporters. It costs each batch a reading of the clock.
+    pub measure_latency: bool,
     /// Called when the machine panics. The binary ends the process there; without it every connection
     /// panics from then on.
     pub on_panic: Option<fn()>,
@@ -30,7 +36,49 @@ impl Default for Config {
             max_listing_bytes: 64 << 20,
             write_timeout: Some(Duration::from_secs(15)),
             shutdown_timeout: Duration::from_secs(5),
+            verbose: false,
+            warn_held: None,
+            measure_latency: false,
             on_panic: None,
         }
+    }
+}
+
+/// The part of a [`Config`] that can change while the server runs; see there for what each means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tunables {
+    /// Bytes that all listings under way may take together.
+    pub max_listing_bytes: usize,
+    /// How long a connection may take not a byte of its replies.
+    pub write_timeout: Option<Duration>,
+    /// How long connections may take to receive their last replies.
+    pub shutdown_timeout: Duration,
+    /// Whether to log what connections do, of those that open from now on.
+    pub verbose: bool,
+    /// How long a lock may be held until a warning of it is logged.
+    pub warn_held: Option<Duration>,
+}
+
+impl Config {
+    /// The part that can change.
+    #[must_use]
+    pub fn tunables(&self) -> Tunables {
+        Tunables {
+            max_listing_bytes: self.max_listing_bytes,
+            write_timeout: self.write_timeout,
+            shutdown_timeout: self.shutdown_timeout,
+            verbose: self.verbose,
+            warn_held: self.warn_held,
+        }
+    }
+
+    /// Changes that part.
+    pub fn tune(&mut self, tunables: Tunables) {
+        let Tunables { max_listing_bytes, write_timeout, shutdown_timeout, verbose, warn_held } = tunables;
+        self.max_listing_bytes = max_listing_bytes;
+        self.write_timeout = write_timeout;
+        self.shutdown_timeout = shutdown_timeout;
+        self.verbose = verbose;
+        self.warn_held = warn_held;
     }
 }

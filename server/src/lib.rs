@@ -8,13 +8,18 @@
 mod clock;
 pub mod config;
 pub mod hub;
+mod latency;
 pub mod listen;
+mod monitor;
+mod overdue;
 mod server;
 mod session;
 mod shared;
 mod ticker;
 
-pub use config::Config;
+pub use config::{Config, Tunables};
+pub use latency::{Latency, LatencySnapshot};
+pub use monitor::Monitor;
 pub use server::Server;
 
 /// The exit status of a process whose machine panicked: `EX_SOFTWARE` of BSD's sysexits.

@@ -1,22 +1,30 @@
-//! The daemon: settings from the command line, then the server until a signal says stop.
+//! The daemon: settings, then the server until a signal says stop. Under munin it is a plugin instead.
 //!
-//! Exit status: 0 after SIGTERM or SIGINT; 1 when it cannot start; 2 for a wrong command line; 70 when
-//! the machine panicked, which is a bug.
+//! Exit status: 0 after SIGTERM or SIGINT; 1 when it cannot start; 2 for wrong settings; 70 when the machine
+//! panicked, which is a bug.
 
 mod allocator;
-mod cli;
+mod logging;
+mod metrics;
+mod munin;
+mod pidfile;
+mod settings;
 
-use cli::Settings;
-use elockd_server::Server;
 use elockd_server::listen::{TcpListener, TcpOptions, UnixListener};
+use elockd_server::{Monitor, Server};
+use logging::{LogError, Logging};
+use metrics::Metrics;
+use pidfile::{PidFile, PidFileError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use settings::{Changes, Loaded};
+use std::ffi::OsString;
 use std::process::ExitCode;
 use thiserror::Error;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
 /// File descriptors that are not connections: standard streams, listeners, the runtime's own.
-const OTHER_FILES: u64 = 32;
+const OTHER_FILES: u64 = 64;
 
 /// Why the daemon did not start.
 #[derive(Debug, Error)]
@@ -25,6 +33,10 @@ enum StartError {
     Listen { address: String, source: std::io::Error },
     #[error("nothing to listen on: --port is 0, and neither --listen with a port nor --unix is given")]
     NoListener,
+    #[error(transparent)]
+    PidFile(#[from] PidFileError),
+    #[error(transparent)]
+    Log(#[from] LogError),
     #[error("cannot start the runtime: {0}")]
     Runtime(std::io::Error),
     #[error("cannot watch for signals: {0}")]
@@ -32,40 +44,66 @@ enum StartError {
 }
 
 fn main() -> ExitCode {
-    let settings = cli::parse();
+    let args: Vec<OsString> = std::env::args_os().collect();
+    if munin::is_meant(&args) {
+        return munin::main(&args);
+    }
+    let loaded = match settings::load(&args) {
+        Ok(loaded) => loaded,
+        Err(refusal) => return refusal.exit(),
+    };
+    if loaded.is_check {
+        print!("{}", loaded.report());
+        return ExitCode::SUCCESS;
+    }
     allocator::return_large_blocks();
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).with_ansi(false).init();
-    match run(settings) {
+    match run(&args, loaded) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            // Whoever started it looks at stderr, wherever the log is.
+            eprintln!("elockd: {error}");
             error!("{error}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(settings: Settings) -> Result<(), StartError> {
-    raise_file_limit(settings.server.machine.limits.connections);
+fn run(args: &[OsString], loaded: Loaded) -> Result<(), StartError> {
+    let logging = Logging::start(&loaded.settings.log)?;
+    for name in &loaded.strangers {
+        warn!("the environment variable {name} is no setting of elockd");
+    }
+    let pidfile = loaded.settings.pidfile.as_deref().map(PidFile::create).transpose()?;
+    raise_file_limit(loaded.settings.server.machine.limits.connections);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(StartError::Runtime)?.block_on(serve(settings))
+    runtime.map_err(StartError::Runtime)?.block_on(serve(args, loaded, &logging))?;
+    // After everything else: until here no other daemon may take it.
+    drop(pidfile);
+    Ok(())
 }
 
-async fn serve(settings: Settings) -> Result<(), StartError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
-    let mut config = settings.server;
+async fn serve(args: &[OsString], loaded: Loaded, logging: &Logging) -> Result<(), StartError> {
+    let signals = Signals::new().map_err(StartError::Signals)?;
+    let settings = &loaded.settings;
+    let mut config = settings.server.clone();
     config.on_panic = Some(elockd_server::end_process);
+    info!("elockd {} is process {}", env!("CARGO_PKG_VERSION"), std::process::id());
     let server = Server::new(config);
     let mut listeners = 0;
-    for address in settings.tcp {
+    for &address in &settings.tcp {
         let options = TcpOptions { peer_timeout: settings.peer_timeout };
         let listener = TcpListener::bind(address, options)
             .map_err(|source| StartError::Listen { address: format!("tcp {address}"), source })?;
         server.listen(listener);
         listeners += 1;
     }
-    if let Some(path) = settings.unix {
-        let listener = UnixListener::bind(&path, settings.unix_mode)
+    let metrics = settings.metrics.map(|address| {
+        Metrics::bind(address, server.monitor())
+            .map_err(|source| StartError::Listen { address: format!("http {address}"), source })
+    });
+    let metrics = metrics.transpose()?;
+    if let Some(path) = &settings.unix {
+        let listener = UnixListener::bind(path, settings.unix_mode)
             .map_err(|source| StartError::Listen { address: format!("unix {}", path.display()), source })?;
         server.listen(listener);
         listeners += 1;
@@ -73,16 +111,72 @@ async fn serve(settings: Settings) -> Result<(), StartError> {
     if listeners == 0 {
         return Err(StartError::NoListener);
     }
-    let shutdown = async {
-        let name = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-        };
-        info!("shutting down on {name}");
-    };
+    let metrics = metrics.map(|metrics| tokio::spawn(metrics.serve()));
+    let shutdown = signals.until_shutdown(args, loaded, logging, server.monitor());
     server.run(shutdown).await;
+    if let Some(metrics) = metrics {
+        metrics.abort();
+    }
     info!("shut down");
     Ok(())
+}
+
+/// The signals that the daemon knows.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Reloads whenever that is asked for, until it is to end.
+    async fn until_shutdown(
+        mut self,
+        args: &[OsString],
+        mut loaded: Loaded,
+        logging: &Logging,
+        monitor: Monitor,
+    ) {
+        let name = loop {
+            tokio::select! {
+                biased;
+                _ = self.terminate.recv() => break "SIGTERM",
+                _ = self.interrupt.recv() => break "SIGINT",
+                _ = self.hangup.recv() => reload(args, &mut loaded, logging, &monitor),
+            }
+        };
+        info!("shutting down on {name}");
+    }
+}
+
+/// Reads all settings again and changes what can be changed. Wrong settings change nothing.
+fn reload(args: &[OsString], loaded: &mut Loaded, logging: &Logging, monitor: &Monitor) {
+    let newer = settings::load(args);
+    let changes = newer.map(|newer| loaded.replace(newer));
+    // In any case: that is what programs that move log files count on.
+    if let Err(error) = logging.reload(&loaded.settings.log) {
+        error!("{error}; the log goes on where it was");
+    }
+    let Changes { applied, ignored } = match changes {
+        Ok(changes) => changes,
+        Err(refusal) => return error!("reloaded nothing, the settings are wrong: {}", refusal.line()),
+    };
+    monitor.tune(loaded.settings.server.tunables());
+    info!("reloaded on SIGHUP, {} settings changed", applied.len());
+    for change in applied {
+        info!("changed {change}");
+    }
+    for change in ignored {
+        warn!("not changed until the next start: {change}");
+    }
 }
 
 /// Raises the soft limit of open files to the hard one, and says so when that is too low for the

@@ -3,7 +3,8 @@
 use crate::config::Config;
 use crate::hub::Witness;
 use crate::listen::{Listener, Peer};
-use crate::session;
+use crate::monitor::Monitor;
+use crate::session::{self, Teller};
 use crate::shared::Shared;
 use elockd_core::{Account, Addr, Conn, Origin};
 use std::future::Future;
@@ -52,6 +53,12 @@ impl Server {
         self.acceptors.spawn(accepting);
     }
 
+    /// A view of it for exporters, and what of it can be changed.
+    #[must_use]
+    pub fn monitor(&self) -> Monitor {
+        Monitor::new(Arc::clone(&self.shared))
+    }
+
     /// Serves until `shutdown` is ready, then ends in order: it stops accepting, grants nothing more,
     /// lets every connection have the answers to what it has sent, and closes it. Connections that
     /// do not take their answers within the shutdown timeout are cut off.
@@ -66,13 +73,14 @@ impl Server {
             shared.hub.drain(shared.clock.now());
             shared.sessions.close();
             let sessions = shared.sessions.wait();
-            if timeout(shared.config.shutdown_timeout, sessions).await.is_err() {
+            if timeout(shared.tunables().shutdown_timeout, sessions).await.is_err() {
                 warn!("cut off {} connections that did not take their last replies", shared.sessions.len());
             }
         };
         tokio::select! {
             () = serving => {}
             () = ticking => {}
+            () = crate::overdue::run(&shared) => {}
         }
     }
 }
@@ -115,15 +123,24 @@ fn start_session<S>(shared: &Arc<Shared>, stream: S, peer: Peer)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    let origin = |conn: Conn| {
-        let addr = match peer {
-            Peer::Ip(addr) => Addr::Ip(addr),
-            Peer::Unix => Addr::Unix(conn.serial()),
-        };
-        Origin { addr, account: Account::default() }
+    let addr_of = |conn: Conn| match peer {
+        Peer::Ip(addr) => Addr::Ip(addr),
+        Peer::Unix => Addr::Unix(conn.serial()),
     };
-    match shared.hub.open(shared.clock.now(), origin) {
-        Ok(handle) => shared.sessions.spawn(session::serve(Arc::clone(shared), stream, handle)),
-        Err(reason) => shared.sessions.spawn(session::refuse(stream, reason)),
-    };
+    let mut addr = None;
+    let opened = shared.hub.open(shared.clock.now(), |conn| Origin {
+        addr: *addr.insert(addr_of(conn)),
+        account: Account::default(),
+    });
+    let teller = addr.filter(|_| shared.tunables().verbose).map(|addr| Box::new(Teller::new(addr)));
+    match opened {
+        Ok(handle) => {
+            let serving = session::serve(Arc::clone(shared), stream, handle, teller);
+            shared.sessions.spawn(serving);
+        }
+        Err(reason) => {
+            teller.inspect(|teller| teller.refused());
+            shared.sessions.spawn(session::refuse(stream, reason));
+        }
+    }
 }

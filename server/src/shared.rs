@@ -1,11 +1,13 @@
 //! What all tasks of a server share.
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Tunables};
 use crate::hub::Hub;
+use crate::latency::Latency;
 use elockd_core::Machine;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 pub(crate) struct Shared {
@@ -14,6 +16,14 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     /// Bytes that listings under way have taken.
     pub(crate) listing_bytes: AtomicUsize,
+    /// Listings that were too large, since the start.
+    pub(crate) listings_refused: AtomicU64,
+    /// How long commands took, where that is wanted.
+    pub(crate) latency: Option<Latency>,
+    /// Holds that had lasted longer than the warning time when that was last looked at.
+    pub(crate) long_holds: AtomicU64,
+    /// What can change while the server runs.
+    pub(crate) tunables: watch::Sender<Tunables>,
     /// The tasks of connections: a shutdown waits for them.
     pub(crate) sessions: TaskTracker,
 }
@@ -23,11 +33,20 @@ impl Shared {
     pub(crate) fn new(config: Config) -> Self {
         let hub = Arc::new(Hub::new(Machine::new(config.machine.clone()), config.on_panic));
         Self {
+            tunables: watch::Sender::new(config.tunables()),
+            latency: config.measure_latency.then(Latency::default),
             config,
             hub,
             clock: Clock::start(),
             listing_bytes: AtomicUsize::new(0),
+            listings_refused: AtomicU64::new(0),
+            long_holds: AtomicU64::new(0),
             sessions: TaskTracker::new(),
         }
+    }
+
+    /// What can change, as it is now. Not for every command: it takes a lock.
+    pub(crate) fn tunables(&self) -> Tunables {
+        *self.tunables.borrow()
     }
 }

@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use elockd_server::listen::{Listener, Peer};
-use elockd_server::{Config, Server};
+use elockd_server::{Config, LatencySnapshot, Monitor, Server, Tunables};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -43,6 +43,7 @@ struct Running {
     connect: UnboundedSender<DuplexStream>,
     stop: oneshot::Sender<()>,
     done: JoinHandle<()>,
+    monitor: Monitor,
 }
 
 fn start(change: impl FnOnce(&mut Config)) -> Running {
@@ -52,10 +53,11 @@ fn start(change: impl FnOnce(&mut Config)) -> Running {
     let (stop, stopped) = oneshot::channel();
     let server = Server::new(config);
     server.listen(Handed(handed));
+    let monitor = server.monitor();
     let done = tokio::spawn(server.run(async {
         let _ = stopped.await;
     }));
-    Running { connect, stop, done }
+    Running { connect, stop, done, monitor }
 }
 
 impl Running {
@@ -251,4 +253,107 @@ async fn accepting_slows_down_while_it_fails_and_a_shutdown_still_works() {
     assert_eq!(tries.load(Ordering::Relaxed), 100, "ten times a second");
     stop.send(()).unwrap();
     timeout(Duration::from_millis(1), done).await.expect("it does not wait for the next try").unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_timeout_that_is_changed_holds_for_whoever_stalls_from_then_on() {
+    let server = start(|config| config.write_timeout = None);
+    let (mut stuck, mut other) = (server.connect(256), server.connect(4096));
+    assert_eq!(ask(&mut stuck, "g x\n").await, "1 Lock Get Success: x\n");
+    let tunables = Config::default().tunables();
+    server.monitor.tune(Tunables { write_timeout: Some(Duration::from_secs(3)), ..tunables });
+    stuck.write_all(&b"ping\n".repeat(50)).await.unwrap();
+    sleep(Duration::from_millis(2900)).await;
+    assert_eq!(ask(&mut other, "g x\n").await, "0 Lock Get Failure: x\n");
+    sleep(Duration::from_millis(200)).await;
+    assert_eq!(ask(&mut other, "g x\n").await, "1 Lock Get Success: x\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_timeout_that_is_changed_holds_for_the_next_shutdown() {
+    let server = start(|config| config.shutdown_timeout = Duration::from_hours(1));
+    let mut stuck = server.connect(64);
+    stuck.write_all(b"help\n").await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    server
+        .monitor
+        .tune(Tunables { shutdown_timeout: Duration::from_secs(2), ..Config::default().tunables() });
+    let begin = Instant::now();
+    server.stop.send(()).unwrap();
+    server.done.await.unwrap();
+    assert_eq!(begin.elapsed(), Duration::from_secs(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn holds_that_are_older_than_the_limit_are_counted_while_they_last() {
+    let server = start(|config| config.warn_held = Some(Duration::from_mins(1)));
+    let mut client = server.connect(4096);
+    // Walks are every 6 s.
+    sleep(Duration::from_secs(1)).await;
+    for name in ["g a\n", "g b\n", "sg s\n"] {
+        assert!(ask(&mut client, name).await.starts_with('1'));
+    }
+    sleep(Duration::from_secs(58)).await;
+    assert_eq!(server.monitor.long_holds(), 0);
+    sleep(Duration::from_secs(8)).await;
+    assert_eq!(server.monitor.long_holds(), 3);
+    assert!(ask(&mut client, "r a\n").await.starts_with('1'));
+    assert!(ask(&mut client, "g young\n").await.starts_with('1'));
+    sleep(Duration::from_secs(7)).await;
+    assert_eq!(server.monitor.long_holds(), 2);
+    drop(client);
+    sleep(Duration::from_secs(7)).await;
+    assert_eq!(server.monitor.long_holds(), 0, "an ended connection holds nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_warning_of_long_holds_can_be_switched_on_and_off() {
+    let server = start(|_| {});
+    let mut client = server.connect(4096);
+    assert!(ask(&mut client, "g a\n").await.starts_with('1'));
+    sleep(Duration::from_hours(1)).await;
+    assert_eq!(server.monitor.long_holds(), 0);
+    let tunables = Config::default().tunables();
+    server.monitor.tune(Tunables { warn_held: Some(Duration::from_mins(1)), ..tunables });
+    sleep(Duration::from_secs(7)).await;
+    assert_eq!(server.monitor.long_holds(), 1);
+    server.monitor.tune(tunables);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(server.monitor.long_holds(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn long_holds_are_looked_for_in_slices() {
+    let server = start(|config| {
+        config.warn_held = Some(Duration::from_secs(10));
+        config.machine.storage.scan_slice = 1;
+    });
+    let mut client = server.connect(1 << 20);
+    for name in 0..300 {
+        assert!(ask(&mut client, &format!("g {name}\n")).await.starts_with('1'));
+    }
+    sleep(Duration::from_secs(12)).await;
+    assert_eq!(server.monitor.long_holds(), 300);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_command_is_in_the_latency_whatever_its_batch() {
+    let server = start(|config| config.measure_latency = true);
+    let mut client = server.connect(1 << 20);
+    client.write_all(&b"ping\n".repeat(1000)).await.unwrap();
+    for _ in 0..1000 {
+        assert_eq!(line(&mut client).await, "1 pong\n");
+    }
+    assert_eq!(ask(&mut client, "bogus\n").await, "0 Unknown Command: bogus\n");
+    let latency = server.monitor.latency();
+    assert_eq!(latency.counts.iter().sum::<u64>(), 1001);
+    assert_eq!(latency.sum, Duration::ZERO, "this clock stands still while commands run");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_latency_is_not_taken_unless_somebody_wants_it() {
+    let server = start(|_| {});
+    let mut client = server.connect(4096);
+    assert_eq!(ask(&mut client, "ping\n").await, "1 pong\n");
+    assert_eq!(server.monitor.latency(), LatencySnapshot::default());
 }

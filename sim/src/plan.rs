@@ -80,6 +80,8 @@ pub struct Settings {
     pub dump: bool,
     /// See [`Features::registry`].
     pub registry: bool,
+    /// See [`Config::verbose`].
+    pub verbose: bool,
     /// See [`Features::silent_errors`].
     pub silent_errors: bool,
     /// Whether storage comes in the smallest sizes, which reach every boundary soon.
@@ -121,7 +123,10 @@ impl Settings {
             max_listing_bytes: self.listing_bytes as usize,
             write_timeout: Some(Duration::from_millis(self.write_timeout_ms.into())),
             shutdown_timeout: Duration::from_millis(self.shutdown_timeout_ms.into()),
-            on_panic: None,
+            // Who wants to be told of everything wants to be told of long holds, too.
+            verbose: self.verbose,
+            warn_held: self.verbose.then(|| Duration::from_millis(50)),
+            ..Config::default()
         }
     }
 }

@@ -139,6 +139,7 @@ mod tests {
         ];
         for (reply, line) in table {
             assert_eq!(text(&reply), line);
+            assert_eq!(reply.is_failure(), line.starts_with("0 "), "{line}");
         }
     }
 

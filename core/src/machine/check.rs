@@ -1,7 +1,7 @@
 //! Every invariant of the machine's state, looked at one by one. It costs time in proportion to the
 //! state and is for tests, simulations and model checkers; the daemon relies on the assertions alone.
 
-use crate::input::Cause;
+use crate::input::{Cause, Verb};
 use crate::storage::Id;
 use crate::types::Kind;
 
@@ -47,15 +47,15 @@ impl Machine {
     fn check_locks(&self) -> Result<(), Violation> {
         let locks = &self.holds.locks;
         for (id, lock) in locks.slots().iter() {
-            let name = lock.name.as_bytes();
-            let found = self.holds.find(lock.kind, name).lock();
+            let name = lock.name();
+            let found = self.holds.find(lock.kind(), name).lock();
             ensure!(found == Some(id), "lock {id:?} is not found under its name, but {found:?}");
             ensure!(
                 name.len() <= usize::from(self.config.limits.name_bytes),
                 "lock {id:?} has a name of {} bytes",
                 name.len()
             );
-            match lock.hold {
+            match *lock.hold() {
                 Hold::Sole { tenure, prev, next } => {
                     self.check_sole(id, tenure, prev, next)?;
                 }
@@ -79,11 +79,11 @@ impl Machine {
         let Some((_, owner)) = self.holds.tenures.at(tenure.position()) else {
             return Err(Violation(format!("lock {id:?} is held by no tenure")));
         };
-        let link = |of: Id<Lock>| match self.holds.locks.slots().at(of.position()).map(|(_, lock)| &lock.hold)
-        {
-            Some(Hold::Sole { tenure: holder, prev, next }) if *holder == tenure => Some((*prev, *next)),
-            _ => None,
-        };
+        let link =
+            |of: Id<Lock>| match self.holds.locks.slots().at(of.position()).map(|(_, lock)| lock.hold()) {
+                Some(Hold::Sole { tenure: holder, prev, next }) if *holder == tenure => Some((*prev, *next)),
+                _ => None,
+            };
         match prev {
             Some(prev) => {
                 ensure!(link(prev).is_some_and(|(_, n)| n == Some(id)), "broken link before {id:?}");
@@ -102,7 +102,7 @@ impl Machine {
         let mut holds = 0;
         let mut tied_locks = 0;
         for (id, lock) in self.holds.locks.slots().iter() {
-            let Hold::Tied(tie) = lock.hold else { continue };
+            let Hold::Tied(tie) = *lock.hold() else { continue };
             tied_locks += 1;
             let tie = &ties.locks[tie];
             let mut older: Option<&TiedHold> = None;
@@ -125,7 +125,7 @@ impl Machine {
                 "{id:?}: the newest hold is not the last"
             );
             ensure!(count == tie.holders, "{id:?}: {count} holders, counted {}", tie.holders);
-            ensure!(lock.kind == Kind::Shared || count == 1, "exclusive {id:?} has {count} holders");
+            ensure!(lock.kind() == Kind::Shared || count == 1, "exclusive {id:?} has {count} holders");
             holds += count;
         }
         ensure!(ties.holds.len() == holds, "tied holds that no lock lists");
@@ -143,11 +143,11 @@ impl Machine {
             let mut next = tenure.sole;
             while let Some(lock) = next {
                 let lock = &self.holds.locks[lock];
-                let Hold::Sole { next: following, .. } = lock.hold else {
+                let Hold::Sole { next: following, .. } = *lock.hold() else {
                     return Err(Violation(format!("tenure {id:?} lists a tied lock as sole")));
                 };
-                sole_count[lock.kind.index()] += 1;
-                name_bytes += lock.name.heap_bytes() as u64;
+                sole_count[lock.kind().index()] += 1;
+                name_bytes += lock.heap_bytes();
                 soles += 1;
                 // A list that is a ring would never end.
                 ensure!(soles <= self.holds.locks.slots().len(), "tenure {id:?}: its sole holds are a ring");
@@ -160,7 +160,7 @@ impl Machine {
                 let hold = &self.holds.ties.holds[hold_id];
                 ensure!(hold.tenure == id, "tenure {id:?} lists a hold of {:?}", hold.tenure);
                 ensure!(hold.prev == prev, "tenure {id:?}: broken link in its tied holds");
-                tied_count[self.holds.locks[hold.lock].kind.index()] += 1;
+                tied_count[self.holds.locks[hold.lock].kind().index()] += 1;
                 (prev, next) = (next, hold.next);
             }
             ensure!(
@@ -217,6 +217,7 @@ impl Machine {
             ensure!(tenure.is_none_or(|tenure| tenure.owner == Some(id)), "{conn:?} has another's tenure");
             let holds = tenure.map_or(0, Tenure::holds);
             ensure!(holds <= self.config.limits.locks_per_connection, "{conn:?} holds {holds} locks");
+            ensure!(holds <= self.counters.peak_connection_holds, "{conn:?} holds more than the peak");
             let account = connection.origin.account;
             let Some(at) = self.connections.tallies().iter().position(|tally| tally.account == account)
             else {
@@ -284,9 +285,9 @@ impl Machine {
         let mut name_bytes = 0;
         for (id, lock) in self.holds.locks.slots().iter() {
             let holders = self.holds.holders(id);
-            held[lock.kind.index()] += u32::from(holders > 0);
-            live[lock.kind.index()] += holders;
-            name_bytes += if holders > 0 { lock.name.heap_bytes() as u64 } else { 0 };
+            held[lock.kind().index()] += u32::from(holders > 0);
+            live[lock.kind().index()] += holders;
+            name_bytes += if holders > 0 { lock.heap_bytes() } else { 0 };
         }
         ensure!(name_bytes == self.holds.name_bytes, "{name_bytes} bytes of names, not as counted");
         ensure!(held == self.holds.held, "{held:?} names are held, counted {:?}", self.holds.held);
@@ -298,13 +299,38 @@ impl Machine {
             self.counters.opened,
             self.connections.len()
         );
+        self.check_outcomes()?;
         ensure!(self.counters.peak_connections >= self.connections.len(), "more connections than the peak");
         ensure!(self.counters.peak_holds >= live.iter().sum(), "more holds than the peak");
         let slots = self.holds.locks.slots().len();
+        ensure!(self.counters.peak_lock_bytes >= self.holds.live_bytes(), "more bytes than the peak");
         ensure!(
             slots <= self.counters.peak_holds,
             "{slots} slots of locks are used, but there were never more than {} holds",
             self.counters.peak_holds
+        );
+        Ok(())
+    }
+
+    /// No verb failed more often than it was asked, and each hold that is over is in the hold times once.
+    fn check_outcomes(&self) -> Result<(), Violation> {
+        let figures = self.figures();
+        for verb in Verb::ALL {
+            let (asked, failed) = figures.outcomes(verb);
+            ensure!(failed <= asked, "{} failed {failed} times of {asked}", verb.word());
+        }
+        // Wide enough for what a damaged snapshot may claim.
+        let released = [Verb::Release, Verb::SharedRelease].map(|verb| {
+            let (asked, failed) = figures.outcomes(verb);
+            u128::from(asked - failed)
+        });
+        let orphaned = self.counters.orphans.map(u128::from);
+        let timed = Kind::ALL.map(|kind| u128::from(figures.hold_times(kind).count()));
+        let over = released.iter().chain(&orphaned).sum::<u128>();
+        ensure!(
+            timed.iter().sum::<u128>() + u128::from(self.holds.dead) == over,
+            "{timed:?} hold times and {} dead holds, but {over} holds are over",
+            self.holds.dead
         );
         Ok(())
     }

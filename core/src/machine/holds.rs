@@ -3,12 +3,14 @@
 
 use crate::canary::{Canary, is_planted};
 use crate::config::Storage;
+use crate::hold_times::HoldTimes;
 use crate::mark::{Mark, reach};
 use crate::storage::{Id, Slab};
-use crate::types::Kind;
+use crate::types::{Kind, Now};
 
 use super::connection::Connection;
 use super::lock::{Hold, Lock, Locks, NameHash};
+use super::moment::Moment;
 use super::tenure::Tenure;
 use super::tie::{Tie, TiedHold, Ties};
 
@@ -28,6 +30,8 @@ pub(crate) struct Holds {
     pub(crate) held: [u32; 2],
     /// Bytes of those names that stand outside the slots.
     pub(crate) name_bytes: u64,
+    /// How long the holds lasted that are over, by kind; but for those that are dead and not yet swept.
+    pub(crate) times: [HoldTimes; 2],
 }
 
 /// What there is under a name right now. Valid until the next change.
@@ -65,6 +69,7 @@ impl Holds {
             live: [0; 2],
             held: [0; 2],
             name_bytes: 0,
+            times: Default::default(),
         }
     }
 
@@ -82,25 +87,25 @@ impl Holds {
     /// Whether this tenure is among the holders.
     pub(crate) fn is_holder(&self, found: Found, tenure: Id<Tenure>) -> bool {
         let Some(lock) = found.lock else { return false };
-        match self.locks[lock].hold {
+        match *self.locks[lock].hold() {
             Hold::Sole { tenure: holder, .. } => holder == tenure,
             Hold::Tied(_) => self.ties.find(lock, tenure).is_some(),
         }
     }
 
     /// Makes a tenure a holder that is not one yet, and says how many holders there are then.
-    pub(crate) fn add(&mut self, found: Found, name: &[u8], tenure: Id<Tenure>) -> u32 {
+    pub(crate) fn add(&mut self, found: Found, name: &[u8], tenure: Id<Tenure>, now: Now) -> u32 {
         assert!(self.tenures[tenure].owner.is_some(), "only a live tenure gets locks");
         assert!(found.kind == Kind::Shared || found.holders == 0, "an exclusive lock has one holder");
         self.live[found.kind.index()] += 1;
         let Some(lock) = found.lock else {
             let hold = Hold::Sole { tenure, prev: None, next: None };
-            let lock = self.locks.insert(found.hash, name, found.kind, hold);
+            let lock = self.locks.insert(found.hash, name, found.kind, hold, now);
             self.link_sole(lock, tenure);
             self.count_name(lock);
             return 1;
         };
-        match self.locks[lock].hold {
+        match *self.locks[lock].hold() {
             Hold::Sole { tenure: dead, .. } if found.holders == 0 => {
                 reach(Mark::GetMetADeadSoleHolder);
                 if is_planted(Canary::SweptWhileHeld) {
@@ -111,6 +116,7 @@ impl Holds {
                     return 1;
                 }
                 self.unlink_dead(lock, dead);
+                self.locks.held_from(lock, now);
                 self.link_sole(lock, tenure);
                 self.count_name(lock);
             }
@@ -118,38 +124,42 @@ impl Holds {
                 assert!(first != tenure, "a holder does not get its lock again");
                 reach(Mark::HoldBecameTied);
                 self.unlink_sole(lock, first);
+                let is_late = is_planted(Canary::TiedHoldIsTimedAnew);
+                let since = if is_late { Moment::of(now) } else { self.locks[lock].since() };
                 let tie = self.ties.locks.insert(Tie::default());
                 *self.locks.hold_mut(lock) = Hold::Tied(tie);
-                self.tie(tie, lock, found.kind, first);
-                self.tie(tie, lock, found.kind, tenure);
+                self.tie(tie, lock, first, since);
+                self.tie(tie, lock, tenure, Moment::of(now));
             }
-            Hold::Tied(tie) => self.tie(tie, lock, found.kind, tenure),
+            Hold::Tied(tie) => self.tie(tie, lock, tenure, Moment::of(now)),
         }
         found.holders + 1
     }
 
     /// Ends one hold of a tenure that is a holder.
-    pub(crate) fn remove(&mut self, found: Found, tenure: Id<Tenure>) {
+    pub(crate) fn remove(&mut self, found: Found, tenure: Id<Tenure>, now: Now) {
         let lock = found.lock.expect("a held name has a slot");
         self.live[found.kind.index()] -= 1;
-        match self.locks[lock].hold {
+        match *self.locks[lock].hold() {
             Hold::Sole { tenure: holder, .. } => {
                 assert!(holder == tenure, "only the holder releases");
+                self.times[found.kind.index()].note(self.locks[lock].since().until(now));
                 self.unlink_sole(lock, tenure);
                 self.free(lock, found.hash);
             }
             Hold::Tied(_) => {
                 let hold = self.ties.find(lock, tenure).expect("only a holder releases");
-                self.untie(hold);
+                self.untie(hold, now);
             }
         }
     }
 
     /// Ends a tenure and all it holds, in one step: what comes after sees none of it. Costs O(1) and
     /// O(1) for each tied hold; sole holds leave storage behind for `sweep`.
-    pub(crate) fn end(&mut self, id: Id<Tenure>) -> Ended {
+    pub(crate) fn end(&mut self, id: Id<Tenure>, now: Now) -> Ended {
         let tenure = &mut self.tenures[id];
         assert!(tenure.owner.take().is_some(), "a tenure ends once");
+        tenure.ended = now;
         let holds = Kind::ALL.map(|kind| tenure.count(kind));
         for kind in Kind::ALL.map(Kind::index) {
             self.live[kind] -= holds[kind];
@@ -163,7 +173,7 @@ impl Holds {
             if is_last && is_planted(Canary::OrphaningSkipsTheLastTiedHold) {
                 break;
             }
-            reach(match self.untie(hold) {
+            reach(match self.untie(hold, now) {
                 0 => Mark::OrphaningFreedATiedLock,
                 _ => Mark::OrphaningLeftOtherHolders,
             });
@@ -207,7 +217,7 @@ impl Holds {
 
     /// Live holders of a lock.
     pub(crate) fn holders(&self, lock: Id<Lock>) -> u32 {
-        match self.locks[lock].hold {
+        match *self.locks[lock].hold() {
             Hold::Sole { tenure, .. } => {
                 let lives = self.tenures[tenure].owner.is_some();
                 u32::from(lives || is_planted(Canary::DeadHolderCounts))
@@ -218,7 +228,7 @@ impl Holds {
 
     /// The locks that only this tenure holds, the newest first.
     pub(crate) fn soles(&self, tenure: Id<Tenure>) -> impl Iterator<Item = Id<Lock>> {
-        std::iter::successors(self.tenures[tenure].sole, |&lock| match self.locks[lock].hold {
+        std::iter::successors(self.tenures[tenure].sole, |&lock| match *self.locks[lock].hold() {
             Hold::Sole { next, .. } => next,
             Hold::Tied(_) => panic!("{lock:?} is tied, not in a list of sole holds"),
         })
@@ -228,25 +238,25 @@ impl Holds {
     /// names too long for their slots. It leaves out what is dead, so that no figure depends on how far
     /// sweeping has come, and the indexes, which take 6 to 12 bytes for each of those.
     pub(crate) fn live_bytes(&self) -> u64 {
-        let names: u64 = self.held.map(u64::from).iter().sum();
-        let holds: u64 = self.live.map(u64::from).iter().sum();
+        let names = u64::from(self.held[0]) + u64::from(self.held[1]);
+        let holds = u64::from(self.live[0]) + u64::from(self.live[1]);
         names * Slab::<Lock>::slot_bytes() as u64
             + (holds - names) * Slab::<TiedHold>::slot_bytes() as u64
             + self.name_bytes
     }
 
-    fn tie(&mut self, tie: Id<Tie>, lock: Id<Lock>, kind: Kind, tenure: Id<Tenure>) {
+    fn tie(&mut self, tie: Id<Tie>, lock: Id<Lock>, tenure: Id<Tenure>, since: Moment) {
         let owner = &mut self.tenures[tenure];
-        owner.tied_count[kind.index()] += 1;
-        self.ties.push(tie, lock, tenure, &mut owner.tied);
+        owner.tied_count[self.locks[lock].kind().index()] += 1;
+        self.ties.push(tie, lock, tenure, since, &mut owner.tied);
     }
 
     /// Takes a tied hold out, and frees its lock with the last one. Says how many are left.
-    fn untie(&mut self, id: Id<TiedHold>) -> u32 {
-        let TiedHold { lock, tenure, .. } = self.ties.holds[id];
-        let Lock { kind, hold: Hold::Tied(tie), .. } = self.locks[lock] else {
-            panic!("a tied hold's lock is tied")
-        };
+    fn untie(&mut self, id: Id<TiedHold>, now: Now) -> u32 {
+        let TiedHold { lock, tenure, since, .. } = self.ties.holds[id];
+        let kind = self.locks[lock].kind();
+        let Hold::Tied(tie) = *self.locks[lock].hold() else { panic!("a tied hold's lock is tied") };
+        self.times[kind.index()].note(since.until(now));
         let owner = &mut self.tenures[tenure];
         owner.tied_count[kind.index()] -= 1;
         let left = self.ties.remove(tie, id, &mut owner.tied);
@@ -259,23 +269,23 @@ impl Holds {
 
     /// Counts a name that has its first holder.
     fn count_name(&mut self, lock: Id<Lock>) {
-        let Lock { name, kind, .. } = &self.locks[lock];
-        self.held[kind.index()] += 1;
-        self.name_bytes += name.heap_bytes() as u64;
+        let lock = &self.locks[lock];
+        self.held[lock.kind().index()] += 1;
+        self.name_bytes += lock.heap_bytes();
     }
 
     /// Frees a lock whose last holder is gone.
     fn free(&mut self, lock: Id<Lock>, hash: NameHash) {
-        let Lock { name, kind, .. } = self.locks.remove(hash, lock);
-        self.held[kind.index()] -= 1;
-        self.name_bytes -= name.heap_bytes() as u64;
+        let lock = self.locks.remove(hash, lock);
+        self.held[lock.kind().index()] -= 1;
+        self.name_bytes -= lock.heap_bytes();
     }
 
     fn link_sole(&mut self, lock: Id<Lock>, tenure: Id<Tenure>) {
-        let Lock { name, kind, .. } = &self.locks[lock];
+        let (kind, heap_bytes) = (self.locks[lock].kind(), self.locks[lock].heap_bytes());
         let owner = &mut self.tenures[tenure];
         owner.sole_count[kind.index()] += 1;
-        owner.sole_name_bytes += name.heap_bytes() as u64;
+        owner.sole_name_bytes += heap_bytes;
         let next = owner.sole.replace(lock);
         *self.locks.hold_mut(lock) = Hold::Sole { tenure, prev: None, next };
         if let Some(next) = next {
@@ -285,6 +295,8 @@ impl Holds {
 
     /// Takes a lock out of a dead tenure's list, and forgets the tenure with its last one.
     fn unlink_dead(&mut self, lock: Id<Lock>, tenure: Id<Tenure>) {
+        let ended = self.tenures[tenure].ended;
+        self.times[self.locks[lock].kind().index()].note(self.locks[lock].since().until(ended));
         self.unlink_sole(lock, tenure);
         self.dead -= 1;
         if self.tenures[tenure].sole.is_some() {
@@ -304,10 +316,10 @@ impl Holds {
 
     /// Takes a lock out of a tenure's list; the caller gives it its next state.
     fn unlink_sole(&mut self, lock: Id<Lock>, tenure: Id<Tenure>) {
-        let Lock { name, kind, .. } = &self.locks[lock];
+        let (kind, heap_bytes) = (self.locks[lock].kind(), self.locks[lock].heap_bytes());
         let owner = &mut self.tenures[tenure];
         owner.sole_count[kind.index()] -= 1;
-        owner.sole_name_bytes -= name.heap_bytes() as u64;
+        owner.sole_name_bytes -= heap_bytes;
         let (&mut prev, &mut next) = sole_links(&mut self.locks, lock);
         match prev {
             Some(prev) => *sole_links(&mut self.locks, prev).1 = next,

@@ -1,10 +1,11 @@
 //! The table of locks: one slot for each locked name, found by kind and name.
 
 use crate::canary::{Canary, is_planted};
-use crate::storage::{Id, Index, Name, Slab};
-use crate::types::Kind;
+use crate::storage::{Id, Index, Slab};
+use crate::types::{Kind, Now};
 use siphasher::sip::SipHasher13;
 
+use super::moment::Moment;
 use super::tenure::Tenure;
 use super::tie::Tie;
 
@@ -21,11 +22,71 @@ use super::tie::Tie;
 /// ```
 /// A lock whose sole holder is dead is free: every reader of `hold` must ask whether its tenure lives.
 /// Once tied, a lock stays tied until its last holder is gone.
+///
+/// A name of up to [`Lock::SHORT`] bytes stands in the slot itself, a longer one on the heap. The fields
+/// that both have are kept in each, not around them, because only so do they fit into 48 bytes.
 #[derive(Clone, Debug)]
-pub(crate) struct Lock {
-    pub(crate) name: Name,
-    pub(crate) kind: Kind,
-    pub(crate) hold: Hold,
+pub(crate) enum Lock {
+    /// The first `len` bytes are the name; the rest are zero and mean nothing.
+    Short { kind: Kind, since: Moment, hold: Hold, len: u8, name: [u8; Lock::SHORT] },
+    /// A name of at most `u16::MAX` bytes (the configured limit is a `u16`).
+    Long { kind: Kind, since: Moment, hold: Hold, name: Box<[u8]> },
+}
+
+impl Lock {
+    /// The longest name that needs no allocation.
+    const SHORT: usize = 29;
+
+    fn new(name: &[u8], kind: Kind, hold: Hold, now: Now) -> Self {
+        let since = Moment::of(now);
+        if name.len() > Self::SHORT {
+            return Self::Long { kind, since, hold, name: name.into() };
+        }
+        let mut bytes = [0; Self::SHORT];
+        bytes[..name.len()].copy_from_slice(name);
+        Self::Short { kind, since, hold, len: name.len() as u8, name: bytes }
+    }
+
+    pub(crate) fn name(&self) -> &[u8] {
+        match self {
+            Self::Short { len, name, .. } => &name[..usize::from(*len)],
+            Self::Long { name, .. } => name,
+        }
+    }
+
+    /// Bytes of the name that stand outside the slot.
+    pub(crate) fn heap_bytes(&self) -> u64 {
+        match self {
+            Self::Short { .. } => 0,
+            Self::Long { name, .. } => name.len() as u64,
+        }
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        let (Self::Short { kind, .. } | Self::Long { kind, .. }) = self;
+        *kind
+    }
+
+    pub(crate) fn hold(&self) -> &Hold {
+        let (Self::Short { hold, .. } | Self::Long { hold, .. }) = self;
+        hold
+    }
+
+    /// Since when the sole holder holds it. Means nothing once tied: then each hold has its own.
+    pub(crate) fn since(&self) -> Moment {
+        let (Self::Short { since, .. } | Self::Long { since, .. }) = self;
+        *since
+    }
+
+    fn hold_mut(&mut self) -> &mut Hold {
+        let (Self::Short { hold, .. } | Self::Long { hold, .. }) = self;
+        hold
+    }
+
+    fn since_mut(&mut self) -> &mut Moment {
+        let (Self::Short { since, .. } | Self::Long { since, .. }) = self;
+        since
+    }
 }
 
 /// Who holds a lock.
@@ -65,13 +126,20 @@ impl Locks {
     pub(crate) fn find(&self, hash: NameHash, kind: Kind, name: &[u8]) -> Option<Id<Lock>> {
         self.index.find(hash.0, |id| {
             let lock = &self.slots[id];
-            (lock.kind == kind || is_planted(Canary::KindsAreOne)) && lock.name.as_bytes() == name
+            (lock.kind() == kind || is_planted(Canary::KindsAreOne)) && lock.name() == name
         })
     }
 
-    /// Adds a name that is not there yet.
-    pub(crate) fn insert(&mut self, hash: NameHash, name: &[u8], kind: Kind, hold: Hold) -> Id<Lock> {
-        let id = self.slots.insert(Lock { name: Name::new(name), kind, hold });
+    /// Adds a name that is not there yet, held from now on.
+    pub(crate) fn insert(
+        &mut self,
+        hash: NameHash,
+        name: &[u8],
+        kind: Kind,
+        hold: Hold,
+        now: Now,
+    ) -> Id<Lock> {
+        let id = self.slots.insert(Lock::new(name, kind, hold, now));
         let (slots, hasher) = (&self.slots, &self.hasher);
         self.index.insert(hash.0, id, |id| rehash(slots, hasher, id));
         id
@@ -99,7 +167,12 @@ impl Locks {
     }
 
     pub(crate) fn hold_mut(&mut self, id: Id<Lock>) -> &mut Hold {
-        &mut self.slots[id].hold
+        self.slots[id].hold_mut()
+    }
+
+    /// Notes that its sole holder holds it from now on.
+    pub(crate) fn held_from(&mut self, id: Id<Lock>, now: Now) {
+        *self.slots[id].since_mut() = Moment::of(now);
     }
 
     pub(crate) fn indexed(&self) -> u32 {
@@ -123,7 +196,7 @@ fn hash(hasher: &SipHasher13, kind: Kind, name: &[u8]) -> u64 {
 
 fn rehash(slots: &Slab<Lock>, hasher: &SipHasher13, id: Id<Lock>) -> u64 {
     let lock = &slots[id];
-    hash(hasher, lock.kind, lock.name.as_bytes())
+    hash(hasher, lock.kind(), lock.name())
 }
 
 #[cfg(test)]
@@ -134,6 +207,19 @@ mod tests {
     #[test]
     fn a_slot_takes_48_bytes() {
         assert_eq!(Slab::<Lock>::slot_bytes(), 48, "docs/operations.md plans memory with this");
+    }
+
+    #[test]
+    fn keeps_any_bytes_of_any_length() {
+        let tie = Slab::new(2).insert(Tie::default());
+        for len in [0, 1, 28, 29, 30, 4096] {
+            let bytes: Vec<u8> = (0..len).map(|i| (i % 256) as u8).collect();
+            let lock = Lock::new(&bytes, Kind::Shared, Hold::Tied(tie), Now(7));
+            assert_eq!(lock.name(), bytes);
+            assert_eq!(lock.heap_bytes(), if len > 29 { len } else { 0 });
+            assert_eq!(lock.kind(), Kind::Shared);
+            assert_eq!(lock.since().until(Now(9)), 2);
+        }
     }
 
     #[test]

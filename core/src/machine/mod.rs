@@ -5,6 +5,7 @@ mod check;
 mod connection;
 mod holds;
 mod lock;
+mod moment;
 mod scan;
 mod shape;
 mod snapshot;
@@ -132,6 +133,7 @@ impl Machine {
             holds: self.holds.live,
             dead_holds: self.holds.dead,
             lock_bytes: self.holds.live_bytes(),
+            hold_times: &self.holds.times,
             uptime_ms: self.now.0,
         }
     }
@@ -165,7 +167,7 @@ impl Machine {
         let Connection { tenure, origin, .. } = self.connections.close(id);
         self.counters.closed[cause.index()] += 1;
         let Some(tenure) = tenure else { return };
-        let ended = self.holds.end(tenure);
+        let ended = self.holds.end(tenure, self.now);
         for kind in Kind::ALL {
             let counted = if is_planted(Canary::OrphansOfTheWrongKind) { Kind::Exclusive } else { kind };
             self.counters.orphans[counted.index()] += u64::from(ended.holds[kind.index()]);
@@ -231,15 +233,25 @@ impl Machine {
                 self.close(id, Cause::Quit);
                 return out(conn, Output::Disconnect(Reason::Quit));
             }
-            Command::Get(kind, name) => self.get(id, *kind, name.as_ref()),
-            Command::Release(kind, name) => self.release(id, *kind, name.as_ref()),
+            Command::Get(kind, name) => {
+                let reply = self.get(id, *kind, name.as_ref());
+                self.outcome(command, reply)
+            }
+            Command::Release(kind, name) => {
+                let reply = self.release(id, *kind, name.as_ref());
+                self.outcome(command, reply)
+            }
             Command::Inspect(kind, name) => {
                 let holders = self.holds.find(*kind, name.as_ref()).holders;
-                Reply::Inspected { kind: *kind, holders, name: name.as_ref() }
+                self.outcome(command, Reply::Inspected { kind: *kind, holders, name: name.as_ref() })
             }
-            Command::List(..) | Command::Dump(_) if !features.dump => Reply::Disabled { framed },
-            Command::Who(_) if !features.dump || !features.registry => Reply::Disabled { framed },
-            Command::Iam(_) if !features.registry => Reply::Disabled { framed },
+            Command::List(..) | Command::Dump(_) if !features.dump => {
+                self.outcome(command, Reply::Disabled { framed })
+            }
+            Command::Who(_) if !features.dump || !features.registry => {
+                self.outcome(command, Reply::Disabled { framed })
+            }
+            Command::Iam(_) if !features.registry => self.outcome(command, Reply::Disabled { framed }),
             Command::List(kind, name) => {
                 Reply::Listing(Listing { subject: Subject::Locks(*kind), name: name.as_ref() })
             }
@@ -259,6 +271,17 @@ impl Machine {
             Command::Help => Reply::Help,
         };
         out(conn, Output::Reply(reply));
+    }
+
+    /// Counts a reply that is a failure. All that a verb can answer to a name that is short enough passes
+    /// here, but for what is always a success.
+    fn outcome<'a, N>(&mut self, command: &Command<N>, reply: Reply<'a>) -> Reply<'a> {
+        if let Some(verb) = command.verb()
+            && reply.is_failure()
+        {
+            self.counters.failures[verb.index()] += 1;
+        }
+        reply
     }
 
     fn get<'a>(&mut self, id: Id<Connection>, kind: Kind, name: &'a [u8]) -> Reply<'a> {
@@ -281,16 +304,26 @@ impl Machine {
         let limit = limits.locks_per_connection + u32::from(is_planted(Canary::LocksOfAConnectionOffByOne));
         if own >= limit || self.connections.tally(origin.account).holds >= limits.locks {
             reach(Mark::LocksRanOut);
+            self.counters.locks_refused += 1;
             return Reply::TooManyLocks { name };
         }
         if kind == Kind::Exclusive && found.holders > 0 {
             return Reply::GetFailure { name };
         }
         let tenure = tenure.unwrap_or_else(|| self.begin_tenure(id));
-        let holders = self.holds.add(found, name, tenure);
+        let holders = self.holds.add(found, name, tenure, self.now);
         self.connections.tally_mut(origin.account).holds += 1;
-        self.counters.peak_holds = self.counters.peak_holds.max(self.holds.live.iter().sum());
+        self.note_peaks(own + 1, name);
         Reply::Got { kind, holders, name }
+    }
+
+    /// After a get, by a connection that has so many holds now.
+    fn note_peaks(&mut self, own: u32, name: &[u8]) {
+        let peaks = &mut self.counters;
+        peaks.peak_connection_holds = peaks.peak_connection_holds.max(own);
+        peaks.peak_holds = peaks.peak_holds.max(self.holds.live.iter().sum());
+        peaks.peak_lock_bytes = peaks.peak_lock_bytes.max(self.holds.live_bytes());
+        peaks.peak_name_bytes = peaks.peak_name_bytes.max(name.len() as u32);
     }
 
     fn begin_tenure(&mut self, id: Id<Connection>) -> Id<Tenure> {
@@ -309,7 +342,7 @@ impl Machine {
             reach(Mark::ReleaseWasRefused);
             return Reply::ReleaseFailure { kind, name };
         };
-        self.holds.remove(found, tenure);
+        self.holds.remove(found, tenure, self.now);
         self.connections.tally_mut(origin.account).holds -= 1;
         Reply::Released { kind, name }
     }

@@ -8,11 +8,12 @@
 use crate::canary::{Canary, is_planted};
 use crate::output::{Listing, Subject};
 use crate::storage::Id;
-use crate::types::{Addr, Conn, Kind};
+use crate::types::{Addr, Conn, Kind, Now};
 
 use super::Machine;
 use super::connection::Connection;
 use super::lock::{Hold, Lock};
+use super::moment::Moment;
 use super::tenure::Tenure;
 use super::tie::TiedHold;
 
@@ -53,6 +54,16 @@ pub struct Entry<'a> {
     pub registered: Option<&'a [u8]>,
     /// Ascends in the order in which the lock's holders got it; for `who`, by registration.
     pub order: u64,
+    /// Since when it is held; `None` for `who`.
+    pub(crate) since: Option<Moment>,
+}
+
+impl Entry<'_> {
+    /// How long it has been held, in milliseconds, at a time that is not before the machine's; 0 for `who`.
+    #[must_use]
+    pub fn held_ms(&self, now: Now) -> u64 {
+        self.since.map_or(0, |since| since.until(now))
+    }
 }
 
 impl Scan {
@@ -143,10 +154,10 @@ impl Machine {
         }
         slice.slots -= 1;
         if let Some((_, lock)) = locks.at(slot)
-            && Some(lock.kind) == scan.subject.kind()
-            && let Hold::Sole { tenure, .. } = lock.hold
+            && Some(lock.kind()) == scan.subject.kind()
+            && let Hold::Sole { tenure, .. } = *lock.hold()
         {
-            self.give(lock, tenure, 0, slice, each);
+            self.give(lock, tenure, (0, lock.since()), slice, each);
         }
         Position::Sole(slot + 1)
     }
@@ -168,8 +179,8 @@ impl Machine {
         slice.slots -= 1;
         if let Some((_, hold)) = holds.at(slot) {
             let lock = &self.holds.locks[hold.lock];
-            if Some(lock.kind) == scan.subject.kind() {
-                self.give(lock, hold.tenure, hold.order, slice, each);
+            if Some(lock.kind()) == scan.subject.kind() {
+                self.give(lock, hold.tenure, (hold.order, hold.since), slice, each);
             }
         }
         Position::Tied(slot + 1)
@@ -188,9 +199,9 @@ impl Machine {
         let Some(kind) = scan.subject.kind() else { return Position::Done };
         let Some(id) = self.holds.find(kind, &scan.name).lock() else { return Position::Done };
         let lock = &self.holds.locks[id];
-        let tie = match lock.hold {
+        let tie = match *lock.hold() {
             Hold::Sole { tenure, .. } => {
-                self.give(lock, tenure, 0, slice, each);
+                self.give(lock, tenure, (0, lock.since()), slice, each);
                 return Position::Done;
             }
             Hold::Tied(tie) => &self.holds.ties.locks[tie],
@@ -210,7 +221,7 @@ impl Machine {
             }
             let hold = &holds[current];
             if hold.order > after {
-                self.give(lock, hold.tenure, hold.order, slice, each);
+                self.give(lock, hold.tenure, (hold.order, hold.since), slice, each);
                 position = Position::Name { after: hold.order, last: Some(current) };
             }
             next = hold.newer;
@@ -246,12 +257,12 @@ impl Machine {
         &self,
         lock: &Lock,
         tenure: Id<Tenure>,
-        order: u64,
+        (order, since): (u64, Moment),
         slice: &mut Slice,
         each: &mut impl FnMut(Entry<'_>),
     ) {
         let Some(owner) = self.holds.tenures[tenure].owner else { return };
-        let entry = Entry { order, ..entry(&self.connections[owner], lock.name.as_bytes()) };
+        let entry = Entry { order, since: Some(since), ..entry(&self.connections[owner], lock.name()) };
         slice.took(&entry);
         each(entry);
     }
@@ -259,7 +270,7 @@ impl Machine {
 
 fn entry<'a>(connection: &'a Connection, name: &'a [u8]) -> Entry<'a> {
     let registered = connection.registered.as_ref().map(|registered| &*registered.name);
-    Entry { name, conn: connection.conn, addr: connection.origin.addr, registered, order: 0 }
+    Entry { name, conn: connection.conn, addr: connection.origin.addr, registered, order: 0, since: None }
 }
 
 impl Subject {
@@ -278,7 +289,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::input::{Command, Input};
-    use crate::types::{Account, Now, Origin};
+    use crate::types::{Account, Origin};
 
     /// A machine whose slices copy so many entries, with so many connections.
     fn machine(scan_slice: u32, connections: u64) -> Machine {

@@ -45,9 +45,9 @@ impl Machine {
         }
         words.push(u32::MAX);
         let mut ties: Vec<_> = self.holds.locks.slots().iter().collect();
-        ties.sort_by_key(|(_, lock)| (lock.kind, lock.name.as_bytes()));
+        ties.sort_by_key(|(_, lock)| (lock.kind(), lock.name()));
         for (_, lock) in ties {
-            let Hold::Tied(tie) = lock.hold else { continue };
+            let Hold::Tied(tie) = *lock.hold() else { continue };
             place(&mut words, tie.position());
             shape_of_name(lock, &mut words);
             for hold in self.holds.ties.from(self.holds.ties.locks[tie].first) {
@@ -85,8 +85,8 @@ impl Machine {
 }
 
 fn shape_of_name(lock: &Lock, words: &mut Vec<u32>) {
-    let name = lock.name.as_bytes();
-    words.extend([lock.kind.index() as u32, name.len() as u32]);
+    let name = lock.name();
+    words.extend([lock.kind().index() as u32, name.len() as u32]);
     words.extend(name.iter().map(|byte| u32::from(*byte)));
 }
 

@@ -6,6 +6,7 @@
 use crate::canary::{Canary, is_planted};
 use crate::config::Config;
 use crate::figures::Counters;
+use crate::hold_times::HoldTimes;
 use crate::input::{Cause, Verb};
 use crate::types::{Account, Addr, Conn, Kind, Now, Origin, Seq};
 use bincode::error::DecodeError;
@@ -40,7 +41,7 @@ pub enum RestoreError {
 }
 
 const MAGIC: &[u8] = b"elockd snapshot\n";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 /// Bytes that decoding may ask for: it bounds what a damaged length can make it allocate.
 const LIMIT: usize = 1 << 30;
 
@@ -60,6 +61,7 @@ struct State {
     highest: Option<u64>,
     last_registration: u64,
     counters: CountersRecord,
+    hold_times: [HoldTimesRecord; 2],
     /// The longest idle first.
     connections: Vec<ConnectionRecord>,
     /// Locks with several holders, by kind and name.
@@ -74,15 +76,28 @@ struct ConnectionRecord {
     registered: Option<(Vec<u8>, u64)>,
     active: u64,
     /// Locks that it alone holds, the oldest first: exclusive ones, then shared ones.
-    soles: [Vec<Vec<u8>>; 2],
+    soles: [Vec<SoleRecord>; 2],
+}
+
+#[derive(Encode, Decode, PartialEq, Eq, PartialOrd, Ord)]
+struct SoleRecord {
+    name: Vec<u8>,
+    /// The bits of a `Moment`.
+    since: u64,
 }
 
 #[derive(Encode, Decode)]
 struct TieRecord {
     shared: bool,
     name: Vec<u8>,
-    /// Connections, the oldest hold first.
-    holders: Vec<u64>,
+    /// Connections and since when they hold it, the oldest hold first.
+    holders: Vec<(u64, u64)>,
+}
+
+#[derive(Encode, Decode)]
+struct HoldTimesRecord {
+    counts: [u64; HoldTimes::BOUNDS_MS.len() + 1],
+    sum_ms: u64,
 }
 
 /// bincode knows the standard library's addresses only with its own `std` feature.
@@ -96,14 +111,19 @@ enum AddrRecord {
 #[derive(Encode, Decode)]
 struct CountersRecord {
     commands: [u64; Verb::COUNT],
+    failures: [u64; Verb::COUNT],
     invalid_commands: u64,
     orphans: [u64; 2],
     opened: u64,
     refused: u64,
     closed: [u64; Cause::ALL.len()],
     ignored: u64,
+    locks_refused: u64,
     peak_connections: u32,
     peak_holds: u32,
+    peak_connection_holds: u32,
+    peak_lock_bytes: u64,
+    peak_name_bytes: u32,
 }
 
 impl Machine {
@@ -160,13 +180,14 @@ impl Machine {
         let mut ties = Vec::new();
         let mut lone = Vec::new();
         for (_, lock) in self.holds.locks.slots().iter() {
-            let Hold::Tied(tie) = lock.hold else { continue };
+            let Hold::Tied(tie) = *lock.hold() else { continue };
             let holds = self.holds.ties.from(self.holds.ties.locks[tie].first);
-            let holders: Vec<u64> = holds.map(|hold| self.holder(hold.tenure).bits()).collect();
-            let name = lock.name.as_bytes().to_vec();
+            let holders: Vec<(u64, u64)> =
+                holds.map(|hold| (self.holder(hold.tenure).bits(), hold.since.bits())).collect();
+            let name = lock.name().to_vec();
             match holders[..] {
-                [holder] => lone.push((holder, lock.kind, name)),
-                _ => ties.push(TieRecord { shared: lock.kind == Kind::Shared, name, holders }),
+                [(holder, since)] => lone.push((holder, lock.kind(), SoleRecord { name, since })),
+                _ => ties.push(TieRecord { shared: lock.kind() == Kind::Shared, name, holders }),
             }
         }
         ties.sort_by(|a, b| (a.shared, &a.name).cmp(&(b.shared, &b.name)));
@@ -174,8 +195,8 @@ impl Machine {
         let mut connections: Vec<_> = connections.into_iter().map(|id| self.connection_record(id)).collect();
         let place_of: BTreeMap<u64, usize> =
             connections.iter().enumerate().map(|(place, record)| (record.conn, place)).collect();
-        for (holder, kind, name) in lone {
-            connections[place_of[&holder]].soles[kind.index()].push(name);
+        for (holder, kind, sole) in lone {
+            connections[place_of[&holder]].soles[kind.index()].push(sole);
         }
         State {
             now: self.now.0,
@@ -184,6 +205,11 @@ impl Machine {
             highest: self.connections.highest.map(Conn::bits),
             last_registration: self.connections.last_registration,
             counters: (&self.counters).into(),
+            hold_times: self
+                .holds
+                .times
+                .each_ref()
+                .map(|of_kind| HoldTimesRecord { counts: *of_kind.counts(), sum_ms: of_kind.sum_ms() }),
             connections,
             ties,
         }
@@ -194,7 +220,8 @@ impl Machine {
         let mut soles = [Vec::new(), Vec::new()];
         for lock in connection.tenure.into_iter().flat_map(|tenure| self.holds.soles(tenure)) {
             let lock = &self.holds.locks[lock];
-            soles[lock.kind.index()].push(lock.name.as_bytes().to_vec());
+            let sole = SoleRecord { name: lock.name().to_vec(), since: lock.since().bits() };
+            soles[lock.kind().index()].push(sole);
         }
         soles[0].reverse();
         soles[1].reverse();
@@ -229,8 +256,8 @@ impl Machine {
                 holders.reverse();
             }
             let kind = if shared { Kind::Shared } else { Kind::Exclusive };
-            for holder in holders {
-                self.set_hold(holder, kind, &name)?;
+            for (holder, since) in holders {
+                self.set_hold(holder, kind, &name, since)?;
             }
         }
         self.now = Now(state.now);
@@ -239,6 +266,8 @@ impl Machine {
         self.connections.highest = state.highest.map(Conn::from_bits);
         self.connections.last_registration = state.last_registration;
         self.counters = state.counters.into();
+        self.holds.times =
+            state.hold_times.map(|HoldTimesRecord { counts, sum_ms }| HoldTimes::restored(counts, sum_ms));
         Ok(())
     }
 
@@ -256,15 +285,15 @@ impl Machine {
         if let Some((name, order)) = record.registered {
             self.connections.restore_registration(id, Registered { name: name.into(), order });
         }
-        for (kind, names) in Kind::ALL.into_iter().zip(&record.soles) {
-            for name in names {
-                self.set_hold(record.conn, kind, name)?;
+        for (kind, soles) in Kind::ALL.into_iter().zip(&record.soles) {
+            for SoleRecord { name, since } in soles {
+                self.set_hold(record.conn, kind, name, *since)?;
             }
         }
         Ok(())
     }
 
-    fn set_hold(&mut self, holder: u64, kind: Kind, name: &[u8]) -> Result<(), RestoreError> {
+    fn set_hold(&mut self, holder: u64, kind: Kind, name: &[u8], since: u64) -> Result<(), RestoreError> {
         let Some(id) = self.connections.find(Conn::from_bits(holder)) else {
             return Err(damaged(format!("holder {holder} is not connected")));
         };
@@ -273,7 +302,7 @@ impl Machine {
         if self.holds.is_holder(found, tenure) || (kind == Kind::Exclusive && found.holders > 0) {
             return Err(damaged("a lock has a holder too many".to_owned()));
         }
-        self.holds.add(found, name, tenure);
+        self.holds.add(found, name, tenure, Now(since));
         let account = self.connections[id].origin.account;
         self.connections.tally_mut(account).holds += 1;
         Ok(())
@@ -291,8 +320,11 @@ impl State {
             counters.opened,
             counters.refused,
             counters.ignored,
+            counters.locks_refused,
         ];
-        single.into_iter().chain(counters.commands).chain(counters.orphans).chain(counters.closed)
+        let times = self.hold_times.iter().flat_map(|times| times.counts);
+        let verbs = counters.commands.into_iter().chain(counters.failures);
+        single.into_iter().chain(verbs).chain(counters.orphans).chain(counters.closed).chain(times)
     }
 }
 
@@ -347,14 +379,19 @@ macro_rules! convert_counters {
 }
 convert_counters!(
     commands,
+    failures,
     invalid_commands,
     orphans,
     opened,
     refused,
     closed,
     ignored,
+    locks_refused,
     peak_connections,
-    peak_holds
+    peak_holds,
+    peak_connection_holds,
+    peak_lock_bytes,
+    peak_name_bytes
 );
 
 #[cfg(test)]
@@ -397,11 +434,12 @@ mod tests {
 
     #[test]
     fn holders_are_there_once_and_an_exclusive_lock_has_one() {
-        let twice = damage(|state| state.ties[0].holders = vec![1, 2, 1]);
+        let twice = damage(|state| state.ties[0].holders = vec![(1, 0), (2, 0), (1, 0)]);
         assert!(twice.contains("a holder too many"), "{twice}");
-        let two = damage(|state| state.connections[1].soles[0].push(b"a".to_vec()));
+        let two =
+            damage(|state| state.connections[1].soles[0].push(SoleRecord { name: b"a".to_vec(), since: 0 }));
         assert!(two.contains("a holder too many"), "{two}");
-        let stranger = damage(|state| state.ties[0].holders.push(9));
+        let stranger = damage(|state| state.ties[0].holders.push((9, 0)));
         assert!(stranger.contains("not connected"), "{stranger}");
     }
 

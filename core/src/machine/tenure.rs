@@ -1,7 +1,7 @@
 //! A tenure: one stretch of a connection's holding. It owns what it holds, and ends all at once.
 
 use crate::storage::Id;
-use crate::types::Kind;
+use crate::types::{Kind, Now};
 
 use super::connection::Connection;
 use super::lock::Lock;
@@ -21,6 +21,8 @@ use super::tie::TiedHold;
 pub(crate) struct Tenure {
     /// Whose it is; `None` once dead.
     pub(crate) owner: Option<Id<Connection>>,
+    /// When it ended, once dead: until then its sole holds lasted.
+    pub(crate) ended: Now,
     /// Locks that only this tenure holds, the newest first.
     pub(crate) sole: Option<Id<Lock>>,
     /// How many those are, by kind. Ending a tenure subtracts these instead of visiting each.
@@ -40,6 +42,7 @@ impl Tenure {
     pub(crate) fn new(owner: Id<Connection>) -> Self {
         Self {
             owner: Some(owner),
+            ended: Now::default(),
             sole: None,
             sole_count: [0; 2],
             sole_name_bytes: 0,

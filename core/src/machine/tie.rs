@@ -6,6 +6,7 @@ use crate::storage::{Id, Index, Slab};
 use siphasher::sip::SipHasher13;
 
 use super::lock::Lock;
+use super::moment::Moment;
 use super::tenure::Tenure;
 
 /// The holders of one tied lock.
@@ -25,6 +26,7 @@ pub(crate) struct TiedHold {
     pub(crate) tenure: Id<Tenure>,
     /// Ascends along a lock's list. Never used twice, so it also tells a slot's successive tenants apart.
     pub(crate) order: u64,
+    pub(crate) since: Moment,
     /// Neighbours in the lock's list.
     pub(crate) older: Option<Id<TiedHold>>,
     pub(crate) newer: Option<Id<TiedHold>>,
@@ -68,14 +70,23 @@ impl Ties {
         tie: Id<Tie>,
         lock: Id<Lock>,
         tenure: Id<Tenure>,
+        since: Moment,
         head: &mut Option<Id<TiedHold>>,
     ) -> Id<TiedHold> {
         self.last_order += 1;
+        let rank = self.last_order;
         let older = self.locks[tie].last;
         let next = *head;
-        let rank = self.last_order;
-        let id =
-            self.holds.insert(TiedHold { lock, tenure, order: rank, older, newer: None, prev: None, next });
+        let id = self.holds.insert(TiedHold {
+            lock,
+            tenure,
+            order: rank,
+            since,
+            older,
+            newer: None,
+            prev: None,
+            next,
+        });
         match older {
             Some(older) => self.holds[older].newer = Some(id),
             None => self.locks[tie].first = Some(id),
@@ -154,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_takes_32_bytes() {
-        assert_eq!(Slab::<TiedHold>::slot_bytes(), 32, "docs/operations.md plans memory with this");
+    fn a_record_takes_40_bytes() {
+        assert_eq!(Slab::<TiedHold>::slot_bytes(), 40, "docs/operations.md plans memory with this");
     }
 }

@@ -20,7 +20,9 @@ pub use witness::Witness;
 use elockd_core::canary::{Canary, is_planted};
 use elockd_core::codec::encode;
 use elockd_core::listing::Slice;
-use elockd_core::{Cause, Command, Conn, Figures, Input, Machine, Now, Origin, Output, Reason, Reply, Scan};
+use elockd_core::{
+    Cause, Command, Conn, Entry, Figures, Input, Machine, Now, Origin, Output, Reason, Reply, Scan,
+};
 use mailbox::Mailbox;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -155,7 +157,12 @@ impl<L: Locks> Hub<L> {
 
     /// Reads the next slice of a listing.
     pub fn scan(&self, scan: &mut Scan, slice: &mut Slice) {
-        self.with(|state| state.machine.scan(scan, &mut |entry| slice.push(entry)));
+        self.look(scan, &mut |entry| slice.push(entry));
+    }
+
+    /// Looks at the entries of the next slice of a listing. Nobody else runs a command meanwhile.
+    pub fn look(&self, scan: &mut Scan, each: &mut impl FnMut(Entry<'_>)) {
+        self.with(|state| state.machine.scan(scan, each));
     }
 
     /// Looks at the figures, for exporters and tests.

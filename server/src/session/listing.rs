@@ -21,8 +21,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         while !scan.is_done() {
             let mut slice = Slice::new(&scan);
             shared.hub.scan(&mut scan, &mut slice);
-            if !reservation.grow(slice.weight(), shared.config.max_listing_bytes) {
+            if !reservation.grow(slice.weight(), shared.tunables().max_listing_bytes) {
                 reach(Mark::ListingWasTooLarge);
+                shared.listings_refused.fetch_add(1, Ordering::Relaxed);
                 drop(text);
                 drop(reservation);
                 write_too_large(scan.subject(), &mut self.unsent);

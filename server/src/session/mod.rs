@@ -3,6 +3,9 @@
 
 mod listing;
 mod scratch;
+mod teller;
+
+pub(crate) use teller::Teller;
 
 use crate::hub::{Ending, Flow, Handle};
 use crate::shared::Shared;
@@ -10,15 +13,16 @@ use arrayvec::ArrayVec;
 use elockd_core::canary::{Canary, is_planted};
 use elockd_core::codec::{Decoder, encode_reason};
 use elockd_core::mark::{Mark, reach};
-use elockd_core::{Cause, Now, Reason, Scan};
+use elockd_core::{Cause, Command, Now, Reason, Scan};
 use scratch::Scratch;
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 /// Commands that run under one hold of the hub's lock.
 const BATCH: usize = 64;
@@ -34,7 +38,12 @@ const LINGER: Duration = Duration::from_secs(1);
 ///
 /// Not an `async fn`: that would keep room for its arguments beside the session made of them, for as
 /// long as the connection lives.
-pub(crate) fn serve<S>(shared: Arc<Shared>, stream: S, handle: Handle) -> impl Future<Output = ()>
+pub(crate) fn serve<S>(
+    shared: Arc<Shared>,
+    stream: S,
+    handle: Handle,
+    teller: Option<Box<Teller>>,
+) -> impl Future<Output = ()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -48,7 +57,11 @@ where
         sent: 0,
         is_at_end: false,
         stalling: None,
+        teller,
     };
+    if let Some(teller) = &session.teller {
+        teller.connected();
+    }
     async move {
         let end = loop {
             match poll_fn(|cx| session.poll_step(cx)).await {
@@ -89,6 +102,8 @@ struct Session<S> {
     is_at_end: bool,
     /// Runs while the peer takes no byte.
     stalling: Option<Pin<Box<Sleep>>>,
+    /// Logs what the connection does, where that is wanted.
+    teller: Option<Box<Teller>>,
 }
 
 /// What a connection comes to.
@@ -187,10 +202,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Runs the commands in `input` until it is used up or something else comes first; what is left
     /// then is kept.
     fn run(&mut self, mut input: &[u8], replies: &mut Vec<u8>) -> Option<Step> {
-        let now = self.now();
+        let read_at = Instant::now();
+        let now = self.shared.clock.at(read_at);
+        // One by one where they are told of, so that it is clear whose reply is whose.
+        let most = if self.teller.is_some() { 1 } else { BATCH };
         loop {
             let mut batch = ArrayVec::<_, BATCH>::new();
-            while !batch.is_full()
+            while batch.len() < most
                 && let Some(command) = self.decoder.next(&mut input)
             {
                 let is_last = command.ends_batch();
@@ -208,7 +226,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     self.decoder.next(&mut input);
                 }
             }
-            let step = match self.handle.batch(now, batch, replies) {
+            let commands = batch.len() as u64;
+            let flow = if self.teller.is_none() {
+                self.handle.batch(now, batch.drain(..), replies)
+            } else {
+                self.batch_told(now, batch.drain(..), replies)
+            };
+            if let Some(latency) = &self.shared.latency {
+                latency.note(commands, read_at.elapsed());
+            }
+            let step = match flow {
                 Flow::Go if replies.len() < MAX_UNSENT => continue,
                 Flow::Go => None,
                 Flow::List(scan) => Some(Step::List(scan)),
@@ -223,6 +250,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.unrun = input.to_vec();
             return step;
         }
+    }
+
+    /// The same as the handle's, and the teller hears of it. Here a batch is one command.
+    #[cold]
+    fn batch_told<'a>(
+        &mut self,
+        now: Now,
+        batch: impl Iterator<Item = Command<Cow<'a, [u8]>>>,
+        replies: &mut Vec<u8>,
+    ) -> Flow {
+        let mut flow = Flow::Go;
+        for command in batch {
+            let told = command.clone().map(Cow::into_owned);
+            let before = replies.len();
+            flow = self.handle.batch(now, [command], replies);
+            if let Some(teller) = &mut self.teller {
+                teller.heard(told, &replies[before..]);
+            }
+        }
+        flow
     }
 
     /// Sends what is unsent, then `fresh`, as far as the peer takes it. Ready when all is sent.
@@ -272,12 +319,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Ready when the peer has taken no byte for the write timeout.
     fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(limit) = self.shared.config.write_timeout else { return Poll::Pending };
         if is_planted(Canary::StalledPeerIsKept) {
             return Poll::Pending;
         }
-        let stalling = self.stalling.get_or_insert_with(|| Box::pin(sleep(limit)));
-        stalling.as_mut().poll(cx)
+        if self.stalling.is_none() {
+            let Some(limit) = self.shared.tunables().write_timeout else { return Poll::Pending };
+            self.stalling = Some(Box::pin(sleep(limit)));
+        }
+        self.stalling.as_mut().map_or(Poll::Pending, |stalling| stalling.as_mut().poll(cx))
     }
 
     /// Sends everything; ends early when the socket fails, the peer stalls, or the machine closes the
@@ -298,36 +347,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// The end of a connection: its locks go first, then it gets what it is still owed.
     async fn finish(mut self, end: End) {
         let now = self.now();
+        let cause = match end {
+            End::Error => Cause::Error,
+            End::Stalled => Cause::Stalled,
+            End::Eof => Cause::Eof,
+            End::Closed(Reason::Idle) => Cause::Idle,
+            End::Closed(Reason::Quit | Reason::TooManyConnections) => Cause::Quit,
+            End::Drained => Cause::Shutdown,
+        };
+        if matches!(end, End::Eof) && is_planted(Canary::LocksAreHeldWhileFlushing) {
+            self.send_rest().await;
+        }
+        if let End::Closed(reason) = end {
+            self.handle.closed();
+            encode_reason(reason, &mut self.unsent);
+        } else {
+            self.handle.close(now, cause);
+        }
+        if let Some(teller) = self.teller.take() {
+            teller.disconnected(cause).await;
+        }
         match end {
-            End::Error => {
-                reach(Mark::ConnectionFailed);
-                self.handle.close(now, Cause::Error);
-            }
-            End::Stalled => {
-                reach(Mark::PeerStalled);
-                self.handle.close(now, Cause::Stalled);
-            }
+            End::Error => reach(Mark::ConnectionFailed),
+            End::Stalled => reach(Mark::PeerStalled),
             End::Eof => {
                 if self.unsent.len() > self.sent {
                     reach(Mark::ReplyAfterFin);
                 }
-                if is_planted(Canary::LocksAreHeldWhileFlushing) {
-                    self.send_rest().await;
-                }
-                self.handle.close(now, Cause::Eof);
                 if !is_planted(Canary::RepliesAreDroppedAtFin) {
                     self.send_rest().await;
                 }
             }
-            End::Closed(reason) => {
-                self.handle.closed();
-                encode_reason(reason, &mut self.unsent);
-                self.close_in_order().await;
-            }
-            End::Drained => {
-                self.handle.close(now, Cause::Shutdown);
-                self.close_in_order().await;
-            }
+            End::Closed(_) | End::Drained => self.close_in_order().await,
         }
     }
 

@@ -59,7 +59,7 @@ impl Daemon {
     /// The address of a listener, by how it begins in the log.
     pub(crate) fn address_of(&self, prefix: &str) -> SocketAddr {
         let line = self.log.wait_for(&format!("listening on {prefix}"));
-        let address = line.split("listening on tcp ").nth(1).unwrap().split_whitespace().next().unwrap();
+        let address = line.split("listening on tcp ").nth(1).unwrap().split(&[' ', '"']).next().unwrap();
         address.parse().unwrap_or_else(|error| panic!("no address in {line:?}: {error}"))
     }
 
@@ -76,6 +76,22 @@ impl Daemon {
             Transport::Tcp => self.tcp(),
             Transport::Unix => self.unix(),
         }
+    }
+
+    /// Waits for a line of its log with this in it.
+    pub(crate) fn wait_for_log(&self, text: &str) -> String {
+        self.log.wait_for(text)
+    }
+
+    /// Where it serves metrics.
+    pub(crate) fn metrics_address(&self) -> SocketAddr {
+        let line = self.log.wait_for("listening on http ");
+        line.split("listening on http ").nth(1).unwrap().trim().parse().unwrap()
+    }
+
+    /// A folder of its own.
+    pub(crate) fn folder(&self) -> &Path {
+        self.dir.path()
     }
 
     /// All that it has written to stderr by now.

@@ -6,10 +6,14 @@
 
 mod client;
 mod daemon;
+mod http;
+mod tools;
 pub(crate) mod victim;
 
 pub(crate) use client::{Client, Transport};
 pub(crate) use daemon::{Daemon, Guard, program};
+pub(crate) use http::get;
+pub(crate) use tools::{document, has_tools, own_address};
 
 use std::fmt::Display;
 use std::io::Write;

@@ -219,7 +219,12 @@ fn full_statistics_are_those_of_q_and_more_sorted_by_key() {
         for line in [format!("pid: {}", daemon.pid()), "limit_locks: 77".to_owned()] {
             assert!(full.contains(&line), "{line} is not in {full:?}");
         }
-        for key in ["version", "uptime_ms", "connections_opened"] {
+        let page = std::fs::read_to_string(support::document("protocol.md")).unwrap();
+        for key in &keys {
+            let is_there = page.contains(&format!("`{key}`")) || key.starts_with("failed_");
+            assert!(is_there || key.starts_with("command_"), "{key} is not on the page about the protocol");
+        }
+        for key in ["version", "uptime_ms", "connections_opened", "failed_g", "peak_lock_bytes"] {
             assert!(keys.contains(&key.to_owned()), "{key} is not in {keys:?}");
         }
     }

@@ -76,6 +76,7 @@ pub fn mass(seed: u64, how: Orphaning, connections: u32, locks: u32) -> (Plan, V
         locks_per_connection: 1_000_000,
         name_bytes: 40,
         idle_ms: if how == Orphaning::HalfOpen { idle_ms } else { 0 },
+        verbose: false,
         dump: true,
         registry: true,
         silent_errors: false,

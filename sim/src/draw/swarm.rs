@@ -86,6 +86,7 @@ fn settings(dice: &mut Dice, network: &Network) -> Settings {
         locks_per_connection: if dice.percent(15) { dice.between(1, 4) } else { 1_000_000 },
         name_bytes: 40,
         idle_ms: if dice.percent(35) { round_trip_ms + dice.between(40, 600) } else { 0 },
+        verbose: dice.percent(10),
         dump: dice.percent(92),
         registry: dice.percent(92),
         silent_errors: dice.percent(20),

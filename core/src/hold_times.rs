@@ -1,0 +1,77 @@
+//! How long locks were held: a histogram for each kind. It is for exporters alone and part of no reply,
+//! because it lags: a hold that ended with its connection may be counted only when its storage is freed.
+
+/// A histogram of hold times. Each hold that has ended is in it once, with the time from its get to its
+/// release or to the end of its connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HoldTimes {
+    counts: [u64; Self::BOUNDS_MS.len() + 1],
+    sum_ms: u64,
+}
+
+impl HoldTimes {
+    /// The upper bounds of all buckets but the last, inclusive, in milliseconds: from one to a week.
+    pub const BOUNDS_MS: [u64; 11] = [
+        1,
+        10,
+        100,
+        1_000,
+        10_000,
+        60_000,
+        600_000,
+        3_600_000,
+        6 * 3_600_000,
+        24 * 3_600_000,
+        7 * 24 * 3_600_000,
+    ];
+
+    /// What a snapshot said.
+    pub(crate) fn restored(counts: [u64; Self::BOUNDS_MS.len() + 1], sum_ms: u64) -> Self {
+        Self { counts, sum_ms }
+    }
+
+    pub(crate) fn note(&mut self, ms: u64) {
+        // From below: most holds are short.
+        let bucket = Self::BOUNDS_MS.iter().position(|bound| ms <= *bound);
+        self.counts[bucket.unwrap_or(Self::BOUNDS_MS.len())] += 1;
+        self.sum_ms = self.sum_ms.saturating_add(ms);
+    }
+
+    /// How many holds each bucket has, the one without an upper bound last. Not cumulative.
+    #[must_use]
+    pub fn counts(&self) -> &[u64; Self::BOUNDS_MS.len() + 1] {
+        &self.counts
+    }
+
+    /// How many holds there are in all of them.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// How long they were held together, in milliseconds.
+    #[must_use]
+    pub fn sum_ms(&self) -> u64 {
+        self.sum_ms
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_belongs_to_the_bucket_below_it() {
+        let mut times = HoldTimes::default();
+        for ms in [0, 1, 2, 10, 11, 604_800_000, 604_800_001, u64::MAX] {
+            times.note(ms);
+        }
+        assert_eq!(times.counts(), &[2, 2, 1, 0, 0, 0, 0, 0, 0, 0, 1, 2]);
+        assert_eq!((times.count(), times.sum_ms()), (8, u64::MAX), "the sum stays at its end");
+    }
+
+    #[test]
+    fn bounds_ascend() {
+        assert!(HoldTimes::BOUNDS_MS.is_sorted_by(|a, b| a < b));
+    }
+}

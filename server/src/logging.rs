@@ -1,0 +1,112 @@
+//! The log: lines of text or of JSON, on stderr or in a file that can be opened anew while the daemon runs.
+//! Each line is written by the thread that has something to say, before it goes on.
+
+use crate::settings::{Log, LogFormat, LogLevel};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use thiserror::Error;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Registry, fmt, reload};
+
+/// The log while it runs: what can be changed of it.
+#[derive(Debug)]
+pub(crate) struct Logging {
+    target: Target,
+    level: reload::Handle<LevelFilter, Registry>,
+}
+
+/// Why there is no log.
+#[derive(Debug, Error)]
+#[error("cannot open the log file {}: {source}", .path.display())]
+pub(crate) struct LogError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl Logging {
+    /// Starts it, once for the process.
+    ///
+    /// # Errors
+    ///
+    /// When its file cannot be opened.
+    pub(crate) fn start(log: &Log) -> Result<Self, LogError> {
+        let target = Target(Arc::new(Mutex::new(log.file.as_deref().map(open).transpose()?)));
+        let (filter, level) = reload::Layer::new(filter(log.level));
+        let lines = fmt::layer().with_writer(target.clone()).with_target(false).with_ansi(false);
+        let lines = match log.format {
+            LogFormat::Text => lines.boxed(),
+            LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        };
+        tracing_subscriber::registry().with(filter).with(lines).init();
+        Ok(Self { target, level })
+    }
+
+    /// Opens the file anew, and takes over the level. When the file cannot be opened, the old one is kept.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be opened.
+    pub(crate) fn reload(&self, log: &Log) -> Result<(), LogError> {
+        // It fails only once the log itself is gone.
+        let _ = self.level.modify(|level| *level = filter(log.level));
+        let file = log.file.as_deref().map(open).transpose()?;
+        *self.target.lock() = file;
+        Ok(())
+    }
+}
+
+fn open(path: &Path) -> Result<File, LogError> {
+    let file = OpenOptions::new().append(true).create(true).open(path);
+    file.map_err(|source| LogError { path: path.to_owned(), source })
+}
+
+fn filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+    }
+}
+
+/// Where lines go: a file, or stderr.
+#[derive(Clone, Debug)]
+struct Target(Arc<Mutex<Option<File>>>);
+
+impl Target {
+    fn lock(&self) -> MutexGuard<'_, Option<File>> {
+        // Whoever panicked here had at the worst written half a line.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<'a> MakeWriter<'a> for Target {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Line<'a> {
+        Line(self.lock())
+    }
+}
+
+/// The right to write one line.
+struct Line<'a>(MutexGuard<'a, Option<File>>);
+
+impl Write for Line<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut *self.0 {
+            Some(file) => file.write(bytes),
+            None => io::stderr().write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut *self.0 {
+            Some(file) => file.flush(),
+            None => io::stderr().flush(),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! All figures at one moment, copied, so that nobody waits while they are written out.
+
+use super::process::Process;
+use elockd_core::{Figure, HoldTimes, Kind, Verb};
+use elockd_server::{LatencySnapshot, Monitor};
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+/// The figures of one scrape.
+#[derive(Debug)]
+pub(super) struct Sample {
+    /// The numbers of `q full`, by key.
+    numbers: BTreeMap<String, u64>,
+    /// Of each verb, how often it was asked, and how many answers were failures.
+    pub(super) outcomes: [(Verb, u64, u64); Verb::COUNT],
+    /// Exclusive, then shared.
+    pub(super) hold_times: [HoldTimes; 2],
+    pub(super) dead_holds: u32,
+    pub(super) latency: LatencySnapshot,
+    pub(super) listings_refused: u64,
+    pub(super) long_holds: u64,
+    /// `None` where the system does not tell.
+    pub(super) process: Option<Process>,
+    pub(super) start: SystemTime,
+}
+
+impl Sample {
+    pub(super) fn take(monitor: &Monitor, start: SystemTime) -> Self {
+        monitor
+            .figures(|figures| {
+                let mut numbers = BTreeMap::new();
+                figures.each(true, &mut |key, figure| {
+                    if let Figure::Number(number) = figure {
+                        numbers.insert(key.to_owned(), number);
+                    }
+                });
+                let outcomes = Verb::ALL.map(|verb| {
+                    let (asked, failed) = figures.outcomes(verb);
+                    (verb, asked, failed)
+                });
+                Self {
+                    numbers,
+                    outcomes,
+                    hold_times: Kind::ALL.map(|kind| figures.hold_times(kind).clone()),
+                    dead_holds: figures.dead_holds(),
+                    latency: monitor.latency(),
+                    listings_refused: monitor.listings_refused(),
+                    long_holds: monitor.long_holds(),
+                    process: None,
+                    start,
+                }
+            })
+            .with_process()
+    }
+
+    /// Not with the others: it reads files.
+    fn with_process(self) -> Self {
+        Self { process: Process::look(), ..self }
+    }
+
+    /// A number of `q full`.
+    pub(super) fn number(&self, key: &str) -> u64 {
+        self.numbers.get(key).copied().unwrap_or(0)
+    }
+}

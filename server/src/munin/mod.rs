@@ -1,0 +1,110 @@
+//! The munin plugin: the same program, run by munin-node. It asks a running daemon for `q full` and writes what
+//! munin wants to know of it. It starts nothing and changes nothing.
+
+mod graphs;
+mod query;
+
+use clap::{Parser, ValueEnum};
+use query::Address;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Acts as a munin plugin for a running elockd.
+///
+/// Link the program into munin's plugin folder and restart munin-node:
+///
+///     ln -s /usr/bin/elockd /etc/munin/plugins/elockd
+///
+/// A daemon that is elsewhere than at 127.0.0.1:9999 is named in a file in /etc/munin/plugin-conf.d:
+///
+///     [elockd]
+///     env.ELOCKD_CONNECT unix:/run/elockd.sock
+///
+/// For a second daemon on one machine, link it once more, as `elockd_NAME`.
+#[derive(Debug, Parser)]
+#[command(
+    name = "elockd munin",
+    bin_name = "elockd munin",
+    version,
+    verbatim_doc_comment,
+    max_term_width = 100
+)]
+struct Cli {
+    /// What munin asks for; without it, the values.
+    action: Option<Action>,
+
+    /// Where the daemon listens: `IP:PORT`, `[IPv6]:PORT` or `unix:PATH`.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9999", env = "ELOCKD_CONNECT")]
+    #[arg(hide_env_values = true)]
+    connect: Address,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Action {
+    /// What there is to be drawn.
+    Config,
+    /// Whether it would work here.
+    Autoconf,
+    /// The values.
+    Fetch,
+}
+
+/// Whether the program was started as a plugin: by its first argument, or by munin-node, which tells every plugin
+/// where to keep its state.
+pub(crate) fn is_meant(args: &[OsString]) -> bool {
+    args.get(1).is_some_and(|argument| argument == "munin") || std::env::var_os("MUNIN_PLUGSTATE").is_some()
+}
+
+/// The name that it was linked under, as far as munin allows it in names; `elockd` for any other name.
+fn plugin_name(program: &OsStr) -> String {
+    let name = Path::new(program).file_name().unwrap_or_default().to_string_lossy();
+    if name.starts_with("elockd_") {
+        name.replace(|letter: char| !letter.is_ascii_alphanumeric(), "_")
+    } else {
+        "elockd".to_owned()
+    }
+}
+
+/// Does what munin asks for.
+pub(crate) fn main(args: &[OsString]) -> ExitCode {
+    let mut args =
+        args.iter().enumerate().filter(|(at, arg)| *at != 1 || *arg != "munin").map(|(_, arg)| arg);
+    let cli = Cli::parse_from(args.clone());
+    let plugin = plugin_name(args.next().map(OsString::as_os_str).unwrap_or_default());
+    let figures = query::ask(&cli.connect);
+    if let Some(Action::Autoconf) = cli.action {
+        // By munin's rules the exit status is 0 either way.
+        match figures {
+            Ok(_) => println!("yes"),
+            Err(error) => println!("no ({error})"),
+        }
+        return ExitCode::SUCCESS;
+    }
+    if let Err(error) = &figures {
+        eprintln!("{error}");
+    }
+    // Without a daemon the graphs stay, and their values are unknown.
+    let figures = figures.ok();
+    let is_dirty = std::env::var_os("MUNIN_CAP_DIRTYCONFIG").is_some_and(|value| value == "1");
+    let text = match cli.action {
+        Some(Action::Config) => graphs::config(&plugin, figures.as_ref(), is_dirty),
+        _ => graphs::values(&plugin, figures.as_ref()),
+    };
+    print!("{text}");
+    ExitCode::SUCCESS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_of_another_name_is_another_plugin() {
+        let name = |path: &str| plugin_name(OsStr::new(path));
+        assert_eq!(name("/etc/munin/plugins/elockd"), "elockd");
+        assert_eq!(name("/etc/munin/plugins/elockd_b-2.x"), "elockd_b_2_x");
+        assert_eq!(name("locks"), "elockd");
+        assert_eq!(name(""), "elockd");
+    }
+}

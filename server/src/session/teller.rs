@@ -1,0 +1,70 @@
+//! What `--verbose` logs of one connection: that it came, what it got and released, and what it left behind. It
+//! listens to commands and replies and has its own memory of what is held, so that nobody else pays for it.
+
+use elockd_core::{Addr, Cause, Command, Kind};
+use std::collections::BTreeSet;
+use tokio::task::yield_now;
+use tracing::info;
+
+/// Lines in a row before other connections have their turn.
+const LINES_PER_TURN: usize = 256;
+
+/// One connection's teller.
+pub(crate) struct Teller {
+    addr: Addr,
+    held: BTreeSet<(Kind, Vec<u8>)>,
+}
+
+impl Teller {
+    pub(crate) fn new(addr: Addr) -> Self {
+        Self { addr, held: BTreeSet::new() }
+    }
+
+    pub(crate) fn refused(&self) {
+        info!("{} refused: too many connections", self.addr);
+    }
+
+    pub(super) fn connected(&self) {
+        info!("{} connected", self.addr);
+    }
+
+    /// A command was answered with these bytes.
+    pub(super) fn heard(&mut self, command: Command<Vec<u8>>, reply: &[u8]) {
+        let addr = self.addr;
+        let is_success = !reply.starts_with(b"0 ");
+        match command {
+            Command::Get(kind, name) if is_success => {
+                let line = format!("{addr} got {} {}", word(kind), name.escape_ascii());
+                if self.held.insert((kind, name)) {
+                    info!("{line}");
+                }
+            }
+            Command::Release(kind, name) if is_success => {
+                info!("{addr} released {} {}", word(kind), name.escape_ascii());
+                self.held.remove(&(kind, name));
+            }
+            Command::Iam(name) if is_success => info!("{addr} is called {}", name.escape_ascii()),
+            Command::Unknown(verb) => info!("{addr} sent an unknown command {}", verb.escape_ascii()),
+            Command::LineTooLong => info!("{addr} sent a line that is too long"),
+            _ => {}
+        }
+    }
+
+    /// The connection has ended, and nothing is held any more.
+    pub(super) async fn disconnected(self, cause: Cause) {
+        info!("{} disconnected ({})", self.addr, cause.word());
+        for (line, (kind, name)) in (1..).zip(self.held) {
+            info!("{} orphaned {} {}", self.addr, word(kind), name.escape_ascii());
+            if line % LINES_PER_TURN == 0 {
+                yield_now().await;
+            }
+        }
+    }
+}
+
+fn word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Exclusive => "lock",
+        Kind::Shared => "shared lock",
+    }
+}

@@ -1,0 +1,100 @@
+//! The configuration file: TOML, a flat table of settings by the names of their flags. What it says is
+//! handed on as text, so that one and the same parser judges it as judges flags; here only its form counts.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use thiserror::Error;
+use toml::Value;
+
+/// What the file says: each setting's values as text.
+pub(super) type File = BTreeMap<String, Vec<String>>;
+
+/// What is wrong with a file.
+#[derive(Debug, Error)]
+pub(crate) enum FileError {
+    #[error("{0}")]
+    Read(#[from] std::io::Error),
+    #[error("{0}")]
+    Syntax(#[from] toml::de::Error),
+    #[error("`{key}` is no setting; there are: {known}")]
+    Unknown { key: String, known: String },
+    #[error("`{key}` is a {found}; give a string, a whole number, true or false")]
+    Type { key: String, found: &'static str },
+    // TOML has octal numbers of its own: 0o660 would arrive as 432, and be read as octal again.
+    #[error("`unix-mode` is octal: put it in quotes, such as \"660\"")]
+    BareMode,
+    #[error("`{key}` takes one value")]
+    Several { key: String },
+    #[error("{0}")]
+    Value(String),
+}
+
+/// Reads a file. `known` says which settings there are, and of each whether it may have several values.
+///
+/// # Errors
+///
+/// When it cannot be read, is no TOML, or has a key or a type that no setting has.
+pub(super) fn read(path: &Path, known: &[(String, bool)]) -> Result<File, FileError> {
+    parse(&std::fs::read_to_string(path)?, known)
+}
+
+fn parse(text: &str, known: &[(String, bool)]) -> Result<File, FileError> {
+    let table: BTreeMap<String, Value> = toml::from_str(text)?;
+    table.into_iter().map(|(key, value)| entry(key, value, known)).collect()
+}
+
+fn entry(key: String, value: Value, known: &[(String, bool)]) -> Result<(String, Vec<String>), FileError> {
+    let Some((_, is_list)) = known.iter().find(|(name, _)| *name == key) else {
+        let known: Vec<&str> = known.iter().map(|(name, _)| name.as_str()).collect();
+        return Err(FileError::Unknown { key, known: known.join(", ") });
+    };
+    let values = match value {
+        Value::Array(values) if *is_list => values,
+        Value::Array(_) => return Err(FileError::Several { key }),
+        value => vec![value],
+    };
+    let values: Result<_, _> = values.into_iter().map(|value| scalar(&key, value)).collect();
+    values.map(|values| (key, values))
+}
+
+fn scalar(key: &str, value: Value) -> Result<String, FileError> {
+    match value {
+        Value::Integer(_) if key == "unix-mode" => Err(FileError::BareMode),
+        Value::String(text) => Ok(text),
+        Value::Integer(number) => Ok(number.to_string()),
+        Value::Boolean(switch) => Ok(switch.to_string()),
+        other => Err(FileError::Type { key: key.to_owned(), found: other.type_str() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<File, String> {
+        let known = ["listen", "port", "dump", "unix-mode", "idle-timeout"];
+        let known = known.map(|name| (name.to_owned(), name == "listen"));
+        parse(text, &known).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn values_of_every_type_are_handed_on_as_text() {
+        let file =
+            read("listen = ['::1', '127.0.0.1:1']\nport = 7 # seven\ndump = false\nunix-mode = '600'\n");
+        let file = file.unwrap();
+        assert_eq!(file["listen"], ["::1", "127.0.0.1:1"]);
+        assert_eq!((&*file["port"][0], &*file["dump"][0], &*file["unix-mode"][0]), ("7", "false", "600"));
+        assert_eq!(read(""), Ok(File::new()));
+    }
+
+    #[test]
+    fn what_is_no_setting_is_refused_by_name() {
+        assert!(read("prot = 1").unwrap_err().contains("`prot` is no setting; there are: listen, port"));
+        assert!(read("[port]\nx = 1").unwrap_err().contains("`port` is a table"));
+        assert!(read("idle-timeout = 1.5").unwrap_err().contains("`idle-timeout` is a float"));
+        assert!(read("unix-mode = 0o660").unwrap_err().contains("in quotes"));
+        assert!(read("port = [1]").unwrap_err().contains("`port` takes one value"));
+        assert!(read("port = 1\nport = 2").unwrap_err().contains("duplicate"));
+        assert!(read("port").is_err());
+    }
+}

@@ -1,0 +1,357 @@
+//! What the daemon is told: settings from flags, the environment and a file, in this order of strength, put
+//! together and judged before anything is done. It opens nothing and changes nothing.
+//!
+//! clap does all the parsing. What a file says is given to it as defaults, so that a value is judged by the
+//! same rules wherever it comes from, and the layers need no rules of their own.
+
+mod file;
+mod flags;
+mod reload;
+mod values;
+
+pub(crate) use flags::{LogFormat, LogLevel};
+pub(crate) use reload::Changes;
+
+use clap::error::{ContextKind, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches};
+use elockd_core::{Features, Identity, Limits};
+use elockd_server::Config;
+use file::{File, FileError};
+use flags::Flags;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+use thiserror::Error;
+use values::ListenAddress;
+
+/// All settings, judged.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) server: Config,
+    pub(crate) tcp: Vec<SocketAddr>,
+    pub(crate) unix: Option<PathBuf>,
+    pub(crate) unix_mode: u32,
+    pub(crate) peer_timeout: Option<Duration>,
+    pub(crate) metrics: Option<SocketAddr>,
+    pub(crate) pidfile: Option<PathBuf>,
+    pub(crate) log: Log,
+}
+
+/// What is logged, how, and where.
+#[derive(Clone, Debug)]
+pub(crate) struct Log {
+    /// `None` is stderr.
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) format: LogFormat,
+    pub(crate) level: LogLevel,
+}
+
+/// Settings, and where they came from.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) settings: Settings,
+    /// Whether only to look at them was asked for.
+    pub(crate) is_check: bool,
+    /// Environment variables that look like settings and are none.
+    pub(crate) strangers: Vec<String>,
+    values: Values,
+}
+
+/// Every setting by name, as it was written.
+type Values = BTreeMap<String, Value>;
+
+#[derive(Clone, Debug)]
+struct Value {
+    texts: Vec<String>,
+    source: String,
+}
+
+/// Why there are no settings to go on with: they are wrong, or something else was asked for.
+#[derive(Debug, Error)]
+pub(crate) enum Refusal {
+    /// Help, the version, or a wrong flag.
+    #[error("{0}")]
+    Flags(clap::Error),
+    #[error("in the environment, {variable}: {reason}")]
+    Environment { variable: String, reason: String },
+    #[error("in {}: {error}", .path.display())]
+    File { path: PathBuf, error: FileError },
+    #[error(
+        "--max-line-bytes is {line}, but has to be at least {least} for a --max-name-bytes of {name}: raise the \
+         one or lower the other"
+    )]
+    LineShorterThanName { line: u32, least: u32, name: u16 },
+    #[error("the system gives no random numbers: {0}")]
+    Random(getrandom::Error),
+}
+
+impl Refusal {
+    /// Prints what there is to say, and says with which status to end.
+    pub(crate) fn exit(&self) -> ExitCode {
+        match self {
+            Self::Flags(error) => {
+                // Nobody is there to be told that telling failed.
+                let _ = error.print();
+                return u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
+            }
+            error => eprintln!("error: {error}"),
+        }
+        ExitCode::from(if matches!(self, Self::Random(_)) { 1 } else { 2 })
+    }
+
+    /// In one line, for the log.
+    pub(crate) fn line(&self) -> String {
+        self.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// Puts the settings together from these arguments, the environment, and the file that they name.
+///
+/// # Errors
+///
+/// When one of them is wrong, or when help or the version is asked for.
+pub(crate) fn load(args: &[OsString]) -> Result<Loaded, Refusal> {
+    let args: Vec<OsString> = args.iter().cloned().map(widen_dash).collect();
+    let without_file = command(&File::new()).try_get_matches_from(&args);
+    let without_file = without_file.map_err(|error| blame(error, &args))?;
+    let path = without_file.get_one::<PathBuf>("config").cloned();
+    let Some(path) = path else { return loaded(&without_file, None) };
+    let in_file = |error| Refusal::File { path: path.clone(), error };
+    let file = file::read(&path, &names_and_lists()).map_err(in_file)?;
+    // What was right without the file can only be wrong because of it.
+    let matches = command(&file).try_get_matches_from(&args);
+    let matches = matches.map_err(|error| in_file(FileError::Value(reason(&error))))?;
+    loaded(&matches, Some((&path, &file)))
+}
+
+fn loaded(matches: &ArgMatches, file: Option<(&Path, &File)>) -> Result<Loaded, Refusal> {
+    let flags = Flags::from_arg_matches(matches).map_err(Refusal::Flags)?;
+    Ok(Loaded {
+        settings: settings(&flags)?,
+        is_check: flags.check_config,
+        strangers: strangers(),
+        values: values(matches, file),
+    })
+}
+
+impl Loaded {
+    /// Every setting as a line of a configuration file that sets it so, with where it was set.
+    pub(crate) fn report(&self) -> String {
+        let mut report = String::new();
+        for (name, Value { texts, source }) in &self.values {
+            let text = match &texts[..] {
+                [] if is_list(name) => "[]".to_owned(),
+                // Not set, and there is no way to write that down.
+                [] => continue,
+                [text] if !is_list(name) => quoted(name, text),
+                texts => {
+                    let texts: Vec<_> = texts.iter().map(|text| quoted(name, text)).collect();
+                    format!("[{}]", texts.join(", "))
+                }
+            };
+            writeln!(report, "{name} = {text} # {source}").expect("writing to memory does not fail");
+        }
+        report
+    }
+}
+
+/// As TOML: numbers and switches bare, everything else in quotes.
+fn quoted(name: &str, text: &str) -> String {
+    let is_bare = text.parse::<u64>().is_ok() || text.parse::<bool>().is_ok();
+    if is_bare && name != "unix-mode" { text.to_owned() } else { toml::Value::from(text).to_string() }
+}
+
+fn settings(flags: &Flags) -> Result<Settings, Refusal> {
+    let name_bytes = flags.max_name_bytes;
+    let least = u32::from(name_bytes) + LINE_OVERHEAD;
+    if flags.max_line_bytes < least {
+        return Err(Refusal::LineShorterThanName { line: flags.max_line_bytes, least, name: name_bytes });
+    }
+    let machine = elockd_core::Config {
+        limits: Limits {
+            connections: flags.max_connections,
+            locks: flags.max_locks,
+            locks_per_connection: flags.max_locks_per_connection,
+            name_bytes,
+            idle_ms: u64::try_from(flags.idle_timeout.as_millis()).expect("no time is over 100 years"),
+        },
+        features: Features { dump: flags.dump, registry: flags.registry, silent_errors: flags.silent_errors },
+        storage: elockd_core::Storage { hash_key: random_key()?, ..elockd_core::Config::default().storage },
+        identity: Identity { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id() },
+    };
+    let tcp = flags.listen.iter().filter_map(|address| match *address {
+        ListenAddress::Socket(address) => Some(address),
+        ListenAddress::Ip(ip) => (flags.port != 0).then_some(SocketAddr::new(ip, flags.port)),
+    });
+    Ok(Settings {
+        tcp: tcp.collect(),
+        unix: flags.unix.clone(),
+        unix_mode: flags.unix_mode,
+        peer_timeout: unless_zero(flags.peer_timeout),
+        metrics: flags.metrics_listen,
+        pidfile: flags.pidfile.clone(),
+        log: Log { file: flags.log_file.clone(), format: flags.log_format, level: flags.log_level },
+        server: Config {
+            machine,
+            max_line_bytes: flags.max_line_bytes as usize,
+            max_listing_bytes: flags.max_listing_bytes,
+            write_timeout: unless_zero(flags.write_timeout),
+            shutdown_timeout: flags.shutdown_timeout,
+            verbose: flags.verbose,
+            warn_held: unless_zero(flags.warn_held),
+            measure_latency: flags.metrics_listen.is_some(),
+            on_panic: None,
+        },
+    })
+}
+
+/// Bytes that a line has beside its name: the longest verb with its arguments.
+const LINE_OVERHEAD: u32 = 64;
+
+/// The flags, with environment variables for all that are settings, and a file's values as defaults.
+fn command(file: &File) -> clap::Command {
+    let mut command = Flags::command().mut_args(|arg| {
+        if is_setting(&arg) || arg.get_id() == "config" {
+            let variable = variable(arg.get_long().expect("every setting has a long name"));
+            arg.env(variable).hide_env_values(true)
+        } else {
+            arg
+        }
+    });
+    for (name, values) in file {
+        let id = name.replace('-', "_");
+        command = command.mut_arg(id, |arg| arg.default_values(values.clone()));
+    }
+    command
+}
+
+fn is_setting(arg: &clap::Arg) -> bool {
+    !["config", "check_config", "help", "version"].contains(&arg.get_id().as_str())
+}
+
+/// The names of all settings, without dashes in front.
+fn names() -> Vec<String> {
+    let command = Flags::command();
+    let settings = command.get_arguments().filter(|arg| is_setting(arg));
+    settings.filter_map(|arg| arg.get_long().map(str::to_owned)).collect()
+}
+
+/// The same, and of each whether it may have several values.
+fn names_and_lists() -> Vec<(String, bool)> {
+    names().into_iter().map(|name| (name.clone(), is_list(&name))).collect()
+}
+
+/// Whether a setting may have several values.
+fn is_list(name: &str) -> bool {
+    let command = Flags::command();
+    let mut arguments = command.get_arguments();
+    arguments.any(|arg| arg.get_long() == Some(name) && matches!(arg.get_action(), ArgAction::Append))
+}
+
+/// The environment variable of a setting.
+fn variable(name: &str) -> String {
+    format!("{PREFIX}{}", name.to_uppercase().replace('-', "_"))
+}
+
+const PREFIX: &str = "ELOCKD_";
+
+/// Variables with our prefix that mean nothing: most likely a setting that is spelt wrong.
+fn strangers() -> Vec<String> {
+    let known: Vec<String> =
+        names().iter().map(String::as_str).chain(["config", "connect"]).map(variable).collect();
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    names.filter(|name| name.starts_with(PREFIX) && !known.contains(name)).collect()
+}
+
+/// Says of an error whether it was the command line's or the environment's.
+fn blame(error: clap::Error, args: &[OsString]) -> Refusal {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return Refusal::Flags(error);
+    }
+    let is_of_environment = command(&File::new()).try_get_matches_from(args.iter().take(1)).is_err();
+    if !is_of_environment {
+        return Refusal::Flags(error);
+    }
+    let flag = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+    let name = flag.split_whitespace().next().unwrap_or_default().trim_start_matches('-');
+    Refusal::Environment { variable: variable(name), reason: reason(&error) }
+}
+
+/// What clap says is wrong, without its advice about flags.
+fn reason(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    text.split("\n\n").next().unwrap_or_default().trim().to_owned()
+}
+
+fn values(matches: &ArgMatches, file: Option<(&Path, &File)>) -> Values {
+    let value = |name: String| {
+        let id = name.replace('-', "_");
+        let raw = matches.get_raw(&id).into_iter().flatten();
+        let texts = raw.map(|text| text.to_string_lossy().into_owned()).collect();
+        let source = match (matches.value_source(&id), file) {
+            (Some(ValueSource::CommandLine), _) => format!("--{name}"),
+            (Some(ValueSource::EnvVariable), _) => variable(&name),
+            (_, Some((path, file))) if file.contains_key(&name) => path.display().to_string(),
+            _ => "default".to_owned(),
+        };
+        (name, Value { texts, source })
+    };
+    names().into_iter().map(value).collect()
+}
+
+fn random_key() -> Result<(u64, u64), Refusal> {
+    let word = || getrandom::u64().map_err(Refusal::Random);
+    Ok((word()?, word()?))
+}
+
+/// glockd's flags come with one dash or two; clap knows two. A lone letter stays as it is.
+fn widen_dash(argument: OsString) -> OsString {
+    let bytes = argument.as_encoded_bytes();
+    let is_long = bytes.len() > 2 && bytes[0] == b'-' && bytes[1].is_ascii_alphabetic();
+    if !is_long {
+        return argument;
+    }
+    let mut widened = OsString::from("-");
+    widened.push(argument);
+    widened
+}
+
+fn unless_zero(time: Duration) -> Option<Duration> {
+    (!time.is_zero()).then_some(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flags_are_sound() {
+        command(&File::new()).debug_assert();
+        assert_eq!(variable("max-locks"), "ELOCKD_MAX_LOCKS");
+        assert!(is_list("listen") && !is_list("port"));
+    }
+
+    #[test]
+    fn every_setting_has_a_heading_and_says_what_it_is() {
+        for arg in command(&File::new()).get_arguments().filter(|arg| is_setting(arg)) {
+            assert!(arg.get_help_heading().is_some(), "{arg} has no heading");
+            assert!(arg.get_help().is_some(), "{arg} has no help");
+            assert!(arg.get_env().is_some(), "{arg} has no variable");
+        }
+    }
+
+    #[test]
+    fn what_can_be_reloaded_is_marked_in_the_help() {
+        for arg in command(&File::new()).get_arguments().filter(|arg| is_setting(arg)) {
+            let help = arg.get_help().unwrap().to_string();
+            let name = arg.get_long().unwrap();
+            assert_eq!(help.ends_with("(R)"), reload::is_reloadable(name), "--{name}: {help}");
+        }
+    }
+}

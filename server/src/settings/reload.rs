@@ -1,0 +1,99 @@
+//! What SIGHUP changes: the settings that can change while the daemon runs, and words about those that cannot.
+//! It compares; whoever asked applies.
+
+use super::Loaded;
+
+/// What differs between two loads.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    /// Changes that take effect, in words.
+    pub(crate) applied: Vec<String>,
+    /// Changes that do not before the next start, in words.
+    pub(crate) ignored: Vec<String>,
+}
+
+/// The settings that can change while the daemon runs.
+const RELOADABLE: [&str; 7] = [
+    "log-file",
+    "log-level",
+    "max-listing-bytes",
+    "shutdown-timeout",
+    "verbose",
+    "warn-held",
+    "write-timeout",
+];
+
+pub(super) fn is_reloadable(name: &str) -> bool {
+    RELOADABLE.contains(&name)
+}
+
+impl Loaded {
+    /// Takes the place of what was loaded before. Settings that cannot change are kept as they were, so that
+    /// each later reload says again that they differ.
+    pub(crate) fn replace(&mut self, newer: Self) -> Changes {
+        let mut changes = Changes::default();
+        for (name, value) in newer.values {
+            let Some(old) = self.values.get_mut(&name) else { continue };
+            if old.texts == value.texts {
+                continue;
+            }
+            let change = format!("{name} from {} to {}", shown(&old.texts), shown(&value.texts));
+            if is_reloadable(&name) {
+                changes.applied.push(change);
+                *old = value;
+            } else {
+                changes.ignored.push(change);
+            }
+        }
+        self.settings.log.file = newer.settings.log.file;
+        self.settings.log.level = newer.settings.log.level;
+        self.settings.server.tune(newer.settings.server.tunables());
+        changes
+    }
+}
+
+fn shown(texts: &[String]) -> String {
+    if texts.is_empty() { "unset".to_owned() } else { texts.join(",") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Values, load, names};
+    use super::*;
+    use std::ffi::OsString;
+    use std::time::Duration;
+
+    fn with(flags: &[&str]) -> Loaded {
+        let args: Vec<OsString> = ["elockd"].iter().chain(flags).map(OsString::from).collect();
+        load(&args).unwrap()
+    }
+
+    #[test]
+    fn every_reloadable_setting_is_one() {
+        let names = names();
+        assert!(RELOADABLE.iter().all(|name| names.iter().any(|known| known == name)), "{names:?}");
+    }
+
+    #[test]
+    fn what_can_change_changes_and_the_rest_is_told_of_each_time() {
+        let mut loaded = with(&["--write-timeout", "1s", "--port", "1"]);
+        let port = "port from 1 to 2".to_owned();
+        let changes = loaded.replace(with(&["--write-timeout", "2s", "--port", "2", "--log-file", "/x"]));
+        let write_timeout = "write-timeout from 1s to 2s".to_owned();
+        assert_eq!(changes.applied, ["log-file from unset to /x".to_owned(), write_timeout]);
+        assert_eq!(changes.ignored, [&*port]);
+        assert_eq!(loaded.settings.server.write_timeout, Some(Duration::from_secs(2)));
+        let changes = loaded.replace(with(&["--write-timeout", "2s", "--port", "2", "--log-file", "/x"]));
+        assert_eq!(changes, Changes { applied: Vec::new(), ignored: vec![port] });
+        let changes = loaded.replace(with(&["--write-timeout", "2s", "--port", "1", "--log-file", "/x"]));
+        assert_eq!(changes, Changes::default());
+    }
+
+    #[test]
+    fn the_values_are_still_those_that_count() {
+        let mut loaded = with(&["--port", "1"]);
+        loaded.replace(with(&["--port", "2", "--verbose"]));
+        let values: &Values = &loaded.values;
+        assert_eq!((&*values["port"].texts[0], &*values["verbose"].texts[0]), ("1", "true"));
+    }
+}

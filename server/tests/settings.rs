@@ -1,0 +1,225 @@
+//! Goal: settings mean the same wherever they are made, the stronger place wins, and what is wrong is refused
+//! by name before anything happens. Method: run the program with flags, environment and files, mostly with
+//! `--check-config`, and read what it says.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use support::{Daemon, document, program};
+use tempfile::TempDir;
+
+/// A way to make a setting: flags, variables, and the words of a complaint about it.
+type Way<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
+
+/// Runs it to its end: the status, what it printed, and what it complained of.
+fn run(flags: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String, String) {
+    let output = program().args(flags).envs(environment.iter().copied()).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// The report of `--check-config`: of each setting its value and where it was made.
+fn report(flags: &[&str], environment: &[(&str, &str)]) -> BTreeMap<String, (String, String)> {
+    let (status, printed, complaint) = run(&[flags, &["--check-config"]].concat(), environment);
+    assert_eq!((status, &*complaint), (Some(0), ""), "{flags:?} {environment:?}");
+    let entry = |line: &str| {
+        let (key, rest) = line.split_once(" = ").unwrap();
+        let (value, source) = rest.split_once(" # ").unwrap();
+        (key.to_owned(), (value.to_owned(), source.to_owned()))
+    };
+    printed.lines().map(entry).collect()
+}
+
+fn file_with(text: &str) -> (TempDir, String) {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("elockd.toml");
+    std::fs::write(&path, text).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    (dir, path)
+}
+
+#[test]
+fn flags_are_stronger_than_the_environment_and_that_is_stronger_than_the_file() {
+    let text =
+        "max-locks = 1\nmax-connections = 1\nport = 1\nlisten = ['::1', '127.0.0.1:5']\ndump = false\n";
+    let (_dir, path) = file_with(text);
+    let environment = [
+        ("ELOCKD_CONFIG", &*path),
+        ("ELOCKD_MAX_CONNECTIONS", "2"),
+        ("ELOCKD_PORT", "2"),
+        ("ELOCKD_VERBOSE", "true"),
+    ];
+    let report = report(&["-port", "3"], &environment);
+    let expected = [
+        ("max-locks", "1", &*path),
+        ("max-connections", "2", "ELOCKD_MAX_CONNECTIONS"),
+        ("port", "3", "--port"),
+        ("listen", "[\"::1\", \"127.0.0.1:5\"]", &*path),
+        ("dump", "false", &*path),
+        ("verbose", "true", "ELOCKD_VERBOSE"),
+        ("max-name-bytes", "4096", "default"),
+    ];
+    for (key, value, source) in expected {
+        assert_eq!(report[key], (value.to_owned(), source.to_owned()), "{key}");
+    }
+}
+
+#[test]
+fn a_flag_names_a_stronger_file_than_the_environment() {
+    let ((_a, weak), (_b, strong)) = (file_with("port = 1"), file_with("port = 2"));
+    let environment = [("ELOCKD_CONFIG", &*weak)];
+    assert_eq!(report(&[], &environment)["port"].0, "1");
+    assert_eq!(report(&["--config", &strong], &environment)["port"].0, "2");
+}
+
+#[test]
+fn what_it_reports_is_a_file_that_sets_the_same() {
+    let flags = ["--unix", "/tmp/a b\"c", "--unix-mode", "600", "--warn-held", "1h", "--registry=false"];
+    let flags =
+        [&flags[..], &["--listen", "127.0.0.1", "--listen", "::1", "--metrics-listen", "[::1]:9"]].concat();
+    let (_, printed, _) = run(&[&flags[..], &["--check-config"]].concat(), &[]);
+    let (_dir, path) = file_with(&printed);
+    let again = report(&["--config", &path], &[]);
+    for (key, (value, _)) in report(&flags, &[]) {
+        assert_eq!(again[&key].0, value, "{key}");
+    }
+}
+
+#[test]
+fn a_setting_of_the_environment_takes_effect() {
+    let mut command = program();
+    command.envs([("ELOCKD_MAX_LOCKS", "1"), ("ELOCKD_DUMP", "false")]);
+    let daemon = Daemon::start_by(command, &[]);
+    let mut client = daemon.unix();
+    client.send("g a\ng b\ndump\n");
+    client.expect("1 Lock Get Success: a\n0 Too Many Locks: b\n0 disabled\n");
+}
+
+#[test]
+fn a_setting_of_the_file_takes_effect() {
+    let (_dir, path) = file_with("max-locks = 1 # one\nregistry = false\n");
+    let daemon = Daemon::start(&["--config", &path]);
+    let mut client = daemon.unix();
+    client.send("g a\ng b\niam x\n");
+    client.expect("1 Lock Get Success: a\n0 Too Many Locks: b\n0 disabled\n");
+}
+
+#[test]
+fn a_wrong_value_is_refused_with_where_it_is_and_what_is_allowed() {
+    let count = "give a whole number from 1 to 2000000000";
+    let table = [
+        ("max-locks", "0", count),
+        ("max-locks", "2000000001", count),
+        ("max-locks-per-connection", "many", count),
+        ("max-connections", "1.5", count),
+        ("port", "65536", "give a whole number from 0 to 65535"),
+        ("max-name-bytes", "65536", "give a whole number from 1 to 65535"),
+        ("max-line-bytes", "64", "give a whole number from 65 to 1048576"),
+        ("max-listing-bytes", "-1", "give a whole number from 0 to"),
+        ("listen", "localhost", "names of hosts are not looked up"),
+        ("unix-mode", "888", "three octal digits"),
+        ("dump", "yes", "[possible values: true, false]"),
+        ("log-level", "loud", "[possible values: error, warn, info]"),
+        ("log-format", "xml", "[possible values: text, json]"),
+        ("warn-held", "10ms", "give at least 1s, or 0"),
+        ("peer-timeout", "2s", "give 3s to 24h"),
+        ("write-timeout", "soon", "write it as 500ms, 15s, 2m or 1h"),
+        ("metrics-listen", "127.0.0.1", "give IP:PORT"),
+    ];
+    for (name, value, allowed) in table {
+        let variable = format!("ELOCKD_{}", name.to_uppercase().replace('-', "_"));
+        let (_dir, path) = file_with(&format!("{name} = \"{value}\"\n"));
+        let flag = format!("--{name}={value}");
+        let ways: [Way<'_>; 3] = [
+            (&[&flag], &[], "error: invalid value"),
+            (&[], &[(&variable, value)], &format!("in the environment, {variable}")),
+            (&["--config", &path], &[], &format!("in {path}")),
+        ];
+        for (flags, environment, place) in ways {
+            let (status, _, complaint) = run(flags, environment);
+            assert_eq!(status, Some(2), "{name} = {value}, {place}: {complaint}");
+            for part in [place, name, value, allowed] {
+                assert!(complaint.contains(part), "{part:?} is not in {complaint}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_wrong_value_of_a_weaker_place_does_no_harm() {
+    let environment = [("ELOCKD_PORT", "nonsense")];
+    assert_eq!(report(&["--port", "7"], &environment)["port"].0, "7");
+}
+
+#[test]
+fn two_settings_that_contradict_each_other_are_refused() {
+    let (status, _, complaint) = run(&["--max-name-bytes", "100", "--max-line-bytes", "163"], &[]);
+    assert_eq!(status, Some(2));
+    assert!(complaint.contains("--max-line-bytes is 163, but has to be at least 164"), "{complaint}");
+    report(&["--max-name-bytes", "100", "--max-line-bytes", "164"], &[]);
+}
+
+#[test]
+fn a_file_that_is_wrong_as_a_whole_is_refused() {
+    let wrong = [
+        ("prot = 1\n", "`prot` is no setting; there are:"),
+        ("port 1\n", "TOML parse error at line 1"),
+        ("port = [1, 2]\n", "`port` takes one value"),
+        ("unix-mode = 0o660\n", "put it in quotes"),
+        ("config = \"other\"\n", "`config` is no setting"),
+    ];
+    for (text, reason) in wrong {
+        let (_dir, path) = file_with(text);
+        let (status, _, complaint) = run(&["--config", &path], &[]);
+        assert_eq!(status, Some(2), "{complaint}");
+        assert!(complaint.contains(reason) && complaint.contains(&path), "{complaint}");
+    }
+    let (status, _, complaint) = run(&["--config", "/nowhere/elockd.toml"], &[]);
+    assert_eq!(status, Some(2));
+    assert!(complaint.contains("/nowhere/elockd.toml"), "{complaint}");
+}
+
+#[test]
+fn looking_at_the_settings_does_nothing_else() {
+    let daemon = Daemon::start(&[]);
+    let pidfile = daemon.folder().join("pid");
+    // Neither the address that is in use is tried, nor a file made.
+    let address = daemon.tcp_address().to_string();
+    report(&["--listen", &address, "--pidfile", pidfile.to_str().unwrap()], &[]);
+    assert!(!pidfile.exists());
+}
+
+#[test]
+fn a_variable_that_is_no_setting_is_told_of() {
+    let mut command = program();
+    command.env("ELOCKD_MAX_LOKCS", "1");
+    let daemon = Daemon::start_by(command, &[]);
+    daemon.wait_for_log("the environment variable ELOCKD_MAX_LOKCS is no setting");
+}
+
+#[test]
+fn help_wins_over_whatever_is_wrong() {
+    let (status, printed, complaint) = run(&["--config", "/nowhere", "--help"], &[]);
+    assert_eq!((status, &*complaint), (Some(0), ""));
+    for heading in ["Process:", "Listeners:", "Limits:", "Commands:", "Timeouts:", "Log:", "Monitoring:"] {
+        assert!(printed.contains(&format!("\n{heading}\n")), "{heading} is not in {printed}");
+    }
+}
+
+#[test]
+fn the_page_for_operators_has_every_setting_of_the_help() {
+    let (_, help, _) = run(&["--help"], &[]);
+    let page = std::fs::read_to_string(document("operations.md")).unwrap();
+    let flags = help.split_whitespace().filter(|word| word.starts_with("--"));
+    let flags = flags.map(|flag| flag.split(['[', '=', ',']).next().unwrap());
+    let mut count = 0;
+    for flag in flags {
+        assert!(page.contains(&format!("`{flag}")), "{flag} is not on the page");
+        count += 1;
+    }
+    assert!(count > 25, "only {count} flags in the help");
+    assert!(Path::new(&document("operations.md")).is_file());
+}
