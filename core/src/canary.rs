@@ -89,11 +89,13 @@ pub enum Canary {
     MailIsLost,
     /// A hold that becomes tied is timed from then on, not from its get.
     TiedHoldIsTimedAnew,
+    /// What is due just now is not done, and the ticker does not sleep until it is.
+    TickerSpins,
 }
 
 impl Canary {
     /// Every canary.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::OrphaningSkipsTheLastTiedHold,
         Self::OrphaningKeepsSoleCounts,
         Self::OrphansOfTheWrongKind,
@@ -135,6 +137,7 @@ impl Canary {
         Self::DrainDropsWhatWasRead,
         Self::MailIsLost,
         Self::TiedHoldIsTimedAnew,
+        Self::TickerSpins,
     ];
 }
 

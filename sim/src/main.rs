@@ -8,17 +8,17 @@ use elockd_core::canary::{Canary, plant};
 use elockd_sim::plan::{Orphaning, Plan};
 use elockd_sim::script::Step;
 use elockd_sim::shrink::{Shrunk, shrink};
-use elockd_sim::swarm::{Failure, Swarm};
-use elockd_sim::trace::Trace;
+use elockd_sim::swarm::{Failure, Swarm, Watcher};
+use elockd_sim::trace::{Trace, TraceError};
 use elockd_sim::verdict::{self, Verdict};
 use elockd_sim::{draw, timeline};
 use std::error::Error;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The production server over a simulated network, with faults, as often as one likes.
 #[derive(Debug, Parser)]
@@ -48,6 +48,9 @@ enum Command {
         /// than a thousand seeds are not expected to reach everything.
         #[arg(long)]
         allow_gaps: bool,
+        /// Seconds until a seed is taken to hang.
+        #[arg(long, value_name = "SECONDS", default_value_t = Swarm::PATIENCE.as_secs())]
+        patience: u64,
         /// Where a failure is kept.
         #[arg(long, value_name = "DIR", default_value = "target/sim")]
         keep: PathBuf,
@@ -135,9 +138,10 @@ fn main() -> ExitCode {
     let Cli { command, canary } = Cli::parse();
     plant(canary);
     let outcome = match command {
-        Command::Swarm { seeds, from, threads, allow_gaps, keep } => {
+        Command::Swarm { seeds, from, threads, allow_gaps, patience, keep } => {
             let threads = threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
-            let swarm = Swarm { seeds: from..from.saturating_add(seeds), threads, canary };
+            let patience = Duration::from_secs(patience);
+            let swarm = Swarm { seeds: from..from.saturating_add(seeds), threads, canary, patience };
             run_swarm(&swarm, allow_gaps, &keep)
         }
         Command::Seed { seed, show } => {
@@ -183,14 +187,8 @@ fn load(file: &Path) -> Result<(Plan, Vec<Step>), Box<dyn Error>> {
 fn run_swarm(swarm: &Swarm, allow_gaps: bool, keep: &Path) -> Outcome {
     let begin = Instant::now();
     let total = swarm.seeds.end - swarm.seeds.start;
-    let progress = |runs: u64| {
-        if runs.is_multiple_of(1000) {
-            let seconds = begin.elapsed().as_secs();
-            // Progress is worth nothing without somebody to tell.
-            let _ = writeln!(io::stderr(), "{runs} of {total} seeds, {seconds} s");
-        }
-    };
-    let (ledger, failure) = swarm.run(&progress)?;
+    let (ledger, failure) =
+        swarm.run(&Terminal { begin, total, canary: swarm.canary, keep: keep.to_owned() })?;
     println!("{ledger}");
     println!("{:.1} s on {} threads", begin.elapsed().as_secs_f64(), swarm.threads);
     if let Some(failure) = failure {
@@ -204,6 +202,39 @@ fn run_swarm(swarm: &Swarm, allow_gaps: bool, keep: &Path) -> Outcome {
     }
     println!("every claim held");
     Ok(gaps.is_empty() || may_have_gaps)
+}
+
+/// Tells whoever sits before it.
+struct Terminal {
+    begin: Instant,
+    total: u64,
+    canary: Option<Canary>,
+    keep: PathBuf,
+}
+
+impl Watcher for Terminal {
+    fn progress(&self, runs: u64) {
+        if runs.is_multiple_of(1000) {
+            let seconds = self.begin.elapsed().as_secs();
+            // Progress is worth nothing without somebody to tell.
+            let _ = writeln!(io::stderr(), "{runs} of {} seeds, {seconds} s", self.total);
+        }
+    }
+
+    fn hangs(&self, seed: u64) {
+        println!("\nseed {seed} does not end: virtual time stands still");
+        println!("again: {} seed {seed}{}", program(), planted(self.canary));
+        let file = self.keep.join(format!("seed-{seed}.trace"));
+        let (plan, script) = draw::swarm(seed);
+        let kept = fs::create_dir_all(&self.keep)
+            .map_err(TraceError::from)
+            .and_then(|()| Trace::record(&plan, script)?.keep(&file));
+        match kept {
+            Ok(()) => println!("kept as {}; it cannot be shrunk, because it does not end", file.display()),
+            Err(error) => println!("it cannot be kept: {error}"),
+        }
+        process::exit(1);
+    }
 }
 
 /// Says how to have a failure again, keeps it, shrinks it and draws it.

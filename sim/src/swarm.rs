@@ -14,6 +14,7 @@ use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 /// Which seeds to run, and how.
 #[derive(Clone, Debug)]
@@ -24,7 +25,27 @@ pub struct Swarm {
     pub threads: usize,
     /// With this bug planted.
     pub canary: Option<Canary>,
+    /// Real time after which a seed is taken to hang.
+    pub patience: Duration,
 }
+
+impl Swarm {
+    /// Nearly all seeds take some milliseconds, and the longest some seconds.
+    pub const PATIENCE: Duration = Duration::from_mins(1);
+}
+
+/// Whoever is told how a swarm gets on.
+pub trait Watcher: Sync {
+    /// So many runs are over.
+    fn progress(&self, runs: u64);
+
+    /// A seed has been running for much longer than any should: virtual time stands still, because
+    /// something in the server is busy for ever. There is no way out of that but the end of the process.
+    fn hangs(&self, seed: u64);
+}
+
+/// What each thread is at, and since when.
+type Slots = [Mutex<Option<(u64, Instant)>>];
 
 /// A seed that failed.
 #[derive(Debug)]
@@ -113,12 +134,13 @@ impl Swarm {
     /// # Errors
     ///
     /// A trace cannot be written.
-    pub fn run(&self, progress: &(impl Fn(u64) + Sync)) -> Result<(Ledger, Option<Failure>), TraceError> {
+    pub fn run(&self, watcher: &impl Watcher) -> Result<(Ledger, Option<Failure>), TraceError> {
         let next = AtomicU64::new(self.seeds.start);
         let stop = AtomicBool::new(false);
         let ledger = Mutex::new(Ledger::default());
         let failures = Mutex::new(Vec::new());
-        let work = || -> Result<(), TraceError> {
+        let slots: Vec<_> = (0..self.threads).map(|_| Mutex::new(None)).collect();
+        let work = |slot: usize| -> Result<(), TraceError> {
             plant(self.canary);
             let mut trace = Trace::empty()?;
             while !stop.load(Ordering::Relaxed) {
@@ -126,7 +148,9 @@ impl Swarm {
                 if seed >= self.seeds.end {
                     break;
                 }
+                set(&slots, slot, Some((seed, Instant::now())));
                 let (steps, verdict) = run_seed(seed, &mut trace)?;
+                set(&slots, slot, None);
                 let runs = {
                     let mut ledger = ledger.lock().expect("nobody panics while writing the ledger");
                     ledger.add(steps, &verdict);
@@ -138,13 +162,20 @@ impl Swarm {
                     let failure = Failure { seed, violation, trace };
                     failures.lock().expect("nobody panics while telling a failure").push(failure);
                 }
-                progress(runs);
+                watcher.progress(runs);
             }
             plant(None);
             Ok(())
         };
         let results: Vec<_> = thread::scope(|scope| {
-            let threads: Vec<_> = (0..self.threads).map(|_| scope.spawn(work)).collect();
+            let work = &work;
+            let threads: Vec<_> = (0..self.threads).map(|slot| scope.spawn(move || work(slot))).collect();
+            while !threads.iter().all(thread::ScopedJoinHandle::is_finished) {
+                thread::sleep(Duration::from_millis(20));
+                for seed in hanging(&slots, self.patience) {
+                    watcher.hangs(seed);
+                }
+            }
             threads.into_iter().map(|thread| thread.join().expect("runs catch their panics")).collect()
         });
         results.into_iter().collect::<Result<(), _>>()?;
@@ -153,6 +184,17 @@ impl Swarm {
         let ledger = ledger.into_inner().expect("nobody panicked while writing the ledger");
         Ok((ledger, failures.into_iter().next()))
     }
+}
+
+fn set(slots: &Slots, slot: usize, to: Option<(u64, Instant)>) {
+    *slots[slot].lock().expect("nobody panics while setting a slot") = to;
+}
+
+/// The seeds that have been running for too long.
+fn hanging(slots: &Slots, patience: Duration) -> Vec<u64> {
+    let at = |slot: &Mutex<Option<(u64, Instant)>>| *slot.lock().expect("nobody panics while setting a slot");
+    let is_late = |(_, since): &(u64, Instant)| since.elapsed() > patience;
+    slots.iter().filter_map(at).filter(is_late).map(|(seed, _)| seed).collect()
 }
 
 /// Draws a seed, records it, and runs what was recorded. Says how many steps it had.

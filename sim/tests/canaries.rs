@@ -4,11 +4,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod support;
+
 use elockd_core::canary::Canary;
 use elockd_model_tests::canaries;
 use elockd_model_tests::runner::say;
 use elockd_sim::swarm::Swarm;
+use std::process::Command;
 use std::thread::available_parallelism;
+use support::Quiet;
 
 /// Seeds within which each has to be found.
 const SEEDS: u64 = 1_000;
@@ -56,8 +60,8 @@ const OF_THE_REST: [Canary; 22] = [
 
 fn hunt(canary: Canary) {
     let threads = available_parallelism().map_or(1, usize::from);
-    let swarm = Swarm { seeds: 0..SEEDS, threads, canary: Some(canary) };
-    let (_, failure) = swarm.run(&|_| ()).unwrap();
+    let swarm = Swarm { seeds: 0..SEEDS, threads, canary: Some(canary), patience: Swarm::PATIENCE };
+    let (_, failure) = swarm.run(&Quiet).unwrap();
     let Some(failure) = failure else { panic!("{canary:?} was not found in {SEEDS} seeds") };
     assert_ne!(failure.violation.check, "faults bite", "{canary:?} was found by accident");
     say(&format!("canary {canary:?}: found by seed {}: {}\n", failure.seed, failure.violation.check));
@@ -73,16 +77,33 @@ fn the_swarm_finds_canaries_of_core_and_hub() {
     OF_THE_REST.into_iter().for_each(hunt);
 }
 
+/// Goal: a server that is busy for ever is a failure, too. Method: there is no way out of such a run, so it is
+/// made in a process of its own, which has to say which seed it is, and end.
+#[test]
+fn the_swarm_tells_of_a_seed_that_does_not_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_elockd-sim"))
+        .args(["swarm", "--seeds", "100", "--patience", "5", "--canary", "TickerSpins", "--keep"])
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(told.contains("does not end") && told.contains("again: "), "{told}");
+    assert_eq!(folder.path().read_dir().unwrap().count(), 1, "its trace is kept");
+}
+
 #[test]
 fn every_canary_is_somebodys() {
     let hub = canaries::OF_THE_HUB.map(|(canary, _)| canary);
-    let lists: [&[Canary]; 6] = [
+    let lists: [&[Canary]; 7] = [
         &canaries::BY_THE_REFERENCE,
         &canaries::BY_SNAPSHOTS,
         &canaries::BY_LISTINGS,
         &canaries::BY_RAW_BYTES,
         &hub,
         &OF_THE_SERVER,
+        &[Canary::TickerSpins],
     ];
     for canary in Canary::ALL {
         assert!(lists.iter().any(|list| list.contains(&canary)), "nothing is meant to find {canary:?}");

@@ -3,17 +3,20 @@
 //!
 //! `ELOCKD_SIM_SEEDS` and `ELOCKD_SIM_FROM` change which seeds are run.
 
+mod support;
+
 use elockd_model_tests::runner::{number, say};
 use elockd_sim::swarm::Swarm;
 use std::thread::available_parallelism;
+use support::Quiet;
 
 #[test]
 fn every_claim_holds_over_a_swarm_of_seeds() {
     let from = number("ELOCKD_SIM_FROM").unwrap_or(0);
     let seeds = number("ELOCKD_SIM_SEEDS").unwrap_or(1_000);
     let threads = available_parallelism().map_or(1, usize::from);
-    let swarm = Swarm { seeds: from..from + seeds, threads, canary: None };
-    let (ledger, failure) = swarm.run(&|_| ()).unwrap();
+    let swarm = Swarm { seeds: from..from + seeds, threads, canary: None, patience: Swarm::PATIENCE };
+    let (ledger, failure) = swarm.run(&Quiet).unwrap();
     if let Some(failure) = failure {
         panic!(
             "seed {0} failed: {1}\nagain: cargo run -p elockd-sim --release -- seed {0}\nshrunk and drawn: cargo run \

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod support;
+
 use elockd_core::canary::{Canary, plant};
 use elockd_sim::script::{Action, Step};
 use elockd_sim::shrink::{ShrinkError, shrink};
@@ -10,11 +12,12 @@ use elockd_sim::swarm::{Failure, Swarm};
 use elockd_sim::trace::{Trace, TraceError};
 use elockd_sim::{draw, timeline, verdict};
 use std::fs;
+use support::Quiet;
 
 /// The first failure that a canary causes.
 fn failure(canary: Canary) -> Failure {
-    let swarm = Swarm { seeds: 0..2_000, threads: 1, canary: Some(canary) };
-    swarm.run(&|_| ()).unwrap().1.expect("the canary is found")
+    let swarm = Swarm { seeds: 0..2_000, threads: 1, canary: Some(canary), patience: Swarm::PATIENCE };
+    swarm.run(&Quiet).unwrap().1.expect("the canary is found")
 }
 
 #[test]
