@@ -141,6 +141,9 @@ impl Canary {
     ];
 }
 
+/// Whether this build has canaries at all, which nothing but tests should.
+pub const ARE_COMPILED_IN: bool = cfg!(feature = "canaries");
+
 #[cfg(feature = "canaries")]
 mod planted {
     use super::Canary;
