@@ -158,6 +158,12 @@ mod planted {
         PLANTED.set(canary);
     }
 
+    /// What is planted in this thread.
+    #[must_use]
+    pub fn planted() -> Option<Canary> {
+        PLANTED.get()
+    }
+
     /// Whether this canary is planted in this thread.
     #[must_use]
     pub fn is_planted(canary: Canary) -> bool {
@@ -166,7 +172,7 @@ mod planted {
 }
 
 #[cfg(feature = "canaries")]
-pub use planted::{is_planted, plant};
+pub use planted::{is_planted, plant, planted};
 
 /// Never, in a build without canaries.
 #[cfg(not(feature = "canaries"))]

@@ -5,6 +5,8 @@ use crate::oracle::{self, Judged};
 use crate::plan::Plan;
 use crate::script::{Action, Step};
 use crate::world::{self, Report};
+use elockd_core::canary::{plant, planted};
+use std::thread;
 
 /// A run that is over.
 pub struct Verdict {
@@ -17,8 +19,20 @@ pub struct Verdict {
 }
 
 /// Runs a script and judges it.
+///
+/// Each run has a thread of its own, so that nothing that threads keep (a server that panicked may leave
+/// anything) comes from one run into another. What is planted here is planted there.
 #[must_use]
 pub fn run(plan: &Plan, script: &[Step]) -> Verdict {
+    let canary = planted();
+    let run = || {
+        plant(canary);
+        run_here(plan, script)
+    };
+    thread::scope(|scope| scope.spawn(run).join()).expect("a run catches its panics")
+}
+
+fn run_here(plan: &Plan, script: &[Step]) -> Verdict {
     let mut report = world::run(plan, script);
     let mut judged = Judged::default();
     let violation = report.violation.take().or_else(|| match oracle::judge(plan, &report.entries) {
