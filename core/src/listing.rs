@@ -65,7 +65,9 @@ impl Slice {
     /// three bytes.
     #[must_use]
     pub fn weight(&self) -> usize {
-        self.bytes.len() + self.rows.len() * Self::PUNCTUATION
+        // The lines of `who` are whole already, but for their ends.
+        let punctuation = if self.subject == Subject::Who { 1 } else { Self::PUNCTUATION };
+        self.bytes.len() + self.rows.len() * punctuation
     }
 
     fn key(&self, row: &Row) -> &[u8] {
@@ -347,6 +349,7 @@ mod tests {
         let rows: [Given<'_>; 2] = [("abc", 1, None, 0), ("d", 22, Some("x"), 0)];
         assert_eq!(slice(D, &rows).weight(), (3 + 6 + 3) + (1 + 1 + 3));
         assert_eq!(slice(DUMP, &rows).weight(), (3 + 6 + 3) + (1 + 7 + 3));
+        assert_eq!(slice(Subject::Who, &rows).weight(), (6 + 3 + 3) + (7 + 1 + 3));
     }
 
     #[test]

@@ -62,6 +62,8 @@ pub enum Mark {
     ListingTookSlices,
     /// A shutdown found a connection with replies waiting, and let it have them.
     DrainWaitedForReplies,
+    /// Accepting failed.
+    AcceptFailed,
     /// A connection was ended by the machine while it had nothing to say.
     EndedByMail,
     /// The ticker was woken before the time it slept until.
@@ -70,7 +72,7 @@ pub enum Mark {
 
 impl Mark {
     /// Every mark.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::GetMetADeadSoleHolder,
         Self::GetSwept,
         Self::TickSwept,
@@ -98,6 +100,7 @@ impl Mark {
         Self::ListingWasTooLarge,
         Self::ListingTookSlices,
         Self::DrainWaitedForReplies,
+        Self::AcceptFailed,
         Self::EndedByMail,
         Self::TickerWokenEarly,
     ];
