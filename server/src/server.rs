@@ -6,6 +6,7 @@ use crate::listen::{Listener, Peer};
 use crate::monitor::Monitor;
 use crate::session::{self, Teller};
 use crate::shared::Shared;
+use elockd_core::mark::{Mark, reach};
 use elockd_core::{Account, Addr, Conn, Origin};
 use std::future::Future;
 use std::io::ErrorKind;
@@ -78,6 +79,7 @@ impl Server {
             }
         };
         tokio::select! {
+            biased;
             () = serving => {}
             () = ticking => {}
             () = crate::overdue::run(&shared) => {}
@@ -106,6 +108,7 @@ async fn accept<L: Listener>(shared: Arc<Shared>, mut listener: L, mut stop: wat
             // The peer was gone before it was accepted.
             Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
             Err(error) => {
+                reach(Mark::AcceptFailed);
                 if !std::mem::replace(&mut is_failing, true) {
                     warn!("cannot accept on {listener}, trying again every {RETRY:?}: {error}");
                 }

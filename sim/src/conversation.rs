@@ -102,6 +102,12 @@ impl Conversation {
         Ok(answers)
     }
 
+    /// The start of a reply that is not complete.
+    #[must_use]
+    pub fn rest(&self) -> &[u8] {
+        &self.reply
+    }
+
     /// Requests that are not answered and should be.
     #[must_use]
     pub fn unanswered(&self) -> usize {

@@ -40,6 +40,8 @@ pub struct ClientSide {
     pub received: Vec<u8>,
     /// When it read something.
     pub received_at: Vec<Place>,
+    /// The start of a reply whose end it did not get.
+    pub rest: Vec<u8>,
     /// What it read that answers nothing.
     pub stray: Option<Vec<u8>>,
     /// When it sent FIN, reading on.
@@ -74,6 +76,8 @@ pub struct ServerSide {
     pub closed: Option<(Close, Place)>,
     /// How many bytes had been read, after each read.
     pub read: Vec<(Place, usize)>,
+    /// How many bytes had been written, after each write.
+    pub wrote: Vec<(Place, usize)>,
     /// When FIN was read.
     pub fin: Option<Place>,
     /// When reading or writing failed.
@@ -102,6 +106,48 @@ pub enum Close {
     Decided(Reason),
 }
 
+impl ServerSide {
+    /// Bytes of replies that had been told and not written at a place in the log; `None` where a listing was
+    /// told before, whose bytes nobody counts.
+    #[must_use]
+    pub fn unsent(&self, place: Place) -> Option<usize> {
+        let mut told = 0;
+        for run in self.commands.iter().take_while(|run| run.applied <= place) {
+            match &run.told {
+                Some(Told::Reply(reply)) => told += reply.len(),
+                Some(Told::Listing(..)) => return None,
+                Some(Told::Disconnect(_)) | None => {}
+            }
+        }
+        let wrote = self.wrote.iter().take_while(|(at, _)| *at <= place).last();
+        Some(told.saturating_sub(wrote.map_or(0, |(_, total)| *total)))
+    }
+}
+
+impl Connection {
+    /// Whether the server may have had so much to send at a place in the log that it read no further.
+    #[must_use]
+    pub fn is_busy(&self, place: Place) -> bool {
+        /// Bytes of unsent replies at which the server reads no further.
+        const MUCH: usize = 64 << 10;
+        let Some(server) = &self.server else { return false };
+        let is_answered = |number: usize| {
+            let request = self.client.as_ref().and_then(|client| client.requests.get(number));
+            request.is_some_and(|request| request.answer.as_ref().is_some_and(|(_, at)| *at <= place))
+        };
+        match server.unsent(place) {
+            Some(unsent) => unsent >= MUCH,
+            // Nobody knows how long a listing is; with its answer read, and all after it, nothing is left.
+            None => {
+                let mut run = server.commands.iter().enumerate().take_while(|(_, run)| run.applied <= place);
+                !run.all(|(number, run)| {
+                    matches!(run.told, None | Some(Told::Disconnect(_))) || is_answered(number)
+                })
+            }
+        }
+    }
+}
+
 /// Every connection of a run.
 #[derive(Clone, Debug)]
 pub struct History {
@@ -119,15 +165,12 @@ impl History {
         for (place, entry) in entries.iter().enumerate() {
             reader.read(place, &entry.event);
         }
+        for (at, conversation) in reader.conversations {
+            if let Some(client) = &mut reader.connections[at].client {
+                client.rest = conversation.rest().to_vec();
+            }
+        }
         Self { connections: reader.connections, ends: reader.ends }
-    }
-
-    /// The connection that the server knew by a number in one of its lives.
-    #[must_use]
-    pub fn find(&self, life: Life, conn: Conn) -> Option<&Connection> {
-        self.connections.iter().find(|connection| {
-            connection.server.as_ref().is_some_and(|server| server.life == life && server.conn == conn)
-        })
     }
 }
 
@@ -179,6 +222,12 @@ impl<'a> Reader<'a> {
                     server.read.push((place, before + bytes));
                 }
             }
+            Event::WroteBytes { addr, bytes } => {
+                if let Some(server) = self.server_at(*addr) {
+                    let before = server.wrote.last().map_or(0, |(_, total)| *total);
+                    server.wrote.push((place, before + bytes));
+                }
+            }
             Event::ReadEnd { addr, is_fin } => {
                 if let Some(server) = self.server_at(*addr) {
                     if *is_fin {
@@ -225,6 +274,7 @@ impl<'a> Reader<'a> {
             sent: Vec::new(),
             received: Vec::new(),
             received_at: Vec::new(),
+            rest: Vec::new(),
             stray: None,
             half_closed: None,
             ended: None,
@@ -287,6 +337,7 @@ impl<'a> Reader<'a> {
                     commands: Vec::new(),
                     closed: None,
                     read: Vec::new(),
+                    wrote: Vec::new(),
                     fin: None,
                     failed: None,
                     dropped: None,

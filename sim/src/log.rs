@@ -36,8 +36,6 @@ pub enum Event {
         host: Host,
         /// From where, as the server sees it.
         addr: SocketAddr,
-        /// The server's process that was up at that time.
-        life: Life,
     },
     /// A client could not connect.
     NotConnected(Client),
@@ -51,6 +49,13 @@ pub enum Event {
     HalfClosed(Client),
     /// The server read so many bytes.
     ReadBytes {
+        /// From where the connection came.
+        addr: SocketAddr,
+        /// How many.
+        bytes: usize,
+    },
+    /// The server wrote so many bytes.
+    WroteBytes {
         /// From where the connection came.
         addr: SocketAddr,
         /// How many.
@@ -217,6 +222,7 @@ impl fmt::Display for Event {
             Self::Ended(client, ended) => write!(f, "{client} is over: {ended:?}"),
             Self::HalfClosed(client) => write!(f, "{client} sends FIN"),
             Self::ReadBytes { addr, bytes } => write!(f, "server: {bytes} bytes from {addr}"),
+            Self::WroteBytes { addr, bytes } => write!(f, "server: {bytes} bytes to {addr}"),
             Self::ReadEnd { addr, is_fin: true } => write!(f, "server: FIN from {addr}"),
             Self::ReadEnd { addr, is_fin: false } => write!(f, "server: {addr} failed"),
             Self::Dropped { addr, blocked_since_ms: None } => write!(f, "server: lets go of {addr}"),

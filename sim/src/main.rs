@@ -280,13 +280,13 @@ fn run_one(plan: &Plan, script: Vec<Step>, show: &Show) -> Outcome {
     }
     writeln!(
         out,
-        "{} steps, {} events, {} ms of virtual time; {} histories of locks explained, {} too long to say, \
+        "{} steps, {} events, {} ms of virtual time; {} histories of locks explained, {} of them by a search, \
          {} listings checked; faults that made a difference: {:?}",
         script.len(),
         report.entries.len(),
         report.virtual_ms,
         judged.linear,
-        judged.undecided,
+        judged.searched,
         judged.listings,
         report.bites
     )?;

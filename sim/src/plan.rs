@@ -58,6 +58,8 @@ pub struct Network {
     pub window_bytes: u32,
     /// Bytes that the server gets from one read.
     pub read_bytes: u32,
+    /// Every which time that the server accepts, it fails; 0 is never.
+    pub accept_fails_every: u32,
     /// Milliseconds until the server's kernel gives up a peer that is cut off.
     pub peer_timeout_ms: u32,
 }

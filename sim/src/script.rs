@@ -64,6 +64,8 @@ pub enum Fault {
     Release(Host),
     /// Everything between a host and the server takes this many milliseconds, up to a second.
     Slow(Host, u16),
+    /// A slow link is as fast as it was.
+    Hasten(Host),
     /// The server's process is killed, and its locks with it.
     KillServer,
     /// It starts again, with nothing.
@@ -132,7 +134,7 @@ impl Fault {
             Self::Slow(..) => Some(FaultKind::Slow),
             Self::KillServer => Some(FaultKind::KillServer),
             Self::Drain => Some(FaultKind::Drain),
-            Self::Restart(_) | Self::Mend(_) | Self::Release(_) | Self::StartServer => None,
+            Self::Restart(_) | Self::Mend(_) | Self::Release(_) | Self::Hasten(_) | Self::StartServer => None,
         }
     }
 
@@ -148,7 +150,8 @@ impl Fault {
             | Self::Mend(host)
             | Self::Hold(host)
             | Self::Release(host)
-            | Self::Slow(host, _) => Some(host),
+            | Self::Slow(host, _)
+            | Self::Hasten(host) => Some(host),
             Self::KillServer | Self::StartServer | Self::Drain => None,
         }
     }
@@ -178,6 +181,7 @@ impl fmt::Display for Fault {
             Self::Hold(host) => write!(f, "{host}'s link is held"),
             Self::Release(host) => write!(f, "{host}'s link is released"),
             Self::Slow(host, ms) => write!(f, "{host}'s link takes {ms} ms"),
+            Self::Hasten(host) => write!(f, "{host}'s link is fast again"),
             Self::KillServer => f.write_str("the server is killed"),
             Self::StartServer => f.write_str("the server starts again"),
             Self::Drain => f.write_str("the server is told to shut down"),

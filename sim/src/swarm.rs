@@ -92,7 +92,7 @@ impl Ledger {
             *self.bites.entry(*kind).or_default() += bites;
         }
         self.judged.linear += judged.linear;
-        self.judged.undecided += judged.undecided;
+        self.judged.searched += judged.searched;
         self.judged.listings += judged.listings;
     }
 
@@ -114,10 +114,10 @@ impl fmt::Display for Ledger {
         writeln!(
             f,
             "{runs} runs, {steps} steps, {events} events, {} s of virtual time; {} histories of locks explained, \
-             {} too long to say, {} listings checked",
+             {} of them by a search, {} listings checked",
             virtual_ms / 1000,
             judged.linear,
-            judged.undecided,
+            judged.searched,
             judged.listings
         )?;
         let bites: Vec<_> = bites.iter().map(|(kind, count)| format!("{kind:?} {count}")).collect();

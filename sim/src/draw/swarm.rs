@@ -14,7 +14,12 @@ pub fn swarm(seed: u64) -> (Plan, Vec<Step>) {
     let hosts = dice.between(1, 4) as u8;
     let duration_ms = dice.weighted(&[((100, 400), 4), ((400, 1_200), 4), ((1_200, 3_000), 1)]);
     let duration_ms = dice.between(duration_ms.0, duration_ms.1);
-    let network = network(&mut dice);
+    let mut network = network(&mut dice);
+    if duration_ms < 400 {
+        network.accept_fails_every = 0;
+    }
+    // Before, nobody may be connected: accepting is tried again after a tenth of a second.
+    let settled_ms = if network.accept_fails_every > 0 { 150 } else { 30 };
     let server = settings(&mut dice, &network);
     let lines = Lines::draw(&mut dice, &server);
     let habits = Habits::draw(&mut dice, &network);
@@ -31,12 +36,13 @@ pub fn swarm(seed: u64) -> (Plan, Vec<Step>) {
     if habits.flood > 0 && dice.percent(15) {
         drain_amid_a_flood(&mut dice, Client(clients), hosts, duration_ms, &mut script);
     }
-    let faults = faults(&mut dice, &script, duration_ms);
+    let faults = faults(&mut dice, &script, settled_ms, duration_ms);
     let first = faults.iter().min_by_key(|step| step.at_ms);
     if let Some(Step { at_ms, action: Action::Fault(fault) }) = first {
         let host = fault.host().unwrap_or(Host(0));
-        // Where connections are few, it has to be among the first.
-        let early_ms = if server.connections < 100 { *at_ms } else { dice.between(60, 100) };
+        // Where connections are few, or accepting fails, it has to be among the first.
+        let is_hard = server.connections < 100 || network.accept_fails_every > 0;
+        let early_ms = if is_hard { *at_ms } else { dice.between(60, 100) };
         bait(&mut dice, Client(clients + 1), host, (*at_ms).saturating_sub(early_ms), *at_ms, &mut script);
     }
     script.extend(faults);
@@ -65,9 +71,9 @@ fn drain_amid_a_flood(dice: &mut Dice, client: Client, hosts: u8, duration_ms: u
     let begin_ms = dice.between(0, duration_ms / 2);
     let mut life = Life { dice, client, at_ms: begin_ms, script };
     life.act(0, Action::Open(client, host));
-    // It has to be connected first, also over a slow network.
-    life.act(25, Action::Deafen(client));
-    let helps = life.dice.between(100, 250) as usize;
+    // It has to be connected first, also where accepting fails once.
+    life.act(150, Action::Deafen(client));
+    let helps = life.dice.between(100, 400) as usize;
     let flood = [b"help\n".repeat(helps), b"g a\nsg a\n".to_vec()].concat();
     life.act(1, Action::Say(client, flood));
     let pause = life.dice.between(1, 40);
@@ -79,7 +85,8 @@ fn drain_amid_a_flood(dice: &mut Dice, client: Client, hosts: u8, duration_ms: u
 fn settings(dice: &mut Dice, network: &Network) -> Settings {
     // Who asks and waits for the answer must not be taken for idle.
     let round_trip_ms = network.latency_us.1.div_ceil(500);
-    let listing_bytes = if dice.percent(10) { dice.between(0, 200) } else { 1 << 20 };
+    let few = dice.of(&[200, 3_000]);
+    let listing_bytes = if dice.percent(15) { dice.between(0, few) } else { 1 << 20 };
     Settings {
         connections: if dice.percent(15) { dice.between(2, 8) } else { 10_000 },
         locks: if dice.percent(15) { dice.between(2, 12) } else { 1_000_000 },
@@ -104,6 +111,7 @@ fn network(dice: &mut Dice) -> Network {
         latency_us: (least, least + dice.of(&[0, 500, 3_000, 20_000])),
         window_bytes: dice.of(&[64, 200, 4_096, 4_096, 1 << 20, 1 << 20]),
         read_bytes: dice.of(&[1, 5, 40, 16 << 10, 16 << 10]),
+        accept_fails_every: dice.of(&[0, 0, 0, 0, 3, 7]),
         peer_timeout_ms: dice.between(30, 400),
     }
 }
@@ -193,7 +201,7 @@ impl Life<'_> {
                 self.act(1, Action::Deafen(self.client));
                 is_deaf = true;
                 if self.dice.percent(habits.flood) {
-                    let helps = self.dice.between(20, 250) as usize;
+                    let helps = self.dice.between(20, 400) as usize;
                     self.act(0, Action::Say(self.client, b"help\n".repeat(helps)));
                 }
             }

@@ -1,8 +1,8 @@
 //! Counts are exact: the N of every reply, and the figures of `q`, are what can be counted.
 
 use super::{Invariant, Outcome, State, Verdict, shown};
-use elockd_core::{Figure, Kind, Output, Reply};
-use std::collections::BTreeMap;
+use crate::belief::Belief;
+use elockd_core::{Figure, Figures, Kind, Output, Reply};
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "exact counts",
@@ -20,6 +20,7 @@ fn told(outcome: &Outcome<'_>) -> Verdict {
             (*kind, *holders, *name, usize::from(is_new))
         }
         Output::Reply(Reply::Inspected { kind, holders, name }) => (*kind, *holders, *name, 0),
+        Output::Reply(Reply::Figures { figures, .. }) => return figures_are_counted(figures, outcome.belief),
         _ => return Ok(()),
     };
     let counted = outcome.belief.holders(kind, name) + more;
@@ -34,13 +35,10 @@ fn told(outcome: &Outcome<'_>) -> Verdict {
 }
 
 fn state(state: &State<'_>) -> Verdict {
-    let mut told: BTreeMap<String, u64> = BTreeMap::new();
-    state.machine.figures().each(true, &mut |key, figure| {
-        if let Figure::Number(number) = figure {
-            told.insert(key.to_owned(), number);
-        }
-    });
-    let belief = state.belief;
+    figures_are_counted(&state.machine.figures(), state.belief)
+}
+
+fn figures_are_counted(figures: &Figures<'_>, belief: &Belief) -> Verdict {
     let names = |kind| belief.locks(kind).len() as u64;
     let counted = [
         ("connections", belief.open().len() as u64),
@@ -51,11 +49,17 @@ fn state(state: &State<'_>) -> Verdict {
         ("orphans", belief.orphans(Kind::Exclusive)),
         ("shared_orphans", belief.orphans(Kind::Shared)),
     ];
-    for (key, count) in counted {
-        let figure = told.get(key).copied();
-        if figure != Some(count) {
-            return Err(format!("the figure {key} is {figure:?}, counted {count}"));
+    let mut verdict = Ok(());
+    let mut seen = 0;
+    figures.each(true, &mut |key, figure| {
+        let Some((_, count)) = counted.iter().find(|(of, _)| *of == key) else { return };
+        seen += 1;
+        if figure != Figure::Number(*count) {
+            verdict = Err(format!("the figure {key} is {figure:?}, counted {count}"));
         }
+    });
+    if seen != counted.len() {
+        return Err(format!("only {seen} figures of {} are there", counted.len()));
     }
-    Ok(())
+    verdict
 }

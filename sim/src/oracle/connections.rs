@@ -1,13 +1,14 @@
 //! Both sides of each connection agree: what was applied is what was asked, in order, whole and within its
-//! time; what was told is what was heard; and a connection ends when, and only when, there is a reason.
+//! time; what was told is what was heard; nobody is left without an answer, and no more is kept unsent than may
+//! be.
 
-use super::Finding;
+use super::{Finding, SLACK_MS, Verdict, connection_finding};
 use crate::conversation::Conversation;
-use crate::history::{ClientSide, Close, Connection, History, ServerSide};
-use crate::log::{Ended, Entry, Event, Told};
+use crate::history::{ClientSide, Close, History, ServerSide};
+use crate::log::{Ended, Entry, Told};
 use crate::plan::Plan;
 use elockd_core::codec::encode_reason;
-use elockd_core::{Cause, Command, Reason, Subject};
+use elockd_core::{Cause, Reason};
 
 /// Judges every connection.
 ///
@@ -16,44 +17,25 @@ use elockd_core::{Cause, Command, Reason, Subject};
 /// The first thing that is wrong.
 pub fn judge(plan: &Plan, entries: &[Entry], history: &History) -> Result<(), Finding> {
     for connection in &history.connections {
-        let Connection { addr, client, server } = connection;
-        let of = |place, check, what: String| Finding {
-            place,
-            conn: server.as_ref().map(|server| server.conn),
-            check,
-            what: match client {
-                Some(client) => format!("{} ({addr}): {what}", client.client),
-                None => format!("{addr}: {what}"),
-            },
-        };
-        if let Some(server) = server {
-            ends(plan, entries, history, server)
-                .map_err(|(place, what)| of(place, "ends have a reason", what))?;
-        }
-        match (client, server) {
+        let of = |check| move |(place, what)| connection_finding(connection, check, place, what);
+        match (&connection.client, &connection.server) {
             (Some(client), Some(server)) => {
-                requests(client, server).map_err(|(place, what)| of(place, "requests run in order", what))?;
-                replies(client, server).map_err(|(place, what)| of(place, "replies come in order", what))?;
+                requests(client, server).map_err(of("requests run in order"))?;
+                replies(client, server).map_err(of("replies come in order"))?;
                 whole(plan, entries, history, client, server)
-                    .map_err(|(place, what)| of(place, "nobody is left without an answer", what))?;
+                    .map_err(of("nobody is left without an answer"))?;
+                unsent(server).map_err(of("unsent replies are bounded"))?;
             }
             // It was never accepted.
-            (Some(client), None) => {
-                if !client.received.is_empty() {
-                    let what = format!("was sent \"{}\" by nobody", client.received.escape_ascii());
-                    return Err(of(client.connected, "replies come in order", what));
-                }
+            (Some(client), None) if !client.received.is_empty() => {
+                let what = format!("was sent \"{}\" by nobody", client.received.escape_ascii());
+                return Err(of("replies come in order")((client.connected, what)));
             }
-            (None, _) => {}
+            _ => {}
         }
     }
     Ok(())
 }
-
-/// Timers count whole milliseconds.
-const SLACK_MS: u32 = 3;
-
-type Verdict = Result<(), (usize, String)>;
 
 /// What ran is what was asked, from the first request on and without a gap, each after it was sent.
 fn requests(client: &ClientSide, server: &ServerSide) -> Verdict {
@@ -113,7 +95,23 @@ fn replies(client: &ClientSide, server: &ServerSide) -> Verdict {
             return Err((*answered, what));
         }
     }
-    Ok(())
+    let next =
+        client.requests.iter().rposition(|request| request.answer.is_some()).map_or(0, |last| last + 1);
+    let told = server.commands.iter().skip(next).find_map(|run| match &run.told {
+        Some(Told::Reply(reply)) => Some(Some(reply)),
+        Some(Told::Listing(..)) => Some(None),
+        Some(Told::Disconnect(_)) | None => None,
+    });
+    let is_start = match told {
+        Some(Some(reply)) => reply.starts_with(&client.rest),
+        Some(None) => true,
+        None => client.rest.is_empty(),
+    };
+    if is_start {
+        Ok(())
+    } else {
+        Err((seen, format!("was sent \"{}\" and no more of it", client.rest.escape_ascii())))
+    }
 }
 
 /// Where the server closed in order, everything it had read was run, and everything that was run answered.
@@ -156,65 +154,18 @@ fn whole(
     Ok(())
 }
 
-/// A connection ends at once when there is a reason, and not without one.
-fn ends(plan: &Plan, entries: &[Entry], history: &History, server: &ServerSide) -> Verdict {
-    let ms = |place: usize| entries[place].at_ms;
-    if let Some(fin) = server.fin
-        && server.closed.is_none_or(|(_, closed)| closed > fin && ms(closed) > ms(fin) + 1)
-        && history.ends.get(&server.life).is_none_or(|end| *end > fin)
-        && is_followed_by_time(entries, fin, server)
-    {
-        return Err((fin, "sent FIN, and holds its locks".to_owned()));
-    }
-    let Some((close, closed)) = server.closed else { return Ok(()) };
-    let wrong = |what: &str| Err((closed, format!("was ended as {close:?}, {what}")));
-    let before = |place: Option<usize>| place.is_some_and(|place| place <= closed);
-    match close {
-        Close::Said(Cause::Eof) if !before(server.fin) => wrong("and sent no FIN"),
-        Close::Said(Cause::Error) if !before(server.failed) => wrong("and nothing had failed"),
-        Close::Said(Cause::Stalled) => {
-            let since = server.dropped.and_then(|(_, since)| since);
-            match since {
-                Some(since) if ms(closed) + SLACK_MS >= since + plan.server.write_timeout_ms => Ok(()),
-                Some(since) => wrong(&format!("and had taken its replies until {since} ms")),
-                None => wrong("and had taken all of its replies"),
+/// What is told and not written never is more than the limit, beside one batch on each side of it.
+fn unsent(server: &ServerSide) -> Verdict {
+    /// 64 KiB that waited, 64 KiB that were told at once, and a last batch of 64 of the longest replies.
+    const MOST: usize = 210 << 10;
+    for run in &server.commands {
+        match server.unsent(run.applied) {
+            Some(unsent) if unsent > MOST => {
+                return Err((run.applied, format!("{unsent} bytes of its replies are kept unsent")));
             }
+            Some(_) => {}
+            None => break,
         }
-        Close::Said(Cause::Shutdown) => {
-            let drains = entries[..closed].iter().any(|entry| {
-                matches!(&entry.event, Event::Applied(applied)
-                    if applied.life == server.life && applied.input == elockd_core::Input::Drain)
-            });
-            if drains { Ok(()) } else { wrong("and there was no shutdown") }
-        }
-        Close::Decided(Reason::Quit) => {
-            let said = server.commands.last().is_some_and(|run| run.command == Command::Quit);
-            if said { Ok(()) } else { wrong("and had not said so") }
-        }
-        _ => Ok(()),
     }
-}
-
-/// Whether the server went on for longer than it takes to notice, with this connection.
-fn is_followed_by_time(entries: &[Entry], place: usize, server: &ServerSide) -> bool {
-    let until_ms = entries[place].at_ms + 3;
-    let is_killed = entries[place..].iter().take_while(|entry| entry.at_ms <= until_ms).any(|entry| {
-        matches!(
-            entry.event,
-            Event::Fault(crate::script::Fault::KillServer | crate::script::Fault::StartServer)
-        )
-    });
-    let lives_on = entries[place..].iter().any(|entry| {
-        entry.at_ms > until_ms
-            && matches!(&entry.event, Event::Applied(applied) if applied.life == server.life)
-    });
-    !is_killed && lives_on
-}
-
-/// Whether a listing may be refused for its size.
-#[must_use]
-pub(super) fn may_be_too_large(plan: &Plan, subject: Subject, text: &[u8]) -> bool {
-    let mut refusal = Vec::new();
-    elockd_core::listing::write_too_large(subject, &mut refusal);
-    plan.server.listing_bytes < 1 << 20 && text == refusal
+    Ok(())
 }

@@ -7,11 +7,11 @@
 //! there was a reason for it. Within one connection, the order is that of its requests.
 
 use super::{Finding, Judged};
-use crate::history::{ClientSide, Connection, History, Place};
-use crate::log::{Ended, Entry, Event, Life};
+use crate::history::{ClientSide, Close, Connection, History, Place, Request, Run};
+use crate::log::{Ended, Entry, Event, Life, Told};
 use crate::plan::Plan;
 use crate::script::Fault;
-use elockd_core::{Command, Kind};
+use elockd_core::{Command, Kind, Reason};
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use todc_utils::linearizability::WGLChecker;
@@ -33,12 +33,17 @@ pub fn judge(plan: &Plan, entries: &[Entry], history: &History, judged: &mut Jud
     for ((_, kind, name), operations) in locks {
         let story = tell(history, &operations);
         let last = operations.iter().map(|operation| operation.called).max().unwrap_or(0);
+        if is_explained_by_the_server(&operations) {
+            judged.linear += 1;
+            continue;
+        }
+        judged.searched += 1;
         match explain(operations) {
             Some(true) => judged.linear += 1,
-            None => judged.undecided += 1,
-            Some(false) => {
+            verdict => {
+                let no_order = if verdict.is_none() { "no order that was tried" } else { "no order" };
                 let what = format!(
-                    "no order of events explains what clients were told of {kind:?} \"{}\": {story}",
+                    "{no_order} of events explains what clients were told of {kind:?} \"{}\": {story}",
                     name.escape_ascii()
                 );
                 return Err(Finding { place: last, conn: None, check: "clients see one order", what });
@@ -55,6 +60,8 @@ struct Timed {
     called: Place,
     /// `None`: at any time after that.
     answered: Option<Place>,
+    /// When the server says that it happened, if it says so.
+    said: Option<Place>,
 }
 
 /// What a connection did to a lock.
@@ -84,7 +91,7 @@ enum Verb {
 
 /// Operations in words: who, what, the answer, and from where to where in the log it can have happened.
 fn tell(history: &History, operations: &[Timed]) -> String {
-    let words = operations.iter().map(|Timed { operation, called, answered }| {
+    let words = operations.iter().map(|Timed { operation, called, answered, .. }| {
         let client = history.connections[operation.connection as usize].client.as_ref();
         let client = client.expect("operations are clients'").client;
         let what = match operation.what {
@@ -103,13 +110,17 @@ fn operations<'a>(
     plan: &Plan,
     entries: &[Entry],
     connection: &'a Connection,
-    number: u32,
+    id: u32,
 ) -> BTreeMap<(Life, Kind, &'a [u8]), Vec<Timed>> {
     let (Some(client), Some(server)) = (&connection.client, &connection.server) else {
         return BTreeMap::new();
     };
+    // Who was refused was told nothing of any lock.
+    if matches!(server.closed, Some((Close::Decided(Reason::TooManyConnections), _))) {
+        return BTreeMap::new();
+    }
     let mut locks: BTreeMap<_, Vec<Timed>> = BTreeMap::new();
-    for request in &client.requests {
+    for (at, request) in client.requests.iter().enumerate() {
         let (verb, kind, name) = match &request.command {
             Command::Get(kind, name) => (Verb::Get, *kind, &name[..]),
             Command::Release(kind, name) => (Verb::Release, *kind, &name[..]),
@@ -117,7 +128,7 @@ fn operations<'a>(
             _ => continue,
         };
         let answer = match &request.answer {
-            Some((text, _)) => match answer(text) {
+            Some((text, _)) => match number(text) {
                 Some(answer) => Some(answer),
                 // Refused: nothing happened to the lock.
                 None => continue,
@@ -132,23 +143,28 @@ fn operations<'a>(
             Some(answer) => What::Answered { n, verb, answer },
             None => What::Open { n, verb },
         };
-        let operation = Operation { connection: number, kind, what };
+        let operation = Operation { connection: id, kind, what };
         let answered = request.answer.as_ref().map(|(_, place)| *place);
-        operations.push(Timed { operation, called: request.sent, answered });
+        // What the server says it refused has not happened.
+        let has_happened =
+            |run: &&Run| matches!(&run.told, Some(Told::Reply(reply)) if number(reply).is_some());
+        let said = server.commands.get(at).filter(has_happened).map(|run| run.applied);
+        operations.push(Timed { operation, called: request.sent, answered, said });
     }
     let ended = end(plan, entries, client);
     for ((_, kind, _), operations) in &mut locks {
         let Some((called, answered)) = ended else { continue };
         let is_answered = |timed: &&Timed| matches!(timed.operation.what, What::Answered { .. });
         let after = operations.iter().filter(is_answered).count() as u32;
-        let operation = Operation { connection: number, kind: *kind, what: What::End { after } };
-        operations.push(Timed { operation, called, answered });
+        let operation = Operation { connection: id, kind: *kind, what: What::End { after } };
+        let said = server.closed.map(|(_, closed)| closed);
+        operations.push(Timed { operation, called, answered, said });
     }
     locks
 }
 
 /// The number at the start of an answer, which says it all; `None` for a refusal.
-fn answer(text: &[u8]) -> Option<u32> {
+fn number(text: &[u8]) -> Option<u32> {
     let refusals =
         [&b"0 Too Many Locks"[..], b"0 Shutting Down", b"0 Name Too Long", b"0 Too Many Connections"];
     if refusals.iter().any(|refusal| text.starts_with(refusal)) {
@@ -184,7 +200,7 @@ fn end(plan: &Plan, entries: &[Entry], client: &ClientSide) -> Option<(Place, Op
         is_cut_off(entries, client).then_some(client.connected),
         said(&|fault| is_cut(fault, client) || matches!(fault, Fault::KillServer | Fault::Drain)),
         if idle_ms > 0 { from_ms((ms(lived) + idle_ms).saturating_sub(SLACK_MS)) } else { None },
-        from_ms((took_nothing_since(entries, client, timeout_ms) + timeout_ms).saturating_sub(SLACK_MS)),
+        stalled_ms(entries, client, timeout_ms).and_then(|ms| from_ms(ms.saturating_sub(SLACK_MS))),
     ];
     let called = reasons.into_iter().flatten().min()?.max(lived);
     let answered = match client.ended {
@@ -213,18 +229,44 @@ fn is_cut_off(entries: &[Entry], client: &ClientSide) -> bool {
         .is_some_and(|fault| is_cut(fault, client))
 }
 
-/// Since when, in milliseconds, a client read nothing for so long that it may have been given up; else since
-/// when it has read nothing.
-fn took_nothing_since(entries: &[Entry], client: &ClientSide, timeout_ms: u32) -> u32 {
-    let mut since_ms = entries[client.connected].at_ms;
-    for place in &client.received_at {
-        let at_ms = entries[*place].at_ms;
-        if at_ms + 10 >= since_ms + timeout_ms {
-            break;
+/// The earliest time, in milliseconds, at which the server may have given a client up because it took nothing:
+/// for so long it read nothing, and was owed something.
+fn stalled_ms(entries: &[Entry], client: &ClientSide, timeout_ms: u32) -> Option<u32> {
+    let ms = |place: Place| entries[place].at_ms;
+    let begins = std::iter::once(&client.connected).chain(&client.received_at);
+    let ends = client.received_at.iter().copied().chain([entries.len() - 1]);
+    for (begin, end) in begins.zip(ends) {
+        let is_owed = |request: &&Request| request.answer.as_ref().is_none_or(|(_, at)| *at > *begin);
+        let Some(owed) = client.requests.iter().find(is_owed) else { continue };
+        let since_ms = ms(*begin).max(ms(owed.sent));
+        if since_ms + timeout_ms <= ms(end) + 10 {
+            return Some(since_ms + timeout_ms);
         }
-        since_ms = at_ms;
     }
-    since_ms
+    None
+}
+
+/// Whether the order that the server says it was explains everything: then there is one. The server is not
+/// believed for it, each step is looked at.
+fn is_explained_by_the_server(operations: &[Timed]) -> bool {
+    let mut happened: Vec<_> = operations.iter().filter_map(|timed| Some((timed.said?, timed))).collect();
+    happened.sort_by_key(|(said, _)| *said);
+    let all_are_there = operations.iter().all(|timed| {
+        // What was answered has happened; the rest may not have.
+        timed.said.is_some() || !matches!(timed.operation.what, What::Answered { .. })
+    });
+    let mut state = State::default();
+    all_are_there
+        && happened.into_iter().all(|(said, timed)| {
+            let is_in_time = timed.called <= said && timed.answered.is_none_or(|answered| said <= answered);
+            match state.after(&timed.operation).filter(|_| is_in_time) {
+                Some(after) => {
+                    state = after;
+                    true
+                }
+                None => false,
+            }
+        })
 }
 
 /// Whether some order explains the operations on one lock; `None` if it takes too long to say.
@@ -304,7 +346,12 @@ impl State {
             What::Open { .. } if has_ended => {}
             What::Answered { .. } if has_ended => return None,
             What::Open { n, verb } | What::Answered { n, verb, .. } => {
-                if happened != *n {
+                // What was not answered may have been refused, and what comes after it not.
+                let is_next = match what {
+                    What::Answered { .. } => happened == *n,
+                    _ => happened <= *n,
+                };
+                if !is_next {
                     return None;
                 }
                 let told = after.ask(*kind, *connection, *verb);

@@ -1,18 +1,16 @@
-//! The witness's log against the reference model: given the same inputs, it says the same, to the byte. And
-//! every listing that a client read tells what was held while it was made.
+//! The witness's log against the reference model: given the same inputs, it says the same, to the byte.
 //!
 //! The reference is naive, and its cost grows with the square of a run. A run with very many holds is
 //! replayed lock by lock instead, each with the connections that had to do with it: locks have nothing to do
 //! with each other but for limits, which such a run must not have met, and the statistics, which the
 //! invariants count.
 
-use super::connections::may_be_too_large;
+use super::listings::Listings;
 use super::{Finding, Judged};
 use crate::history::{History, Place};
 use crate::log::{Applied, Entry, Event, Life, Told};
 use crate::plan::Plan;
 use elockd_core::{Cause, Command, Conn, Input, Kind, Now, Origin, Reason};
-use elockd_model_tests::listing::{Addrs, Truth};
 use elockd_model_tests::observe;
 use elockd_model_tests::reference::Reference;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,11 +31,23 @@ pub fn judge(plan: &Plan, entries: &[Entry], history: &History, judged: &mut Jud
         }
     }
     for (life, inputs) in lives {
+        in_order(&inputs)?;
         let gets = inputs.iter().filter(|(_, applied)| is_get(&applied.input)).count() as u64;
         if inputs.len() as u64 * gets > MOST_WORK {
             lock_by_lock(plan, &inputs)?;
         } else {
             whole(plan, life, &inputs, history, judged)?;
+        }
+    }
+    Ok(())
+}
+
+/// The witness has seen every input: their numbers begin at 1, and none is left out.
+fn in_order(inputs: &[(Place, &Applied)]) -> Result<(), Finding> {
+    for (number, (place, applied)) in (1..).zip(inputs) {
+        if applied.seq.0 != number {
+            let what = format!("input {} of the machine comes where {number} should", applied.seq.0);
+            return Err(Finding { place: *place, conn: None, check: "the order is total", what });
         }
     }
     Ok(())
@@ -49,15 +59,6 @@ fn is_get(input: &Input<Vec<u8>>) -> bool {
 
 const CHECK: &str = "the reference model agrees";
 
-/// A listing that a client is being sent.
-struct UnderWay {
-    conn: Conn,
-    truth: Truth,
-    text: Vec<u8>,
-    /// When the client had all of it.
-    until: Place,
-}
-
 fn whole(
     plan: &Plan,
     life: Life,
@@ -66,59 +67,16 @@ fn whole(
     judged: &mut Judged,
 ) -> Result<(), Finding> {
     let mut reference = Reference::new(plan.server.config().machine);
-    let mut answers = listing_answers(life, history);
-    let mut addrs = Addrs::new();
-    let mut under_way: Vec<UnderWay> = Vec::new();
+    let mut listings = Listings::new(plan, life, history);
     for (place, applied) in inputs {
-        for listing in under_way.extract_if(.., |listing| listing.until < *place) {
-            check(&listing, &addrs)?;
-        }
+        listings.finish_before(*place)?;
         let events = reference.apply(applied.now, &applied.input);
         compare(*place, applied, &events)?;
-        if let Input::Opened(conn, origin) = &applied.input {
-            addrs.insert(*conn, origin.addr.to_string());
-        }
-        for listing in &mut under_way {
-            listing.truth.witness(&reference, &addrs);
-        }
-        for (conn, told) in &applied.told {
-            if let Told::Listing(subject, name) = told
-                && let Some((text, until)) = answers.remove(place)
-                && !may_be_too_large(plan, *subject, &text)
-            {
-                let truth = Truth::new(*subject, name.clone(), &reference, &addrs);
-                judged.listings += 1;
-                under_way.push(UnderWay { conn: *conn, truth, text, until });
-            }
-        }
+        listings.witness(*place, applied, &reference);
     }
-    under_way.iter().try_for_each(|listing| check(listing, &addrs))
-}
-
-/// The listings that clients got whole, by where they were asked for.
-fn listing_answers(life: Life, history: &History) -> BTreeMap<Place, (Vec<u8>, Place)> {
-    let mut answers = BTreeMap::new();
-    for connection in &history.connections {
-        let (Some(client), Some(server)) = (&connection.client, &connection.server) else { continue };
-        for (request, run) in client.requests.iter().zip(&server.commands) {
-            if server.life == life
-                && matches!(run.told, Some(Told::Listing(..)))
-                && let Some(answer) = &request.answer
-            {
-                answers.insert(run.applied, answer.clone());
-            }
-        }
-    }
-    answers
-}
-
-fn check(listing: &UnderWay, addrs: &Addrs) -> Result<(), Finding> {
-    listing.truth.check(&listing.text, addrs).map_err(|what| Finding {
-        place: listing.until,
-        conn: Some(listing.conn),
-        check: "listings are true",
-        what: format!("{:?} was sent a listing: {what}", listing.conn),
-    })
+    listings.finish_before(Place::MAX)?;
+    judged.listings += listings.checked;
+    listings.refusals_are_due()
 }
 
 fn compare(place: Place, applied: &Applied, expected: &[observe::Event]) -> Result<(), Finding> {

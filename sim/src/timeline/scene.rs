@@ -41,8 +41,8 @@ impl Scene {
     /// A client connects.
     pub(super) fn open(&mut self, number: u32, host: u8) -> usize {
         let addr = addr(number, host);
-        let (client, life) = (Client(number), self.life);
-        self.note(Event::Connected { client, host: Host(host), addr, life });
+        let client = Client(number);
+        self.note(Event::Connected { client, host: Host(host), addr });
         self.accept(number, host)
     }
 

@@ -2,7 +2,7 @@
 //! the server's state and decide nothing, but for the liveness phase, in which each of them gets and
 //! releases every lock.
 
-use super::server::{HOST, PORT, ServerHost};
+use super::server::{HOST, PORT};
 use super::wire::Wires;
 use crate::conversation::Conversation;
 use crate::log::{Ended, Event, Log};
@@ -94,7 +94,6 @@ pub(super) struct Shared {
     pub(super) plan: Plan,
     pub(super) log: Log,
     pub(super) wires: Wires,
-    pub(super) server: Rc<ServerHost>,
     /// How far each client has come.
     pub(super) progress: RefCell<BTreeMap<Client, Progress>>,
     /// What each client is to do.
@@ -178,7 +177,7 @@ struct Connection<'a> {
 impl<'a> Connection<'a> {
     fn new(shared: &'a Shared, host: Host, client: Client, stream: TcpStream) -> Self {
         let addr = stream.local_addr().expect("a simulated stream has an address");
-        shared.log.note(Event::Connected { client, host, addr, life: shared.server.life() });
+        shared.log.note(Event::Connected { client, host, addr });
         shared.note_progress(client, Progress::Connected);
         let (read, write) = stream.into_split();
         let settings = &shared.plan.server;

@@ -37,6 +37,10 @@ impl World<'_> {
                 self.laggard.insert(host, FaultKind::Slow);
                 self.sim.set_link_latency(host_name(host), HOST, Duration::from_millis(ms.min(1000).into()));
             }
+            Fault::Hasten(host) => {
+                self.laggard.remove(&host);
+                self.hasten(host);
+            }
             Fault::KillServer => self.kill_server(),
             Fault::StartServer => self.start_server(),
             Fault::Drain => {
@@ -88,6 +92,13 @@ impl World<'_> {
         self.cut.remove(&host);
         self.sim.repair(host_name(host), HOST);
         self.wires.mend(self.sim.lookup(host_name(host)));
+    }
+
+    /// A link takes what all take at the most.
+    pub(super) fn hasten(&mut self, host: Host) {
+        let (_, most_us) = self.plan.network.latency_us;
+        let latency = Duration::from_micros(u64::from(most_us).max(1_000));
+        self.sim.set_link_latency(host_name(host), HOST, latency);
     }
 
     fn kill_server(&mut self) {

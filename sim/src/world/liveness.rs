@@ -4,7 +4,6 @@
 
 use super::client::{Deed, Progress, fresh};
 use super::{Client, Event, Host, World, host_name};
-use std::time::Duration;
 
 impl World<'_> {
     pub(super) fn liveness(&mut self) {
@@ -12,9 +11,7 @@ impl World<'_> {
         for host in (0..self.plan.hosts).map(Host) {
             self.mend(host);
             self.sim.release(host_name(host), super::HOST);
-            let (_, most) = self.plan.network.latency_us;
-            let latency = Duration::from_micros(u64::from(most).max(1000));
-            self.sim.set_link_latency(host_name(host), super::HOST, latency);
+            self.hasten(host);
             self.restart(host);
         }
         self.laggard.clear();

@@ -98,7 +98,6 @@ impl<'a> World<'a> {
             plan: plan.clone(),
             log: log.clone(),
             wires: wires.clone(),
-            server: Rc::clone(&server),
             progress: RefCell::default(),
             deeds: RefCell::default(),
         });

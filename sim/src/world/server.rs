@@ -73,6 +73,7 @@ impl ServerHost {
                 wires: host.wires.clone(),
                 network: host.plan.network.clone(),
                 log: host.log.clone(),
+                accepts: 0,
             };
             host.log.note(Event::ServerStarted(life));
             host.started_ms.set(host.log.time_ms());
@@ -117,7 +118,8 @@ impl ServerHost {
 
     /// Without a connection there is no hold.
     pub(super) fn check_nothing_is_held(&self, log: &Log) {
-        let holds = self.left.borrow().holds.load(Ordering::Relaxed);
+        let left = self.left.borrow();
+        let holds = left.exclusive.load(Ordering::Relaxed) + left.shared.load(Ordering::Relaxed);
         if holds > 0 {
             log.violate("liveness", None, format!("{holds} locks are held, and nobody is there"));
         }

@@ -93,6 +93,8 @@ pub(super) struct SimListener {
     pub(super) wires: Wires,
     pub(super) network: Network,
     pub(super) log: Log,
+    /// How often it was asked to accept.
+    pub(super) accepts: u32,
 }
 
 impl fmt::Display for SimListener {
@@ -105,6 +107,11 @@ impl Listener for SimListener {
     type Stream = SimStream;
 
     async fn accept(&mut self) -> io::Result<(SimStream, Peer)> {
+        self.accepts += 1;
+        let every = self.network.accept_fails_every;
+        if every > 0 && self.accepts.is_multiple_of(every) {
+            return Err(io::Error::other("too many open files"));
+        }
         let (inner, addr) = self.listener.accept().await?;
         self.wires.with(|inner| {
             let is_cut = inner.cut.contains(&addr.ip());
@@ -151,6 +158,16 @@ impl SimStream {
         ready!(self.giving_up.get_or_insert_with(|| Box::pin(sleep(timeout))).as_mut().poll(cx));
         self.note_end(false);
         Poll::Ready(io::ErrorKind::TimedOut.into())
+    }
+
+    /// Ready when the peer has reset the connection: who waits for room is told of it, too.
+    fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut byte = [0];
+        let peek = std::pin::pin!(self.inner.peek(&mut byte));
+        match peek.poll(cx) {
+            Poll::Ready(Err(_)) => Poll::Ready(()),
+            Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
+        }
     }
 
     fn note_end(&mut self, is_fin: bool) {
@@ -210,7 +227,9 @@ impl AsyncWrite for SimStream {
             wire.room
         });
         if room == 0 {
-            return Poll::Pending;
+            ready!(self.poll_reset(cx));
+            self.note_end(false);
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
         let most = room.min(bytes.len());
         let taken = match ready!(Pin::new(&mut self.inner).poll_write(cx, &bytes[..most])) {
@@ -224,6 +243,7 @@ impl AsyncWrite for SimStream {
             wire.room -= taken;
             wire.blocked_since_ms = None;
         });
+        self.log.note(Event::WroteBytes { addr: self.addr, bytes: taken });
         Poll::Ready(Ok(taken))
     }
 

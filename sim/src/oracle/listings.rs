@@ -1,0 +1,134 @@
+//! Listings that clients were sent: each tells what was held while it was made, and one that was refused for its
+//! size was one too many for `--max-listing-bytes`.
+
+use super::Finding;
+use crate::history::{History, Place};
+use crate::log::{Applied, Life, Told};
+use crate::plan::Plan;
+use elockd_core::listing::write_too_large;
+use elockd_core::{Conn, Input, Subject};
+use elockd_model_tests::listing::{Addrs, Truth};
+use elockd_model_tests::reference::Reference;
+use std::collections::BTreeMap;
+
+/// The listings of one life of the server, as the reference model goes through it.
+pub(super) struct Listings<'a> {
+    plan: &'a Plan,
+    /// What became of each, by where it was asked for.
+    fates: BTreeMap<Place, Fate>,
+    addrs: Addrs,
+    under_way: Vec<UnderWay>,
+    done: Vec<Done>,
+    /// How many were read and are true.
+    pub(super) checked: u64,
+}
+
+/// What became of a listing: what its client read, if it read all of it, and until when it took room.
+struct Fate {
+    text: Option<Vec<u8>>,
+    until: Place,
+}
+
+/// A listing that is being made.
+struct UnderWay {
+    conn: Conn,
+    from: Place,
+    fate: Fate,
+    subject: Subject,
+    truth: Truth,
+}
+
+/// A listing that was made, or refused.
+struct Done {
+    conn: Conn,
+    from: Place,
+    until: Place,
+    /// The most that it can have taken.
+    most_bytes: usize,
+    was_refused: bool,
+}
+
+impl<'a> Listings<'a> {
+    pub(super) fn new(plan: &'a Plan, life: Life, history: &History) -> Self {
+        let mut fates = BTreeMap::new();
+        for connection in &history.connections {
+            let Some(server) = connection.server.as_ref().filter(|server| server.life == life) else {
+                continue;
+            };
+            let dropped = server.dropped.map_or(Place::MAX, |(place, _)| place);
+            for (number, run) in server.commands.iter().enumerate() {
+                let request = connection.client.as_ref().and_then(|client| client.requests.get(number));
+                let fate = match request.and_then(|request| request.answer.clone()) {
+                    Some((text, until)) => Fate { text: Some(text), until },
+                    None => Fate { text: None, until: dropped },
+                };
+                fates.insert(run.applied, fate);
+            }
+        }
+        Self { plan, fates, addrs: Addrs::new(), under_way: Vec::new(), done: Vec::new(), checked: 0 }
+    }
+
+    /// Takes note of how things are after an input.
+    pub(super) fn witness(&mut self, place: Place, applied: &Applied, reference: &Reference) {
+        if let Input::Opened(conn, origin) = &applied.input {
+            self.addrs.insert(*conn, origin.addr.to_string());
+        }
+        for listing in &mut self.under_way {
+            listing.truth.witness(reference, &self.addrs);
+        }
+        for (conn, told) in &applied.told {
+            if let Told::Listing(subject, name) = told
+                && let Some(fate) = self.fates.remove(&place)
+            {
+                let truth = Truth::new(*subject, name.clone(), reference, &self.addrs);
+                self.under_way.push(UnderWay { conn: *conn, from: place, fate, subject: *subject, truth });
+            }
+        }
+    }
+
+    /// Looks at the listings that were read before a place in the log.
+    pub(super) fn finish_before(&mut self, place: Place) -> Result<(), Finding> {
+        let is_over = |listing: &mut UnderWay| listing.fate.until < place || place == Place::MAX;
+        for listing in self.under_way.extract_if(.., is_over) {
+            let UnderWay { conn, from, fate: Fate { text, until }, subject, truth } = listing;
+            let mut refusal = Vec::new();
+            write_too_large(subject, &mut refusal);
+            let was_refused = text.as_ref() == Some(&refusal);
+            if let Some(text) = text.filter(|_| !was_refused) {
+                self.checked += 1;
+                truth.check(&text, &self.addrs).map_err(|what| Finding {
+                    place: until,
+                    conn: Some(conn),
+                    check: "listings are true",
+                    what: format!("{conn:?} was sent a listing: {what}"),
+                })?;
+            }
+            let most_bytes = truth.most_bytes(&self.addrs);
+            self.done.push(Done { conn, from, until, most_bytes, was_refused });
+        }
+        Ok(())
+    }
+
+    /// Whatever was refused was too large, together with all that was under way beside it.
+    pub(super) fn refusals_are_due(&self) -> Result<(), Finding> {
+        for refused in self.done.iter().filter(|listing| listing.was_refused) {
+            let beside =
+                self.done.iter().filter(|other| other.from <= refused.until && other.until >= refused.from);
+            let most_bytes: usize = beside.map(|other| other.most_bytes).sum();
+            let limit = self.plan.server.listing_bytes as usize;
+            if most_bytes <= limit {
+                let what = format!(
+                    "{:?} was refused a listing with {most_bytes} bytes of listings under way, and {limit} may be",
+                    refused.conn
+                );
+                return Err(Finding {
+                    place: refused.from,
+                    conn: Some(refused.conn),
+                    check: "bounded",
+                    what,
+                });
+            }
+        }
+        Ok(())
+    }
+}
