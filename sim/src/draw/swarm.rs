@@ -37,13 +37,15 @@ pub fn swarm(seed: u64) -> (Plan, Vec<Step>) {
         drain_amid_a_flood(&mut dice, Client(clients), hosts, duration_ms, &mut script);
     }
     let faults = faults(&mut dice, &script, settled_ms, duration_ms);
-    let first = faults.iter().min_by_key(|step| step.at_ms);
+    let all = script.iter().chain(&faults);
+    let first =
+        all.filter(|step| matches!(step.action, Action::Fault(_))).min_by_key(|step| step.at_ms).cloned();
     if let Some(Step { at_ms, action: Action::Fault(fault) }) = first {
         let host = fault.host().unwrap_or(Host(0));
         // Where connections are few, or accepting fails, it has to be among the first.
         let is_hard = server.connections < 100 || network.accept_fails_every > 0;
-        let early_ms = if is_hard { *at_ms } else { dice.between(60, 100) };
-        bait(&mut dice, Client(clients + 1), host, (*at_ms).saturating_sub(early_ms), *at_ms, &mut script);
+        let early_ms = if is_hard { at_ms } else { dice.between(60, 100) };
+        bait(&mut dice, Client(clients + 1), host, at_ms.saturating_sub(early_ms), at_ms, &mut script);
     }
     script.extend(faults);
     script.sort_by_key(|step| step.at_ms);
