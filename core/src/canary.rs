@@ -91,11 +91,21 @@ pub enum Canary {
     TiedHoldIsTimedAnew,
     /// What is due just now is not done, and the ticker does not sleep until it is.
     TickerSpins,
+    /// A shutdown does not tell the connection that came last.
+    DrainSkipsAMailbox,
+    /// What a listing took of the bytes allowed is never given back.
+    ListingBudgetLeaks,
+    /// A connection that the server closes first is dropped at once, unread input and all.
+    NoLinger,
+    /// A connection with a reply unsent is not read from, so that its end is not noticed.
+    ReadsOnlyWhenAllIsSent,
+    /// However many replies wait, more are made of what was read.
+    RepliesWithoutBound,
 }
 
 impl Canary {
     /// Every canary.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 47] = [
         Self::OrphaningSkipsTheLastTiedHold,
         Self::OrphaningKeepsSoleCounts,
         Self::OrphansOfTheWrongKind,
@@ -138,6 +148,11 @@ impl Canary {
         Self::MailIsLost,
         Self::TiedHoldIsTimedAnew,
         Self::TickerSpins,
+        Self::DrainSkipsAMailbox,
+        Self::ListingBudgetLeaks,
+        Self::NoLinger,
+        Self::ReadsOnlyWhenAllIsSent,
+        Self::RepliesWithoutBound,
     ];
 }
 

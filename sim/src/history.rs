@@ -135,16 +135,14 @@ impl Connection {
             let request = self.client.as_ref().and_then(|client| client.requests.get(number));
             request.is_some_and(|request| request.answer.as_ref().is_some_and(|(_, at)| *at <= place))
         };
-        match server.unsent(place) {
-            Some(unsent) => unsent >= MUCH,
-            // Nobody knows how long a listing is; with its answer read, and all after it, nothing is left.
-            None => {
-                let mut run = server.commands.iter().enumerate().take_while(|(_, run)| run.applied <= place);
-                !run.all(|(number, run)| {
-                    matches!(run.told, None | Some(Told::Disconnect(_))) || is_answered(number)
-                })
-            }
+        if let Some(unsent) = server.unsent(place) {
+            return unsent >= MUCH;
         }
+        // Nobody knows how long a listing is; with its answer read, and all after it, nothing is left.
+        let mut run = server.commands.iter().enumerate().take_while(|(_, run)| run.applied <= place);
+        run.any(|(number, run)| {
+            matches!(run.told, Some(Told::Reply(_) | Told::Listing(..))) && !is_answered(number)
+        })
     }
 }
 

@@ -18,7 +18,7 @@ use support::Quiet;
 const SEEDS: u64 = 1_000;
 
 /// Bugs of the server around the hub: nothing else is meant to find them.
-const OF_THE_SERVER: [Canary; 11] = [
+const OF_THE_SERVER: [Canary; 16] = [
     Canary::RepliesLeftForTheNextConnection,
     Canary::CutOffLineIsRun,
     Canary::FullBatchLosesACommand,
@@ -30,6 +30,11 @@ const OF_THE_SERVER: [Canary; 11] = [
     Canary::RepliesAreDroppedAtFin,
     Canary::DrainDropsWhatWasRead,
     Canary::MailIsLost,
+    Canary::DrainSkipsAMailbox,
+    Canary::ListingBudgetLeaks,
+    Canary::NoLinger,
+    Canary::ReadsOnlyWhenAllIsSent,
+    Canary::RepliesWithoutBound,
 ];
 
 /// Bugs of core and the hub that others are meant to find, and that show in the whole server too.

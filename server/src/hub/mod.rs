@@ -150,7 +150,9 @@ impl<L: Locks> Hub<L> {
         self.with(|state| {
             state.apply(now, Input::<&[u8]>::Drain, &mut |_, _| {});
             state.draining = true;
-            for mailbox in state.boxes.values() {
+            let told = state.boxes.len()
+                - usize::from(is_planted(Canary::DrainSkipsAMailbox)).min(state.boxes.len());
+            for mailbox in state.boxes.values().take(told) {
                 mailbox.put(Ending::Drained);
             }
         });

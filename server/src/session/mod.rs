@@ -147,7 +147,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return Poll::Ready(Step::End(end));
             }
             let unsent = self.unsent.len() - self.sent + scratch.replies.len();
-            if unsent < MAX_UNSENT {
+            let most = if is_planted(Canary::ReadsOnlyWhenAllIsSent) { 1 } else { MAX_UNSENT };
+            if unsent < most {
                 if !self.unrun.is_empty() {
                     let input = std::mem::take(&mut self.unrun);
                     if let Some(step) = self.run(&input, &mut scratch.replies) {
@@ -236,7 +237,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 latency.note(commands, read_at.elapsed());
             }
             let step = match flow {
-                Flow::Go if replies.len() < MAX_UNSENT => continue,
+                Flow::Go if replies.len() < MAX_UNSENT || is_planted(Canary::RepliesWithoutBound) => continue,
                 Flow::Go => None,
                 Flow::List(scan) => Some(Step::List(scan)),
                 Flow::Close(reason) => Some(Step::End(End::Closed(reason))),
@@ -400,6 +401,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
 /// Closes a connection whose peer has not: FIN, then its input is taken and dropped until it closes too.
 async fn close_first<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    if is_planted(Canary::NoLinger) {
+        return;
+    }
     let linger = async {
         stream.shutdown().await?;
         let mut dropped = [0; 1024];

@@ -17,7 +17,8 @@ use elockd_core::{Cause, Reason};
 /// The first thing that is wrong.
 pub fn judge(plan: &Plan, entries: &[Entry], history: &History) -> Result<(), Finding> {
     for connection in &history.connections {
-        let of = |check| move |(place, what)| connection_finding(connection, check, place, what);
+        let of =
+            |check| move |(place, what): (_, String)| connection_finding(connection, check, place, &what);
         match (&connection.client, &connection.server) {
             (Some(client), Some(server)) => {
                 requests(client, server).map_err(of("requests run in order"))?;

@@ -17,7 +17,8 @@ pub fn judge(plan: &Plan, entries: &[Entry], history: &History) -> Result<(), Fi
     let ends = Ends { plan, entries, history };
     for connection in &history.connections {
         let Some(server) = &connection.server else { continue };
-        let of = |check| move |(place, what)| connection_finding(connection, check, place, what);
+        let of =
+            |check| move |(place, what): (_, String)| connection_finding(connection, check, place, &what);
         ends.has_reason(server).map_err(of("ends have a reason"))?;
         ends.comes_at_once(server).map_err(of("ends come at once"))?;
         if let Some(client) = &connection.client {
@@ -89,6 +90,8 @@ impl Ends<'_> {
 
     /// What the client saw of the end is what the server did.
     fn is_known_to_both(&self, client: &ClientSide, server: &ServerSide) -> Verdict {
+        /// A reset eats what was sent last: the server takes what comes for so long, to send none.
+        const LINGER_MS: u32 = 1_000;
         let Some((ended, place)) = client.ended else { return Ok(()) };
         let is_over = self.history.ends.get(&server.life).is_some_and(|end| *end < place);
         let was_cut = self.entries[..place].iter().any(|entry| {
@@ -108,8 +111,6 @@ impl Ends<'_> {
             }
             return Ok(());
         }
-        // A reset eats what was sent last: the server takes what comes for a second, to send none.
-        const LINGER_MS: u32 = 1_000;
         let is_in_order = matches!(close, Close::Decided(_) | Close::Said(Cause::Eof | Cause::Shutdown))
             && server.failed.is_none();
         let waited = server

@@ -39,7 +39,7 @@ const SLACK_MS: u32 = 3;
 type Verdict = Result<(), (Place, String)>;
 
 /// What is wrong with one connection.
-fn connection_finding(connection: &Connection, check: &'static str, place: Place, what: String) -> Finding {
+fn connection_finding(connection: &Connection, check: &'static str, place: Place, what: &str) -> Finding {
     let conn = connection.server.as_ref().map(|server| server.conn);
     let who = match &connection.client {
         Some(client) => format!("{} ({})", client.client, connection.addr),

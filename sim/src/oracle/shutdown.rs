@@ -48,7 +48,7 @@ fn judge_one(
     let mut last_ms = ms(begun);
     for connection in &history.connections {
         let Some(server) = connection.server.as_ref().filter(|server| server.life == life) else { continue };
-        let of = |place, what: &str| connection_finding(connection, CHECK, place, what.to_owned());
+        let of = |place, what: &str| connection_finding(connection, CHECK, place, what);
         let closed_ms = server.closed.map(|(_, closed)| ms(closed));
         if !connection.is_busy(begun) && closed_ms.is_none_or(|closed_ms| closed_ms > ms(begun) + SLACK_MS) {
             return Err(of(begun, "has nothing more to get, and is not ended"));
