@@ -37,31 +37,11 @@ const OF_THE_SERVER: [Canary; 16] = [
     Canary::RepliesWithoutBound,
 ];
 
-/// Bugs of core and the hub that others are meant to find, and that show in the whole server too.
-const OF_THE_REST: [Canary; 22] = [
-    Canary::OrphaningSkipsTheLastTiedHold,
-    Canary::OrphaningKeepsSoleCounts,
-    Canary::OrphansOfTheWrongKind,
-    Canary::DeadHolderCounts,
-    Canary::SweptWhileHeld,
-    Canary::GetsDoNotSweep,
-    Canary::SweptButStillIndexed,
-    Canary::ShareNotGivenBack,
-    Canary::AskingAgainCounts,
-    Canary::AnybodyReleases,
-    Canary::KindsAreOne,
-    Canary::LocksOfAConnectionOffByOne,
-    Canary::ConnectionsOffByOne,
-    Canary::NameLengthOffByOne,
-    Canary::RefusedNameIsCounted,
-    Canary::IdleOneLate,
-    Canary::UnknownCommandIsIdleness,
-    Canary::DrainStillGrants,
-    Canary::ListingMissesWhatIsTiedMeanwhile,
-    Canary::SplitLineKeepsItsReturn,
-    Canary::LongLineReportedAgain,
-    Canary::TickerNotWoken,
-];
+/// Bugs that the model tests find, and nothing that clients see in a thousand seeds tells: the ticker ticks in
+/// the very millisecond in which an idle limit is up; no claim is made of the order of `who`; and how old a
+/// hold is shows nowhere on the wire.
+const NOT_SEEN_HERE: [Canary; 3] =
+    [Canary::IdleOnlyByTick, Canary::RegisteringAgainKeepsThePlace, Canary::TiedHoldIsTimedAnew];
 
 fn hunt(canary: Canary) {
     let threads = available_parallelism().map_or(1, usize::from);
@@ -79,7 +59,10 @@ fn the_swarm_finds_the_canaries_of_the_server() {
 
 #[test]
 fn the_swarm_finds_canaries_of_core_and_hub() {
-    OF_THE_REST.into_iter().for_each(hunt);
+    let of_others =
+        [&canaries::BY_THE_REFERENCE[..], &canaries::BY_LISTINGS, &canaries::BY_RAW_BYTES].concat();
+    let seen = of_others.into_iter().filter(|canary| !NOT_SEEN_HERE.contains(canary));
+    seen.chain([Canary::TickerNotWoken]).for_each(hunt);
 }
 
 /// Goal: a server that is busy for ever is a failure, too. Method: there is no way out of such a run, so it is
