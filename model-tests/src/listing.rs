@@ -122,14 +122,16 @@ impl Truth {
     }
 
     /// The most bytes that a listing of it can count for against `--max-listing-bytes`: for each row its name,
-    /// its holder under the longest name that it had, and three bytes.
+    /// its holder under the longest name that it had, and three bytes, and all of that twice, because a row of
+    /// locks may be met twice.
     #[must_use]
     pub fn most_bytes(&self, addrs: &Addrs) -> usize {
         let holder = |conn: &Conn| {
             let registered = self.called.get(conn).into_iter().flatten().map(Vec::len).max().unwrap_or(0);
             registered.max(addrs[conn].len())
         };
-        self.ever.iter().map(|(name, conn)| name.len() + holder(conn) + 3).sum()
+        let times = if self.subject == Subject::Who { 1 } else { 2 };
+        times * self.ever.iter().map(|(name, conn)| name.len() + holder(conn) + 3).sum::<usize>()
     }
 
     /// Whether a listing's text tells nothing else, and all that it must.
