@@ -4,6 +4,7 @@
 use crate::settings::{Log, LogFormat, LogLevel};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
@@ -61,7 +62,8 @@ impl Logging {
 }
 
 fn open(path: &Path) -> Result<File, LogError> {
-    let file = OpenOptions::new().append(true).create(true).open(path);
+    // With --verbose it has names in it, which are not everybody's business.
+    let file = OpenOptions::new().append(true).create(true).mode(0o640).open(path);
     file.map_err(|source| LogError { path: path.to_owned(), source })
 }
 

@@ -71,7 +71,9 @@ fn main() -> ExitCode {
 fn run(args: &[OsString], loaded: Loaded) -> Result<(), StartError> {
     let logging = Logging::start(&loaded.settings.log)?;
     if elockd_core::canary::ARE_COMPILED_IN && !cfg!(debug_assertions) {
-        warn!("this build has the tests' planted bugs in it, though asleep: build with `cargo build --release`");
+        warn!(
+            "this build has the tests' planted bugs in it, though asleep: build with `cargo build --release`"
+        );
     }
     for name in &loaded.strangers {
         warn!("the environment variable {name} is no setting of elockd");

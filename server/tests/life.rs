@@ -6,6 +6,7 @@
 mod support;
 
 use rustix::process::Signal;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 use support::{Client, Daemon, PATIENCE, lines, poll, program};
@@ -68,6 +69,33 @@ fn a_pidfile_that_a_killed_daemon_left_is_taken_over() {
     assert!(path.exists());
     let daemon = Daemon::start(&flags);
     assert_eq!(read(&path), format!("{}\n", daemon.pid()));
+}
+
+#[test]
+fn a_pidfile_that_is_something_else_ends_the_start_and_is_left_as_it_is() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("precious");
+    std::fs::write(&path, "data").unwrap();
+    let mut command = program();
+    command.args(["--listen", "127.0.0.1:0", "--pidfile"]).arg(&path);
+    let (status, log) = Daemon::spawn(command, TempDir::new().unwrap()).wait();
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(log.contains("precious is no pidfile"), "{log}");
+    assert_eq!(read(&path), "data");
+}
+
+#[test]
+fn a_log_file_is_nothing_for_everybody() {
+    let dir = TempDir::new().unwrap();
+    let log = dir.path().join("log");
+    // A umask that takes nothing away.
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "umask 0; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_elockd")]);
+    command.args(["--listen", "127.0.0.1:0", "--log-file"]).arg(&log);
+    let daemon = Daemon::spawn(command, dir);
+    wait_for(&log, "listening on");
+    assert_eq!(std::fs::metadata(&log).unwrap().permissions().mode() & 0o777, 0o640);
+    drop(daemon);
 }
 
 #[test]

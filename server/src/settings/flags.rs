@@ -31,7 +31,8 @@ pub(super) struct Flags {
     #[arg(long, help_heading = "Process")]
     pub(super) check_config: bool,
 
-    /// File for the process id: locked, so that two daemons cannot share one, and removed at the end.
+    /// File for the process id: locked, so that two daemons cannot share one, its owner's alone (mode 600),
+    /// and removed at the end. What is no such file is left alone.
     #[arg(long, value_name = "PATH", help_heading = "Process")]
     pub(super) pidfile: Option<PathBuf>,
 
