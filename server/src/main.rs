@@ -31,8 +31,6 @@ const OTHER_FILES: u64 = 64;
 enum StartError {
     #[error("cannot listen on {address}: {source}")]
     Listen { address: String, source: std::io::Error },
-    #[error("nothing to listen on: --port is 0, and neither --listen with a port nor --unix is given")]
-    NoListener,
     #[error(transparent)]
     PidFile(#[from] PidFileError),
     #[error(transparent)]
@@ -53,6 +51,9 @@ fn main() -> ExitCode {
         Err(refusal) => return refusal.exit(),
     };
     if loaded.is_check {
+        for warning in &loaded.warnings {
+            eprintln!("warning: {warning}");
+        }
         print!("{}", loaded.report());
         return ExitCode::SUCCESS;
     }
@@ -75,8 +76,8 @@ fn run(args: &[OsString], loaded: Loaded) -> Result<(), StartError> {
             "this build has the tests' planted bugs in it, though asleep: build with `cargo build --release`"
         );
     }
-    for name in &loaded.strangers {
-        warn!("the environment variable {name} is no setting of elockd");
+    for warning in &loaded.warnings {
+        warn!("{warning}");
     }
     let pidfile = loaded.settings.pidfile.as_deref().map(PidFile::create).transpose()?;
     raise_file_limit(loaded.settings.server.machine.limits.connections);
@@ -94,13 +95,11 @@ async fn serve(args: &[OsString], loaded: Loaded, logging: &Logging) -> Result<(
     config.on_panic = Some(elockd_server::end_process);
     info!("elockd {} is process {}", env!("CARGO_PKG_VERSION"), std::process::id());
     let server = Server::new(config);
-    let mut listeners = 0;
     for &address in &settings.tcp {
         let options = TcpOptions { peer_timeout: settings.peer_timeout };
         let listener = TcpListener::bind(address, options)
             .map_err(|source| StartError::Listen { address: format!("tcp {address}"), source })?;
         server.listen(listener);
-        listeners += 1;
     }
     let metrics = settings.metrics.map(|address| {
         Metrics::bind(address, server.monitor())
@@ -111,10 +110,6 @@ async fn serve(args: &[OsString], loaded: Loaded, logging: &Logging) -> Result<(
         let listener = UnixListener::bind(path, settings.unix_mode)
             .map_err(|source| StartError::Listen { address: format!("unix {}", path.display()), source })?;
         server.listen(listener);
-        listeners += 1;
-    }
-    if listeners == 0 {
-        return Err(StartError::NoListener);
     }
     let metrics = metrics.map(|metrics| tokio::spawn(metrics.serve()));
     let shutdown = signals.until_shutdown(args, loaded, logging, server.monitor());
