@@ -183,6 +183,35 @@ fn hangup_changes_what_can_be_changed_and_names_what_cannot() {
 }
 
 #[test]
+fn a_new_log_file_that_cannot_be_opened_is_not_changed_to_and_the_old_one_is_opened_anew() {
+    let dir = TempDir::new().unwrap();
+    let (config, log) = (dir.path().join("elockd.toml"), dir.path().join("log"));
+    let (old, wanted) = (dir.path().join("log.1"), dir.path().join("folder/log"));
+    std::fs::write(&config, format!("log-file = {log:?}\nmax-listing-bytes = 1\n")).unwrap();
+    let (daemon, _socket) = on_socket(&["--config", config.to_str().unwrap()]);
+    wait_for(&log, "listening on unix");
+
+    std::fs::rename(&log, &old).unwrap();
+    std::fs::write(&config, format!("log-file = {wanted:?}\nmax-listing-bytes = 2\n")).unwrap();
+    daemon.signal(Signal::HUP);
+    let refused =
+        format!("not changed, for the reason above: log-file from {} to {}", log.display(), wanted.display());
+    wait_for(&log, &refused);
+    assert!(read(&old).contains(&format!("cannot open the log file {}", wanted.display())), "{}", read(&old));
+    let text = read(&log);
+    assert!(
+        text.contains("1 settings changed") && text.contains("changed max-listing-bytes from 1 to 2"),
+        "{text}"
+    );
+    assert!(!text.contains(" changed log-file"), "{text}");
+
+    // With the folder there, it is a change like any other.
+    std::fs::create_dir(wanted.parent().unwrap()).unwrap();
+    daemon.signal(Signal::HUP);
+    wait_for(&wanted, &format!("changed log-file from {} to {}", log.display(), wanted.display()));
+}
+
+#[test]
 fn a_verbose_daemon_tells_what_each_connection_does() {
     let mut daemon = Daemon::start(&["-verbose"]);
     let mut client = daemon.unix();

@@ -125,6 +125,8 @@ fn a_wrong_value_is_refused_with_where_it_is_and_what_is_allowed() {
         ("log-format", "xml", "[possible values: text, json]"),
         ("warn-held", "10ms", "give at least 1s, or 0"),
         ("peer-timeout", "2s", "give 3s to 24h"),
+        ("idle-timeout", "900us", "give at least 1ms, or 0 for never"),
+        ("shutdown-timeout", "25h", "give 1ms to 24h, or 0 to cut connections off at once"),
         ("write-timeout", "soon", "write it as 500ms, 15s, 2m or 1h"),
         ("metrics-listen", "127.0.0.1", "give IP:PORT"),
     ];

@@ -3,7 +3,7 @@
 
 use super::values::{
     ListenAddress, count, file_mode, line_bytes, listen_address, listing_bytes, name_bytes, peer_timeout,
-    port, socket_address, time, warn_held,
+    port, shutdown_timeout, socket_address, time, warn_held,
 };
 use clap::{ArgAction, Parser, ValueEnum};
 use std::net::SocketAddr;
@@ -117,8 +117,9 @@ pub(super) struct Flags {
     #[arg(allow_negative_numbers = true, help_heading = "Timeouts")]
     pub(super) idle_timeout: Duration,
 
-    /// Time that connections have to take their last replies at a shutdown. (R)
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
+    /// Time that connections have to take their last replies at a shutdown, at most 24h; 0 cuts them off at
+    /// once, and so does a second SIGTERM or SIGINT. (R)
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = shutdown_timeout)]
     #[arg(allow_negative_numbers = true, help_heading = "Timeouts")]
     pub(super) shutdown_timeout: Duration,
 
