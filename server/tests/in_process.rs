@@ -8,15 +8,16 @@ use elockd_server::listen::{Listener, Peer};
 use elockd_server::{Config, LatencySnapshot, Monitor, Server, Tunables};
 use std::fmt;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, advance, sleep, timeout};
+use tracing::subscriber::DefaultGuard;
 
 /// Accepts what it is handed.
 struct Handed(UnboundedReceiver<DuplexStream>);
@@ -150,6 +151,57 @@ async fn an_idle_connection_is_closed_and_an_active_one_is_not() {
     let elapsed = begin.elapsed();
     assert!(elapsed >= Duration::from_mins(1) && elapsed < Duration::from_millis(60_010), "{elapsed:?}");
     assert_eq!(ask(&mut active, "g x\n").await, "1 Lock Get Success: x\n");
+}
+
+/// Lines that this thread logs from here on.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Lines {
+    fn follow() -> (Self, DefaultGuard) {
+        let lines = Self::default();
+        let writer = lines.clone();
+        let log = tracing_subscriber::fmt().with_ansi(false).without_time().with_target(false);
+        let log = log.with_writer(move || writer.clone()).finish();
+        (lines, tracing::subscriber::set_default(log))
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_told_of_commands_that_come_as_the_idle_limit_closes_their_connection() {
+    let (log, _following) = Lines::follow();
+    let server = start(|config| {
+        config.verbose = true;
+        config.machine.limits.idle_ms = 1000;
+    });
+    let mut client = server.connect(4096);
+    assert_eq!(ask(&mut client, "g a\n").await, "1 Lock Get Success: a\n");
+    // Read when the limit is reached, before anybody else has closed the connection.
+    let (written, ()) =
+        tokio::join!(client.write_all(b"g x\nr a\nsg y\niam z\n"), advance(Duration::from_secs(1)));
+    written.unwrap();
+    assert_eq!(rest(&mut client).await, "");
+    let log = log.text();
+    assert!(log.contains("got lock a") && log.contains("disconnected (idle)"), "{log}");
+    assert!(log.contains("orphaned lock a"), "{log}");
+    for never in ["lock x", "released", "lock y", "called"] {
+        assert!(!log.contains(never), "{never:?} is in {log}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -348,6 +400,30 @@ async fn every_command_is_in_the_latency_whatever_its_batch() {
     let latency = server.monitor.latency();
     assert_eq!(latency.counts.iter().sum::<u64>(), 1001);
     assert_eq!(latency.sum, Duration::ZERO, "this clock stands still while commands run");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_latency_has_what_a_command_waits_behind_answers_that_are_not_taken() {
+    let server = start(|config| {
+        config.measure_latency = true;
+        config.write_timeout = None;
+    });
+    let mut client = server.connect(16 << 10);
+    // Read in one go, and answered with more than may wait to be sent.
+    let requests = 16 * 1024 / 5;
+    client.write_all(&b"help\n".repeat(requests)).await.unwrap();
+    sleep(Duration::from_secs(10)).await;
+    let before = server.monitor.latency();
+    let answered = before.counts.iter().sum::<u64>();
+    assert!(answered > 0 && answered < requests as u64, "{answered} of {requests} have run");
+    assert_eq!(before.sum, Duration::ZERO);
+    client.write_all(b"quit\n").await.unwrap();
+    rest(&mut client).await;
+    let after = server.monitor.latency();
+    let waited = requests as u64 - answered;
+    assert_eq!(after.counts.iter().sum::<u64>(), requests as u64 + 1, "the quit too");
+    // All but the quit, which was still to be read.
+    assert_eq!(after.sum, Duration::from_secs(10) * u32::try_from(waited).unwrap());
 }
 
 #[tokio::test(start_paused = true)]
