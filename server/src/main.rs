@@ -25,7 +25,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
-/// File descriptors that are not connections: standard streams, listeners, the runtime's own.
+/// File descriptors that are not connections: standard streams, listeners, the runtime's own, clients of metrics.
 const OTHER_FILES: u64 = 64;
 
 /// Why the daemon did not start.

@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use elockd_server::listen::{Listener, Peer};
+use elockd_server::listen::{Acceptor, Listener, Peer};
 use elockd_server::{Config, LatencySnapshot, Monitor, Server, Tunables};
 use std::fmt;
 use std::io;
@@ -305,6 +305,48 @@ async fn accepting_slows_down_while_it_fails_and_a_shutdown_still_works() {
     assert_eq!(tries.load(Ordering::Relaxed), 100, "ten times a second");
     stop.send(()).unwrap();
     timeout(Duration::from_millis(1), done).await.expect("it does not wait for the next try").unwrap();
+}
+
+/// A listener with a word to say of each try, and a connection after the last.
+struct Unlucky(Vec<io::Error>);
+
+impl fmt::Display for Unlucky {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nowhere")
+    }
+}
+
+impl Listener for Unlucky {
+    type Stream = DuplexStream;
+
+    async fn accept(&mut self) -> io::Result<(DuplexStream, Peer)> {
+        self.0.pop().map_or_else(|| Ok((duplex(1).0, Peer::Unix)), Err)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_accepted_is_told_of_once_and_so_is_the_end_of_that() {
+    let (log, _following) = Lines::follow();
+    let full = || io::Error::other("too many open files");
+    let mut acceptor = Acceptor::new(Unlucky(vec![full(), full(), full()]));
+    let begin = Instant::now();
+    acceptor.next().await;
+    assert_eq!(begin.elapsed(), Duration::from_millis(300));
+    acceptor.next().await;
+    let expected = [
+        " WARN cannot accept on nowhere, trying again every 100ms: too many open files",
+        " INFO accepting again on nowhere",
+    ];
+    assert_eq!(log.text().lines().collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_gone_before_it_is_accepted_is_no_trouble() {
+    let (log, _following) = Lines::follow();
+    let gone = [io::ErrorKind::ConnectionAborted, io::ErrorKind::Interrupted].map(io::Error::from);
+    let begin = Instant::now();
+    Acceptor::new(Unlucky(gone.into())).next().await;
+    assert_eq!((begin.elapsed(), &*log.text()), (Duration::ZERO, ""));
 }
 
 #[tokio::test(start_paused = true)]

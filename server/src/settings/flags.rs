@@ -147,7 +147,7 @@ pub(super) struct Flags {
     pub(super) warn_held: Duration,
 
     /// Address (`IP:PORT`) at which Prometheus finds /metrics, and anybody /healthz, over HTTP; without it
-    /// there is no such listener.
+    /// there is no such listener. An IPv6 address means IPv6 alone, also `::`.
     #[arg(long, value_name = "ADDR", value_parser = socket_address, help_heading = "Monitoring")]
     pub(super) metrics_listen: Option<SocketAddr>,
 }
