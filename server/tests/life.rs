@@ -148,10 +148,21 @@ fn every_line_of_a_json_log_is_an_object() {
 }
 
 #[test]
-fn a_log_of_warnings_has_nothing_else() {
-    let (mut daemon, _) = on_socket(&["--log-level", "warn"]);
+fn a_log_of_warnings_has_those_and_nothing_else() {
+    let dir = TempDir::new().unwrap();
+    let mut command = program();
+    // A thing that it warns of.
+    command.env("ELOCKD_MAX_LOKCS", "1");
+    command.args(["--log-level", "warn", "--port", "0", "--unix"]).arg(dir.path().join("own.sock"));
+    let mut daemon = Daemon::spawn(command, dir);
+    daemon.wait_for_log("ELOCKD_MAX_LOKCS");
+    let socket = daemon.folder().join("own.sock");
+    poll("the socket to answer", PATIENCE, || {
+        std::os::unix::net::UnixStream::connect(&socket).is_ok().then_some(())
+    });
     daemon.stop();
-    assert!(!daemon.log().contains("INFO"), "{}", daemon.log());
+    let log = daemon.log();
+    assert!(log.lines().count() > 0 && log.lines().all(|line| line.contains(" WARN ")), "{log}");
 }
 
 #[test]
@@ -265,10 +276,14 @@ fn a_verbose_daemon_answers_a_pipeline_like_any_other() {
 
 #[test]
 fn a_daemon_says_nothing_of_its_clients_unless_it_is_told_to() {
-    let mut daemon = Daemon::start(&[]);
-    assert_eq!(daemon.unix().ask("g secret"), "1 Lock Get Success: secret");
-    daemon.stop();
-    assert!(!daemon.log().contains("secret") && !daemon.log().contains("connected"), "{}", daemon.log());
+    for (flags, is_told) in [(&[][..], false), (&["--verbose"], true)] {
+        let mut daemon = Daemon::start(flags);
+        assert_eq!(daemon.unix().ask("g secret"), "1 Lock Get Success: secret");
+        daemon.stop();
+        for word in ["secret", "connected"] {
+            assert_eq!(daemon.log().contains(word), is_told, "{word}: {}", daemon.log());
+        }
+    }
 }
 
 #[test]
