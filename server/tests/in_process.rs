@@ -417,6 +417,50 @@ async fn the_warning_of_long_holds_can_be_switched_on_and_off() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn reading_settings_again_puts_no_warning_off() {
+    let server = start(|config| config.warn_held = Some(Duration::from_mins(1)));
+    let mut client = server.connect(4096);
+    assert!(ask(&mut client, "g a\n").await.starts_with('1'));
+    let tunables = Tunables { warn_held: Some(Duration::from_mins(1)), ..Config::default().tunables() };
+    // Walks are every 6 s, and settings are read every 5 s.
+    for _ in 0..14 {
+        sleep(Duration::from_secs(5)).await;
+        server.monitor.tune(tunables);
+    }
+    assert_eq!(server.monitor.long_holds(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hold_is_warned_of_once_however_the_limit_changes() {
+    let (log, _following) = Lines::follow();
+    let minutes =
+        |minutes| Tunables { warn_held: Some(Duration::from_mins(minutes)), ..Config::default().tunables() };
+    let server = start(|config| config.tune(minutes(10)));
+    let mut client = server.connect(4096);
+    assert!(ask(&mut client, "g old\n").await.starts_with('1'));
+    sleep(Duration::from_mins(7)).await;
+    assert!(ask(&mut client, "g young\n").await.starts_with('1'));
+    sleep(Duration::from_mins(5)).await;
+    let warnings = || log.text().matches(" has been held for ").count();
+    assert_eq!(warnings(), 1, "{}", log.text());
+    for limit in [20, 11, 10] {
+        server.monitor.tune(minutes(limit));
+        sleep(Duration::from_secs(61)).await;
+        assert_eq!(warnings(), 1, "{limit} minutes: {}", log.text());
+    }
+    server.monitor.tune(Config::default().tunables());
+    sleep(Duration::from_secs(61)).await;
+    // The young one is some 9 minutes old now.
+    server.monitor.tune(minutes(5));
+    sleep(Duration::from_secs(61)).await;
+    assert_eq!(warnings(), 2, "{}", log.text());
+    assert!(log.text().contains("lock young has been held for"), "{}", log.text());
+    server.monitor.tune(minutes(1));
+    sleep(Duration::from_mins(20)).await;
+    assert_eq!((warnings(), server.monitor.long_holds()), (2, 2), "{}", log.text());
+}
+
+#[tokio::test(start_paused = true)]
 async fn long_holds_are_looked_for_in_slices() {
     let server = start(|config| {
         config.warn_held = Some(Duration::from_secs(10));
