@@ -40,6 +40,8 @@ fn a_pidfile_has_the_process_id_and_is_removed_at_the_end() {
     let path = dir.path().join("pid");
     let mut daemon = Daemon::start(&["--pidfile", path.to_str().unwrap()]);
     assert_eq!(read(&path), format!("{}\n", daemon.pid()));
+    // Whoever may read it may lock it.
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     daemon.stop();
     assert!(!path.exists());
 }
