@@ -7,7 +7,9 @@
 mod support;
 
 use std::collections::BTreeMap;
-use support::{Daemon, document, program};
+use std::io::Read;
+use std::process::Stdio;
+use support::{Daemon, Guard, PATIENCE, document, program};
 use tempfile::TempDir;
 
 /// A way to make a setting: flags, variables, and the words of a complaint about it.
@@ -15,9 +17,17 @@ type Way<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
 
 /// Runs it to its end: the status, what it printed, and what it complained of.
 fn run(flags: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String, String) {
-    let output = program().args(flags).envs(environment.iter().copied()).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.code(), text(output.stdout), text(output.stderr))
+    let mut command = program();
+    command.args(flags).envs(environment.iter().copied());
+    let process = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    // If it takes what it should refuse, it is a daemon and does not end by itself.
+    let mut process = Guard::new(process.unwrap());
+    let status = process.wait(PATIENCE);
+    // Less than a pipe holds, so that it did not have to wait for us.
+    let (mut printed, mut complaint) = (String::new(), String::new());
+    process.0.stdout.take().unwrap().read_to_string(&mut printed).unwrap();
+    process.0.stderr.take().unwrap().read_to_string(&mut complaint).unwrap();
+    (status.code(), printed, complaint)
 }
 
 /// The report of `--check-config`: of each setting its value and where it was made.
