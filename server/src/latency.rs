@@ -4,8 +4,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A histogram of the time from reading a request off its socket to having its reply ready to be sent. The
-/// commands of a batch all count with the time of the batch, which is when their replies are sent.
+/// A histogram of the time from reading a request off its socket to having its reply ready to be sent; of a listing,
+/// to when it begins to be collected. What a request waits because replies before it are not taken is part of it.
+/// The commands of a batch all count with the time of the batch, which is when their replies are sent.
 #[derive(Debug, Default)]
 pub struct Latency {
     counts: [AtomicU64; Self::BOUNDS.len() + 1],

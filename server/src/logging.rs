@@ -4,6 +4,7 @@
 use crate::settings::{Log, LogFormat, LogLevel};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
@@ -46,22 +47,27 @@ impl Logging {
         Ok(Self { target, level })
     }
 
-    /// Opens the file anew, and takes over the level. When the file cannot be opened, the old one is kept.
+    /// Goes on in a file, opened anew, or on stderr. When the file cannot be opened, it goes on where it was.
     ///
     /// # Errors
     ///
     /// When the file cannot be opened.
-    pub(crate) fn reload(&self, log: &Log) -> Result<(), LogError> {
-        // It fails only once the log itself is gone.
-        let _ = self.level.modify(|level| *level = filter(log.level));
-        let file = log.file.as_deref().map(open).transpose()?;
+    pub(crate) fn reopen(&self, file: Option<&Path>) -> Result<(), LogError> {
+        let file = file.map(open).transpose()?;
         *self.target.lock() = file;
         Ok(())
+    }
+
+    /// Changes which lines are logged.
+    pub(crate) fn set_level(&self, level: LogLevel) {
+        // It fails only once the log itself is gone.
+        let _ = self.level.modify(|filter_now| *filter_now = filter(level));
     }
 }
 
 fn open(path: &Path) -> Result<File, LogError> {
-    let file = OpenOptions::new().append(true).create(true).open(path);
+    // With --verbose it has names in it, which are not everybody's business.
+    let file = OpenOptions::new().append(true).create(true).mode(0o640).open(path);
     file.map_err(|source| LogError { path: path.to_owned(), source })
 }
 

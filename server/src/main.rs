@@ -1,6 +1,6 @@
 //! The daemon: settings, then the server until a signal says stop. Under munin it is a plugin instead.
 //!
-//! Exit status: 0 after SIGTERM or SIGINT; 1 when it cannot start; 2 for wrong settings; 70 when the machine
+//! Exit status: 0 after SIGTERM or SIGINT, also after a second one that cut the end short; 1 when it cannot start; 2 for wrong settings; 70 when the machine
 //! panicked, which is a bug.
 
 mod allocator;
@@ -18,12 +18,14 @@ use pidfile::{PidFile, PidFileError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use settings::{Changes, Loaded};
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
-/// File descriptors that are not connections: standard streams, listeners, the runtime's own.
+/// File descriptors that are not connections: standard streams, listeners, the runtime's own, clients of metrics.
 const OTHER_FILES: u64 = 64;
 
 /// Why the daemon did not start.
@@ -31,8 +33,6 @@ const OTHER_FILES: u64 = 64;
 enum StartError {
     #[error("cannot listen on {address}: {source}")]
     Listen { address: String, source: std::io::Error },
-    #[error("nothing to listen on: --port is 0, and neither --listen with a port nor --unix is given")]
-    NoListener,
     #[error(transparent)]
     PidFile(#[from] PidFileError),
     #[error(transparent)]
@@ -53,6 +53,9 @@ fn main() -> ExitCode {
         Err(refusal) => return refusal.exit(),
     };
     if loaded.is_check {
+        for warning in &loaded.warnings {
+            eprintln!("warning: {warning}");
+        }
         print!("{}", loaded.report());
         return ExitCode::SUCCESS;
     }
@@ -75,8 +78,8 @@ fn run(args: &[OsString], loaded: Loaded) -> Result<(), StartError> {
             "this build has the tests' planted bugs in it, though asleep: build with `cargo build --release`"
         );
     }
-    for name in &loaded.strangers {
-        warn!("the environment variable {name} is no setting of elockd");
+    for warning in &loaded.warnings {
+        warn!("{warning}");
     }
     let pidfile = loaded.settings.pidfile.as_deref().map(PidFile::create).transpose()?;
     raise_file_limit(loaded.settings.server.machine.limits.connections);
@@ -94,13 +97,11 @@ async fn serve(args: &[OsString], loaded: Loaded, logging: &Logging) -> Result<(
     config.on_panic = Some(elockd_server::end_process);
     info!("elockd {} is process {}", env!("CARGO_PKG_VERSION"), std::process::id());
     let server = Server::new(config);
-    let mut listeners = 0;
     for &address in &settings.tcp {
         let options = TcpOptions { peer_timeout: settings.peer_timeout };
         let listener = TcpListener::bind(address, options)
             .map_err(|source| StartError::Listen { address: format!("tcp {address}"), source })?;
         server.listen(listener);
-        listeners += 1;
     }
     let metrics = settings.metrics.map(|address| {
         Metrics::bind(address, server.monitor())
@@ -111,14 +112,20 @@ async fn serve(args: &[OsString], loaded: Loaded, logging: &Logging) -> Result<(
         let listener = UnixListener::bind(path, settings.unix_mode)
             .map_err(|source| StartError::Listen { address: format!("unix {}", path.display()), source })?;
         server.listen(listener);
-        listeners += 1;
-    }
-    if listeners == 0 {
-        return Err(StartError::NoListener);
     }
     let metrics = metrics.map(|metrics| tokio::spawn(metrics.serve()));
-    let shutdown = signals.until_shutdown(args, loaded, logging, server.monitor());
-    server.run(shutdown).await;
+    let monitor = server.monitor();
+    let (begin, has_begun) = oneshot::channel();
+    let shutdown = async {
+        let signals = signals.until_shutdown(args, loaded, logging, monitor).await;
+        // Nobody waits for it only when the server has ended.
+        let _ = begin.send(signals);
+    };
+    tokio::select! {
+        () = server.run(shutdown) => {}
+        // What the server still has is dropped with the runtime.
+        name = again(has_begun) => warn!("{name} while shutting down: not waiting any longer"),
+    }
     if let Some(metrics) = metrics {
         metrics.abort();
     }
@@ -142,38 +149,64 @@ impl Signals {
         })
     }
 
-    /// Reloads whenever that is asked for, until it is to end.
+    /// Reloads whenever that is asked for, until it is to end. Gives itself back for what comes then.
     async fn until_shutdown(
         mut self,
         args: &[OsString],
         mut loaded: Loaded,
         logging: &Logging,
         monitor: Monitor,
-    ) {
+    ) -> Self {
         let name = loop {
             tokio::select! {
                 biased;
-                _ = self.terminate.recv() => break "SIGTERM",
-                _ = self.interrupt.recv() => break "SIGINT",
+                name = end(&mut self.terminate, &mut self.interrupt) => break name,
                 _ = self.hangup.recv() => reload(args, &mut loaded, logging, &monitor),
             }
         };
         info!("shutting down on {name}");
+        self
+    }
+}
+
+/// Waits for a signal that ends the daemon: its name.
+async fn end(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
+    tokio::select! {
+        biased;
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    }
+}
+
+/// Waits for the same once more, after the shutdown has begun.
+async fn again(has_begun: oneshot::Receiver<Signals>) -> &'static str {
+    match has_begun.await {
+        Ok(mut signals) => end(&mut signals.terminate, &mut signals.interrupt).await,
+        // The server has ended.
+        Err(_) => std::future::pending().await,
     }
 }
 
 /// Reads all settings again and changes what can be changed. Wrong settings change nothing.
 fn reload(args: &[OsString], loaded: &mut Loaded, logging: &Logging, monitor: &Monitor) {
-    let newer = settings::load(args);
-    let changes = newer.map(|newer| loaded.replace(newer));
-    // In any case: that is what programs that move log files count on.
-    if let Err(error) = logging.reload(&loaded.settings.log) {
-        error!("{error}; the log goes on where it was");
-    }
-    let Changes { applied, ignored } = match changes {
-        Ok(changes) => changes,
-        Err(refusal) => return error!("reloaded nothing, the settings are wrong: {}", refusal.line()),
+    // The log is opened anew in any case: that is what programs that move log files count on.
+    let reopen = |file: Option<&Path>| {
+        let reopened = logging.reopen(file);
+        reopened.inspect_err(|error| error!("{error}; the log goes on where it was")).is_ok()
     };
+    let newer = match settings::load(args) {
+        Ok(newer) => newer,
+        Err(refusal) => {
+            reopen(loaded.settings.log.file.as_deref());
+            return error!("reloaded nothing, the settings are wrong: {}", refusal.line());
+        }
+    };
+    let is_log_open = reopen(newer.settings.log.file.as_deref());
+    if !is_log_open && newer.settings.log.file != loaded.settings.log.file {
+        reopen(loaded.settings.log.file.as_deref());
+    }
+    let Changes { applied, ignored, failed } = loaded.replace(newer, is_log_open);
+    logging.set_level(loaded.settings.log.level);
     monitor.tune(loaded.settings.server.tunables());
     info!("reloaded on SIGHUP, {} settings changed", applied.len());
     for change in applied {
@@ -181,6 +214,9 @@ fn reload(args: &[OsString], loaded: &mut Loaded, logging: &Logging, monitor: &M
     }
     for change in ignored {
         warn!("not changed until the next start: {change}");
+    }
+    for change in failed {
+        warn!("not changed, for the reason above: {change}");
     }
 }
 

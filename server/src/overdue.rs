@@ -1,15 +1,13 @@
 //! Warns of locks that have been held for long. It walks over all holds now and then, a slice at a time like a
 //! listing, so that the hub's lock is never held for long; it releases nothing.
 
-use crate::config::Tunables;
 use crate::shared::Shared;
 use elockd_core::{Addr, Conn, Entry, Kind, Listing, Now, Scan, Subject};
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::sync::watch;
 use tokio::task::yield_now;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
 /// Warnings of one walk; the others of it are counted.
@@ -18,36 +16,51 @@ const MOST_WARNINGS: usize = 20;
 /// Walks whenever it is time to, until it is dropped.
 pub(crate) async fn run(shared: &Shared) {
     let mut tunables = shared.tunables.subscribe();
+    // Holds that began at this time or before have been warned of, under whatever limit there was.
+    let mut warned_of = None;
+    let mut rests_since = Instant::now();
     loop {
-        // When the holds were last walked over: those that were overdue then have been warned of.
-        let mut known = None;
-        while let Some(limit) = limit(&mut tunables) {
-            tokio::select! {
-                biased;
-                changed = tunables.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                    if tunables.borrow().warn_held != Some(limit) {
-                        known = None;
-                    }
-                }
-                () = sleep(pause(limit)) => known = Some(walk(shared, limit, known).await),
-            }
+        let limit = tunables.borrow_and_update().warn_held;
+        if limit.is_none() {
+            shared.long_holds.store(0, Ordering::Relaxed);
         }
-        shared.long_holds.store(0, Ordering::Relaxed);
-        if tunables.changed().await.is_err() {
-            return;
+        // A change of settings does not put the next walk off: its time is counted from the last one.
+        let due = limit.and_then(|limit| rests_since.checked_add(pause(limit)));
+        tokio::select! {
+            biased;
+            changed = tunables.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+            () = until(due) => {
+                let Some(limit) = limit else { continue };
+                let walked_at = walk(shared, limit, warned_of).await;
+                warned_of = warned_of.max(began_before(walked_at, limit));
+                rests_since = Instant::now();
+            }
         }
     }
 }
 
-fn limit(tunables: &mut watch::Receiver<Tunables>) -> Option<Duration> {
-    tunables.borrow_and_update().warn_held
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
+    }
 }
 
-/// How long it waits between two walks: a tenth of the limit, so that no warning comes later than that, but at
-/// least a second and at most a minute.
+/// When a hold began at the latest that is as old as `limit` at a time; `None` is before all time.
+fn began_before(at: Now, limit: Duration) -> Option<Now> {
+    at.0.checked_sub(millis(limit)).map(Now)
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How long it waits between two walks: a tenth of the limit, at most a minute, and at least a second. So a warning
+/// comes late by no more than a tenth of the limit, or by a second where that is more.
 fn pause(limit: Duration) -> Duration {
     (limit / 10).clamp(Duration::from_secs(1), Duration::from_mins(1))
 }
@@ -60,11 +73,10 @@ struct Overdue {
     name: Vec<u8>,
 }
 
-/// Walks over all holds and warns of those that have become overdue since the walk that `known` is of, and
-/// says what the next one may take for known: the time of this one.
-async fn walk(shared: &Shared, limit: Duration, known: Option<Now>) -> Now {
+/// Walks over all holds and warns of those that are overdue and began after `warned_of`. Says when it walked.
+async fn walk(shared: &Shared, limit: Duration, warned_of: Option<Now>) -> Now {
     let now = shared.clock.now();
-    let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+    let limit_ms = millis(limit);
     let mut overdue = 0;
     let mut warned = BTreeSet::new();
     let mut unnamed = 0;
@@ -82,7 +94,7 @@ async fn walk(shared: &Shared, limit: Duration, known: Option<Now>) -> Now {
                     return;
                 }
                 overdue += 1;
-                if known.is_some_and(|known: Now| held_ms.saturating_sub(now.0 - known.0) >= limit_ms) {
+                if warned_of.is_some_and(|warned_of| now.0.saturating_sub(held_ms) <= warned_of.0) {
                     return;
                 }
                 if warned.len() == MOST_WARNINGS {

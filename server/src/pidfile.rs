@@ -1,11 +1,17 @@
 //! The file with the daemon's process id. It is locked for as long as the daemon lives, so that two daemons
-//! cannot share one, whatever is written in it; a file that a dead daemon left is taken over.
+//! cannot share one; a file that a dead daemon left is taken over. Whatever is not such a file is left alone.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::MetadataExt;
+use rustix::fs::OFlags;
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
+
+/// The owner's alone: whoever may read a file may lock it, and no daemon would start any more.
+const MODE: u32 = 0o600;
+/// Bytes of a pidfile at the most: the digits of the largest number, and the end of the line.
+const MOST_BYTES: usize = 21;
 
 /// A locked file. Dropping it removes the file, unless another has taken its place.
 #[derive(Debug)]
@@ -21,13 +27,19 @@ pub(crate) enum PidFileError {
     Io { path: PathBuf, source: io::Error },
     #[error(
         "the pidfile {} is locked by another daemon{}: stop that one first, or give this one a file of its own",
-        .path.display(), of_process(.pid)
+        .path.display(), of_process(.pid.as_deref())
     )]
-    Locked { path: PathBuf, pid: String },
+    Locked { path: PathBuf, pid: Option<String> },
+    #[error(
+        "{} is no pidfile, which is a file with a process id and nothing else: it is left as it is; give \
+         --pidfile another path, or remove what is there",
+        .path.display()
+    )]
+    NotAPidFile { path: PathBuf },
 }
 
-fn of_process(pid: &str) -> String {
-    if pid.is_empty() { String::new() } else { format!(", process {pid}") }
+fn of_process(pid: Option<&str>) -> String {
+    pid.map_or_else(String::new, |pid| format!(", process {pid}"))
 }
 
 impl PidFile {
@@ -35,19 +47,25 @@ impl PidFile {
     ///
     /// # Errors
     ///
-    /// When another daemon has it, or what the system says.
+    /// When another daemon has it, when something else than a pidfile is there, or what the system says.
     pub(crate) fn create(path: &Path) -> Result<Self, PidFileError> {
         let failed = |source| PidFileError::Io { path: path.to_owned(), source };
+        let is_none = || PidFileError::NotAPidFile { path: path.to_owned() };
         loop {
-            let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
-            let mut file = options.map_err(failed)?;
+            // To open some devices is to do something.
+            if fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+                return Err(is_none());
+            }
+            let mut file = open(path).map_err(failed)?;
+            let metadata = file.metadata().map_err(failed)?;
+            if !metadata.is_file() {
+                return Err(is_none());
+            }
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
-                    let mut pid = String::new();
                     // Only for the message, which does without it too.
-                    let _ = Read::by_ref(&mut file).take(20).read_to_string(&mut pid);
-                    let pid = pid.trim().to_owned();
+                    let pid = pid_in(&mut file).ok().flatten().filter(|pid| !pid.is_empty());
                     return Err(PidFileError::Locked { path: path.to_owned(), pid });
                 }
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
@@ -57,10 +75,38 @@ impl PidFile {
             if !is_at(&file, path).map_err(failed)? {
                 continue;
             }
-            file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(failed)?;
+            if pid_in(&mut file).map_err(failed)?.is_none() {
+                return Err(is_none());
+            }
+            if metadata.mode() & 0o777 != MODE {
+                file.set_permissions(Permissions::from_mode(MODE)).map_err(failed)?;
+            }
+            let pid = format!("{}\n", std::process::id());
+            file.set_len(0).and_then(|()| file.write_all_at(pid.as_bytes(), 0)).map_err(failed)?;
             return Ok(Self { file, path: path.to_owned() });
         }
     }
+}
+
+/// Opens or makes the file, and changes nothing of what is in it. A link is not followed, and nothing is waited for.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(MODE).custom_flags(flags).open(path)
+}
+
+/// The process id in a file that was not read from yet; empty for an empty file, `None` when there is anything else
+/// in it.
+fn pid_in(file: &mut File) -> io::Result<Option<String>> {
+    let mut bytes = Vec::new();
+    file.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.is_empty() {
+        return Ok(Some(String::new()));
+    }
+    let digits = bytes
+        .strip_suffix(b"\n")
+        .filter(|digits| (1..MOST_BYTES).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit));
+    Ok(digits.map(|digits| String::from_utf8_lossy(digits).into_owned()))
 }
 
 impl Drop for PidFile {
@@ -77,10 +123,10 @@ impl Drop for PidFile {
     }
 }
 
-/// Whether a path still leads to this file.
+/// Whether this file is still at a path itself, and not behind a link.
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     let own = file.metadata()?;
-    match fs::metadata(path) {
+    match fs::symlink_metadata(path) {
         Ok(other) => Ok((own.dev(), own.ino()) == (other.dev(), other.ino())),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
@@ -90,12 +136,14 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    use std::os::unix::fs::symlink;
 
     #[test]
     fn it_has_the_process_id_is_had_once_and_is_removed() {
         let dir = tempfile::TempDir::new().unwrap();
         let path = dir.path().join("pid");
-        fs::write(&path, "a longer text than any process id\n").unwrap();
+        fs::write(&path, "12345678901234567890\n").unwrap();
         let first = PidFile::create(&path).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", std::process::id()));
         let error = PidFile::create(&path).unwrap_err().to_string();
@@ -103,6 +151,63 @@ mod tests {
         drop(first);
         assert!(!path.exists());
         drop(PidFile::create(&path).unwrap());
+    }
+
+    #[test]
+    fn a_file_with_anything_else_in_it_is_left_as_it_is() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("precious");
+        for text in ["12", "\n", "12\n\n", " 12\n", "-1\n", "x\n", "123456789012345678901\n", "a whole book"]
+        {
+            fs::write(&path, text).unwrap();
+            let error = PidFile::create(&path).unwrap_err();
+            assert!(matches!(error, PidFileError::NotAPidFile { .. }), "{text:?}: {error}");
+            assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_of_its_own_is_left_as_it_is() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let (target, link, fifo) =
+            (dir.path().join("target"), dir.path().join("link"), dir.path().join("fifo"));
+        fs::write(&target, "12\n").unwrap();
+        symlink(&target, &link).unwrap();
+        mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        for path in [&link, &fifo, dir.path()] {
+            let error = PidFile::create(path).unwrap_err();
+            assert!(matches!(error, PidFileError::NotAPidFile { .. }), "{error}");
+            assert!(fs::symlink_metadata(path).is_ok());
+        }
+        assert_eq!(fs::read_to_string(&target).unwrap(), "12\n");
+        fs::remove_file(&target).unwrap();
+        assert!(PidFile::create(&link).is_err(), "a link that leads nowhere makes nothing there");
+        assert!(!target.exists());
+    }
+
+    #[test]
+    fn nobody_else_may_open_it_and_so_lock_it() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("pid");
+        fs::write(&path, "1\n").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+        for _ in 0..2 {
+            let ours = PidFile::create(&path).unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+            drop(ours);
+        }
+    }
+
+    #[test]
+    fn a_link_that_took_its_place_is_left_alone() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let (path, moved) = (dir.path().join("pid"), dir.path().join("moved"));
+        let ours = PidFile::create(&path).unwrap();
+        fs::rename(&path, &moved).unwrap();
+        symlink(&moved, &path).unwrap();
+        drop(ours);
+        assert!(fs::symlink_metadata(&path).is_ok() && moved.exists());
     }
 
     #[test]

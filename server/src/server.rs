@@ -2,18 +2,15 @@
 
 use crate::config::Config;
 use crate::hub::Witness;
-use crate::listen::{Listener, Peer};
+use crate::listen::{Acceptor, Listener, Peer};
 use crate::monitor::Monitor;
 use crate::session::{self, Teller};
 use crate::shared::Shared;
-use elockd_core::mark::{Mark, reach};
 use elockd_core::{Account, Addr, Conn, Origin};
 use std::future::Future;
-use std::io::ErrorKind;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
@@ -87,38 +84,16 @@ impl Server {
     }
 }
 
-/// Accepts until told to stop. An error never ends it: what runs out (file descriptors, memory) comes
-/// back when connections end, and until then it tries again at a slow pace.
-async fn accept<L: Listener>(shared: Arc<Shared>, mut listener: L, mut stop: watch::Receiver<()>) {
-    const RETRY: Duration = Duration::from_millis(100);
-    let mut is_failing = false;
+/// Accepts until told to stop. An error never ends it.
+async fn accept<L: Listener>(shared: Arc<Shared>, listener: L, mut stop: watch::Receiver<()>) {
+    let mut acceptor = Acceptor::new(listener);
     loop {
-        let accepted = tokio::select! {
+        let (stream, peer) = tokio::select! {
             biased;
             _ = stop.changed() => return,
-            accepted = listener.accept() => accepted,
+            accepted = acceptor.next() => accepted,
         };
-        match accepted {
-            Ok((stream, peer)) => {
-                if std::mem::take(&mut is_failing) {
-                    info!("accepting again on {listener}");
-                }
-                start_session(&shared, stream, peer);
-            }
-            // The peer was gone before it was accepted.
-            Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
-            Err(error) => {
-                reach(Mark::AcceptFailed);
-                if !std::mem::replace(&mut is_failing, true) {
-                    warn!("cannot accept on {listener}, trying again every {RETRY:?}: {error}");
-                }
-                tokio::select! {
-                    biased;
-                    _ = stop.changed() => return,
-                    () = sleep(RETRY) => {}
-                }
-            }
-        }
+        start_session(&shared, stream, peer);
     }
 }
 

@@ -4,19 +4,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use elockd_server::listen::{Listener, Peer};
+use elockd_server::listen::{Acceptor, Listener, Peer};
 use elockd_server::{Config, LatencySnapshot, Monitor, Server, Tunables};
 use std::fmt;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, advance, sleep, timeout};
+use tracing::subscriber::DefaultGuard;
 
 /// Accepts what it is handed.
 struct Handed(UnboundedReceiver<DuplexStream>);
@@ -152,6 +153,57 @@ async fn an_idle_connection_is_closed_and_an_active_one_is_not() {
     assert_eq!(ask(&mut active, "g x\n").await, "1 Lock Get Success: x\n");
 }
 
+/// Lines that this thread logs from here on.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Lines {
+    fn follow() -> (Self, DefaultGuard) {
+        let lines = Self::default();
+        let writer = lines.clone();
+        let log = tracing_subscriber::fmt().with_ansi(false).without_time().with_target(false);
+        let log = log.with_writer(move || writer.clone()).finish();
+        (lines, tracing::subscriber::set_default(log))
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_told_of_commands_that_come_as_the_idle_limit_closes_their_connection() {
+    let (log, _following) = Lines::follow();
+    let server = start(|config| {
+        config.verbose = true;
+        config.machine.limits.idle_ms = 1000;
+    });
+    let mut client = server.connect(4096);
+    assert_eq!(ask(&mut client, "g a\n").await, "1 Lock Get Success: a\n");
+    // Read when the limit is reached, before anybody else has closed the connection.
+    let (written, ()) =
+        tokio::join!(client.write_all(b"g x\nr a\nsg y\niam z\n"), advance(Duration::from_secs(1)));
+    written.unwrap();
+    assert_eq!(rest(&mut client).await, "");
+    let log = log.text();
+    assert!(log.contains("got lock a") && log.contains("disconnected (idle)"), "{log}");
+    assert!(log.contains("orphaned lock a"), "{log}");
+    for never in ["lock x", "released", "lock y", "called"] {
+        assert!(!log.contains(never), "{never:?} is in {log}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_idle_limit_beyond_all_time_is_never_up() {
     let server = start(|config| config.machine.limits.idle_ms = u64::MAX);
@@ -255,6 +307,48 @@ async fn accepting_slows_down_while_it_fails_and_a_shutdown_still_works() {
     timeout(Duration::from_millis(1), done).await.expect("it does not wait for the next try").unwrap();
 }
 
+/// A listener with a word to say of each try, and a connection after the last.
+struct Unlucky(Vec<io::Error>);
+
+impl fmt::Display for Unlucky {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nowhere")
+    }
+}
+
+impl Listener for Unlucky {
+    type Stream = DuplexStream;
+
+    async fn accept(&mut self) -> io::Result<(DuplexStream, Peer)> {
+        self.0.pop().map_or_else(|| Ok((duplex(1).0, Peer::Unix)), Err)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_accepted_is_told_of_once_and_so_is_the_end_of_that() {
+    let (log, _following) = Lines::follow();
+    let full = || io::Error::other("too many open files");
+    let mut acceptor = Acceptor::new(Unlucky(vec![full(), full(), full()]));
+    let begin = Instant::now();
+    acceptor.next().await;
+    assert_eq!(begin.elapsed(), Duration::from_millis(300));
+    acceptor.next().await;
+    let expected = [
+        " WARN cannot accept on nowhere, trying again every 100ms: too many open files",
+        " INFO accepting again on nowhere",
+    ];
+    assert_eq!(log.text().lines().collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_gone_before_it_is_accepted_is_no_trouble() {
+    let (log, _following) = Lines::follow();
+    let gone = [io::ErrorKind::ConnectionAborted, io::ErrorKind::Interrupted].map(io::Error::from);
+    let begin = Instant::now();
+    Acceptor::new(Unlucky(gone.into())).next().await;
+    assert_eq!((begin.elapsed(), &*log.text()), (Duration::ZERO, ""));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_write_timeout_that_is_changed_holds_for_whoever_stalls_from_then_on() {
     let server = start(|config| config.write_timeout = None);
@@ -323,6 +417,50 @@ async fn the_warning_of_long_holds_can_be_switched_on_and_off() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn reading_settings_again_puts_no_warning_off() {
+    let server = start(|config| config.warn_held = Some(Duration::from_mins(1)));
+    let mut client = server.connect(4096);
+    assert!(ask(&mut client, "g a\n").await.starts_with('1'));
+    let tunables = Tunables { warn_held: Some(Duration::from_mins(1)), ..Config::default().tunables() };
+    // Walks are every 6 s, and settings are read every 5 s.
+    for _ in 0..14 {
+        sleep(Duration::from_secs(5)).await;
+        server.monitor.tune(tunables);
+    }
+    assert_eq!(server.monitor.long_holds(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hold_is_warned_of_once_however_the_limit_changes() {
+    let (log, _following) = Lines::follow();
+    let minutes =
+        |minutes| Tunables { warn_held: Some(Duration::from_mins(minutes)), ..Config::default().tunables() };
+    let server = start(|config| config.tune(minutes(10)));
+    let mut client = server.connect(4096);
+    assert!(ask(&mut client, "g old\n").await.starts_with('1'));
+    sleep(Duration::from_mins(7)).await;
+    assert!(ask(&mut client, "g young\n").await.starts_with('1'));
+    sleep(Duration::from_mins(5)).await;
+    let warnings = || log.text().matches(" has been held for ").count();
+    assert_eq!(warnings(), 1, "{}", log.text());
+    for limit in [20, 11, 10] {
+        server.monitor.tune(minutes(limit));
+        sleep(Duration::from_secs(61)).await;
+        assert_eq!(warnings(), 1, "{limit} minutes: {}", log.text());
+    }
+    server.monitor.tune(Config::default().tunables());
+    sleep(Duration::from_secs(61)).await;
+    // The young one is some 9 minutes old now.
+    server.monitor.tune(minutes(5));
+    sleep(Duration::from_secs(61)).await;
+    assert_eq!(warnings(), 2, "{}", log.text());
+    assert!(log.text().contains("lock young has been held for"), "{}", log.text());
+    server.monitor.tune(minutes(1));
+    sleep(Duration::from_mins(20)).await;
+    assert_eq!((warnings(), server.monitor.long_holds()), (2, 2), "{}", log.text());
+}
+
+#[tokio::test(start_paused = true)]
 async fn long_holds_are_looked_for_in_slices() {
     let server = start(|config| {
         config.warn_held = Some(Duration::from_secs(10));
@@ -348,6 +486,30 @@ async fn every_command_is_in_the_latency_whatever_its_batch() {
     let latency = server.monitor.latency();
     assert_eq!(latency.counts.iter().sum::<u64>(), 1001);
     assert_eq!(latency.sum, Duration::ZERO, "this clock stands still while commands run");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_latency_has_what_a_command_waits_behind_answers_that_are_not_taken() {
+    let server = start(|config| {
+        config.measure_latency = true;
+        config.write_timeout = None;
+    });
+    let mut client = server.connect(16 << 10);
+    // Read in one go, and answered with more than may wait to be sent.
+    let requests = 16 * 1024 / 5;
+    client.write_all(&b"help\n".repeat(requests)).await.unwrap();
+    sleep(Duration::from_secs(10)).await;
+    let before = server.monitor.latency();
+    let answered = before.counts.iter().sum::<u64>();
+    assert!(answered > 0 && answered < requests as u64, "{answered} of {requests} have run");
+    assert_eq!(before.sum, Duration::ZERO);
+    client.write_all(b"quit\n").await.unwrap();
+    rest(&mut client).await;
+    let after = server.monitor.latency();
+    let waited = requests as u64 - answered;
+    assert_eq!(after.counts.iter().sum::<u64>(), requests as u64 + 1, "the quit too");
+    // All but the quit, which was still to be read.
+    assert_eq!(after.sum, Duration::from_secs(10) * u32::try_from(waited).unwrap());
 }
 
 #[tokio::test(start_paused = true)]

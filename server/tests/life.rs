@@ -6,6 +6,7 @@
 mod support;
 
 use rustix::process::Signal;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 use support::{Client, Daemon, PATIENCE, lines, poll, program};
@@ -39,6 +40,8 @@ fn a_pidfile_has_the_process_id_and_is_removed_at_the_end() {
     let path = dir.path().join("pid");
     let mut daemon = Daemon::start(&["--pidfile", path.to_str().unwrap()]);
     assert_eq!(read(&path), format!("{}\n", daemon.pid()));
+    // Whoever may read it may lock it.
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     daemon.stop();
     assert!(!path.exists());
 }
@@ -68,6 +71,33 @@ fn a_pidfile_that_a_killed_daemon_left_is_taken_over() {
     assert!(path.exists());
     let daemon = Daemon::start(&flags);
     assert_eq!(read(&path), format!("{}\n", daemon.pid()));
+}
+
+#[test]
+fn a_pidfile_that_is_something_else_ends_the_start_and_is_left_as_it_is() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("precious");
+    std::fs::write(&path, "data").unwrap();
+    let mut command = program();
+    command.args(["--listen", "127.0.0.1:0", "--pidfile"]).arg(&path);
+    let (status, log) = Daemon::spawn(command, TempDir::new().unwrap()).wait();
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(log.contains("precious is no pidfile"), "{log}");
+    assert_eq!(read(&path), "data");
+}
+
+#[test]
+fn a_log_file_is_nothing_for_everybody() {
+    let dir = TempDir::new().unwrap();
+    let log = dir.path().join("log");
+    // A umask that takes nothing away.
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "umask 0; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_elockd")]);
+    command.args(["--listen", "127.0.0.1:0", "--log-file"]).arg(&log);
+    let daemon = Daemon::spawn(command, dir);
+    wait_for(&log, "listening on");
+    assert_eq!(std::fs::metadata(&log).unwrap().permissions().mode() & 0o777, 0o640);
+    drop(daemon);
 }
 
 #[test]
@@ -120,10 +150,21 @@ fn every_line_of_a_json_log_is_an_object() {
 }
 
 #[test]
-fn a_log_of_warnings_has_nothing_else() {
-    let (mut daemon, _) = on_socket(&["--log-level", "warn"]);
+fn a_log_of_warnings_has_those_and_nothing_else() {
+    let dir = TempDir::new().unwrap();
+    let mut command = program();
+    // A thing that it warns of.
+    command.env("ELOCKD_MAX_LOKCS", "1");
+    command.args(["--log-level", "warn", "--port", "0", "--unix"]).arg(dir.path().join("own.sock"));
+    let mut daemon = Daemon::spawn(command, dir);
+    daemon.wait_for_log("ELOCKD_MAX_LOKCS");
+    let socket = daemon.folder().join("own.sock");
+    poll("the socket to answer", PATIENCE, || {
+        std::os::unix::net::UnixStream::connect(&socket).is_ok().then_some(())
+    });
     daemon.stop();
-    assert!(!daemon.log().contains("INFO"), "{}", daemon.log());
+    let log = daemon.log();
+    assert!(log.lines().count() > 0 && log.lines().all(|line| line.contains(" WARN ")), "{log}");
 }
 
 #[test]
@@ -152,6 +193,35 @@ fn hangup_changes_what_can_be_changed_and_names_what_cannot() {
     assert_eq!(client.ask("i a"), "1 Lock Is Locked: a", "it goes on, with what it held");
     client.send("d\n");
     client.expect("0 Too Large\n\n");
+}
+
+#[test]
+fn a_new_log_file_that_cannot_be_opened_is_not_changed_to_and_the_old_one_is_opened_anew() {
+    let dir = TempDir::new().unwrap();
+    let (config, log) = (dir.path().join("elockd.toml"), dir.path().join("log"));
+    let (old, wanted) = (dir.path().join("log.1"), dir.path().join("folder/log"));
+    std::fs::write(&config, format!("log-file = {log:?}\nmax-listing-bytes = 1\n")).unwrap();
+    let (daemon, _socket) = on_socket(&["--config", config.to_str().unwrap()]);
+    wait_for(&log, "listening on unix");
+
+    std::fs::rename(&log, &old).unwrap();
+    std::fs::write(&config, format!("log-file = {wanted:?}\nmax-listing-bytes = 2\n")).unwrap();
+    daemon.signal(Signal::HUP);
+    let refused =
+        format!("not changed, for the reason above: log-file from {} to {}", log.display(), wanted.display());
+    wait_for(&log, &refused);
+    assert!(read(&old).contains(&format!("cannot open the log file {}", wanted.display())), "{}", read(&old));
+    let text = read(&log);
+    assert!(
+        text.contains("1 settings changed") && text.contains("changed max-listing-bytes from 1 to 2"),
+        "{text}"
+    );
+    assert!(!text.contains(" changed log-file"), "{text}");
+
+    // With the folder there, it is a change like any other.
+    std::fs::create_dir(wanted.parent().unwrap()).unwrap();
+    daemon.signal(Signal::HUP);
+    wait_for(&wanted, &format!("changed log-file from {} to {}", log.display(), wanted.display()));
 }
 
 #[test]
@@ -208,10 +278,14 @@ fn a_verbose_daemon_answers_a_pipeline_like_any_other() {
 
 #[test]
 fn a_daemon_says_nothing_of_its_clients_unless_it_is_told_to() {
-    let mut daemon = Daemon::start(&[]);
-    assert_eq!(daemon.unix().ask("g secret"), "1 Lock Get Success: secret");
-    daemon.stop();
-    assert!(!daemon.log().contains("secret") && !daemon.log().contains("connected"), "{}", daemon.log());
+    for (flags, is_told) in [(&[][..], false), (&["--verbose"], true)] {
+        let mut daemon = Daemon::start(flags);
+        assert_eq!(daemon.unix().ask("g secret"), "1 Lock Get Success: secret");
+        daemon.stop();
+        for word in ["secret", "connected"] {
+            assert_eq!(daemon.log().contains(word), is_told, "{word}: {}", daemon.log());
+        }
+    }
 }
 
 #[test]

@@ -11,11 +11,11 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv6Addr, SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::str::FromStr;
 use std::time::Duration;
-use support::{Client, Daemon, Guard, PATIENCE, document, get, has_tools, own_address, poll};
+use support::{Client, Daemon, Guard, PATIENCE, document, get, has_tools, own_address, poll, tell};
 use tempfile::TempDir;
 
 const FLAGS: [&str; 2] = ["--metrics-listen", "127.0.0.1:0"];
@@ -92,7 +92,7 @@ fn figures_are_those_of_q_full() {
         ("elockd_commands_total{verb=\"who\",outcome=\"success\"}", 0),
         ("elockd_holds{kind=\"shared\"}", 2),
         ("elockd_orphans_total{kind=\"shared\"}", 1),
-        ("elockd_build_info{version=\"0.1.0\"}", 1),
+        (concat!("elockd_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), 1),
     ];
     for (series, expected) in exact {
         assert_eq!(value::<u64>(&metrics, series), expected, "{series}");
@@ -327,20 +327,45 @@ fn what_is_no_http_or_too_much_of_it_is_cut_off_and_harms_nobody() {
 }
 
 #[test]
-fn silent_scrapers_hold_nothing_up_for_long() {
+fn silent_clients_hold_nothing_up_for_long() {
     let daemon = Daemon::start(&FLAGS);
     let address = daemon.metrics_address();
-    let silent: Vec<TcpStream> = (0..40).map(|_| TcpStream::connect(address).unwrap()).collect();
-    let mut slow = TcpStream::connect(address).unwrap();
-    slow.write_all(b"GET /metr").unwrap();
+    // More than are served at a time, some of them in the middle of a request. They stay until the end.
+    let silent = |number: usize| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        if number.is_multiple_of(2) {
+            stream.write_all(b"GET /metr").unwrap();
+        }
+        stream
+    };
+    let silent: Vec<TcpStream> = (0..60).map(silent).collect();
     let mut client = daemon.unix();
     for _ in 0..100 {
         assert_eq!(client.ask("g a"), "1 Lock Get Success: a");
     }
-    drop(silent);
-    drop(slow);
+    // It waits until those before it have been cut off, which is within our patience.
+    let (head, _) = get(address, "/healthz");
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
     metrics(&daemon);
     assert_eq!(client.ask("r a"), "1 Lock Release Success: a");
+    drop(silent);
+}
+
+#[test]
+fn an_ipv6_address_means_ipv6_alone() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        return tell("SKIPPED: there is no IPv6 here");
+    }
+    let daemon = Daemon::start(&["--metrics-listen", "[::]:0"]);
+    let port = daemon.metrics_address().port();
+    let (head, _) = get(SocketAddr::from((Ipv6Addr::LOCALHOST, port)), "/healthz");
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    // An address of this test's own, so that whoever listens there is one of these two daemons.
+    let other = SocketAddr::from((own_address().ip(), port));
+    assert!(TcpStream::connect(other).is_err(), "it listens on IPv4 too");
+    // Side by side, as with --listen.
+    let second = Daemon::start(&["--metrics-listen", &other.to_string()]);
+    assert!(get(second.metrics_address(), "/healthz").0.starts_with("HTTP/1.1 200 "));
 }
 
 #[test]

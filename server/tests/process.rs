@@ -129,6 +129,26 @@ fn a_client_that_does_not_go_cannot_hold_up_the_end() {
 }
 
 #[test]
+fn a_second_signal_ends_a_shutdown_at_once() {
+    for (first, second) in
+        [(Signal::TERM, Signal::TERM), (Signal::INT, Signal::TERM), (Signal::TERM, Signal::INT)]
+    {
+        let mut daemon = Daemon::start(&["--shutdown-timeout", "1h"]);
+        let mut client = daemon.unix();
+        client.set_write_timeout(Duration::from_millis(50));
+        while client.try_send("help\n".repeat(1000)).is_ok() {}
+        daemon.signal(first);
+        daemon.wait_for_log("shutting down on");
+        daemon.signal(second);
+        let socket = daemon.socket_path();
+        daemon.wait_for_success();
+        assert!(daemon.log().contains("while shutting down: not waiting any longer"), "{}", daemon.log());
+        assert!(!socket.exists());
+        drop(client);
+    }
+}
+
+#[test]
 fn without_file_descriptors_it_serves_those_it_has_and_later_the_others() {
     const LIMIT: usize = 40;
     let mut command = Command::new("sh");
@@ -262,6 +282,9 @@ fn a_bad_flag_is_refused_with_status_2_and_named() {
         &["--peer-timeout", "2s"],
         &["--peer-timeout", "25h"],
         &["--idle-timeout"],
+        &["--idle-timeout", "900us"],
+        &["--write-timeout", "1ns"],
+        &["--shutdown-timeout", "25h"],
         &["-port", "x"],
     ];
     for args in bad {

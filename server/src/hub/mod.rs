@@ -264,13 +264,35 @@ impl<L: Locks> Handle<L> {
         commands: impl IntoIterator<Item = Command<N>>,
         out: &mut Vec<u8>,
     ) -> Flow {
+        self.run(now, commands, out, |_| {})
+    }
+
+    /// The same with one command. Says too whether it succeeded: whether there is a reply, and that is no failure.
+    pub fn command<N: AsRef<[u8]>>(&self, now: Now, command: Command<N>, out: &mut Vec<u8>) -> (Flow, bool) {
+        let mut is_success = false;
+        let flow = self.run(now, [command], out, |reply| is_success = !reply.is_failure());
+        (flow, is_success)
+    }
+
+    fn run<N: AsRef<[u8]>>(
+        &self,
+        now: Now,
+        commands: impl IntoIterator<Item = Command<N>>,
+        out: &mut Vec<u8>,
+        mut heard: impl FnMut(&Reply<'_>),
+    ) -> Flow {
         self.hub.with(|state| {
             let mut flow = Flow::Go;
             for command in commands {
                 assert!(matches!(flow, Flow::Go | Flow::Close(Reason::Idle)), "a command after the last");
                 state.apply(now, Input::Command(self.conn, command), &mut |_, output| match output {
-                    Output::Reply(Reply::Listing(listing)) => flow = Flow::List(Scan::new(listing)),
-                    Output::Reply(reply) => encode(&reply, out),
+                    Output::Reply(reply) => {
+                        heard(&reply);
+                        match reply {
+                            Reply::Listing(listing) => flow = Flow::List(Scan::new(listing)),
+                            reply => encode(&reply, out),
+                        }
+                    }
                     Output::Disconnect(reason) => flow = Flow::Close(reason),
                 });
             }

@@ -1,8 +1,10 @@
 //! Listeners: where connections come from. One file for one kind; the server takes any.
 
+mod acceptor;
 mod tcp;
 mod unix;
 
+pub use acceptor::Acceptor;
 pub use tcp::{MAX_PEER_TIMEOUT, MIN_PEER_TIMEOUT, TcpListener, TcpOptions};
 pub use unix::UnixListener;
 

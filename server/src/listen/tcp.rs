@@ -51,6 +51,12 @@ impl TcpListener {
         let address = listener.local_addr()?;
         Ok(Self { listener, address, options })
     }
+
+    /// Where it listens, with the port that the system chose where none was given.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
 }
 
 impl fmt::Display for TcpListener {

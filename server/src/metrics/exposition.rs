@@ -224,3 +224,20 @@ impl Page<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use elockd_server::{Config, Server};
+    use std::time::SystemTime;
+
+    #[test]
+    fn every_figure_that_is_told_exists() {
+        // A machine that nobody has asked for anything: what has a line only from its first use on is not there.
+        let server = Server::new(Config::default());
+        let text = text(Sample::take(&server.monitor(), SystemTime::now()));
+        assert!(text.contains("\nelockd_locks_refused_total 0\n"), "{text}");
+        assert!(text.contains("\nelockd_connections_closed_total{cause=\"stalled\"} 0\n"), "{text}");
+        assert!(text.contains("\nelockd_holds_limit 1000000\n"), "{text}");
+    }
+}

@@ -7,6 +7,7 @@ mod process;
 mod sample;
 
 use elockd_server::Monitor;
+use elockd_server::listen::{Acceptor, Listener, Peer, TcpListener, TcpOptions};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE};
@@ -16,17 +17,21 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use sample::Sample;
 use std::convert::Infallible;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
-use tracing::{info, warn};
+use tokio::time::timeout;
+use tracing::info;
 
-/// Clients at a time; more of them wait to be accepted.
-const MOST_CLIENTS: usize = 16;
+/// Clients at a time; more of them wait to be accepted. They are among the files that main leaves room for.
+const MOST_CLIENTS: usize = 32;
+/// How long a client may take to say what it wants. Short, so that silent ones soon make room for one that asks for
+/// the health of the daemon, whose own patience is seldom more than a few seconds.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a client may take for everything: its request, and taking the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes of a request, with its headers.
@@ -34,9 +39,25 @@ const REQUEST_BYTES: usize = 16 << 10;
 
 /// The listener.
 pub(crate) struct Metrics {
-    listener: TcpListener,
-    address: SocketAddr,
+    acceptor: Acceptor<Http>,
     source: Arc<Source>,
+}
+
+/// The same as where clients of locks connect, by another name.
+struct Http(TcpListener);
+
+impl fmt::Display for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http {}", self.0.address())
+    }
+}
+
+impl Listener for Http {
+    type Stream = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<(TcpStream, Peer)> {
+        self.0.accept().await
+    }
 }
 
 /// What every answer is made of.
@@ -52,41 +73,25 @@ impl Metrics {
     ///
     /// What the system says: the address is in use, not of this machine, or not allowed.
     pub(crate) fn bind(address: SocketAddr, monitor: Monitor) -> io::Result<Self> {
-        let listener = std::net::TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        let listener = TcpListener::from_std(listener)?;
-        let address = listener.local_addr()?;
-        info!("listening on http {address}");
-        Ok(Self { listener, address, source: Arc::new(Source { monitor, start: SystemTime::now() }) })
+        // A client is never waited for as long as it takes to find out that it is gone.
+        let listener = Http(TcpListener::bind(address, TcpOptions { peer_timeout: None })?);
+        info!("listening on {listener}");
+        let source = Arc::new(Source { monitor, start: SystemTime::now() });
+        Ok(Self { acceptor: Acceptor::new(listener), source })
     }
 
     /// Answers until it is dropped.
-    pub(crate) async fn serve(self) {
-        const RETRY: Duration = Duration::from_millis(100);
+    pub(crate) async fn serve(mut self) {
         let places = Arc::new(Semaphore::new(MOST_CLIENTS));
-        let mut is_failing = false;
         loop {
             // The semaphore is never closed.
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-            match self.listener.accept().await {
-                Ok((stream, _)) => {
-                    is_failing = false;
-                    let source = Arc::clone(&self.source);
-                    tokio::spawn(async move {
-                        answer(stream, source).await;
-                        drop(place);
-                    });
-                }
-                Err(error) => {
-                    if !std::mem::replace(&mut is_failing, true) {
-                        warn!(
-                            "cannot accept on http {}, trying again every {RETRY:?}: {error}",
-                            self.address
-                        );
-                    }
-                    sleep(RETRY).await;
-                }
-            }
+            let (stream, _) = self.acceptor.next().await;
+            let source = Arc::clone(&self.source);
+            tokio::spawn(async move {
+                answer(stream, source).await;
+                drop(place);
+            });
         }
     }
 }
@@ -101,6 +106,7 @@ async fn answer(stream: TcpStream, source: Arc<Source>) {
         .keep_alive(false)
         .max_buf_size(REQUEST_BYTES)
         .timer(TokioTimer::new())
+        .header_read_timeout(REQUEST_PATIENCE)
         .serve_connection(TokioIo::new(stream), service);
     // A client that breaks off or is too slow has only itself to blame.
     let _ = timeout(PATIENCE, serving).await;

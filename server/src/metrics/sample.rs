@@ -58,8 +58,10 @@ impl Sample {
         Self { process: Process::look(), ..self }
     }
 
-    /// A number of `q full`.
+    /// A number of `q full`. There has to be one of this name; a scrape is not what a daemon should fail for, so
+    /// it is tests that do.
     pub(super) fn number(&self, key: &str) -> u64 {
+        debug_assert!(self.numbers.contains_key(key), "`q full` has no {key}");
         self.numbers.get(key).copied().unwrap_or(0)
     }
 }

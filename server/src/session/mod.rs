@@ -52,7 +52,7 @@ where
         shared,
         stream,
         handle,
-        unrun: Vec::new(),
+        unrun: None,
         unsent: Vec::new(),
         sent: 0,
         is_at_end: false,
@@ -93,8 +93,9 @@ struct Session<S> {
     stream: S,
     handle: Handle,
     decoder: Decoder,
-    /// Input that was read and has not run, because replies before it are still to be sent.
-    unrun: Vec<u8>,
+    /// Input that was read and has not run, because replies before it are still to be sent. Boxed: most of the
+    /// time there is none.
+    unrun: Option<Box<Unrun>>,
     /// Replies that were not sent at once; the first `sent` bytes of them are by now.
     unsent: Vec<u8>,
     sent: usize,
@@ -104,6 +105,13 @@ struct Session<S> {
     stalling: Option<Pin<Box<Sleep>>>,
     /// Logs what the connection does, where that is wanted.
     teller: Option<Box<Teller>>,
+}
+
+/// Input that waits, and since when.
+struct Unrun {
+    input: Vec<u8>,
+    /// When it was read off the socket.
+    read_at: Instant,
 }
 
 /// What a connection comes to.
@@ -149,16 +157,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let unsent = self.unsent.len() - self.sent + scratch.replies.len();
             let most = if is_planted(Canary::ReadsOnlyWhenAllIsSent) { 1 } else { MAX_UNSENT };
             if unsent < most {
-                if !self.unrun.is_empty() {
-                    let input = std::mem::take(&mut self.unrun);
-                    if let Some(step) = self.run(&input, &mut scratch.replies) {
+                if let Some(unrun) = self.unrun.take() {
+                    if let Some(step) = self.run(&unrun.input, Some(unrun.read_at), &mut scratch.replies) {
                         return Poll::Ready(step);
                     }
                     continue;
                 }
                 if self.is_at_end {
                     if is_planted(Canary::CutOffLineIsRun) {
-                        let _ = self.run(b"\n", &mut scratch.replies);
+                        let _ = self.run(b"\n", None, &mut scratch.replies);
                     }
                     return Poll::Ready(Step::End(End::Eof));
                 }
@@ -174,7 +181,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                         continue;
                     }
                     Poll::Ready(Ok(())) => {
-                        if let Some(step) = self.run(buffer.filled(), &mut scratch.replies) {
+                        if let Some(step) = self.run(buffer.filled(), None, &mut scratch.replies) {
                             return Poll::Ready(step);
                         }
                         continue;
@@ -201,10 +208,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Runs the commands in `input` until it is used up or something else comes first; what is left
-    /// then is kept.
-    fn run(&mut self, mut input: &[u8], replies: &mut Vec<u8>) -> Option<Step> {
-        let read_at = Instant::now();
-        let now = self.shared.clock.at(read_at);
+    /// then is kept. It was read off the socket just now, unless it had to wait since `read_at`.
+    fn run(&mut self, mut input: &[u8], read_at: Option<Instant>, replies: &mut Vec<u8>) -> Option<Step> {
+        let run_at = Instant::now();
+        let now = self.shared.clock.at(run_at);
+        let read_at = read_at.unwrap_or(run_at);
         // One by one where they are told of, so that it is clear whose reply is whose.
         let most = if self.teller.is_some() { 1 } else { BATCH };
         loop {
@@ -247,8 +255,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             if !input.is_empty() {
                 reach(Mark::InputHadToWait);
+                self.unrun = Some(Box::new(Unrun { input: input.to_vec(), read_at }));
             }
-            self.unrun = input.to_vec();
             return step;
         }
     }
@@ -264,10 +272,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let mut flow = Flow::Go;
         for command in batch {
             let told = command.clone().map(Cow::into_owned);
-            let before = replies.len();
-            flow = self.handle.batch(now, [command], replies);
+            let is_success;
+            (flow, is_success) = self.handle.command(now, command, replies);
             if let Some(teller) = &mut self.teller {
-                teller.heard(told, &replies[before..]);
+                teller.heard(told, is_success);
             }
         }
         flow

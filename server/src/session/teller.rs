@@ -1,5 +1,5 @@
 //! What `--verbose` logs of one connection: that it came, what it got and released, and what it left behind. It
-//! listens to commands and replies and has its own memory of what is held, so that nobody else pays for it.
+//! hears of commands and whether they succeeded, and has its own memory of what is held, so that nobody else pays for it.
 
 use elockd_core::{Addr, Cause, Command, Kind};
 use std::collections::BTreeSet;
@@ -28,10 +28,9 @@ impl Teller {
         info!("{} connected", self.addr);
     }
 
-    /// A command was answered with these bytes.
-    pub(super) fn heard(&mut self, command: Command<Vec<u8>>, reply: &[u8]) {
+    /// A command has run, and succeeded or not. One that the machine did not listen to any more did not.
+    pub(super) fn heard(&mut self, command: Command<Vec<u8>>, is_success: bool) {
         let addr = self.addr;
-        let is_success = !reply.starts_with(b"0 ");
         match command {
             Command::Get(kind, name) if is_success => {
                 let line = format!("{addr} got {} {}", word(kind), name.escape_ascii());

@@ -3,7 +3,7 @@
 
 use super::values::{
     ListenAddress, count, file_mode, line_bytes, listen_address, listing_bytes, name_bytes, peer_timeout,
-    port, socket_address, time, warn_held,
+    port, shutdown_timeout, socket_address, time, warn_held,
 };
 use clap::{ArgAction, Parser, ValueEnum};
 use std::net::SocketAddr;
@@ -31,7 +31,8 @@ pub(super) struct Flags {
     #[arg(long, help_heading = "Process")]
     pub(super) check_config: bool,
 
-    /// File for the process id: locked, so that two daemons cannot share one, and removed at the end.
+    /// File for the process id: locked, so that two daemons cannot share one, its owner's alone (mode 600),
+    /// and removed at the end. What is no such file is left alone.
     #[arg(long, value_name = "PATH", help_heading = "Process")]
     pub(super) pidfile: Option<PathBuf>,
 
@@ -116,8 +117,9 @@ pub(super) struct Flags {
     #[arg(allow_negative_numbers = true, help_heading = "Timeouts")]
     pub(super) idle_timeout: Duration,
 
-    /// Time that connections have to take their last replies at a shutdown. (R)
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
+    /// Time that connections have to take their last replies at a shutdown, at most 24h; 0 cuts them off at
+    /// once, and so does a second SIGTERM or SIGINT. (R)
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = shutdown_timeout)]
     #[arg(allow_negative_numbers = true, help_heading = "Timeouts")]
     pub(super) shutdown_timeout: Duration,
 
@@ -145,7 +147,7 @@ pub(super) struct Flags {
     pub(super) warn_held: Duration,
 
     /// Address (`IP:PORT`) at which Prometheus finds /metrics, and anybody /healthz, over HTTP; without it
-    /// there is no such listener.
+    /// there is no such listener. An IPv6 address means IPv6 alone, also `::`.
     #[arg(long, value_name = "ADDR", value_parser = socket_address, help_heading = "Monitoring")]
     pub(super) metrics_listen: Option<SocketAddr>,
 }

@@ -57,8 +57,8 @@ pub(crate) struct Loaded {
     pub(crate) settings: Settings,
     /// Whether only to look at them was asked for.
     pub(crate) is_check: bool,
-    /// Environment variables that look like settings and are none.
-    pub(crate) strangers: Vec<String>,
+    /// What in the environment looks like a setting and is none, in words.
+    pub(crate) warnings: Vec<String>,
     values: Values,
 }
 
@@ -86,6 +86,10 @@ pub(crate) enum Refusal {
          one or lower the other"
     )]
     LineShorterThanName { line: u32, least: u32, name: u16 },
+    #[error(
+        "nothing to listen on: no --listen has a port (--port is 0, or the list is empty), and --unix is not given"
+    )]
+    NoListener,
     #[error("the system gives no random numbers: {0}")]
     Random(getrandom::Error),
 }
@@ -117,14 +121,14 @@ impl Refusal {
 /// When one of them is wrong, or when help or the version is asked for.
 pub(crate) fn load(args: &[OsString]) -> Result<Loaded, Refusal> {
     let args: Vec<OsString> = args.iter().cloned().map(widen_dash).collect();
-    let without_file = command(&File::new()).try_get_matches_from(&args);
+    let without_file = command(&File::new(), true).try_get_matches_from(&args);
     let without_file = without_file.map_err(|error| blame(error, &args))?;
     let path = without_file.get_one::<PathBuf>("config").cloned();
     let Some(path) = path else { return loaded(&without_file, None) };
     let in_file = |error| Refusal::File { path: path.clone(), error };
     let file = file::read(&path, &names_and_lists()).map_err(in_file)?;
     // What was right without the file can only be wrong because of it.
-    let matches = command(&file).try_get_matches_from(&args);
+    let matches = command(&file, true).try_get_matches_from(&args);
     let matches = matches.map_err(|error| in_file(FileError::Value(reason(&error))))?;
     loaded(&matches, Some((&path, &file)))
 }
@@ -134,7 +138,7 @@ fn loaded(matches: &ArgMatches, file: Option<(&Path, &File)>) -> Result<Loaded, 
     Ok(Loaded {
         settings: settings(&flags)?,
         is_check: flags.check_config,
-        strangers: strangers(),
+        warnings: warnings(),
         values: values(matches, file),
     })
 }
@@ -188,8 +192,12 @@ fn settings(flags: &Flags) -> Result<Settings, Refusal> {
         ListenAddress::Socket(address) => Some(address),
         ListenAddress::Ip(ip) => (flags.port != 0).then_some(SocketAddr::new(ip, flags.port)),
     });
+    let tcp: Vec<SocketAddr> = tcp.collect();
+    if tcp.is_empty() && flags.unix.is_none() {
+        return Err(Refusal::NoListener);
+    }
     Ok(Settings {
-        tcp: tcp.collect(),
+        tcp,
         unix: flags.unix.clone(),
         unix_mode: flags.unix_mode,
         peer_timeout: unless_zero(flags.peer_timeout),
@@ -213,15 +221,16 @@ fn settings(flags: &Flags) -> Result<Settings, Refusal> {
 /// Bytes that a line has beside its name: the longest verb with its arguments.
 const LINE_OVERHEAD: u32 = 64;
 
-/// The flags, with environment variables for all that are settings, and a file's values as defaults.
-fn command(file: &File) -> clap::Command {
+/// The flags, with environment variables for all that are settings if those are wanted, and a file's values as
+/// defaults.
+fn command(file: &File, has_environment: bool) -> clap::Command {
     let mut command = Flags::command().mut_args(|arg| {
-        if is_setting(&arg) || arg.get_id() == "config" {
-            let variable = variable(arg.get_long().expect("every setting has a long name"));
-            arg.env(variable).hide_env_values(true)
-        } else {
-            arg
+        if !is_setting(&arg) && arg.get_id() != "config" {
+            return arg;
         }
+        let variable = variable(arg.get_long().expect("every setting has a long name"));
+        let counts = has_environment && !is_address_of_a_service(&variable);
+        if counts { arg.env(variable).hide_env_values(true) } else { arg }
     });
     for (name, values) in file {
         let id = name.replace('-', "_");
@@ -260,12 +269,40 @@ fn variable(name: &str) -> String {
 
 const PREFIX: &str = "ELOCKD_";
 
-/// Variables with our prefix that mean nothing: most likely a setting that is spelt wrong.
-fn strangers() -> Vec<String> {
+/// Whether a variable is not a setting, but what Kubernetes, or Docker for a link, tells of a service that is called
+/// as we are: its address as a URL.
+fn is_address_of_a_service(variable: &str) -> bool {
+    variable == "ELOCKD_PORT"
+        && std::env::var_os(variable).is_some_and(|value| {
+            let value = value.as_encoded_bytes();
+            value.starts_with(b"tcp://") || value.starts_with(b"udp://")
+        })
+}
+
+/// Whether a variable is one of the others that they set beside that one.
+fn is_of_a_service(variable: &str) -> bool {
+    variable == "ELOCKD_SERVICE_HOST"
+        || ["ELOCKD_SERVICE_PORT", "ELOCKD_PORT_"].iter().any(|prefix| variable.starts_with(prefix))
+}
+
+/// Variables with our prefix that mean nothing to us: most likely a setting that is spelt wrong.
+fn warnings() -> Vec<String> {
     let known: Vec<String> =
         names().iter().map(String::as_str).chain(["config", "connect"]).map(variable).collect();
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    names.filter(|name| name.starts_with(PREFIX) && !known.contains(name)).collect()
+    let warning = |name: String| {
+        if is_address_of_a_service(&name) {
+            Some(format!(
+                "the environment variable {name} counts as not set: it is the address of a service, as Kubernetes and \
+                 Docker set it for one that is called elockd"
+            ))
+        } else if known.contains(&name) || is_of_a_service(&name) {
+            None
+        } else {
+            Some(format!("the environment variable {name} is no setting of elockd"))
+        }
+    };
+    names.filter(|name| name.starts_with(PREFIX)).filter_map(warning).collect()
 }
 
 /// Says of an error whether it was the command line's or the environment's.
@@ -273,8 +310,8 @@ fn blame(error: clap::Error, args: &[OsString]) -> Refusal {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return Refusal::Flags(error);
     }
-    let is_of_environment = command(&File::new()).try_get_matches_from(args.iter().take(1)).is_err();
-    if !is_of_environment {
+    // What is wrong without the environment is not wrong because of it.
+    if let Err(error) = command(&File::new(), false).try_get_matches_from(args) {
         return Refusal::Flags(error);
     }
     let flag = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
@@ -332,14 +369,14 @@ mod tests {
 
     #[test]
     fn the_flags_are_sound() {
-        command(&File::new()).debug_assert();
+        command(&File::new(), true).debug_assert();
         assert_eq!(variable("max-locks"), "ELOCKD_MAX_LOCKS");
         assert!(is_list("listen") && !is_list("port"));
     }
 
     #[test]
     fn every_setting_has_a_heading_and_says_what_it_is() {
-        for arg in command(&File::new()).get_arguments().filter(|arg| is_setting(arg)) {
+        for arg in command(&File::new(), true).get_arguments().filter(|arg| is_setting(arg)) {
             assert!(arg.get_help_heading().is_some(), "{arg} has no heading");
             assert!(arg.get_help().is_some(), "{arg} has no help");
             assert!(arg.get_env().is_some(), "{arg} has no variable");
@@ -348,7 +385,7 @@ mod tests {
 
     #[test]
     fn what_can_be_reloaded_is_marked_in_the_help() {
-        for arg in command(&File::new()).get_arguments().filter(|arg| is_setting(arg)) {
+        for arg in command(&File::new(), true).get_arguments().filter(|arg| is_setting(arg)) {
             let help = arg.get_help().unwrap().to_string();
             let name = arg.get_long().unwrap();
             assert_eq!(help.ends_with("(R)"), reload::is_reloadable(name), "--{name}: {help}");

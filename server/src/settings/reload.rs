@@ -10,6 +10,8 @@ pub(crate) struct Changes {
     pub(crate) applied: Vec<String>,
     /// Changes that do not before the next start, in words.
     pub(crate) ignored: Vec<String>,
+    /// Changes that were to take effect and could not, in words.
+    pub(crate) failed: Vec<String>,
 }
 
 /// The settings that can change while the daemon runs.
@@ -29,8 +31,9 @@ pub(super) fn is_reloadable(name: &str) -> bool {
 
 impl Loaded {
     /// Takes the place of what was loaded before. Settings that cannot change are kept as they were, so that
-    /// each later reload says again that they differ.
-    pub(crate) fn replace(&mut self, newer: Self) -> Changes {
+    /// each later reload says again that they differ; and so is the log's file where that of `newer` is not
+    /// `is_log_open`.
+    pub(crate) fn replace(&mut self, newer: Self, is_log_open: bool) -> Changes {
         let mut changes = Changes::default();
         for (name, value) in newer.values {
             let Some(old) = self.values.get_mut(&name) else { continue };
@@ -38,14 +41,18 @@ impl Loaded {
                 continue;
             }
             let change = format!("{name} from {} to {}", shown(&old.texts), shown(&value.texts));
-            if is_reloadable(&name) {
+            if name == "log-file" && !is_log_open {
+                changes.failed.push(change);
+            } else if is_reloadable(&name) {
                 changes.applied.push(change);
                 *old = value;
             } else {
                 changes.ignored.push(change);
             }
         }
-        self.settings.log.file = newer.settings.log.file;
+        if is_log_open {
+            self.settings.log.file = newer.settings.log.file;
+        }
         self.settings.log.level = newer.settings.log.level;
         self.settings.server.tune(newer.settings.server.tunables());
         changes
@@ -78,21 +85,38 @@ mod tests {
     fn what_can_change_changes_and_the_rest_is_told_of_each_time() {
         let mut loaded = with(&["--write-timeout", "1s", "--port", "1"]);
         let port = "port from 1 to 2".to_owned();
-        let changes = loaded.replace(with(&["--write-timeout", "2s", "--port", "2", "--log-file", "/x"]));
+        let changes =
+            loaded.replace(with(&["--write-timeout", "2s", "--port", "2", "--log-file", "/x"]), true);
         let write_timeout = "write-timeout from 1s to 2s".to_owned();
         assert_eq!(changes.applied, ["log-file from unset to /x".to_owned(), write_timeout]);
         assert_eq!(changes.ignored, [&*port]);
         assert_eq!(loaded.settings.server.write_timeout, Some(Duration::from_secs(2)));
-        let changes = loaded.replace(with(&["--write-timeout", "2s", "--port", "2", "--log-file", "/x"]));
-        assert_eq!(changes, Changes { applied: Vec::new(), ignored: vec![port] });
-        let changes = loaded.replace(with(&["--write-timeout", "2s", "--port", "1", "--log-file", "/x"]));
+        let changes =
+            loaded.replace(with(&["--write-timeout", "2s", "--port", "2", "--log-file", "/x"]), true);
+        assert_eq!(changes, Changes { ignored: vec![port], ..Changes::default() });
+        let changes =
+            loaded.replace(with(&["--write-timeout", "2s", "--port", "1", "--log-file", "/x"]), true);
         assert_eq!(changes, Changes::default());
+    }
+
+    #[test]
+    fn a_log_file_that_cannot_be_had_is_not_the_log_file() {
+        let mut loaded = with(&["--log-file", "/a"]);
+        for _ in 0..2 {
+            let changes = loaded.replace(with(&["--log-file", "/b"]), false);
+            let failed = vec!["log-file from /a to /b".to_owned()];
+            assert_eq!(changes, Changes { failed, ..Changes::default() });
+            assert_eq!(loaded.settings.log.file, Some("/a".into()));
+        }
+        let changes = loaded.replace(with(&["--log-file", "/b"]), true);
+        assert_eq!(changes.applied, ["log-file from /a to /b"]);
+        assert_eq!(loaded.settings.log.file, Some("/b".into()));
     }
 
     #[test]
     fn the_values_are_still_those_that_count() {
         let mut loaded = with(&["--port", "1"]);
-        loaded.replace(with(&["--port", "2", "--verbose"]));
+        loaded.replace(with(&["--port", "2", "--verbose"]), true);
         let values: &Values = &loaded.values;
         assert_eq!((&*values["port"].texts[0], &*values["verbose"].texts[0]), ("1", "true"));
     }

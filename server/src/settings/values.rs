@@ -10,6 +10,10 @@ use std::time::Duration;
 
 /// The most that may be counted of anything: slots are numbered in 32 bits.
 const MAX_COUNT: u32 = 2_000_000_000;
+/// The shortest time that is one: some are counted in milliseconds, and less would become 0, which means something else.
+const MIN_TIME: Duration = Duration::from_millis(1);
+/// The longest shutdown: whoever wants to wait for longer does not want it to end.
+const MAX_SHUTDOWN_TIMEOUT: Duration = Duration::from_hours(24);
 /// The longest time: further ahead than any process lives, and far from where a clock would overflow.
 const MAX_TIME: Duration = Duration::from_hours(100 * 365 * 24);
 
@@ -67,20 +71,37 @@ pub(super) fn file_mode(text: &str) -> Result<u32, String> {
         .ok_or_else(|| "give three octal digits, such as 660".to_owned())
 }
 
-pub(super) fn time(text: &str) -> Result<Duration, String> {
+/// A time as it is written, whatever it is for.
+fn any_time(text: &str) -> Result<Duration, String> {
     let parsed = match text.parse() {
         Ok(seconds) => Ok(Duration::from_secs(seconds)),
         Err(_) => humantime::parse_duration(text),
     };
-    let time = parsed.map_err(|error| format!("{error}; write it as 500ms, 15s, 2m or 1h"))?;
+    parsed.map_err(|error| format!("{error}; write it as 500ms, 15s, 2m or 1h"))
+}
+
+pub(super) fn time(text: &str) -> Result<Duration, String> {
+    let time = any_time(text)?;
     if time > MAX_TIME {
         return Err("give at most 100 years, or 0 for never".to_owned());
+    }
+    if !time.is_zero() && time < MIN_TIME {
+        return Err("give at least 1ms, or 0 for never".to_owned());
     }
     Ok(time)
 }
 
+pub(super) fn shutdown_timeout(text: &str) -> Result<Duration, String> {
+    let time = any_time(text)?;
+    if time.is_zero() || (MIN_TIME..=MAX_SHUTDOWN_TIMEOUT).contains(&time) {
+        Ok(time)
+    } else {
+        Err("give 1ms to 24h, or 0 to cut connections off at once".to_owned())
+    }
+}
+
 pub(super) fn peer_timeout(text: &str) -> Result<Duration, String> {
-    let time = time(text)?;
+    let time = any_time(text)?;
     if time.is_zero() || (MIN_PEER_TIMEOUT..=MAX_PEER_TIMEOUT).contains(&time) {
         Ok(time)
     } else {
@@ -89,12 +110,11 @@ pub(super) fn peer_timeout(text: &str) -> Result<Duration, String> {
 }
 
 pub(super) fn warn_held(text: &str) -> Result<Duration, String> {
-    let time = time(text)?;
-    if time.is_zero() || time >= Duration::from_secs(1) {
-        Ok(time)
-    } else {
-        Err("give at least 1s, or 0 for never".to_owned())
+    let parsed = any_time(text)?;
+    if !parsed.is_zero() && parsed < Duration::from_secs(1) {
+        return Err("give at least 1s, or 0 for never".to_owned());
     }
+    time(text)
 }
 
 #[cfg(test)]
@@ -122,6 +142,24 @@ mod tests {
         assert_eq!(time("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(time("876000h"), Ok(MAX_TIME));
         assert!(time("876001h").is_err() && time("18446744073709551615").is_err());
+        for too_short in ["1ns", "900us", "999999ns"] {
+            assert_eq!(time(too_short), Err("give at least 1ms, or 0 for never".to_owned()), "{too_short}");
+            assert!(warn_held(too_short).is_err() && peer_timeout(too_short).is_err(), "{too_short}");
+            assert!(shutdown_timeout(too_short).is_err(), "{too_short}");
+        }
+        for zero in ["0", "0s", "0ms"] {
+            for allowed in [time, warn_held, peer_timeout, shutdown_timeout] {
+                assert_eq!(allowed(zero), Ok(Duration::ZERO), "{zero}");
+            }
+        }
+        assert_eq!(time("1ms"), Ok(MIN_TIME));
+        assert_eq!(
+            (shutdown_timeout("1ms"), shutdown_timeout("24h")),
+            (Ok(MIN_TIME), Ok(MAX_SHUTDOWN_TIMEOUT))
+        );
+        let words = "give 1ms to 24h, or 0 to cut connections off at once".to_owned();
+        assert_eq!(shutdown_timeout("86401s"), Err(words));
+        assert!(warn_held("876001h").is_err() && warn_held("876000h").is_ok());
         assert_eq!(warn_held("0"), Ok(Duration::ZERO));
         assert_eq!(warn_held("1s"), Ok(Duration::from_secs(1)));
         assert!(warn_held("999ms").is_err());

@@ -23,9 +23,15 @@ pub(crate) fn has_tools(names: &[&str]) -> bool {
 /// this process's own, so that not even connections from other tests come from it.
 pub(crate) fn own_address() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(20_000);
-    let [_, high, middle, low] = std::process::id().to_be_bytes();
-    let ip = Ipv4Addr::new(127, 100 + high % 100, middle, low.clamp(1, 254));
-    (ip, NEXT.fetch_add(1, Ordering::Relaxed)).into()
+    (address_of(std::process::id()), NEXT.fetch_add(1, Ordering::Relaxed)).into()
+}
+
+/// Another for each process: a process id has at most 22 bits, and all of them are in it.
+fn address_of(pid: u32) -> Ipv4Addr {
+    let [zero, high, middle, low] = pid.to_be_bytes();
+    assert!(zero == 0 && high < 128, "a process id of more than 22 bits: {pid}");
+    // All of 127.0.0.0/8 is this machine, but for its first and its last address; 127.0 and 127.1 others use.
+    Ipv4Addr::new(127, 128 + high, middle, low)
 }
 
 /// A file of the project's documentation.
