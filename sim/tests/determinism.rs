@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+use elockd_sim::{draw, verdict};
 use std::process::Command;
+use std::thread;
 
 /// The whole log of a run, made in a process of its own.
 fn log(arguments: &[&str]) -> Vec<u8> {
@@ -42,4 +44,30 @@ fn another_seed_gives_another_run() {
         log[start..].to_vec()
     };
     assert!(happened("1") != happened("2"));
+}
+
+/// Everything that happened in some seeds, run one after the other on this thread.
+fn logs(seeds: impl Iterator<Item = u64>) -> Vec<(u64, String)> {
+    let log = |seed| {
+        let (plan, script) = draw::swarm(seed);
+        let lines = verdict::run(&plan, &script).report.entries;
+        (seed, lines.iter().map(|entry| format!("{entry}\n")).collect())
+    };
+    seeds.map(log).collect()
+}
+
+/// What a process counts, over all its threads, must not show in a run.
+#[test]
+fn a_seed_gives_the_same_run_whatever_runs_before_and_beside_it() {
+    const SEEDS: u64 = 200;
+    let alone = logs(0..SEEDS);
+    let mut beside: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> =
+            (0..4).map(|first| scope.spawn(move || logs((first..SEEDS).step_by(4)))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    beside.sort();
+    for ((seed, alone), (_, beside)) in alone.iter().zip(&beside) {
+        assert!(alone == beside, "seed {seed} gave two runs");
+    }
 }

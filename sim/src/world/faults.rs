@@ -116,7 +116,9 @@ impl World<'_> {
         self.is_server_dead = true;
         self.is_draining = false;
         self.server.dies();
+        self.wires.set_killed(true);
         self.sim.crash(HOST);
+        self.wires.set_killed(false);
     }
 
     pub(super) fn start_server(&mut self) {

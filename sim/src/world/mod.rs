@@ -141,6 +141,7 @@ impl<'a> World<'a> {
         }
         // What is left of the world goes down without a word.
         self.server.dies();
+        self.wires.set_killed(true);
     }
 
     /// Lets a millisecond pass.

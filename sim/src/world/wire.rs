@@ -23,6 +23,8 @@ pub(super) struct Wires(Arc<Mutex<Inner>>);
 #[derive(Default)]
 struct Inner {
     wires: BTreeMap<SocketAddr, Wire>,
+    /// Whether the server's process is being killed.
+    is_killed: bool,
     /// Hosts that are cut off.
     cut: BTreeSet<IpAddr>,
 }
@@ -30,6 +32,7 @@ struct Inner {
 /// One connection, as the server's kernel sees it.
 #[derive(Default)]
 struct Wire {
+    stream: Option<TcpStream>,
     /// Bytes that may still be written.
     room: usize,
     /// Since when there has been no room for what was to be written.
@@ -74,6 +77,13 @@ impl Wires {
         self.with(|inner| inner.cut.remove(&ip));
     }
 
+    /// The server's process is being killed, or was. Its connections close in the order of their addresses:
+    /// in which order a runtime drops its tasks depends on how many tasks there have been in all of this
+    /// process, in other runs too.
+    pub(super) fn set_killed(&self, is_killed: bool) {
+        self.with(|inner| inner.is_killed = is_killed);
+    }
+
     /// The connection whose peer has taken nothing for longer than anybody may, if there is one.
     pub(super) fn blocked_since_before(&self, ms: u32) -> Option<(SocketAddr, u32)> {
         self.with(|inner| {
@@ -112,14 +122,13 @@ impl Listener for SimListener {
         if every > 0 && self.accepts.is_multiple_of(every) {
             return Err(io::Error::other("too many open files"));
         }
-        let (inner, addr) = self.listener.accept().await?;
+        let (stream, addr) = self.listener.accept().await?;
         self.wires.with(|inner| {
             let is_cut = inner.cut.contains(&addr.ip());
             let room = self.network.window_bytes as usize;
-            inner.wires.insert(addr, Wire { room, is_cut, ..Wire::default() });
+            inner.wires.insert(addr, Wire { stream: Some(stream), room, is_cut, ..Wire::default() });
         });
         let stream = SimStream {
-            inner,
             addr,
             wires: self.wires.clone(),
             log: self.log.clone(),
@@ -134,7 +143,6 @@ impl Listener for SimListener {
 
 /// The server's side of one connection.
 pub(super) struct SimStream {
-    inner: TcpStream,
     addr: SocketAddr,
     wires: Wires,
     log: Log,
@@ -163,10 +171,11 @@ impl SimStream {
     /// Ready when the peer has reset the connection: who waits for room is told of it, too.
     fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut byte = [0];
-        let peek = std::pin::pin!(self.inner.peek(&mut byte));
-        match peek.poll(cx) {
+        let peeked =
+            self.with_stream(|mut stream| std::pin::pin!(stream.peek(&mut byte)).poll(cx).map_ok(|_| ()));
+        match peeked {
             Poll::Ready(Err(_)) => Poll::Ready(()),
-            Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
         }
     }
 
@@ -177,7 +186,12 @@ impl SimStream {
     }
 
     fn with_wire<R>(&self, act: impl FnOnce(&mut Wire) -> R) -> R {
-        self.wires.with(|inner| act(inner.wires.entry(self.addr).or_default()))
+        self.wires
+            .with(|inner| act(inner.wires.get_mut(&self.addr).expect("an open connection has its wire")))
+    }
+
+    fn with_stream<R>(&self, act: impl FnOnce(Pin<&mut TcpStream>) -> R) -> R {
+        self.with_wire(|wire| act(Pin::new(wire.stream.as_mut().expect("an open connection has its stream"))))
     }
 }
 
@@ -194,7 +208,11 @@ impl AsyncRead for SimStream {
         let this = &mut *self;
         let most = this.scratch.len().min(buffer.remaining());
         let mut part = ReadBuf::new(&mut this.scratch[..most]);
-        match ready!(Pin::new(&mut this.inner).poll_read(cx, &mut part)) {
+        let read = this.wires.with(|inner| {
+            let stream = inner.wires.get_mut(&this.addr).and_then(|wire| wire.stream.as_mut());
+            Pin::new(stream.expect("an open connection has its stream")).poll_read(cx, &mut part)
+        });
+        match ready!(read) {
             Ok(()) if part.filled().is_empty() => {
                 self.note_end(true);
                 Poll::Ready(Ok(()))
@@ -232,7 +250,7 @@ impl AsyncWrite for SimStream {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
         let most = room.min(bytes.len());
-        let taken = match ready!(Pin::new(&mut self.inner).poll_write(cx, &bytes[..most])) {
+        let taken = match ready!(self.with_stream(|stream| stream.poll_write(cx, &bytes[..most]))) {
             Ok(taken) => taken,
             Err(error) => {
                 self.note_end(false);
@@ -247,19 +265,27 @@ impl AsyncWrite for SimStream {
         Poll::Ready(Ok(taken))
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with_stream(|stream| stream.poll_flush(cx))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with_stream(|stream| stream.poll_shutdown(cx))
     }
 }
 
 impl Drop for SimStream {
     fn drop(&mut self) {
-        let wire = self.wires.with(|inner| inner.wires.remove(&self.addr));
-        let blocked_since_ms = wire.and_then(|wire| wire.blocked_since_ms);
-        self.log.note(Event::Dropped { addr: self.addr, blocked_since_ms });
+        let dropped = self.wires.with(|inner| {
+            if inner.is_killed {
+                // The first of them takes all others with it.
+                std::mem::take(&mut inner.wires)
+            } else {
+                inner.wires.remove_entry(&self.addr).into_iter().collect()
+            }
+        });
+        for (addr, wire) in dropped {
+            self.log.note(Event::Dropped { addr, blocked_since_ms: wire.blocked_since_ms });
+        }
     }
 }
