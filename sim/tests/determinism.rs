@@ -51,7 +51,7 @@ fn logs(seeds: impl Iterator<Item = u64>) -> Vec<(u64, String)> {
     let log = |seed| {
         let (plan, script) = draw::swarm(seed);
         let lines = verdict::run(&plan, &script).report.entries;
-        (seed, lines.iter().map(|entry| format!("{entry}\n")).collect())
+        (seed, lines.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
     };
     seeds.map(log).collect()
 }
