@@ -20,6 +20,14 @@ pub enum Input<N> {
 }
 
 impl<N> Input<N> {
+    /// The connection it comes from; none, for what comes from the driver itself.
+    pub const fn conn(&self) -> Option<Conn> {
+        match self {
+            Self::Opened(conn, _) | Self::Command(conn, _) | Self::Closed(conn, _) => Some(*conn),
+            Self::Tick | Self::Drain => None,
+        }
+    }
+
     /// The same input with its text borrowed, for whoever only looks.
     pub fn borrowed(&self) -> Input<&[u8]>
     where

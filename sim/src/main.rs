@@ -307,7 +307,6 @@ fn run_one(plan: &Plan, script: Vec<Step>, show: &Show) -> Outcome {
 }
 
 fn run_shrink(file: &Path, to: Option<PathBuf>, most_runs: usize, canary: Option<Canary>) -> Outcome {
-    plant(canary);
     let trace = Trace::open(file).map_err(|error| format!("{}: {error}", file.display()))?;
     let Shrunk { trace, violation, before, after, runs, is_least } = shrink(&trace, most_runs)?;
     let to = to.unwrap_or_else(|| file.with_extension("shrunk.trace"));

@@ -163,12 +163,7 @@ impl hub::Witness for Witness {
                 if let Some(look) = invariant.state
                     && let Err(what) = look(&state)
                 {
-                    let conn = match &input {
-                        Input::Opened(conn, _) | Input::Command(conn, _) | Input::Closed(conn, _) => {
-                            Some(*conn)
-                        }
-                        Input::Tick | Input::Drain => None,
-                    };
+                    let conn = input.conn();
                     self.log.violate(invariant.name, conn, what);
                 }
             }

@@ -205,10 +205,7 @@ impl<L: Locks> State<L> {
     /// Applies an input. What it causes for connections with a box goes into their boxes; the rest,
     /// which is what the causer itself is told, goes to `own`.
     fn apply<N: AsRef<[u8]>>(&mut self, now: Now, input: Input<N>, own: &mut impl FnMut(Conn, Output<'_>)) {
-        let causer = match &input {
-            Input::Opened(conn, _) | Input::Command(conn, _) | Input::Closed(conn, _) => Some(*conn),
-            Input::Tick | Input::Drain => None,
-        };
+        let causer = input.conn();
         let Self { machine, boxes, witness, .. } = self;
         if let Some(witness) = witness {
             witness.input(now, input.borrowed());

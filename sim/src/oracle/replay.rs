@@ -92,10 +92,7 @@ fn compare(place: Place, applied: &Applied, expected: &[observe::Event]) -> Resu
     if agrees {
         return Ok(());
     }
-    let conn = match &applied.input {
-        Input::Opened(conn, _) | Input::Command(conn, _) | Input::Closed(conn, _) => Some(*conn),
-        Input::Tick | Input::Drain => None,
-    };
+    let conn = applied.input.conn();
     let told: Vec<_> = applied.told.iter().map(shown).collect();
     let what = format!("{:?} gave {told:?}, the reference {expected:?}", applied.input);
     Err(Finding { place, conn, check: CHECK, what })
