@@ -17,16 +17,21 @@ pub struct Config {
 /// Upper limits, each inclusive: the last value that is still allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at a time, counted for each account.
+    /// Connections at a time, counted for each account but [`Account::ADMIN`](crate::Account::ADMIN).
     pub connections: u32,
-    /// Holds at a time, counted for each account. A shared lock with three holders is three holds.
+    /// Holds at a time, counted for each account. A shared lock with three holders is three holds. A wait
+    /// counts as the hold that it may become.
     pub locks: u32,
     /// Holds at a time of one connection.
     pub locks_per_connection: u32,
+    /// Waits at a time, counted for each account.
+    pub waiters: u32,
+    /// Waits for one name at a time.
+    pub waiters_per_name: u32,
     /// Bytes of a name after its white space was folded.
     pub name_bytes: u16,
     /// Milliseconds without a command until a connection is closed and its locks are orphaned;
-    /// 0 means never.
+    /// 0 means never. While it waits for a lock it is not idle; they count from the end of the wait.
     pub idle_ms: u64,
 }
 
@@ -74,6 +79,8 @@ impl Default for Config {
                 connections: 10_000,
                 locks: 1_000_000,
                 locks_per_connection: 1_000_000,
+                waiters: 10_000,
+                waiters_per_name: 10_000,
                 name_bytes: 4096,
                 idle_ms: 0,
             },

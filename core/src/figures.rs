@@ -1,8 +1,8 @@
 //! The statistics: what is counted, and what `q` and `q full` print of it.
 
 use crate::config::{Config, Limits};
-use crate::hold_times::HoldTimes;
 use crate::input::{Cause, Verb};
+use crate::times::Times;
 use crate::types::Kind;
 
 /// What only ever goes up, and the highest values seen. All of it since the daemon's start.
@@ -19,6 +19,19 @@ pub(crate) struct Counters {
     pub(crate) ignored: u64,
     /// Gets that would have passed a limit.
     pub(crate) locks_refused: u64,
+    /// Waits that began, and how those ended that are over. The rest ended with their connections.
+    pub(crate) waits: u64,
+    pub(crate) waits_granted: u64,
+    pub(crate) waits_timed_out: u64,
+    pub(crate) waits_drained: u64,
+    /// Waits that did not begin.
+    pub(crate) deadlocks_refused: u64,
+    pub(crate) queue_full: u64,
+    /// Holds that ended by `ra`, by kind.
+    pub(crate) released_together: [u64; 2],
+    /// Fencing tokens given out.
+    pub(crate) tokens_given: u64,
+    pub(crate) peak_waiters: u32,
     pub(crate) peak_connections: u32,
     pub(crate) peak_holds: u32,
     /// The most that one connection held at a time.
@@ -38,7 +51,14 @@ pub struct Figures<'a> {
     pub(crate) holds: [u32; 2],
     pub(crate) dead_holds: u32,
     pub(crate) lock_bytes: u64,
-    pub(crate) hold_times: &'a [HoldTimes; 2],
+    pub(crate) hold_times: &'a [Times; 2],
+    pub(crate) wait_times: &'a [Times; 2],
+    /// Waits now, by kind.
+    pub(crate) waits: [u32; 2],
+    /// How long the wait has lasted that has lasted longest.
+    pub(crate) longest_wait_ms: u64,
+    /// Fencing tokens that may still be given out.
+    pub(crate) tokens_left: u64,
     pub(crate) uptime_ms: u64,
 }
 
@@ -62,8 +82,15 @@ impl Figures<'_> {
     /// How long the locks of a kind were held. Not in `q full` either: the sole holds of an ended
     /// connection are counted as they are swept.
     #[must_use]
-    pub fn hold_times(&self, kind: Kind) -> &HoldTimes {
+    pub fn hold_times(&self, kind: Kind) -> &Times {
         &self.hold_times[kind.index()]
+    }
+
+    /// How long the locks of a kind were waited for, by the waits that are over. Not in `q full`, where no
+    /// histograms are.
+    #[must_use]
+    pub fn wait_times(&self, kind: Kind) -> &Times {
+        &self.wait_times[kind.index()]
     }
 
     /// How often a verb was asked, and how many of the answers were failures.
@@ -101,7 +128,15 @@ impl Figures<'_> {
 
     /// The numbers that `q full` adds.
     fn each_more(&self, number: &mut impl FnMut(&str, u64)) {
-        let Limits { connections, locks, locks_per_connection, name_bytes, idle_ms } = self.config.limits;
+        let Limits {
+            connections,
+            locks,
+            locks_per_connection,
+            waiters,
+            waiters_per_name,
+            name_bytes,
+            idle_ms,
+        } = self.config.limits;
         let counters = self.counters;
         for verb in Verb::ALL {
             let (asked, failed) = self.outcomes(verb);
@@ -114,6 +149,7 @@ impl Figures<'_> {
         }
         number("connections_opened", counters.opened);
         number("connections_refused", counters.refused);
+        number("deadlocks_refused", counters.deadlocks_refused);
         number("holds", u64::from(self.holds[0]));
         number("ignored_inputs", counters.ignored);
         number("limit_connections", u64::from(connections));
@@ -121,15 +157,30 @@ impl Figures<'_> {
         number("limit_locks", u64::from(locks));
         number("limit_locks_per_connection", u64::from(locks_per_connection));
         number("limit_name_bytes", u64::from(name_bytes));
+        number("limit_waiters", u64::from(waiters));
+        number("limit_waiters_per_name", u64::from(waiters_per_name));
         number("lock_bytes", self.lock_bytes);
         number("locks_refused", counters.locks_refused);
+        number("longest_wait_ms", self.longest_wait_ms);
         number("peak_connection_holds", u64::from(counters.peak_connection_holds));
         number("peak_connections", u64::from(counters.peak_connections));
         number("peak_holds", u64::from(counters.peak_holds));
         number("peak_lock_bytes", counters.peak_lock_bytes);
         number("peak_name_bytes", u64::from(counters.peak_name_bytes));
+        number("peak_waiters", u64::from(counters.peak_waiters));
         number("pid", u64::from(self.config.identity.pid));
+        number("queue_full", counters.queue_full);
+        number("released_together", counters.released_together[0]);
         number("shared_holds", u64::from(self.holds[1]));
+        number("shared_released_together", counters.released_together[1]);
+        number("shared_waiters", u64::from(self.waits[1]));
+        number("tokens_given", counters.tokens_given);
+        number("tokens_left", self.tokens_left);
         number("uptime_ms", self.uptime_ms);
+        number("waiters", u64::from(self.waits[0]));
+        number("waits", counters.waits);
+        number("waits_drained", counters.waits_drained);
+        number("waits_granted", counters.waits_granted);
+        number("waits_timed_out", counters.waits_timed_out);
     }
 }

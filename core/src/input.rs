@@ -15,8 +15,16 @@ pub enum Input<N> {
     /// Time passed: frees a slice of what dead tenures left behind. What is due at a time is done
     /// first at every input; `Tick` is the one that does nothing else.
     Tick,
-    /// The daemon is going to stop: from now on nothing is granted.
+    /// The daemon is going to stop: every wait ends, and from now on nothing is granted.
     Drain,
+    /// Fencing tokens from `first` to `last` may be given out: the driver has made sure that none of them,
+    /// and none above, ever was before. What of them is not above every earlier `last` is ignored.
+    Tokens {
+        /// The lowest.
+        first: u64,
+        /// The highest.
+        last: u64,
+    },
 }
 
 impl<N> Input<N> {
@@ -24,7 +32,7 @@ impl<N> Input<N> {
     pub const fn conn(&self) -> Option<Conn> {
         match self {
             Self::Opened(conn, _) | Self::Command(conn, _) | Self::Closed(conn, _) => Some(*conn),
-            Self::Tick | Self::Drain => None,
+            Self::Tick | Self::Drain | Self::Tokens { .. } => None,
         }
     }
 
@@ -39,6 +47,7 @@ impl<N> Input<N> {
             Self::Closed(conn, cause) => Input::Closed(*conn, *cause),
             Self::Tick => Input::Tick,
             Self::Drain => Input::Drain,
+            Self::Tokens { first, last } => Input::Tokens { first: *first, last: *last },
         }
     }
 
@@ -50,6 +59,7 @@ impl<N> Input<N> {
             Self::Closed(conn, cause) => Input::Closed(conn, cause),
             Self::Tick => Input::Tick,
             Self::Drain => Input::Drain,
+            Self::Tokens { first, last } => Input::Tokens { first, last },
         }
     }
 }
@@ -69,12 +79,14 @@ pub enum Cause {
     Quit,
     /// The idle limit. Only the machine itself reports this one.
     Idle,
+    /// An operator's `kick`. Only the machine itself reports this one.
+    Kicked,
 }
 
 impl Cause {
     /// Every cause, in the order in which figures show them.
-    pub const ALL: [Self; 6] =
-        [Self::Eof, Self::Error, Self::Stalled, Self::Shutdown, Self::Quit, Self::Idle];
+    pub const ALL: [Self; 7] =
+        [Self::Eof, Self::Error, Self::Stalled, Self::Shutdown, Self::Quit, Self::Idle, Self::Kicked];
 
     /// The word in `q full`: `closed_WORD`.
     #[must_use]
@@ -86,6 +98,7 @@ impl Cause {
             Self::Shutdown => "shutdown",
             Self::Quit => "quit",
             Self::Idle => "idle",
+            Self::Kicked => "kicked",
         }
     }
 
@@ -102,14 +115,47 @@ impl Cause {
 pub enum Command<N> {
     /// `g NAME`, `sg NAME`.
     Get(Kind, N),
+    /// `gw MS NAME`.
+    GetWait {
+        /// How long to wait at most, in milliseconds; 0 does not wait.
+        ms: u32,
+        /// The lock.
+        name: N,
+    },
+    /// `sgl LIMIT NAME`.
+    SharedGetLimited {
+        /// How many holders there may be, the asker included; 0 is no limit.
+        limit: u32,
+        /// The lock.
+        name: N,
+    },
+    /// `sgw MS LIMIT NAME`.
+    SharedGetWait {
+        /// How long to wait at most, in milliseconds; 0 does not wait.
+        ms: u32,
+        /// How many holders there may be, the asker included; 0 is no limit.
+        limit: u32,
+        /// The lock.
+        name: N,
+    },
     /// `r NAME`, `sr NAME`.
     Release(Kind, N),
+    /// `ra`.
+    ReleaseAll,
+    /// `f NAME`.
+    Fence(N),
     /// `i NAME`, `si NAME`.
     Inspect(Kind, N),
     /// `d [NAME]`, `sd [NAME]`; all locks when the name is empty.
     List(Kind, N),
     /// `dump`, `dump shared`.
     Dump(Kind),
+    /// `ls [PREFIX]`; every lock when the prefix is empty.
+    ListAll(N),
+    /// `kick ADDR`.
+    Kick(N),
+    /// `steal NAME`.
+    Steal(N),
     /// `me`.
     Me,
     /// `iam NAME`; an empty name takes the registration back.
@@ -127,6 +173,8 @@ pub enum Command<N> {
     Help,
     /// `quit`.
     Quit,
+    /// A verb of ours, but where it takes a number there is none.
+    BadArgument(Verb),
     /// No verb of ours: the verb.
     Unknown(N),
     /// A line over the limit. Its bytes are gone.
@@ -140,14 +188,22 @@ pub enum Verb {
     List,
     /// `dump`
     Dump,
+    /// `f`
+    Fence,
     /// `g`
     Get,
+    /// `gw`
+    GetWait,
     /// `help`
     Help,
     /// `i`
     Inspect,
     /// `iam`
     Iam,
+    /// `kick`
+    Kick,
+    /// `ls`
+    ListAll,
     /// `me`
     Me,
     /// `ping`
@@ -158,14 +214,22 @@ pub enum Verb {
     Quit,
     /// `r`
     Release,
+    /// `ra`
+    ReleaseAll,
     /// `sd`
     SharedList,
     /// `sg`
     SharedGet,
+    /// `sgl`
+    SharedGetLimited,
+    /// `sgw`
+    SharedGetWait,
     /// `si`
     SharedInspect,
     /// `sr`
     SharedRelease,
+    /// `steal`
+    Steal,
     /// `who`
     Who,
 }
@@ -175,22 +239,30 @@ impl Verb {
     pub const COUNT: usize = Self::ALL.len();
 
     /// Every verb, by name.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 24] = [
         Self::List,
         Self::Dump,
+        Self::Fence,
         Self::Get,
+        Self::GetWait,
         Self::Help,
         Self::Inspect,
         Self::Iam,
+        Self::Kick,
+        Self::ListAll,
         Self::Me,
         Self::Ping,
         Self::Query,
         Self::Quit,
         Self::Release,
+        Self::ReleaseAll,
         Self::SharedList,
         Self::SharedGet,
+        Self::SharedGetLimited,
+        Self::SharedGetWait,
         Self::SharedInspect,
         Self::SharedRelease,
+        Self::Steal,
         Self::Who,
     ];
 
@@ -200,19 +272,27 @@ impl Verb {
         match self {
             Self::List => "d",
             Self::Dump => "dump",
+            Self::Fence => "f",
             Self::Get => "g",
+            Self::GetWait => "gw",
             Self::Help => "help",
             Self::Inspect => "i",
             Self::Iam => "iam",
+            Self::Kick => "kick",
+            Self::ListAll => "ls",
             Self::Me => "me",
             Self::Ping => "ping",
             Self::Query => "q",
             Self::Quit => "quit",
             Self::Release => "r",
+            Self::ReleaseAll => "ra",
             Self::SharedList => "sd",
             Self::SharedGet => "sg",
+            Self::SharedGetLimited => "sgl",
+            Self::SharedGetWait => "sgw",
             Self::SharedInspect => "si",
             Self::SharedRelease => "sr",
+            Self::Steal => "steal",
             Self::Who => "who",
         }
     }
@@ -223,19 +303,29 @@ impl Verb {
         match self {
             Self::List => "d [NAME]: list exclusive locks and their holders",
             Self::Dump => "dump [shared]: list locks and their holders' addresses on one line",
+            Self::Fence => "f NAME: show the fencing token of an exclusive lock that is held here",
             Self::Get => "g NAME: get an exclusive lock",
+            Self::GetWait => "gw MS NAME: get an exclusive lock, waiting up to MS milliseconds",
             Self::Help => "help: list the commands",
             Self::Inspect => "i NAME: ask whether an exclusive lock is held",
             Self::Iam => "iam [NAME]: register a name for this connection, or take it back",
+            Self::Kick => "kick ADDR: close a connection (administrative listener only)",
+            Self::ListAll => "ls [PREFIX]: list who holds what, who waits, and for how long",
             Self::Me => "me: show this connection's address and name",
             Self::Ping => "ping: answer 1 pong",
             Self::Query => "q [full]: show statistics",
             Self::Quit => "quit: release everything and close this connection",
             Self::Release => "r NAME: release an exclusive lock",
+            Self::ReleaseAll => "ra: release everything that is held here",
             Self::SharedList => "sd [NAME]: list shared locks and their holders",
             Self::SharedGet => "sg NAME: get a shared lock and count its holders",
+            Self::SharedGetLimited => "sgl LIMIT NAME: get a shared lock if fewer than LIMIT hold it",
+            Self::SharedGetWait => "sgw MS LIMIT NAME: the same, waiting up to MS milliseconds",
             Self::SharedInspect => "si NAME: count the holders of a shared lock",
             Self::SharedRelease => "sr NAME: release a shared lock",
+            Self::Steal => {
+                "steal NAME: take an exclusive lock from its holder (administrative listener only)"
+            }
             Self::Who => "who [NAME]: list registered connections",
         }
     }
@@ -243,7 +333,19 @@ impl Verb {
     /// Whether statistics show it before its first use: the verbs that every lockd has had.
     #[must_use]
     pub const fn is_always_shown(self) -> bool {
-        !matches!(self, Self::Help | Self::Iam | Self::Me | Self::Ping | Self::Quit | Self::Who)
+        matches!(
+            self,
+            Self::List
+                | Self::Dump
+                | Self::Get
+                | Self::Inspect
+                | Self::Query
+                | Self::Release
+                | Self::SharedList
+                | Self::SharedGet
+                | Self::SharedInspect
+                | Self::SharedRelease
+        )
     }
 
     pub(crate) const fn index(self) -> usize {
@@ -257,13 +359,21 @@ impl<N> Command<N> {
         Some(match self {
             Self::Get(Kind::Exclusive, _) => Verb::Get,
             Self::Get(Kind::Shared, _) => Verb::SharedGet,
+            Self::GetWait { .. } => Verb::GetWait,
+            Self::SharedGetLimited { .. } => Verb::SharedGetLimited,
+            Self::SharedGetWait { .. } => Verb::SharedGetWait,
             Self::Release(Kind::Exclusive, _) => Verb::Release,
             Self::Release(Kind::Shared, _) => Verb::SharedRelease,
+            Self::ReleaseAll => Verb::ReleaseAll,
+            Self::Fence(_) => Verb::Fence,
             Self::Inspect(Kind::Exclusive, _) => Verb::Inspect,
             Self::Inspect(Kind::Shared, _) => Verb::SharedInspect,
             Self::List(Kind::Exclusive, _) => Verb::List,
             Self::List(Kind::Shared, _) => Verb::SharedList,
             Self::Dump(_) => Verb::Dump,
+            Self::ListAll(_) => Verb::ListAll,
+            Self::Kick(_) => Verb::Kick,
+            Self::Steal(_) => Verb::Steal,
             Self::Me => Verb::Me,
             Self::Iam(_) => Verb::Iam,
             Self::Who(_) => Verb::Who,
@@ -271,29 +381,46 @@ impl<N> Command<N> {
             Self::Ping => Verb::Ping,
             Self::Help => Verb::Help,
             Self::Quit => Verb::Quit,
-            Self::Unknown(_) | Self::LineTooLong => return None,
+            Self::BadArgument(_) | Self::Unknown(_) | Self::LineTooLong => return None,
         })
     }
 
     /// Whether nothing of the same connection may run before this command's reply is complete: a
-    /// listing is written in slices, and `quit` ends the connection. A batch ends after such a command.
+    /// listing is written in slices, `quit` ends the connection, and a wait may end much later. A batch ends
+    /// after such a command.
     pub const fn ends_batch(&self) -> bool {
-        matches!(self, Self::List(..) | Self::Dump(_) | Self::Who(_) | Self::Quit)
+        matches!(
+            self,
+            Self::List(..)
+                | Self::Dump(_)
+                | Self::ListAll(_)
+                | Self::Who(_)
+                | Self::Quit
+                | Self::GetWait { .. }
+                | Self::SharedGetWait { .. }
+        )
     }
 
     /// Whether the reply has a variable number of lines and is ended by an empty one, also when it is
     /// a failure.
     pub(crate) const fn is_framed(&self) -> bool {
-        matches!(self, Self::List(..) | Self::Who(_) | Self::Query { .. } | Self::Help)
+        matches!(self, Self::List(..) | Self::ListAll(_) | Self::Who(_) | Self::Query { .. } | Self::Help)
     }
 
-    /// The name of a lock or of a connection; not the text of an unknown verb.
+    /// The name of a lock or of a connection, or the start of one; not the text of an unknown verb.
     pub(crate) const fn name(&self) -> Option<&N> {
         match self {
             Self::Get(_, name)
+            | Self::GetWait { name, .. }
+            | Self::SharedGetLimited { name, .. }
+            | Self::SharedGetWait { name, .. }
             | Self::Release(_, name)
+            | Self::Fence(name)
             | Self::Inspect(_, name)
             | Self::List(_, name)
+            | Self::ListAll(name)
+            | Self::Kick(name)
+            | Self::Steal(name)
             | Self::Iam(name)
             | Self::Who(name) => Some(name),
             _ => None,
@@ -311,10 +438,20 @@ impl<N> Command<N> {
     const fn as_ref(&self) -> Command<&N> {
         match self {
             Self::Get(kind, name) => Command::Get(*kind, name),
+            Self::GetWait { ms, name } => Command::GetWait { ms: *ms, name },
+            Self::SharedGetLimited { limit, name } => Command::SharedGetLimited { limit: *limit, name },
+            Self::SharedGetWait { ms, limit, name } => {
+                Command::SharedGetWait { ms: *ms, limit: *limit, name }
+            }
             Self::Release(kind, name) => Command::Release(*kind, name),
+            Self::ReleaseAll => Command::ReleaseAll,
+            Self::Fence(name) => Command::Fence(name),
             Self::Inspect(kind, name) => Command::Inspect(*kind, name),
             Self::List(kind, name) => Command::List(*kind, name),
             Self::Dump(kind) => Command::Dump(*kind),
+            Self::ListAll(prefix) => Command::ListAll(prefix),
+            Self::Kick(addr) => Command::Kick(addr),
+            Self::Steal(name) => Command::Steal(name),
             Self::Me => Command::Me,
             Self::Iam(name) => Command::Iam(name),
             Self::Who(name) => Command::Who(name),
@@ -322,6 +459,7 @@ impl<N> Command<N> {
             Self::Ping => Command::Ping,
             Self::Help => Command::Help,
             Self::Quit => Command::Quit,
+            Self::BadArgument(verb) => Command::BadArgument(*verb),
             Self::Unknown(verb) => Command::Unknown(verb),
             Self::LineTooLong => Command::LineTooLong,
         }
@@ -331,10 +469,18 @@ impl<N> Command<N> {
     pub fn map<M>(self, text: impl FnOnce(N) -> M) -> Command<M> {
         match self {
             Self::Get(kind, name) => Command::Get(kind, text(name)),
+            Self::GetWait { ms, name } => Command::GetWait { ms, name: text(name) },
+            Self::SharedGetLimited { limit, name } => Command::SharedGetLimited { limit, name: text(name) },
+            Self::SharedGetWait { ms, limit, name } => Command::SharedGetWait { ms, limit, name: text(name) },
             Self::Release(kind, name) => Command::Release(kind, text(name)),
+            Self::ReleaseAll => Command::ReleaseAll,
+            Self::Fence(name) => Command::Fence(text(name)),
             Self::Inspect(kind, name) => Command::Inspect(kind, text(name)),
             Self::List(kind, name) => Command::List(kind, text(name)),
             Self::Dump(kind) => Command::Dump(kind),
+            Self::ListAll(prefix) => Command::ListAll(text(prefix)),
+            Self::Kick(addr) => Command::Kick(text(addr)),
+            Self::Steal(name) => Command::Steal(text(name)),
             Self::Me => Command::Me,
             Self::Iam(name) => Command::Iam(text(name)),
             Self::Who(name) => Command::Who(text(name)),
@@ -342,6 +488,7 @@ impl<N> Command<N> {
             Self::Ping => Command::Ping,
             Self::Help => Command::Help,
             Self::Quit => Command::Quit,
+            Self::BadArgument(verb) => Command::BadArgument(verb),
             Self::Unknown(verb) => Command::Unknown(text(verb)),
             Self::LineTooLong => Command::LineTooLong,
         }
@@ -364,16 +511,20 @@ mod tests {
     }
 
     #[test]
-    fn listings_and_quit_end_a_batch_and_nothing_else_does() {
+    fn listings_waits_and_quit_end_a_batch_and_nothing_else_does() {
         let last = [
             Command::List(Kind::Exclusive, ""),
             Command::Dump(Kind::Shared),
+            Command::ListAll("x"),
             Command::Who("x"),
+            Command::GetWait { ms: 1, name: "x" },
+            Command::SharedGetWait { ms: 1, limit: 1, name: "x" },
             Command::Quit,
         ];
         assert!(last.iter().all(Command::ends_batch));
         let others = [
             Command::Get(Kind::Exclusive, "x"),
+            Command::SharedGetLimited { limit: 1, name: "x" },
             Command::Query { full: true },
             Command::Help,
             Command::Unknown("x"),

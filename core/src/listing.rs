@@ -212,7 +212,7 @@ impl Text {
         match self.subject {
             Subject::Dump(Kind::Shared) if !self.holders.is_empty() => out.extend_from_slice(b"]]\n"),
             Subject::Dump(_) => out.extend_from_slice(b"]\n"),
-            Subject::Locks(_) | Subject::Who => out.push(b'\n'),
+            Subject::Locks(_) | Subject::All | Subject::Who => out.push(b'\n'),
         }
     }
 }
@@ -227,7 +227,7 @@ fn write_row(
 ) {
     let parts: [&[u8]; 4] = match subject {
         Subject::Locks(_) => [name, b": ", holder, b"\n"],
-        Subject::Who => [b"", b"", holder, b"\n"],
+        Subject::All | Subject::Who => [b"", b"", holder, b"\n"],
         Subject::Dump(Kind::Exclusive) if is_first => [name, b":", holder, b""],
         Subject::Dump(Kind::Exclusive) => [b" ", name, b":", holder],
         Subject::Dump(Kind::Shared) if is_first => [name, b":[", holder, b""],

@@ -2,6 +2,7 @@
 //! command and from the machine; the codec turns them into bytes.
 
 use crate::figures::Figures;
+use crate::input::Verb;
 use crate::types::{Addr, Kind};
 
 /// Something for one connection.
@@ -9,6 +10,9 @@ use crate::types::{Addr, Kind};
 pub enum Output<'a> {
     /// The answer to the connection's command.
     Reply(Reply<'a>),
+    /// The connection waits: its reply comes with a later input. Until then it is owed one, and its
+    /// commands are ignored.
+    Wait,
     /// The machine is done with the connection, and its locks are released already: send what it is
     /// still owed and close it.
     Disconnect(Reason),
@@ -23,6 +27,8 @@ pub enum Reason {
     Quit,
     /// It said nothing for longer than the idle limit.
     Idle,
+    /// An operator closed it.
+    Kicked,
 }
 
 /// The answer to one command.
@@ -37,8 +43,32 @@ pub enum Reply<'a> {
         /// The lock.
         name: &'a [u8],
     },
-    /// `0 Lock Get Failure: NAME`: another connection holds it.
+    /// `0 Lock Get Failure: NAME`: another connection holds it. `0 Shared Lock Get Failure: NAME`: as many
+    /// hold it as may, or somebody waits for it.
     GetFailure {
+        /// Whose name space.
+        kind: Kind,
+        /// The lock.
+        name: &'a [u8],
+    },
+    /// `0 Lock Get Timeout: NAME`, `0 Shared Lock Get Timeout: NAME`: the wait came to its end without the lock.
+    GetTimeout {
+        /// Whose name space.
+        kind: Kind,
+        /// The lock.
+        name: &'a [u8],
+    },
+    /// `0 Lock Get Deadlock: NAME`, `0 Shared Lock Get Deadlock: NAME`: the wait would be for ever.
+    GetDeadlock {
+        /// Whose name space.
+        kind: Kind,
+        /// The lock.
+        name: &'a [u8],
+    },
+    /// `0 Lock Get Queue Full: NAME`, `0 Shared Lock Get Queue Full: NAME`: too many wait already.
+    QueueFull {
+        /// Whose name space.
+        kind: Kind,
         /// The lock.
         name: &'a [u8],
     },
@@ -56,6 +86,25 @@ pub enum Reply<'a> {
         /// The lock.
         name: &'a [u8],
     },
+    /// `N Locks Released`: everything the asker held, exclusive and shared.
+    ReleasedAll {
+        /// How many holds those were.
+        holds: u32,
+    },
+    /// `TOKEN Lock Fence: NAME`.
+    Fenced {
+        /// The hold's fencing token.
+        token: u64,
+        /// The lock.
+        name: &'a [u8],
+    },
+    /// `0 Lock Not Held: NAME`: the asker does not hold it.
+    NotHeld {
+        /// The lock.
+        name: &'a [u8],
+    },
+    /// `0 No Tokens`: none is left of those that the driver reserved.
+    NoTokens,
     /// `1 Lock Is Locked: NAME`, `N Shared Lock Is Locked: NAME`; `0 … Not Locked: NAME` for no holders.
     Inspected {
         /// Whose name space.
@@ -74,6 +123,25 @@ pub enum Reply<'a> {
     ShuttingDown,
     /// To be answered with a listing, which the driver collects with [`Machine::scan`](crate::Machine::scan).
     Listing(Listing<'a>),
+    /// `N Kick Success: ADDR`; `0 Kick Failure: ADDR` when there is none.
+    Kicked {
+        /// How many connections were closed that come from there.
+        connections: u32,
+        /// The address, as it was asked for.
+        addr: &'a [u8],
+    },
+    /// `1 Lock Steal Success: NAME`; `0 Lock Steal Failure: NAME`: nobody holds it.
+    Stolen {
+        /// Whether somebody did hold it.
+        was_held: bool,
+        /// The lock.
+        name: &'a [u8],
+    },
+    /// `0 Not Allowed: VERB`: only on an administrative listener.
+    NotAllowed {
+        /// What it is that is not.
+        verb: Verb,
+    },
     /// `1 ADDR NAME`.
     Me {
         /// Where the connection comes from.
@@ -104,6 +172,11 @@ pub enum Reply<'a> {
         /// Whether an empty line ends the reply.
         framed: bool,
     },
+    /// `0 Bad Argument: VERB`.
+    BadArgument {
+        /// Whose argument is no number, or too high.
+        verb: Verb,
+    },
     /// `0 Unknown Command: VERB`.
     UnknownCommand {
         /// What stood where a verb belongs.
@@ -119,7 +192,17 @@ impl Reply<'_> {
     pub const fn is_failure(&self) -> bool {
         match self {
             Self::GetFailure { .. }
+            | Self::GetTimeout { .. }
+            | Self::GetDeadlock { .. }
+            | Self::QueueFull { .. }
             | Self::ReleaseFailure { .. }
+            | Self::ReleasedAll { holds: 0 }
+            | Self::NotHeld { .. }
+            | Self::NoTokens
+            | Self::Kicked { connections: 0, .. }
+            | Self::Stolen { was_held: false, .. }
+            | Self::NotAllowed { .. }
+            | Self::BadArgument { .. }
             | Self::Inspected { holders: 0, .. }
             | Self::TooManyLocks { .. }
             | Self::ShuttingDown
@@ -129,6 +212,10 @@ impl Reply<'_> {
             | Self::LineTooLong => true,
             Self::Got { .. }
             | Self::Released { .. }
+            | Self::ReleasedAll { .. }
+            | Self::Fenced { .. }
+            | Self::Kicked { .. }
+            | Self::Stolen { .. }
             | Self::Inspected { .. }
             | Self::Listing(_)
             | Self::Me { .. }
@@ -145,7 +232,7 @@ impl Reply<'_> {
 pub struct Listing<'a> {
     /// Which listing.
     pub subject: Subject,
-    /// Only this name; everything when empty.
+    /// Only this name, or what starts with it; everything when empty.
     pub name: &'a [u8],
 }
 
@@ -156,6 +243,8 @@ pub enum Subject {
     Locks(Kind),
     /// `dump`, `dump shared`.
     Dump(Kind),
+    /// `ls`: `name` is the start of the names.
+    All,
     /// `who`.
     Who,
 }

@@ -71,6 +71,12 @@ impl Kind {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Account(pub u16);
 
+impl Account {
+    /// The operators': those who come in by the administrative listener. It alone may `kick` and `steal`, and
+    /// it has no limit of connections.
+    pub const ADMIN: Self = Self(u16::MAX);
+}
+
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
@@ -87,6 +93,19 @@ pub enum Addr {
     Ip(SocketAddr),
     /// A Unix-socket peer: those have no address of their own, so the driver numbers them.
     Unix(u64),
+}
+
+impl Addr {
+    /// The address that prints like this, if there is one.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(text).ok()?;
+        let addr = match text.strip_prefix("unix:") {
+            Some(number) => Self::Unix(number.parse().ok()?),
+            None => Self::Ip(text.parse().ok()?),
+        };
+        Some(addr)
+    }
 }
 
 impl fmt::Display for Addr {
@@ -112,6 +131,18 @@ mod tests {
             assert_eq!(Conn::from_bits(conn.bits()), conn);
         }
         assert!(Conn::new(0, last) < Conn::new(1, 0));
+    }
+
+    #[test]
+    fn an_address_is_what_it_prints_as() {
+        for text in ["1.2.3.4:5", "[::1]:80", "[fe80::1%3]:80", "unix:7", "unix:18446744073709551615"] {
+            assert_eq!(Addr::parse(text.as_bytes()).map(|addr| addr.to_string()).as_deref(), Some(text));
+        }
+        for text in ["", "1.2.3.4", "::1:80", "localhost:80", "unix:", "unix:-1", "1.2.3.4:65536", "unix:1 "]
+        {
+            assert_eq!(Addr::parse(text.as_bytes()), None, "{text:?}");
+        }
+        assert_eq!(Addr::parse(b"unix:\xff"), None);
     }
 
     #[test]

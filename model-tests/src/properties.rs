@@ -16,8 +16,8 @@ use crate::reference::Reference;
 use crate::runner;
 use elockd_core::codec::Decoder;
 use elockd_core::{
-    Command, Config, Conn, HoldTimes, Input, Kind, Listing, Machine, Now, Output, Reply, RestoreError, Scan,
-    Storage, Subject,
+    Command, Config, Conn, Input, Kind, Listing, Machine, Now, Output, Reply, RestoreError, Scan, Storage,
+    Subject, Times,
 };
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -68,9 +68,9 @@ fn hold_times_are_the_references(mut machine: Machine, reference: &Reference) ->
         let of_kind = reference.over().iter().filter(|(of, _)| *of == kind).map(|(_, ms)| *ms);
         let times = machine.figures();
         let times = times.hold_times(kind);
-        let mut expected = [0; HoldTimes::BOUNDS_MS.len() + 1];
+        let mut expected = [0; Times::BOUNDS_MS.len() + 1];
         for ms in of_kind.clone() {
-            expected[HoldTimes::BOUNDS_MS.iter().filter(|bound| ms > **bound).count()] += 1;
+            expected[Times::BOUNDS_MS.iter().filter(|bound| ms > **bound).count()] += 1;
         }
         ensure!(
             *times.counts() == expected,

@@ -351,7 +351,7 @@ impl<'a> Reader<'a> {
                 }
             }
             Input::Closed(conn, cause) => self.close(*life, *conn, Close::Said(*cause), place),
-            Input::Tick | Input::Drain => {}
+            Input::Tick | Input::Drain | Input::Tokens { .. } => {}
         }
         for (to, told) in told {
             if let Told::Disconnect(reason) = told {

@@ -109,7 +109,7 @@ impl hub::Witness for Witness {
             Input::Closed(conn, _) => {
                 self.active.remove(conn);
             }
-            Input::Tick | Input::Drain => {}
+            Input::Tick | Input::Drain | Input::Tokens { .. } => {}
         }
         self.input = Some(input.map(<[u8]>::to_vec));
     }

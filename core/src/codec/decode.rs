@@ -1,7 +1,7 @@
 //! Bytes to commands. However the bytes are cut into pieces, the commands are the same.
 
 use crate::canary::{Canary, is_planted};
-use crate::input::Command;
+use crate::input::{Command, Verb};
 use crate::mark::{Mark, reach};
 use crate::types::Kind;
 use std::borrow::Cow;
@@ -79,14 +79,29 @@ pub fn parse(line: &[u8]) -> Option<Command<Cow<'_, [u8]>>> {
     Some(match verb {
         b"g" => Command::Get(Kind::Exclusive, fold(rest)),
         b"sg" => Command::Get(Kind::Shared, fold(rest)),
+        b"gw" => numbers(rest).map_or(Command::BadArgument(Verb::GetWait), |([ms], name)| Command::GetWait {
+            ms,
+            name: fold(name),
+        }),
+        b"sgl" => numbers(rest).map_or(Command::BadArgument(Verb::SharedGetLimited), |([limit], name)| {
+            Command::SharedGetLimited { limit, name: fold(name) }
+        }),
+        b"sgw" => numbers(rest).map_or(Command::BadArgument(Verb::SharedGetWait), |([ms, limit], name)| {
+            Command::SharedGetWait { ms, limit, name: fold(name) }
+        }),
         b"r" => Command::Release(Kind::Exclusive, fold(rest)),
         b"sr" => Command::Release(Kind::Shared, fold(rest)),
+        b"ra" => Command::ReleaseAll,
+        b"f" => Command::Fence(fold(rest)),
         b"i" => Command::Inspect(Kind::Exclusive, fold(rest)),
         b"si" => Command::Inspect(Kind::Shared, fold(rest)),
         b"d" => Command::List(Kind::Exclusive, fold(rest)),
         b"sd" => Command::List(Kind::Shared, fold(rest)),
         b"dump" if has_word(rest, b"shared") => Command::Dump(Kind::Shared),
         b"dump" => Command::Dump(Kind::Exclusive),
+        b"ls" => Command::ListAll(fold(rest)),
+        b"kick" => Command::Kick(fold(rest)),
+        b"steal" => Command::Steal(fold(rest)),
         b"me" => Command::Me,
         b"iam" => Command::Iam(fold(rest)),
         b"who" => Command::Who(fold(rest)),
@@ -115,6 +130,26 @@ fn trim(mut bytes: &[u8]) -> &[u8] {
         bytes = rest;
     }
     bytes
+}
+
+/// The numbers at the start of trimmed text, and the trimmed rest; `None` unless there are as many. A number
+/// is one to ten digits, at most 2^32 - 1.
+fn numbers<const N: usize>(mut text: &[u8]) -> Option<([u32; N], &[u8])> {
+    let mut found = [0; N];
+    for number in &mut found {
+        let end = text.iter().position(|&byte| is_space(byte)).unwrap_or(text.len());
+        let (word, rest) = text.split_at(end);
+        if !(1..=10).contains(&word.len()) {
+            return None;
+        }
+        let mut value = 0_u64;
+        for byte in word {
+            value = value * 10 + u64::from(byte.checked_sub(b'0').filter(|digit| *digit <= 9)?);
+        }
+        *number = u32::try_from(value).ok()?;
+        text = trim(rest);
+    }
+    Some((found, text))
 }
 
 /// A trimmed name with every run of white space as one space. Nearly all names are so already.
@@ -240,8 +275,29 @@ mod tests {
     }
 
     #[test]
+    fn numbers_come_before_the_name() {
+        let wait = |ms, name: &str| Some(Command::GetWait { ms, name: Cow::Owned(name.into()) });
+        assert_eq!(parse(b"gw 100 a  b"), wait(100, "a b"));
+        assert_eq!(parse(b" gw \t 0000000007\x0b5 a\r"), wait(7, "5 a"), "ten digits");
+        assert_eq!(parse(b"gw 4294967295 a"), wait(u32::MAX, "a"));
+        assert_eq!(parse(b"gw 5"), wait(5, ""), "the empty name is a name");
+        let bad = |verb| Some(Command::BadArgument(verb));
+        for line in ["gw", "gw a", "gw -1 a", "gw +1 a", "gw 1x a", "gw 4294967296 a", "gw 00000000001 a"] {
+            assert_eq!(parse(line.as_bytes()), bad(Verb::GetWait), "{line:?}");
+        }
+        let limited = Command::SharedGetLimited { limit: 3, name: Cow::Owned(b"5 a".to_vec()) };
+        assert_eq!(parse(b"sgl 3 5 a"), Some(limited));
+        assert_eq!(parse(b"sgl a"), bad(Verb::SharedGetLimited));
+        let both = Command::SharedGetWait { ms: 1, limit: 2, name: Cow::Owned(b"3".to_vec()) };
+        assert_eq!(parse(b"sgw 1 2 3"), Some(both));
+        assert_eq!(parse(b"sgw 1"), bad(Verb::SharedGetWait));
+        assert_eq!(parse(b"sgw 1 x 2"), bad(Verb::SharedGetWait));
+        assert_eq!(parse(b"g 5 a"), Some(get("5 a").map(Cow::Owned)), "the old verbs take no number");
+    }
+
+    #[test]
     fn a_name_that_needs_no_folding_is_not_copied() {
-        for line in ["g", "g a", "sg  a b c ", "iam \x00\x7f"] {
+        for line in ["g", "g a", "sg  a b c ", "iam \x00\x7f", "gw 1 a b", "sgw 1 2 a", "f a", "ls a"] {
             let command = parse(line.as_bytes()).unwrap();
             let name = command.name().expect("it has a name");
             assert!(matches!(name, Cow::Borrowed(_)), "{line:?}");

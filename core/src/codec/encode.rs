@@ -13,15 +13,22 @@ pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) {
     match reply {
         Reply::Got { kind: Kind::Exclusive, name, .. } => line(out, b"1 Lock Get Success: ", name),
         Reply::Got { kind: Kind::Shared, holders, name } => {
-            counted_line(out, *holders, b" Shared Lock Get Success: ", name);
+            counted_line(out, u64::from(*holders), b" Shared Lock Get Success: ", name);
         }
-        Reply::GetFailure { name } => line(out, b"0 Lock Get Failure: ", name),
+        Reply::GetFailure { kind, name } => failed_get(out, *kind, b"Failure: ", name),
+        Reply::GetTimeout { kind, name } => failed_get(out, *kind, b"Timeout: ", name),
+        Reply::GetDeadlock { kind, name } => failed_get(out, *kind, b"Deadlock: ", name),
+        Reply::QueueFull { kind, name } => failed_get(out, *kind, b"Queue Full: ", name),
         Reply::Released { kind: Kind::Exclusive, name } => line(out, b"1 Lock Release Success: ", name),
         Reply::Released { kind: Kind::Shared, name } => line(out, b"1 Shared Lock Release Success: ", name),
         Reply::ReleaseFailure { kind: Kind::Exclusive, name } => line(out, b"0 Lock Release Failure: ", name),
         Reply::ReleaseFailure { kind: Kind::Shared, name } => {
             line(out, b"0 Shared Lock Release Failure: ", name);
         }
+        Reply::ReleasedAll { holds } => counted_line(out, u64::from(*holds), b" Locks Released", b""),
+        Reply::Fenced { token, name } => counted_line(out, *token, b" Lock Fence: ", name),
+        Reply::NotHeld { name } => line(out, b"0 Lock Not Held: ", name),
+        Reply::NoTokens => line(out, b"0 No Tokens", b""),
         Reply::Inspected { kind: Kind::Exclusive, holders: 0, name } => {
             line(out, b"0 Lock Not Locked: ", name);
         }
@@ -30,11 +37,18 @@ pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) {
             line(out, b"0 Shared Lock Not Locked: ", name);
         }
         Reply::Inspected { kind: Kind::Shared, holders, name } => {
-            counted_line(out, *holders, b" Shared Lock Is Locked: ", name);
+            counted_line(out, u64::from(*holders), b" Shared Lock Is Locked: ", name);
         }
         Reply::TooManyLocks { name } => line(out, b"0 Too Many Locks: ", name),
         Reply::ShuttingDown => line(out, b"0 Shutting Down", b""),
         Reply::Listing(_) => {}
+        Reply::Kicked { connections: 0, addr } => line(out, b"0 Kick Failure: ", addr),
+        Reply::Kicked { connections, addr } => {
+            counted_line(out, u64::from(*connections), b" Kick Success: ", addr);
+        }
+        Reply::Stolen { was_held: true, name } => line(out, b"1 Lock Steal Success: ", name),
+        Reply::Stolen { was_held: false, name } => line(out, b"0 Lock Steal Failure: ", name),
+        Reply::NotAllowed { verb } => line(out, b"0 Not Allowed: ", verb.word().as_bytes()),
         Reply::Me { addr, name } => {
             write!(out, "1 {addr} ").expect("writing to memory does not fail");
             match name {
@@ -53,6 +67,7 @@ pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) {
         }
         Reply::Disabled { framed } => framed_line(out, b"0 disabled", *framed),
         Reply::NameTooLong { framed } => framed_line(out, b"0 Name Too Long", *framed),
+        Reply::BadArgument { verb } => line(out, b"0 Bad Argument: ", verb.word().as_bytes()),
         Reply::UnknownCommand { verb } => line(out, b"0 Unknown Command: ", verb),
         Reply::LineTooLong => line(out, b"0 Line Too Long", b""),
     }
@@ -63,7 +78,7 @@ pub fn encode_reason(reason: Reason, out: &mut Vec<u8>) {
     match reason {
         Reason::TooManyConnections => line(out, b"0 Too Many Connections", b""),
         // An unasked-for line would be taken for the answer to the next request.
-        Reason::Quit | Reason::Idle => {}
+        Reason::Quit | Reason::Idle | Reason::Kicked => {}
     }
 }
 
@@ -86,7 +101,15 @@ fn line(out: &mut Vec<u8>, text: &[u8], name: &[u8]) {
     out.push(b'\n');
 }
 
-fn counted_line(out: &mut Vec<u8>, count: u32, text: &[u8], name: &[u8]) {
+fn failed_get(out: &mut Vec<u8>, kind: Kind, how: &[u8], name: &[u8]) {
+    out.extend_from_slice(match kind {
+        Kind::Exclusive => b"0 Lock Get ",
+        Kind::Shared => b"0 Shared Lock Get ",
+    });
+    line(out, how, name);
+}
+
+fn counted_line(out: &mut Vec<u8>, count: u64, text: &[u8], name: &[u8]) {
     out.extend_from_slice(itoa::Buffer::new().format(count).as_bytes());
     line(out, text, name);
 }
@@ -115,11 +138,29 @@ mod tests {
         let table = [
             (Reply::Got { kind: x, holders: 1, name }, "1 Lock Get Success: n\n"),
             (Reply::Got { kind: s, holders: 12, name }, "12 Shared Lock Get Success: n\n"),
-            (Reply::GetFailure { name }, "0 Lock Get Failure: n\n"),
+            (Reply::GetFailure { kind: x, name }, "0 Lock Get Failure: n\n"),
+            (Reply::GetFailure { kind: s, name }, "0 Shared Lock Get Failure: n\n"),
+            (Reply::GetTimeout { kind: x, name }, "0 Lock Get Timeout: n\n"),
+            (Reply::GetTimeout { kind: s, name }, "0 Shared Lock Get Timeout: n\n"),
+            (Reply::GetDeadlock { kind: x, name }, "0 Lock Get Deadlock: n\n"),
+            (Reply::GetDeadlock { kind: s, name }, "0 Shared Lock Get Deadlock: n\n"),
+            (Reply::QueueFull { kind: x, name }, "0 Lock Get Queue Full: n\n"),
+            (Reply::QueueFull { kind: s, name }, "0 Shared Lock Get Queue Full: n\n"),
             (Reply::Released { kind: x, name }, "1 Lock Release Success: n\n"),
             (Reply::Released { kind: s, name }, "1 Shared Lock Release Success: n\n"),
             (Reply::ReleaseFailure { kind: x, name }, "0 Lock Release Failure: n\n"),
             (Reply::ReleaseFailure { kind: s, name }, "0 Shared Lock Release Failure: n\n"),
+            (Reply::ReleasedAll { holds: 0 }, "0 Locks Released\n"),
+            (Reply::ReleasedAll { holds: 2 }, "2 Locks Released\n"),
+            (Reply::Fenced { token: 9_007_199_254_740_991, name }, "9007199254740991 Lock Fence: n\n"),
+            (Reply::NotHeld { name }, "0 Lock Not Held: n\n"),
+            (Reply::NoTokens, "0 No Tokens\n"),
+            (Reply::Kicked { connections: 1, addr: name }, "1 Kick Success: n\n"),
+            (Reply::Kicked { connections: 0, addr: name }, "0 Kick Failure: n\n"),
+            (Reply::Stolen { was_held: true, name }, "1 Lock Steal Success: n\n"),
+            (Reply::Stolen { was_held: false, name }, "0 Lock Steal Failure: n\n"),
+            (Reply::NotAllowed { verb: Verb::Kick }, "0 Not Allowed: kick\n"),
+            (Reply::BadArgument { verb: Verb::GetWait }, "0 Bad Argument: gw\n"),
             (Reply::Inspected { kind: x, holders: 1, name }, "1 Lock Is Locked: n\n"),
             (Reply::Inspected { kind: x, holders: 0, name }, "0 Lock Not Locked: n\n"),
             (Reply::Inspected { kind: s, holders: 3, name }, "3 Shared Lock Is Locked: n\n"),
@@ -145,7 +186,7 @@ mod tests {
 
     #[test]
     fn an_empty_name_leaves_its_place_empty() {
-        assert_eq!(text(&Reply::GetFailure { name: b"" }), "0 Lock Get Failure: \n");
+        assert_eq!(text(&Reply::GetFailure { kind: Kind::Exclusive, name: b"" }), "0 Lock Get Failure: \n");
     }
 
     #[test]
@@ -183,6 +224,6 @@ mod tests {
             String::from_utf8(out).unwrap()
         };
         assert_eq!(line(Reason::TooManyConnections), "0 Too Many Connections\n");
-        assert_eq!(line(Reason::Quit) + &line(Reason::Idle), "");
+        assert_eq!(line(Reason::Quit) + &line(Reason::Idle) + &line(Reason::Kicked), "");
     }
 }

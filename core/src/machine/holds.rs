@@ -3,9 +3,9 @@
 
 use crate::canary::{Canary, is_planted};
 use crate::config::Storage;
-use crate::hold_times::HoldTimes;
 use crate::mark::{Mark, reach};
 use crate::storage::{Id, Slab};
+use crate::times::Times;
 use crate::types::{Kind, Now};
 
 use super::connection::Connection;
@@ -31,7 +31,7 @@ pub(crate) struct Holds {
     /// Bytes of those names that stand outside the slots.
     pub(crate) name_bytes: u64,
     /// How long the holds lasted that are over, by kind; but for those that are dead and not yet swept.
-    pub(crate) times: [HoldTimes; 2],
+    pub(crate) times: [Times; 2],
 }
 
 /// What there is under a name right now. Valid until the next change.

@@ -19,7 +19,7 @@ pub use snapshot::RestoreError;
 use crate::canary::{Canary, is_planted};
 use crate::config::Config;
 use crate::figures::{Counters, Figures};
-use crate::input::{Cause, Command, Input};
+use crate::input::{Cause, Command, Input, Verb};
 use crate::mark::{Mark, reach};
 use crate::output::{Listing, Output, Reason, Reply, Subject};
 use crate::storage::Id;
@@ -106,6 +106,7 @@ impl Machine {
                 }
             }
             Input::Drain => self.draining = true,
+            Input::Tokens { .. } => {}
         }
         self.seq
     }
@@ -122,6 +123,12 @@ impl Machine {
         }
     }
 
+    /// How many fencing tokens may still be given out.
+    #[must_use]
+    pub fn tokens_left(&self) -> u64 {
+        0
+    }
+
     /// All statistics as they are now.
     #[must_use]
     pub fn figures(&self) -> Figures<'_> {
@@ -134,6 +141,10 @@ impl Machine {
             dead_holds: self.holds.dead,
             lock_bytes: self.holds.live_bytes(),
             hold_times: &self.holds.times,
+            wait_times: &self.holds.times,
+            waits: [0; 2],
+            longest_wait_ms: 0,
+            tokens_left: 0,
             uptime_ms: self.now.0,
         }
     }
@@ -228,6 +239,7 @@ impl Machine {
             _ if too_long => Reply::NameTooLong { framed },
             Command::LineTooLong => Reply::LineTooLong,
             Command::Unknown(_) if features.silent_errors => return,
+            Command::BadArgument(verb) => Reply::BadArgument { verb: *verb },
             Command::Unknown(verb) => Reply::UnknownCommand { verb: verb.as_ref() },
             Command::Quit => {
                 self.close(id, Cause::Quit);
@@ -237,6 +249,14 @@ impl Machine {
                 let reply = self.get(id, *kind, name.as_ref());
                 self.outcome(command, reply)
             }
+            Command::GetWait { .. }
+            | Command::SharedGetLimited { .. }
+            | Command::SharedGetWait { .. }
+            | Command::ReleaseAll
+            | Command::Fence(_)
+            | Command::Kick(_)
+            | Command::Steal(_)
+            | Command::ListAll(_) => Reply::NotAllowed { verb: Verb::Kick },
             Command::Release(kind, name) => {
                 let reply = self.release(id, *kind, name.as_ref());
                 self.outcome(command, reply)
@@ -308,7 +328,7 @@ impl Machine {
             return Reply::TooManyLocks { name };
         }
         if kind == Kind::Exclusive && found.holders > 0 {
-            return Reply::GetFailure { name };
+            return Reply::GetFailure { kind, name };
         }
         let tenure = tenure.unwrap_or_else(|| self.begin_tenure(id));
         let holders = self.holds.add(found, name, tenure, self.now);

@@ -279,7 +279,7 @@ impl Subject {
     pub const fn kind(self) -> Option<Kind> {
         match self {
             Self::Locks(kind) | Self::Dump(kind) => Some(kind),
-            Self::Who => None,
+            Self::All | Self::Who => None,
         }
     }
 }

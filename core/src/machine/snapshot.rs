@@ -6,8 +6,8 @@
 use crate::canary::{Canary, is_planted};
 use crate::config::Config;
 use crate::figures::Counters;
-use crate::hold_times::HoldTimes;
 use crate::input::{Cause, Verb};
+use crate::times::Times;
 use crate::types::{Account, Addr, Conn, Kind, Now, Origin, Seq};
 use bincode::error::DecodeError;
 use bincode::{Decode, Encode};
@@ -61,7 +61,7 @@ struct State {
     highest: Option<u64>,
     last_registration: u64,
     counters: CountersRecord,
-    hold_times: [HoldTimesRecord; 2],
+    hold_times: [TimesRecord; 2],
     /// The longest idle first.
     connections: Vec<ConnectionRecord>,
     /// Locks with several holders, by kind and name.
@@ -95,8 +95,8 @@ struct TieRecord {
 }
 
 #[derive(Encode, Decode)]
-struct HoldTimesRecord {
-    counts: [u64; HoldTimes::BOUNDS_MS.len() + 1],
+struct TimesRecord {
+    counts: [u64; Times::BOUNDS_MS.len() + 1],
     sum_ms: u64,
 }
 
@@ -119,6 +119,15 @@ struct CountersRecord {
     closed: [u64; Cause::ALL.len()],
     ignored: u64,
     locks_refused: u64,
+    waits: u64,
+    waits_granted: u64,
+    waits_timed_out: u64,
+    waits_drained: u64,
+    deadlocks_refused: u64,
+    queue_full: u64,
+    released_together: [u64; 2],
+    tokens_given: u64,
+    peak_waiters: u32,
     peak_connections: u32,
     peak_holds: u32,
     peak_connection_holds: u32,
@@ -209,7 +218,7 @@ impl Machine {
                 .holds
                 .times
                 .each_ref()
-                .map(|of_kind| HoldTimesRecord { counts: *of_kind.counts(), sum_ms: of_kind.sum_ms() }),
+                .map(|of_kind| TimesRecord { counts: *of_kind.counts(), sum_ms: of_kind.sum_ms() }),
             connections,
             ties,
         }
@@ -267,7 +276,7 @@ impl Machine {
         self.connections.last_registration = state.last_registration;
         self.counters = state.counters.into();
         self.holds.times =
-            state.hold_times.map(|HoldTimesRecord { counts, sum_ms }| HoldTimes::restored(counts, sum_ms));
+            state.hold_times.map(|TimesRecord { counts, sum_ms }| Times::restored(counts, sum_ms));
         Ok(())
     }
 
@@ -321,10 +330,23 @@ impl State {
             counters.refused,
             counters.ignored,
             counters.locks_refused,
+            counters.waits,
+            counters.waits_granted,
+            counters.waits_timed_out,
+            counters.waits_drained,
+            counters.deadlocks_refused,
+            counters.queue_full,
+            counters.tokens_given,
         ];
         let times = self.hold_times.iter().flat_map(|times| times.counts);
         let verbs = counters.commands.into_iter().chain(counters.failures);
-        single.into_iter().chain(verbs).chain(counters.orphans).chain(counters.closed).chain(times)
+        single
+            .into_iter()
+            .chain(verbs)
+            .chain(counters.orphans)
+            .chain(counters.closed)
+            .chain(counters.released_together)
+            .chain(times)
     }
 }
 
@@ -387,6 +409,15 @@ convert_counters!(
     closed,
     ignored,
     locks_refused,
+    waits,
+    waits_granted,
+    waits_timed_out,
+    waits_drained,
+    deadlocks_refused,
+    queue_full,
+    released_together,
+    tokens_given,
+    peak_waiters,
     peak_connections,
     peak_holds,
     peak_connection_holds,

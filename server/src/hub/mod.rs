@@ -44,6 +44,7 @@ struct State<L: Locks> {
     last_serial: u64,
     draining: bool,
     ticker: Ticker,
+    keeper: Keeper,
     /// Only where a simulation drives the hub.
     witness: Option<Box<dyn Witness>>,
 }
@@ -53,6 +54,15 @@ struct State<L: Locks> {
 struct Ticker {
     /// What it sleeps until; `None` is for ever.
     until: Option<Now>,
+    /// Set while it sleeps.
+    waker: Option<Waker>,
+}
+
+/// Whoever reserves fencing tokens for the machine, asleep while enough are left.
+#[derive(Default)]
+struct Keeper {
+    /// Fewer than these are not enough.
+    few: u64,
     /// Set while it sleeps.
     waker: Option<Waker>,
 }
@@ -80,6 +90,7 @@ impl<L: Locks> Hub<L> {
             last_serial: 0,
             draining: false,
             ticker: Ticker::default(),
+            keeper: Keeper::default(),
             witness: None,
         };
         Self { state: L::Lock::new(state), on_panic, is_broken: AtomicBool::new(false) }
@@ -145,6 +156,23 @@ impl<L: Locks> Hub<L> {
         })
     }
 
+    /// Lets the machine give out fencing tokens from `first` to `last`.
+    pub fn tokens(&self, now: Now, first: u64, last: u64) {
+        self.with(|state| state.apply(now, Input::<&[u8]>::Tokens { first, last }, &mut |_, _| {}));
+    }
+
+    /// Ready when fewer fencing tokens than `few` are left; else the waker is called when that becomes so.
+    /// There is one keeper of tokens: a second caller takes the first one's place.
+    pub fn poll_tokens_below(&self, few: u64, waker: &Waker) -> Poll<()> {
+        self.with(|state| {
+            if state.machine.tokens_left() < few {
+                return Poll::Ready(());
+            }
+            state.keeper = Keeper { few, waker: Some(waker.clone()) };
+            Poll::Pending
+        })
+    }
+
     /// Begins the shutdown: nothing is granted from here on, and every connection is told to end.
     pub fn drain(&self, now: Now) {
         self.with(|state| {
@@ -191,6 +219,7 @@ impl<L: Locks> Hub<L> {
             if !is_planted(Canary::TickerNotWoken) {
                 state.wake_ticker();
             }
+            state.wake_keeper();
             std::mem::forget(unwinding);
             result
         })
@@ -221,11 +250,19 @@ impl<L: Locks> State<L> {
             match output {
                 Output::Disconnect(_) if is_planted(Canary::MailIsLost) => {}
                 Output::Disconnect(reason) => mailbox.put(Ending::Machine(reason)),
-                Output::Reply(reply) => panic!("{to:?} was sent {reply:?} without having asked"),
+                output => panic!("{to:?} was sent {output:?} without having asked"),
             }
         });
         if let Some(witness) = witness {
             witness.applied(seq, machine);
+        }
+    }
+
+    fn wake_keeper(&mut self) {
+        if self.machine.tokens_left() < self.keeper.few
+            && let Some(waker) = self.keeper.waker.take()
+        {
+            waker.wake();
         }
     }
 
@@ -290,6 +327,7 @@ impl<L: Locks> Handle<L> {
                             reply => encode(&reply, out),
                         }
                     }
+                    Output::Wait => panic!("waits are still to come"),
                     Output::Disconnect(reason) => flow = Flow::Close(reason),
                 });
             }

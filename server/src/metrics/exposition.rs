@@ -2,7 +2,7 @@
 //! so that their number is bounded; names of locks are nowhere in it.
 
 use super::sample::Sample;
-use elockd_core::{HoldTimes, Kind};
+use elockd_core::{Kind, Times};
 use elockd_server::Latency;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, prometheus_text};
@@ -111,7 +111,7 @@ impl Sample {
         };
         let help = "Time from reading a command off its socket to having its answer ready to be sent.";
         page.histograms("elockd_command_duration_seconds", help, &[latency])?;
-        let bounds = HoldTimes::BOUNDS_MS.map(|ms| Duration::from_millis(ms).as_secs_f64());
+        let bounds = Times::BOUNDS_MS.map(|ms| Duration::from_millis(ms).as_secs_f64());
         let histograms = Kind::ALL.map(|kind| Histogram {
             labels: labels_of(kind),
             bounds: &bounds,

@@ -1,7 +1,7 @@
 //! All figures at one moment, copied, so that nobody waits while they are written out.
 
 use super::process::Process;
-use elockd_core::{Figure, HoldTimes, Kind, Verb};
+use elockd_core::{Figure, Kind, Times, Verb};
 use elockd_server::{LatencySnapshot, Monitor};
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -14,7 +14,7 @@ pub(super) struct Sample {
     /// Of each verb, how often it was asked, and how many answers were failures.
     pub(super) outcomes: [(Verb, u64, u64); Verb::COUNT],
     /// Exclusive, then shared.
-    pub(super) hold_times: [HoldTimes; 2],
+    pub(super) hold_times: [Times; 2],
     pub(super) dead_holds: u32,
     pub(super) latency: LatencySnapshot,
     pub(super) listings_refused: u64,

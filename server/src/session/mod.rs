@@ -361,6 +361,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             End::Stalled => Cause::Stalled,
             End::Eof => Cause::Eof,
             End::Closed(Reason::Idle) => Cause::Idle,
+            End::Closed(Reason::Kicked) => Cause::Kicked,
             End::Closed(Reason::Quit | Reason::TooManyConnections) => Cause::Quit,
             End::Drained => Cause::Shutdown,
         };

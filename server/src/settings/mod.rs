@@ -181,6 +181,8 @@ fn settings(flags: &Flags) -> Result<Settings, Refusal> {
             connections: flags.max_connections,
             locks: flags.max_locks,
             locks_per_connection: flags.max_locks_per_connection,
+            waiters: 10_000,
+            waiters_per_name: 10_000,
             name_bytes,
             idle_ms: u64::try_from(flags.idle_timeout.as_millis()).expect("no time is over 100 years"),
         },

@@ -1,15 +1,16 @@
-//! How long locks were held: a histogram for each kind. It is for exporters alone and part of no reply,
-//! because it lags: a hold that ended with its connection may be counted only when its storage is freed.
+//! How long locks were held and waited for: histograms, one of each for each kind. They are for exporters alone
+//! and part of no reply, because hold times lag: a hold that ended with its connection may be counted only when
+//! its storage is freed.
 
-/// A histogram of hold times. Each hold that has ended is in it once, with the time from its get to its
-/// release or to the end of its connection.
+/// A histogram of hold times or of wait times. Each hold that has ended is in it once, with the time from its
+/// get to its release or to the end of its connection; each wait, however it ended, with the time it took.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HoldTimes {
+pub struct Times {
     counts: [u64; Self::BOUNDS_MS.len() + 1],
     sum_ms: u64,
 }
 
-impl HoldTimes {
+impl Times {
     /// The upper bounds of all buckets but the last, inclusive, in milliseconds: from one to a week.
     pub const BOUNDS_MS: [u64; 11] = [
         1,
@@ -62,7 +63,7 @@ mod tests {
 
     #[test]
     fn a_bound_belongs_to_the_bucket_below_it() {
-        let mut times = HoldTimes::default();
+        let mut times = Times::default();
         for ms in [0, 1, 2, 10, 11, 604_800_000, 604_800_001, u64::MAX] {
             times.note(ms);
         }
@@ -72,6 +73,6 @@ mod tests {
 
     #[test]
     fn bounds_ascend() {
-        assert!(HoldTimes::BOUNDS_MS.is_sorted_by(|a, b| a < b));
+        assert!(Times::BOUNDS_MS.is_sorted_by(|a, b| a < b));
     }
 }
