@@ -104,9 +104,16 @@ impl Everything {
         })
     }
 
-    /// The names and holders that it can have copied: each twice, because either may be met twice.
-    pub(super) fn rows_met(&self) -> impl Iterator<Item = (&[u8], Conn)> {
-        self.ever.keys().map(|(name, _, conn)| (&name[..], *conn))
+    /// The most bytes that it can count for against `--max-listing-bytes`: for each row the words of its line,
+    /// and two bytes more; all of that twice, because a row may be met twice.
+    pub(super) fn most_bytes(&self, addrs: &Addrs) -> usize {
+        let of_row = |((name, word, conn), since): (&RowOf, &BTreeSet<u64>)| {
+            let ms = since.first().map_or(0, |since| self.until - since);
+            let waiters = self.waiters[&(kind(*word), name.clone())].last().copied().unwrap_or(0);
+            let line = format!("{} {ms} {waiters} {} ", WORDS[*word], addrs[conn]);
+            line.len() + name.len() + 2
+        };
+        2 * self.ever.iter().map(of_row).sum::<usize>()
     }
 
     pub(super) fn check(&self, text: &[u8], addrs: &Addrs) -> Outcome {
