@@ -1,0 +1,187 @@
+//! A connection that asks one thing after the other and waits for each answer: for what is not measured itself, as
+//! taking a million locks and asking for figures.
+
+use super::{LoadError, Protocol, Target, name};
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::ops::Range;
+use std::time::Duration;
+
+/// Requests that are sent at once: so few that neither side ever waits for the other to read.
+const AT_ONCE: usize = 256;
+/// After how long without an answer it gives up.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// How locks are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grip {
+    /// Alone.
+    Exclusive,
+    /// As the Nth of those who share it.
+    Shared(u32),
+}
+
+/// A connection that asks one thing after the other.
+pub struct Caller {
+    protocol: Protocol,
+    stream: BufReader<TcpStream>,
+}
+
+impl Caller {
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// When that does not work.
+    pub fn connect(target: Target) -> Result<Self, LoadError> {
+        let socket = TcpStream::connect(target.address)?;
+        socket.set_nodelay(true)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self { protocol: target.protocol, stream: BufReader::new(socket) })
+    }
+
+    /// Where it comes from.
+    ///
+    /// # Errors
+    ///
+    /// When the socket does not know.
+    pub fn address(&self) -> Result<SocketAddr, LoadError> {
+        Ok(self.stream.get_ref().local_addr()?)
+    }
+
+    /// Gets the locks with these numbers, and holds them until it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// When one of them is not to be had.
+    pub fn hold(&mut self, numbers: Range<usize>, grip: Grip) -> Result<(), LoadError> {
+        let protocol = self.protocol;
+        self.ask_each(numbers, |name| match grip {
+            Grip::Exclusive => {
+                let get = protocol.get(name);
+                (get.request, get.yes)
+            }
+            Grip::Shared(nth) => {
+                let reply = format!("{nth} Shared Lock Get Success: {name}\n");
+                (format!("sg {name}\n").into_bytes(), reply.into_bytes())
+            }
+        })
+    }
+
+    /// Makes sure that nobody holds the locks with these numbers, neither alone nor together.
+    ///
+    /// # Errors
+    ///
+    /// When somebody does.
+    pub fn see_free(&mut self, numbers: Range<usize>) -> Result<(), LoadError> {
+        self.ask_each(numbers, |name| {
+            let reply = format!("0 Lock Not Locked: {name}\n0 Shared Lock Not Locked: {name}\n");
+            (format!("i {name}\nsi {name}\n").into_bytes(), reply.into_bytes())
+        })
+    }
+
+    /// Gets one lock and releases it.
+    ///
+    /// # Errors
+    ///
+    /// When that does not work.
+    pub fn get_and_release(&mut self, number: usize) -> Result<(), LoadError> {
+        let name = name(number);
+        for exchange in [self.protocol.get(&name), self.protocol.release(&name)] {
+            self.exchange(&exchange.request, &exchange.yes)?;
+        }
+        Ok(())
+    }
+
+    /// elockd's statistics (`q full`), all that are numbers.
+    ///
+    /// # Errors
+    ///
+    /// When the connection fails.
+    pub fn figures(&mut self) -> Result<BTreeMap<String, u64>, LoadError> {
+        self.stream.get_mut().write_all(b"q full\n")?;
+        let mut figures = BTreeMap::new();
+        let mut line = String::new();
+        loop {
+            line.clear();
+            self.stream.read_line(&mut line)?;
+            match line.trim_end().split_once(": ") {
+                Some((key, value)) => {
+                    if let Ok(value) = value.parse() {
+                        figures.insert(key.to_owned(), value);
+                    }
+                }
+                None if line == "\n" => return Ok(figures),
+                None => return Err(LoadError::Closed),
+            }
+        }
+    }
+
+    /// One of them; 0, as long as it is not shown.
+    ///
+    /// # Errors
+    ///
+    /// When the connection fails.
+    pub fn figure(&mut self, key: &str) -> Result<u64, LoadError> {
+        Ok(self.figures()?.get(key).copied().unwrap_or_default())
+    }
+
+    /// Lists every hold and wait whose name begins so (`ls PREFIX`), and counts the lines.
+    ///
+    /// # Errors
+    ///
+    /// When the connection fails.
+    pub fn list(&mut self, prefix: &str) -> Result<u64, LoadError> {
+        self.stream.get_mut().write_all(format!("ls {prefix}\n").as_bytes())?;
+        let mut lines = 0;
+        let mut is_at_start = true;
+        loop {
+            let bytes = self.stream.fill_buf()?;
+            if bytes.is_empty() {
+                return Err(LoadError::Closed);
+            }
+            let length = bytes.len();
+            for &byte in bytes {
+                if byte != b'\n' {
+                    is_at_start = false;
+                } else if is_at_start {
+                    self.stream.consume(length);
+                    return Ok(lines);
+                } else {
+                    is_at_start = true;
+                    lines += 1;
+                }
+            }
+            self.stream.consume(length);
+        }
+    }
+
+    fn ask_each(
+        &mut self,
+        numbers: Range<usize>,
+        ask: impl Fn(&str) -> (Vec<u8>, Vec<u8>),
+    ) -> Result<(), LoadError> {
+        let (mut request, mut reply) = (Vec::new(), Vec::new());
+        let mut numbers = numbers.peekable();
+        while numbers.peek().is_some() {
+            request.clear();
+            reply.clear();
+            for number in numbers.by_ref().take(AT_ONCE) {
+                let (asked, answer) = ask(&name(number));
+                request.extend(asked);
+                reply.extend(answer);
+            }
+            self.exchange(&request, &reply)?;
+        }
+        Ok(())
+    }
+
+    fn exchange(&mut self, request: &[u8], reply: &[u8]) -> Result<(), LoadError> {
+        self.stream.get_mut().write_all(request)?;
+        let mut heard = vec![0; reply.len()];
+        self.stream.read_exact(&mut heard)?;
+        if heard == reply { Ok(()) } else { Err(super::expect::difference(reply, &heard)) }
+    }
+}

@@ -1,0 +1,200 @@
+//! What replies have to be, and the check of what came against it, byte by byte and however it is cut.
+
+use super::LoadError;
+
+/// Bytes of a line that is checked as a whole, at most.
+const MAX_LINE: usize = 256;
+
+/// The next reply, or replies.
+pub(super) enum Expect {
+    /// These bytes.
+    Exactly { bytes: Vec<u8>, replies: u32 },
+    /// One of two lines. Which it was decides a later [`Expect::Consequence`].
+    Attempt { yes: Vec<u8>, no: Vec<u8> },
+    /// `yes` where the last attempt heard `yes`, else `no`.
+    Consequence { yes: Vec<u8>, no: Vec<u8> },
+    /// A number from 1 to `most`, and this.
+    Counted { most: u32, rest: Vec<u8> },
+}
+
+/// How far a connection is in what it has to hear.
+#[derive(Default)]
+pub(super) struct Ear {
+    /// Which of the turn's expectations is next.
+    next: usize,
+    /// How much of it has come, if it is [`Expect::Exactly`].
+    matched: usize,
+    /// What has come of it, if it is not.
+    partial: Vec<u8>,
+    /// Whether the last attempt succeeded.
+    has_won: bool,
+}
+
+/// What a piece of input was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Heard {
+    /// Replies that came to their end.
+    pub(super) replies: u32,
+    /// Whether nothing more is owed.
+    pub(super) is_all: bool,
+}
+
+impl Ear {
+    pub(super) fn new() -> Self {
+        // Room from the start: nothing allocates in a run.
+        Self { partial: Vec::with_capacity(MAX_LINE), ..Self::default() }
+    }
+
+    /// Begins anew, with the first of a turn's expectations.
+    pub(super) fn begin(&mut self) {
+        debug_assert!(self.partial.is_empty() && self.matched == 0, "a turn begins after the last one's end");
+        self.next = 0;
+    }
+
+    /// Checks what came. Anything that is not expected is an error, also what comes after the last reply.
+    pub(super) fn hear(&mut self, expected: &[Expect], mut bytes: &[u8]) -> Result<Heard, LoadError> {
+        let mut replies = 0;
+        while !bytes.is_empty() {
+            let Some(expect) = expected.get(self.next) else { return Err(wrong(b"nothing", bytes)) };
+            if let Expect::Exactly { bytes: all, replies: count } = expect {
+                let owed = &all[self.matched..];
+                let length = owed.len().min(bytes.len());
+                let (now, later) = bytes.split_at(length);
+                if now != &owed[..length] {
+                    return Err(difference(owed, now));
+                }
+                bytes = later;
+                replies += if length == all.len() { *count } else { lines(now) };
+                self.matched += length;
+                if length == owed.len() {
+                    self.advance();
+                }
+                continue;
+            }
+            let end = bytes.iter().position(|&byte| byte == b'\n').map(|at| at + 1);
+            let (line, later) = bytes.split_at(end.unwrap_or(bytes.len()));
+            bytes = later;
+            if self.partial.len() + line.len() > MAX_LINE {
+                return Err(wrong(b"a shorter line", line));
+            }
+            self.partial.extend_from_slice(line);
+            if end.is_some() {
+                self.check(expect)?;
+                self.partial.clear();
+                self.advance();
+                replies += 1;
+            }
+        }
+        Ok(Heard { replies, is_all: self.next == expected.len() })
+    }
+
+    fn advance(&mut self) {
+        self.next += 1;
+        self.matched = 0;
+    }
+
+    /// Checks a whole line.
+    fn check(&mut self, expect: &Expect) -> Result<(), LoadError> {
+        let line = self.partial.as_slice();
+        match expect {
+            Expect::Exactly { .. } => unreachable!("bytes are compared as they come"),
+            Expect::Attempt { yes, no } => {
+                self.has_won = line == yes;
+                if !self.has_won && line != no {
+                    return Err(wrong(yes, line));
+                }
+            }
+            Expect::Consequence { yes, no } => {
+                let expected = if self.has_won { yes } else { no };
+                if line != expected {
+                    return Err(wrong(expected, line));
+                }
+            }
+            Expect::Counted { most, rest } => {
+                let number = line.strip_suffix(rest.as_slice()).and_then(decimal);
+                if !number.is_some_and(|number| (1..=*most).contains(&number)) {
+                    return Err(wrong(rest, line));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn decimal(digits: &[u8]) -> Option<u32> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+fn lines(bytes: &[u8]) -> u32 {
+    bytes.iter().map(|&byte| u32::from(byte == b'\n')).sum()
+}
+
+/// Shows the first line that differs, not the thousand before it.
+pub(super) fn difference(expected: &[u8], heard: &[u8]) -> LoadError {
+    let same = expected.iter().zip(heard).take_while(|(one, other)| one == other).count();
+    let start = heard[..same].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+    wrong(&expected[start..], &heard[start..])
+}
+
+fn wrong(expected: &[u8], heard: &[u8]) -> LoadError {
+    let first_line = |bytes: &[u8]| {
+        let end = bytes.iter().position(|&byte| byte == b'\n').map_or(bytes.len(), |at| at + 1);
+        String::from_utf8_lossy(&bytes[..end.min(MAX_LINE)]).into_owned()
+    };
+    LoadError::Wrong { expected: first_line(expected), heard: first_line(heard) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fight() -> Vec<Expect> {
+        let line = |text: &str| text.as_bytes().to_vec();
+        vec![
+            Expect::Attempt { yes: line("1 got\n"), no: line("0 not\n") },
+            Expect::Consequence { yes: line("1 released\n"), no: line("0 not held\n") },
+            Expect::Exactly { bytes: line("a\nb\n"), replies: 2 },
+            Expect::Counted { most: 50, rest: line(" shares\n") },
+        ]
+    }
+
+    /// Goal: what is right is right however it is cut, and each reply is counted once.
+    #[test]
+    fn every_cut_hears_the_same() {
+        for text in ["1 got\n1 released\na\nb\n7 shares\n", "0 not\n0 not held\na\nb\n50 shares\n"] {
+            for at in 0..=text.len() {
+                let (expected, mut ear) = (fight(), Ear::new());
+                ear.begin();
+                let (first, second) = text.as_bytes().split_at(at);
+                let first = ear.hear(&expected, first).expect("the start is right");
+                let second = ear.hear(&expected, second).expect("the rest is right");
+                assert_eq!(first.replies + second.replies, 5, "{text:?} cut at {at}");
+                assert!(second.is_all, "{text:?} cut at {at}");
+            }
+        }
+    }
+
+    /// Goal: any byte that is changed, and any that is added, is told of.
+    #[test]
+    fn every_wrong_byte_is_found() {
+        let right = b"1 got\n1 released\na\nb\n7 shares\n";
+        for at in 0..right.len() {
+            let mut text = *right;
+            text[at] ^= 0x40;
+            let mut ear = Ear::new();
+            let heard = ear.hear(&fight(), &text);
+            assert!(heard.is_err() || !heard.is_ok_and(|heard| heard.is_all), "a wrong byte at {at}");
+        }
+        let mut ear = Ear::new();
+        assert!(ear.hear(&fight(), b"1 got\n1 released\na\nb\n7 shares\nx").is_err());
+        let mixed: [&[u8]; 4] = [
+            b"1 got\n0 not held\n",
+            b"0 not\n1 released\n",
+            b"1 got\n1 released\na\nb\n51 shares\n",
+            b"2 got\n",
+        ];
+        for text in mixed {
+            assert!(Ear::new().hear(&fight(), text).is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! One connection of a run: what it is saying, what it has to hear, and since when.
+
+use super::LoadError;
+use super::expect::{Ear, Heard};
+use super::script::Turn;
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, ipproto, socket_with};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Instant;
+
+/// Bytes that one read takes: far more than the replies of a turn.
+pub(super) const SCRATCH: usize = 64 << 10;
+
+pub(super) struct Link {
+    socket: TcpStream,
+    ear: Ear,
+    /// How much of the turn's request the kernel has taken.
+    sent: usize,
+    /// Which turn of its script it is at.
+    pub(super) turn: usize,
+    /// When it began to say what it waits for the replies to.
+    pub(super) since: Instant,
+}
+
+impl Link {
+    /// A connection that stays. Blocks until it is made.
+    pub(super) fn connect(address: SocketAddr) -> Result<Self, LoadError> {
+        let socket = TcpStream::connect(address)?;
+        socket.set_nodelay(true)?;
+        socket.set_nonblocking(true)?;
+        Ok(Self::new(socket))
+    }
+
+    /// A connection that is going to be made: it may speak once it can be written to.
+    pub(super) fn begin(address: SocketAddr) -> Result<Self, LoadError> {
+        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
+        match connect(&socket, &address) {
+            Ok(()) | Err(Errno::INPROGRESS) => Ok(Self::new(TcpStream::from(socket))),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn new(socket: TcpStream) -> Self {
+        Self { socket, ear: Ear::new(), sent: 0, turn: 0, since: Instant::now() }
+    }
+
+    /// Says a turn's request, as much of it as the kernel takes.
+    pub(super) fn say(&mut self, turn: &Turn, now: Instant) -> Result<(), LoadError> {
+        self.ear.begin();
+        self.sent = 0;
+        self.since = now;
+        self.go_on(turn)
+    }
+
+    /// Goes on saying it.
+    pub(super) fn go_on(&mut self, turn: &Turn) -> Result<(), LoadError> {
+        while self.sent < turn.request.len() {
+            match self.socket.write(&turn.request[self.sent..]) {
+                Ok(taken) => self.sent += taken,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what there is: nothing, when it is `None`.
+    pub(super) fn read<'s>(&mut self, scratch: &'s mut [u8]) -> Result<Option<&'s [u8]>, LoadError> {
+        match self.socket.read(scratch) {
+            Ok(0) => Err(LoadError::Closed),
+            Ok(count) => Ok(Some(&scratch[..count])),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Checks it.
+    pub(super) fn hear(&mut self, turn: &Turn, bytes: &[u8]) -> Result<Heard, LoadError> {
+        self.ear.hear(&turn.replies, bytes)
+    }
+}
+
+impl AsFd for Link {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

@@ -1,0 +1,106 @@
+//! What is said to each kind of server to get and release a lock, and what it has to answer.
+
+use super::Scenario;
+
+/// What the echo answers to every line, whatever it says: as long as elockd's answer to a get.
+pub const ECHO_REPLY: &[u8] = b"1 Lock Get Success: echo.0000000000000000000\n";
+
+/// The language of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Protocol {
+    /// elockd's own: `g NAME`, `r NAME`.
+    Elockd,
+    /// Redis' and Valkey's RESP: `SET NAME 1 NX`, `DEL NAME`.
+    Redis,
+    /// memcached's text: `add NAME`, `delete NAME`.
+    Memcached,
+    /// Any line is answered with [`ECHO_REPLY`]; what is sent is elockd's.
+    Echo,
+}
+
+/// The name of a lock: 24 bytes, as every measurement of memory takes them.
+#[must_use]
+pub fn name(number: usize) -> String {
+    format!("bench.{number:018}")
+}
+
+/// A request, the reply when it succeeds, and the reply when it does not.
+pub(super) struct Exchange {
+    pub(super) request: Vec<u8>,
+    pub(super) yes: Vec<u8>,
+    pub(super) no: Vec<u8>,
+}
+
+impl Exchange {
+    fn new(request: impl Into<Vec<u8>>, yes: impl Into<Vec<u8>>, no: impl Into<Vec<u8>>) -> Self {
+        Self { request: request.into(), yes: yes.into(), no: no.into() }
+    }
+}
+
+impl Protocol {
+    /// Whether it can say what the scenario needs. Fights are elockd's alone: what Redis and memcached delete
+    /// need not be their own.
+    #[must_use]
+    pub fn has(self, scenario: Scenario) -> bool {
+        match scenario {
+            Scenario::Uncontended | Scenario::Reconnect => true,
+            Scenario::Token => self == Self::Echo,
+            Scenario::Fight
+            | Scenario::LinePipelined
+            | Scenario::LineTurns
+            | Scenario::Crowd { .. }
+            | Scenario::Mixed => self == Self::Elockd,
+        }
+    }
+
+    /// Gets a lock, without waiting.
+    pub(super) fn get(self, name: &str) -> Exchange {
+        let length = name.len();
+        match self {
+            Self::Elockd => Exchange::new(
+                format!("g {name}\n"),
+                format!("1 Lock Get Success: {name}\n"),
+                format!("0 Lock Get Failure: {name}\n"),
+            ),
+            Self::Redis => Exchange::new(
+                format!("*4\r\n$3\r\nSET\r\n${length}\r\n{name}\r\n$1\r\n1\r\n$2\r\nNX\r\n"),
+                "+OK\r\n",
+                "$-1\r\n",
+            ),
+            Self::Memcached => {
+                Exchange::new(format!("add {name} 0 0 1\r\n1\r\n"), "STORED\r\n", "NOT_STORED\r\n")
+            }
+            Self::Echo => Exchange::new(format!("g {name}\n"), ECHO_REPLY, ECHO_REPLY),
+        }
+    }
+
+    /// Releases it.
+    pub(super) fn release(self, name: &str) -> Exchange {
+        let length = name.len();
+        match self {
+            Self::Elockd => Exchange::new(
+                format!("r {name}\n"),
+                format!("1 Lock Release Success: {name}\n"),
+                format!("0 Lock Release Failure: {name}\n"),
+            ),
+            Self::Redis => {
+                Exchange::new(format!("*2\r\n$3\r\nDEL\r\n${length}\r\n{name}\r\n"), ":1\r\n", ":0\r\n")
+            }
+            Self::Memcached => Exchange::new(format!("delete {name}\r\n"), "DELETED\r\n", "NOT_FOUND\r\n"),
+            Self::Echo => Exchange::new(format!("r {name}\n"), ECHO_REPLY, ECHO_REPLY),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Memory is measured with names of 24 bytes, and the echo is to write as much as the daemon does.
+    #[test]
+    fn names_have_24_bytes_and_the_echo_answers_like_a_get() {
+        assert_eq!(name(0).len(), 24);
+        assert_eq!(name(19_999_999).len(), 24);
+        assert_eq!(Protocol::Elockd.get(&name(7)).yes.len(), ECHO_REPLY.len());
+    }
+}

@@ -1,0 +1,150 @@
+//! Connections that have their turns one after the other: in line for a lock, or handing round a token. Whose turn
+//! comes after whose is learnt in the first round, and has to be the same in every later one.
+
+use super::LoadError;
+use super::link::{Link, SCRATCH};
+use super::meter::{Meter, Report, Window};
+use super::poll::Poll;
+use super::protocol::{ECHO_REPLY, Exchange, Protocol, name};
+use super::script::{Turn, get_waiting};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+/// Waiting in line for one lock. Who waits is granted it when the holder before releases it, so one round trip is
+/// a turn: the grant comes, and release and next wait go out in one write.
+pub(super) fn line(address: SocketAddr, connections: usize, window: Window<'_>) -> Result<Report, LoadError> {
+    let Exchange { request: wait, yes: granted, .. } = get_waiting();
+    let Exchange { request: release, yes: released, .. } = Protocol::Elockd.release(&name(0));
+    let join = Turn::default().exactly(&wait, &granted);
+    let pass = Turn::default().exactly(&release, &released).exactly(&wait, &granted);
+    let leave = Turn::default().exactly(&release, &released);
+    let mut ring = Ring::new(address, connections, [join, pass, leave], window)?;
+    let now = ring.start();
+    for who in 0..connections {
+        ring.say(who, JOIN, now)?;
+    }
+    let mut last = now;
+    while let Some((who, now)) = ring.next()? {
+        if ring.links[who].turn == LEAVE {
+            continue;
+        }
+        let goes_on = ring.has_turn(who, last, now)?;
+        last = now;
+        ring.say(who, if goes_on { PASS } else { LEAVE }, now)?;
+    }
+    ring.window.report()
+}
+
+/// Handing a token round an echo that knows of no locks: the same bytes, and the same round trip for a turn.
+pub(super) fn token(
+    address: SocketAddr,
+    connections: usize,
+    window: Window<'_>,
+) -> Result<Report, LoadError> {
+    let Exchange { request: wait, .. } = get_waiting();
+    let Exchange { request: release, .. } = Protocol::Elockd.release(&name(0));
+    let pass = || Turn::default().exactly(&release, ECHO_REPLY).exactly(&wait, ECHO_REPLY);
+    let mut ring = Ring::new(address, connections, [pass(), pass(), pass()], window)?;
+    let mut last = ring.start();
+    ring.say(0, PASS, last)?;
+    while let Some((who, now)) = ring.next()? {
+        if !ring.has_turn(who, last, now)? {
+            break;
+        }
+        last = now;
+        ring.say((who + 1) % connections, PASS, now)?;
+    }
+    ring.window.report()
+}
+
+/// The first turn of a connection, each later one, and the last.
+const JOIN: usize = 0;
+const PASS: usize = 1;
+const LEAVE: usize = 2;
+
+struct Ring<'e> {
+    poll: Poll,
+    links: Vec<Link>,
+    turns: [Turn; 3],
+    scratch: Vec<u8>,
+    window: Window<'e>,
+    /// Whose replies are owed.
+    owed: usize,
+    /// Events that were taken, and the next of them.
+    events: (usize, usize),
+    /// Who comes after whom, as the first round had it.
+    order: Vec<usize>,
+    /// Turns so far.
+    turn: usize,
+}
+
+impl<'e> Ring<'e> {
+    fn new(
+        address: SocketAddr,
+        connections: usize,
+        turns: [Turn; 3],
+        window: Window<'e>,
+    ) -> Result<Self, LoadError> {
+        let poll = Poll::new()?;
+        let mut links = Vec::with_capacity(connections);
+        for who in 0..connections {
+            let link = Link::connect(address)?;
+            poll.add(&link, who)?;
+            links.push(link);
+        }
+        let scratch = vec![0; SCRATCH];
+        let order = Vec::with_capacity(connections);
+        Ok(Self { poll, links, turns, scratch, window, owed: 0, events: (0, 0), order, turn: 0 })
+    }
+
+    fn start(&mut self) -> Instant {
+        let now = Instant::now();
+        self.window.start(now);
+        now
+    }
+
+    fn say(&mut self, who: usize, turn: usize, now: Instant) -> Result<(), LoadError> {
+        self.owed += 1;
+        self.links[who].turn = turn;
+        self.links[who].say(&self.turns[turn], now)
+    }
+
+    /// The next connection that has heard all it was owed, and when; none, when nobody is owed anything.
+    fn next(&mut self) -> Result<Option<(usize, Instant)>, LoadError> {
+        while self.owed > 0 {
+            let (taken, next) = &mut self.events;
+            if next == taken {
+                self.events = (self.poll.wait()?, 0);
+                if self.events.0 == 0 {
+                    return Err(LoadError::Silence { owed: self.owed });
+                }
+                continue;
+            }
+            let who = self.poll.who(*next);
+            *next += 1;
+            let link = &mut self.links[who];
+            let turn = &self.turns[link.turn];
+            // A turn's replies are far shorter than the scratch: one read takes all there is.
+            let Some(bytes) = link.read(&mut self.scratch)? else { continue };
+            if link.hear(turn, bytes)?.is_all {
+                self.owed -= 1;
+                return Ok(Some((who, Instant::now())));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A connection has its turn, which began for it when the one before had its own. False when it is enough.
+    fn has_turn(&mut self, who: usize, last: Instant, now: Instant) -> Result<bool, LoadError> {
+        let place = self.turn % self.links.len();
+        match self.order.get(place) {
+            None => self.order.push(who),
+            Some(&expected) if expected != who => return Err(LoadError::OutOfTurn { expected, got: who }),
+            Some(_) => {}
+        }
+        self.turn += 1;
+        let goes_on = self.window.goes_on(now);
+        self.window.record(last, now, 1);
+        Ok(goes_on)
+    }
+}
