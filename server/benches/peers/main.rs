@@ -1,0 +1,67 @@
+//! The daemon beside the ceiling of this machine and beside what a user would take instead, in one run, in rounds
+//! that take turns, so that what disturbs one disturbs all. It compares; it never judges by absolute time.
+//! `docs/benchmarks.md` says how to run and read it.
+
+mod arguments;
+mod cases;
+mod goals;
+mod json;
+mod memory;
+mod rounds;
+mod table;
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use arguments::{Arguments, Part};
+use clap::Parser;
+use std::process::ExitCode;
+use support::cores::Cores;
+use support::servers::{Kind, Server};
+use support::{Failure, ceiling, machine};
+
+fn main() -> ExitCode {
+    match ceiling::run_if_asked().map_err(Into::into).and_then(|()| run()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("peers: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Failure> {
+    let arguments = Arguments::parse();
+    machine::raise_file_limit();
+    let cores = Cores::choose(!arguments.unpinned)?;
+    let about = format!(
+        "{}; {}; {} rounds of {} s",
+        machine::describe(),
+        cores.describe(),
+        arguments.rounds,
+        arguments.seconds
+    );
+    println!("{about}\n");
+    let daemon = arguments.daemon();
+    let servers = Server::start_all(&Kind::ALL, &cores, &daemon)?;
+    let results = rounds::run(&cases::groups(&arguments), &servers, &arguments)?;
+    let kinds: Vec<Kind> = servers.iter().map(|server| server.kind).collect();
+    // Memory is measured of servers that have done nothing yet.
+    drop(servers);
+    let locks = if arguments.has(Part::Locks) {
+        memory::of_locks(&kinds, &cores, &daemon, arguments.locks)?
+    } else {
+        Vec::new()
+    };
+    let connections = if arguments.has(Part::Idle) {
+        memory::of_connections(&kinds, &cores, &daemon, arguments.idle_connections)?
+    } else {
+        Vec::new()
+    };
+    let goals = goals::all(&results, &locks, &connections);
+    table::print(&results, &locks, &connections, &goals);
+    if let Some(path) = &arguments.json {
+        json::write(path, &about, &results, (&locks, &connections), &goals)?;
+    }
+    Ok(())
+}

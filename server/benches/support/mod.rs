@@ -1,0 +1,15 @@
+//! What the benchmarks share: starting servers, choosing cores, reading what a process used, and telling figures.
+
+#![allow(dead_code, reason = "each benchmark uses its own part of this")]
+
+pub(crate) mod ceiling;
+pub(crate) mod cores;
+pub(crate) mod machine;
+pub(crate) mod process;
+pub(crate) mod servers;
+pub(crate) mod spread;
+
+use std::error::Error;
+
+/// Whatever ends a benchmark: it is printed, and there are no figures.
+pub(crate) type Failure = Box<dyn Error>;
