@@ -61,7 +61,7 @@ impl Filler {
         self.asked = self.names.len().min(AT_ONCE);
         for number in self.names.by_ref().take(AT_ONCE) {
             let exchange = Protocol::Elockd.get(&name(number));
-            turn = turn.exactly(&exchange.request, &exchange.yes);
+            turn.exactly(&exchange.request, &exchange.yes);
         }
         self.turn = turn;
         if self.asked == 0 {

@@ -15,9 +15,9 @@ use std::time::Instant;
 pub(super) fn line(address: SocketAddr, connections: usize, window: Window<'_>) -> Result<Report, LoadError> {
     let Exchange { request: wait, yes: granted, .. } = get_waiting();
     let Exchange { request: release, yes: released, .. } = Protocol::Elockd.release(&name(0));
-    let join = Turn::default().exactly(&wait, &granted);
-    let pass = Turn::default().exactly(&release, &released).exactly(&wait, &granted);
-    let leave = Turn::default().exactly(&release, &released);
+    let join = Turn::of(&[(&wait, &granted)]);
+    let pass = Turn::of(&[(&release, &released), (&wait, &granted)]);
+    let leave = Turn::of(&[(&release, &released)]);
     let mut ring = Ring::new(address, connections, [join, pass, leave], window)?;
     let now = ring.start();
     for who in 0..connections {
@@ -43,7 +43,7 @@ pub(super) fn token(
 ) -> Result<Report, LoadError> {
     let Exchange { request: wait, .. } = get_waiting();
     let Exchange { request: release, .. } = Protocol::Elockd.release(&name(0));
-    let pass = || Turn::default().exactly(&release, ECHO_REPLY).exactly(&wait, ECHO_REPLY);
+    let pass = || Turn::of(&[(&release, ECHO_REPLY), (&wait, ECHO_REPLY)]);
     let mut ring = Ring::new(address, connections, [pass(), pass(), pass()], window)?;
     let mut last = ring.start();
     ring.say(0, PASS, last)?;

@@ -23,8 +23,17 @@ pub(super) struct Script {
 }
 
 impl Turn {
+    /// What is owed exactly, for this.
+    pub(super) fn of(exchanges: &[(&[u8], &[u8])]) -> Self {
+        let mut turn = Self::default();
+        for (request, reply) in exchanges {
+            turn.exactly(request, reply);
+        }
+        turn
+    }
+
     /// Sends more, and is owed exactly these bytes for it.
-    pub(super) fn exactly(mut self, request: &[u8], reply: &[u8]) -> Self {
+    pub(super) fn exactly(&mut self, request: &[u8], reply: &[u8]) {
         self.request.extend_from_slice(request);
         // One comparison for a whole stretch of replies.
         if let Some(Expect::Exactly { bytes, replies }) = self.replies.last_mut() {
@@ -33,18 +42,35 @@ impl Turn {
         } else {
             self.replies.push(Expect::Exactly { bytes: reply.to_vec(), replies: 1 });
         }
-        self
     }
 
-    /// Sends more, and is owed this.
-    fn expecting(mut self, request: &[u8], reply: Expect) -> Self {
+    fn succeeding(&mut self, Exchange { request, yes, .. }: &Exchange) {
+        self.exactly(request, yes);
+    }
+
+    /// Sends more; which of the two answers comes, nobody knows.
+    fn attempting(&mut self, Exchange { request, yes, no }: &Exchange) {
         self.request.extend_from_slice(request);
-        self.replies.push(reply);
-        self
+        self.replies.push(Expect::Attempt { yes: yes.clone(), no: no.clone() });
     }
 
-    fn succeeding(self, Exchange { request, yes, .. }: &Exchange) -> Self {
-        self.exactly(request, &yes[..])
+    /// Sends more, which succeeds exactly when the last attempt did.
+    fn following(&mut self, Exchange { request, yes, no }: &Exchange) {
+        self.request.extend_from_slice(request);
+        self.replies.push(Expect::Consequence { yes: yes.clone(), no: no.clone() });
+    }
+
+    /// Takes a share of a lock that no more than `most` share.
+    fn sharing(&mut self, name: &str, most: u32) {
+        self.request.extend_from_slice(format!("sg {name}\n").as_bytes());
+        let rest = format!(" Shared Lock Get Success: {name}\n").into_bytes();
+        self.replies.push(Expect::Counted { most, rest });
+    }
+
+    /// Gives it back.
+    fn unsharing(&mut self, name: &str) {
+        let reply = format!("1 Shared Lock Release Success: {name}\n");
+        self.exactly(format!("sr {name}\n").as_bytes(), reply.as_bytes());
     }
 }
 
@@ -52,46 +78,33 @@ impl Script {
     /// Gets a lock that nobody else asks for, and releases it.
     pub(super) fn uncontended(protocol: Protocol, name: &str, depth: usize) -> Self {
         let (get, release) = (protocol.get(name), protocol.release(name));
-        Self::pairs(depth, |turn| turn.succeeding(&get), |turn| turn.succeeding(&release))
+        Self::cut(depth, &[&|turn| turn.succeeding(&get), &|turn| turn.succeeding(&release)])
     }
 
     /// Tries to get a lock that everybody wants; a release succeeds exactly when that did.
     pub(super) fn fight(protocol: Protocol, depth: usize) -> Self {
-        let name = name(0);
-        let get = |turn: Turn| {
-            let Exchange { request, yes, no } = protocol.get(&name);
-            turn.expecting(&request, Expect::Attempt { yes, no })
-        };
-        let release = |turn: Turn| {
-            let Exchange { request, yes, no } = protocol.release(&name);
-            turn.expecting(&request, Expect::Consequence { yes, no })
-        };
-        Self::pairs(depth, get, release)
+        let (get, release) = (protocol.get(&name(0)), protocol.release(&name(0)));
+        Self::cut(depth, &[&|turn| turn.attempting(&get), &|turn| turn.following(&release)])
     }
 
     /// Waits in line for a lock that everybody wants, the release sent along.
     pub(super) fn line(depth: usize) -> Self {
-        let release = Protocol::Elockd.release(&name(0));
-        let wait = get_waiting();
-        Self::pairs(depth.max(2), |turn| turn.succeeding(&wait), |turn| turn.succeeding(&release))
+        let (wait, release) = (get_waiting(), Protocol::Elockd.release(&name(0)));
+        Self::cut(depth.max(2), &[&|turn| turn.succeeding(&wait), &|turn| turn.succeeding(&release)])
     }
 
     /// Takes a share of a lock that everybody shares, and a lock of its own, and gives both back.
     pub(super) fn mixed(who: usize, connections: usize, depth: usize) -> Self {
-        let (own, shared_name) = (name(who + 1), name(0));
+        let (own, shared) = (name(who + 1), name(0));
         let (get, release) = (Protocol::Elockd.get(&own), Protocol::Elockd.release(&own));
         let most = u32::try_from(connections).expect("connections fit into 32 bits");
-        let [share, unshare] = shared(&shared_name, most);
-        if depth < 4 {
-            let turns = [share(Turn::default()), Turn::default().succeeding(&get)].into_iter();
-            let rest = [Turn::default().succeeding(&release), unshare(Turn::default())];
-            return Self { turns: turns.chain(rest).collect() };
-        }
-        let mut turn = Turn::default();
-        for _ in 0..depth / 4 {
-            turn = unshare(share(turn).succeeding(&get).succeeding(&release));
-        }
-        Self { turns: vec![turn] }
+        let steps: [Step<'_>; 4] = [
+            &|turn| turn.sharing(&shared, most),
+            &|turn| turn.succeeding(&get),
+            &|turn| turn.succeeding(&release),
+            &|turn| turn.unsharing(&shared),
+        ];
+        Self::cut(depth, &steps)
     }
 
     /// Tries to get locks out of many, exclusive and shared, one after the other. What one connection asks for is
@@ -107,47 +120,61 @@ impl Script {
         let mut turns = Vec::with_capacity(2 * CROWD_NAMES);
         for _ in 0..CROWD_NAMES {
             let name = name(usize::try_from(draw() % names as u64).expect("below names"));
-            if draw() % 2 == 0 {
-                let Exchange { request, yes, no } = Protocol::Elockd.get(&name);
-                turns.push(Turn::default().expecting(&request, Expect::Attempt { yes, no }));
-                let Exchange { request, yes, no } = Protocol::Elockd.release(&name);
-                turns.push(Turn::default().expecting(&request, Expect::Consequence { yes, no }));
+            let mut pair = if draw() % 2 == 0 {
+                let (get, release) = (Protocol::Elockd.get(&name), Protocol::Elockd.release(&name));
+                Self::cut(1, &[&|turn| turn.attempting(&get), &|turn| turn.following(&release)])
             } else {
-                let [share, unshare] = shared(&name, most);
-                turns.extend([share(Turn::default()), unshare(Turn::default())]);
-            }
+                Self::cut(1, &[&|turn| turn.sharing(&name, most), &|turn| turn.unsharing(&name)])
+            };
+            turns.append(&mut pair.turns);
         }
         Self { turns }
     }
 
-    /// Two kinds of request by turns: each in a turn of its own, or `depth` of them in one.
-    fn pairs(depth: usize, first: impl Fn(Turn) -> Turn, second: impl Fn(Turn) -> Turn) -> Self {
-        if depth == 1 {
-            return Self { turns: vec![first(Turn::default()), second(Turn::default())] };
-        }
-        let mut turn = Turn::default();
-        for _ in 0..depth / 2 {
-            turn = second(first(turn));
-        }
-        Self { turns: vec![turn] }
+    /// These requests in turns of `depth` each: in one each, or all of them in one, several times if that is more.
+    fn cut(depth: usize, steps: &[Step<'_>]) -> Self {
+        let times = (depth / steps.len()).max(1);
+        let all: Vec<_> = std::iter::repeat_n(steps, times).flatten().collect();
+        let size = if depth < steps.len() { 1 } else { all.len() };
+        let turn = |steps: &[&Step<'_>]| {
+            let mut turn = Turn::default();
+            for step in steps {
+                step(&mut turn);
+            }
+            turn
+        };
+        Self { turns: all.chunks(size).map(turn).collect() }
     }
 }
 
-/// Takes a share of a lock that no more than `most` share, and gives it back: what each adds to a turn.
-fn shared(name: &str, most: u32) -> [Box<dyn Fn(Turn) -> Turn + '_>; 2] {
-    let share = move |turn: Turn| {
-        let rest = format!(" Shared Lock Get Success: {name}\n").into_bytes();
-        turn.expecting(format!("sg {name}\n").as_bytes(), Expect::Counted { most, rest })
-    };
-    let unshare = move |turn: Turn| {
-        let reply = format!("1 Shared Lock Release Success: {name}\n");
-        turn.exactly(format!("sr {name}\n").as_bytes(), reply.as_bytes())
-    };
-    [Box::new(share), Box::new(unshare)]
-}
+/// What adds a request to a turn.
+type Step<'s> = &'s dyn Fn(&mut Turn);
 
 /// Waits in line for the lock that everybody wants.
 pub(super) fn get_waiting() -> Exchange {
     let get = Protocol::Elockd.get(&name(0));
     Exchange { request: format!("gw {WAIT_MS} {}\n", name(0)).into_bytes(), ..get }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: every turn asks what it was given, also where optimizers like to take one for the other.
+    #[test]
+    fn depth_cuts_requests_into_turns() {
+        let requests = |script: &Script| {
+            let text = |turn: &Turn| String::from_utf8_lossy(&turn.request).into_owned();
+            script.turns.iter().map(text).collect::<Vec<_>>()
+        };
+        let script = |depth| Script::uncontended(Protocol::Elockd, "x", depth);
+        assert_eq!(requests(&script(1)), ["g x\n", "r x\n"]);
+        assert_eq!(requests(&script(2)), ["g x\nr x\n"]);
+        assert_eq!(requests(&script(4)), ["g x\nr x\ng x\nr x\n"]);
+        let (own, all) = (name(8), name(0));
+        let each = [format!("sg {all}\n"), format!("g {own}\n"), format!("r {own}\n"), format!("sr {all}\n")];
+        assert_eq!(requests(&Script::mixed(7, 50, 1)), each);
+        assert_eq!(requests(&Script::mixed(7, 50, 8)), [each.concat().repeat(2)]);
+        assert_eq!(requests(&Script::crowd(3, 50, 10)).len(), 2 * CROWD_NAMES);
+    }
 }
