@@ -3,32 +3,10 @@
 use crate::cases::Case;
 use crate::memory::{Connection, Lock};
 use crate::rounds::{Results, Turn};
+use crate::support::goal::{Bound, Goal};
 use crate::support::servers::Kind;
 use crate::support::spread::Spread;
 use elockd_client::load::Scenario;
-
-/// A goal, and how far it is reached. It counts as reached by the median.
-pub(crate) struct Goal {
-    pub(crate) what: String,
-    pub(crate) bound: Bound,
-    pub(crate) measured: Spread,
-}
-
-/// Where a figure has to be.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Bound {
-    AtLeast(f64),
-    AtMost(f64),
-}
-
-impl Goal {
-    pub(crate) fn is_reached(&self) -> bool {
-        match self.bound {
-            Bound::AtLeast(bound) => self.measured.median >= bound,
-            Bound::AtMost(bound) => self.measured.median <= bound,
-        }
-    }
-}
 
 /// Every goal of which something was measured.
 pub(crate) fn all(results: &Results, locks: &[Lock], connections: &[Connection]) -> Vec<Goal> {
@@ -36,16 +14,16 @@ pub(crate) fn all(results: &Results, locks: &[Lock], connections: &[Connection])
     for case in results.cases() {
         of_case(case, results, &mut goals);
     }
-    let bytes = |what: &str, bytes: f64, most: f64| {
-        let measured = Spread { median: bytes, min: bytes, max: bytes };
-        Goal { what: what.to_owned(), bound: Bound::AtMost(most), measured }
-    };
     if let Some(lock) = locks.iter().find(|lock| lock.kind == Kind::Elockd) {
-        goals.push(bytes("bytes of a held lock", lock.bytes, 64.0));
+        goals.push(Goal::at_most("bytes of a held lock", 64.0, lock.bytes));
     }
     if let Some(connection) = connections.iter().find(|connection| connection.kind == Kind::Elockd) {
-        goals.push(bytes("bytes of a silent connection", connection.silent_bytes, 1024.0));
-        goals.push(bytes("bytes of a connection after its first request", connection.used_bytes, 1024.0));
+        goals.push(Goal::at_most("bytes of a silent connection", 1024.0, connection.silent_bytes));
+        goals.push(Goal::at_most(
+            "bytes of a connection after its first request",
+            1024.0,
+            connection.used_bytes,
+        ));
     }
     goals
 }
@@ -64,15 +42,15 @@ fn of_case(case: Case, results: &Results, goals: &mut Vec<Goal>) {
     match scenario {
         Scenario::Uncontended => {
             let (of_ceiling, of_peers) = match depth {
-                1 => (0.95, 1.0),
-                2..=16 => (0.9, 1.5),
-                _ => (0.75, 1.5),
+                1 => (0.95, Some(1.0)),
+                2..=16 => (0.9, Some(1.5)),
+                _ => (0.75, None),
             };
             let ceiling = (case, Kind::Ceiling);
             let bound = Bound::AtLeast(of_ceiling - leeway);
             add("rate by the ceiling's".to_owned(), bound, results.ratio(own, ceiling, rate));
-            for peer in Kind::PEERS {
-                let bound = Bound::AtLeast(of_peers - leeway);
+            for (peer, least) in Kind::PEERS.into_iter().filter_map(|peer| Some((peer, of_peers?))) {
+                let bound = Bound::AtLeast(least - leeway);
                 add(format!("rate by {}'s", peer.name()), bound, results.ratio(own, (case, peer), rate));
             }
             let most = if depth == 1 { 1.05 } else { 1.2 };

@@ -1,9 +1,9 @@
 //! The figures as JSON, for pictures: every round, and the curve of latencies.
 
-use crate::goals::{Bound, Goal};
 use crate::memory::{Connection, Lock};
 use crate::rounds::{Results, Turn};
 use crate::support::Failure;
+use crate::support::goal::Goal;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::path::Path;
@@ -29,24 +29,6 @@ pub(crate) fn write(
             })
         })
         .collect();
-    let goals: Vec<Value> = goals
-        .iter()
-        .map(|goal| {
-            let (bound, value) = match goal.bound {
-                Bound::AtLeast(value) => ("at least", value),
-                Bound::AtMost(value) => ("at most", value),
-            };
-            json!({
-                "what": goal.what,
-                "bound": bound,
-                "value": value,
-                "measured": goal.measured.median,
-                "min": goal.measured.min,
-                "max": goal.measured.max,
-                "reached": goal.is_reached(),
-            })
-        })
-        .collect();
     let locks: Vec<Value> =
         locks.iter().map(|Lock { kind, bytes }| json!({ "server": kind.name(), "bytes": bytes })).collect();
     let connections: Vec<Value> = connections
@@ -60,7 +42,7 @@ pub(crate) fn write(
         "runs": runs,
         "bytes_of_a_lock": locks,
         "bytes_of_a_connection": connections,
-        "goals": goals,
+        "goals": goals.iter().map(Goal::to_json).collect::<Vec<_>>(),
     });
     serde_json::to_writer_pretty(File::create(path)?, &all)?;
     Ok(())

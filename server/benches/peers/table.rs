@@ -1,9 +1,8 @@
 //! The figures as text: tables in Markdown, so that they can stand in a document as they are.
 
-use crate::goals::{Bound, Goal};
 use crate::memory::{Connection, Lock};
 use crate::rounds::{Results, Turn};
-use crate::support::spread::Spread;
+use crate::support::goal::{self, Goal};
 
 /// Prints everything.
 pub(crate) fn print(results: &Results, locks: &[Lock], connections: &[Connection], goals: &[Goal]) {
@@ -40,18 +39,5 @@ pub(crate) fn print(results: &Results, locks: &[Lock], connections: &[Connection
             println!("| {} | {silent_bytes:.0} | {used_bytes:.0} |", kind.name());
         }
     }
-    print_goals(goals);
-}
-
-fn print_goals(goals: &[Goal]) {
-    println!("\n| goal | has to be | is | reached |\n|---|---|---|---|");
-    for goal in goals {
-        let bound = match goal.bound {
-            Bound::AtLeast(bound) => format!("≥ {bound:.2}"),
-            Bound::AtMost(bound) => format!("≤ {bound:.2}"),
-        };
-        let Spread { median, min, max } = goal.measured;
-        let reached = if goal.is_reached() { "yes" } else { "**no**" };
-        println!("| {} | {bound} | {median:.3} ({min:.3}..{max:.3}) | {reached} |", goal.what);
-    }
+    goal::print(goals);
 }

@@ -4,6 +4,7 @@
 
 pub(crate) mod ceiling;
 pub(crate) mod cores;
+pub(crate) mod goal;
 pub(crate) mod machine;
 pub(crate) mod process;
 pub(crate) mod servers;

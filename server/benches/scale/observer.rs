@@ -1,0 +1,80 @@
+//! The fifty others: what they notice.
+
+use crate::Stage;
+use crate::support::Failure;
+use crate::support::servers::Server;
+use crate::support::spread::quantile_us;
+use elockd_client::load::{Latencies, Watch};
+use std::ops::Range;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// Replies that there is room for: two minutes of the fastest loop there is.
+const ROOM: usize = 24_000_000;
+/// Until the loop is in its stride.
+const SETTLE: Duration = Duration::from_millis(300);
+
+/// Connections that are being watched.
+pub(crate) struct Observer {
+    watch: Watch,
+}
+
+/// A stretch of time.
+pub(crate) type Stretch = (Instant, Instant);
+
+/// What they noticed in a stretch of time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Noticed {
+    pub(crate) replies: usize,
+    pub(crate) p50_us: f64,
+    pub(crate) p99_us: f64,
+    pub(crate) p999_us: f64,
+    pub(crate) worst_us: f64,
+}
+
+impl Observer {
+    /// Begins to watch; with `fill`, another connection takes these locks meanwhile.
+    pub(crate) fn start(stage: &Stage, server: &Server, fill: Option<Range<usize>>) -> Result<Self, Failure> {
+        let watch = Watch::start(server.target, stage.arguments.observers, ROOM, fill)?;
+        Ok(Self { watch })
+    }
+
+    /// Lets time pass with nothing going on: that stretch.
+    pub(crate) fn quiet(&self, stage: &Stage) -> Result<Stretch, Failure> {
+        sleep(SETTLE);
+        let begin = Instant::now();
+        self.pass(Duration::from_secs_f64(stage.arguments.quiet_seconds))?;
+        Ok((begin, Instant::now()))
+    }
+
+    /// Lets time pass.
+    pub(crate) fn pass(&self, time: Duration) -> Result<(), Failure> {
+        sleep(time);
+        if self.watch.has_failed() { Err("the watched connections failed".into()) } else { Ok(()) }
+    }
+
+    /// How many locks are taken of those that are to be.
+    pub(crate) fn held(&self) -> usize {
+        self.watch.held()
+    }
+
+    /// Ends it. Waits a little, so that replies that came late are there too.
+    pub(crate) fn stop(self) -> Result<Latencies, Failure> {
+        sleep(SETTLE);
+        Ok(self.watch.stop()?)
+    }
+}
+
+impl Noticed {
+    pub(crate) fn of(latencies: &Latencies, (begin, end): Stretch) -> Self {
+        let sorted = latencies.between(begin, end);
+        let at = |part| quantile_us(&sorted, part);
+        Self {
+            replies: sorted.len(),
+            p50_us: at(0.5),
+            p99_us: at(0.99),
+            p999_us: at(0.999),
+            worst_us: at(1.0),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Mass orphaning: thousands of connections, each with its locks, end at once. The same is done first with
+//! connections that hold nothing, to tell what locks cost from what closing costs.
+
+use crate::Stage;
+use crate::observer::Observer;
+use crate::outcome::{Outcome, ms};
+use crate::support::Failure;
+use crate::support::goal::Goal;
+use crate::support::machine::connections_allowed;
+use crate::support::servers::Server;
+use elockd_client::load::{Caller, Grip};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_micros(500);
+/// How long it may take until everything is free, before it counts as never.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// A stretch of less has too few replies for percentiles.
+const LEAST: Duration = Duration::from_millis(100);
+
+/// What happened when.
+pub(crate) struct Storm {
+    pub(crate) begin: Instant,
+    pub(crate) last_close: Instant,
+    pub(crate) free: Instant,
+}
+
+impl Storm {
+    /// From the first close until everything is free and some time after.
+    pub(crate) fn stretch(&self) -> (Instant, Instant) {
+        (self.begin, self.free.max(self.begin + LEAST))
+    }
+}
+
+pub(crate) fn run(stage: &Stage) -> Result<Outcome, Failure> {
+    let connections = connections_allowed(stage.arguments.storm_connections);
+    let each = stage.arguments.storm_locks;
+    let server = stage.daemon()?;
+    let observer = Observer::start(stage, &server, None)?;
+    let mut look = Caller::connect(server.target)?;
+    let quiet = observer.quiet(stage)?;
+    let empty_handed = gather(&server, connections, 0)?;
+    observer.pass(Duration::from_millis(500))?;
+    let without = close_all(empty_handed, 0, &mut look)?;
+    observer.pass(Duration::from_millis(500))?;
+    let holders = gather(&server, connections, each)?;
+    observer.pass(Duration::from_millis(500))?;
+    let with = close_all(holders, connections * each, &mut look)?;
+    look.see_free(0..connections * each)?;
+    let latencies = observer.stop()?;
+
+    let mut outcome = Outcome::new(format!("{connections} connections end at once, with {each} locks each"));
+    outcome.add("closing them took", ms(with.begin, with.last_close), "ms");
+    outcome.add("from the last close until all is free", ms(with.last_close, with.free), "ms");
+    let before = outcome.notice("quiet", &latencies, quiet);
+    outcome.notice("while connections without locks end", &latencies, without.stretch());
+    let meanwhile = outcome.notice("while those with locks end", &latencies, with.stretch());
+    let free_ms = ms(with.last_close, with.free);
+    outcome.goals.push(Goal::at_most("mass orphaning: ms until all is free", 50.0, free_ms));
+    let ratio = meanwhile.p99_us / before.p99_us;
+    outcome.goals.push(Goal::at_most("mass orphaning: others' p99 by their p99 before", 2.0, ratio));
+    outcome.picture(&latencies);
+    Ok(outcome)
+}
+
+/// Connections with so many locks each.
+pub(crate) fn gather(server: &Server, connections: usize, each: usize) -> Result<Vec<Caller>, Failure> {
+    let mut callers = Vec::with_capacity(connections);
+    for nth in 0..connections {
+        let mut caller = Caller::connect(server.target)?;
+        caller.hold(nth * each..(nth + 1) * each, Grip::Exclusive)?;
+        callers.push(caller);
+    }
+    Ok(callers)
+}
+
+/// Closes all of them, and looks until the figures say that so many more locks are orphaned, no more and no fewer,
+/// and that the connections are gone.
+pub(crate) fn close_all(callers: Vec<Caller>, locks: usize, look: &mut Caller) -> Result<Storm, Failure> {
+    let before = look.figures()?;
+    let gone = callers.len() as u64;
+    let begin = Instant::now();
+    drop(callers);
+    let last_close = Instant::now();
+    loop {
+        let now = look.figures()?;
+        let seen = Instant::now();
+        let grown = |key: &str| now[key] - before[key];
+        let orphans = grown("orphans") + grown("shared_orphans");
+        if orphans > locks as u64 {
+            return Err(format!("{orphans} locks were orphaned, of {locks} that were held").into());
+        }
+        if orphans == locks as u64 && grown("closed_eof") + grown("closed_error") == gone {
+            return Ok(Storm { begin, last_close, free: seen });
+        }
+        if begin.elapsed() > PATIENCE {
+            return Err(format!("only {orphans} of {locks} locks are free after {PATIENCE:?}").into());
+        }
+        sleep(LOOK);
+    }
+}
