@@ -1,0 +1,275 @@
+//! What is measured of the machine and the codec alone: a scene with some locks held, and for each case what comes
+//! before a step, the step, and what undoes it, so that steps can be repeated for ever.
+
+use elockd_core::codec::{Decoder, encode};
+use elockd_core::{
+    Account, Addr, Cause, Command, Config, Conn, Input, Kind, Machine, Now, Origin, Output, Reply,
+};
+use std::fmt;
+use std::hint::black_box;
+
+/// The lock that steps are about: 24 bytes.
+const NAME: &[u8] = b"bench.000000000000000000";
+/// Locks that are held all the while, by a connection that does nothing else.
+const HELD: u32 = 10_000;
+/// Locks of a connection that ends.
+pub const ESTATE: u32 = 1_000;
+const GET: &[u8] = b"g bench.000000000000000000\n";
+
+/// A machine, some connections, and a wire.
+pub struct Scene {
+    machine: Machine,
+    now: Now,
+    decoder: Decoder,
+    wire: Vec<u8>,
+    /// The connection that ends, and is opened anew.
+    mortal: u64,
+}
+
+/// Something that is measured.
+#[derive(Clone, Copy)]
+pub struct Case {
+    pub name: &'static str,
+    /// Instructions that the step may take; with its tolerance it is what `instructions` allows.
+    pub budget: u64,
+    /// What makes it possible, and is not measured by `instructions`.
+    pub before: fn(&mut Scene),
+    pub step: fn(&mut Scene),
+    /// What undoes it, and is not measured either.
+    pub after: fn(&mut Scene),
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+const ALICE: Conn = Conn::new(0, 1);
+const BOB: Conn = Conn::new(0, 2);
+const OWNER: Conn = Conn::new(0, 3);
+const EXCLUSIVE: Kind = Kind::Exclusive;
+const SHARED: Kind = Kind::Shared;
+/// Far longer than any measurement.
+const LONG_MS: u32 = 1_000_000_000;
+
+/// Everything that is measured. The budgets are what the step took when it was last looked at, on x86-64.
+pub const CASES: [Case; 17] = [
+    Case {
+        name: "parse g",
+        budget: 640,
+        before: |_| {},
+        step: |scene| {
+            let mut input = GET;
+            black_box(scene.decoder.next(&mut input));
+        },
+        after: |_| {},
+    },
+    Case {
+        name: "encode the reply to g",
+        budget: 112,
+        before: |scene| scene.wire.clear(),
+        step: |scene| {
+            encode(&black_box(Reply::Got { kind: EXCLUSIVE, holders: 1, name: NAME }), &mut scene.wire);
+        },
+        after: |_| {},
+    },
+    Case {
+        name: "parse, apply and encode g",
+        budget: 2068,
+        before: |scene| scene.wire.clear(),
+        step: Scene::whole_get,
+        after: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
+    },
+    Case {
+        name: "g of a free lock",
+        budget: 1287,
+        before: |_| {},
+        step: |scene| scene.say(ALICE, Command::Get(EXCLUSIVE, NAME)),
+        after: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
+    },
+    Case {
+        name: "g of a held lock",
+        budget: 894,
+        before: |scene| scene.say(BOB, Command::Get(EXCLUSIVE, NAME)),
+        step: |scene| scene.say(ALICE, Command::Get(EXCLUSIVE, NAME)),
+        after: |scene| scene.say(BOB, Command::Release(EXCLUSIVE, NAME)),
+    },
+    Case {
+        name: "r",
+        budget: 1231,
+        before: |scene| scene.say(ALICE, Command::Get(EXCLUSIVE, NAME)),
+        step: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
+        after: |_| {},
+    },
+    Case {
+        name: "i of a held lock",
+        budget: 693,
+        before: |scene| scene.say(BOB, Command::Get(EXCLUSIVE, NAME)),
+        step: |scene| scene.say(ALICE, Command::Inspect(EXCLUSIVE, NAME)),
+        after: |scene| scene.say(BOB, Command::Release(EXCLUSIVE, NAME)),
+    },
+    Case {
+        name: "sg, the first",
+        budget: 1288,
+        before: |_| {},
+        step: |scene| scene.say(ALICE, Command::Get(SHARED, NAME)),
+        after: |scene| scene.say(ALICE, Command::Release(SHARED, NAME)),
+    },
+    Case {
+        name: "sr, the last",
+        budget: 1231,
+        before: |scene| scene.say(ALICE, Command::Get(SHARED, NAME)),
+        step: |scene| scene.say(ALICE, Command::Release(SHARED, NAME)),
+        after: |_| {},
+    },
+    Case {
+        name: "sg, the second (ties the lock)",
+        budget: 2320,
+        before: |scene| scene.say(BOB, Command::Get(SHARED, NAME)),
+        step: |scene| scene.say(ALICE, Command::Get(SHARED, NAME)),
+        after: |scene| {
+            scene.say(ALICE, Command::Release(SHARED, NAME));
+            scene.say(BOB, Command::Release(SHARED, NAME));
+        },
+    },
+    Case {
+        name: "sr of a tied lock",
+        budget: 1826,
+        before: |scene| {
+            scene.say(BOB, Command::Get(SHARED, NAME));
+            scene.say(ALICE, Command::Get(SHARED, NAME));
+        },
+        step: |scene| scene.say(ALICE, Command::Release(SHARED, NAME)),
+        after: |scene| scene.say(BOB, Command::Release(SHARED, NAME)),
+    },
+    Case {
+        name: "gw that waits",
+        budget: 2189,
+        before: |scene| scene.say(BOB, Command::Get(EXCLUSIVE, NAME)),
+        step: |scene| scene.say(ALICE, Command::GetWait { ms: LONG_MS, name: NAME }),
+        after: |scene| {
+            scene.say(BOB, Command::Release(EXCLUSIVE, NAME));
+            scene.say(ALICE, Command::Release(EXCLUSIVE, NAME));
+        },
+    },
+    Case {
+        name: "r that grants to a waiter",
+        budget: 3662,
+        before: |scene| {
+            scene.say(BOB, Command::Get(EXCLUSIVE, NAME));
+            scene.say(ALICE, Command::GetWait { ms: LONG_MS, name: NAME });
+        },
+        step: |scene| scene.say(BOB, Command::Release(EXCLUSIVE, NAME)),
+        after: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
+    },
+    Case {
+        name: "a wait times out",
+        budget: 918,
+        before: |scene| {
+            scene.say(BOB, Command::Get(EXCLUSIVE, NAME));
+            scene.say(ALICE, Command::GetWait { ms: 50, name: NAME });
+            scene.now.0 += 50;
+        },
+        step: Scene::tick,
+        after: |scene| scene.say(BOB, Command::Release(EXCLUSIVE, NAME)),
+    },
+    Case {
+        name: "Closed with one sole lock",
+        budget: 569,
+        before: |scene| scene.open_mortal(1),
+        step: Scene::close_mortal,
+        after: Scene::sweep,
+    },
+    Case {
+        name: "Closed with 1,000 sole locks",
+        budget: 569,
+        before: |scene| scene.open_mortal(ESTATE),
+        step: Scene::close_mortal,
+        after: Scene::sweep,
+    },
+    Case {
+        name: "Tick that sweeps 256 dead holds",
+        budget: 179_048,
+        before: |scene| {
+            scene.open_mortal(ESTATE);
+            scene.close_mortal();
+        },
+        step: Scene::tick,
+        after: Scene::sweep,
+    },
+];
+
+impl Scene {
+    pub fn new() -> Self {
+        let machine = Machine::new(Config::default());
+        let (decoder, wire) = (Decoder::new(8192), Vec::with_capacity(256));
+        let mut scene = Self { machine, now: Now(1), decoder, wire, mortal: 3 };
+        for conn in [ALICE, BOB, OWNER] {
+            scene.open(conn);
+        }
+        for number in 0..HELD {
+            scene.say(OWNER, Command::Get(EXCLUSIVE, format!("held.{number:019}").as_bytes()));
+        }
+        scene
+    }
+
+    /// One round of a case, with nothing taken apart.
+    pub fn cycle(&mut self, case: &Case) {
+        (case.before)(self);
+        (case.step)(self);
+        (case.after)(self);
+    }
+
+    fn open(&mut self, conn: Conn) {
+        let origin = Origin { addr: Addr::Unix(conn.serial()), account: Account::default() };
+        self.apply(Input::Opened(conn, origin));
+    }
+
+    fn say(&mut self, conn: Conn, command: Command<&[u8]>) {
+        self.apply(Input::Command(conn, black_box(command)));
+    }
+
+    fn apply(&mut self, input: Input<&[u8]>) {
+        self.machine.apply(self.now, input, &mut |conn, output| {
+            black_box((conn, output));
+        });
+    }
+
+    fn whole_get(&mut self) {
+        let mut input = GET;
+        while let Some(command) = self.decoder.next(&mut input) {
+            let wire = &mut self.wire;
+            self.machine.apply(self.now, Input::Command(ALICE, command), &mut |_, output| {
+                if let Output::Reply(reply) = output {
+                    encode(&reply, wire);
+                }
+            });
+        }
+    }
+
+    fn open_mortal(&mut self, locks: u32) {
+        self.mortal += 1;
+        let mortal = Conn::new(0, self.mortal);
+        self.open(mortal);
+        let mut name = *b"mortal.00000000000000000";
+        for number in 0..locks {
+            name[16..20].copy_from_slice(&number.to_be_bytes());
+            self.say(mortal, Command::Get(EXCLUSIVE, &name));
+        }
+    }
+
+    fn close_mortal(&mut self) {
+        self.apply(Input::Closed(Conn::new(0, self.mortal), Cause::Eof));
+    }
+
+    fn tick(&mut self) {
+        self.apply(Input::Tick);
+    }
+
+    fn sweep(&mut self) {
+        while self.machine.figures().dead_holds() > 0 {
+            self.tick();
+        }
+    }
+}
