@@ -101,11 +101,13 @@ pub enum Canary {
     ReadsOnlyWhenAllIsSent,
     /// However many replies wait, more are made of what was read.
     RepliesWithoutBound,
+    /// What is recorded of a reserved range of fencing tokens is where it begins, not where it ends.
+    TokensRepeatAfterRestart,
 }
 
 impl Canary {
     /// Every canary.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 48] = [
         Self::OrphaningSkipsTheLastTiedHold,
         Self::OrphaningKeepsSoleCounts,
         Self::OrphansOfTheWrongKind,
@@ -153,6 +155,7 @@ impl Canary {
         Self::NoLinger,
         Self::ReadsOnlyWhenAllIsSent,
         Self::RepliesWithoutBound,
+        Self::TokensRepeatAfterRestart,
     ];
 }
 
