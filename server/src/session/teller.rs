@@ -13,11 +13,13 @@ const LINES_PER_TURN: usize = 256;
 pub(crate) struct Teller {
     addr: Addr,
     held: BTreeSet<(Kind, Vec<u8>)>,
+    /// What it waits for.
+    waiting: Option<Command<Vec<u8>>>,
 }
 
 impl Teller {
     pub(crate) fn new(addr: Addr) -> Self {
-        Self { addr, held: BTreeSet::new() }
+        Self { addr, held: BTreeSet::new(), waiting: None }
     }
 
     pub(crate) fn refused(&self) {
@@ -28,24 +30,49 @@ impl Teller {
         info!("{} connected", self.addr);
     }
 
+    /// A command has run, and its answer comes later.
+    pub(super) fn waits(&mut self, command: Command<Vec<u8>>) {
+        self.waiting = Some(command);
+    }
+
+    /// It came, and was a success or not.
+    pub(super) fn answered(&mut self, is_success: bool) {
+        if let Some(command) = self.waiting.take() {
+            self.heard(command, is_success);
+        }
+    }
+
     /// A command has run, and succeeded or not. One that the machine did not listen to any more did not.
     pub(super) fn heard(&mut self, command: Command<Vec<u8>>, is_success: bool) {
         let addr = self.addr;
         match command {
-            Command::Get(kind, name) if is_success => {
-                let line = format!("{addr} got {} {}", word(kind), name.escape_ascii());
-                if self.held.insert((kind, name)) {
-                    info!("{line}");
+            Command::GetWait { name, .. } if is_success => self.got(Kind::Exclusive, name),
+            Command::SharedGetLimited { name, .. } | Command::SharedGetWait { name, .. } if is_success => {
+                self.got(Kind::Shared, name);
+            }
+            Command::ReleaseAll => {
+                for (kind, name) in std::mem::take(&mut self.held) {
+                    info!("{addr} released {} {}", word(kind), name.escape_ascii());
                 }
             }
+            Command::Get(kind, name) if is_success => self.got(kind, name),
             Command::Release(kind, name) if is_success => {
                 info!("{addr} released {} {}", word(kind), name.escape_ascii());
                 self.held.remove(&(kind, name));
             }
+            // An operator may have taken it away.
+            Command::Release(kind, name) => drop(self.held.remove(&(kind, name))),
             Command::Iam(name) if is_success => info!("{addr} is called {}", name.escape_ascii()),
             Command::Unknown(verb) => info!("{addr} sent an unknown command {}", verb.escape_ascii()),
             Command::LineTooLong => info!("{addr} sent a line that is too long"),
             _ => {}
+        }
+    }
+
+    fn got(&mut self, kind: Kind, name: Vec<u8>) {
+        let line = format!("{} got {} {}", self.addr, word(kind), name.escape_ascii());
+        if self.held.insert((kind, name)) {
+            info!("{line}");
         }
     }
 
