@@ -10,7 +10,7 @@ mod munin;
 mod pidfile;
 mod settings;
 
-use elockd_server::listen::{TcpListener, TcpOptions, UnixListener};
+use elockd_server::listen::{AdminListener, TcpListener, TcpOptions, UnixListener};
 use elockd_server::tokens::{FileTokens, StateError};
 use elockd_server::{Monitor, Server};
 use logging::{LogError, Logging};
@@ -131,6 +131,11 @@ async fn serve(
     let metrics = metrics.transpose()?;
     if let Some(path) = &settings.unix {
         let listener = UnixListener::bind(path, settings.unix_mode)
+            .map_err(|source| StartError::Listen { address: format!("unix {}", path.display()), source })?;
+        server.listen(listener);
+    }
+    if let Some(path) = &settings.admin_unix {
+        let listener = AdminListener::bind(path, settings.admin_unix_mode)
             .map_err(|source| StartError::Listen { address: format!("unix {}", path.display()), source })?;
         server.listen(listener);
     }

@@ -7,7 +7,7 @@ use crate::monitor::Monitor;
 use crate::session::{self, Teller};
 use crate::shared::Shared;
 use crate::tokens::{ClockTokens, Keeper, TokenSource};
-use elockd_core::{Account, Addr, Conn, Origin};
+use elockd_core::{Addr, Conn, Origin};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -135,14 +135,14 @@ where
 {
     let addr_of = |conn: Conn| match peer {
         Peer::Ip(addr) => Addr::Ip(addr),
-        Peer::Unix => Addr::Unix(conn.serial()),
+        Peer::Unix | Peer::Operator(_) => Addr::Unix(conn.serial()),
     };
     let mut addr = None;
     let opened = shared.hub.open(shared.clock.now(), |conn| Origin {
         addr: *addr.insert(addr_of(conn)),
-        account: Account::default(),
+        account: peer.account(),
     });
-    let teller = addr.filter(|_| shared.tunables().verbose).map(|addr| Box::new(Teller::new(addr)));
+    let teller = addr.and_then(|addr| Teller::of(addr, peer, shared.tunables().verbose)).map(Box::new);
     match opened {
         Ok(handle) => {
             let serving = session::serve(Arc::clone(shared), stream, handle, teller);
