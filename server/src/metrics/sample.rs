@@ -15,10 +15,12 @@ pub(super) struct Sample {
     pub(super) outcomes: [(Verb, u64, u64); Verb::COUNT],
     /// Exclusive, then shared.
     pub(super) hold_times: [Times; 2],
+    pub(super) wait_times: [Times; 2],
     pub(super) dead_holds: u32,
     pub(super) latency: LatencySnapshot,
     pub(super) listings_refused: u64,
     pub(super) long_holds: u64,
+    pub(super) token_failures: u64,
     /// `None` where the system does not tell.
     pub(super) process: Option<Process>,
     pub(super) start: SystemTime,
@@ -42,10 +44,12 @@ impl Sample {
                     numbers,
                     outcomes,
                     hold_times: Kind::ALL.map(|kind| figures.hold_times(kind).clone()),
+                    wait_times: Kind::ALL.map(|kind| figures.wait_times(kind).clone()),
                     dead_holds: figures.dead_holds(),
                     latency: monitor.latency(),
                     listings_refused: monitor.listings_refused(),
                     long_holds: monitor.long_holds(),
+                    token_failures: monitor.token_failures(),
                     process: None,
                     start,
                 }
