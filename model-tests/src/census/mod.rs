@@ -1,6 +1,8 @@
 //! What happened in random sequences, counted, so that a generator that has come to make only dull ones
 //! fails its test instead of passing everything.
 
+mod waits;
+
 use crate::generate::Step;
 use crate::observe::Event;
 use crate::reference::Reference;
@@ -59,7 +61,11 @@ impl Census {
             Command::LineTooLong => "a line was too long",
             Command::Unknown(_) => "a verb was unknown",
             Command::Quit => "a connection quit",
+            Command::BadArgument(_) => "an argument was bad",
             Command::Get(..) | Command::Release(..) | Command::Inspect(..) => "a lock was named",
+            Command::GetWait { .. } | Command::SharedGetLimited { .. } | Command::SharedGetWait { .. } => {
+                "a lock was asked for with a number"
+            }
             _ => "something else was asked for",
         });
     }
@@ -69,20 +75,24 @@ impl Census {
         let Moment { step, events, before, after, dead_before, dead_after } = *moment;
         self.count_if(step.now < before.now(), "time went back");
         self.silence(moment);
+        self.ends_of_waits(moment);
         match &step.input {
             Input::Tick => self.count_if(dead_after < dead_before, "a tick freed what is dead"),
             Input::Closed(conn, _) | Input::Command(conn, Command::Quit) => self.end(before, *conn),
-            Input::Command(conn, command) if is_open(before, *conn) && is_open(after, *conn) => {
+            Input::Command(conn, command) if is_heard(moment, *conn) => {
                 let mut replies = events.iter().filter_map(|event| match event {
-                    Event::Sent(_, text) => Some(String::from_utf8_lossy(text)),
-                    Event::Disconnected(..) => None,
+                    Event::Sent(to, text) if to == conn => Some(String::from_utf8_lossy(text)),
+                    _ => None,
                 });
                 let reply = replies.next_back().unwrap_or_default();
                 self.errors(command, &reply);
                 self.lock_command(moment, *conn, command, &reply);
+                self.wait_command(moment, *conn, command, &reply);
+                self.operator_command(moment, *conn, command, &reply);
                 self.other_command(moment, *conn, command, &reply);
             }
             Input::Command(..) => self.count("a command was ignored"),
+            Input::Tokens { .. } => self.tokens(before, after),
             Input::Opened(conn, _) => {
                 let refused =
                     |event: &Event| matches!(event, Event::Disconnected(_, Reason::TooManyConnections, _));
@@ -253,29 +263,51 @@ impl Census {
 }
 
 /// Everything that counts as something to have happened.
-pub const EXPECTED: [&str; 56] = [
+pub const EXPECTED: [&str; 118] = [
+    "a FIN ended a wait",
     "a command was disabled",
     "a command was disabled, and an empty line followed",
     "a command was ignored",
+    "a connection failed while it waited",
     "a connection over the limit was refused",
+    "a connection was kicked",
+    "a cycle that is harmless was allowed",
     "a dead sole holder was met by a get",
+    "a deadlock of both kinds was refused",
+    "a deadlock of exclusive locks was refused",
+    "a deadlock of limits was refused",
+    "a deadlock was refused although a holder does not wait",
+    "a drain ended waits",
     "a dump had more than 2 shared locks",
     "a dump had more than 3 locks",
     "a free lock was inspected amid dead holds",
     "a free lock was not released",
+    "a free lock was not stolen",
+    "a gap dropped the rest of the tokens before it",
     "a get came after the drain",
     "a get failed because of the holder",
+    "a get failed because of the line",
     "a get of a free lock was over a limit",
     "a get was over a limit",
+    "a get was over a limit because of a wait",
+    "a get would not wait",
+    "a holder asked with a limit or to wait",
     "a holder got its exclusive lock again",
     "a holder got its shared lock again",
     "a holder of 3 or more ended",
     "a holder of own and of shared locks ended",
     "a holder's get came after the drain",
+    "a kick granted",
+    "a kick met nobody",
+    "a kick was not allowed",
+    "a limit let another in",
+    "a limit was reached",
+    "a line was full",
     "a line was too long",
     "a listing had more than 3 rows",
     "a listing of one name had more than 1 row",
     "a listing was made amid dead holds",
+    "a lock was stolen",
     "a lock with one holder was inspected",
     "a lock with several holders was inspected",
     "a name was got that does not fit its slot",
@@ -284,33 +316,88 @@ pub const EXPECTED: [&str; 56] = [
     "a name was registered over another",
     "a name was too long",
     "a name was too long, and an empty line followed",
+    "a quit granted",
     "a registered connection asked for its name",
     "a registration was found by name",
     "a registration was taken back",
+    "a release granted",
+    "a release of all granted",
     "a second shared holder came",
     "a shared lock was got",
+    "a shared lock was granted",
     "a shared lock was released by its last holder",
     "a shared lock was released to its last holder",
     "a shared lock was released to several holders",
+    "a shared wait began",
     "a silent connection was closed",
     "a silent holder was closed",
+    "a silent holder's end granted",
+    "a theft granted",
+    "a theft was not allowed",
     "a third shared holder came",
     "a tick freed what is dead",
+    "a token was drawn",
+    "a token was kept",
+    "a token was kept with none left",
+    "a wait began behind two others",
+    "a wait began that only the line keeps from the lock",
+    "a wait timed out before one that began earlier",
+    "a wait was over a limit of locks",
+    "a wait was over just before the next command",
+    "a wait with a limit over 1 was granted",
+    "a waiting connection was kicked",
+    "an account had too many waits",
+    "an argument was bad",
     "an end was ignored",
     "an exclusive lock was got",
     "an exclusive lock was released",
+    "an exclusive wait began",
+    "an old get passed a line",
     "an old number was not opened again",
+    "an operator kicked itself",
     "an unknown verb was answered",
     "an unknown verb was passed over",
     "another's exclusive lock was not released",
     "another's shared lock was not released",
+    "another's token was asked for",
+    "locks of both kinds were released together",
+    "ls found what begins so",
+    "ls had more than 3 rows",
+    "ls had waits of both kinds",
     "more than 1 registration was listed",
+    "no token was left",
+    "nothing was released together",
+    "one input granted one name to several",
+    "one input granted several names",
+    "orphaning granted",
+    "several connections were kicked",
     "several silent connections were closed at once",
+    "several waits timed out at once",
     "statistics were asked for amid dead holds",
     "the daemon was drained while locks were held",
     "the empty name was got",
+    "the end of a head's time granted",
+    "the end of who waits granted",
     "time went back",
+    "tokens came that were over already",
+    "tokens came while some were left",
+    "who waits said something",
 ];
+
+/// Whether a connection's command was run: it was open, and did not wait or had done so when it came.
+fn is_heard(moment: &Moment<'_>, conn: Conn) -> bool {
+    let Moment { step, before, after, .. } = *moment;
+    let is_idle = moment
+        .events
+        .iter()
+        .any(|event| matches!(event, Event::Disconnected(closed, Reason::Idle, _) if *closed == conn));
+    let waits_on =
+        before.waits().iter().any(|wait| wait.conn == conn && wait.deadline > step.now.max(before.now()).0);
+    is_open(before, conn)
+        && !is_idle
+        && !waits_on
+        && (is_open(after, conn) || matches!(step.input, Input::Command(_, Command::Kick(_))))
+}
 
 fn is_open(reference: &Reference, conn: Conn) -> bool {
     reference.open().iter().any(|client| client.conn == conn)
