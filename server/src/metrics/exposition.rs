@@ -132,13 +132,13 @@ impl Sample {
     }
 
     fn commands(&self, page: &mut Page<'_>) -> fmt::Result {
-        let outcomes = self.outcomes.map(|(verb, asked, failed)| {
+        let outcomes = self.outcomes.map(|(verb, succeeded, failed)| {
             let labels = |outcome| [("verb", verb.word()), ("outcome", outcome)];
-            [(labels("success"), asked - failed), (labels("failure"), failed)]
+            [(labels("success"), succeeded), (labels("failure"), failed)]
         });
         let series: Vec<(Labels<'_>, u64)> =
             outcomes.iter().flatten().map(|(labels, count)| (&labels[..], *count)).collect();
-        let help = "Commands by verb; a failure is an answer that begins with 0.";
+        let help = "Commands that were answered, by verb; a failure is an answer that begins with 0.";
         page.counters("elockd_commands", help, &series)?;
         let invalid = self.number("invalid_commands");
         let help = "Unknown commands, and lines and names that were too long.";

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 pub(super) struct Sample {
     /// The numbers of `q full`, by key.
     numbers: BTreeMap<String, u64>,
-    /// Of each verb, how often it was asked, and how many answers were failures.
+    /// Of each verb, how many were successes and how many failures.
     pub(super) outcomes: [(Verb, u64, u64); Verb::COUNT],
     /// Exclusive, then shared.
     pub(super) hold_times: [Times; 2],
@@ -38,7 +38,8 @@ impl Sample {
                 });
                 let outcomes = Verb::ALL.map(|verb| {
                     let (asked, failed) = figures.outcomes(verb);
-                    (verb, asked, failed)
+                    // What still waits is neither, or else a success would be taken back when it fails.
+                    (verb, asked - failed - waiting(verb, &numbers), failed)
                 });
                 Self {
                     numbers,
@@ -68,4 +69,14 @@ impl Sample {
         debug_assert!(self.numbers.contains_key(key), "`q full` has no {key}");
         self.numbers.get(key).copied().unwrap_or(0)
     }
+}
+
+/// How many of a verb have no answer yet.
+fn waiting(verb: Verb, numbers: &BTreeMap<String, u64>) -> u64 {
+    let key = match verb {
+        Verb::GetWait => "waiters",
+        Verb::SharedGetWait => "shared_waiters",
+        _ => return 0,
+    };
+    numbers.get(key).copied().unwrap_or(0)
 }
