@@ -76,9 +76,11 @@ pub const BY_THE_SEARCH: [Canary; 9] = [
 pub const VARIABLE: &str = "ELOCKD_CANARY";
 
 /// Each canary of the hub, and the model of `tests/hub_under_loom.rs` that has to fail with it.
-pub const OF_THE_HUB: [(Canary, &str); 4] = [
+pub const OF_THE_HUB: [(Canary, &str); 6] = [
     (Canary::WakerRegisteredLate, "a_mailbox_is_filled_while_its_owner_looks"),
     (Canary::OpenedWhileDrainingIsNotTold, "a_connection_opens_while_the_hub_drains"),
     (Canary::TickerNotWoken, "something_falls_due_while_the_ticker_goes_to_sleep"),
     (Canary::DroppedHandleStaysOpen, "a_connection_opens_while_the_hub_drains"),
+    (Canary::GrantIsLost, "the_holder_closes_while_the_head_of_the_line_does"),
+    (Canary::MailAfterUnlock, "the_holder_closes_while_the_head_of_the_line_does"),
 ];
