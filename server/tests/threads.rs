@@ -48,9 +48,11 @@ fn a_lock_has_one_holder_whoever_waits_polls_or_dies() {
         })
     });
     let clients: Vec<_> = clients.collect();
-    clients.into_iter().for_each(|client| client.join().unwrap());
+    for client in clients {
+        client.join().unwrap();
+    }
     assert_eq!(turns.load(Ordering::SeqCst), (CLIENTS * TURNS) as u64);
-    tell(&format!("{} turns on four threads", CLIENTS * TURNS));
+    tell(format!("{} turns on four threads", CLIENTS * TURNS));
 }
 
 #[test]
