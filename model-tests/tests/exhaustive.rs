@@ -123,7 +123,7 @@ fn three_connections_that_wait_for_a_name_of_both_kinds_with_limits() {
 
 #[test]
 fn three_connections_that_wait_for_two_shared_names_with_limits() {
-    let (waits_ms, limits, time) = (vec![1], vec![1, 2], Time::Passes(vec![1]));
+    let (waits_ms, limits, time) = (vec![1], vec![1, 2], Time::Ticks(vec![1]));
     let space = Space { waits_ms, limits, time, ..space(3, &[(S, "a"), (S, "b")]) };
     all_of("3 connections, 2 shared names, limits, waits", &space, 5_643);
 }
