@@ -272,7 +272,7 @@ impl Course {
             exclusive: [0, 4, 5, 9][dice.below(4) as usize],
             waits: [0, 30, 60, 85][dice.below(4) as usize],
             releases: [3, 10, 25][dice.below(3) as usize],
-            drain_at: (dice.below(10) == 0).then(|| dice.below(length)),
+            drain_at: (dice.below(6) == 0).then(|| dice.below(length)),
         }
     }
 
@@ -300,8 +300,8 @@ impl Course {
     fn input(&mut self, dice: &mut Dice) -> Input<Vec<u8>> {
         let is_lonely = (self.reference.open().len() as u64) < self.connections;
         match dice.below(100) {
-            0..3 => Input::Tick,
-            3..5 => self.tokens(dice),
+            0..4 => Input::Tick,
+            4 => self.tokens(dice),
             5..9 => Input::Closed(self.any_conn(dice), cause(dice)),
             9..11 => Input::Closed(self.greediest(), cause(dice)),
             11 => Input::Opened(self.old_conn(dice), self.origin(dice, self.serial + 1)),
@@ -403,9 +403,9 @@ impl Course {
             ),
             59..64 if !self.has_operators && dice.below(8) > 0 => self.wait(dice, conn),
             59..64 => self.operate(dice),
-            64..69 => Command::Inspect(kind, name(dice)),
-            69..72 => Command::List(kind, if dice.below(2) == 0 { name(dice) } else { Vec::new() }),
-            72..74 => Command::Dump(kind),
+            64..68 => Command::Inspect(kind, name(dice)),
+            68..71 => Command::List(kind, if dice.below(2) == 0 { name(dice) } else { Vec::new() }),
+            71..74 => Command::Dump(kind),
             74..78 => Command::ListAll(prefix(dice)),
             78 => Command::Me,
             79 => Command::Iam(Vec::new()),
@@ -423,7 +423,7 @@ impl Course {
     /// What gets connections into each other's way, and out of it.
     fn crowded(&self, dice: &mut Dice, conn: Conn) -> Command<Vec<u8>> {
         let kind = self.kind(dice);
-        match dice.below(24) {
+        match dice.below(26) {
             0..14 => self.wait(dice, conn),
             14..16 => Command::Get(kind, self.name(dice)),
             16 | 21 if self.has_operators => self.operate(dice),
@@ -488,13 +488,19 @@ impl Course {
         if open.is_empty() || dice.below(6) == 0 {
             return self.held_name(dice, Kind::Exclusive);
         }
-        let holders: Vec<Conn> = self.reference.locks().values().flatten().copied().collect();
-        let is_holder = |conn: Conn| holders.contains(&conn);
-        let open: Vec<_> = match dice.below(2) {
-            0 if !holders.is_empty() => open.iter().filter(|client| is_holder(client.conn)).collect(),
-            _ => open.iter().collect(),
+        let in_line = self.reference.waits().iter();
+        let in_the_way = in_line.flat_map(|wait| self.reference.holders(wait.kind, &wait.name));
+        let in_the_way: Vec<Conn> = in_the_way.copied().collect();
+        let waiting: Vec<Conn> = self.reference.waits().iter().map(|wait| wait.conn).collect();
+        let all = open.iter().map(|client| client.conn).collect();
+        let conns = match dice.below(3) {
+            0 if !in_the_way.is_empty() => in_the_way,
+            1 if !waiting.is_empty() => waiting,
+            _ => all,
         };
-        let addr = open[dice.below(open.len() as u64) as usize].origin.addr.to_string();
+        let conn = conns[dice.below(conns.len() as u64) as usize];
+        let client = open.iter().find(|client| client.conn == conn).expect("who holds or waits is open");
+        let addr = client.origin.addr.to_string();
         match dice.below(12) {
             0 => addr.replace("unix:", "unix:0").replace("[::1]", "[0::1]").into_bytes(),
             1 => addr.replace("unix:", "unix:+").into_bytes(),
