@@ -9,11 +9,13 @@ use std::collections::BTreeMap;
 type Check = fn(&Edge<'_>) -> Result<(), String>;
 
 /// What has to be right about every input in every state. What says most about a failure is asked first.
-pub(super) const OF_EDGES: [(&str, Check); 12] = [
+pub(super) const OF_EDGES: [(&str, Check); 14] = [
     ("nobody but the holder releases, or who steals", nobody_but_the_holder_releases),
     ("a get gives what it says", a_get_gives_what_it_says),
     ("first come, first served", first_come_first_served),
     ("grants come in the order in which the waits began", grants_come_in_order),
+    ("waits that are due end by their deadlines", due_waits_end_by_their_deadlines),
+    ("the end of a wait is told once", the_end_of_a_wait_is_told_once),
     ("a grant never follows its deadline", no_grant_follows_its_deadline),
     ("a deadlock is refused exactly when it is one", a_deadlock_is_refused_exactly_when_it_is_one),
     ("a hold has one token, above all before it", a_hold_has_one_token),
@@ -119,6 +121,30 @@ fn grants_come_in_order(edge: &Edge<'_>) -> Result<(), String> {
     let waits = edge.before.reference.waits();
     let began: Vec<_> = edge.grants().map(|granted| waits.iter().position(|wait| wait == granted)).collect();
     ensure!(!is_one || began.is_sorted(), "{began:?}: {:?}", edge.events);
+    Ok(())
+}
+
+/// The oldest deadline first; of two alike, that of the wait that began first.
+fn due_waits_end_by_their_deadlines(edge: &Edge<'_>) -> Result<(), String> {
+    let now = edge.step.now.0;
+    let due = || edge.before.reference.waits().iter().enumerate().filter(|(_, wait)| wait.deadline <= now);
+    let told = edge.events.iter().filter_map(|event| match event {
+        Event::Sent(conn, text) if says(text, "Timeout") => due().find(|(_, wait)| wait.conn == *conn),
+        _ => None,
+    });
+    let order: Vec<_> = told.map(|(place, wait)| (wait.deadline, place)).take(due().count()).collect();
+    ensure!(order.is_sorted() && order.len() == due().count(), "{order:?}: {:?}", edge.events);
+    Ok(())
+}
+
+/// But for what comes of its connection's own command, when that comes just after it.
+fn the_end_of_a_wait_is_told_once(edge: &Edge<'_>) -> Result<(), String> {
+    for wait in edge.before.reference.waits().iter().filter(|wait| Some(wait.conn) != edge.step.input.conn())
+    {
+        let is_told = |event: &&Event| matches!(event, Event::Sent(of, _) if *of == wait.conn);
+        let times = edge.events.iter().filter(is_told).count();
+        ensure!(times <= 1, "{times} times: {:?}", edge.events);
+    }
     Ok(())
 }
 
