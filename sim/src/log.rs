@@ -118,6 +118,8 @@ pub enum Told {
     Reply(Vec<u8>),
     /// It will be sent a listing.
     Listing(Subject, Vec<u8>),
+    /// It waits: its reply comes later.
+    Wait,
     /// The machine closes it.
     Disconnect(Reason),
 }
@@ -247,6 +249,7 @@ impl fmt::Display for Applied {
                 Told::Listing(subject, name) => {
                     write!(f, "; {} < a listing, {subject:?} \"{}\"", to.serial(), name.escape_ascii())?;
                 }
+                Told::Wait => write!(f, "; {} waits", to.serial())?,
                 Told::Disconnect(reason) => write!(f, "; {} is closed: {reason:?}", to.serial())?,
             }
         }
@@ -264,6 +267,7 @@ impl fmt::Display for Text<'_> {
             Input::Closed(conn, cause) => write!(f, "{} closes: {cause:?}", conn.serial()),
             Input::Tick => f.write_str("tick"),
             Input::Drain => f.write_str("drain"),
+            Input::Tokens { first, last } => write!(f, "tokens from {first} to {last}"),
             Input::Command(conn, command) => write!(f, "{} > {}", conn.serial(), spoken(command)),
         }
     }
@@ -275,16 +279,29 @@ pub fn spoken(command: &Command<Vec<u8>>) -> String {
     let name = match command {
         Command::Get(_, name)
         | Command::Release(_, name)
+        | Command::Fence(name)
         | Command::Inspect(_, name)
         | Command::List(_, name)
+        | Command::ListAll(name)
+        | Command::Kick(name)
+        | Command::Steal(name)
         | Command::Iam(name)
         | Command::Who(name) => name,
+        Command::GetWait { ms, name } => return spoken_with(command, &[*ms], name),
+        Command::SharedGetLimited { limit, name } => return spoken_with(command, &[*limit], name),
+        Command::SharedGetWait { ms, limit, name } => return spoken_with(command, &[*ms, *limit], name),
+        Command::BadArgument(verb) => return format!("{} (and no number)", verb.word()),
         Command::Unknown(verb) => return verb.escape_ascii().to_string(),
         Command::Dump(Kind::Shared) => return "dump shared".to_owned(),
         Command::Query { full: true } => return "q full".to_owned(),
         Command::LineTooLong => return "(a line over the limit)".to_owned(),
         _ => &Vec::new(),
     };
+    spoken_with(command, &[], name)
+}
+
+fn spoken_with(command: &Command<Vec<u8>>, numbers: &[u32], name: &[u8]) -> String {
     let verb = command.verb().map_or("", Verb::word);
-    format!("{verb} {}", name.escape_ascii()).trim_end().to_owned()
+    let numbers: String = numbers.iter().map(|number| format!("{number} ")).collect();
+    format!("{verb} {numbers}{}", name.escape_ascii()).trim_end().to_owned()
 }

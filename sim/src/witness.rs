@@ -2,7 +2,7 @@
 //! holds the machine to the invariants on the spot.
 
 use crate::belief::Belief;
-use crate::invariants::{self, Outcome, State};
+use crate::invariants::{self, Given, Outcome, State};
 use crate::log::{Applied, Event, Life, Log, Told};
 use elockd_core::codec::encode;
 use elockd_core::{Conn, Figure, Input, Kind, Limits, Machine, Now, Output, Reply, Seq};
@@ -96,7 +96,7 @@ impl Witness {
 impl hub::Witness for Witness {
     fn input(&mut self, now: Now, input: Input<&[u8]>) {
         self.now = self.now.max(now);
-        self.belief.input(&input);
+        self.belief.input(now, &input);
         match &input {
             Input::Opened(conn, _) => {
                 self.active.insert(*conn, self.now);
@@ -106,18 +106,27 @@ impl hub::Witness for Witness {
                     *active = self.now;
                 }
             }
-            Input::Closed(conn, _) => {
-                self.active.remove(conn);
-            }
-            Input::Tick | Input::Drain | Input::Tokens { .. } => {}
+            Input::Closed(..) | Input::Tick | Input::Drain | Input::Tokens { .. } => {}
         }
-        self.input = Some(input.map(<[u8]>::to_vec));
+        let input = input.map(<[u8]>::to_vec);
+        if self.is_alive() {
+            let given = Given { belief: &self.belief, input: &input };
+            for invariant in &invariants::ALL {
+                if let Some(look) = invariant.given
+                    && let Err(what) = look(&given)
+                {
+                    self.log.violate(invariant.name, input.conn(), what);
+                }
+            }
+        }
+        self.input = Some(input);
     }
 
     fn output(&mut self, to: Conn, output: &Output<'_>) {
         if !self.is_alive() {
             return;
         }
+        self.belief.before(to, output);
         let input = self.input.as_ref().expect("an outcome comes after its input");
         let outcome = Outcome { belief: &self.belief, input, to, output, limits: &self.limits };
         for invariant in &invariants::ALL {
@@ -127,9 +136,17 @@ impl hub::Witness for Witness {
                 self.log.violate(invariant.name, Some(to), what);
             }
         }
+        let has_waited = self.belief.waits().of(to).is_some();
         self.belief.output(to, output);
-        if matches!(output, Output::Disconnect(_)) {
-            self.active.remove(&to);
+        match output {
+            // While it waits it is not idle, and then it has just been active.
+            Output::Wait | Output::Disconnect(_) => {
+                self.active.remove(&to);
+            }
+            Output::Reply(_) if has_waited => {
+                self.active.insert(to, self.now);
+            }
+            Output::Reply(_) => {}
         }
         self.told.push((to, told(output)));
     }
@@ -139,6 +156,7 @@ impl hub::Witness for Witness {
             return;
         }
         self.inputs += 1;
+        self.belief.applied();
         machine.figures().each(true, &mut |key, figure| {
             let Figure::Number(number) = figure else { return };
             match key {
@@ -151,6 +169,9 @@ impl hub::Witness for Witness {
         let due_ms = machine.deadline().map_or(u64::MAX, |due| due.0);
         self.left.due_ms.store(due_ms, Ordering::Relaxed);
         let input = self.input.take().expect("an input is applied after it came");
+        if let Input::Closed(conn, _) = &input {
+            self.active.remove(conn);
+        }
         if self.is_time_to_look(&input) {
             let state = State {
                 machine,
@@ -181,6 +202,7 @@ fn told(output: &Output<'_>) -> Told {
             encode(reply, &mut bytes);
             Told::Reply(bytes)
         }
+        Output::Wait => Told::Wait,
         Output::Disconnect(reason) => Told::Disconnect(*reason),
     }
 }
