@@ -101,11 +101,67 @@ pub enum Canary {
     ReadsOnlyWhenAllIsSent,
     /// However many replies wait, more are made of what was read.
     RepliesWithoutBound,
+    /// A wait that is granted stays in its line, and is granted again.
+    WaiterGrantedTwice,
+    /// The end of a connection leaves its wait in the line.
+    DeadWaiterGranted,
+    /// The wait that began last is granted first.
+    LineIsAStack,
+    /// A wait ends a millisecond after its deadline, and may be granted until then.
+    GrantAfterDeadline,
+    /// Waits that are due end in the order in which they began, not of their deadlines.
+    TimersInOrderOfBeginning,
+    /// A limited shared lock lets one holder too many in.
+    WaitLimitOffByOne,
+    /// A limited get without a wait passes those that wait.
+    SglIgnoresTheLine,
+    /// The limit of waits for a name is one too high.
+    QueueLimitOffByOne,
+    /// A wait does not count against the limit of locks.
+    WaitIsNotReserved,
+    /// Whether a wait could be granted is told without those ahead of it in its line.
+    DeadlockMissed,
+    /// Of a lock's holders all have to release for a wait to be granted, whatever its limit.
+    DeadlockInvented,
+    /// Only a lock's oldest holder is thought to be waiting itself.
+    DeadlockSeesOnlyTheFirstHolder,
+    /// A wait that ends at its deadline does not let those behind it in.
+    TimeoutForgetsTheLine,
+    /// The grants of one input come out by locks, not in the order in which the waits began.
+    GrantsOutOfOrder,
+    /// Nobody in line gets a lock that was stolen.
+    StealGrantsNobody,
+    /// `ra` releases nothing when others hold or wait for any of it too.
+    RaKeepsTiedHolds,
+    /// A command of a connection that waits is run.
+    WaitingCommandRuns,
+    /// A connection that waits is closed at the idle limit.
+    WaitingIsIdle,
+    /// Draining leaves waits without an answer.
+    DrainForgetsWaits,
+    /// Each `f` draws a new token.
+    TokenPerAsk,
+    /// A token stays with the lock, and the next holder gets it.
+    TokenSurvivesTheHold,
+    /// A snapshot has no waits in it.
+    SnapshotForgetsTheLine,
+    /// The reply at the end of a wait is not put into its mailbox.
+    GrantIsLost,
+    /// Mail is put into its box after the hub's lock was given up.
+    MailAfterUnlock,
+    /// A connection's further requests are run while it waits.
+    RunsWhileWaiting,
+    /// A connection that sent FIN goes on waiting.
+    FinDoesNotEndTheWait,
+    /// A connection that waits is not read from, so that its end is not noticed.
+    WaitEndsTheReading,
+    /// Tokens are given out before their range is reserved on disk.
+    TokensRepeatAfterRestart,
 }
 
 impl Canary {
     /// Every canary.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 75] = [
         Self::OrphaningSkipsTheLastTiedHold,
         Self::OrphaningKeepsSoleCounts,
         Self::OrphansOfTheWrongKind,
@@ -153,6 +209,34 @@ impl Canary {
         Self::NoLinger,
         Self::ReadsOnlyWhenAllIsSent,
         Self::RepliesWithoutBound,
+        Self::WaiterGrantedTwice,
+        Self::DeadWaiterGranted,
+        Self::LineIsAStack,
+        Self::GrantAfterDeadline,
+        Self::TimersInOrderOfBeginning,
+        Self::WaitLimitOffByOne,
+        Self::SglIgnoresTheLine,
+        Self::QueueLimitOffByOne,
+        Self::WaitIsNotReserved,
+        Self::DeadlockMissed,
+        Self::DeadlockInvented,
+        Self::DeadlockSeesOnlyTheFirstHolder,
+        Self::TimeoutForgetsTheLine,
+        Self::GrantsOutOfOrder,
+        Self::StealGrantsNobody,
+        Self::RaKeepsTiedHolds,
+        Self::WaitingCommandRuns,
+        Self::WaitingIsIdle,
+        Self::DrainForgetsWaits,
+        Self::TokenPerAsk,
+        Self::TokenSurvivesTheHold,
+        Self::SnapshotForgetsTheLine,
+        Self::GrantIsLost,
+        Self::MailAfterUnlock,
+        Self::RunsWhileWaiting,
+        Self::FinDoesNotEndTheWait,
+        Self::WaitEndsTheReading,
+        Self::TokensRepeatAfterRestart,
     ];
 }
 

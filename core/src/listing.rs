@@ -2,7 +2,7 @@
 //! comes out in pieces. Each slice is sorted when it comes in and the pieces are merged on the way out,
 //! so that no step takes long however long the listing is.
 
-use crate::machine::{Entry, Scan};
+use crate::machine::{Entry, More, Scan};
 use crate::mark::{Mark, reach};
 use crate::output::Subject;
 use crate::types::{Conn, Kind};
@@ -17,6 +17,34 @@ pub struct Slice {
     subject: Subject,
     bytes: Vec<u8>,
     rows: Vec<Row>,
+}
+
+/// What lines of `ls` of one name are sorted by first. It stands in the two highest bits of their order: the
+/// machine has no orders that high.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Group {
+    kind: Kind,
+    is_waiting: bool,
+}
+
+impl Group {
+    fn of(order: u64) -> Self {
+        let kind = if order >> 63 == 0 { Kind::Exclusive } else { Kind::Shared };
+        Self { kind, is_waiting: order >> 62 & 1 == 1 }
+    }
+
+    fn bits(self) -> u64 {
+        (self.kind.index() as u64) << 63 | u64::from(self.is_waiting) << 62
+    }
+
+    fn word(self) -> &'static str {
+        match (self.kind, self.is_waiting) {
+            (Kind::Exclusive, false) => "x",
+            (Kind::Exclusive, true) => "xw",
+            (Kind::Shared, false) => "s",
+            (Kind::Shared, true) => "sw",
+        }
+    }
 }
 
 /// One entry: `key` and `text` lie one after the other in the slice's bytes.
@@ -49,6 +77,12 @@ impl Slice {
             self.bytes.extend_from_slice(entry.name);
         }
         let middle = self.bytes.len() as u32;
+        let mut order = entry.order;
+        if let Some(More { kind, is_waiting, ms, waiters }) = entry.more {
+            let group = Group { kind, is_waiting };
+            order |= group.bits();
+            write!(self.bytes, "{} {ms} {waiters} ", group.word()).expect("writing to memory does not fail");
+        }
         match (self.subject, entry.registered) {
             (Subject::Locks(_), Some(name)) => self.bytes.extend_from_slice(name),
             _ => write!(self.bytes, "{}", entry.addr).expect("writing to memory does not fail"),
@@ -58,7 +92,7 @@ impl Slice {
             self.bytes.extend_from_slice(entry.name);
         }
         let end = self.bytes.len() as u32;
-        self.rows.push(Row { start, middle, end, conn: entry.conn, order: entry.order });
+        self.rows.push(Row { start, middle, end, conn: entry.conn, order });
     }
 
     /// What it counts for against `--max-listing-bytes`: for each entry its name, its holder, and
@@ -98,6 +132,8 @@ pub struct Text {
     /// The name that was written last, and whose holds of it were.
     name: Vec<u8>,
     holders: BTreeSet<Conn>,
+    /// Of the row that was written last.
+    group: Group,
 }
 
 /// The next row of a slice. The order of the fields is the order of the text.
@@ -128,6 +164,7 @@ impl Text {
             state: Progress::Start,
             name: Vec::new(),
             holders: BTreeSet::new(),
+            group: Group::of(0),
         }
     }
 
@@ -177,18 +214,22 @@ impl Text {
         let row = slice.rows[head.row];
         let is_first = self.holders.is_empty();
         let is_new_name = is_first || self.name != head.key;
-        if is_new_name {
+        let group = Group::of(row.order);
+        let is_new_lock = is_new_name || group.kind != self.group.kind;
+        if is_new_lock {
             self.holders.clear();
         }
         // Met twice: see `scan`. An exclusive lock has one line, whatever happened meanwhile.
         let is_double = match self.subject {
             Subject::Locks(Kind::Exclusive) | Subject::Dump(Kind::Exclusive) => !is_new_name,
+            Subject::All if row.order.leading_zeros() >= 2 && !is_new_lock => true,
             _ => self.holders.contains(&row.conn),
         };
         if is_double {
             reach(Mark::ListingMetAHoldTwice);
         } else {
             self.holders.insert(row.conn);
+            self.group = group;
             write_row(self.subject, is_first, is_new_name, &head.key, slice.text(&row), out);
             if is_new_name {
                 self.name.clear();
@@ -227,7 +268,8 @@ fn write_row(
 ) {
     let parts: [&[u8]; 4] = match subject {
         Subject::Locks(_) => [name, b": ", holder, b"\n"],
-        Subject::All | Subject::Who => [b"", b"", holder, b"\n"],
+        Subject::All => [holder, b" ", name, b"\n"],
+        Subject::Who => [b"", b"", holder, b"\n"],
         Subject::Dump(Kind::Exclusive) if is_first => [name, b":", holder, b""],
         Subject::Dump(Kind::Exclusive) => [b" ", name, b":", holder],
         Subject::Dump(Kind::Shared) if is_first => [name, b":[", holder, b""],
@@ -269,6 +311,7 @@ mod tests {
                 registered: registered.map(str::as_bytes),
                 order: *order,
                 since: None,
+                more: None,
             });
         }
         slice

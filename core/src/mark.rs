@@ -68,11 +68,45 @@ pub enum Mark {
     EndedByMail,
     /// The ticker was woken before the time it slept until.
     TickerWokenEarly,
+    /// A release let a waiting connection have the lock.
+    GrantByRelease,
+    /// The end of a connection let a waiting one have its lock.
+    GrantByOrphaning,
+    /// The head of a line timed out and let another in.
+    GrantByTimeout,
+    /// A lock was stolen and the head of its line got it.
+    GrantBySteal,
+    /// One input granted several waits.
+    SeveralGrantsAtOnce,
+    /// A wait came to its deadline.
+    WaitTimedOut,
+    /// A wait was refused because it could never be granted.
+    DeadlockRefused,
+    /// A wait for holders that wait themselves was found to be no deadlock.
+    DeadlockRuledOut,
+    /// A wait was refused because too many wait.
+    QueueWasFull,
+    /// A connection sent FIN while it waited.
+    WaitEndedByFin,
+    /// A connection ended in another way while it waited.
+    WaitingConnectionDied,
+    /// A shutdown ended a wait.
+    DrainEndedAWait,
+    /// A fencing token was drawn.
+    TokenDrawn,
+    /// There was no fencing token left.
+    TokensRanOut,
+    /// An operator closed a connection.
+    ConnectionWasKicked,
+    /// Requests were read while their connection waited.
+    InputWaitedForAGrant,
+    /// A waiting connection sent so much that it was read no further.
+    ReadAheadWasFull,
 }
 
 impl Mark {
     /// Every mark.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 47] = [
         Self::GetMetADeadSoleHolder,
         Self::GetSwept,
         Self::TickSwept,
@@ -103,6 +137,23 @@ impl Mark {
         Self::AcceptFailed,
         Self::EndedByMail,
         Self::TickerWokenEarly,
+        Self::GrantByRelease,
+        Self::GrantByOrphaning,
+        Self::GrantByTimeout,
+        Self::GrantBySteal,
+        Self::SeveralGrantsAtOnce,
+        Self::WaitTimedOut,
+        Self::DeadlockRefused,
+        Self::DeadlockRuledOut,
+        Self::QueueWasFull,
+        Self::WaitEndedByFin,
+        Self::WaitingConnectionDied,
+        Self::DrainEndedAWait,
+        Self::TokenDrawn,
+        Self::TokensRanOut,
+        Self::ConnectionWasKicked,
+        Self::InputWaitedForAGrant,
+        Self::ReadAheadWasFull,
     ];
 
     /// How often each was reached, in the order of [`Mark::ALL`].

@@ -6,7 +6,9 @@
 //! [`crate::census`], and has to be enough.
 
 use crate::reference::Reference;
-use elockd_core::{Account, Addr, Cause, Command, Config, Conn, Identity, Input, Kind, Now, Origin, Storage};
+use elockd_core::{
+    Account, Addr, Cause, Command, Config, Conn, Identity, Input, Kind, Now, Origin, Storage, Verb,
+};
 use quickcheck::{Arbitrary, Gen};
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -231,6 +233,10 @@ struct Course {
     /// The last number given to one.
     serial: u64,
     accounts: u64,
+    /// Whether some connections are operators'.
+    has_operators: bool,
+    /// Of 100 gets, how many carry a limit or wait.
+    waits: u64,
     /// Of 100 inputs, how many come at the time of the one before.
     standstill: u64,
     /// Of 100 inputs that are commands, how many release something.
@@ -248,6 +254,8 @@ impl Course {
             standstill: if config.limits.idle_ms == 2 { 88 } else { 60 },
             reference: Reference::new(config),
             accounts: 1 + dice.below(4) / 3,
+            has_operators: dice.below(3) == 0,
+            waits: [0, 30, 60, 85][dice.below(4) as usize],
             releases: [3, 10, 25][dice.below(3) as usize],
             drain_at: (dice.below(10) == 0).then(|| dice.below(length)),
         }
@@ -277,15 +285,33 @@ impl Course {
     fn input(&mut self, dice: &mut Dice) -> Input<Vec<u8>> {
         let is_lonely = (self.reference.open().len() as u64) < self.connections;
         match dice.below(100) {
-            0..5 => Input::Tick,
-            5..9 => Input::Closed(self.conn(dice), cause(dice)),
+            0..3 => Input::Tick,
+            3..5 => self.tokens(dice),
+            5..9 => Input::Closed(self.any_conn(dice), cause(dice)),
             9..11 => Input::Closed(self.greediest(), cause(dice)),
             11 => Input::Opened(self.old_conn(dice), self.origin(dice, self.serial + 1)),
             12 => self.open(dice),
             13..40 if is_lonely => self.open(dice),
             40..90 if self.reference.open().is_empty() => self.open(dice),
-            _ => Input::Command(self.conn(dice), self.command(dice)),
+            _ => {
+                let conn = self.conn(dice);
+                Input::Command(conn, self.command(dice, conn))
+            }
         }
+    }
+
+    /// Tokens to be given out: mostly few, and right behind those before.
+    fn tokens(&self, dice: &mut Dice) -> Input<Vec<u8>> {
+        let next = self.reference.next_token() + self.reference.tokens_left();
+        let (first, last) = match dice.below(40) {
+            0..24 => (next, next + dice.below(4)),
+            24..28 => (next + dice.below(5), next + 5),
+            28..32 => (next.saturating_sub(2), next + 2),
+            32..36 => (dice.below(6), dice.below(8)),
+            36..39 => (next + 2, next + dice.below(2)),
+            _ => ((1 << 53) - 3, u64::MAX - dice.below(2)),
+        };
+        Input::Tokens { first, last }
     }
 
     /// A connection to be opened. Sometimes numbers are passed over.
@@ -295,16 +321,29 @@ impl Course {
     }
 
     fn origin(&self, dice: &mut Dice, serial: u64) -> Origin {
-        origin(serial, dice.below(self.accounts) as u16)
+        let is_operator = self.has_operators && dice.below(4) == 0;
+        let account = if is_operator { Account::ADMIN.0 } else { dice.below(self.accounts) as u16 };
+        // Two may come from one address.
+        origin(serial - u64::from(dice.below(12) == 0), account)
     }
 
-    /// A connection to say something: mostly one that is open.
+    /// A connection to say something: mostly one that is open and does not wait.
     fn conn(&self, dice: &mut Dice) -> Conn {
-        let open = self.reference.open();
-        if open.is_empty() || dice.below(50) == 0 {
-            return self.old_conn(dice);
+        let open = self.reference.open().iter().map(|client| client.conn);
+        let free: Vec<Conn> = open.filter(|conn| !self.reference.is_waiting(*conn)).collect();
+        if free.is_empty() || dice.below(25) == 0 {
+            return self.any_conn(dice);
         }
         // The fewer there are to choose from, the more do they meet themselves and each other.
+        free[dice.below(free.len() as u64) as usize]
+    }
+
+    /// A connection, mostly one that is open.
+    fn any_conn(&self, dice: &mut Dice) -> Conn {
+        let open = self.reference.open();
+        if open.is_empty() || dice.below(25) == 0 {
+            return self.old_conn(dice);
+        }
         open[dice.below(open.len() as u64) as usize].conn
     }
 
@@ -321,26 +360,78 @@ impl Course {
         greediest.unwrap_or(Conn::new(0, self.serial))
     }
 
-    fn command(&self, dice: &mut Dice) -> Command<Vec<u8>> {
+    fn command(&self, dice: &mut Dice, conn: Conn) -> Command<Vec<u8>> {
         let kind = if dice.below(5) < 2 { Kind::Exclusive } else { Kind::Shared };
         if dice.below(100) < self.releases {
-            return Command::Release(kind, self.held_name(dice, kind));
+            return match dice.below(12) {
+                0 => Command::ReleaseAll,
+                _ => Command::Release(kind, self.held_name(dice, kind)),
+            };
         }
         match dice.below(100) {
-            0..58 => Command::Get(kind, name(dice)),
-            58..66 => Command::Inspect(kind, name(dice)),
-            66..70 => Command::List(kind, if dice.below(2) == 0 { name(dice) } else { Vec::new() }),
-            70..74 => Command::Dump(kind),
-            74..76 => Command::Me,
-            76..78 => Command::Iam(Vec::new()),
-            78..82 => Command::Iam(name(dice)),
-            82..86 => Command::Who(if dice.below(2) == 0 { name(dice) } else { Vec::new() }),
-            86..91 => Command::Query { full: dice.below(2) == 0 },
+            0..52 if dice.below(100) < self.waits => self.wait(dice),
+            0..52 => Command::Get(kind, name(dice)),
+            52..57 => Command::Fence(self.own_name(dice, conn)),
+            57 => Command::ReleaseAll,
+            58 => Command::BadArgument(
+                [Verb::GetWait, Verb::SharedGetLimited, Verb::SharedGetWait][dice.below(3) as usize],
+            ),
+            59..62 => Command::Steal(self.held_name(dice, Kind::Exclusive)),
+            62..64 => Command::Kick(self.addr(dice)),
+            64..69 => Command::Inspect(kind, name(dice)),
+            69..72 => Command::List(kind, if dice.below(2) == 0 { name(dice) } else { Vec::new() }),
+            72..74 => Command::Dump(kind),
+            74..78 => Command::ListAll(prefix(dice)),
+            78 => Command::Me,
+            79..81 => Command::Iam(Vec::new()),
+            81..84 => Command::Iam(name(dice)),
+            84..87 => Command::Who(if dice.below(2) == 0 { name(dice) } else { Vec::new() }),
+            87..91 => Command::Query { full: dice.below(3) > 0 },
             91 => Command::Ping,
             92 => Command::Help,
             93..96 => Command::Quit,
             96..98 => Command::Unknown(name(dice)),
             _ => Command::LineTooLong,
+        }
+    }
+
+    /// Something with a limit, or that may wait: mostly for what is held.
+    fn wait(&self, dice: &mut Dice) -> Command<Vec<u8>> {
+        const MS: [u32; 12] = [0, 1, 1, 2, 2, 3, 3, 5, 8, 20, 1000, u32::MAX];
+        const LIMITS: [u32; 8] = [0, 0, 1, 1, 2, 2, 3, 3];
+        let kind = if dice.below(2) == 0 { Kind::Exclusive } else { Kind::Shared };
+        let name = if dice.below(3) == 0 { name(dice) } else { self.held_name(dice, kind) };
+        let ms = MS[dice.below(12) as usize];
+        let limit = LIMITS[dice.below(8) as usize];
+        match kind {
+            Kind::Exclusive => Command::GetWait { ms, name },
+            Kind::Shared if dice.below(3) == 0 => Command::SharedGetLimited { limit, name },
+            Kind::Shared => Command::SharedGetWait { ms, limit, name },
+        }
+    }
+
+    /// The name of an exclusive lock that a connection holds, mostly.
+    fn own_name(&self, dice: &mut Dice, conn: Conn) -> Vec<u8> {
+        let held = self.reference.locks().iter();
+        let own = held.filter(|((kind, _), holders)| *kind == Kind::Exclusive && holders.contains(&conn));
+        let names: Vec<_> = own.map(|((_, name), _)| name).collect();
+        if names.is_empty() || dice.below(10) == 0 {
+            return self.held_name(dice, Kind::Exclusive);
+        }
+        names[dice.below(names.len() as u64) as usize].clone()
+    }
+
+    /// An address to be kicked: mostly of one that is open, and sometimes not quite as it prints.
+    fn addr(&self, dice: &mut Dice) -> Vec<u8> {
+        let open = self.reference.open();
+        if open.is_empty() || dice.below(6) == 0 {
+            return self.held_name(dice, Kind::Exclusive);
+        }
+        let addr = open[dice.below(open.len() as u64) as usize].origin.addr.to_string();
+        match dice.below(12) {
+            0 => addr.replace("unix:", "unix:0").replace("[::1]", "[0::1]").into_bytes(),
+            1 => addr.replace("unix:", "unix:+").into_bytes(),
+            _ => addr.into_bytes(),
         }
     }
 
@@ -368,8 +459,15 @@ fn name(dice: &mut Dice) -> Vec<u8> {
     unreachable!("the weights sum up to where the dice end")
 }
 
+/// The start of some names, or of all.
+fn prefix(dice: &mut Dice) -> Vec<u8> {
+    let mut prefix = name(dice);
+    prefix.truncate([0, 0, 1, 3, usize::MAX][dice.below(5) as usize]);
+    prefix
+}
+
 fn cause(dice: &mut Dice) -> Cause {
-    // The last two are reported by the machine only.
+    // The last three are reported by the machine only.
     Cause::ALL[dice.below(4) as usize]
 }
 
@@ -397,6 +495,12 @@ fn config(dice: &mut Dice) -> Config {
     if dice.below(3) == 0 {
         config.limits.locks_per_connection = [0, 1, 2, 3, 3, 4, 4, 5][dice.below(8) as usize];
     }
+    if dice.below(3) == 0 {
+        config.limits.waiters = [0, 1, 2, 2, 3][dice.below(5) as usize];
+    }
+    if dice.below(3) == 0 {
+        config.limits.waiters_per_name = [0, 1, 1, 2][dice.below(4) as usize];
+    }
     config.limits.idle_ms = [0, 0, 0, 2, 12, 40][dice.below(6) as usize];
     config.features.dump = dice.below(12) > 0;
     config.features.registry = dice.below(12) > 0;
@@ -406,13 +510,29 @@ fn config(dice: &mut Dice) -> Config {
 
 /// Some bytes of a client: words of the protocol, what stands between them, and anything else.
 fn chatter(dice: &mut Dice) -> Vec<u8> {
-    const WORDS: [&[u8]; 28] = [
+    const WORDS: [&[u8]; 44] = [
         b"g ",
         b"sg ",
+        b"gw 2 ",
+        b"sgw 3 1 ",
+        b"sgl 2 ",
+        b"f ",
         b"r ",
         b"sr ",
         b"i ",
         b"si ",
+        b"gw 9 ",
+        b"gw ",
+        b"sgw ",
+        b"sgl ",
+        b"4294967295 ",
+        b"4294967296 ",
+        b"0 ",
+        b"ra\n",
+        b"ls ",
+        b"ls\n",
+        b"kick unix:3\n",
+        b"steal ",
         b"d ",
         b"sd",
         b"dump ",
@@ -442,7 +562,7 @@ fn chatter(dice: &mut Dice) -> Vec<u8> {
         match dice.below(10) {
             0 => bytes.push(u8::arbitrary(dice.0)),
             1..5 => {
-                bytes.extend(WORDS[dice.below(6) as usize]);
+                bytes.extend(WORDS[dice.below(10) as usize]);
                 bytes.extend([b"a\n", b"b\n", b"c\n"][dice.below(3) as usize]);
             }
             _ => bytes.extend(WORDS[dice.below(WORDS.len() as u64) as usize]),
@@ -490,10 +610,22 @@ impl fmt::Debug for Step {
             Input::Closed(conn, cause) => write!(f, "{} closes: {cause:?}", conn.serial()),
             Input::Tick => f.write_str("tick"),
             Input::Drain => f.write_str("drain"),
+            Input::Tokens { first, last } => write!(f, "tokens {first} to {last}"),
             Input::Command(conn, command) => {
                 write!(f, "{}>", conn.serial())?;
                 match command {
                     Command::Get(of, name) => write!(f, "{}g \"{}\"", kind(of), name.escape_ascii()),
+                    Command::GetWait { ms, name } => write!(f, "gw {ms} \"{}\"", name.escape_ascii()),
+                    Command::SharedGetLimited { limit, name } => {
+                        write!(f, "sgl {limit} \"{}\"", name.escape_ascii())
+                    }
+                    Command::SharedGetWait { ms, limit, name } => {
+                        write!(f, "sgw {ms} {limit} \"{}\"", name.escape_ascii())
+                    }
+                    Command::Fence(name) => write!(f, "f \"{}\"", name.escape_ascii()),
+                    Command::ListAll(name) => write!(f, "ls \"{}\"", name.escape_ascii()),
+                    Command::Kick(addr) => write!(f, "kick \"{}\"", addr.escape_ascii()),
+                    Command::Steal(name) => write!(f, "steal \"{}\"", name.escape_ascii()),
                     Command::Release(of, name) => write!(f, "{}r \"{}\"", kind(of), name.escape_ascii()),
                     Command::Inspect(of, name) => write!(f, "{}i \"{}\"", kind(of), name.escape_ascii()),
                     Command::List(of, name) => write!(f, "{}d \"{}\"", kind(of), name.escape_ascii()),

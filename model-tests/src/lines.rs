@@ -1,7 +1,7 @@
 //! The reference decoder: what a stream of bytes asks for, told from all of it at once. It knows nothing of
 //! pieces and shares with core no more than the type of commands. Keep it naive, as the reference model.
 
-use elockd_core::{Command, Kind};
+use elockd_core::{Command, Kind, Verb};
 
 /// Every command in a stream, of lines that may have up to `max_line_bytes`.
 #[must_use]
@@ -33,6 +33,9 @@ fn command(line: &[u8]) -> Command<Vec<u8>> {
     };
     let words: Vec<&[u8]> = rest.split(|byte| is_space(*byte)).filter(|word| !word.is_empty()).collect();
     let name = words.join(&b' ');
+    // What comes before the name, where numbers do.
+    let number = |at: usize| words.get(at).and_then(|word| number(word));
+    let after = |numbers: usize| words[numbers..].join(&b' ');
     match verb {
         b"g" => Command::Get(Kind::Exclusive, name),
         b"r" => Command::Release(Kind::Exclusive, name),
@@ -44,6 +47,23 @@ fn command(line: &[u8]) -> Command<Vec<u8>> {
         b"sd" => Command::List(Kind::Shared, name),
         b"dump" if words.contains(&&b"shared"[..]) => Command::Dump(Kind::Shared),
         b"dump" => Command::Dump(Kind::Exclusive),
+        b"gw" => match number(0) {
+            Some(ms) => Command::GetWait { ms, name: after(1) },
+            None => Command::BadArgument(Verb::GetWait),
+        },
+        b"sgl" => match number(0) {
+            Some(limit) => Command::SharedGetLimited { limit, name: after(1) },
+            None => Command::BadArgument(Verb::SharedGetLimited),
+        },
+        b"sgw" => match (number(0), number(1)) {
+            (Some(ms), Some(limit)) => Command::SharedGetWait { ms, limit, name: after(2) },
+            _ => Command::BadArgument(Verb::SharedGetWait),
+        },
+        b"ra" => Command::ReleaseAll,
+        b"f" => Command::Fence(name),
+        b"ls" => Command::ListAll(name),
+        b"kick" => Command::Kick(name),
+        b"steal" => Command::Steal(name),
         b"me" => Command::Me,
         b"iam" => Command::Iam(name),
         b"who" => Command::Who(name),
@@ -53,6 +73,12 @@ fn command(line: &[u8]) -> Command<Vec<u8>> {
         b"quit" => Command::Quit,
         other => Command::Unknown(other.to_vec()),
     }
+}
+
+/// One to ten digits, at most 2^32 - 1.
+fn number(word: &[u8]) -> Option<u32> {
+    let is_number = word.len() <= 10 && word.iter().all(u8::is_ascii_digit);
+    if is_number { std::str::from_utf8(word).ok()?.parse().ok() } else { None }
 }
 
 fn is_space(byte: u8) -> bool {

@@ -11,6 +11,8 @@ use std::fmt;
 pub enum Event {
     /// It is sent a reply.
     Sent(Conn, Vec<u8>),
+    /// It waits: its reply comes later.
+    Waits(Conn),
     /// It is sent a last line, or nothing, and closed.
     Disconnected(Conn, Reason, Vec<u8>),
 }
@@ -19,6 +21,7 @@ impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sent(conn, text) => write!(f, "{}<\"{}\"", conn.serial(), text.escape_ascii()),
+            Self::Waits(conn) => write!(f, "{} waits", conn.serial()),
             Self::Disconnected(conn, reason, text) => {
                 write!(f, "{}<\"{}\" and closed: {reason:?}", conn.serial(), text.escape_ascii())
             }
@@ -38,6 +41,7 @@ pub fn observe(machine: &mut Machine, now: Now, input: Input<Vec<u8>>) -> Vec<Ev
             encode(&reply, &mut text);
             events.push(Event::Sent(conn, text));
         }
+        Output::Wait => events.push(Event::Waits(conn)),
         Output::Disconnect(reason) => {
             let mut text = Vec::new();
             encode_reason(reason, &mut text);

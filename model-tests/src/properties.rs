@@ -16,8 +16,8 @@ use crate::reference::Reference;
 use crate::runner;
 use elockd_core::codec::Decoder;
 use elockd_core::{
-    Command, Config, Conn, Input, Kind, Listing, Machine, Now, Output, Reply, RestoreError, Scan, Storage,
-    Subject, Times,
+    Account, Command, Config, Conn, Input, Kind, Listing, Machine, Now, Output, Reply, RestoreError, Scan,
+    Storage, Subject, Times,
 };
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -36,18 +36,18 @@ pub fn the_machine_agrees_with_the_reference(case: Case) -> Outcome {
         ensure!(events == expected, "step {at}: {events:?}, expected {expected:?}");
         machine.check().map_err(|violation| format!("step {at}: {violation}"))?;
         let dead_after = machine.figures().dead_holds();
-        let due = if dead_after > 0 { Some(reference.now()) } else { reference.idle_due() };
+        let due = if dead_after > 0 { Some(reference.now()) } else { reference.due() };
         ensure!(machine.deadline() == due, "step {at}: due {:?}, expected {due:?}", machine.deadline());
         let after = &reference;
         let moment = Moment { step, events: &events, before: &before, after, dead_before, dead_after };
         Census::note(|census| census.step(&moment));
     }
-    hold_times_are_the_references(machine, &reference)
+    times_are_the_references(machine, &reference)
 }
 
 /// Whether all holds there are have lasted as long as the reference says, and, once all that is dead is
-/// swept, all holds there were.
-fn hold_times_are_the_references(mut machine: Machine, reference: &Reference) -> Outcome {
+/// swept, all holds and waits there were.
+fn times_are_the_references(mut machine: Machine, reference: &Reference) -> Outcome {
     for kind in Kind::ALL {
         let mut wrong = None;
         let mut scan = Scan::new(Listing { subject: Subject::Locks(kind), name: b"" });
@@ -65,21 +65,24 @@ fn hold_times_are_the_references(mut machine: Machine, reference: &Reference) ->
     // It sweeps.
     let _ = machine.snapshot();
     for kind in Kind::ALL {
-        let of_kind = reference.over().iter().filter(|(of, _)| *of == kind).map(|(_, ms)| *ms);
-        let times = machine.figures();
-        let times = times.hold_times(kind);
-        let mut expected = [0; Times::BOUNDS_MS.len() + 1];
-        for ms in of_kind.clone() {
-            expected[Times::BOUNDS_MS.iter().filter(|bound| ms > **bound).count()] += 1;
-        }
-        ensure!(
-            *times.counts() == expected,
-            "{kind:?}: {:?} hold times, expected {expected:?}",
-            times.counts()
-        );
-        let sum: u64 = of_kind.sum();
-        ensure!(times.sum_ms() == sum, "{kind:?}: {} ms held, expected {sum}", times.sum_ms());
+        let figures = machine.figures();
+        times_are("held", kind, figures.hold_times(kind), reference.over())?;
+        times_are("waited", kind, figures.wait_times(kind), reference.waited())?;
     }
+    Ok(())
+}
+
+/// Whether a histogram has each of these times that is of its kind, and no other.
+fn times_are(what: &str, kind: Kind, times: &Times, expected: &[(Kind, u64)]) -> Outcome {
+    let of_kind = expected.iter().filter(|(of, _)| *of == kind).map(|(_, ms)| *ms);
+    let mut counts = [0; Times::BOUNDS_MS.len() + 1];
+    for ms in of_kind.clone() {
+        counts[Times::BOUNDS_MS.iter().filter(|bound| ms > **bound).count()] += 1;
+    }
+    let told = times.counts();
+    ensure!(*told == counts, "{kind:?}: {what} {told:?} times, expected {counts:?}");
+    let sum: u64 = of_kind.sum();
+    ensure!(times.sum_ms() == sum, "{kind:?}: {what} {} ms, expected {sum}", times.sum_ms());
     Ok(())
 }
 
@@ -245,9 +248,13 @@ pub fn raw_bytes_do_no_harm(chatter: Chatter) -> Outcome {
     let mut config = Config::smallest_storage();
     config.limits.name_bytes = 12;
     config.limits.locks = 6;
+    config.limits.waiters = 2;
     let mut machine = Machine::new(config.clone());
     let mut reference = Reference::new(config);
     let mut decoders: BTreeMap<u64, Decoder> = BTreeMap::new();
+    let tokens = Input::Tokens { first: 1, last: 2 };
+    reference.apply(Now(0), &tokens);
+    observe(&mut machine, Now(0), tokens);
     // What each has sent, and what its decoder made of it.
     let mut streams: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
     let mut heard: BTreeMap<u64, Vec<Command<Vec<u8>>>> = BTreeMap::new();
@@ -255,8 +262,9 @@ pub fn raw_bytes_do_no_harm(chatter: Chatter) -> Outcome {
         let conn = Conn::new(0, *serial);
         let now = Now(at as u64);
         // They open in the order of their numbers, the first time that one of them is heard of.
+        let account = |serial| if serial == 4 { Account::ADMIN.0 } else { 0 };
         let opened = (reference.highest().map_or(0, Conn::serial) + 1..=*serial)
-            .map(|serial| Input::Opened(Conn::new(0, serial), origin(serial, 0)));
+            .map(|serial| Input::Opened(Conn::new(0, serial), origin(serial, account(serial))));
         for opened in opened.collect::<Vec<_>>() {
             reference.apply(now, &opened);
             observe(&mut machine, now, opened);

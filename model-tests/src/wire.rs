@@ -6,12 +6,12 @@
 //!                                                           0 it opens, 1 it ends, 2 it is quiet
 //!                                                           3.. the next 1 to 29 bytes come from it
 //!               6: that many milliseconds pass
-//!               7: a tick, or with all high bits a drain
+//!               7: a tick; with all high bits a drain, with all but the lowest of them more tokens
 //! ```
-//! The first byte chooses the limits and switches.
+//! The first byte chooses the limits and switches. Connection 5 is an operator's.
 
 use elockd_core::codec::Decoder;
-use elockd_core::{Cause, Config, Conn, Input, Machine, Now};
+use elockd_core::{Account, Cause, Config, Conn, Input, Machine, Now};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -36,6 +36,7 @@ pub fn run(bytes: &[u8]) -> Result<usize, String> {
         match (who, what) {
             (6, _) => pair.now.0 += u64::from(what),
             (7, 31) => pair.apply(Input::Drain)?,
+            (7, 30) => pair.tokens()?,
             (7, _) => pair.apply(Input::Tick)?,
             (_, 0) => pair.open(who)?,
             (_, 1) => pair.close(who)?,
@@ -86,7 +87,14 @@ impl Pair {
         self.last_serial += 1;
         let conn = Conn::new(0, self.last_serial);
         self.open.insert(who, (conn, Decoder::new(LINE_BYTES)));
-        self.apply(Input::Opened(conn, origin(self.last_serial, u16::from(who % 2))))
+        let account = if who == 5 { Account::ADMIN.0 } else { u16::from(who % 2) };
+        self.apply(Input::Opened(conn, origin(self.last_serial, account)))
+    }
+
+    /// Two more tokens.
+    fn tokens(&mut self) -> Result<(), String> {
+        let first = self.reference.next_token() + self.reference.tokens_left();
+        self.apply(Input::Tokens { first, last: first + 1 })
     }
 
     fn close(&mut self, who: u8) -> Result<(), String> {
@@ -115,6 +123,8 @@ fn config(byte: u8) -> Config {
     let has = |bit: u8| byte >> bit & 1 == 1;
     config.limits.connections = if has(0) { 3 } else { 1000 };
     config.limits.locks = if has(1) { 4 } else { 1000 };
+    config.limits.waiters = if has(1) { 2 } else { 1000 };
+    config.limits.waiters_per_name = if has(2) { 1 } else { 1000 };
     config.limits.locks_per_connection = if has(2) { 2 } else { 1000 };
     config.limits.name_bytes = if has(3) { 6 } else { 40 };
     config.limits.idle_ms = if has(4) { 20 } else { 0 };

@@ -3,7 +3,7 @@
 
 use crate::input::{Cause, Verb};
 use crate::storage::Id;
-use crate::types::Kind;
+use crate::types::{Account, Kind};
 
 use std::collections::BTreeSet;
 
@@ -21,9 +21,16 @@ pub struct Violation(String);
 macro_rules! ensure {
     ($condition:expr, $($what:tt)+) => {
         if !$condition {
-            return Err(Violation(format!($($what)+)));
+            return Err($crate::machine::check::Violation::of(format!($($what)+)));
         }
     };
+}
+pub(super) use ensure;
+
+impl Violation {
+    pub(super) const fn of(what: String) -> Self {
+        Self(what)
+    }
 }
 
 impl Machine {
@@ -37,6 +44,9 @@ impl Machine {
         self.check_ties()?;
         self.check_tenures()?;
         self.check_dead()?;
+        self.check_lines()?;
+        self.check_waits()?;
+        self.check_tokens()?;
         self.check_connections()?;
         self.check_registrations()?;
         self.check_activity()?;
@@ -208,7 +218,7 @@ impl Machine {
     /// Each connection is found by its number, within its limits, and counted for its account.
     fn check_connections(&self) -> Result<(), Violation> {
         let slots = self.connections.slots();
-        let mut tallies: Vec<(u32, u32)> = vec![(0, 0); self.connections.tallies().len()];
+        let mut tallies: Vec<[u32; 3]> = vec![[0; 3]; self.connections.tallies().len()];
         for (id, connection) in slots.iter() {
             let conn = connection.conn;
             ensure!(self.connections.find(conn) == Some(id), "{conn:?} is not found by its number");
@@ -223,15 +233,31 @@ impl Machine {
             else {
                 return Err(Violation(format!("{account:?} is not counted")));
             };
-            tallies[at].0 += 1;
-            tallies[at].1 += holds;
+            tallies[at][0] += 1;
+            tallies[at][1] += holds;
+            if let Some(wait) = connection.wait {
+                tallies[at][2] += 1;
+                let wait = self.holds.waits.slots.at(wait.position());
+                ensure!(wait.is_some_and(|(_, wait)| wait.by == id), "{conn:?} has another's wait");
+                ensure!(
+                    holds < self.config.limits.locks_per_connection,
+                    "{conn:?} waits for a lock too many"
+                );
+            }
         }
         ensure!(self.connections.indexed() == slots.len(), "the index of connections has strangers in it");
-        for (tally, (connections, holds)) in self.connections.tallies().iter().zip(tallies) {
+        let limits = &self.config.limits;
+        for (tally, [connections, holds, waits]) in self.connections.tallies().iter().zip(tallies) {
             ensure!(tally.connections == connections, "{tally:?} has {connections} connections");
             ensure!(tally.holds == holds, "{tally:?} has {holds} holds");
-            ensure!(connections <= self.config.limits.connections, "{tally:?} is over its connections");
-            ensure!(holds <= self.config.limits.locks, "{tally:?} is over its locks");
+            ensure!(tally.waits == waits, "{tally:?} has {waits} waits");
+            let is_exempt = tally.account == Account::ADMIN;
+            ensure!(is_exempt || connections <= limits.connections, "{tally:?} is over its connections");
+            ensure!(
+                u64::from(holds) + u64::from(waits) <= u64::from(limits.locks),
+                "{tally:?} is over its locks"
+            );
+            ensure!(waits <= limits.waiters, "{tally:?} is over its waits");
         }
         Ok(())
     }
@@ -256,7 +282,8 @@ impl Machine {
         Ok(())
     }
 
-    /// With an idle limit, every connection stands in the order of its last activity; else none does.
+    /// With an idle limit, every connection that does not wait stands in the order of its last activity; else none
+    /// does.
     fn check_activity(&self) -> Result<(), Violation> {
         let limit = self.config.limits.idle_ms;
         let mut linked = 0;
@@ -264,6 +291,7 @@ impl Machine {
         for id in self.connections.by_activity() {
             let connection = &self.connections[id];
             ensure!(last <= Some(connection.active), "{:?} is out of the order of activity", connection.conn);
+            ensure!(connection.wait.is_none(), "{:?} waits and is idle", connection.conn);
             ensure!(connection.active <= self.now, "{:?} was active in the future", connection.conn);
             ensure!(
                 self.now.0 - connection.active.0 < limit,
@@ -273,7 +301,8 @@ impl Machine {
             last = Some(connection.active);
             linked += 1;
         }
-        let expected = if limit > 0 { self.connections.len() } else { 0 };
+        let silent = self.connections.len() - self.holds.waits.slots.len();
+        let expected = if limit > 0 { silent } else { 0 };
         ensure!(linked == expected, "{linked} connections in the order of activity, not {expected}");
         Ok(())
     }
@@ -320,13 +349,14 @@ impl Machine {
             ensure!(failed <= asked, "{} failed {failed} times of {asked}", verb.word());
         }
         // Wide enough for what a damaged snapshot may claim.
-        let released = [Verb::Release, Verb::SharedRelease].map(|verb| {
+        let released = [Verb::Release, Verb::SharedRelease, Verb::Steal].map(|verb| {
             let (asked, failed) = figures.outcomes(verb);
             u128::from(asked - failed)
         });
         let orphaned = self.counters.orphans.map(u128::from);
+        let together = self.counters.released_together.map(u128::from);
         let timed = Kind::ALL.map(|kind| u128::from(figures.hold_times(kind).count()));
-        let over = released.iter().chain(&orphaned).sum::<u128>();
+        let over = released.iter().chain(&orphaned).chain(&together).sum::<u128>();
         ensure!(
             timed.iter().sum::<u128>() + u128::from(self.holds.dead) == over,
             "{timed:?} hold times and {} dead holds, but {over} holds are over",

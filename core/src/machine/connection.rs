@@ -5,6 +5,7 @@ use crate::storage::{Id, Index, Slab};
 use crate::types::{Account, Conn, Now, Origin};
 
 use super::tenure::Tenure;
+use super::wait::Wait;
 
 /// An open connection.
 #[derive(Clone, Debug)]
@@ -13,10 +14,12 @@ pub(crate) struct Connection {
     pub(crate) origin: Origin,
     /// What it holds; `None` until its first get.
     pub(crate) tenure: Option<Id<Tenure>>,
+    /// What it waits for.
+    pub(crate) wait: Option<Id<Wait>>,
     pub(crate) registered: Option<Registered>,
-    /// When it last said something. Kept up to date only where there is an idle limit.
+    /// When it last said something, or its last wait ended. Kept up to date only where there is an idle limit.
     pub(crate) active: Now,
-    /// Neighbours by last activity. Linked only where there is an idle limit.
+    /// Neighbours by last activity. Linked only where there is an idle limit, and not while it waits.
     older: Option<Id<Connection>>,
     newer: Option<Id<Connection>>,
 }
@@ -35,6 +38,7 @@ pub(crate) struct Tally {
     pub(crate) account: Account,
     pub(crate) connections: u32,
     pub(crate) holds: u32,
+    pub(crate) waits: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -85,6 +89,7 @@ impl Connections {
             conn,
             origin,
             tenure: None,
+            wait: None,
             registered: None,
             active: now,
             older: None,
@@ -184,6 +189,27 @@ impl Connections {
 
     pub(crate) fn set_tenure(&mut self, id: Id<Connection>, tenure: Id<Tenure>) {
         self.slots[id].tenure = Some(tenure);
+    }
+
+    /// Takes a connection's tenure from it: its next get begins another.
+    pub(crate) fn forget_tenure(&mut self, id: Id<Connection>) {
+        self.slots[id].tenure = None;
+    }
+
+    /// Notes that a connection waits, and counts it.
+    pub(crate) fn set_wait(&mut self, id: Id<Connection>, wait: Id<Wait>) {
+        let connection = &mut self.slots[id];
+        assert!(connection.wait.replace(wait).is_none(), "a connection waits for one thing at a time");
+        let account = connection.origin.account;
+        self.tally_mut(account).waits += 1;
+    }
+
+    /// Notes that a connection's wait is over.
+    pub(crate) fn take_wait(&mut self, id: Id<Connection>) {
+        let connection = &mut self.slots[id];
+        assert!(connection.wait.take().is_some(), "a wait ends once");
+        let account = connection.origin.account;
+        self.tally_mut(account).waits -= 1;
     }
 
     /// Gives a connection a registration from a snapshot.

@@ -13,12 +13,19 @@ use super::lock::{Hold, Lock, Locks, NameHash};
 use super::moment::Moment;
 use super::tenure::Tenure;
 use super::tie::{Tie, TiedHold, Ties};
+use super::wait::{Wait, Waits};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Holds {
     pub(crate) locks: Locks,
     pub(crate) ties: Ties,
     pub(crate) tenures: Slab<Tenure>,
+    pub(crate) waits: Waits,
+    /// How many those are, by kind.
+    pub(crate) waiting_by_kind: [u32; 2],
+    /// Locks whose lines have to be looked at again before the input is done: their heads may be granted. One
+    /// that was freed since is not stirred any more.
+    stirred: Vec<Id<Lock>>,
     /// Dead tenures with storage left, the first to be swept and the last.
     pub(crate) first_dead: Option<Id<Tenure>>,
     pub(crate) last_dead: Option<Id<Tenure>>,
@@ -32,6 +39,8 @@ pub(crate) struct Holds {
     pub(crate) name_bytes: u64,
     /// How long the holds lasted that are over, by kind; but for those that are dead and not yet swept.
     pub(crate) times: [Times; 2],
+    /// The same of the waits that are over.
+    pub(crate) wait_times: [Times; 2],
 }
 
 /// What there is under a name right now. Valid until the next change.
@@ -63,6 +72,9 @@ impl Holds {
             locks: Locks::new(chunk_slots, index_tables, hash_key),
             ties: Ties::new(chunk_slots, index_tables, hash_key),
             tenures: Slab::new(chunk_slots),
+            waits: Waits::new(chunk_slots),
+            waiting_by_kind: [0; 2],
+            stirred: Vec::new(),
             first_dead: None,
             last_dead: None,
             dead: 0,
@@ -70,6 +82,7 @@ impl Holds {
             held: [0; 2],
             name_bytes: 0,
             times: Default::default(),
+            wait_times: Default::default(),
         }
     }
 
@@ -123,17 +136,162 @@ impl Holds {
             Hold::Sole { tenure: first, .. } => {
                 assert!(first != tenure, "a holder does not get its lock again");
                 reach(Mark::HoldBecameTied);
-                self.unlink_sole(lock, first);
-                let is_late = is_planted(Canary::TiedHoldIsTimedAnew);
-                let since = if is_late { Moment::of(now) } else { self.locks[lock].since() };
-                let tie = self.ties.locks.insert(Tie::default());
-                *self.locks.hold_mut(lock) = Hold::Tied(tie);
-                self.tie(tie, lock, first, since);
+                let tie = self.make_tied(lock, now);
                 self.tie(tie, lock, tenure, Moment::of(now));
             }
             Hold::Tied(tie) => self.tie(tie, lock, tenure, Moment::of(now)),
         }
         found.holders + 1
+    }
+
+    /// Gives the holder of a lock a record of its own, unless it has one.
+    fn make_tied(&mut self, lock: Id<Lock>, now: Now) -> Id<Tie> {
+        let tenure = match *self.locks[lock].hold() {
+            Hold::Tied(tie) => return tie,
+            Hold::Sole { tenure, .. } => tenure,
+        };
+        assert!(self.tenures[tenure].owner.is_some(), "a dead holder has nothing to be tied");
+        self.unlink_sole(lock, tenure);
+        let is_late = is_planted(Canary::TiedHoldIsTimedAnew);
+        let since = if is_late { Moment::of(now) } else { self.locks[lock].since() };
+        let tie = self.ties.locks.insert(Tie::default());
+        *self.locks.hold_mut(lock) = Hold::Tied(tie);
+        self.tie(tie, lock, tenure, since);
+        tie
+    }
+
+    /// The fencing token of an exclusive lock's hold, if it has one.
+    pub(crate) fn token(&self, lock: Id<Lock>) -> Option<u64> {
+        self.tie_of(lock).map(|tie| self.ties.locks[tie].token).filter(|token| *token > 0)
+    }
+
+    /// Gives the hold of an exclusive lock that is held a fencing token.
+    pub(crate) fn set_token(&mut self, lock: Id<Lock>, token: u64, now: Now) {
+        assert!(self.locks[lock].kind() == Kind::Exclusive && token > 0, "only exclusive locks have tokens");
+        let tie = self.make_tied(lock, now);
+        self.ties.locks[tie].token = token;
+    }
+
+    /// How many wait for a lock.
+    pub(crate) fn waiting(&self, lock: Id<Lock>) -> u32 {
+        self.tie_of(lock).map_or(0, |tie| self.ties.locks[tie].waits)
+    }
+
+    /// The wait at the head of a lock's line.
+    pub(crate) fn line_head(&self, lock: Id<Lock>) -> Option<Id<Wait>> {
+        self.tie_of(lock).and_then(|tie| self.ties.locks[tie].first_wait)
+    }
+
+    /// The tenures that hold a lock, the oldest first; a dead one too.
+    pub(crate) fn holder_tenures(&self, lock: Id<Lock>) -> impl Iterator<Item = Id<Tenure>> {
+        let (sole, first) = match *self.locks[lock].hold() {
+            Hold::Sole { tenure, .. } => (Some(tenure), None),
+            Hold::Tied(tie) => (None, self.ties.locks[tie].first),
+        };
+        sole.into_iter().chain(self.ties.from(first).map(|hold| hold.tenure))
+    }
+
+    /// Puts a connection at the end of the line for a lock that is held.
+    pub(crate) fn begin_wait(
+        &mut self,
+        found: Found,
+        by: Id<Connection>,
+        limit: u32,
+        (now, deadline): (Now, Now),
+    ) -> Id<Wait> {
+        let lock = found.lock.expect("a name that has to be waited for is held");
+        let tie = self.make_tied(lock, now);
+        self.waiting_by_kind[found.kind.index()] += 1;
+        self.waits.push(&mut self.ties.locks[tie], lock, by, limit, (now, deadline))
+    }
+
+    /// Ends a wait, in whatever way. The line is looked at again when it was the head.
+    pub(crate) fn end_wait(&mut self, id: Id<Wait>, now: Now) -> Wait {
+        let lock = self.waits.slots[id].lock;
+        let tie = self.tie_of(lock).expect("a lock with a line is tied");
+        let wait = self.take_wait(id, tie, now);
+        let left = &self.ties.locks[tie];
+        if left.waits == 0 && left.holders == 0 {
+            self.free_tied(lock, tie);
+        } else if wait.ahead.is_none() {
+            self.stir(lock, tie);
+        }
+        wait
+    }
+
+    /// A lock whose line has to be looked at again. Each is given once.
+    pub(crate) fn next_stirred(&mut self) -> Option<Id<Lock>> {
+        while let Some(lock) = self.stirred.pop() {
+            // It may have been freed since, and its slot be another's.
+            if self.locks.slots().at(lock.position()).is_some()
+                && let Some(tie) = self.tie_of(lock)
+                && std::mem::take(&mut self.ties.locks[tie].is_stirred)
+            {
+                return Some(lock);
+            }
+        }
+        None
+    }
+
+    /// Whether no line has to be looked at again.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.stirred.is_empty()
+    }
+
+    /// The head of a line, when it can be granted.
+    pub(crate) fn grantable(&self, lock: Id<Lock>) -> Option<Id<Wait>> {
+        let tie = &self.ties.locks[self.tie_of(lock)?];
+        let first = if is_planted(Canary::LineIsAStack) { tie.last_wait? } else { tie.first_wait? };
+        let limit = self.waits.slots[first].limit;
+        (limit == 0 || tie.holders < limit).then_some(first)
+    }
+
+    /// Ends the wait at the head of a line by making its connection's tenure a holder. Says how many holders
+    /// there are then.
+    pub(crate) fn grant(&mut self, id: Id<Wait>, tenure: Id<Tenure>, now: Now) -> (Wait, u32) {
+        assert!(self.tenures[tenure].owner == Some(self.waits.slots[id].by), "whoever waited gets the lock");
+        let lock = self.waits.slots[id].lock;
+        let kind = self.locks[lock].kind();
+        let tie = self.tie_of(lock).expect("a lock with a line is tied");
+        let wait = self.take_wait(id, tie, now);
+        assert!(
+            kind == Kind::Shared || self.ties.locks[tie].holders == 0,
+            "an exclusive lock has one holder"
+        );
+        if self.ties.locks[tie].holders == 0 {
+            self.count_name(lock);
+        }
+        self.live[kind.index()] += 1;
+        self.tie(tie, lock, tenure, Moment::of(now));
+        (wait, self.ties.locks[tie].holders)
+    }
+
+    /// Takes a wait out of its line.
+    fn take_wait(&mut self, id: Id<Wait>, tie: Id<Tie>, now: Now) -> Wait {
+        let wait = self.waits.remove(&mut self.ties.locks[tie], id);
+        let kind = self.locks[wait.lock].kind().index();
+        self.wait_times[kind].note(now.0 - wait.began.0);
+        self.waiting_by_kind[kind] -= 1;
+        wait
+    }
+
+    /// Takes note that no line has to be looked at again, because nothing is granted any more.
+    pub(crate) fn forget_stirred(&mut self) {
+        while self.next_stirred().is_some() {}
+    }
+
+    fn tie_of(&self, lock: Id<Lock>) -> Option<Id<Tie>> {
+        match *self.locks[lock].hold() {
+            Hold::Tied(tie) => Some(tie),
+            Hold::Sole { .. } => None,
+        }
+    }
+
+    fn stir(&mut self, lock: Id<Lock>, tie: Id<Tie>) {
+        let tie = &mut self.ties.locks[tie];
+        if tie.waits > 0 && !std::mem::replace(&mut tie.is_stirred, true) {
+            self.stirred.push(lock);
+        }
     }
 
     /// Ends one hold of a tenure that is a holder.
@@ -145,7 +303,8 @@ impl Holds {
                 assert!(holder == tenure, "only the holder releases");
                 self.times[found.kind.index()].note(self.locks[lock].since().until(now));
                 self.unlink_sole(lock, tenure);
-                self.free(lock, found.hash);
+                self.discount_name(lock);
+                self.locks.remove(found.hash, lock);
             }
             Hold::Tied(_) => {
                 let hold = self.ties.find(lock, tenure).expect("only a holder releases");
@@ -260,11 +419,25 @@ impl Holds {
         let owner = &mut self.tenures[tenure];
         owner.tied_count[kind.index()] -= 1;
         let left = self.ties.remove(tie, id, &mut owner.tied);
-        if left == 0 {
-            self.ties.locks.remove(tie);
-            self.free(lock, self.locks.hash_of(lock));
+        if !is_planted(Canary::TokenSurvivesTheHold) {
+            self.ties.locks[tie].token = 0;
+        }
+        if self.ties.locks[tie].waits > 0 {
+            if left == 0 {
+                self.discount_name(lock);
+            }
+            self.stir(lock, tie);
+        } else if left == 0 {
+            self.discount_name(lock);
+            self.free_tied(lock, tie);
         }
         left
+    }
+
+    /// Takes a tied lock away that nobody holds or waits for.
+    fn free_tied(&mut self, lock: Id<Lock>, tie: Id<Tie>) {
+        self.ties.locks.remove(tie);
+        self.locks.remove(self.locks.hash_of(lock), lock);
     }
 
     /// Counts a name that has its first holder.
@@ -274,9 +447,9 @@ impl Holds {
         self.name_bytes += lock.heap_bytes();
     }
 
-    /// Frees a lock whose last holder is gone.
-    fn free(&mut self, lock: Id<Lock>, hash: NameHash) {
-        let lock = self.locks.remove(hash, lock);
+    /// Takes note that a name's last holder is gone.
+    fn discount_name(&mut self, lock: Id<Lock>) {
+        let lock = &self.locks[lock];
         self.held[lock.kind().index()] -= 1;
         self.name_bytes -= lock.heap_bytes();
     }

@@ -12,16 +12,17 @@ use super::tie::Tie;
 /// A name that is locked, or that a dead tenure was the last to hold.
 ///
 /// ```text
-///              first get                second holder
-///   (no slot) -----------> Sole(live) -----------------> Tied
-///       ^                   |  ^    |                      |
-///       |<--- release ------+  |    | tenure ends          | last holder gone
-///       |                 get  |    v                      |
-///       |<--- swept ------- Sole(dead)                     |
-///       +<-------------------------------------------------+
+///              first get                second holder,
+///                                       first wait, or token
+///   (no slot) -----------> Sole(live) ----------------------> Tied --+ last holder gone,
+///       ^                   |  ^    |                         |  ^   | but somebody waits:
+///       |<--- release ------+  |    | tenure ends             |  +---+ the head is granted
+///       |                 get  |    v                         |
+///       |<--- swept ------- Sole(dead)                        | last holder gone,
+///       +<----------------------------------------------------+ nobody waits
 /// ```
 /// A lock whose sole holder is dead is free: every reader of `hold` must ask whether its tenure lives.
-/// Once tied, a lock stays tied until its last holder is gone.
+/// Once tied, a lock stays tied until it is free.
 ///
 /// A name of up to [`Lock::SHORT`] bytes stands in the slot itself, a longer one on the heap. The fields
 /// that both have are kept in each, not around them, because only so do they fit into 48 bytes.
@@ -92,7 +93,7 @@ impl Lock {
 /// Who holds a lock.
 #[derive(Clone, Debug)]
 pub(crate) enum Hold {
-    /// One tenure, and nobody else holds or waits. The links are that tenure's list of sole holds.
+    /// One tenure, and nobody else holds or waits, and it has no token. The links are that tenure's list of sole holds.
     Sole { tenure: Id<Tenure>, prev: Option<Id<Lock>>, next: Option<Id<Lock>> },
     /// One or more tenures, each with a record of its own.
     Tied(Id<Tie>),

@@ -1,9 +1,9 @@
-//! Listings, a slice at a time: what is held and who is registered, read without changing anything.
+//! Listings, a slice at a time: what is held, who waits and who is registered, read without changing anything.
 //!
-//! A scan goes over slots, which never move, so what is there throughout is met. A sole hold may become
-//! tied while a scan is under way, never the other way round: sole holds are read first, so such a hold
-//! is met once or twice, and [`crate::listing`] drops the second. A name got again in another slot may
-//! likewise be met twice.
+//! A scan goes over slots, which never move, so what is there throughout is met. A wait may become a tied hold
+//! while a scan is under way, and a sole hold a tied one, never the other way round: waits are read first, then
+//! sole holds, so whatever changes so is met once or twice, and [`crate::listing`] drops the second. A name got
+//! again in another slot may likewise be met twice.
 
 use crate::canary::{Canary, is_planted};
 use crate::output::{Listing, Subject};
@@ -27,6 +27,8 @@ pub struct Scan {
 
 #[derive(Clone, Copy, Debug)]
 enum Position {
+    /// Next: the wait in this slot.
+    Wait(u32),
     /// Next: the sole hold in this slot.
     Sole(u32),
     /// Next: the tied hold in this slot.
@@ -54,8 +56,21 @@ pub struct Entry<'a> {
     pub registered: Option<&'a [u8]>,
     /// Ascends in the order in which the lock's holders got it; for `who`, by registration.
     pub order: u64,
-    /// Since when it is held; `None` for `who`.
+    /// Since when it is held; `None` for `who` and for a wait.
     pub(crate) since: Option<Moment>,
+    /// What only `ls` shows.
+    pub(crate) more: Option<More>,
+}
+
+/// What `ls` shows of an entry and no other listing does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct More {
+    pub(crate) kind: Kind,
+    pub(crate) is_waiting: bool,
+    /// For how long it is held or waited for by now.
+    pub(crate) ms: u64,
+    /// How many wait for the lock.
+    pub(crate) waiters: u32,
 }
 
 impl Entry<'_> {
@@ -72,6 +87,7 @@ impl Scan {
     pub fn new(listing: Listing<'_>) -> Self {
         let position = match listing.subject {
             Subject::Who => Position::Connection(0),
+            Subject::All => Position::Wait(0),
             _ if listing.name.is_empty() && is_planted(Canary::ListingMissesWhatIsTiedMeanwhile) => {
                 Position::Tied(0)
             }
@@ -79,6 +95,14 @@ impl Scan {
             _ => Position::Name { after: 0, last: None },
         };
         Self { subject: listing.subject, name: listing.name.into(), position }
+    }
+
+    /// Whether a lock belongs into a listing of all names, or of all that start in one way.
+    fn is_of(&self, lock: &Lock) -> bool {
+        match self.subject {
+            Subject::All => lock.name().starts_with(&self.name),
+            subject => Some(lock.kind()) == subject.kind(),
+        }
     }
 
     /// What it is of.
@@ -130,12 +154,39 @@ impl Machine {
         while !slice.is_full() {
             scan.position = match scan.position {
                 Position::Done => return,
+                Position::Wait(slot) => self.scan_wait(scan, slot, &mut slice, each),
                 Position::Sole(slot) => self.scan_sole(scan, slot, &mut slice, each),
                 Position::Tied(slot) => self.scan_tied(scan, slot, &mut slice, each),
                 Position::Name { after, last } => self.scan_name(scan, after, last, &mut slice, each),
                 Position::Connection(slot) => self.scan_connection(scan, slot, &mut slice, each),
             };
         }
+    }
+
+    fn scan_wait(
+        &self,
+        scan: &Scan,
+        slot: u32,
+        slice: &mut Slice,
+        each: &mut impl FnMut(Entry<'_>),
+    ) -> Position {
+        let waits = &self.holds.waits.slots;
+        if slot >= waits.end() {
+            return Position::Sole(0);
+        }
+        slice.slots -= 1;
+        if let Some((_, wait)) = waits.at(slot)
+            && scan.is_of(&self.holds.locks[wait.lock])
+        {
+            let lock = &self.holds.locks[wait.lock];
+            let ms = self.now.0 - wait.began.0;
+            let waiters = self.holds.waiting(wait.lock);
+            let more = Some(More { kind: lock.kind(), is_waiting: true, ms, waiters });
+            let entry = Entry { order: wait.order, more, ..entry(&self.connections[wait.by], lock.name()) };
+            slice.took(&entry);
+            each(entry);
+        }
+        Position::Wait(slot + 1)
     }
 
     fn scan_sole(
@@ -153,11 +204,11 @@ impl Machine {
             return Position::Tied(0);
         }
         slice.slots -= 1;
-        if let Some((_, lock)) = locks.at(slot)
-            && Some(lock.kind()) == scan.subject.kind()
+        if let Some((id, lock)) = locks.at(slot)
+            && scan.is_of(lock)
             && let Hold::Sole { tenure, .. } = *lock.hold()
         {
-            self.give(lock, tenure, (0, lock.since()), slice, each);
+            self.give(scan, id, tenure, (0, lock.since()), slice, each);
         }
         Position::Sole(slot + 1)
     }
@@ -177,12 +228,10 @@ impl Machine {
             return Position::Done;
         }
         slice.slots -= 1;
-        if let Some((_, hold)) = holds.at(slot) {
-            let lock = &self.holds.locks[hold.lock];
-            if Some(lock.kind()) == scan.subject.kind() {
-                self.give(lock, hold.tenure, (hold.order, hold.since), slice, each);
+        if let Some((_, hold)) = holds.at(slot)
+            && scan.is_of(&self.holds.locks[hold.lock]) {
+                self.give(scan, hold.lock, hold.tenure, (hold.order, hold.since), slice, each);
             }
-        }
         Position::Tied(slot + 1)
     }
 
@@ -201,7 +250,7 @@ impl Machine {
         let lock = &self.holds.locks[id];
         let tie = match *lock.hold() {
             Hold::Sole { tenure, .. } => {
-                self.give(lock, tenure, (0, lock.since()), slice, each);
+                self.give(scan, id, tenure, (0, lock.since()), slice, each);
                 return Position::Done;
             }
             Hold::Tied(tie) => &self.holds.ties.locks[tie],
@@ -221,7 +270,7 @@ impl Machine {
             }
             let hold = &holds[current];
             if hold.order > after {
-                self.give(lock, hold.tenure, (hold.order, hold.since), slice, each);
+                self.give(scan, id, hold.tenure, (hold.order, hold.since), slice, each);
                 position = Position::Name { after: hold.order, last: Some(current) };
             }
             next = hold.newer;
@@ -255,14 +304,22 @@ impl Machine {
     /// Gives one hold, unless its tenure is dead: then the lock is free.
     fn give(
         &self,
-        lock: &Lock,
+        scan: &Scan,
+        id: Id<Lock>,
         tenure: Id<Tenure>,
         (order, since): (u64, Moment),
         slice: &mut Slice,
         each: &mut impl FnMut(Entry<'_>),
     ) {
         let Some(owner) = self.holds.tenures[tenure].owner else { return };
-        let entry = Entry { order, since: Some(since), ..entry(&self.connections[owner], lock.name()) };
+        let lock = &self.holds.locks[id];
+        let more = (scan.subject == Subject::All).then(|| More {
+            kind: lock.kind(),
+            is_waiting: false,
+            ms: since.until(self.now),
+            waiters: self.holds.waiting(id),
+        });
+        let entry = Entry { order, since: Some(since), more, ..entry(&self.connections[owner], lock.name()) };
         slice.took(&entry);
         each(entry);
     }
@@ -270,11 +327,19 @@ impl Machine {
 
 fn entry<'a>(connection: &'a Connection, name: &'a [u8]) -> Entry<'a> {
     let registered = connection.registered.as_ref().map(|registered| &*registered.name);
-    Entry { name, conn: connection.conn, addr: connection.origin.addr, registered, order: 0, since: None }
+    Entry {
+        name,
+        conn: connection.conn,
+        addr: connection.origin.addr,
+        registered,
+        order: 0,
+        since: None,
+        more: None,
+    }
 }
 
 impl Subject {
-    /// The kind of lock it is of; `None` for `who`.
+    /// The kind of lock it is of; `None` for `ls`, which is of both, and for `who`.
     #[must_use]
     pub const fn kind(self) -> Option<Kind> {
         match self {

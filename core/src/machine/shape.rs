@@ -1,11 +1,12 @@
 //! What of a machine's state decides its future, for model checkers: who holds what and in which order,
-//! and what is dead. History (counters, the order of inputs), absolute time and registered names are left
-//! out, so that the states of a small machine are finitely many. Nothing else may use it.
+//! what is dead, and who waits, in which order and how much longer. History (counters, the order of inputs), absolute time and registered names are left
+//! out, and which tokens were given out, so that the states of a small machine are finitely many. Nothing else may use it.
 
 use crate::storage::{Id, Slab};
 use crate::types::Conn;
 
 use super::Machine;
+use super::connection::Connection;
 use super::lock::{Hold, Lock};
 use super::tenure::Tenure;
 
@@ -24,14 +25,19 @@ impl Machine {
         connections.sort_by_key(|(_, connection)| call(connection.conn));
         if self.config.limits.idle_ms > 0 {
             let slots = self.connections.slots();
-            connections = self.connections.by_activity().filter_map(|id| slots.at(id.position())).collect();
+            let is_waiting = |connection: &Connection| connection.wait.is_some();
+            let waiting = connections.into_iter().filter(|(_, connection)| is_waiting(connection));
+            let silent = self.connections.by_activity().filter_map(|id| slots.at(id.position()));
+            connections = silent.chain(waiting).collect();
         }
         words.push(connections.len() as u32);
         for (id, connection) in connections {
-            let idle_ms = if self.config.limits.idle_ms > 0 { self.now.0 - connection.active.0 } else { 0 };
+            // While it waits nothing depends on when it was last active.
+            let is_timed = self.config.limits.idle_ms > 0 && connection.wait.is_none();
+            let idle_ms = if is_timed { self.now.0 - connection.active.0 } else { 0 };
             words.extend([call(connection.conn), u32::from(connection.origin.account.0), idle_ms as u32]);
             place(&mut words, id.position());
-            words.push(u32::from(connection.tenure.is_some()));
+            words.extend([u32::from(connection.tenure.is_some()), u32::from(connection.wait.is_some())]);
             if let Some(tenure) = connection.tenure {
                 place(&mut words, tenure.position());
                 self.shape_of_tenure(tenure, places, &mut words);
@@ -44,12 +50,21 @@ impl Machine {
             next = self.holds.tenures[tenure].next_dead;
         }
         words.push(u32::MAX);
+        for id in self.holds.waits.by_beginning() {
+            let wait = &self.holds.waits.slots[id];
+            shape_of_name(&self.holds.locks[wait.lock], &mut words);
+            let ms = wait.deadline.0 - self.now.0;
+            words.extend([call(self.connections[wait.by].conn), wait.limit, ms as u32]);
+            place(&mut words, id.position());
+        }
+        words.extend([u32::MAX, self.tokens.left() as u32]);
         let mut ties: Vec<_> = self.holds.locks.slots().iter().collect();
         ties.sort_by_key(|(_, lock)| (lock.kind(), lock.name()));
         for (_, lock) in ties {
             let Hold::Tied(tie) = *lock.hold() else { continue };
             place(&mut words, tie.position());
             shape_of_name(lock, &mut words);
+            words.push(u32::from(self.holds.ties.locks[tie].token > 0));
             for hold in self.holds.ties.from(self.holds.ties.locks[tie].first) {
                 let owner = self.holds.tenures[hold.tenure].owner.expect("a tied holder lives");
                 words.push(call(self.connections[owner].conn));
@@ -62,6 +77,7 @@ impl Machine {
             shape_of_slab(self.holds.locks.slots(), &mut words);
             shape_of_slab(&self.holds.ties.locks, &mut words);
             shape_of_slab(&self.holds.ties.holds, &mut words);
+            shape_of_slab(&self.holds.waits.slots, &mut words);
         }
         words
     }

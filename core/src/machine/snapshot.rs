@@ -7,6 +7,7 @@ use crate::canary::{Canary, is_planted};
 use crate::config::Config;
 use crate::figures::Counters;
 use crate::input::{Cause, Verb};
+use crate::storage::Id;
 use crate::times::Times;
 use crate::types::{Account, Addr, Conn, Kind, Now, Origin, Seq};
 use bincode::error::DecodeError;
@@ -15,7 +16,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::connection::Registered;
-use super::lock::Hold;
+use super::lock::{Hold, Lock};
+use super::tokens::Tokens;
 use super::{Machine, Violation};
 
 /// Why bytes did not become a machine.
@@ -41,7 +43,7 @@ pub enum RestoreError {
 }
 
 const MAGIC: &[u8] = b"elockd snapshot\n";
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 /// Bytes that decoding may ask for: it bounds what a damaged length can make it allocate.
 const LIMIT: usize = 1 << 30;
 
@@ -62,10 +64,15 @@ struct State {
     last_registration: u64,
     counters: CountersRecord,
     hold_times: [TimesRecord; 2],
+    wait_times: [TimesRecord; 2],
+    /// The next fencing token, and the last that may be given out.
+    tokens: (u64, u64),
     /// The longest idle first.
     connections: Vec<ConnectionRecord>,
     /// Locks with several holders, by kind and name.
     ties: Vec<TieRecord>,
+    /// By beginning.
+    waits: Vec<WaitRecord>,
 }
 
 #[derive(Encode, Decode)]
@@ -84,6 +91,8 @@ struct SoleRecord {
     name: Vec<u8>,
     /// The bits of a `Moment`.
     since: u64,
+    /// 0 for none.
+    token: u64,
 }
 
 #[derive(Encode, Decode)]
@@ -92,6 +101,16 @@ struct TieRecord {
     name: Vec<u8>,
     /// Connections and since when they hold it, the oldest hold first.
     holders: Vec<(u64, u64)>,
+}
+
+#[derive(Encode, Decode)]
+struct WaitRecord {
+    conn: u64,
+    shared: bool,
+    name: Vec<u8>,
+    limit: u32,
+    began: u64,
+    deadline: u64,
 }
 
 #[derive(Encode, Decode)]
@@ -184,7 +203,9 @@ impl Machine {
         let mut connections: Vec<_> = self.connections.slots().iter().map(|(id, _)| id).collect();
         connections.sort_by_key(|id| self.connections[*id].conn);
         if self.config.limits.idle_ms > 0 {
-            connections = self.connections.by_activity().collect();
+            let (waiting, _): (Vec<_>, Vec<_>) =
+                connections.into_iter().partition(|id| self.connections[*id].wait.is_some());
+            connections = self.connections.by_activity().chain(waiting).collect();
         }
         let mut ties = Vec::new();
         let mut lone = Vec::new();
@@ -195,7 +216,10 @@ impl Machine {
                 holds.map(|hold| (self.holder(hold.tenure).bits(), hold.since.bits())).collect();
             let name = lock.name().to_vec();
             match holders[..] {
-                [(holder, since)] => lone.push((holder, lock.kind(), SoleRecord { name, since })),
+                [(holder, since)] => {
+                    let token = self.holds.ties.locks[tie].token;
+                    lone.push((holder, lock.kind(), SoleRecord { name, since, token }));
+                }
                 _ => ties.push(TieRecord { shared: lock.kind() == Kind::Shared, name, holders }),
             }
         }
@@ -214,22 +238,37 @@ impl Machine {
             highest: self.connections.highest.map(Conn::bits),
             last_registration: self.connections.last_registration,
             counters: (&self.counters).into(),
-            hold_times: self
-                .holds
-                .times
-                .each_ref()
-                .map(|of_kind| TimesRecord { counts: *of_kind.counts(), sum_ms: of_kind.sum_ms() }),
+            hold_times: self.holds.times.each_ref().map(TimesRecord::from),
+            wait_times: self.holds.wait_times.each_ref().map(TimesRecord::from),
+            tokens: (self.tokens.next, self.tokens.last),
             connections,
             ties,
+            waits: self.wait_records(),
         }
     }
 
-    fn connection_record(&self, id: crate::storage::Id<super::Connection>) -> ConnectionRecord {
+    fn wait_records(&self) -> Vec<WaitRecord> {
+        let waits = self.holds.waits.by_beginning().map(|id| {
+            let wait = &self.holds.waits.slots[id];
+            let lock = &self.holds.locks[wait.lock];
+            WaitRecord {
+                conn: self.connections[wait.by].conn.bits(),
+                shared: lock.kind() == Kind::Shared,
+                name: lock.name().to_vec(),
+                limit: wait.limit,
+                began: wait.began.0,
+                deadline: wait.deadline.0,
+            }
+        });
+        waits.filter(|_| !is_planted(Canary::SnapshotForgetsTheLine)).collect()
+    }
+
+    fn connection_record(&self, id: Id<super::Connection>) -> ConnectionRecord {
         let connection = &self.connections[id];
         let mut soles = [Vec::new(), Vec::new()];
         for lock in connection.tenure.into_iter().flat_map(|tenure| self.holds.soles(tenure)) {
             let lock = &self.holds.locks[lock];
-            let sole = SoleRecord { name: lock.name().to_vec(), since: lock.since().bits() };
+            let sole = SoleRecord { name: lock.name().to_vec(), since: lock.since().bits(), token: 0 };
             soles[lock.kind().index()].push(sole);
         }
         soles[0].reverse();
@@ -244,7 +283,7 @@ impl Machine {
         }
     }
 
-    fn holder(&self, tenure: crate::storage::Id<super::Tenure>) -> Conn {
+    fn holder(&self, tenure: Id<super::Tenure>) -> Conn {
         let owner = self.holds.tenures[tenure].owner.expect("a tied holder lives");
         self.connections[owner].conn
     }
@@ -269,14 +308,19 @@ impl Machine {
                 self.set_hold(holder, kind, &name, since)?;
             }
         }
+        for record in state.waits {
+            self.set_wait(record, state.now)?;
+        }
+        let (next, last) = state.tokens;
+        self.tokens = Tokens { next, last };
         self.now = Now(state.now);
         self.seq = Seq(state.seq);
         self.draining = state.draining;
         self.connections.highest = state.highest.map(Conn::from_bits);
         self.connections.last_registration = state.last_registration;
         self.counters = state.counters.into();
-        self.holds.times =
-            state.hold_times.map(|TimesRecord { counts, sum_ms }| Times::restored(counts, sum_ms));
+        self.holds.times = state.hold_times.map(Times::from);
+        self.holds.wait_times = state.wait_times.map(Times::from);
         Ok(())
     }
 
@@ -295,14 +339,25 @@ impl Machine {
             self.connections.restore_registration(id, Registered { name: name.into(), order });
         }
         for (kind, soles) in Kind::ALL.into_iter().zip(&record.soles) {
-            for SoleRecord { name, since } in soles {
-                self.set_hold(record.conn, kind, name, *since)?;
+            for SoleRecord { name, since, token } in soles {
+                let lock = self.set_hold(record.conn, kind, name, *since)?;
+                if *token > 0 && kind == Kind::Exclusive {
+                    self.holds.set_token(lock, *token, Now(*since));
+                } else if *token > 0 {
+                    return Err(damaged("a shared lock has a token".to_owned()));
+                }
             }
         }
         Ok(())
     }
 
-    fn set_hold(&mut self, holder: u64, kind: Kind, name: &[u8], since: u64) -> Result<(), RestoreError> {
+    fn set_hold(
+        &mut self,
+        holder: u64,
+        kind: Kind,
+        name: &[u8],
+        since: u64,
+    ) -> Result<Id<Lock>, RestoreError> {
         let Some(id) = self.connections.find(Conn::from_bits(holder)) else {
             return Err(damaged(format!("holder {holder} is not connected")));
         };
@@ -314,6 +369,30 @@ impl Machine {
         self.holds.add(found, name, tenure, Now(since));
         let account = self.connections[id].origin.account;
         self.connections.tally_mut(account).holds += 1;
+        Ok(self.holds.find(kind, name).lock().expect("it was just added"))
+    }
+
+    fn set_wait(&mut self, record: WaitRecord, now: u64) -> Result<(), RestoreError> {
+        let WaitRecord { conn, shared, name, limit, began, deadline } = record;
+        let id = self.connections.find(Conn::from_bits(conn));
+        let Some(id) = id.filter(|id| self.connections[*id].wait.is_none()) else {
+            return Err(damaged(format!("connection {conn} is gone or waits twice")));
+        };
+        let found = self.holds.find(if shared { Kind::Shared } else { Kind::Exclusive }, &name);
+        let is_holder = self.connections[id].tenure.is_some_and(|tenure| self.holds.is_holder(found, tenure));
+        if found.holders == 0 || is_holder || (!shared && limit != 1) {
+            return Err(damaged("a wait for a lock that is not waited for so".to_owned()));
+        }
+        let newest = self.holds.waits.newest.map_or(0, |newest| self.holds.waits.slots[newest].began.0);
+        let is_due = deadline <= now && deadline < u64::MAX;
+        if began < newest || began > now || is_due {
+            return Err(damaged("a wait that began or ends at the wrong time".to_owned()));
+        }
+        let wait = self.holds.begin_wait(found, id, limit, (Now(began), Now(deadline)));
+        self.connections.set_wait(id, wait);
+        if self.config.limits.idle_ms > 0 {
+            self.connections.unlink(id);
+        }
         Ok(())
     }
 }
@@ -325,6 +404,8 @@ impl State {
         let single = [
             self.seq,
             self.last_registration,
+            self.tokens.0,
+            self.tokens.1,
             counters.invalid_commands,
             counters.opened,
             counters.refused,
@@ -338,7 +419,7 @@ impl State {
             counters.queue_full,
             counters.tokens_given,
         ];
-        let times = self.hold_times.iter().flat_map(|times| times.counts);
+        let times = self.hold_times.iter().chain(&self.wait_times).flat_map(|times| times.counts);
         let verbs = counters.commands.into_iter().chain(counters.failures);
         single
             .into_iter()
@@ -347,6 +428,18 @@ impl State {
             .chain(counters.closed)
             .chain(counters.released_together)
             .chain(times)
+    }
+}
+
+impl From<&Times> for TimesRecord {
+    fn from(times: &Times) -> Self {
+        Self { counts: *times.counts(), sum_ms: times.sum_ms() }
+    }
+}
+
+impl From<TimesRecord> for Times {
+    fn from(TimesRecord { counts, sum_ms }: TimesRecord) -> Self {
+        Self::restored(counts, sum_ms)
     }
 }
 
@@ -467,8 +560,9 @@ mod tests {
     fn holders_are_there_once_and_an_exclusive_lock_has_one() {
         let twice = damage(|state| state.ties[0].holders = vec![(1, 0), (2, 0), (1, 0)]);
         assert!(twice.contains("a holder too many"), "{twice}");
-        let two =
-            damage(|state| state.connections[1].soles[0].push(SoleRecord { name: b"a".to_vec(), since: 0 }));
+        let two = damage(|state| {
+            state.connections[1].soles[0].push(SoleRecord { name: b"a".to_vec(), since: 0, token: 0 });
+        });
         assert!(two.contains("a holder too many"), "{two}");
         let stranger = damage(|state| state.ties[0].holders.push((9, 0)));
         assert!(stranger.contains("not connected"), "{stranger}");

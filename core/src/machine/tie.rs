@@ -1,4 +1,5 @@
-//! Tied locks: names with more than one holder, or that had more than one since they were last free.
+//! Tied locks: names with more than one holder, or with a line of waits, or whose holder has a fencing token; and
+//! those of which any of that was so since they were last free.
 //! Each hold has a record of its own here, in its lock's list (by order of getting) and in its tenure's.
 
 use crate::canary::{Canary, is_planted};
@@ -8,15 +9,26 @@ use siphasher::sip::SipHasher13;
 use super::lock::Lock;
 use super::moment::Moment;
 use super::tenure::Tenure;
+use super::wait::Wait;
 
-/// The holders of one tied lock.
+/// The holders of one tied lock, and who waits for it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tie {
+    /// 0 only within an input, until the head of the line is granted.
     pub(crate) holders: u32,
     /// The oldest hold.
     pub(crate) first: Option<Id<TiedHold>>,
     /// The newest hold.
     pub(crate) last: Option<Id<TiedHold>>,
+    /// The fencing token of the one hold of an exclusive lock; 0 while it has none.
+    pub(crate) token: u64,
+    pub(crate) waits: u32,
+    /// The head of the line: the wait that began first.
+    pub(crate) first_wait: Option<Id<Wait>>,
+    /// Its end.
+    pub(crate) last_wait: Option<Id<Wait>>,
+    /// Whether the line is among those to be looked at again.
+    pub(crate) is_stirred: bool,
 }
 
 /// One tenure's hold of one tied lock.

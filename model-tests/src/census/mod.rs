@@ -1,6 +1,8 @@
 //! What happened in random sequences, counted, so that a generator that has come to make only dull ones
 //! fails its test instead of passing everything.
 
+mod waits;
+
 use crate::generate::Step;
 use crate::observe::Event;
 use crate::reference::Reference;
@@ -59,7 +61,11 @@ impl Census {
             Command::LineTooLong => "a line was too long",
             Command::Unknown(_) => "a verb was unknown",
             Command::Quit => "a connection quit",
+            Command::BadArgument(_) => "an argument was bad",
             Command::Get(..) | Command::Release(..) | Command::Inspect(..) => "a lock was named",
+            Command::GetWait { .. } | Command::SharedGetLimited { .. } | Command::SharedGetWait { .. } => {
+                "a lock was asked for with a number"
+            }
             _ => "something else was asked for",
         });
     }
@@ -69,20 +75,24 @@ impl Census {
         let Moment { step, events, before, after, dead_before, dead_after } = *moment;
         self.count_if(step.now < before.now(), "time went back");
         self.silence(moment);
+        self.ends_of_waits(moment);
         match &step.input {
             Input::Tick => self.count_if(dead_after < dead_before, "a tick freed what is dead"),
             Input::Closed(conn, _) | Input::Command(conn, Command::Quit) => self.end(before, *conn),
-            Input::Command(conn, command) if is_open(before, *conn) && is_open(after, *conn) => {
+            Input::Command(conn, command) if is_heard(moment, *conn) => {
                 let mut replies = events.iter().filter_map(|event| match event {
-                    Event::Sent(_, text) => Some(String::from_utf8_lossy(text)),
-                    Event::Disconnected(..) => None,
+                    Event::Sent(to, text) if to == conn => Some(String::from_utf8_lossy(text)),
+                    _ => None,
                 });
                 let reply = replies.next_back().unwrap_or_default();
                 self.errors(command, &reply);
                 self.lock_command(moment, *conn, command, &reply);
+                self.wait_command(moment, *conn, command, &reply);
+                self.operator_command(moment, *conn, command, &reply);
                 self.other_command(moment, *conn, command, &reply);
             }
             Input::Command(..) => self.count("a command was ignored"),
+            Input::Tokens { .. } => self.tokens(before, after),
             Input::Opened(conn, _) => {
                 let refused =
                     |event: &Event| matches!(event, Event::Disconnected(_, Reason::TooManyConnections, _));
@@ -311,6 +321,21 @@ pub const EXPECTED: [&str; 56] = [
     "the empty name was got",
     "time went back",
 ];
+
+/// Whether a connection's command was run: it was open, and did not wait or had done so when it came.
+fn is_heard(moment: &Moment<'_>, conn: Conn) -> bool {
+    let Moment { step, before, after, .. } = *moment;
+    let is_idle = moment
+        .events
+        .iter()
+        .any(|event| matches!(event, Event::Disconnected(closed, Reason::Idle, _) if *closed == conn));
+    let waits_on =
+        before.waits().iter().any(|wait| wait.conn == conn && wait.deadline > step.now.max(before.now()).0);
+    is_open(before, conn)
+        && !is_idle
+        && !waits_on
+        && (is_open(after, conn) || matches!(step.input, Input::Command(_, Command::Kick(_))))
+}
 
 fn is_open(reference: &Reference, conn: Conn) -> bool {
     reference.open().iter().any(|client| client.conn == conn)

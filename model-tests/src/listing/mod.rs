@@ -1,12 +1,15 @@
 //! A listing that is read slice by slice while other inputs come in between, and what has to be in it: what
 //! was there throughout exactly once, what was there at some time at most once, and nothing else.
 
+mod everything;
+
 use crate::Outcome;
 use crate::census::Census;
 use crate::observe::{read_slice, whole};
 use crate::reference::Reference;
 use elockd_core::listing::Text;
 use elockd_core::{Conn, Kind, Machine, Scan, Subject};
+use everything::Everything;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The address of every connection there was.
@@ -35,6 +38,8 @@ pub struct Truth {
     ever: BTreeSet<RowOf>,
     /// What each connection was called.
     called: BTreeMap<Conn, BTreeSet<Vec<u8>>>,
+    /// What there is to know for `ls`, and for nothing else.
+    everything: Option<Everything>,
 }
 
 impl UnderWay {
@@ -64,8 +69,17 @@ impl UnderWay {
 
     /// Counts what was special about it, at the step with which it is done.
     pub fn count(&self, at: usize, census: &mut Census) {
-        let Truth { throughout, ever, .. } = &self.truth;
+        let Truth { throughout, ever, everything, .. } = &self.truth;
         census.count("a listing was done");
+        if let Some(everything) = everything {
+            let (has_changed, has_stayed) = everything.changes();
+            if has_changed && has_stayed {
+                census.count("some of what ls listed changed meanwhile, and some did not");
+            }
+            if everything.saw_a_grant() {
+                census.count("what ls listed as waited for was granted meanwhile");
+            }
+        }
         if at > self.begun + 2 {
             census.count("a listing took more than 2 inputs");
         }
@@ -92,7 +106,8 @@ impl Truth {
     #[must_use]
     pub fn new(subject: Subject, only: Vec<u8>, reference: &Reference, addrs: &Addrs) -> Self {
         let (throughout, ever, called) = Default::default();
-        let mut truth = Self { subject, only, throughout, ever, called };
+        let everything = (subject == Subject::All).then(|| Everything::new(only.clone(), reference));
+        let mut truth = Self { subject, only, throughout, ever, called, everything };
         truth.throughout = truth.rows(reference);
         truth.witness(reference, addrs);
         truth
@@ -100,6 +115,9 @@ impl Truth {
 
     /// What it should say if it were read all at once now.
     fn rows(&self, reference: &Reference) -> BTreeSet<RowOf> {
+        if self.everything.is_some() {
+            return BTreeSet::new();
+        }
         let is_wanted = |name: &Vec<u8>| self.only.is_empty() || self.only == *name;
         let Some(kind) = self.subject.kind() else {
             let registered = reference.registered().iter().filter(|(_, name)| is_wanted(name));
@@ -111,6 +129,9 @@ impl Truth {
 
     /// Takes note of how things are now.
     pub fn witness(&mut self, reference: &Reference, addrs: &Addrs) {
+        if let Some(everything) = &mut self.everything {
+            everything.witness(reference);
+        }
         let rows = self.rows(reference);
         self.throughout.retain(|row| rows.contains(row));
         self.ever.extend(rows);
@@ -140,6 +161,9 @@ impl Truth {
     ///
     /// What it tells that it should not, or the other way round.
     pub fn check(&self, text: &[u8], addrs: &Addrs) -> Outcome {
+        if let Some(everything) = &self.everything {
+            return everything.check(text, addrs);
+        }
         let subject = self.subject;
         let shown = text.escape_ascii();
         let lines = lines(subject, text, &self.ever, addrs).map_err(|what| format!("{what}: {shown}"))?;
@@ -149,6 +173,7 @@ impl Truth {
             match subject {
                 Subject::Who => [[addr, b": ", name].concat()].into(),
                 Subject::Dump(_) => [[name, &b":"[..], addr].concat()].into(),
+                Subject::All => unreachable!("ls has its own truth"),
                 Subject::Locks(_) => {
                     self.called[conn].iter().map(|holder| [name, &b": "[..], holder].concat()).collect()
                 }

@@ -1,0 +1,153 @@
+//! Commands: what each is answered, apart from getting locks and from what only operators may say.
+
+use crate::canary::{Canary, is_planted};
+use crate::input::{Cause, Command, Verb};
+use crate::mark::{Mark, reach};
+use crate::output::{Listing, Output, Reason, Reply, Subject};
+use crate::storage::Id;
+use crate::types::{Account, Conn, Kind};
+
+use super::Machine;
+use super::connection::Connection;
+use super::get::Wish;
+
+impl Machine {
+    /// Runs a command of an open connection. The lines are to be settled after it.
+    pub(super) fn command<N: AsRef<[u8]>>(
+        &mut self,
+        id: Id<Connection>,
+        conn: Conn,
+        command: &Command<N>,
+        out: &mut impl FnMut(Conn, Output<'_>),
+    ) {
+        let is_idleness =
+            matches!(command, Command::Unknown(_)) && is_planted(Canary::UnknownCommandIsIdleness);
+        if self.config.limits.idle_ms > 0 && !is_idleness {
+            self.connections.touch(id, self.now);
+        }
+        let name_bytes =
+            usize::from(self.config.limits.name_bytes) - usize::from(is_planted(Canary::NameLengthOffByOne));
+        let too_long = command.name().is_some_and(|name| name.as_ref().len() > name_bytes);
+        match command.verb() {
+            Some(verb) if !too_long || is_planted(Canary::RefusedNameIsCounted) => {
+                self.counters.commands[verb.index()] += 1;
+            }
+            _ => self.counters.invalid_commands += 1,
+        }
+        if too_long {
+            reach(Mark::NameWasTooLong);
+        }
+        let framed = command.is_framed();
+        let features = &self.config.features;
+        let is_admin = self.connections[id].origin.account == Account::ADMIN;
+        let reply = match command {
+            _ if too_long => Reply::NameTooLong { framed },
+            Command::LineTooLong => Reply::LineTooLong,
+            Command::BadArgument(verb) => Reply::BadArgument { verb: *verb },
+            Command::Unknown(_) if features.silent_errors => return,
+            Command::Unknown(verb) => Reply::UnknownCommand { verb: verb.as_ref() },
+            Command::Quit => {
+                self.close(id, Cause::Quit, out);
+                return out(conn, Output::Disconnect(Reason::Quit));
+            }
+            Command::Kick(addr) if is_admin => return self.kick(conn, addr.as_ref(), out),
+            Command::Steal(name) if is_admin => self.steal(name.as_ref()),
+            Command::Kick(_) => Reply::NotAllowed { verb: Verb::Kick },
+            Command::Steal(_) => Reply::NotAllowed { verb: Verb::Steal },
+            Command::Get(..)
+            | Command::GetWait { .. }
+            | Command::SharedGetLimited { .. }
+            | Command::SharedGetWait { .. } => match self.get(id, Wish::of(command)) {
+                Some(reply) => reply,
+                None => return out(conn, Output::Wait),
+            },
+            Command::Release(kind, name) => self.release(id, *kind, name.as_ref()),
+            Command::ReleaseAll => self.release_all(id),
+            Command::Fence(name) => self.fence(id, name.as_ref()),
+            Command::Inspect(kind, name) => {
+                let holders = self.holds.find(*kind, name.as_ref()).holders;
+                Reply::Inspected { kind: *kind, holders, name: name.as_ref() }
+            }
+            Command::ListAll(_) if !features.dump && !is_admin => Reply::Disabled { framed },
+            Command::List(..) | Command::Dump(_) if !features.dump => Reply::Disabled { framed },
+            Command::Who(_) if !features.dump || !features.registry => Reply::Disabled { framed },
+            Command::Iam(_) if !features.registry => Reply::Disabled { framed },
+            Command::List(kind, name) => {
+                Reply::Listing(Listing { subject: Subject::Locks(*kind), name: name.as_ref() })
+            }
+            Command::Dump(kind) => Reply::Listing(Listing { subject: Subject::Dump(*kind), name: &[] }),
+            Command::ListAll(prefix) => {
+                Reply::Listing(Listing { subject: Subject::All, name: prefix.as_ref() })
+            }
+            Command::Who(name) => Reply::Listing(Listing { subject: Subject::Who, name: name.as_ref() }),
+            Command::Iam(name) => {
+                self.connections.register(id, name.as_ref());
+                Reply::Registered
+            }
+            Command::Me => {
+                let Connection { origin, registered, .. } = &self.connections[id];
+                let name = registered.as_ref().map(|registered| &*registered.name);
+                Reply::Me { addr: origin.addr, name }
+            }
+            Command::Query { full } => {
+                return out(conn, Output::Reply(Reply::Figures { figures: self.figures(), full: *full }));
+            }
+            Command::Ping => Reply::Pong,
+            Command::Help => Reply::Help,
+        };
+        if let Some(verb) = command.verb().filter(|_| reply.is_failure() && !too_long) {
+            self.counters.failures[verb.index()] += 1;
+        }
+        out(conn, Output::Reply(reply));
+    }
+
+    fn release<'a>(&mut self, id: Id<Connection>, kind: Kind, name: &'a [u8]) -> Reply<'a> {
+        let found = self.holds.find(kind, name);
+        if is_planted(Canary::AnybodyReleases) && found.holders > 0 && kind == Kind::Exclusive {
+            return Reply::Released { kind, name };
+        }
+        let Connection { tenure, origin, .. } = self.connections[id];
+        let Some(tenure) = tenure.filter(|tenure| self.holds.is_holder(found, *tenure)) else {
+            reach(Mark::ReleaseWasRefused);
+            return Reply::ReleaseFailure { kind, name };
+        };
+        self.holds.remove(found, tenure, self.now);
+        self.connections.tally_mut(origin.account).holds -= 1;
+        Reply::Released { kind, name }
+    }
+
+    /// Ends the connection's tenure, as its end would; its next get begins another.
+    fn release_all<'a>(&mut self, id: Id<Connection>) -> Reply<'a> {
+        let Some(tenure) = self.connections[id].tenure else { return Reply::ReleasedAll { holds: 0 } };
+        let of_all = &self.holds.tenures[tenure];
+        if of_all.tied_count != [0; 2] && is_planted(Canary::RaKeepsTiedHolds) {
+            return Reply::ReleasedAll { holds: of_all.holds() };
+        }
+        self.connections.forget_tenure(id);
+        let ended = self.holds.end(tenure, self.now);
+        for kind in Kind::ALL.map(Kind::index) {
+            self.counters.released_together[kind] += u64::from(ended.holds[kind]);
+        }
+        let holds = ended.holds.iter().sum();
+        let account = self.connections[id].origin.account;
+        self.connections.tally_mut(account).holds -= holds;
+        Reply::ReleasedAll { holds }
+    }
+
+    fn fence<'a>(&mut self, id: Id<Connection>, name: &'a [u8]) -> Reply<'a> {
+        let found = self.holds.find(Kind::Exclusive, name);
+        let is_holder = self.connections[id].tenure.is_some_and(|tenure| self.holds.is_holder(found, tenure));
+        let Some(lock) = found.lock().filter(|_| is_holder) else { return Reply::NotHeld { name } };
+        if let Some(token) = self.holds.token(lock).filter(|_| !is_planted(Canary::TokenPerAsk)) {
+            return Reply::Fenced { token, name };
+        }
+        let Some(token) = self.tokens.draw() else {
+            reach(Mark::TokensRanOut);
+            return Reply::NoTokens;
+        };
+        reach(Mark::TokenDrawn);
+        self.counters.tokens_given += 1;
+        self.holds.set_token(lock, token, self.now);
+        Reply::Fenced { token, name }
+    }
+}

@@ -1,0 +1,162 @@
+//! Getting a lock: at once, not at all, or by waiting. The order in which the questions are asked is part of the
+//! protocol.
+
+use crate::canary::{Canary, is_planted};
+use crate::input::Command;
+use crate::mark::{Mark, reach};
+use crate::output::Reply;
+use crate::storage::Id;
+use crate::types::{Kind, Now};
+
+use super::Machine;
+use super::connection::Connection;
+use super::holds::Found;
+
+/// What a get asks for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wish<'a> {
+    kind: Kind,
+    name: &'a [u8],
+    /// How many holders there may be, the asker included; 0 is no limit.
+    limit: u32,
+    /// How long to wait; `None` fails instead, as verbs do that know of no waiting.
+    ms: Option<u32>,
+    /// Whether it stays behind those that wait already. Only `sg` does not.
+    heeds_line: bool,
+}
+
+impl<'a> Wish<'a> {
+    /// Panics when the command is no get.
+    pub(super) fn of<N: AsRef<[u8]>>(command: &'a Command<N>) -> Self {
+        let exclusive = |ms, name: &'a N| Self {
+            kind: Kind::Exclusive,
+            name: name.as_ref(),
+            limit: 1,
+            ms,
+            heeds_line: true,
+        };
+        let shared = |limit: u32, ms: Option<u32>, name: &'a N| {
+            let more = u32::from(limit > 0 && is_planted(Canary::WaitLimitOffByOne));
+            let heeds_line = ms.is_some() || !is_planted(Canary::SglIgnoresTheLine);
+            Self { kind: Kind::Shared, name: name.as_ref(), limit: limit + more, ms, heeds_line }
+        };
+        match command {
+            Command::Get(Kind::Exclusive, name) => exclusive(None, name),
+            Command::Get(Kind::Shared, name) => Self { heeds_line: false, ..shared(0, None, name) },
+            Command::GetWait { ms, name } => exclusive(Some(*ms), name),
+            Command::SharedGetLimited { limit, name } => shared(*limit, None, name),
+            Command::SharedGetWait { ms, limit, name } => shared(*limit, Some(*ms), name),
+            _ => panic!("not a get"),
+        }
+    }
+}
+
+impl Machine {
+    /// Dead holds that a get frees before it adds one. Two for one, so that live and dead holds
+    /// together never take more storage than the live ones did at their most.
+    const SWEEP_FOR_GET: u32 = 2;
+
+    /// Gets a lock, or says why not; `None` when the connection waits for it now.
+    pub(super) fn get<'a>(&mut self, id: Id<Connection>, wish: Wish<'a>) -> Option<Reply<'a>> {
+        let Wish { kind, name, limit, ms, .. } = wish;
+        if self.draining && !is_planted(Canary::DrainStillGrants) {
+            reach(Mark::DrainRefusedAGet);
+            return Some(Reply::ShuttingDown);
+        }
+        // Before the look-up, which it would invalidate.
+        if !is_planted(Canary::GetsDoNotSweep) && self.holds.sweep(Self::SWEEP_FOR_GET) > 0 {
+            reach(Mark::GetSwept);
+        }
+        let found = self.holds.find(kind, name);
+        let Connection { tenure, .. } = self.connections[id];
+        if tenure.is_some_and(|tenure| self.holds.is_holder(found, tenure)) {
+            let more = u32::from(kind == Kind::Shared && is_planted(Canary::AskingAgainCounts));
+            return Some(Reply::Got { kind, holders: found.holders + more, name });
+        }
+        if self.has_too_many(id) {
+            reach(Mark::LocksRanOut);
+            self.counters.locks_refused += 1;
+            return Some(Reply::TooManyLocks { name });
+        }
+        if self.is_free(found, wish) {
+            return Some(self.take(id, found, wish));
+        }
+        match ms {
+            None => Some(Reply::GetFailure { kind, name }),
+            Some(0) => Some(Reply::GetTimeout { kind, name }),
+            Some(ms) => {
+                let deadline = Now(self.now.0.saturating_add(u64::from(ms)));
+                self.wait(id, found, limit, deadline, wish)
+            }
+        }
+    }
+
+    /// Whether one more hold would pass a limit. A wait counts as the hold that it may become.
+    fn has_too_many(&self, id: Id<Connection>) -> bool {
+        let Connection { tenure, origin, .. } = self.connections[id];
+        let limits = &self.config.limits;
+        let own = tenure.map_or(0, |tenure| self.holds.tenures[tenure].holds());
+        let limit = limits.locks_per_connection + u32::from(is_planted(Canary::LocksOfAConnectionOffByOne));
+        let tally = self.connections.tally(origin.account);
+        let waits = if is_planted(Canary::WaitIsNotReserved) { 0 } else { tally.waits };
+        own >= limit || u64::from(tally.holds) + u64::from(waits) >= u64::from(limits.locks)
+    }
+
+    fn is_free(&self, found: Found, wish: Wish<'_>) -> bool {
+        let has_room = wish.limit == 0 || found.holders < wish.limit;
+        has_room && (!wish.heeds_line || found.lock().is_none_or(|lock| self.holds.waiting(lock) == 0))
+    }
+
+    fn take<'a>(&mut self, id: Id<Connection>, found: Found, wish: Wish<'a>) -> Reply<'a> {
+        let Wish { kind, name, .. } = wish;
+        let tenure = self.connections[id].tenure.unwrap_or_else(|| self.begin_tenure(id));
+        let holders = self.holds.add(found, name, tenure, self.now);
+        let account = self.connections[id].origin.account;
+        self.connections.tally_mut(account).holds += 1;
+        self.note_peaks(self.holds.tenures[tenure].holds(), name.len());
+        Reply::Got { kind, holders, name }
+    }
+
+    /// Begins a wait, unless it could never end well or too many wait.
+    fn wait<'a>(
+        &mut self,
+        id: Id<Connection>,
+        found: Found,
+        limit: u32,
+        deadline: Now,
+        Wish { kind, name, .. }: Wish<'a>,
+    ) -> Option<Reply<'a>> {
+        let lock = found.lock().expect("what is not free is held");
+        if self.is_deadlock(id, lock, limit) {
+            reach(Mark::DeadlockRefused);
+            self.counters.deadlocks_refused += 1;
+            return Some(Reply::GetDeadlock { kind, name });
+        }
+        let limits = &self.config.limits;
+        let for_name = limits.waiters_per_name + u32::from(is_planted(Canary::QueueLimitOffByOne));
+        let account = self.connections[id].origin.account;
+        if self.connections.tally(account).waits >= limits.waiters || self.holds.waiting(lock) >= for_name {
+            reach(Mark::QueueWasFull);
+            self.counters.queue_full += 1;
+            return Some(Reply::QueueFull { kind, name });
+        }
+        let wait = self.holds.begin_wait(found, id, limit, (self.now, deadline));
+        self.connections.set_wait(id, wait);
+        if self.config.limits.idle_ms > 0 && !is_planted(Canary::WaitingIsIdle) {
+            self.connections.unlink(id);
+        }
+        self.counters.waits += 1;
+        let waiters = self.holds.waits.slots.len();
+        self.counters.peak_waiters = self.counters.peak_waiters.max(waiters);
+        None
+    }
+
+    /// After a get or a grant, by a connection that has so many holds now, of a name so long.
+    pub(super) fn note_peaks(&mut self, own: u32, name_bytes: usize) {
+        let peaks = &mut self.counters;
+        peaks.peak_connection_holds = peaks.peak_connection_holds.max(own);
+        peaks.peak_holds = peaks.peak_holds.max(self.holds.live.iter().sum());
+        peaks.peak_lock_bytes = peaks.peak_lock_bytes.max(self.holds.live_bytes());
+        peaks.peak_name_bytes = peaks.peak_name_bytes.max(name_bytes as u32);
+    }
+}

@@ -1,0 +1,47 @@
+//! What only operators may say, on an administrative listener: closing a connection, and taking a lock away.
+
+use crate::input::{Cause, Verb};
+use crate::mark::{Mark, reach};
+use crate::output::{Output, Reason, Reply};
+use crate::storage::Id;
+use crate::types::{Addr, Conn, Kind};
+
+use super::Machine;
+use super::connection::Connection;
+
+impl Machine {
+    /// Closes the connections that come from an address; they may be none, and the asker may be among them. It
+    /// looks at every connection. Their locks are orphaned as at any end.
+    pub(super) fn kick(&mut self, asker: Conn, addr: &[u8], out: &mut impl FnMut(Conn, Output<'_>)) {
+        let wanted = Addr::parse(addr);
+        let is_it = |connection: &Connection| Some(connection.origin.addr) == wanted;
+        let connections = self.connections.slots().iter().filter(|(_, connection)| is_it(connection));
+        let mut kicked: Vec<(Conn, Id<Connection>)> =
+            connections.map(|(id, connection)| (connection.conn, id)).collect();
+        kicked.sort_unstable_by_key(|(conn, _)| *conn);
+        if kicked.is_empty() {
+            self.counters.failures[Verb::Kick.index()] += 1;
+        }
+        out(asker, Output::Reply(Reply::Kicked { connections: kicked.len() as u32, addr }));
+        for (conn, id) in kicked {
+            reach(Mark::ConnectionWasKicked);
+            self.close(id, Cause::Kicked, out);
+            out(conn, Output::Disconnect(Reason::Kicked));
+        }
+        self.settle(Mark::GrantByOrphaning, out);
+    }
+
+    /// Takes an exclusive lock from its holder, as if that had released it.
+    pub(super) fn steal<'a>(&mut self, name: &'a [u8]) -> Reply<'a> {
+        let found = self.holds.find(Kind::Exclusive, name);
+        let Some(lock) = found.lock().filter(|_| found.holders > 0) else {
+            return Reply::Stolen { was_held: false, name };
+        };
+        let tenure = self.holds.holder_tenures(lock).next().expect("a held lock has a holder");
+        let holder = self.holds.tenures[tenure].owner.expect("a holder lives");
+        self.holds.remove(found, tenure, self.now);
+        let account = self.connections[holder].origin.account;
+        self.connections.tally_mut(account).holds -= 1;
+        Reply::Stolen { was_held: true, name }
+    }
+}

@@ -1,0 +1,81 @@
+//! Fencing tokens: numbers that only ever go up. The driver reserves ranges of them, so that they go up across
+//! restarts too; the machine gives them out one by one.
+
+/// The tokens that are left to give out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tokens {
+    /// Above every token that was given out.
+    pub(crate) next: u64,
+    /// The last that may be; one below `next` when none is left.
+    pub(crate) last: u64,
+}
+
+impl Tokens {
+    /// The highest token there can ever be: what a program that knows numbers only as doubles still tells apart.
+    pub(crate) const MAX: u64 = (1 << 53) - 1;
+
+    /// None yet.
+    pub(crate) const NONE: Self = Self { next: 1, last: 0 };
+
+    /// Adds a range, as far as it is above everything there was. One that does not follow on what is left takes
+    /// its place: what lies between may be another's.
+    pub(crate) fn extend(&mut self, first: u64, last: u64) {
+        let last = last.min(Self::MAX);
+        if last <= self.last || last < first {
+            return;
+        }
+        if first > self.last + 1 {
+            self.next = first;
+        }
+        self.last = last;
+    }
+
+    pub(crate) fn left(self) -> u64 {
+        self.last + 1 - self.next
+    }
+
+    /// The next one, if there is one.
+    pub(crate) fn draw(&mut self) -> Option<u64> {
+        if self.left() == 0 {
+            return None;
+        }
+        self.next += 1;
+        Some(self.next - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_ascend_whatever_ranges_come() {
+        let mut tokens = Tokens::NONE;
+        assert_eq!((tokens.left(), tokens.draw()), (0, None));
+        tokens.extend(5, 6);
+        assert_eq!(tokens.draw(), Some(5));
+        tokens.extend(1, 6);
+        assert_eq!(tokens.left(), 1, "what was given out is not given out again");
+        tokens.extend(7, 8);
+        assert_eq!([tokens.draw(), tokens.draw(), tokens.draw()], [Some(6), Some(7), Some(8)]);
+        assert_eq!(tokens.draw(), None);
+        tokens.extend(3, 9);
+        assert_eq!((tokens.draw(), tokens.draw()), (Some(9), None));
+        tokens.extend(20, 10);
+        assert_eq!(tokens.left(), 0, "an empty range is none");
+        tokens.extend(30, 31);
+        tokens.extend(40, 41);
+        assert_eq!(tokens.draw(), Some(40), "a range that lies further up takes the place of the rest");
+    }
+
+    #[test]
+    fn tokens_end_where_doubles_stop_to_tell_them_apart() {
+        let mut tokens = Tokens::NONE;
+        tokens.extend(Tokens::MAX - 1, u64::MAX);
+        assert_eq!([tokens.draw(), tokens.draw()], [Some(Tokens::MAX - 1), Some(Tokens::MAX)]);
+        tokens.extend(0, u64::MAX);
+        assert_eq!((tokens.left(), tokens.draw()), (0, None));
+        tokens.extend(u64::MAX, u64::MAX);
+        assert_eq!(tokens.left(), 0);
+    }
+}

@@ -1,0 +1,235 @@
+//! What happened about waits, fencing tokens, and operators.
+
+use super::{Census, Moment, is_open};
+use crate::observe::Event;
+use crate::reference::{Reference, Wait};
+use elockd_core::{Account, Cause, Command, Conn, Input, Kind, Reason};
+use std::collections::BTreeSet;
+
+impl Census {
+    /// Waits that ended with this input, and what ended them.
+    pub(super) fn ends_of_waits(&mut self, moment: &Moment<'_>) {
+        let Moment { step, events, before, after, .. } = *moment;
+        let told = |how: &str| -> Vec<&Wait> {
+            let waits = before.waits().iter();
+            let is_told = |wait: &&Wait| {
+                events.iter().any(
+                    |event| matches!(event, Event::Sent(conn, text) if *conn == wait.conn && says(text, how)),
+                )
+            };
+            waits.filter(is_told).collect()
+        };
+        let (granted, timed_out) = (told("Success"), told("Timeout"));
+        let idle = events.iter().any(|event| matches!(event, Event::Disconnected(_, Reason::Idle, _)));
+        let names: BTreeSet<_> = granted.iter().map(|wait| wait.lock()).collect();
+        self.count_if(names.len() > 1, "one input granted several names");
+        self.count_if(granted.len() > names.len(), "one input granted one name to several");
+        self.count_if(timed_out.len() > 1, "several waits timed out at once");
+        let is_out_of_order = !timed_out.is_sorted_by_key(|wait| wait.deadline);
+        self.count_if(is_out_of_order, "a wait timed out before one that began earlier");
+        self.count_if(granted.iter().any(|wait| wait.limit > 1), "a wait with a limit over 1 was granted");
+        self.count_if(granted.iter().any(|wait| wait.kind == Kind::Shared), "a shared lock was granted");
+        let is_by = |what: bool| what && !granted.is_empty();
+        let alone = timed_out.is_empty() && !idle;
+        match &step.input {
+            Input::Command(_, Command::Release(..)) => {
+                self.count_if(is_by(alone), "a release granted");
+            }
+            Input::Command(_, Command::ReleaseAll) => self.count_if(is_by(alone), "a release of all granted"),
+            Input::Command(_, Command::Quit) => self.count_if(is_by(alone), "a quit granted"),
+            Input::Command(_, Command::Steal(_)) => self.count_if(is_by(alone), "a theft granted"),
+            Input::Command(_, Command::Kick(_)) => self.count_if(is_by(alone), "a kick granted"),
+            Input::Closed(conn, cause) => {
+                let was_waiting = before.is_waiting(*conn);
+                self.count_if(is_by(alone && !was_waiting), "orphaning granted");
+                self.count_if(is_by(was_waiting), "the end of who waits granted");
+                self.count_if(was_waiting && *cause == Cause::Eof, "a FIN ended a wait");
+                self.count_if(was_waiting && *cause != Cause::Eof, "a connection failed while it waited");
+            }
+            Input::Command(conn, _) if before.is_waiting(*conn) && after.is_waiting(*conn) => {
+                self.count("who waits said something");
+            }
+            Input::Drain => self.count_if(!before.waits().is_empty(), "a drain ended waits"),
+            Input::Tick => {
+                self.count_if(is_by(!timed_out.is_empty() && !idle), "the end of a head's time granted");
+            }
+            _ => {}
+        }
+        self.count_if(is_by(idle), "a silent holder's end granted");
+        // What came of a wait that ended and then of its connection's own command.
+        let said = step.input.conn().filter(|conn| timed_out.iter().any(|wait| wait.conn == *conn));
+        self.count_if(said.is_some() && events.len() > 1, "a wait was over just before the next command");
+    }
+
+    /// A command that gets, with a limit or waiting, and its reply; empty when it waits.
+    pub(super) fn wait_command(
+        &mut self,
+        moment: &Moment<'_>,
+        conn: Conn,
+        command: &Command<Vec<u8>>,
+        reply: &str,
+    ) {
+        let Moment { before, after, events, .. } = *moment;
+        let (kind, name, limit) = match command {
+            Command::GetWait { name, .. } => (Kind::Exclusive, name, 1),
+            Command::SharedGetLimited { name, limit } | Command::SharedGetWait { name, limit, .. } => {
+                (Kind::Shared, name, *limit)
+            }
+            _ => return self.get_beside_waits(moment, conn, command, reply),
+        };
+        let holders = before.holders(kind, name);
+        let was_holder = holders.contains(&conn);
+        let line = before.line(kind, name);
+        self.count_if(
+            reply.contains(" Get Success: ") && was_holder,
+            "a holder asked with a limit or to wait",
+        );
+        let was_free = reply.contains(" Get Success: ") && !was_holder;
+        self.count_if(was_free && limit > 1 && !holders.is_empty(), "a limit let another in");
+        let is_failure = reply.contains("Get Failure");
+        self.count_if(is_failure && holders.len() >= limit as usize, "a limit was reached");
+        self.count_if(is_failure && holders.len() < limit as usize, "a get failed because of the line");
+        self.count_if(reply.contains("Get Timeout"), "a get would not wait");
+        self.count_if(reply.contains("Too Many Locks"), "a wait was over a limit of locks");
+        if reply.contains("Get Queue Full") {
+            let is_full = line.len() >= after.limits().waiters_per_name as usize;
+            self.count(if is_full { "a line was full" } else { "an account had too many waits" });
+        }
+        if reply.contains("Get Deadlock") {
+            let is_of = |kind: Kind| before.waits().iter().all(|wait| wait.kind == kind);
+            self.count(match kind {
+                _ if !is_of(kind) => "a deadlock of both kinds was refused",
+                Kind::Exclusive => "a deadlock of exclusive locks was refused",
+                Kind::Shared => "a deadlock of limits was refused",
+            });
+            let lives = holders.iter().any(|holder| *holder != conn && !before.is_waiting(*holder));
+            self.count_if(lives, "a deadlock was refused although a holder does not wait");
+        }
+        if events.contains(&Event::Waits(conn)) && after.is_waiting(conn) {
+            self.count(if kind == Kind::Exclusive {
+                "an exclusive wait began"
+            } else {
+                "a shared wait began"
+            });
+            self.count_if(line.len() > 1, "a wait began behind two others");
+            self.count_if(is_in_a_cycle(after, conn), "a cycle that is harmless was allowed");
+            let is_behind = kind == Kind::Shared && (limit == 0 || holders.len() < limit as usize);
+            self.count_if(is_behind, "a wait began that only the line keeps from the lock");
+        }
+    }
+
+    /// `g` and `sg`, where somebody waits.
+    fn get_beside_waits(&mut self, moment: &Moment<'_>, conn: Conn, command: &Command<Vec<u8>>, reply: &str) {
+        let Moment { before, after, .. } = *moment;
+        let Command::Get(kind, name) = command else { return };
+        let is_new = reply.contains("Success") && !before.holders(*kind, name).contains(&conn);
+        self.count_if(is_new && !after.line(*kind, name).is_empty(), "an old get passed a line");
+        let account = |conn: Conn| before.open().iter().find(|client| client.conn == conn);
+        let account = |conn: Conn| account(conn).map(|client| client.origin.account);
+        let held = before.locks().values().flatten().filter(|holder| account(**holder) == account(conn));
+        let is_reserved = reply.starts_with("0 Too Many Locks")
+            && held.count() < after.limits().locks as usize
+            && before.locks().values().filter(|holders| holders.contains(&conn)).count()
+                < after.limits().locks_per_connection as usize;
+        self.count_if(is_reserved, "a get was over a limit because of a wait");
+    }
+
+    /// Tokens, `ra`, `ls`, `kick` and `steal`.
+    pub(super) fn operator_command(
+        &mut self,
+        moment: &Moment<'_>,
+        conn: Conn,
+        command: &Command<Vec<u8>>,
+        reply: &str,
+    ) {
+        let Moment { before, after, events, .. } = *moment;
+        let is_admin = |of: &Reference| {
+            of.open().iter().any(|client| client.conn == conn && client.origin.account == Account::ADMIN)
+        };
+        match command {
+            Command::Fence(name) => {
+                let had_one = before.token(name).is_some();
+                let is_held = reply.contains("Lock Fence");
+                self.count_if(is_held && !had_one, "a token was drawn");
+                self.count_if(is_held && had_one, "a token was kept");
+                self.count_if(
+                    is_held && had_one && before.tokens_left() == 0,
+                    "a token was kept with none left",
+                );
+                self.count_if(reply == "0 No Tokens\n", "no token was left");
+                let others = before.holders(Kind::Exclusive, name);
+                self.count_if(
+                    reply.starts_with("0 Lock Not Held") && !others.is_empty(),
+                    "another's token was asked for",
+                );
+            }
+            Command::ReleaseAll => {
+                let of = |kind: Kind| {
+                    let held = before.locks().iter();
+                    held.filter(|((of, _), holders)| *of == kind && holders.contains(&conn)).count()
+                };
+                let is_both = of(Kind::Exclusive) > 0 && of(Kind::Shared) > 0;
+                self.count_if(is_both, "locks of both kinds were released together");
+                self.count_if(reply == "0 Locks Released\n", "nothing was released together");
+            }
+            Command::ListAll(prefix) => {
+                let rows = reply.lines().filter(|line| !line.is_empty()).count();
+                self.count_if(rows > 3, "ls had more than 3 rows");
+                self.count_if(rows > 0 && !prefix.is_empty(), "ls found what begins so");
+                self.count_if(reply.contains("xw ") && reply.contains("sw "), "ls had waits of both kinds");
+            }
+            Command::Kick(_) => {
+                let is_kicked = |event: &&Event| matches!(event, Event::Disconnected(_, Reason::Kicked, _));
+                let kicked = events.iter().filter(is_kicked).count();
+                let waited = before.waits().iter().any(|wait| !is_open(after, wait.conn));
+                self.count_if(reply.starts_with("0 Not Allowed"), "a kick was not allowed");
+                self.count_if(reply.starts_with("0 Kick Failure") && is_admin(before), "a kick met nobody");
+                self.count_if(kicked > 0, "a connection was kicked");
+                self.count_if(kicked > 1, "several connections were kicked");
+                self.count_if(kicked > 0 && waited, "a waiting connection was kicked");
+                self.count_if(kicked > 0 && !is_open(after, conn), "an operator kicked itself");
+            }
+            Command::Steal(name) => {
+                let was_held = !before.holders(Kind::Exclusive, name).is_empty();
+                self.count_if(reply.starts_with("0 Not Allowed"), "a theft was not allowed");
+                self.count_if(reply.starts_with("1 Lock Steal"), "a lock was stolen");
+                self.count_if(reply.starts_with("0 Lock Steal") && !was_held, "a free lock was not stolen");
+            }
+            Command::BadArgument(_) => self.count("an argument was bad"),
+            _ => {}
+        }
+    }
+
+    /// Tokens for the machine to give out.
+    pub(super) fn tokens(&mut self, before: &Reference, after: &Reference) {
+        let is_ignored =
+            before.tokens_left() == after.tokens_left() && before.next_token() == after.next_token();
+        self.count_if(is_ignored, "tokens came that were over already");
+        self.count_if(!is_ignored && before.tokens_left() > 0, "tokens came while some were left");
+        let is_gap = after.next_token() > before.next_token() && before.tokens_left() > 0;
+        self.count_if(is_gap, "a gap dropped the rest of the tokens before it");
+    }
+}
+
+fn says(text: &[u8], how: &str) -> bool {
+    String::from_utf8_lossy(text).contains(&format!(" Get {how}: "))
+}
+
+/// Whether there is a way from holder to holder that leads from a connection that waits back to it.
+fn is_in_a_cycle(reference: &Reference, conn: Conn) -> bool {
+    let mut reached: Vec<Conn> = vec![conn];
+    let mut at = 0;
+    while let Some(who) = reached.get(at).copied() {
+        let wait = reference.waits().iter().find(|wait| wait.conn == who);
+        for holder in wait.into_iter().flat_map(|wait| reference.holders(wait.kind, &wait.name)) {
+            if *holder == conn {
+                return true;
+            }
+            if !reached.contains(holder) {
+                reached.push(*holder);
+            }
+        }
+        at += 1;
+    }
+    false
+}

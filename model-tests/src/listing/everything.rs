@@ -1,0 +1,203 @@
+//! `ls` while other inputs come in between: what was held or waited for throughout is in it once, with how
+//! long and beside how many waiters at some moment meanwhile; who got meanwhile what it waited for is in it
+//! once too, as a waiter or as a holder.
+
+use super::Addrs;
+use crate::Outcome;
+use crate::reference::Reference;
+use elockd_core::{Conn, Kind};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The words for what a line is, in the order in which those of one name come.
+const WORDS: [&str; 4] = ["x", "xw", "s", "sw"];
+
+/// Times of holds are counted from 0 again from here on.
+const HELD_MS: u128 = 1 << 40;
+
+/// A name, the place of one of [`WORDS`], and who holds the lock or waits for it.
+type RowOf = (Vec<u8>, usize, Conn);
+
+/// What was the case while such a listing was made.
+#[derive(Clone, Debug)]
+pub(super) struct Everything {
+    prefix: Vec<u8>,
+    begun: u64,
+    until: u64,
+    /// What was there all the time, and what was there at any time: since when.
+    throughout: BTreeSet<RowOf>,
+    ever: BTreeMap<RowOf, BTreeSet<u64>>,
+    /// Who held a lock or waited for it, of what kind it ever was, all the time.
+    claimed: BTreeSet<(Vec<u8>, Kind, Conn)>,
+    /// How many waited for each lock at any time.
+    waiters: BTreeMap<(Kind, Vec<u8>), BTreeSet<usize>>,
+}
+
+/// A line, taken apart.
+struct Line<'a> {
+    word: usize,
+    ms: u64,
+    waiters: usize,
+    addr: &'a str,
+    name: &'a [u8],
+}
+
+impl Everything {
+    pub(super) fn new(prefix: Vec<u8>, reference: &Reference) -> Self {
+        let begun = reference.now().0;
+        let (ever, waiters) = Default::default();
+        let mut new = Self {
+            prefix,
+            begun,
+            until: begun,
+            throughout: BTreeSet::new(),
+            ever,
+            claimed: BTreeSet::new(),
+            waiters,
+        };
+        new.throughout = new.rows(reference).into_keys().collect();
+        new.claimed = new.throughout.iter().map(claim).collect();
+        new.witness(reference);
+        new
+    }
+
+    /// What it should say if it were read all at once now, and since when each is so.
+    fn rows(&self, reference: &Reference) -> BTreeMap<RowOf, u64> {
+        let held = reference.locks().iter().flat_map(|((kind, name), holders)| {
+            holders.iter().map(|conn| {
+                let since = reference.since(*kind, name, *conn);
+                ((name.clone(), 2 * usize::from(*kind == Kind::Shared), *conn), since)
+            })
+        });
+        let waiting = reference.waits().iter().map(|wait| {
+            let word = 1 + 2 * usize::from(wait.kind == Kind::Shared);
+            ((wait.name.clone(), word, wait.conn), wait.began)
+        });
+        held.chain(waiting).filter(|((name, ..), _)| name.starts_with(&self.prefix)).collect()
+    }
+
+    pub(super) fn witness(&mut self, reference: &Reference) {
+        self.until = reference.now().0;
+        let rows = self.rows(reference);
+        self.throughout.retain(|row| rows.contains_key(row));
+        let claimed: BTreeSet<_> = rows.keys().map(claim).collect();
+        self.claimed.retain(|claim| claimed.contains(claim));
+        for (row, since) in rows {
+            self.ever.entry(row).or_default().insert(since);
+        }
+        for (name, word, _) in self.ever.keys() {
+            let lock = (kind(*word), name.clone());
+            let waiters = reference.line(lock.0, name).len();
+            self.waiters.entry(lock).or_default().insert(waiters);
+        }
+    }
+
+    /// Whether anything changed while it was made, and whether anything was there throughout.
+    pub(super) fn changes(&self) -> (bool, bool) {
+        (self.ever.len() > self.throughout.len(), !self.throughout.is_empty())
+    }
+
+    /// Whether somebody got meanwhile what it waited for.
+    pub(super) fn saw_a_grant(&self) -> bool {
+        self.claimed.iter().any(|(name, kind, conn)| {
+            let held = 2 * usize::from(*kind == Kind::Shared);
+            [held, held + 1].iter().all(|word| self.ever.contains_key(&(name.clone(), *word, *conn)))
+        })
+    }
+
+    /// The names and holders that it can have copied: each twice, because either may be met twice.
+    pub(super) fn rows_met(&self) -> impl Iterator<Item = (&[u8], Conn)> {
+        self.ever.keys().map(|(name, _, conn)| (&name[..], *conn))
+    }
+
+    pub(super) fn check(&self, text: &[u8], addrs: &Addrs) -> Outcome {
+        let shown = text.escape_ascii();
+        let rows = text.strip_suffix(b"\n").ok_or_else(|| format!("no empty line ends it: {shown}"))?;
+        let lines = rows.split_inclusive(|byte| *byte == b'\n').map(Line::parse).collect::<Option<Vec<_>>>();
+        let lines = lines.ok_or_else(|| format!("a line is none: {shown}"))?;
+        let is_sorted = lines.is_sorted_by_key(|line| (line.name, line.word));
+        ensure!(is_sorted, "it is not in order: {shown}");
+        for line in &lines {
+            self.is_true(line, addrs).map_err(|what| format!("{what}: {shown}"))?;
+        }
+        let count = |is_it: &dyn Fn(&Line<'_>) -> bool| lines.iter().filter(|line| is_it(line)).count();
+        for (name, word, conn) in self.ever.keys() {
+            let addr = &addrs[conn];
+            let looks = |line: &Line<'_>| line.name == name && line.word == *word && line.addr == addr;
+            let alike = |rows: &mut dyn Iterator<Item = &RowOf>| {
+                rows.filter(|row| row.0 == *name && row.1 == *word && addrs[&row.2] == *addr).count()
+            };
+            let (is, word) = (count(&looks), WORDS[*word]);
+            let (least, most) = (alike(&mut self.throughout.iter()), alike(&mut self.ever.keys()));
+            let name = name.escape_ascii();
+            ensure!(is >= least, "{word} {name} of {addr} is in it only {is} times: {shown}");
+            ensure!(is <= most, "{word} {name} of {addr} is in it {is} times, not {most}: {shown}");
+        }
+        for (name, is, conn) in self.ever.keys().map(claim) {
+            let addr = &addrs[&conn];
+            let is_of = |line: &Line<'_>| line.name == name && kind(line.word) == is;
+            let lines = count(&|line| is_of(line) && line.addr == addr);
+            let alike = |claims: &BTreeSet<_>| {
+                let of_lock =
+                    claims.iter().filter(|(of, kind, _): &&(Vec<u8>, Kind, Conn)| *of == name && *kind == is);
+                of_lock.filter(|(.., conn)| addrs[conn] == *addr).count()
+            };
+            let (least, most) = (alike(&self.claimed), alike(&self.ever.keys().map(claim).collect()));
+            let held = count(&|line| is_of(line) && line.word == 0);
+            let name = name.escape_ascii();
+            ensure!(
+                lines >= least,
+                "{addr} held {name} or waited for it, and is in it {lines} times: {shown}"
+            );
+            ensure!(lines <= most, "{addr} is in it {lines} times for {name}, not {most}: {shown}");
+            ensure!(held <= 1, "{name} is exclusive, and in it {held} times: {shown}");
+        }
+        Ok(())
+    }
+
+    /// Whether there was a moment at which a line was true.
+    fn is_true(&self, line: &Line<'_>, addrs: &Addrs) -> Outcome {
+        let Line { word, ms, waiters, addr, name } = *line;
+        let shown = format!("{} {} of {addr}", WORDS[word], name.escape_ascii());
+        let rows =
+            self.ever.iter().filter(|((of, is, conn), _)| of == name && *is == word && addrs[conn] == addr);
+        let since: Vec<u64> = rows.flat_map(|(_, since)| since.iter().copied()).collect();
+        ensure!(!since.is_empty(), "{shown} never was");
+        let is_when = since.iter().any(|since| {
+            let (least, most) = (self.begun.max(*since) - since, self.until - since);
+            // The first time that looks like this and is long enough.
+            let (least, shown) = (u128::from(least), u128::from(ms));
+            let rounds = least.saturating_sub(shown).div_ceil(HELD_MS);
+            shown < HELD_MS && shown + rounds * HELD_MS <= u128::from(most)
+        });
+        ensure!(
+            is_when,
+            "{shown} for {ms} ms, but since {since:?}, and it was read from {} to {}",
+            self.begun,
+            self.until
+        );
+        let in_line = &self.waiters[&(kind(word), name.to_vec())];
+        ensure!(in_line.contains(&waiters), "{shown} beside {waiters} waiters, but there were {in_line:?}");
+        Ok(())
+    }
+}
+
+impl<'a> Line<'a> {
+    /// `KIND MS WAITERS ADDR NAME\n`
+    fn parse(line: &'a [u8]) -> Option<Self> {
+        let mut words = line.strip_suffix(b"\n")?.splitn(5, |byte| *byte == b' ');
+        let mut word = || std::str::from_utf8(words.next()?).ok();
+        let kind = word()?;
+        let (ms, waiters) = (word()?.parse().ok()?, word()?.parse().ok()?);
+        let addr = word()?;
+        let word = WORDS.iter().position(|word| *word == kind)?;
+        Some(Self { word, ms, waiters, addr, name: words.next()? })
+    }
+}
+
+fn claim((name, word, conn): &RowOf) -> (Vec<u8>, Kind, Conn) {
+    (name.clone(), kind(*word), *conn)
+}
+
+fn kind(word: usize) -> Kind {
+    if word < 2 { Kind::Exclusive } else { Kind::Shared }
+}

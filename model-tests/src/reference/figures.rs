@@ -1,0 +1,141 @@
+//! The statistics: what is counted as it happens, and what is counted anew when it is asked for.
+
+use super::{Reference, line};
+use elockd_core::{Conn, Kind};
+use std::collections::BTreeMap;
+
+/// Verbs that are shown before their first use, and the others.
+const ALWAYS: [&str; 10] = ["d", "dump", "g", "i", "q", "r", "sd", "sg", "si", "sr"];
+const ONCE_USED: [&str; 14] =
+    ["f", "gw", "help", "iam", "kick", "ls", "me", "ping", "quit", "ra", "sgl", "sgw", "steal", "who"];
+
+/// What only ever goes up.
+const COUNTED: [&str; 26] = [
+    "closed_eof",
+    "closed_error",
+    "closed_idle",
+    "closed_kicked",
+    "closed_quit",
+    "closed_shutdown",
+    "closed_stalled",
+    "connections_opened",
+    "connections_refused",
+    "deadlocks_refused",
+    "ignored_inputs",
+    "locks_refused",
+    "peak_connection_holds",
+    "peak_connections",
+    "peak_holds",
+    "peak_lock_bytes",
+    "peak_name_bytes",
+    "peak_waiters",
+    "queue_full",
+    "released_together",
+    "shared_released_together",
+    "tokens_given",
+    "waits",
+    "waits_drained",
+    "waits_granted",
+    "waits_timed_out",
+];
+
+impl Reference {
+    /// `q`, `q full`.
+    pub(super) fn figures(&self, full: bool) -> Vec<u8> {
+        let count = |key: &str| self.counts.get(key).copied().unwrap_or(0);
+        let names = |kind| self.locks.keys().filter(|(of, _)| *of == kind).count() as u64;
+        let mut figures: BTreeMap<String, String> = BTreeMap::new();
+        let mut number = |key: &str, value: u64| figures.insert(key.to_owned(), value.to_string());
+        let used = ONCE_USED.into_iter().filter(|verb| count(verb) > 0);
+        let verbs: Vec<&str> = ALWAYS.into_iter().chain(used).collect();
+        for verb in &verbs {
+            number(&format!("command_{verb}"), count(verb));
+        }
+        number("connections", self.open.len() as u64);
+        number("locks", names(Kind::Exclusive));
+        number("shared_locks", names(Kind::Shared));
+        for key in ["invalid_commands", "orphans", "shared_orphans"] {
+            number(key, count(key));
+        }
+        if full {
+            for verb in &verbs {
+                number(&format!("failed_{verb}"), self.failures.get(verb).copied().unwrap_or(0));
+            }
+            for key in COUNTED {
+                number(key, count(key));
+            }
+            for (kind, holds, waiters) in
+                [(Kind::Exclusive, "holds", "waiters"), (Kind::Shared, "shared_holds", "shared_waiters")]
+            {
+                number(holds, self.holds(|of, _| of == kind) as u64);
+                number(waiters, self.waits.iter().filter(|wait| wait.kind == kind).count() as u64);
+            }
+            let limits = &self.config.limits;
+            number("limit_connections", limits.connections.into());
+            number("limit_idle_ms", limits.idle_ms);
+            number("limit_locks", limits.locks.into());
+            number("limit_locks_per_connection", limits.locks_per_connection.into());
+            number("limit_name_bytes", limits.name_bytes.into());
+            number("limit_waiters", limits.waiters.into());
+            number("limit_waiters_per_name", limits.waiters_per_name.into());
+            number("lock_bytes", self.lock_bytes());
+            number("longest_wait_ms", self.waits.iter().map(|wait| self.now - wait.began).max().unwrap_or(0));
+            number("pid", self.config.identity.pid.into());
+            number("tokens_left", self.tokens_left());
+            number("uptime_ms", self.now);
+            figures.insert("version".to_owned(), self.config.identity.version.clone());
+        }
+        let lines: Vec<_> = figures.into_iter().map(|(key, value)| format!("{key}: {value}\n")).collect();
+        line(&lines.concat(), b"")
+    }
+
+    /// What the locks take, by the rule that operators are given: 48 bytes a name, 40 for each holder
+    /// after its first, and the name itself where it is longer than 29 bytes.
+    fn lock_bytes(&self) -> u64 {
+        let of_lock = |name: &[u8], holders: usize| {
+            48 + 40 * (holders as u64 - 1) + if name.len() > 29 { name.len() as u64 } else { 0 }
+        };
+        self.locks.iter().map(|((_, name), holders)| of_lock(name, holders.len())).sum()
+    }
+
+    /// How many holds there are of those that are wanted.
+    pub(super) fn holds(&self, is_wanted: impl Fn(Kind, Conn) -> bool) -> usize {
+        let all =
+            self.locks.iter().flat_map(|((kind, _), holders)| holders.iter().map(|holder| (*kind, *holder)));
+        all.filter(|(kind, holder)| is_wanted(*kind, *holder)).count()
+    }
+
+    pub(super) fn count(&mut self, key: &'static str) {
+        self.count_more(key, 1);
+    }
+
+    pub(super) fn count_more(&mut self, key: &'static str, more: u64) {
+        *self.counts.entry(key).or_default() += more;
+    }
+
+    /// Counts a reply to a verb if it is a failure.
+    pub(super) fn note_failure(&mut self, verb: &'static str, text: &[u8]) {
+        if text.starts_with(b"0 ") {
+            *self.failures.entry(verb).or_default() += 1;
+        }
+    }
+
+    /// Takes note of how much there is of everything.
+    pub(super) fn note_peaks(&mut self) {
+        self.note_peak("peak_connections", self.open.len());
+        self.note_peak("peak_holds", self.holds(|_, _| true));
+        self.note_peak("peak_lock_bytes", self.lock_bytes() as usize);
+        self.note_peak("peak_waiters", self.waits.len());
+        for conn in self.open.clone().iter().map(|client| client.conn) {
+            self.note_peak("peak_connection_holds", self.holds(|_, holder| holder == conn));
+        }
+        for name in self.locks.clone().keys().map(|(_, name)| name) {
+            self.note_peak("peak_name_bytes", name.len());
+        }
+    }
+
+    fn note_peak(&mut self, key: &'static str, value: usize) {
+        let peak = self.counts.entry(key).or_default();
+        *peak = (*peak).max(value as u64);
+    }
+}

@@ -1,0 +1,498 @@
+//! The reference model: the lock machine a second time, written to be obviously right and nothing else.
+//!
+//! One map from names to holders, one list of connections, one of waits; every count is counted anew when it
+//! is asked for, and after every input every line is looked at for someone whose turn it is. It shares with
+//! core the types of inputs and configuration, and of what comes out no more than [`Reason`]: it writes its
+//! own text, and knows neither codec nor storage. Keep it naive. A trick in here could hide the same mistake
+//! in there.
+
+mod deadlock;
+mod figures;
+mod listing;
+#[cfg(test)]
+mod tests;
+mod waits;
+
+pub use waits::Wait;
+
+use crate::observe::Event;
+use elockd_core::{Account, Cause, Command, Config, Conn, Input, Kind, Limits, Now, Origin, Reason, Verb};
+use std::collections::BTreeMap;
+use waits::word;
+
+/// The lock machine, naively.
+#[derive(Clone, Debug)]
+pub struct Reference {
+    config: Config,
+    now: u64,
+    draining: bool,
+    /// The highest connection number seen.
+    highest: Option<Conn>,
+    /// The open connections, the longest silent first.
+    open: Vec<Client>,
+    /// Who holds what, in the order in which they got it. A name without holders is not in it.
+    locks: BTreeMap<(Kind, Vec<u8>), Vec<Conn>>,
+    /// Who waits for what, in the order in which they began.
+    waits: Vec<Wait>,
+    /// The fencing token of each exclusive lock whose holder has asked for it.
+    tokens: BTreeMap<Vec<u8>, u64>,
+    /// The fencing token to be given out next, and the last that may be.
+    next_token: u64,
+    last_token: u64,
+    /// Registered names, the latest last.
+    registered: Vec<(Conn, Vec<u8>)>,
+    /// What only ever goes up, by its key in `q full`.
+    counts: BTreeMap<&'static str, u64>,
+    /// How often each verb was answered with a failure.
+    failures: BTreeMap<&'static str, u64>,
+    /// Since when each holder holds each lock.
+    since: BTreeMap<(Kind, Vec<u8>, Conn), u64>,
+    /// How long each hold lasted that is over, in milliseconds.
+    over: Vec<(Kind, u64)>,
+    /// How long each wait lasted that is over, in milliseconds.
+    waited: Vec<(Kind, u64)>,
+}
+
+/// An open connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Client {
+    /// Its number.
+    pub conn: Conn,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// When it last said something, or opened, or its last wait ended.
+    pub active: u64,
+}
+
+impl Reference {
+    /// A reference model at its start.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            now: 0,
+            draining: false,
+            highest: None,
+            open: Vec::new(),
+            locks: BTreeMap::new(),
+            waits: Vec::new(),
+            tokens: BTreeMap::new(),
+            next_token: 1,
+            last_token: 0,
+            registered: Vec::new(),
+            counts: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            since: BTreeMap::new(),
+            over: Vec::new(),
+            waited: Vec::new(),
+        }
+    }
+
+    /// Applies one input and says what comes of it.
+    pub fn apply(&mut self, now: Now, input: &Input<Vec<u8>>) -> Vec<Event> {
+        self.now = self.now.max(now.0);
+        // What is due comes first, whatever the input is.
+        let mut events = self.time_out();
+        events.extend(self.expire());
+        events.extend(self.grant());
+        self.note_peaks();
+        match input {
+            Input::Opened(conn, origin) => events.extend(self.opened(*conn, *origin)),
+            Input::Command(conn, command) if self.is_open(*conn) && !self.is_waiting(*conn) => {
+                events.extend(self.command(*conn, command));
+            }
+            Input::Closed(conn, cause) if self.is_open(*conn) => {
+                events.extend(self.hang_up(*conn, *cause));
+                self.close(*conn, *cause);
+            }
+            Input::Command(..) | Input::Closed(..) => self.count("ignored_inputs"),
+            Input::Tick => {}
+            Input::Drain => events.extend(self.drain()),
+            Input::Tokens { first, last } => self.reserve(*first, *last),
+        }
+        events.extend(self.grant());
+        self.note_peaks();
+        events
+    }
+
+    /// The open connections, the longest silent first.
+    #[must_use]
+    pub fn open(&self) -> &[Client] {
+        &self.open
+    }
+
+    /// The highest connection number seen.
+    #[must_use]
+    pub fn highest(&self) -> Option<Conn> {
+        self.highest
+    }
+
+    /// What it refuses.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.config.limits
+    }
+
+    /// The latest time seen.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        Now(self.now)
+    }
+
+    /// Whether nothing is granted any more.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    /// Everything that is held, and by whom, in the order in which they got it.
+    #[must_use]
+    pub fn locks(&self) -> &BTreeMap<(Kind, Vec<u8>), Vec<Conn>> {
+        &self.locks
+    }
+
+    /// Who holds a lock, in the order in which they got it.
+    #[must_use]
+    pub fn holders(&self, kind: Kind, name: &[u8]) -> &[Conn] {
+        self.locks.get(&(kind, name.to_vec())).map_or(&[], |holders| holders)
+    }
+
+    /// How long a holder has held a lock, in milliseconds; from 2^40 on it is counted from 0 again.
+    #[must_use]
+    pub fn held_ms(&self, kind: Kind, name: &[u8], holder: Conn) -> u64 {
+        (self.now - self.since(kind, name, holder)) % (1 << 40)
+    }
+
+    /// Since when a holder holds a lock.
+    #[must_use]
+    pub fn since(&self, kind: Kind, name: &[u8], holder: Conn) -> u64 {
+        self.since[&(kind, name.to_vec(), holder)]
+    }
+
+    /// How long each hold lasted that is over, in milliseconds.
+    #[must_use]
+    pub fn over(&self) -> &[(Kind, u64)] {
+        &self.over
+    }
+
+    /// Registered names, the latest last.
+    #[must_use]
+    pub fn registered(&self) -> &[(Conn, Vec<u8>)] {
+        &self.registered
+    }
+
+    /// The fencing token of an exclusive lock, if its holder has asked for it.
+    #[must_use]
+    pub fn token(&self, name: &[u8]) -> Option<u64> {
+        self.tokens.get(name).copied()
+    }
+
+    /// The fencing token to be given out next, if there is one; and whatever else, none below it.
+    #[must_use]
+    pub fn next_token(&self) -> u64 {
+        self.next_token
+    }
+
+    /// How many fencing tokens may still be given out.
+    #[must_use]
+    pub fn tokens_left(&self) -> u64 {
+        (self.last_token + 1).saturating_sub(self.next_token)
+    }
+
+    /// When the next wait is due to end, or the next silent connection to be closed.
+    #[must_use]
+    pub fn due(&self) -> Option<Now> {
+        let limit = self.config.limits.idle_ms;
+        let silent = self.open.iter().filter(|client| limit > 0 && !self.is_waiting(client.conn));
+        let idle = silent.map(|client| client.active.saturating_add(limit));
+        idle.chain(self.waits.iter().map(|wait| wait.deadline)).min().map(Now)
+    }
+
+    /// Ends the connections that were silent for too long.
+    fn expire(&mut self) -> Vec<Event> {
+        let limit = self.config.limits.idle_ms;
+        let is_due = |client: &&Client| {
+            limit > 0 && !self.is_waiting(client.conn) && self.now - client.active >= limit
+        };
+        let due: Vec<Conn> = self.open.iter().filter(is_due).map(|client| client.conn).collect();
+        for conn in &due {
+            self.close(*conn, Cause::Idle);
+        }
+        due.into_iter().map(|conn| Event::Disconnected(conn, Reason::Idle, Vec::new())).collect()
+    }
+
+    fn opened(&mut self, conn: Conn, origin: Origin) -> Option<Event> {
+        if self.highest >= Some(conn) {
+            self.count("ignored_inputs");
+            return None;
+        }
+        self.highest = Some(conn);
+        let others = self.open.iter().filter(|client| client.origin.account == origin.account).count();
+        if origin.account != Account::ADMIN && others >= self.config.limits.connections as usize {
+            self.count("connections_refused");
+            let last_line = b"0 Too Many Connections\n".to_vec();
+            return Some(Event::Disconnected(conn, Reason::TooManyConnections, last_line));
+        }
+        self.count("connections_opened");
+        self.open.push(Client { conn, origin, active: self.now });
+        None
+    }
+
+    fn close(&mut self, conn: Conn, cause: Cause) {
+        if let Some(wait) = self.waits.iter().find(|wait| wait.conn == conn).cloned() {
+            self.forget_wait(&wait);
+        }
+        for kind in Kind::ALL {
+            let ended = self.end_holds(conn, kind);
+            self.count_more(if kind == Kind::Exclusive { "orphans" } else { "shared_orphans" }, ended);
+        }
+        self.registered.retain(|(of, _)| *of != conn);
+        self.open.retain(|client| client.conn != conn);
+        self.count(match cause {
+            Cause::Eof => "closed_eof",
+            Cause::Error => "closed_error",
+            Cause::Stalled => "closed_stalled",
+            Cause::Shutdown => "closed_shutdown",
+            Cause::Quit => "closed_quit",
+            Cause::Idle => "closed_idle",
+            Cause::Kicked => "closed_kicked",
+        });
+    }
+
+    /// Makes a connection a holder that is not one.
+    fn hold(&mut self, conn: Conn, kind: Kind, name: &[u8]) {
+        self.locks.entry((kind, name.to_vec())).or_default().push(conn);
+        self.since.insert((kind, name.to_vec(), conn), self.now);
+    }
+
+    /// Ends a hold.
+    fn end_hold(&mut self, conn: Conn, kind: Kind, name: &[u8]) {
+        self.over.push((kind, self.held_ms(kind, name, conn)));
+        self.since.remove(&(kind, name.to_vec(), conn));
+        if kind == Kind::Exclusive {
+            self.tokens.remove(name);
+        }
+        if let Some(holders) = self.locks.get_mut(&(kind, name.to_vec())) {
+            holders.retain(|holder| *holder != conn);
+        }
+        self.locks.retain(|_, holders| !holders.is_empty());
+    }
+
+    /// Ends every hold that a connection has of a kind, and says how many those were.
+    fn end_holds(&mut self, conn: Conn, kind: Kind) -> u64 {
+        let held = self.locks.iter().filter(|((of, _), holders)| *of == kind && holders.contains(&conn));
+        let names: Vec<Vec<u8>> = held.map(|((_, name), _)| name.clone()).collect();
+        for name in &names {
+            self.end_hold(conn, kind, name);
+        }
+        names.len() as u64
+    }
+
+    /// From now on it is as if it had just said something.
+    fn touch(&mut self, conn: Conn) {
+        let mut client = self.client(conn);
+        client.active = self.now;
+        self.open.retain(|other| other.conn != conn);
+        self.open.push(client);
+    }
+
+    fn command(&mut self, conn: Conn, command: &Command<Vec<u8>>) -> Vec<Event> {
+        self.touch(conn);
+        let (verb, name) = verb_and_name(command);
+        // After these an empty line ends the reply.
+        let end = if ["d", "sd", "ls", "who", "q", "help"].contains(&verb) { "\n" } else { "" };
+        if name.is_some_and(|name| name.len() > usize::from(self.config.limits.name_bytes)) {
+            self.count("invalid_commands");
+            return vec![Event::Sent(conn, format!("0 Name Too Long\n{end}").into_bytes())];
+        }
+        self.count(if verb.is_empty() { "invalid_commands" } else { verb });
+
+        let client = self.client(conn);
+        let is_admin = client.origin.account == Account::ADMIN;
+        let features = &self.config.features;
+        let is_disabled = match verb {
+            "d" | "sd" | "dump" => !features.dump,
+            "ls" => !features.dump && !is_admin,
+            "iam" => !features.registry,
+            "who" => !features.dump || !features.registry,
+            _ => false,
+        };
+        let mut kicked = Vec::new();
+        let text = match command {
+            _ if is_disabled => format!("0 disabled\n{end}").into_bytes(),
+            Command::Kick(_) | Command::Steal(_) if !is_admin => line("0 Not Allowed: ", verb.as_bytes()),
+            Command::Get(..)
+            | Command::GetWait { .. }
+            | Command::SharedGetLimited { .. }
+            | Command::SharedGetWait { .. } => match self.get(conn, command) {
+                Event::Sent(_, text) => text,
+                other => return vec![other],
+            },
+            Command::Release(kind, name) => self.release(conn, *kind, name),
+            Command::ReleaseAll => self.release_all(conn),
+            Command::Fence(name) => self.fence(conn, name),
+            Command::Inspect(kind, name) => self.inspect(*kind, name),
+            Command::List(kind, name) => self.list(*kind, name),
+            Command::Dump(kind) => self.dump(*kind),
+            Command::ListAll(prefix) => self.list_all(prefix),
+            Command::Kick(addr) => {
+                kicked = self.kick(addr);
+                match kicked.len() {
+                    0 => line("0 Kick Failure: ", addr),
+                    connections => line(&format!("{connections} Kick Success: "), addr),
+                }
+            }
+            Command::Steal(name) => self.steal(name),
+            Command::Me => {
+                [b"1 ", client.origin.addr.to_string().as_bytes(), b" ", &self.name_of(conn), b"\n"].concat()
+            }
+            Command::Iam(name) => self.iam(conn, name),
+            Command::Who(name) => self.who(name),
+            Command::Query { full } => self.figures(*full),
+            Command::Ping => b"1 pong\n".to_vec(),
+            Command::Help => help(),
+            Command::Quit => {
+                self.close(conn, Cause::Quit);
+                return vec![Event::Disconnected(conn, Reason::Quit, Vec::new())];
+            }
+            Command::BadArgument(verb) => line("0 Bad Argument: ", verb.word().as_bytes()),
+            Command::Unknown(_) if features.silent_errors => return Vec::new(),
+            Command::Unknown(verb) => line("0 Unknown Command: ", verb),
+            Command::LineTooLong => line("0 Line Too Long", b""),
+        };
+        // A listing that is none is a failure only as a whole: `0 ` may also begin one of its names.
+        let is_listing = ["d", "sd", "dump", "ls", "who", "q", "help"].contains(&verb) && !is_disabled;
+        if !verb.is_empty() && !is_listing {
+            self.note_failure(verb, &text);
+        }
+        let closed = kicked.into_iter().map(|conn| Event::Disconnected(conn, Reason::Kicked, Vec::new()));
+        [Event::Sent(conn, text)].into_iter().chain(closed).collect()
+    }
+
+    fn release(&mut self, conn: Conn, kind: Kind, name: &[u8]) -> Vec<u8> {
+        let word = word(kind);
+        if !self.holders(kind, name).contains(&conn) {
+            return line(&format!("0 {word} Release Failure: "), name);
+        }
+        self.end_hold(conn, kind, name);
+        line(&format!("1 {word} Release Success: "), name)
+    }
+
+    fn release_all(&mut self, conn: Conn) -> Vec<u8> {
+        let exclusive = self.end_holds(conn, Kind::Exclusive);
+        let shared = self.end_holds(conn, Kind::Shared);
+        self.count_more("released_together", exclusive);
+        self.count_more("shared_released_together", shared);
+        line(&format!("{} Locks Released", exclusive + shared), b"")
+    }
+
+    /// More fencing tokens may be given out. What is left of those before goes on being used up, unless there
+    /// is a gap behind it.
+    fn reserve(&mut self, first: u64, last: u64) {
+        let last = last.min((1 << 53) - 1);
+        if last > self.last_token {
+            self.next_token = self.next_token.max(first);
+            self.last_token = last;
+        }
+    }
+
+    fn fence(&mut self, conn: Conn, name: &[u8]) -> Vec<u8> {
+        if !self.holders(Kind::Exclusive, name).contains(&conn) {
+            return line("0 Lock Not Held: ", name);
+        }
+        if self.token(name).is_none() {
+            if self.tokens_left() == 0 {
+                return line("0 No Tokens", b"");
+            }
+            self.tokens.insert(name.to_vec(), self.next_token);
+            self.next_token += 1;
+            self.count("tokens_given");
+        }
+        line(&format!("{} Lock Fence: ", self.tokens[name]), name)
+    }
+
+    /// Closes every connection whose address prints so, in the order of their numbers.
+    fn kick(&mut self, addr: &[u8]) -> Vec<Conn> {
+        let is_it = |client: &&Client| client.origin.addr.to_string().as_bytes() == addr;
+        let mut kicked: Vec<Conn> = self.open.iter().filter(is_it).map(|client| client.conn).collect();
+        kicked.sort();
+        for conn in &kicked {
+            self.close(*conn, Cause::Kicked);
+        }
+        kicked
+    }
+
+    fn steal(&mut self, name: &[u8]) -> Vec<u8> {
+        let Some(holder) = self.holders(Kind::Exclusive, name).first().copied() else {
+            return line("0 Lock Steal Failure: ", name);
+        };
+        self.end_hold(holder, Kind::Exclusive, name);
+        line("1 Lock Steal Success: ", name)
+    }
+
+    fn inspect(&self, kind: Kind, name: &[u8]) -> Vec<u8> {
+        let word = word(kind);
+        match self.holders(kind, name).len() {
+            0 => line(&format!("0 {word} Not Locked: "), name),
+            holders => line(&format!("{holders} {word} Is Locked: "), name),
+        }
+    }
+
+    fn iam(&mut self, conn: Conn, name: &[u8]) -> Vec<u8> {
+        self.registered.retain(|(of, _)| *of != conn);
+        if !name.is_empty() {
+            self.registered.push((conn, name.to_vec()));
+        }
+        line("1 ok", b"")
+    }
+
+    fn is_open(&self, conn: Conn) -> bool {
+        self.open.iter().any(|client| client.conn == conn)
+    }
+
+    fn client(&self, conn: Conn) -> Client {
+        *self.open.iter().find(|client| client.conn == conn).expect("it is open")
+    }
+}
+
+/// The verb that a command is counted under, empty for none, and the name that it carries, which has to
+/// be within the limit.
+fn verb_and_name(command: &Command<Vec<u8>>) -> (&'static str, Option<&[u8]>) {
+    match command {
+        Command::Get(Kind::Exclusive, name) => ("g", Some(name)),
+        Command::Get(Kind::Shared, name) => ("sg", Some(name)),
+        Command::GetWait { name, .. } => ("gw", Some(name)),
+        Command::SharedGetLimited { name, .. } => ("sgl", Some(name)),
+        Command::SharedGetWait { name, .. } => ("sgw", Some(name)),
+        Command::Release(Kind::Exclusive, name) => ("r", Some(name)),
+        Command::Release(Kind::Shared, name) => ("sr", Some(name)),
+        Command::ReleaseAll => ("ra", None),
+        Command::Fence(name) => ("f", Some(name)),
+        Command::Inspect(Kind::Exclusive, name) => ("i", Some(name)),
+        Command::Inspect(Kind::Shared, name) => ("si", Some(name)),
+        Command::List(Kind::Exclusive, name) => ("d", Some(name)),
+        Command::List(Kind::Shared, name) => ("sd", Some(name)),
+        Command::Dump(_) => ("dump", None),
+        Command::ListAll(prefix) => ("ls", Some(prefix)),
+        Command::Kick(addr) => ("kick", Some(addr)),
+        Command::Steal(name) => ("steal", Some(name)),
+        Command::Me => ("me", None),
+        Command::Iam(name) => ("iam", Some(name)),
+        Command::Who(name) => ("who", Some(name)),
+        Command::Query { .. } => ("q", None),
+        Command::Ping => ("ping", None),
+        Command::Help => ("help", None),
+        Command::Quit => ("quit", None),
+        Command::BadArgument(_) | Command::Unknown(_) | Command::LineTooLong => ("", None),
+    }
+}
+
+/// Its wording is no decision, so it is taken from core.
+fn help() -> Vec<u8> {
+    let lines: Vec<_> = Verb::ALL.iter().map(|verb| format!("{}\n", verb.help())).collect();
+    line(&lines.concat(), b"")
+}
+
+fn line(text: &str, name: &[u8]) -> Vec<u8> {
+    [text.as_bytes(), name, b"\n"].concat()
+}
