@@ -140,10 +140,10 @@ pub enum Close {
 impl ServerSide {
     /// It was told something: what it waited for, or else the outcome of its last command.
     fn told(&mut self, told: &Told, moment: Moment) {
-        let waiting = self.commands.iter_mut().find(|run| run.told == Some(Told::Wait));
-        let Some(run) = waiting.or(self.commands.iter_mut().rev().find(|run| run.told.is_none())) else {
-            return;
-        };
+        let is_asked = |run: &Run| run.applied == moment.place && run.told.is_none();
+        let waiting = self.commands.iter().rposition(|run| run.told == Some(Told::Wait));
+        let asked = self.commands.iter().rposition(is_asked);
+        let Some(run) = waiting.or(asked).map(|at| &mut self.commands[at]) else { return };
         run.has_waited |= *told == Told::Wait;
         run.told = Some(told.clone());
         run.told_at = moment;
@@ -426,7 +426,9 @@ impl<'a> Reader<'a> {
         if let Input::Closed(conn, cause) = input
             && let Some(server) = self.server(*life, *conn)
         {
-            server.close(Close::Said(*cause), Moment { place, part: 0 });
+            // What is told to itself comes before what others are granted by it.
+            let part = told.iter().rposition(|(to, _)| to == conn).map_or(0, |at| at + 1);
+            server.close(Close::Said(*cause), Moment { place, part });
         }
     }
 

@@ -1,9 +1,15 @@
 //! Mass orphaning: many connections get many locks, half of them shared, and all end in the same
-//! millisecond, while others inspect and get what they held.
+//! millisecond, while others inspect, get and wait for what they held.
 
 use super::{Dice, LIVENESS_MS};
 use crate::plan::{Network, Orphaning, Plan, Scenario, Settings};
 use crate::script::{Action, Client, Fault, Host, Step};
+
+/// How many wait for what so many connections hold.
+#[must_use]
+pub const fn waiters(connections: u32) -> u32 {
+    connections / 4
+}
 
 /// Draws a mass orphaning: so many connections with so many holds together.
 #[must_use]
@@ -69,13 +75,30 @@ pub fn mass(seed: u64, how: Orphaning, connections: u32, locks: u32) -> (Plan, V
             at(at_ms, Action::Say(client, line.into_bytes()));
         }
     }
+    // Three at a time want what one of them has, or five share.
+    for waiter in 0..waiters(connections) {
+        let client = Client(connections + 5 + waiter);
+        at(dice.between(0, OPENING_MS), Action::Open(client, observers_host));
+        let (number, group) = (waiter / 3 % connections, waiter / 3);
+        let lock = group % each.max(1);
+        let lines = if lock % 2 == 0 {
+            format!("gw 60000 x.{number}.{lock}\nr x.{number}.{lock}\n")
+        } else {
+            format!("sgw 60000 1 s.{0}.{lock}\nsr s.{0}.{lock}\n", number / 5)
+        };
+        at(OPENING_MS + dice.between(120, 150), Action::Say(client, lines.into_bytes()));
+    }
     script.sort_by_key(|step| step.at_ms);
     let server = Settings {
-        connections: connections + 100,
+        connections: connections * 2 + 100,
         locks: locks + 10_000,
         locks_per_connection: 1_000_000,
+        waiters: 1_000_000,
+        waiters_per_name: 1_000_000,
         name_bytes: 40,
         idle_ms: if how == Orphaning::HalfOpen { idle_ms } else { 0 },
+        admin: false,
+        tokens: 0,
         verbose: false,
         dump: true,
         registry: true,

@@ -19,7 +19,7 @@ pub fn judge(plan: &Plan, entries: &[Entry], history: &History) -> Result<(), Fi
         let Some(server) = &connection.server else { continue };
         let of =
             |check| move |(place, what): (_, String)| connection_finding(connection, check, place, &what);
-        ends.has_reason(server).map_err(of("ends have a reason"))?;
+        ends.has_reason(connection, server).map_err(of("ends have a reason"))?;
         ends.comes_at_once(server).map_err(of("ends come at once"))?;
         if let Some(client) = &connection.client {
             ends.is_known_to_both(client, server).map_err(of("ends have a reason"))?;
@@ -41,7 +41,7 @@ impl Ends<'_> {
     }
 
     /// The server ended it for a reason that it had.
-    fn has_reason(&self, server: &ServerSide) -> Verdict {
+    fn has_reason(&self, connection: &Connection, server: &ServerSide) -> Verdict {
         let Some((close, closed)) = server.closed else { return Ok(()) };
         let wrong = |what: &str| Err((closed, format!("was ended as {close:?}, {what}")));
         let before = |place: Option<Place>| place.is_some_and(|place| place <= closed);
@@ -63,10 +63,18 @@ impl Ends<'_> {
                 });
                 if drains { Ok(()) } else { wrong("and there was no shutdown") }
             }
-            Close::Said(Cause::Quit | Cause::Idle) => wrong("which only the machine decides"),
+            Close::Said(Cause::Quit | Cause::Idle | Cause::Kicked) => wrong("which only the machine decides"),
             Close::Decided(Reason::Quit) => {
                 let said = server.commands.last().is_some_and(|run| run.command == Command::Quit);
                 if said { Ok(()) } else { wrong("and had not said so") }
+            }
+            Close::Decided(Reason::Kicked) => {
+                let Event::Applied(applied) = &self.entries[closed].event else {
+                    return wrong("and nothing was applied");
+                };
+                let is_named = matches!(&applied.input, Input::Command(_, Command::Kick(addr))
+                    if *addr == connection.addr.to_string().into_bytes());
+                if is_named { Ok(()) } else { wrong("and nobody asked for it") }
             }
             // Those the reference model decides as well.
             Close::Decided(Reason::Idle | Reason::TooManyConnections)
