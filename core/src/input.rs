@@ -386,7 +386,7 @@ impl<N> Command<N> {
     }
 
     /// Whether nothing of the same connection may run before this command's reply is complete: a
-    /// listing is written in slices, `quit` ends the connection, and a wait may end much later. A batch ends
+    /// listing is written in slices, `quit` ends the connection, and a wait may end much later, and `kick` may end it too. A batch ends
     /// after such a command.
     pub const fn ends_batch(&self) -> bool {
         matches!(
@@ -396,6 +396,7 @@ impl<N> Command<N> {
                 | Self::ListAll(_)
                 | Self::Who(_)
                 | Self::Quit
+                | Self::Kick(_)
                 | Self::GetWait { .. }
                 | Self::SharedGetWait { .. }
         )
@@ -517,6 +518,7 @@ mod tests {
             Command::Dump(Kind::Shared),
             Command::ListAll("x"),
             Command::Who("x"),
+            Command::Kick("x"),
             Command::GetWait { ms: 1, name: "x" },
             Command::SharedGetWait { ms: 1, limit: 1, name: "x" },
             Command::Quit,

@@ -6,7 +6,7 @@
 use elockd_core::canary::{Canary, plant};
 use elockd_core::{Account, Addr, Cause, Command, Config, Conn, Kind, Machine, Now, Origin, Reason};
 use elockd_model_tests::canaries;
-use elockd_server::hub::{Ending, Flow, Handle, Hub, Lock, Locks};
+use elockd_server::hub::{Ending, Flow, Handle, Hub, Lock, Locks, Mail};
 use loom::future::block_on;
 use loom::thread;
 use std::future::poll_fn;
@@ -83,6 +83,25 @@ fn share(handle: &LoomHandle) -> u32 {
     say(handle, 0, Command::Get(Kind::Shared, b"x")).expect("a reply")
 }
 
+/// Begins to wait for the exclusive lock.
+fn wait(handle: &LoomHandle, ms: u32) {
+    let flow = handle.batch(Now(0), [Command::GetWait { ms, name: &b"x"[..] }], &mut Vec::new());
+    assert!(matches!(flow, Flow::Wait), "{flow:?}");
+}
+
+/// What comes by mail, however long it takes. A lost wake-up is a deadlock, which loom reports.
+fn mail(handle: &LoomHandle) -> Mail {
+    block_on(poll_fn(|cx| handle.poll_mail(cx.waker())))
+}
+
+const GRANTED: &[u8] = b"1 Lock Get Success: x\n";
+const TIMED_OUT: &[u8] = b"0 Lock Get Timeout: x\n";
+const SHUTTING_DOWN: &[u8] = b"0 Shutting Down\n";
+
+fn reply(text: &[u8]) -> Mail {
+    Mail::Reply(text.to_vec())
+}
+
 fn inspect(handle: &LoomHandle, kind: Kind) -> u32 {
     say(handle, 0, Command::Inspect(kind, b"x")).expect("a reply")
 }
@@ -123,8 +142,8 @@ fn sharers_are_orphaned_together_while_one_counts_and_gets() {
         let hub = hub(0);
         let (mut a, mut b, observer) = (open(&hub), open(&hub), open(&hub));
         assert_eq!((share(&a), share(&b)), (1, 2));
-        let a = thread::spawn(move || a.close(Now(0), Cause::Error));
-        let b = thread::spawn(move || b.close(Now(0), Cause::Error));
+        let a = thread::spawn(move || drop(a.close(Now(0), Cause::Error)));
+        let b = thread::spawn(move || drop(b.close(Now(0), Cause::Error)));
         let (first, second) = (inspect(&observer, Kind::Shared), inspect(&observer, Kind::Shared));
         assert!(first >= second, "a count that rose: {first}, then {second}");
         let got = share(&observer);
@@ -173,8 +192,7 @@ fn a_mailbox_is_filled_while_its_owner_looks() {
         let draining = Arc::clone(&hub);
         let draining = thread::spawn(move || draining.drain(Now(0)));
         // A lost wake-up would leave this waiting for ever, which loom reports as a deadlock.
-        let ending = block_on(poll_fn(|cx| a.poll_ending(cx.waker())));
-        assert_eq!(ending, Ending::Drained);
+        assert_eq!(mail(&a), Mail::Ending(Ending::Drained));
         draining.join().unwrap();
     });
 }
@@ -187,8 +205,11 @@ fn a_connection_opens_while_the_hub_drains() {
         let draining = thread::spawn(move || draining.drain(Now(0)));
         let a = open(&hub);
         let got = get(&a);
-        let ending = block_on(poll_fn(|cx| a.poll_ending(cx.waker())));
-        assert_eq!(ending, Ending::Drained, "told, whether it came before the drain or after");
+        assert_eq!(
+            mail(&a),
+            Mail::Ending(Ending::Drained),
+            "told, whether it came before the drain or after"
+        );
         draining.join().unwrap();
         assert!(!got || inspect(&a, Kind::Exclusive) == 1, "what was granted before the drain is held");
         drop(a);
@@ -207,9 +228,9 @@ fn idle_expiry_races_with_activity() {
         // Said in time, or just too late: then the connection is gone and nothing is answered.
         let answered = say(&a, 9, Command::Ping).is_some();
         ticking.join().unwrap();
-        let ending = a.poll_ending(std::task::Waker::noop());
+        let ending = a.poll_mail(std::task::Waker::noop());
         assert_eq!(ending.is_pending(), answered, "either it lives and was answered, or neither");
-        let expected = std::task::Poll::Ready(Ending::Machine(Reason::Idle));
+        let expected = std::task::Poll::Ready(Mail::Ending(Ending::Machine(Reason::Idle)));
         assert!(answered || ending == expected);
         assert_eq!(figure(&hub, "connections"), u64::from(answered));
         assert_eq!(figure(&hub, "locks"), u64::from(answered));
@@ -239,7 +260,7 @@ fn something_falls_due_while_the_ticker_goes_to_sleep() {
         let hub = hub(0);
         let mut a = open(&hub);
         assert!(get(&a));
-        let closing = thread::spawn(move || a.close(Now(0), Cause::Eof));
+        let closing = thread::spawn(move || drop(a.close(Now(0), Cause::Eof)));
         // The ticker's loop: sleeping for ever while there is something to sweep would be a deadlock.
         while hub.tick(Now(0)).is_none() && figure(&hub, "orphans") == 0 {
             block_on(poll_fn(|cx| hub.poll_due_before(None, cx.waker())));
@@ -247,6 +268,108 @@ fn something_falls_due_while_the_ticker_goes_to_sleep() {
         hub.tick(Now(0));
         closing.join().unwrap();
         assert_eq!(hub.figures(|figures| figures.dead_holds()), 0);
+    });
+}
+
+#[test]
+fn the_holder_closes_while_the_head_of_the_line_does() {
+    explore("the holder closes while the head of the line does", 50, || {
+        let hub = hub(0);
+        let (mut holder, mut first, second) = (open(&hub), open(&hub), open(&hub));
+        assert!(get(&holder));
+        wait(&first, 1000);
+        wait(&second, 1000);
+        let holder = thread::spawn(move || drop(holder.close(Now(0), Cause::Error)));
+        let first = thread::spawn(move || {
+            // FIN: it ends the wait, or comes too late for that.
+            match first.close_waiting(Now(0)) {
+                Some(owed) => assert_eq!(owed, TIMED_OUT),
+                None => {
+                    assert_eq!(mail(&first), reply(GRANTED), "told exactly once how its wait ended");
+                    assert!(first.close(Now(0), Cause::Eof).is_empty());
+                }
+            }
+        });
+        assert_eq!(mail(&second), reply(GRANTED));
+        holder.join().unwrap();
+        first.join().unwrap();
+        assert_eq!(inspect(&second, Kind::Exclusive), 1);
+        assert_eq!((figure(&hub, "waiters"), figure(&hub, "holds")), (0, 1));
+    });
+}
+
+#[test]
+fn a_release_meets_the_end_of_the_one_that_waits() {
+    explore("a release meets the end of the one that waits", 20, || {
+        let hub = hub(0);
+        let (holder, mut waiter) = (open(&hub), open(&hub));
+        assert!(get(&holder));
+        wait(&waiter, 1000);
+        let waiter = thread::spawn(move || drop(waiter.close(Now(0), Cause::Error)));
+        assert_eq!(say(&holder, 0, Command::Release(Kind::Exclusive, b"x")), Some(1));
+        waiter.join().unwrap();
+        assert_eq!(inspect(&holder, Kind::Exclusive), 0, "nobody is left to hold it");
+        assert_eq!((figure(&hub, "waiters"), figure(&hub, "connections")), (0, 1));
+    });
+}
+
+#[test]
+fn a_deadline_comes_with_the_release() {
+    explore("a deadline comes with the release", 20, || {
+        let hub = hub(0);
+        let (holder, waiter) = (open(&hub), open(&hub));
+        assert!(get(&holder));
+        wait(&waiter, 10);
+        let ticking = Arc::clone(&hub);
+        let ticking = thread::spawn(move || ticking.tick(Now(10)));
+        assert_eq!(say(&holder, 9, Command::Release(Kind::Exclusive, b"x")), Some(1));
+        let told = mail(&waiter);
+        ticking.join().unwrap();
+        let was_granted = told == reply(GRANTED);
+        assert!(was_granted || told == reply(TIMED_OUT), "{told:?}");
+        assert!(waiter.poll_mail(std::task::Waker::noop()).is_pending(), "a wait is answered once");
+        assert_eq!(inspect(&holder, Kind::Exclusive), u32::from(was_granted));
+    });
+}
+
+#[test]
+fn the_hub_drains_while_a_lock_is_released() {
+    explore("the hub drains while a lock is released", 50, || {
+        let hub = hub(0);
+        let (holder, waiter) = (open(&hub), open(&hub));
+        assert!(get(&holder));
+        wait(&waiter, 1000);
+        let draining = Arc::clone(&hub);
+        let draining = thread::spawn(move || draining.drain(Now(0)));
+        let releasing = thread::spawn(move || {
+            assert_eq!(say(&holder, 0, Command::Release(Kind::Exclusive, b"x")), Some(1));
+            holder
+        });
+        let told = mail(&waiter);
+        let was_granted = told == reply(GRANTED);
+        assert!(was_granted || told == reply(SHUTTING_DOWN), "{told:?}");
+        assert_eq!(mail(&waiter), Mail::Ending(Ending::Drained), "and then that it is the end");
+        draining.join().unwrap();
+        let holder = releasing.join().unwrap();
+        assert_eq!(inspect(&holder, Kind::Exclusive), u32::from(was_granted));
+    });
+}
+
+#[test]
+fn sharers_are_orphaned_while_one_waits_for_both() {
+    explore("sharers are orphaned while one waits for both", 50, || {
+        let hub = hub(0);
+        let (mut a, mut b, waiter) = (open(&hub), open(&hub), open(&hub));
+        assert_eq!((share(&a), share(&b)), (1, 2));
+        let wish = Command::SharedGetWait { ms: 1000, limit: 1, name: &b"x"[..] };
+        assert!(matches!(waiter.batch(Now(0), [wish], &mut Vec::new()), Flow::Wait));
+        let a = thread::spawn(move || drop(a.close(Now(0), Cause::Error)));
+        let b = thread::spawn(move || drop(b.close(Now(0), Cause::Error)));
+        assert_eq!(mail(&waiter), reply(b"1 Shared Lock Get Success: x\n"));
+        a.join().unwrap();
+        b.join().unwrap();
+        assert_eq!(inspect(&waiter, Kind::Shared), 1);
+        assert_eq!(figure(&hub, "shared_orphans"), 2);
     });
 }
 

@@ -229,9 +229,10 @@ impl Machine {
         }
         slice.slots -= 1;
         if let Some((_, hold)) = holds.at(slot)
-            && scan.is_of(&self.holds.locks[hold.lock]) {
-                self.give(scan, hold.lock, hold.tenure, (hold.order, hold.since), slice, each);
-            }
+            && scan.is_of(&self.holds.locks[hold.lock])
+        {
+            self.give(scan, hold.lock, hold.tenure, (hold.order, hold.since), slice, each);
+        }
         Position::Tied(slot + 1)
     }
 

@@ -14,7 +14,7 @@ mod tests;
 mod witness;
 
 pub use lock::{Lock, Locks, StdLocks};
-pub use mailbox::Ending;
+pub use mailbox::{Ending, Mail};
 pub use witness::Witness;
 
 use elockd_core::canary::{Canary, is_planted};
@@ -41,6 +41,8 @@ pub struct Hub<L: Locks = StdLocks> {
 struct State<L: Locks> {
     machine: Machine,
     boxes: BTreeMap<Conn, Arc<Mailbox<L>>>,
+    /// What a canary puts into boxes too late.
+    late: Vec<(Arc<Mailbox<L>>, Mail)>,
     last_serial: u64,
     draining: bool,
     ticker: Ticker,
@@ -74,6 +76,8 @@ pub enum Flow {
     Go,
     /// Send the replies, then collect this listing and send it, then go on.
     List(Scan),
+    /// Send the replies. The last command has none yet: it comes by mail, and until then nothing more is run.
+    Wait,
     /// Send the replies and close.
     Close(Reason),
 }
@@ -87,6 +91,7 @@ impl<L: Locks> Hub<L> {
         let state = State {
             machine,
             boxes: BTreeMap::new(),
+            late: Vec::new(),
             last_serial: 0,
             draining: false,
             ticker: Ticker::default(),
@@ -125,7 +130,7 @@ impl<L: Locks> Hub<L> {
             }
             let mailbox = Arc::new(Mailbox::new());
             if state.draining && !is_planted(Canary::OpenedWhileDrainingIsNotTold) {
-                mailbox.put(Ending::Drained);
+                mailbox.put(Mail::Ending(Ending::Drained));
             }
             state.boxes.insert(conn, Arc::clone(&mailbox));
             Ok((conn, mailbox))
@@ -173,7 +178,8 @@ impl<L: Locks> Hub<L> {
         })
     }
 
-    /// Begins the shutdown: nothing is granted from here on, and every connection is told to end.
+    /// Begins the shutdown: nothing is granted from here on, every wait is answered, and every connection is told
+    /// to end.
     pub fn drain(&self, now: Now) {
         self.with(|state| {
             state.apply(now, Input::<&[u8]>::Drain, &mut |_, _| {});
@@ -181,7 +187,7 @@ impl<L: Locks> Hub<L> {
             let told = state.boxes.len()
                 - usize::from(is_planted(Canary::DrainSkipsAMailbox)).min(state.boxes.len());
             for mailbox in state.boxes.values().take(told) {
-                mailbox.put(Ending::Drained);
+                mailbox.put(Mail::Ending(Ending::Drained));
             }
         });
     }
@@ -212,7 +218,7 @@ impl<L: Locks> Hub<L> {
                 }
             }
         }
-        self.state.with(|state| {
+        let (result, late) = self.state.with(|state| {
             assert!(!self.is_broken(), "the machine panicked before");
             let unwinding = Unwinding(&self.is_broken, self.on_panic);
             let result = act(state);
@@ -221,8 +227,12 @@ impl<L: Locks> Hub<L> {
             }
             state.wake_keeper();
             std::mem::forget(unwinding);
-            result
-        })
+            (result, std::mem::take(&mut state.late))
+        });
+        for (mailbox, mail) in late {
+            mailbox.put(mail);
+        }
+        result
     }
 
     fn is_broken(&self) -> bool {
@@ -235,7 +245,7 @@ impl<L: Locks> State<L> {
     /// which is what the causer itself is told, goes to `own`.
     fn apply<N: AsRef<[u8]>>(&mut self, now: Now, input: Input<N>, own: &mut impl FnMut(Conn, Output<'_>)) {
         let causer = input.conn();
-        let Self { machine, boxes, witness, .. } = self;
+        let Self { machine, boxes, late, witness, .. } = self;
         if let Some(witness) = witness {
             witness.input(now, input.borrowed());
         }
@@ -247,11 +257,21 @@ impl<L: Locks> State<L> {
                 return own(to, output);
             }
             let mailbox = boxes.get(&to).expect("a connection of the machine has a mailbox");
-            match output {
-                Output::Disconnect(_) if is_planted(Canary::MailIsLost) => {}
-                Output::Disconnect(reason) => mailbox.put(Ending::Machine(reason)),
-                output => panic!("{to:?} was sent {output:?} without having asked"),
+            let mail = match output {
+                Output::Disconnect(_) if is_planted(Canary::MailIsLost) => return,
+                Output::Reply(_) if is_planted(Canary::GrantIsLost) => return,
+                Output::Disconnect(reason) => Mail::Ending(Ending::Machine(reason)),
+                Output::Reply(reply) => {
+                    let mut bytes = Vec::new();
+                    encode(&reply, &mut bytes);
+                    Mail::Reply(bytes)
+                }
+                Output::Wait => panic!("{to:?} waits without having asked"),
+            };
+            if is_planted(Canary::MailAfterUnlock) {
+                return late.push((Arc::clone(mailbox), mail));
             }
+            mailbox.put(mail);
         });
         if let Some(witness) = witness {
             witness.applied(seq, machine);
@@ -327,7 +347,7 @@ impl<L: Locks> Handle<L> {
                             reply => encode(&reply, out),
                         }
                     }
-                    Output::Wait => panic!("waits are still to come"),
+                    Output::Wait => flow = Flow::Wait,
                     Output::Disconnect(reason) => flow = Flow::Close(reason),
                 });
             }
@@ -335,20 +355,37 @@ impl<L: Locks> Handle<L> {
         })
     }
 
-    /// Ends the connection: all it holds is released before anything else happens. Only the first end
-    /// counts.
-    pub fn close(&mut self, now: Now, cause: Cause) {
+    /// Ends the connection: all it holds is released, and its wait over, before anything else happens. Gives the
+    /// reply of its wait that it has not had yet, if there is one. Only the first end counts.
+    pub fn close(&mut self, now: Now, cause: Cause) -> Vec<u8> {
         if !std::mem::take(&mut self.is_open) {
-            return;
+            return Vec::new();
         }
-        self.hub.with(|state| {
-            state.boxes.remove(&self.conn);
-            let input = Input::<&[u8]>::Closed(self.conn, cause);
-            state.apply(now, input, &mut |to, output| {
-                // It may have been due to be closed as idle in this very moment.
-                assert!(matches!(output, Output::Disconnect(_)), "{to:?} was sent {output:?} as it closed");
-            });
+        self.hub.with(|state| self.close_with(state, now, cause))
+    }
+
+    /// Ends the connection because its peer, which waits, said that it will say no more; gives the reply of the
+    /// wait. `None` when the wait is over already: then there is mail, and the connection goes on.
+    pub fn close_waiting(&mut self, now: Now) -> Option<Vec<u8>> {
+        let owed = self.hub.with(|state| {
+            // Mail is put within this lock: if there is none, the machine has not ended the wait.
+            self.mailbox.is_empty().then(|| self.close_with(state, now, Cause::Eof))
+        })?;
+        self.is_open = false;
+        Some(owed)
+    }
+
+    fn close_with(&self, state: &mut State<L>, now: Now, cause: Cause) -> Vec<u8> {
+        state.boxes.remove(&self.conn);
+        let mut owed = self.mailbox.take_reply().unwrap_or_default();
+        let input = Input::<&[u8]>::Closed(self.conn, cause);
+        state.apply(now, input, &mut |to, output| match output {
+            Output::Reply(reply) => encode(&reply, &mut owed),
+            // It may have been due to be closed as idle in this very moment.
+            Output::Disconnect(_) => {}
+            Output::Wait => panic!("{to:?} began to wait as it closed"),
         });
+        owed
     }
 
     /// Takes note that the machine has closed the connection, as its [`Flow`] or [`Ending`] said.
@@ -358,9 +395,9 @@ impl<L: Locks> Handle<L> {
         }
     }
 
-    /// Ready when somebody else decided that this connection ends; else the waker is called when that
-    /// happens.
-    pub fn poll_ending(&self, waker: &Waker) -> Poll<Ending> {
+    /// Ready when somebody else ended this connection's wait, or decided that it ends itself; else the waker is
+    /// called when that happens.
+    pub fn poll_mail(&self, waker: &Waker) -> Poll<Mail> {
         self.mailbox.poll(waker)
     }
 }

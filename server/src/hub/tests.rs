@@ -1,7 +1,7 @@
 //! Goal: the hub's own promises, apart from who gets a lock. Method: call it directly, with wakers that
 //! count, from one thread; what several threads can do to it is for the model checker.
 
-use super::{Ending, Flow, Handle, Hub};
+use super::{Ending, Flow, Handle, Hub, Mail};
 use elockd_core::{Account, Addr, Cause, Command, Config, Conn, Kind, Machine, Now, Origin, Reason};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
@@ -81,13 +81,13 @@ fn an_idle_connection_is_told_by_whoever_comes_next() {
     let hub = hub(|config| config.limits.idle_ms = 10);
     let (idle, other) = (open(&hub, 0), open(&hub, 0));
     let (waker, count) = waker();
-    assert!(idle.poll_ending(&waker).is_pending());
+    assert!(idle.poll_mail(&waker).is_pending());
     assert_eq!(get(&idle, 1, "x"), "1 Lock Get Success: x\n");
     assert_eq!(say(&other, 5, Command::Ping).0, "1 pong\n");
     assert_eq!(get(&other, 10, "x"), "0 Lock Get Failure: x\n");
     assert_eq!(get(&other, 11, "x"), "1 Lock Get Success: x\n", "freed in the same step");
     assert_eq!(calls(&count), 1);
-    assert_eq!(idle.poll_ending(&waker), Poll::Ready(Ending::Machine(Reason::Idle)));
+    assert_eq!(idle.poll_mail(&waker), Poll::Ready(Mail::Ending(Ending::Machine(Reason::Idle))));
     assert_eq!(get(&idle, 12, "y"), "", "nobody is there any more");
 }
 
@@ -105,11 +105,11 @@ fn draining_reaches_every_connection_and_later_ones_too() {
     let hub = hub(|_| {});
     let before = open(&hub, 0);
     let (waker, count) = waker();
-    assert!(before.poll_ending(&waker).is_pending());
+    assert!(before.poll_mail(&waker).is_pending());
     hub.drain(Now(1));
     assert_eq!(calls(&count), 1);
-    assert_eq!(before.poll_ending(&waker), Poll::Ready(Ending::Drained));
-    assert_eq!(open(&hub, 2).poll_ending(&waker), Poll::Ready(Ending::Drained));
+    assert_eq!(before.poll_mail(&waker), Poll::Ready(Mail::Ending(Ending::Drained)));
+    assert_eq!(open(&hub, 2).poll_mail(&waker), Poll::Ready(Mail::Ending(Ending::Drained)));
     assert_eq!(get(&before, 3, "x"), "0 Shutting Down\n");
 }
 
@@ -119,7 +119,7 @@ fn the_first_ending_stays() {
     let idle = open(&hub, 0);
     hub.drain(Now(5));
     hub.tick(Now(100));
-    assert_eq!(idle.poll_ending(Waker::noop()), Poll::Ready(Ending::Drained));
+    assert_eq!(idle.poll_mail(Waker::noop()), Poll::Ready(Mail::Ending(Ending::Drained)));
 }
 
 #[test]
@@ -127,8 +127,8 @@ fn only_the_last_waker_of_a_mailbox_is_called_and_only_once() {
     let hub = hub(|_| {});
     let a = open(&hub, 0);
     let ((first, first_count), (second, second_count)) = (waker(), waker());
-    assert!(a.poll_ending(&first).is_pending());
-    assert!(a.poll_ending(&second).is_pending());
+    assert!(a.poll_mail(&first).is_pending());
+    assert!(a.poll_mail(&second).is_pending());
     hub.drain(Now(1));
     hub.drain(Now(2));
     assert_eq!((calls(&first_count), calls(&second_count)), (0, 1));
@@ -201,4 +201,91 @@ fn the_daemons_way_with_a_panic_is_to_end_with_status_70() {
         .unwrap();
     assert_eq!(child.status.code(), Some(crate::EXIT_PANIC), "{child:?}");
     assert!(String::from_utf8_lossy(&child.stderr).contains("on purpose"), "the message is there to report");
+}
+
+fn wait(handle: &Handle, now: u64, ms: u32) -> Flow {
+    say(handle, now, Command::GetWait { ms, name: b"x" }).1
+}
+
+fn reply(text: &str) -> Poll<Mail> {
+    Poll::Ready(Mail::Reply(text.into()))
+}
+
+#[test]
+fn whoever_waits_is_told_by_mail() {
+    let hub = hub(|_| {});
+    let (a, b) = (open(&hub, 0), open(&hub, 0));
+    assert_eq!(get(&a, 1, "x"), "1 Lock Get Success: x\n");
+    assert!(matches!(wait(&b, 1, 5), Flow::Wait));
+    let (waker, count) = waker();
+    assert_eq!(b.poll_mail(&waker), Poll::Pending);
+    say(&a, 2, Command::Release(Kind::Exclusive, b"x"));
+    assert_eq!((calls(&count), b.poll_mail(&waker)), (1, reply("1 Lock Get Success: x\n")));
+    assert!(matches!(wait(&a, 3, 5), Flow::Wait));
+    assert_eq!(hub.tick(Now(7)), Some(Now(8)), "the ticker has to come back for it");
+    assert_eq!(a.poll_mail(&waker), Poll::Pending);
+    assert_eq!(hub.tick(Now(8)), None);
+    assert_eq!(a.poll_mail(&waker), reply("0 Lock Get Timeout: x\n"));
+}
+
+#[test]
+fn a_wait_wakes_the_ticker_that_sleeps_longer() {
+    let hub = hub(|_| {});
+    let (a, b) = (open(&hub, 0), open(&hub, 0));
+    get(&a, 1, "x");
+    let (waker, count) = waker();
+    assert_eq!(hub.poll_due_before(None, &waker), Poll::Pending);
+    wait(&b, 1, 5);
+    assert_eq!(calls(&count), 1);
+}
+
+#[test]
+fn a_connection_that_will_say_no_more_ends_its_wait_unless_that_has_ended() {
+    let hub = hub(|_| {});
+    let (a, mut b, mut c) = (open(&hub, 0), open(&hub, 0), open(&hub, 0));
+    get(&a, 1, "x");
+    wait(&b, 1, 1000);
+    wait(&c, 1, 1000);
+    assert_eq!(b.close_waiting(Now(2)).as_deref(), Some(&b"0 Lock Get Timeout: x\n"[..]));
+    say(&a, 3, Command::Release(Kind::Exclusive, b"x"));
+    assert_eq!(c.close_waiting(Now(4)), None, "it was granted");
+    assert_eq!(c.poll_mail(Waker::noop()), reply("1 Lock Get Success: x\n"));
+    assert_eq!(get(&a, 5, "x"), "0 Lock Get Failure: x\n");
+    assert!(c.close(Now(6), Cause::Eof).is_empty());
+    assert_eq!(get(&a, 6, "x"), "1 Lock Get Success: x\n");
+}
+
+#[test]
+fn a_reply_that_was_not_fetched_is_given_at_the_end() {
+    let hub = hub(|_| {});
+    let (a, mut b) = (open(&hub, 0), open(&hub, 0));
+    get(&a, 1, "x");
+    wait(&b, 1, 1000);
+    say(&a, 2, Command::Release(Kind::Exclusive, b"x"));
+    assert_eq!(b.close(Now(3), Cause::Shutdown), b"1 Lock Get Success: x\n");
+}
+
+#[test]
+fn draining_answers_a_wait_before_it_ends_the_connection() {
+    let hub = hub(|_| {});
+    let (a, b) = (open(&hub, 0), open(&hub, 0));
+    get(&a, 1, "x");
+    wait(&b, 1, 1000);
+    hub.drain(Now(2));
+    assert_eq!(b.poll_mail(Waker::noop()), reply("0 Shutting Down\n"));
+    assert_eq!(b.poll_mail(Waker::noop()), Poll::Ready(Mail::Ending(Ending::Drained)));
+    assert!(matches!(wait(&b, 3, 1000), Flow::Go), "nobody waits any more");
+}
+
+#[test]
+fn the_keeper_of_tokens_is_woken_when_few_are_left() {
+    let hub = hub(|_| {});
+    let a = open(&hub, 0);
+    let (waker, count) = waker();
+    assert_eq!(hub.poll_tokens_below(2, &waker), Poll::Ready(()));
+    hub.tokens(Now(1), 5, 6);
+    assert_eq!(hub.poll_tokens_below(2, &waker), Poll::Pending);
+    get(&a, 1, "x");
+    assert_eq!(say(&a, 1, Command::Fence(b"x")).0, "5 Lock Fence: x\n");
+    assert_eq!((calls(&count), hub.poll_tokens_below(2, &waker)), (1, Poll::Ready(())));
 }

@@ -7,7 +7,7 @@ mod teller;
 
 pub(crate) use teller::Teller;
 
-use crate::hub::{Ending, Flow, Handle};
+use crate::hub::{Ending, Flow, Handle, Mail};
 use crate::shared::Shared;
 use arrayvec::ArrayVec;
 use elockd_core::canary::{Canary, is_planted};
@@ -30,6 +30,8 @@ const BATCH: usize = 64;
 const MAX_UNSENT: usize = 64 << 10;
 /// Reads in a row before other connections have their turn.
 const READS_PER_TURN: u32 = 4;
+/// Bytes that are read of a connection while it waits.
+const MAX_AHEAD: usize = 64 << 10;
 /// How long input is still taken, and dropped, after the server closed first: closing a socket with
 /// unread input makes the kernel send a reset, which can eat the last reply.
 const LINGER: Duration = Duration::from_secs(1);
@@ -56,6 +58,7 @@ where
         unsent: Vec::new(),
         sent: 0,
         is_at_end: false,
+        is_waiting: false,
         stalling: None,
         teller,
     };
@@ -101,6 +104,8 @@ struct Session<S> {
     sent: usize,
     /// Whether the peer sent FIN.
     is_at_end: bool,
+    /// Whether the machine owes it the reply of a wait. Until then nothing is run.
+    is_waiting: bool,
     /// Runs while the peer takes no byte.
     stalling: Option<Pin<Box<Sleep>>>,
     /// Logs what the connection does, where that is wanted.
@@ -154,6 +159,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if let Poll::Ready(Err(end)) = self.poll_send(cx, &mut scratch.replies) {
                 return Poll::Ready(Step::End(end));
             }
+            if self.is_waiting {
+                match ready!(self.poll_wait(cx, scratch, &mut reads)) {
+                    Some(end) => return Poll::Ready(Step::End(end)),
+                    None => continue,
+                }
+            }
             let unsent = self.unsent.len() - self.sent + scratch.replies.len();
             let most = if is_planted(Canary::ReadsOnlyWhenAllIsSent) { 1 } else { MAX_UNSENT };
             if unsent < most {
@@ -192,7 +203,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             } else {
                 reach(Mark::ReadingStopped);
             }
-            return match ready!(self.handle.poll_ending(cx.waker())) {
+            return match ready!(self.poll_ending(cx)) {
                 // What was read is answered first; when the peer takes replies again, it goes on here.
                 Ending::Drained if unsent >= MAX_UNSENT && !is_planted(Canary::DrainDropsWhatWasRead) => {
                     reach(Mark::DrainWaitedForReplies);
@@ -205,6 +216,79 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
             };
         }
+    }
+
+    /// While the connection waits: looks for the end of the wait, and reads ahead, so that it notices the
+    /// connection's. Ready when the wait is over, with how the connection ends if it does too.
+    fn poll_wait(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut Scratch,
+        reads: &mut u32,
+    ) -> Poll<Option<End>> {
+        loop {
+            match self.handle.poll_mail(cx.waker()) {
+                Poll::Ready(Mail::Reply(reply)) => {
+                    self.is_waiting = false;
+                    if let Some(teller) = &mut self.teller {
+                        teller.answered(!reply.starts_with(b"0 "));
+                    }
+                    scratch.replies.extend(reply);
+                    if let Some(unrun) = &mut self.unrun {
+                        reach(Mark::InputWaitedForAGrant);
+                        // Latency is that of the daemon, not of those who hold the lock.
+                        unrun.read_at = Instant::now();
+                    }
+                    return Poll::Ready(None);
+                }
+                Poll::Ready(Mail::Ending(Ending::Machine(reason))) => {
+                    return Poll::Ready(Some(End::Closed(reason)));
+                }
+                // The shutdown has answered the wait before; so there was no wait.
+                Poll::Ready(Mail::Ending(Ending::Drained)) => return Poll::Ready(Some(End::Drained)),
+                Poll::Pending => {}
+            }
+            if self.is_at_end && !is_planted(Canary::FinDoesNotEndTheWait) {
+                let Some(reply) = self.handle.close_waiting(self.now()) else { continue };
+                if let Some(teller) = &mut self.teller {
+                    teller.answered(false);
+                }
+                scratch.replies.extend(reply);
+                return Poll::Ready(Some(End::Eof));
+            }
+            let ahead = self.unrun.as_ref().map_or(0, |unrun| unrun.input.len());
+            if ahead >= MAX_AHEAD || is_planted(Canary::WaitEndsTheReading) || self.is_at_end {
+                if ahead >= MAX_AHEAD {
+                    reach(Mark::ReadAheadWasFull);
+                }
+                return Poll::Pending;
+            }
+            if *reads == READS_PER_TURN {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            *reads += 1;
+            let room = scratch.input.len().min(MAX_AHEAD - ahead);
+            let mut buffer = ReadBuf::new(&mut scratch.input[..room]);
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
+                Ok(()) if buffer.filled().is_empty() => self.is_at_end = true,
+                Ok(()) => {
+                    let read_at = Instant::now();
+                    let unrun =
+                        self.unrun.get_or_insert_with(|| Box::new(Unrun { input: Vec::new(), read_at }));
+                    unrun.input.extend_from_slice(buffer.filled());
+                }
+                Err(_) => return Poll::Ready(Some(End::Error)),
+            }
+        }
+    }
+
+    /// Ready when somebody else decided that this connection, which does not wait, ends.
+    fn poll_ending(&self, cx: &mut Context<'_>) -> Poll<Ending> {
+        self.handle.poll_mail(cx.waker()).map(|mail| match mail {
+            Mail::Ending(ending) => ending,
+            Mail::Reply(reply) => panic!("a reply without a wait: {}", reply.escape_ascii()),
+        })
     }
 
     /// Runs the commands in `input` until it is used up or something else comes first; what is left
@@ -247,6 +331,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let step = match flow {
                 Flow::Go if replies.len() < MAX_UNSENT || is_planted(Canary::RepliesWithoutBound) => continue,
                 Flow::Go => None,
+                Flow::Wait if is_planted(Canary::RunsWhileWaiting) => {
+                    self.is_waiting = true;
+                    continue;
+                }
+                Flow::Wait => {
+                    self.is_waiting = true;
+                    None
+                }
                 Flow::List(scan) => Some(Step::List(scan)),
                 Flow::Close(reason) => Some(Step::End(End::Closed(reason))),
             };
@@ -275,7 +367,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let is_success;
             (flow, is_success) = self.handle.command(now, command, replies);
             if let Some(teller) = &mut self.teller {
-                teller.heard(told, is_success);
+                match flow {
+                    Flow::Wait => teller.waits(told),
+                    _ => teller.heard(told, is_success),
+                }
             }
         }
         flow
@@ -345,7 +440,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if let Poll::Ready(sent) = self.poll_send(cx, &mut Vec::new()) {
                 return Poll::Ready(sent);
             }
-            match ready!(self.handle.poll_ending(cx.waker())) {
+            match ready!(self.poll_ending(cx)) {
                 Ending::Machine(reason) => Poll::Ready(Err(End::Closed(reason))),
                 Ending::Drained => Poll::Pending,
             }
@@ -372,7 +467,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.handle.closed();
             encode_reason(reason, &mut self.unsent);
         } else {
-            self.handle.close(now, cause);
+            let owed = self.handle.close(now, cause);
+            self.unsent.extend(owed);
         }
         if let Some(teller) = self.teller.take() {
             teller.disconnected(cause).await;

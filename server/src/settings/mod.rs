@@ -17,7 +17,7 @@ use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches};
 use elockd_core::{Features, Identity, Limits};
 use elockd_server::Config;
-use file::{File, FileError};
+use file::{File, FileError, is_mode};
 use flags::Flags;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -36,9 +36,12 @@ pub(crate) struct Settings {
     pub(crate) tcp: Vec<SocketAddr>,
     pub(crate) unix: Option<PathBuf>,
     pub(crate) unix_mode: u32,
+    pub(crate) admin_unix: Option<PathBuf>,
+    pub(crate) admin_unix_mode: u32,
     pub(crate) peer_timeout: Option<Duration>,
     pub(crate) metrics: Option<SocketAddr>,
     pub(crate) pidfile: Option<PathBuf>,
+    pub(crate) state_dir: Option<PathBuf>,
     pub(crate) log: Log,
 }
 
@@ -90,6 +93,8 @@ pub(crate) enum Refusal {
         "nothing to listen on: no --listen has a port (--port is 0, or the list is empty), and --unix is not given"
     )]
     NoListener,
+    #[error("--unix and --admin-unix are both {}: give each a path of its own", .path.display())]
+    OneSocket { path: PathBuf },
     #[error("the system gives no random numbers: {0}")]
     Random(getrandom::Error),
 }
@@ -167,7 +172,7 @@ impl Loaded {
 /// As TOML: numbers and switches bare, everything else in quotes.
 fn quoted(name: &str, text: &str) -> String {
     let is_bare = text.parse::<u64>().is_ok() || text.parse::<bool>().is_ok();
-    if is_bare && name != "unix-mode" { text.to_owned() } else { toml::Value::from(text).to_string() }
+    if is_bare && !is_mode(name) { text.to_owned() } else { toml::Value::from(text).to_string() }
 }
 
 fn settings(flags: &Flags) -> Result<Settings, Refusal> {
@@ -181,8 +186,8 @@ fn settings(flags: &Flags) -> Result<Settings, Refusal> {
             connections: flags.max_connections,
             locks: flags.max_locks,
             locks_per_connection: flags.max_locks_per_connection,
-            waiters: 10_000,
-            waiters_per_name: 10_000,
+            waiters: flags.max_waiters,
+            waiters_per_name: flags.max_waiters_per_name,
             name_bytes,
             idle_ms: u64::try_from(flags.idle_timeout.as_millis()).expect("no time is over 100 years"),
         },
@@ -198,13 +203,19 @@ fn settings(flags: &Flags) -> Result<Settings, Refusal> {
     if tcp.is_empty() && flags.unix.is_none() {
         return Err(Refusal::NoListener);
     }
+    if let Some(path) = flags.unix.as_ref().filter(|path| Some(*path) == flags.admin_unix.as_ref()) {
+        return Err(Refusal::OneSocket { path: path.clone() });
+    }
     Ok(Settings {
         tcp,
         unix: flags.unix.clone(),
         unix_mode: flags.unix_mode,
+        admin_unix: flags.admin_unix.clone(),
+        admin_unix_mode: flags.admin_unix_mode,
         peer_timeout: unless_zero(flags.peer_timeout),
         metrics: flags.metrics_listen,
         pidfile: flags.pidfile.clone(),
+        state_dir: flags.state_dir.clone(),
         log: Log { file: flags.log_file.clone(), format: flags.log_format, level: flags.log_level },
         server: Config {
             machine,
