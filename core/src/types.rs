@@ -104,7 +104,7 @@ impl Addr {
             Some(number) => Self::Unix(number.parse().ok()?),
             None => Self::Ip(text.parse().ok()?),
         };
-        Some(addr)
+        (addr.to_string() == text).then_some(addr)
     }
 }
 

@@ -83,9 +83,11 @@ impl Machine {
         }
         match ms {
             None => Some(Reply::GetFailure { kind, name }),
-            Some(0) => Some(Reply::GetTimeout { kind, name }),
             Some(ms) => {
                 let deadline = Now(self.now.0.saturating_add(u64::from(ms)));
+                if deadline == self.now {
+                    return Some(Reply::GetTimeout { kind, name });
+                }
                 self.wait(id, found, limit, deadline, wish)
             }
         }

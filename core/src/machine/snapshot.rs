@@ -218,7 +218,8 @@ impl Machine {
             match holders[..] {
                 [(holder, since)] => {
                     let token = self.holds.ties.locks[tie].token;
-                    lone.push((holder, lock.kind(), SoleRecord { name, since, token }));
+                    let is_tied_again = token > 0 || self.holds.ties.locks[tie].waits > 0;
+                    lone.push((is_tied_again, holder, lock.kind(), SoleRecord { name, since, token }));
                 }
                 _ => ties.push(TieRecord { shared: lock.kind() == Kind::Shared, name, holders }),
             }
@@ -228,7 +229,7 @@ impl Machine {
         let mut connections: Vec<_> = connections.into_iter().map(|id| self.connection_record(id)).collect();
         let place_of: BTreeMap<u64, usize> =
             connections.iter().enumerate().map(|(place, record)| (record.conn, place)).collect();
-        for (holder, kind, sole) in lone {
+        for (_, holder, kind, sole) in lone {
             connections[place_of[&holder]].soles[kind.index()].push(sole);
         }
         State {

@@ -14,8 +14,11 @@ mod statistics;
 #[path = "../support/mod.rs"]
 mod support;
 mod switches;
+mod tokens;
+mod waits;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 use support::{Client, Daemon, Transport, tell};
 
 /// What some clients say to a daemon, and what they hear.
@@ -32,6 +35,10 @@ struct Transcript {
 enum Step {
     /// The client says this and hears exactly that.
     Say(char, &'static [u8], &'static [u8]),
+    /// The client says this and has to wait for the answer to its last line: it hears no more than that before it.
+    Wait(char, &'static [u8], &'static [u8]),
+    /// The client, which waits, hears exactly that.
+    Hear(char, &'static [u8]),
     /// The same, but it sends FIN right after the request; after the reply the daemon closes.
     Leave(char, &'static [u8], &'static [u8]),
     /// The same, but it is the daemon that closes first.
@@ -83,6 +90,15 @@ impl Run {
                     self.send(who, request);
                     self.expect(who, reply);
                 }
+                Step::Wait(who, request, reply) => {
+                    let waiters = self.waiters();
+                    self.send(who, request);
+                    self.expect(who, reply);
+                    while self.waiters() == waiters {
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                }
+                Step::Hear(who, reply) => self.expect(who, reply),
                 Step::Leave(who, request, reply) => {
                     self.send(who, request);
                     self.clients.get_mut(&who).unwrap().half_close();
@@ -125,10 +141,25 @@ impl Run {
         self.clients.get_mut(&who).unwrap().expect(reply);
     }
 
+    /// How many wait, as another client is told.
+    fn waiters(&self) -> u64 {
+        let mut client = self.daemon.connect(self.transport);
+        client.send("q full\n");
+        let lines = client.lines();
+        let waiters = lines.iter().filter_map(|line| {
+            line.strip_prefix("waiters: ").or_else(|| line.strip_prefix("shared_waiters: "))
+        });
+        waiters.map(|number| number.parse::<u64>().unwrap()).sum()
+    }
+
     fn mentions_address_of(&self, who: char) -> bool {
         let placeholder = format!("{{{who}}}");
         self.transcript.steps.iter().any(|step| {
-            let (Step::Say(_, _, reply) | Step::Leave(_, _, reply) | Step::Shut(_, _, reply)) = step;
+            let (Step::Say(_, _, reply)
+            | Step::Wait(_, _, reply)
+            | Step::Hear(_, reply)
+            | Step::Leave(_, _, reply)
+            | Step::Shut(_, _, reply)) = step;
             reply.windows(3).any(|window| window == placeholder.as_bytes())
         })
     }
@@ -158,6 +189,16 @@ fn lines_and_names_are_framed_as_documented() {
 #[test]
 fn locks_are_got_and_released_as_documented() {
     run_all(locks::TRANSCRIPTS);
+}
+
+#[test]
+fn waits_end_as_documented() {
+    run_all(waits::TRANSCRIPTS);
+}
+
+#[test]
+fn tokens_ascend_as_documented() {
+    run_all(tokens::TRANSCRIPTS);
 }
 
 #[test]
@@ -193,7 +234,7 @@ fn help_has_one_line_for_each_verb_and_an_empty_one_at_the_end() {
         client.send("help\n");
         let lines = client.lines();
         let verbs: Vec<&str> = lines.iter().map(|line| line.split([' ', ':']).next().unwrap()).collect();
-        let expected = "d dump g help i iam me ping q quit r sd sg si sr who";
+        let expected = "d dump f g gw help i iam kick ls me ping q quit r ra sd sg sgl sgw si sr steal who";
         assert_eq!(verbs, expected.split(' ').collect::<Vec<_>>());
         client.half_close();
         client.expect_end();

@@ -34,7 +34,7 @@ pub(crate) const TRANSCRIPTS: &[Transcript] = &[
             Say('A', b"d\nd a\nd b\nsd\ndump\ndump shared\n", b"\n\n\n\nmap[]\nmap[]\n"),
             Say('A', b"iam x\niam\nwho\nping\nping\nping\n", b"1 ok\n1 ok\n\n1 pong\n1 pong\n1 pong\n"),
             Shut('B', b"quit\n", b""),
-            Say('A', b"bogus\ngw 10 foo\n", b"0 Unknown Command: bogus\n0 Unknown Command: gw\n"),
+            Say('A', b"bogus\ngx 10 foo\n", b"0 Unknown Command: bogus\n0 Unknown Command: gx\n"),
             Say(
                 'A',
                 b"q\n",

@@ -28,7 +28,7 @@ pub(crate) const TRANSCRIPTS: &[Transcript] = &[
         title: "unknown verbs pass in silence when told so, other failures do not",
         flags: &["--silent-errors", "--max-name-bytes", "8", "--max-line-bytes", "72"],
         steps: &[
-            Say('A', b"bogus\nping\ngw 10 foo\nG a\nping\n", b"1 pong\n1 pong\n"),
+            Say('A', b"bogus\nping\ngx 10 foo\nG a\nping\n", b"1 pong\n1 pong\n"),
             Say('A', b"g 123456789\n{73*x}\n", b"0 Name Too Long\n0 Line Too Long\n"),
             Say('A', b"r a\nsr a\n", b"0 Lock Release Failure: a\n0 Shared Lock Release Failure: a\n"),
             Say(
