@@ -6,7 +6,7 @@ use crate::log::{Applied, Ended, Entry, Event, Life, Told};
 use crate::plan::Plan;
 use crate::script::{Client, Fault, Host};
 use elockd_core::{Addr, Cause, Command, Conn, Input, Reason};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 /// A place in the log.
@@ -68,6 +68,8 @@ pub struct ServerSide {
     pub life: Life,
     /// Its number there.
     pub conn: Conn,
+    /// Its address, as the server shows it.
+    pub shown: Vec<u8>,
     /// When it was opened in the machine.
     pub opened: Place,
     /// What was applied, in order.
@@ -233,6 +235,8 @@ struct Reader<'a> {
     by_client: BTreeMap<Client, usize>,
     by_conn: BTreeMap<(Life, Conn), usize>,
     ends: BTreeMap<Life, Place>,
+    /// Operators who are accepted and not open yet.
+    operators: VecDeque<SocketAddr>,
     /// The server's present life.
     life: Life,
 }
@@ -247,6 +251,7 @@ impl<'a> Reader<'a> {
             by_client: BTreeMap::new(),
             by_conn: BTreeMap::new(),
             ends: BTreeMap::new(),
+            operators: VecDeque::new(),
             life: Life::default(),
         }
     }
@@ -296,10 +301,14 @@ impl<'a> Reader<'a> {
             Event::ServerEnded(life) => {
                 self.ends.entry(*life).or_insert(place);
             }
-            Event::ServerStarted(life) => self.life = *life,
+            Event::ServerStarted(life) => {
+                self.life = *life;
+                self.operators.clear();
+            }
             Event::Fault(Fault::KillServer) => {
                 self.ends.entry(self.life).or_insert(place);
             }
+            Event::OperatorAccepted(addr) => self.operators.push_back(*addr),
             Event::NotConnected(_) | Event::Fault(_) | Event::LivenessBegins => {}
         }
     }
@@ -377,13 +386,17 @@ impl<'a> Reader<'a> {
         let Applied { life, input, told, .. } = applied;
         match input {
             Input::Opened(conn, origin) => {
-                let Addr::Ip(addr) = origin.addr else { panic!("the simulated network has addresses") };
+                let addr = match origin.addr {
+                    Addr::Ip(addr) => addr,
+                    Addr::Unix(_) => self.operators.pop_front().expect("only operators have no address"),
+                };
                 let at = self.at(addr);
                 assert!(self.connections[at].server.is_none(), "{addr} was used twice");
                 self.by_conn.insert((*life, *conn), at);
                 self.connections[at].server = Some(ServerSide {
                     life: *life,
                     conn: *conn,
+                    shown: origin.addr.to_string().into_bytes(),
                     opened: place,
                     commands: Vec::new(),
                     closed: None,

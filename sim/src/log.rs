@@ -37,6 +37,8 @@ pub enum Event {
         /// From where, as the server sees it.
         addr: SocketAddr,
     },
+    /// The server accepted an operator's connection. The next that opens without an address is this one.
+    OperatorAccepted(SocketAddr),
     /// A client could not connect.
     NotConnected(Client),
     /// A client wrote bytes.
@@ -218,6 +220,7 @@ impl fmt::Display for Event {
             Self::Connected { client, host, addr, .. } => {
                 write!(f, "{client} is connected from {host}, {addr}")
             }
+            Self::OperatorAccepted(addr) => write!(f, "server: {addr} is an operator"),
             Self::NotConnected(client) => write!(f, "{client} could not connect"),
             Self::Sent(client, bytes) => write!(f, "{client} > \"{}\"", bytes.escape_ascii()),
             Self::Received(client, bytes) => write!(f, "{client} < \"{}\"", bytes.escape_ascii()),

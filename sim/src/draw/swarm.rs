@@ -276,12 +276,13 @@ impl Life<'_> {
             let pause = self.dice.between(1, habits.pause_ms * 4);
             let deed = match self.dice.between(1, 100) {
                 1..=45 => Action::Say(self.client, lines.steal(self.dice)),
-                46..=60 => {
-                    let other = self.dice.between(0, clients - 1);
-                    let is_itself = self.dice.percent(10);
-                    Action::Kick(self.client, if is_itself { self.client } else { Client(other) })
+                46..=60 => Action::Kick(self.client, Client(self.dice.between(0, clients - 1))),
+                // One of those who came first, perhaps an operator, perhaps itself.
+                61..=66 => {
+                    let number = self.dice.between(1, clients + 3);
+                    Action::Say(self.client, format!("kick unix:{number}\n").into_bytes())
                 }
-                61..=75 => Action::Say(self.client, b"ls\n".to_vec()),
+                67..=78 => Action::Say(self.client, b"ls\n".to_vec()),
                 _ => Action::Say(self.client, lines.line(self.dice, &mut mine)),
             };
             self.act(pause, deed);

@@ -19,7 +19,7 @@ pub fn judge(plan: &Plan, entries: &[Entry], history: &History) -> Result<(), Fi
         let Some(server) = &connection.server else { continue };
         let of =
             |check| move |(place, what): (_, String)| connection_finding(connection, check, place, &what);
-        ends.has_reason(connection, server).map_err(of("ends have a reason"))?;
+        ends.has_reason(server).map_err(of("ends have a reason"))?;
         ends.comes_at_once(server).map_err(of("ends come at once"))?;
         if let Some(client) = &connection.client {
             ends.is_known_to_both(client, server).map_err(of("ends have a reason"))?;
@@ -41,7 +41,7 @@ impl Ends<'_> {
     }
 
     /// The server ended it for a reason that it had.
-    fn has_reason(&self, connection: &Connection, server: &ServerSide) -> Verdict {
+    fn has_reason(&self, server: &ServerSide) -> Verdict {
         let Some((close, closed)) = server.closed else { return Ok(()) };
         let wrong = |what: &str| Err((closed, format!("was ended as {close:?}, {what}")));
         let before = |place: Option<Place>| place.is_some_and(|place| place <= closed);
@@ -73,7 +73,7 @@ impl Ends<'_> {
                     return wrong("and nothing was applied");
                 };
                 let is_named = matches!(&applied.input, Input::Command(_, Command::Kick(addr))
-                    if *addr == connection.addr.to_string().into_bytes());
+                    if *addr == server.shown);
                 if is_named { Ok(()) } else { wrong("and nobody asked for it") }
             }
             // Those the reference model decides as well.

@@ -11,7 +11,7 @@
 //! stands in line is not looked at here, so of a limited share that failed one knows less where somebody waits.
 
 use super::{Finding, Judged};
-use crate::history::{ClientSide, Close, Connection, History, Moment, Place, Request, Run};
+use crate::history::{ClientSide, Close, Connection, History, Moment, Place, Request, Run, ServerSide};
 use crate::log::{Ended, Entry, Event, Life, Told};
 use crate::plan::Plan;
 use crate::script::Fault;
@@ -192,7 +192,7 @@ impl<'a> Said<'a> {
 
 /// What one connection did, lock by lock.
 fn operations<'a>(said: &Said<'a>, connection: &'a Connection, id: u32) -> Locks<'a> {
-    let Said { plan, entries, .. } = *said;
+    let plan = said.plan;
     let (Some(client), Some(server)) = (&connection.client, &connection.server) else {
         return BTreeMap::new();
     };
@@ -237,7 +237,7 @@ fn operations<'a>(said: &Said<'a>, connection: &'a Connection, id: u32) -> Locks
         };
         note(&mut locks, (server.life, kind, name), verb, answer);
     }
-    let ended = end(said, connection, client);
+    let ended = end(said, server, client);
     for ((_, kind, _), operations) in &mut locks {
         let Some((called, answered)) = ended else { continue };
         let is_answered = |timed: &&Timed| matches!(timed.operation.what, What::Answered { .. });
@@ -273,7 +273,7 @@ fn number(text: &[u8]) -> Option<u32> {
 }
 
 /// When the connection's end can have happened; `None` if it had no reason to end.
-fn end(said: &Said<'_>, connection: &Connection, client: &ClientSide) -> Option<(Place, Option<Place>)> {
+fn end(said: &Said<'_>, server: &ServerSide, client: &ClientSide) -> Option<(Place, Option<Place>)> {
     /// Clocks count whole milliseconds, and those of server and clients are not one.
     const SLACK_MS: u32 = 4;
     let Said { plan, entries, kicks, .. } = said;
@@ -287,7 +287,7 @@ fn end(said: &Said<'_>, connection: &Connection, client: &ClientSide) -> Option<
         });
         after.map(|after| client.connected + after)
     };
-    let kicked = kicks.get(connection.addr.to_string().as_bytes()).copied();
+    let kicked = kicks.get(&server.shown[..]).copied();
     let quit = client.requests.iter().find(|request| request.command == Command::Quit);
     // Its last request that was answered was applied after it was sent, and it lived then.
     let lived = client.requests.iter().rev().find(|request| request.answer.is_some());
