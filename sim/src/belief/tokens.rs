@@ -52,10 +52,14 @@ impl Tokens {
 
     pub(super) fn reserved(&mut self, first: u64, last: u64) {
         let last = last.min(Self::MOST);
-        if last > self.last {
-            self.highest = self.highest.max(first.saturating_sub(1)).min(last);
-            self.last = last;
+        if last <= self.last || last < first {
+            return;
         }
+        // A range that does not follow on what is left takes its place.
+        if first > self.last + 1 {
+            self.highest = first - 1;
+        }
+        self.last = last;
     }
 
     pub(super) fn shown(&mut self, conn: Conn, name: &[u8], token: u64) {
