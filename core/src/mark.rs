@@ -177,7 +177,7 @@ mod counted {
     /// How often this thread reached each mark since it last asked, in the order of [`Mark::ALL`].
     #[must_use]
     pub fn take() -> [u64; Mark::COUNT] {
-        REACHED.replace([0; Mark::COUNT])
+        REACHED.with_borrow_mut(|reached| std::mem::replace(reached, [0; Mark::COUNT]))
     }
 }
 

@@ -138,8 +138,9 @@ mod tests {
         for text in ["1.2.3.4:5", "[::1]:80", "[fe80::1%3]:80", "unix:7", "unix:18446744073709551615"] {
             assert_eq!(Addr::parse(text.as_bytes()).map(|addr| addr.to_string()).as_deref(), Some(text));
         }
-        for text in ["", "1.2.3.4", "::1:80", "localhost:80", "unix:", "unix:-1", "1.2.3.4:65536", "unix:1 "]
-        {
+        let none = ["", "1.2.3.4", "::1:80", "localhost:80", "unix:", "unix:-1", "1.2.3.4:65536", "unix:1 "];
+        let printed_otherwise = ["unix:07", "unix:+7", "[0::1]:80", "1.2.3.4:05"];
+        for text in none.into_iter().chain(printed_otherwise) {
             assert_eq!(Addr::parse(text.as_bytes()), None, "{text:?}");
         }
         assert_eq!(Addr::parse(b"unix:\xff"), None);

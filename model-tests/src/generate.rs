@@ -235,6 +235,13 @@ struct Course {
     accounts: u64,
     /// Whether some connections are operators'.
     has_operators: bool,
+    /// How many names there are, when there are so few that connections are in each other's way all the time;
+    /// and then most commands are about that.
+    crowd: Option<u64>,
+    /// Whether much is said about names of connections.
+    registers: bool,
+    /// Of 10 waits, how many are for exclusive locks.
+    exclusive: u64,
     /// Of 100 gets, how many carry a limit or wait.
     waits: u64,
     /// Of 100 inputs, how many come at the time of the one before.
@@ -247,14 +254,22 @@ struct Course {
 impl Course {
     fn new(dice: &mut Dice, config: Config, length: u64) -> Self {
         let most = u64::from(config.limits.connections);
+        let crowd = (dice.below(2) == 0).then(|| 1 + dice.below(3));
         Self {
             connections: most.min(4 + dice.below(3)),
             serial: 0,
             // With a short idle limit connections could do nothing if time went on fast.
-            standstill: if config.limits.idle_ms == 2 { 88 } else { 60 },
+            standstill: match config.limits.idle_ms {
+                2 => 88,
+                _ if crowd.is_some() => 80,
+                _ => 60,
+            },
             reference: Reference::new(config),
             accounts: 1 + dice.below(4) / 3,
-            has_operators: dice.below(3) == 0,
+            has_operators: dice.below(2) == 0,
+            crowd,
+            registers: dice.below(4) == 0,
+            exclusive: [0, 4, 5, 9][dice.below(4) as usize],
             waits: [0, 30, 60, 85][dice.below(4) as usize],
             releases: [3, 10, 25][dice.below(3) as usize],
             drain_at: (dice.below(10) == 0).then(|| dice.below(length)),
@@ -324,7 +339,7 @@ impl Course {
         let is_operator = self.has_operators && dice.below(4) == 0;
         let account = if is_operator { Account::ADMIN.0 } else { dice.below(self.accounts) as u16 };
         // Two may come from one address.
-        origin(serial - u64::from(dice.below(12) == 0), account)
+        origin(serial - u64::from(dice.below(6) == 0), account)
     }
 
     /// A connection to say something: mostly one that is open and does not wait.
@@ -361,6 +376,16 @@ impl Course {
     }
 
     fn command(&self, dice: &mut Dice, conn: Conn) -> Command<Vec<u8>> {
+        if self.crowd.is_some() && dice.below(4) > 0 {
+            return self.crowded(dice, conn);
+        }
+        if self.registers && dice.below(2) == 0 {
+            return match dice.below(8) {
+                0..3 => Command::Who(Vec::new()),
+                3 => Command::Iam(Vec::new()),
+                _ => Command::Iam(name(dice)),
+            };
+        }
         let kind = if dice.below(5) < 2 { Kind::Exclusive } else { Kind::Shared };
         if dice.below(100) < self.releases {
             return match dice.below(12) {
@@ -369,22 +394,22 @@ impl Course {
             };
         }
         match dice.below(100) {
-            0..52 if dice.below(100) < self.waits => self.wait(dice),
-            0..52 => Command::Get(kind, name(dice)),
-            52..57 => Command::Fence(self.own_name(dice, conn)),
+            0..52 if dice.below(100) < self.waits => self.wait(dice, conn),
+            0..52 => Command::Get(kind, self.name(dice)),
+            52..57 => Command::Fence(self.own_name(dice, conn, Kind::Exclusive)),
             57 => Command::ReleaseAll,
             58 => Command::BadArgument(
                 [Verb::GetWait, Verb::SharedGetLimited, Verb::SharedGetWait][dice.below(3) as usize],
             ),
-            59..62 => Command::Steal(self.held_name(dice, Kind::Exclusive)),
-            62..64 => Command::Kick(self.addr(dice)),
+            59..64 if !self.has_operators && dice.below(8) > 0 => self.wait(dice, conn),
+            59..64 => self.operate(dice),
             64..69 => Command::Inspect(kind, name(dice)),
             69..72 => Command::List(kind, if dice.below(2) == 0 { name(dice) } else { Vec::new() }),
             72..74 => Command::Dump(kind),
             74..78 => Command::ListAll(prefix(dice)),
             78 => Command::Me,
-            79..81 => Command::Iam(Vec::new()),
-            81..84 => Command::Iam(name(dice)),
+            79 => Command::Iam(Vec::new()),
+            80..84 => Command::Iam(name(dice)),
             84..87 => Command::Who(if dice.below(2) == 0 { name(dice) } else { Vec::new() }),
             87..91 => Command::Query { full: dice.below(3) > 0 },
             91 => Command::Ping,
@@ -395,12 +420,42 @@ impl Course {
         }
     }
 
+    /// What gets connections into each other's way, and out of it.
+    fn crowded(&self, dice: &mut Dice, conn: Conn) -> Command<Vec<u8>> {
+        let kind = self.kind(dice);
+        match dice.below(24) {
+            0..14 => self.wait(dice, conn),
+            14..16 => Command::Get(kind, self.name(dice)),
+            16 | 21 if self.has_operators => self.operate(dice),
+            16..20 => Command::Release(kind, self.own_name(dice, conn, kind)),
+            20 => Command::ReleaseAll,
+            21 => Command::ListAll(Vec::new()),
+            _ => Command::Fence(self.own_name(dice, conn, Kind::Exclusive)),
+        }
+    }
+
+    fn kind(&self, dice: &mut Dice) -> Kind {
+        if dice.below(10) < self.exclusive { Kind::Exclusive } else { Kind::Shared }
+    }
+
+    /// What only operators may say.
+    fn operate(&self, dice: &mut Dice) -> Command<Vec<u8>> {
+        match dice.below(2) {
+            0 => Command::Kick(self.addr(dice)),
+            _ => Command::Steal(self.held_name(dice, Kind::Exclusive)),
+        }
+    }
+
     /// Something with a limit, or that may wait: mostly for what is held.
-    fn wait(&self, dice: &mut Dice) -> Command<Vec<u8>> {
-        const MS: [u32; 12] = [0, 1, 1, 2, 2, 3, 3, 5, 8, 20, 1000, u32::MAX];
-        const LIMITS: [u32; 8] = [0, 0, 1, 1, 2, 2, 3, 3];
-        let kind = if dice.below(2) == 0 { Kind::Exclusive } else { Kind::Shared };
-        let name = if dice.below(3) == 0 { name(dice) } else { self.held_name(dice, kind) };
+    fn wait(&self, dice: &mut Dice, conn: Conn) -> Command<Vec<u8>> {
+        const MS: [u32; 12] = [0, 1, 1, 2, 3, 3, 8, 20, 20, 100, 5000, u32::MAX];
+        const LIMITS: [u32; 8] = [0, 1, 1, 1, 2, 2, 2, 3];
+        let kind = self.kind(dice);
+        let others = self.names_held(kind, |holders| !holders.contains(&conn));
+        let name = match dice.below(4) {
+            1.. if !others.is_empty() => others[dice.below(others.len() as u64) as usize].clone(),
+            _ => self.name(dice),
+        };
         let ms = MS[dice.below(12) as usize];
         let limit = LIMITS[dice.below(8) as usize];
         match kind {
@@ -410,15 +465,21 @@ impl Course {
         }
     }
 
-    /// The name of an exclusive lock that a connection holds, mostly.
-    fn own_name(&self, dice: &mut Dice, conn: Conn) -> Vec<u8> {
-        let held = self.reference.locks().iter();
-        let own = held.filter(|((kind, _), holders)| *kind == Kind::Exclusive && holders.contains(&conn));
-        let names: Vec<_> = own.map(|((_, name), _)| name).collect();
+    /// The name of a lock that a connection holds, mostly.
+    fn own_name(&self, dice: &mut Dice, conn: Conn, kind: Kind) -> Vec<u8> {
+        let names = self.names_held(kind, |holders| holders.contains(&conn));
         if names.is_empty() || dice.below(10) == 0 {
-            return self.held_name(dice, Kind::Exclusive);
+            return self.held_name(dice, kind);
         }
         names[dice.below(names.len() as u64) as usize].clone()
+    }
+
+    /// The name of something to get.
+    fn name(&self, dice: &mut Dice) -> Vec<u8> {
+        match self.crowd {
+            Some(names) if dice.below(20) > 0 => NAMES[dice.below(names) as usize].0.to_vec(),
+            _ => name(dice),
+        }
     }
 
     /// An address to be kicked: mostly of one that is open, and sometimes not quite as it prints.
@@ -427,6 +488,12 @@ impl Course {
         if open.is_empty() || dice.below(6) == 0 {
             return self.held_name(dice, Kind::Exclusive);
         }
+        let holders: Vec<Conn> = self.reference.locks().values().flatten().copied().collect();
+        let is_holder = |conn: Conn| holders.contains(&conn);
+        let open: Vec<_> = match dice.below(2) {
+            0 if !holders.is_empty() => open.iter().filter(|client| is_holder(client.conn)).collect(),
+            _ => open.iter().collect(),
+        };
         let addr = open[dice.below(open.len() as u64) as usize].origin.addr.to_string();
         match dice.below(12) {
             0 => addr.replace("unix:", "unix:0").replace("[::1]", "[0::1]").into_bytes(),
@@ -437,11 +504,17 @@ impl Course {
 
     /// The name of something to release: mostly of something that is held, by whomever.
     fn held_name(&self, dice: &mut Dice, kind: Kind) -> Vec<u8> {
-        let names: Vec<_> = self.reference.locks().keys().filter(|(of, _)| *of == kind).collect();
+        let names = self.names_held(kind, |_| true);
         if names.is_empty() || dice.below(10) == 0 {
-            return name(dice);
+            return self.name(dice);
         }
-        names[dice.below(names.len() as u64) as usize].1.clone()
+        names[dice.below(names.len() as u64) as usize].clone()
+    }
+
+    /// The names of a kind that are held by such as are wanted.
+    fn names_held(&self, kind: Kind, is_wanted: impl Fn(&[Conn]) -> bool) -> Vec<&Vec<u8>> {
+        let held = self.reference.locks().iter();
+        held.filter(|((of, _), by)| *of == kind && is_wanted(by)).map(|((_, name), _)| name).collect()
     }
 }
 

@@ -36,13 +36,23 @@ pub fn the_machine_agrees_with_the_reference(case: Case) -> Outcome {
         ensure!(events == expected, "step {at}: {events:?}, expected {expected:?}");
         machine.check().map_err(|violation| format!("step {at}: {violation}"))?;
         let dead_after = machine.figures().dead_holds();
-        let due = if dead_after > 0 { Some(reference.now()) } else { reference.due() };
-        ensure!(machine.deadline() == due, "step {at}: due {:?}, expected {due:?}", machine.deadline());
+        deadline_is_right(&machine, &reference).map_err(|what| format!("step {at}: {what}"))?;
         let after = &reference;
         let moment = Moment { step, events: &events, before: &before, after, dead_before, dead_after };
         Census::note(|census| census.step(&moment));
     }
     times_are_the_references(machine, &reference)
+}
+
+/// Whether the machine says when a tick is next due. While somebody waits it may ask for one too early, but
+/// never for one that has been.
+fn deadline_is_right(machine: &Machine, reference: &Reference) -> Outcome {
+    let dead = machine.figures().dead_holds();
+    let due = if dead > 0 { Some(reference.now()) } else { reference.due() };
+    let told = machine.deadline();
+    let is_early = !reference.waits().is_empty() && dead == 0 && told < due && told > Some(reference.now());
+    ensure!(told == due || is_early, "due {told:?}, expected {due:?}");
+    Ok(())
 }
 
 /// Whether all holds there are have lasted as long as the reference says, and, once all that is dead is
@@ -81,7 +91,7 @@ fn times_are(what: &str, kind: Kind, times: &Times, expected: &[(Kind, u64)]) ->
     }
     let told = times.counts();
     ensure!(*told == counts, "{kind:?}: {what} {told:?} times, expected {counts:?}");
-    let sum: u64 = of_kind.sum();
+    let sum = of_kind.fold(0, u64::saturating_add);
     ensure!(times.sum_ms() == sum, "{kind:?}: {what} {} ms, expected {sum}", times.sum_ms());
     Ok(())
 }

@@ -3,8 +3,8 @@
 //! is stated here. What it took is printed. Which harness is meant to find which is in
 //! `elockd_model_tests::canaries`; those of the hub are found in `hub_under_loom.rs`, by its models.
 
+use elockd_core::Kind;
 use elockd_core::canary::{Canary, plant};
-use elockd_core::{Config, Kind};
 use elockd_model_tests::canaries::{
     BY_LISTINGS, BY_RAW_BYTES, BY_SNAPSHOTS, BY_THE_REFERENCE, BY_THE_SEARCH,
 };
@@ -56,10 +56,7 @@ fn raw_bytes_find_their_canaries() {
 
 #[test]
 fn the_exhaustive_search_finds_its_canaries() {
-    let space = |connections: usize, locks: &[(Kind, &'static str)]| {
-        let config = Config::smallest_storage();
-        Space { connections, locks: locks.to_vec(), config, time_passes: false, drains: false, places: false }
-    };
+    let space = |connections: usize, locks: &[(Kind, &'static str)]| Space::new(connections, locks);
     let (x, s) = (Kind::Exclusive, Kind::Shared);
     // A get sweeps two dead holds: to meet one that is not swept yet takes three names.
     let spaces = [space(3, &[(x, "a"), (s, "a")]), space(2, &[(x, "a"), (x, "b"), (x, "c")])];

@@ -4,16 +4,15 @@
 //! The larger worlds are left out of a usual test run. In a release build they take minutes:
 //! `cargo test --release -p elockd-model-tests --test exhaustive -- --include-ignored`
 
-use elockd_core::{Config, Kind};
-use elockd_model_tests::explore::{Space, search};
+use elockd_core::Kind;
+use elockd_model_tests::explore::{Space, Time, search};
 use elockd_model_tests::runner::say;
 
 const X: Kind = Kind::Exclusive;
 const S: Kind = Kind::Shared;
 
 fn space(connections: usize, locks: &[(Kind, &'static str)]) -> Space {
-    let config = Config::smallest_storage();
-    Space { connections, locks: locks.to_vec(), config, time_passes: false, drains: false, places: false }
+    Space::new(connections, locks)
 }
 
 /// Searches a space and says what was seen. Fewer states than there were once mean that something is not
@@ -87,7 +86,7 @@ fn three_connections_while_the_daemon_drains() {
 
 #[test]
 fn three_connections_that_may_be_silent_too_long() {
-    let mut space = Space { time_passes: true, ..space(3, &[(X, "a"), (S, "a")]) };
+    let mut space = Space { time: Time::Passes(vec![1]), ..space(3, &[(X, "a"), (S, "a")]) };
     space.config.limits.idle_ms = 2;
     all_of("3 connections, 1 name of both kinds, idle limit", &space, 5_333);
 }
@@ -144,7 +143,7 @@ fn large_two_connections_and_three_names_of_both_kinds() {
 #[test]
 #[ignore = "takes a minute in a release build"]
 fn large_four_connections_that_may_be_silent_too_long() {
-    let mut space = Space { time_passes: true, ..space(4, &[(X, "a"), (S, "a")]) };
+    let mut space = Space { time: Time::Passes(vec![1]), ..space(4, &[(X, "a"), (S, "a")]) };
     space.config.limits.idle_ms = 2;
     all_of("4 connections, 1 name of both kinds, idle limit", &space, 117_725);
 }
@@ -154,4 +153,56 @@ fn large_four_connections_that_may_be_silent_too_long() {
 fn large_two_connections_by_slot() {
     let space = Space { places: true, ..space(2, &[(X, "a"), (X, "b"), (S, "a")]) };
     all_of("2 connections, 2 exclusive names and 1 shared, by slot", &space, 387_375);
+}
+
+#[test]
+fn probe() {
+    let ms: Vec<u32> = std::env::var("P_MS")
+        .unwrap()
+        .split(',')
+        .filter(|x| !x.is_empty())
+        .map(|x| x.parse().unwrap())
+        .collect();
+    let limits: Vec<u32> = std::env::var("P_LIM")
+        .unwrap()
+        .split(',')
+        .filter(|x| !x.is_empty())
+        .map(|x| x.parse().unwrap())
+        .collect();
+    let conns: usize = std::env::var("P_CONN").unwrap().parse().unwrap();
+    let by: Vec<u64> = std::env::var("P_BY")
+        .unwrap()
+        .split(',')
+        .filter(|x| !x.is_empty())
+        .map(|x| x.parse().unwrap())
+        .collect();
+    let locks: Vec<(Kind, &'static str)> = std::env::var("P_LOCKS")
+        .unwrap()
+        .split(',')
+        .map(|x| match x {
+            "a" => (X, "a"),
+            "b" => (X, "b"),
+            "sa" => (S, "a"),
+            "sb" => (S, "b"),
+            _ => panic!(),
+        })
+        .collect();
+    let time = if by.is_empty() {
+        Time::Stands
+    } else if std::env::var("P_TICKS").is_ok() {
+        Time::Ticks(by)
+    } else {
+        Time::Passes(by)
+    };
+    let has = |v: &str| std::env::var(v).is_ok();
+    let space = Space {
+        waits_ms: ms,
+        limits,
+        time,
+        tokens: if has("P_TOK") { 1 } else { 0 },
+        operators: has("P_OP"),
+        drains: has("P_DRAIN"),
+        ..space(conns, &locks)
+    };
+    all_of("probe", &space, 0);
 }

@@ -273,7 +273,7 @@ fn something_falls_due_while_the_ticker_goes_to_sleep() {
 
 #[test]
 fn the_holder_closes_while_the_head_of_the_line_does() {
-    explore("the holder closes while the head of the line does", 50, || {
+    explore("the holder closes while the head of the line does", 800, || {
         let hub = hub(0);
         let (mut holder, mut first, second) = (open(&hub), open(&hub), open(&hub));
         assert!(get(&holder));
@@ -300,7 +300,7 @@ fn the_holder_closes_while_the_head_of_the_line_does() {
 
 #[test]
 fn a_release_meets_the_end_of_the_one_that_waits() {
-    explore("a release meets the end of the one that waits", 20, || {
+    explore("a release meets the end of the one that waits", 5, || {
         let hub = hub(0);
         let (holder, mut waiter) = (open(&hub), open(&hub));
         assert!(get(&holder));
@@ -322,8 +322,9 @@ fn a_deadline_comes_with_the_release() {
         wait(&waiter, 10);
         let ticking = Arc::clone(&hub);
         let ticking = thread::spawn(move || ticking.tick(Now(10)));
+        let waiting = thread::spawn(move || (mail(&waiter), waiter));
         assert_eq!(say(&holder, 9, Command::Release(Kind::Exclusive, b"x")), Some(1));
-        let told = mail(&waiter);
+        let (told, waiter) = waiting.join().unwrap();
         ticking.join().unwrap();
         let was_granted = told == reply(GRANTED);
         assert!(was_granted || told == reply(TIMED_OUT), "{told:?}");
@@ -334,7 +335,7 @@ fn a_deadline_comes_with_the_release() {
 
 #[test]
 fn the_hub_drains_while_a_lock_is_released() {
-    explore("the hub drains while a lock is released", 50, || {
+    explore("the hub drains while a lock is released", 7000, || {
         let hub = hub(0);
         let (holder, waiter) = (open(&hub), open(&hub));
         assert!(get(&holder));
@@ -357,7 +358,7 @@ fn the_hub_drains_while_a_lock_is_released() {
 
 #[test]
 fn sharers_are_orphaned_while_one_waits_for_both() {
-    explore("sharers are orphaned while one waits for both", 50, || {
+    explore("sharers are orphaned while one waits for both", 500, || {
         let hub = hub(0);
         let (mut a, mut b, waiter) = (open(&hub), open(&hub), open(&hub));
         assert_eq!((share(&a), share(&b)), (1, 2));

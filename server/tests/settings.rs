@@ -227,7 +227,7 @@ fn settings_without_a_listener_are_refused_before_the_start() {
 }
 
 #[test]
-fn the_operators_socket_alone_is_nothing_to_listen_on() {
+fn the_administrative_socket_alone_is_nothing_to_listen_on() {
     let (status, _, complaint) = run(&["--port", "0", "--admin-unix", "/tmp/unused.sock"], &[]);
     assert_eq!(status, Some(2), "{complaint}");
     assert!(complaint.starts_with("error: nothing to listen on"), "{complaint}");

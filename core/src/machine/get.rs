@@ -85,6 +85,7 @@ impl Machine {
             None => Some(Reply::GetFailure { kind, name }),
             Some(ms) => {
                 let deadline = Now(self.now.0.saturating_add(u64::from(ms)));
+                // Also at the end of time, where no deadline lies ahead.
                 if deadline == self.now {
                     return Some(Reply::GetTimeout { kind, name });
                 }

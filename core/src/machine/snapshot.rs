@@ -218,6 +218,7 @@ impl Machine {
             match holders[..] {
                 [(holder, since)] => {
                     let token = self.holds.ties.locks[tie].token;
+                    // Those that will be sole come first: in the order in which they will be kept.
                     let is_tied_again = token > 0 || self.holds.ties.locks[tie].waits > 0;
                     lone.push((is_tied_again, holder, lock.kind(), SoleRecord { name, since, token }));
                 }
@@ -385,8 +386,7 @@ impl Machine {
             return Err(damaged("a wait for a lock that is not waited for so".to_owned()));
         }
         let newest = self.holds.waits.newest.map_or(0, |newest| self.holds.waits.slots[newest].began.0);
-        let is_due = deadline <= now && deadline < u64::MAX;
-        if began < newest || began > now || is_due {
+        if began < newest || began > now || deadline <= now {
             return Err(damaged("a wait that began or ends at the wrong time".to_owned()));
         }
         let wait = self.holds.begin_wait(found, id, limit, (Now(began), Now(deadline)));

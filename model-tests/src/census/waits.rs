@@ -46,15 +46,13 @@ impl Census {
                 self.count_if(was_waiting && *cause == Cause::Eof, "a FIN ended a wait");
                 self.count_if(was_waiting && *cause != Cause::Eof, "a connection failed while it waited");
             }
-            Input::Command(conn, _) if before.is_waiting(*conn) && after.is_waiting(*conn) => {
-                self.count("who waits said something");
-            }
             Input::Drain => self.count_if(!before.waits().is_empty(), "a drain ended waits"),
-            Input::Tick => {
-                self.count_if(is_by(!timed_out.is_empty() && !idle), "the end of a head's time granted");
-            }
-            _ => {}
+            // Nothing of what releases something.
+            _ => self.count_if(is_by(!timed_out.is_empty() && !idle), "the end of a head's time granted"),
         }
+        let is_ignored = |conn: Conn| before.is_waiting(conn) && after.is_waiting(conn);
+        let is_said = matches!(step.input, Input::Command(conn, _) if is_ignored(conn));
+        self.count_if(is_said, "who waits said something");
         self.count_if(is_by(idle), "a silent holder's end granted");
         // What came of a wait that ended and then of its connection's own command.
         let said = step.input.conn().filter(|conn| timed_out.iter().any(|wait| wait.conn == *conn));

@@ -147,6 +147,9 @@ impl Truth {
     /// locks may be met twice.
     #[must_use]
     pub fn most_bytes(&self, addrs: &Addrs) -> usize {
+        if let Some(everything) = &self.everything {
+            return everything.most_bytes(addrs);
+        }
         let holder = |conn: &Conn| {
             let registered = self.called.get(conn).into_iter().flatten().map(Vec::len).max().unwrap_or(0);
             registered.max(addrs[conn].len())

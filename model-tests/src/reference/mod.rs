@@ -386,12 +386,13 @@ impl Reference {
         line(&format!("{} Locks Released", exclusive + shared), b"")
     }
 
-    /// More fencing tokens may be given out. What is left of those before goes on being used up, unless there
-    /// is a gap behind it.
+    /// More fencing tokens may be given out. What is left of those before is used up first, unless there is a
+    /// gap behind it.
     fn reserve(&mut self, first: u64, last: u64) {
         let last = last.min((1 << 53) - 1);
-        if last > self.last_token {
-            self.next_token = self.next_token.max(first);
+        if last > self.last_token && last >= first {
+            let is_gap = first > self.last_token + 1;
+            self.next_token = if is_gap { first } else { self.next_token };
             self.last_token = last;
         }
     }

@@ -95,7 +95,8 @@ impl Reference {
             if !is_free && !is_old_and_shared {
                 return match ms {
                     None => Event::Sent(conn, wait.failure("Failure")),
-                    Some(0) => Event::Sent(conn, wait.failure("Timeout")),
+                    // Also where time ends, and nothing lies ahead.
+                    Some(_) if deadline == self.now => Event::Sent(conn, wait.failure("Timeout")),
                     Some(_) => self.wait(wait),
                 };
             }

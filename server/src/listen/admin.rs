@@ -1,4 +1,4 @@
-//! The operators' socket: a Unix socket whose connections may `kick` and `steal`. Whoever may open the file is an
+//! The administrative socket: a Unix socket whose connections may `kick` and `steal`. Whoever may open the file is an
 //! operator; of each the system is asked which user and process it is, for the log.
 
 use super::{Credentials, Listener, Peer, UnixListener};

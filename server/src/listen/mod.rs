@@ -33,7 +33,7 @@ pub enum Peer {
     Ip(SocketAddr),
     /// Somebody on this machine, through a Unix socket.
     Unix,
-    /// Somebody on this machine, through the operators' socket, and who that is where the system tells.
+    /// Somebody on this machine, through the administrative socket, and who that is where the system tells.
     Operator(Option<Credentials>),
 }
 

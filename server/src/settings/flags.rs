@@ -61,12 +61,12 @@ pub(super) struct Flags {
     #[arg(help_heading = "Listeners")]
     pub(super) unix_mode: u32,
 
-    /// Path of a Unix socket for operators: who connects there may `kick` and `steal`, and is not counted
-    /// against --max-connections.
+    /// Path of the administrative socket, a Unix socket for operators: who connects there may `kick` and
+    /// `steal`, and is not counted against --max-connections.
     #[arg(long, value_name = "PATH", help_heading = "Listeners")]
     pub(super) admin_unix: Option<PathBuf>,
 
-    /// Permissions of the operators' socket, in octal.
+    /// Permissions of the administrative socket, in octal.
     #[arg(long, value_name = "MODE", default_value = "600", value_parser = file_mode)]
     #[arg(help_heading = "Listeners")]
     pub(super) admin_unix_mode: u32,

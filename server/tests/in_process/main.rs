@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod waits;
+
 use elockd_server::listen::{Acceptor, Listener, Peer};
 use elockd_server::{Config, LatencySnapshot, Monitor, Server, Tunables};
 use std::fmt;
