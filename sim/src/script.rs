@@ -161,6 +161,13 @@ impl Fault {
         }
     }
 
+    /// Whether it begins something that makes a difference to whoever is there. When fencing tokens are reserved
+    /// nobody knows beforehand.
+    #[must_use]
+    pub fn is_sure(self) -> bool {
+        self.kind().is_some_and(|kind| !matches!(kind, FaultKind::FullDisk | FaultKind::KillAtReserve))
+    }
+
     /// The host it is about; `None` for the server.
     #[must_use]
     pub const fn host(self) -> Option<Host> {

@@ -54,8 +54,8 @@ pub fn swarm(seed: u64) -> (Plan, Vec<Step>) {
     }
     let faults = faults(&mut dice, &script, server.tokens > 0, settled_ms, duration_ms);
     let all = script.iter().chain(&faults);
-    let first =
-        all.filter(|step| matches!(step.action, Action::Fault(_))).min_by_key(|step| step.at_ms).cloned();
+    let is_sure = |step: &&Step| matches!(&step.action, Action::Fault(fault) if fault.is_sure());
+    let first = all.filter(is_sure).min_by_key(|step| step.at_ms).cloned();
     if let Some(Step { at_ms, action: Action::Fault(fault) }) = first {
         let host = fault.host().unwrap_or(Host(0));
         // Where connections are few, or accepting fails, it has to be among the first.

@@ -1,5 +1,5 @@
 //! Fencing tokens as the clients alone saw them, over all lives of the server: of two that were shown, one before the
-//! other was asked for, the later is the higher, unless it is of the very same hold. Whoever keeps what a token
+//! other was asked for, the later is the higher, unless it is the same of the same hold. Whoever keeps what a token
 //! guards sees no more than that, and relies on no less.
 
 use super::{Finding, Judged};
@@ -24,9 +24,7 @@ pub fn judge(history: &History, judged: &mut Judged) -> Result<(), Finding> {
         while let Some(earlier) = before.next_if(|earlier| earlier.answered < later.asked) {
             highest = highest.filter(|highest| highest.token >= earlier.token).or(Some(earlier));
         }
-        let Some(earlier) = highest.filter(|earlier| earlier.token >= later.token) else { continue };
-        let is_same = earlier.token == later.token && earlier.hold == later.hold;
-        if !is_same {
+        if let Some(earlier) = highest.filter(|earlier| earlier.token >= later.token) {
             let name = later.hold.name.escape_ascii();
             let what = format!(
                 "{} was shown for \"{name}\", and before it was asked for {} for \"{}\"",
@@ -76,7 +74,11 @@ fn shown(history: &History) -> Vec<Shown<'_>> {
             let before = answered[..at].iter();
             let released = before.filter(|(request, (text, _))| releases(&request.command, text)).count();
             let hold = Hold { connection, name, released };
-            shown.push(Shown { token, hold, asked: request.sent, answered: *place });
+            // The same once more, of the same hold, is nothing new.
+            let last = shown.iter().rev().find(|shown: &&Shown<'_>| shown.hold == hold);
+            if last.is_none_or(|last| last.token != token) {
+                shown.push(Shown { token, hold, asked: request.sent, answered: *place });
+            }
         }
     }
     shown
