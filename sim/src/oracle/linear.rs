@@ -212,9 +212,9 @@ fn operations<'a>(said: &Said<'a>, connection: &'a Connection, id: u32) -> Locks
             };
             let operation = Operation { connection: id, kind: lock.1, what };
             let answered = request.answer.as_ref().map(|(_, place)| *place);
-            // What the server says it refused has not happened.
-            let has_happened =
-                |run: &&Run| matches!(&run.told, Some(Told::Reply(reply)) if number(reply).is_some());
+            // What the server says it refused has not happened, nor what it says failed, where nobody heard of it.
+            let least = u32::from(answered.is_none());
+            let has_happened = |run: &&Run| matches!(&run.told, Some(Told::Reply(reply)) if number(reply) >= Some(least));
             let said = server.commands.get(at).filter(has_happened).map(|run| run.told_at);
             operations.push(Timed { operation, called: request.sent, answered, said });
         };
