@@ -23,6 +23,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 use thiserror::Error;
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
@@ -92,8 +93,7 @@ fn run(args: &[OsString], loaded: Loaded) -> Result<(), StartError> {
     let pidfile = loaded.settings.pidfile.as_deref().map(PidFile::create).transpose()?;
     let tokens = loaded.settings.state_dir.as_deref().map(FileTokens::open).transpose()?;
     raise_file_limit(loaded.settings.server.machine.limits.connections);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(StartError::Runtime)?;
+    let runtime = runtime(loaded.settings.threads).map_err(StartError::Runtime)?;
     let served = runtime.block_on(serve(args, loaded, tokens, &logging));
     // A disk that hangs may still have a record of tokens under way: nothing comes of not waiting for that.
     runtime.shutdown_timeout(LAST_RECORD);
@@ -101,6 +101,18 @@ fn run(args: &[OsString], loaded: Loaded) -> Result<(), StartError> {
     // After everything else: until here no other daemon may take it.
     drop(pidfile);
     Ok(())
+}
+
+/// What runs the server's tasks. One thread needs no queue that others can take from.
+fn runtime(threads: usize) -> std::io::Result<Runtime> {
+    let mut runtime = match threads {
+        1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    if threads > 1 {
+        runtime.worker_threads(threads);
+    }
+    runtime.enable_all().build()
 }
 
 async fn serve(

@@ -130,6 +130,8 @@ fn a_wrong_value_is_refused_with_where_it_is_and_what_is_allowed() {
         ("max-waiters", "2000000001", count),
         ("max-waiters-per-name", "0", count),
         ("max-waiters-per-name", "2000000001", count),
+        ("threads", "257", "give a whole number from 0 to 256"),
+        ("threads", "-1", "give a whole number from 0 to 256"),
         ("port", "65536", "give a whole number from 0 to 65535"),
         ("max-name-bytes", "65536", "give a whole number from 1 to 65535"),
         ("max-line-bytes", "64", "give a whole number from 65 to 1048576"),

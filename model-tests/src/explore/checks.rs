@@ -183,9 +183,11 @@ fn nothing_of_a_closed_connection_remains(edge: &Edge<'_>) -> Result<(), String>
     }
     ensure!(events.is_empty(), "it is not forgotten: {events:?}");
     ensure!(machine.figures().dead_holds() == 0, "{dead} ticks do not free {dead} dead holds");
-    let counted = number(&machine, "holds") + number(&machine, "shared_holds");
+    let [holds, shared_holds, waiters, shared_waiters] =
+        numbers(&machine, ["holds", "shared_holds", "waiters", "shared_waiters"]);
+    let counted = holds + shared_holds;
     ensure!(counted == live, "{counted} holds are counted, {live} are left");
-    let waiting = number(&machine, "waiters") + number(&machine, "shared_waiters");
+    let waiting = waiters + shared_waiters;
     let left = edge.after.reference.waits().len() as u64;
     ensure!(waiting == left, "{waiting} waits are counted, {left} are left");
     Ok(())
@@ -231,11 +233,11 @@ fn counts_are_exact(node: &Node, edges: &[Edge<'_>]) -> Result<(), String> {
         let counts =
             releases.iter().filter(|((of, _), count)| *of == kind && **count > 0).map(|(_, count)| *count);
         let (names, holds) = counts.fold((0, 0), |(names, holds), count| (names + 1, holds + count as u64));
-        let counted = (number(&node.machine, names_key), number(&node.machine, holds_key));
-        ensure!(counted == (names, holds), "{counted:?} {kind:?} names and holds, not {names} and {holds}");
+        let counted = numbers(&node.machine, [names_key, holds_key]);
+        ensure!(counted == [names, holds], "{counted:?} {kind:?} names and holds, not {names} and {holds}");
     }
     let open = node.reference.open().len() as u64;
-    ensure!(number(&node.machine, "connections") == open, "the figures do not have {open} connections");
+    ensure!(numbers(&node.machine, ["connections"]) == [open], "the figures do not have {open} connections");
     Ok(())
 }
 
@@ -346,11 +348,12 @@ fn is_success_of(events: &[Event], conn: Conn, what: &str) -> bool {
     events.iter().any(is_it)
 }
 
-fn number(machine: &Machine, wanted: &str) -> u64 {
-    let mut found = 0;
+/// Some of the figures of `q full`.
+fn numbers<const N: usize>(machine: &Machine, keys: [&str; N]) -> [u64; N] {
+    let mut found = [0; N];
     machine.figures().each(true, &mut |key, figure| {
-        if let (true, Figure::Number(number)) = (key == wanted, figure) {
-            found = number;
+        if let (Some(at), Figure::Number(number)) = (keys.iter().position(|wanted| *wanted == key), figure) {
+            found[at] = number;
         }
     });
     found

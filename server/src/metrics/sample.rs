@@ -39,7 +39,7 @@ impl Sample {
                 let outcomes = Verb::ALL.map(|verb| {
                     let (asked, failed) = figures.outcomes(verb);
                     // What still waits is neither, or else a success would be taken back when it fails.
-                    (verb, asked - failed - waiting(verb, &numbers), failed)
+                    (verb, asked.saturating_sub(failed + waiting(verb, &numbers)), failed)
                 });
                 Self {
                     numbers,

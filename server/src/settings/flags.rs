@@ -3,7 +3,7 @@
 
 use super::values::{
     ListenAddress, count, file_mode, line_bytes, listen_address, listing_bytes, name_bytes, peer_timeout,
-    port, shutdown_timeout, socket_address, time, warn_held,
+    port, shutdown_timeout, socket_address, threads, time, warn_held,
 };
 use clap::{ArgAction, Parser, ValueEnum};
 use std::net::SocketAddr;
@@ -70,6 +70,12 @@ pub(super) struct Flags {
     #[arg(long, value_name = "MODE", default_value = "600", value_parser = file_mode)]
     #[arg(help_heading = "Listeners")]
     pub(super) admin_unix_mode: u32,
+
+    /// Threads that serve connections, 1 to 256. 1 is best where clients share one or two processors with the
+    /// daemon; 0 takes 1 on up to two processors and one for each, at most 16, on more.
+    #[arg(long, value_name = "N", default_value = "0", value_parser = threads, help_heading = "Process")]
+    #[arg(allow_negative_numbers = true)]
+    pub(super) threads: u16,
 
     /// Connections at a time; one more is told `0 Too Many Connections`.
     #[arg(long, value_name = "N", default_value = "10000", value_parser = count, help_heading = "Limits")]

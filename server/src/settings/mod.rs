@@ -42,6 +42,8 @@ pub(crate) struct Settings {
     pub(crate) metrics: Option<SocketAddr>,
     pub(crate) pidfile: Option<PathBuf>,
     pub(crate) state_dir: Option<PathBuf>,
+    /// Threads that serve connections.
+    pub(crate) threads: usize,
     pub(crate) log: Log,
 }
 
@@ -216,6 +218,10 @@ fn settings(flags: &Flags) -> Result<Settings, Refusal> {
         metrics: flags.metrics_listen,
         pidfile: flags.pidfile.clone(),
         state_dir: flags.state_dir.clone(),
+        threads: match flags.threads {
+            0 => threads_for(std::thread::available_parallelism().map_or(1, usize::from)),
+            threads => usize::from(threads),
+        },
         log: Log { file: flags.log_file.clone(), format: flags.log_format, level: flags.log_level },
         server: Config {
             machine,
@@ -229,6 +235,16 @@ fn settings(flags: &Flags) -> Result<Settings, Refusal> {
             on_panic: None,
         },
     })
+}
+
+/// How many threads serve connections on so many processors. On one or two a second thread takes more from the
+/// clients than it gives; above 16 the machine's one lock is the limit (docs/benchmarks.md).
+const fn threads_for(processors: usize) -> usize {
+    match processors {
+        0..=2 => 1,
+        3..=16 => processors,
+        _ => 16,
+    }
 }
 
 /// Bytes that a line has beside its name: the longest verb with its arguments.
@@ -385,6 +401,23 @@ mod tests {
         command(&File::new(), true).debug_assert();
         assert_eq!(variable("max-locks"), "ELOCKD_MAX_LOCKS");
         assert!(is_list("listen") && !is_list("port"));
+    }
+
+    #[test]
+    fn every_start_has_another_key_for_its_hash() {
+        let key = || {
+            let args = [OsString::from("elockd")];
+            load(&args).unwrap().settings.server.machine.storage.hash_key
+        };
+        let keys = [key(), key()];
+        assert_ne!(keys[0], keys[1], "names could be chosen that collide");
+        assert!(!keys.contains(&elockd_core::Config::default().storage.hash_key));
+    }
+
+    #[test]
+    fn threads_are_as_many_as_processors_where_those_are_not_shared_with_all_clients() {
+        let threads = [1, 2, 3, 16, 17, 128].map(threads_for);
+        assert_eq!(threads, [1, 1, 3, 16, 16, 16]);
     }
 
     #[test]
