@@ -59,6 +59,10 @@ impl Witness {
     /// Then everything is looked at after so many inputs, beside the special ones.
     const SOMETIMES: u64 = 1_000;
 
+    /// With a line of so many too, where it goes with the square: then after so many inputs.
+    const LONG_LINE: usize = 100;
+    const NOW_AND_THEN: u64 = 100;
+
     /// A witness of a machine at its start.
     #[must_use]
     pub fn new(life: Life, log: Log, limits: Limits, is_alive: Arc<AtomicBool>, left: Arc<Left>) -> Self {
@@ -86,6 +90,9 @@ impl Witness {
     }
 
     fn is_time_to_look(&self, input: &Input<Vec<u8>>) -> bool {
+        if self.belief.waits().longest() >= Self::LONG_LINE {
+            return *input == Input::Drain || self.inputs.is_multiple_of(Self::NOW_AND_THEN);
+        }
         self.holds() < Self::MANY_HOLDS
             || matches!(input, Input::Closed(..) | Input::Drain)
             || self.told.iter().any(|(_, told)| matches!(told, Told::Disconnect(_)))

@@ -69,6 +69,12 @@ impl Waits {
         self.lines.get(lock).map_or(0, BTreeMap::len)
     }
 
+    /// How many wait in the longest line.
+    #[must_use]
+    pub fn longest(&self) -> usize {
+        self.lines.values().map(BTreeMap::len).max().unwrap_or(0)
+    }
+
     /// What a connection waits for, if it waits.
     #[must_use]
     pub fn of(&self, conn: Conn) -> Option<(&Lock, &Wait)> {

@@ -1,10 +1,10 @@
-//! One long line: very many connections on several hosts wait for one lock, and pass it on as they get it.
+//! One long line: very many connections on several hosts wait for one lock, pass it on as they get it, and go.
 
 use super::{Dice, LIVENESS_MS, mass};
 use crate::plan::{Orphaning, Plan, Scenario};
 use crate::script::{Action, Client, Host, Step};
 
-/// Draws a line of so many on so many hosts. Each releases the lock as soon as it has got it: it has said so
+/// Draws a line of so many on so many hosts. Each releases the lock as soon as it has got it, and goes: it has said so
 /// before.
 #[must_use]
 pub fn line(seed: u64, waiters: u32, hosts: u8) -> (Plan, Vec<Step>) {
@@ -19,7 +19,7 @@ pub fn line(seed: u64, waiters: u32, hosts: u8) -> (Plan, Vec<Step>) {
     for number in 1..=waiters {
         let host = Host((number % u32::from(hosts)) as u8);
         at(dice.between(0, OPENING_MS - 5), Action::Open(Client(number), host));
-        let wait = b"gw 60000 job\nr job\n".to_vec();
+        let wait = b"gw 60000 job\nr job\nquit\n".to_vec();
         at(OPENING_MS + dice.between(10, 120), Action::Say(Client(number), wait));
     }
     at(RELEASE_MS, Action::Say(holder, b"r job\n".to_vec()));

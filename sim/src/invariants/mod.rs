@@ -3,7 +3,7 @@
 //!
 //! A claim looks at three things: at an input as it comes (`given`) and at each outcome of it (`told`), which is
 //! cheap, and at the whole state after the input (`state`), which costs time in proportion to it. With a thousand holds or more
-//! the latter is done after each end of a connection, after each drain, and after every thousandth input.
+//! the latter is done after each end of a connection, after each drain, and after every thousandth input; with a line of a hundred or more after every hundredth.
 
 mod bounded;
 mod deadlines;
