@@ -59,8 +59,8 @@ pub const BY_LISTINGS: [Canary; 1] = [Canary::ListingMissesWhatIsTiedMeanwhile];
 /// Found in raw bytes.
 pub const BY_RAW_BYTES: [Canary; 2] = [Canary::SplitLineKeepsItsReturn, Canary::LongLineReportedAgain];
 
-/// Found by searching two small worlds to their ends.
-pub const BY_THE_SEARCH: [Canary; 9] = [
+/// Found by searching a few small worlds to their ends.
+pub const BY_THE_SEARCH: [Canary; 27] = [
     Canary::OrphaningSkipsTheLastTiedHold,
     Canary::OrphaningKeepsSoleCounts,
     Canary::DeadHolderCounts,
@@ -70,6 +70,24 @@ pub const BY_THE_SEARCH: [Canary; 9] = [
     Canary::AskingAgainCounts,
     Canary::AnybodyReleases,
     Canary::KindsAreOne,
+    Canary::WaiterGrantedTwice,
+    Canary::DeadWaiterGranted,
+    Canary::LineIsAStack,
+    Canary::GrantAfterDeadline,
+    Canary::TimersInOrderOfBeginning,
+    Canary::WaitLimitOffByOne,
+    Canary::SglIgnoresTheLine,
+    Canary::DeadlockMissed,
+    Canary::DeadlockInvented,
+    Canary::DeadlockSeesOnlyTheFirstHolder,
+    Canary::TimeoutForgetsTheLine,
+    Canary::GrantsOutOfOrder,
+    Canary::StealGrantsNobody,
+    Canary::RaKeepsTiedHolds,
+    Canary::WaitingCommandRuns,
+    Canary::DrainForgetsWaits,
+    Canary::TokenPerAsk,
+    Canary::TokenSurvivesTheHold,
 ];
 
 /// The environment variable by which a process of the models is told which canary to plant.

@@ -123,7 +123,7 @@ fn three_connections_that_wait_for_a_name_of_both_kinds_with_limits() {
 
 #[test]
 fn three_connections_that_wait_for_two_shared_names_with_limits() {
-    let (waits_ms, limits, time) = (vec![1], vec![1, 2], Time::Passes(vec![1]));
+    let (waits_ms, limits, time) = (vec![1], vec![1, 2], Time::Ticks(vec![1]));
     let space = Space { waits_ms, limits, time, ..space(3, &[(S, "a"), (S, "b")]) };
     all_of("3 connections, 2 shared names, limits, waits", &space, 5_643);
 }
@@ -173,7 +173,7 @@ fn four_connections_of_which_few_may_wait() {
     space.config.limits.waiters = 2;
     space.config.limits.waiters_per_name = 1;
     space.config.limits.locks = 4;
-    all_of("4 connections, 2 exclusive names, waits under limits", &space, 1);
+    all_of("4 connections, 2 exclusive names, waits under limits", &space, 4_479);
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn two_connections_that_wait_by_slot() {
 fn large_four_connections_that_wait_for_different_times() {
     let (waits_ms, time) = (vec![1, 2], Time::Ticks(vec![1, 2]));
     let space = Space { waits_ms, time, ..space(4, &[(X, "a"), (X, "b")]) };
-    all_of("4 connections, 2 exclusive names, waits of 1 and 2 ms", &space, 1);
+    all_of("4 connections, 2 exclusive names, waits of 1 and 2 ms", &space, 77_439);
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn large_four_connections_that_wait_for_different_times() {
 fn large_four_connections_that_wait_for_a_name_of_both_kinds_with_limits() {
     let (waits_ms, limits, time) = (vec![1], vec![1, 2], Time::Ticks(vec![1]));
     let space = Space { waits_ms, limits, time, ..space(4, &[(X, "a"), (S, "a")]) };
-    all_of("4 connections, 1 name of both kinds, limits, waits", &space, 1);
+    all_of("4 connections, 1 name of both kinds, limits, waits", &space, 62_865);
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn large_four_connections_that_wait_for_a_name_of_both_kinds_with_limits() {
 fn large_three_connections_that_wait_for_three_names() {
     let (waits_ms, limits, time) = (vec![1], vec![1, 2], Time::Ticks(vec![1]));
     let space = Space { waits_ms, limits, time, ..space(3, &[(X, "a"), (S, "a"), (S, "b")]) };
-    all_of("3 connections, 1 exclusive name and 2 shared, limits, waits", &space, 1);
+    all_of("3 connections, 1 exclusive name and 2 shared, limits, waits", &space, 108_580);
 }
 
 #[test]

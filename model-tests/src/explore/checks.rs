@@ -8,19 +8,20 @@ use std::collections::BTreeMap;
 
 type Check = fn(&Edge<'_>) -> Result<(), String>;
 
-/// What has to be right about every input in every state.
-pub(super) const OF_EDGES: [(&str, Check); 11] = [
-    ("replies are the reference's", replies_are_the_references),
-    ("every invariant holds", every_invariant_holds),
+/// What has to be right about every input in every state. What says most about a failure is asked first.
+pub(super) const OF_EDGES: [(&str, Check); 12] = [
     ("nobody but the holder releases, or who steals", nobody_but_the_holder_releases),
     ("a get gives what it says", a_get_gives_what_it_says),
     ("first come, first served", first_come_first_served),
     ("grants come in the order in which the waits began", grants_come_in_order),
     ("a grant never follows its deadline", no_grant_follows_its_deadline),
     ("a deadlock is refused exactly when it is one", a_deadlock_is_refused_exactly_when_it_is_one),
+    ("a hold has one token, above all before it", a_hold_has_one_token),
     ("who waits is not heard", who_waits_is_not_heard),
     ("nothing of a closed connection remains", nothing_of_a_closed_connection_remains),
     ("an extra tick changes no reply", an_extra_tick_changes_no_reply),
+    ("replies are the reference's", replies_are_the_references),
+    ("every invariant holds", every_invariant_holds),
 ];
 
 type CheckAll = fn(&Node, &[Edge<'_>]) -> Result<(), String>;
@@ -143,6 +144,26 @@ fn a_deadlock_is_refused_exactly_when_it_is_one(edge: &Edge<'_>) -> Result<(), S
         let is_stuck = world.is_stuck_whatever_others_do(*conn, kind, name, limit);
         ensure!(is_refused == is_stuck, "refused: {is_refused}, for ever: {is_stuck}");
     }
+    Ok(())
+}
+
+fn a_hold_has_one_token(edge: &Edge<'_>) -> Result<(), String> {
+    let Input::Command(conn, Command::Fence(name)) = &edge.step.input else { return Ok(()) };
+    let told = edge.events.iter().find_map(|event| match event {
+        Event::Sent(of, text) if of == conn => {
+            let text = String::from_utf8_lossy(text);
+            text.split_once(" Lock Fence: ").map(|(token, _)| token.parse::<u64>())
+        }
+        _ => None,
+    });
+    let Some(told) = told else { return Ok(()) };
+    let told = told.map_err(|error| error.to_string())?;
+    let reference = &edge.before.reference;
+    let is_right = match reference.token(name) {
+        Some(token) if edge.before.holds.contains(&(Kind::Exclusive, name.clone(), *conn)) => told == token,
+        _ => told >= reference.next_token(),
+    };
+    ensure!(is_right, "{told}, after {:?}, and {} is next", reference.token(name), reference.next_token());
     Ok(())
 }
 
