@@ -195,9 +195,7 @@ impl Connection {
         }
         // Nobody knows how long a listing is; with its answer read, and all after it, nothing is left.
         let mut run = server.commands.iter().enumerate().take_while(|(_, run)| run.applied <= place);
-        run.any(|(number, run)| {
-            run.reply_by(place).is_some() && !is_answered(number)
-        })
+        run.any(|(number, run)| run.reply_by(place).is_some() && !is_answered(number))
     }
 }
 

@@ -106,8 +106,14 @@ impl Lines {
             (Group::Old, Verb::LineTooLong, 1),
             (Group::Old, Verb::Blank, 1),
         ];
-        let groups =
-            [Group::Waits, Group::Limits, Group::Tokens, Group::Together, Group::Everything, Group::Operators];
+        let groups = [
+            Group::Waits,
+            Group::Limits,
+            Group::Tokens,
+            Group::Together,
+            Group::Everything,
+            Group::Operators,
+        ];
         let left_out: Vec<Group> = groups.into_iter().filter(|_| dice.percent(25)).collect();
         // Gets stay, so that there is always something to lose.
         let spared = if dice.percent(50) { 1 } else { 2 };
@@ -166,7 +172,8 @@ impl Lines {
                 return self.write(dice, &numbers.join(" "), &name);
             }
             Verb::BadNumber => {
-                let verb = dice.of(&["gw", "gw -1", "gw x", "gw 4294967296", "gw 00000000001", "sgl", "sgw 5"]);
+                let verb =
+                    dice.of(&["gw", "gw -1", "gw x", "gw 4294967296", "gw 00000000001", "sgl", "sgw 5"]);
                 return [verb.as_bytes(), b"\n"].concat();
             }
             Verb::Kick => ("kick", dice.of(&[&b""[..], b"1.2.3.4:5", b"nobody", b"unix:1"]).to_vec()),

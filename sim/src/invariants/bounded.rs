@@ -64,7 +64,10 @@ fn state(state: &State<'_>) -> Verdict {
         // What it waits for it may come to hold.
         let held = held.len() + usize::from(belief.waits().of(*conn).is_some());
         if held > limits.locks_per_connection as usize {
-            return Err(format!("{conn:?} has {held} holds and waits, {} may be", limits.locks_per_connection));
+            return Err(format!(
+                "{conn:?} has {held} holds and waits, {} may be",
+                limits.locks_per_connection
+            ));
         }
     }
     for (lock, line) in belief.waits().lines() {

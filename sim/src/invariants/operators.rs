@@ -38,7 +38,10 @@ fn told(outcome: &Outcome<'_>) -> Verdict {
             if *connections as usize == here {
                 Ok(())
             } else {
-                Err(format!("{to:?} was told of {connections} connections at {}, there are {here}", shown(addr)))
+                Err(format!(
+                    "{to:?} was told of {connections} connections at {}, there are {here}",
+                    shown(addr)
+                ))
             }
         }
         Output::Disconnect(Reason::Kicked) => match outcome.input {

@@ -132,7 +132,8 @@ fn whole(
     server: &ServerSide,
 ) -> Verdict {
     let Some((close, closed)) = server.closed else { return Ok(()) };
-    let ended_a_wait = server.commands.last().is_some_and(|run| run.has_waited && run.told_at.place == closed);
+    let ended_a_wait =
+        server.commands.last().is_some_and(|run| run.has_waited && run.told_at.place == closed);
     // Who sends FIN while it waits has said its last: that ends the wait, and what comes after it is not run.
     let runs_all = matches!(close, Close::Said(Cause::Eof | Cause::Shutdown)) && !ended_a_wait;
     if runs_all {

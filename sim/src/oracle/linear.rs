@@ -93,9 +93,14 @@ enum Verb {
     /// With a time to wait.
     Wait,
     /// Of a share of so few; to have failed, so many have to hold it.
-    Limited { limit: u32, to_fail: u32 },
+    Limited {
+        limit: u32,
+        to_fail: u32,
+    },
     /// The same with a time to wait.
-    LimitedWait { limit: u32 },
+    LimitedWait {
+        limit: u32,
+    },
     Release,
     ReleaseAll,
     Fence,
@@ -126,9 +131,7 @@ impl Verb {
             Command::SharedGetLimited { limit, name } | Command::SharedGetWait { ms: 0, limit, name } => {
                 (limited(*limit, name), shared, name)
             }
-            Command::SharedGetWait { limit, name, .. } => {
-                (Self::LimitedWait { limit: *limit }, shared, name)
-            }
+            Command::SharedGetWait { limit, name, .. } => (Self::LimitedWait { limit: *limit }, shared, name),
             Command::Release(kind, name) => (Self::Release, *kind, name),
             Command::Fence(name) => (Self::Fence, exclusive, name),
             Command::Steal(name) => (Self::Steal, exclusive, name),
@@ -214,7 +217,8 @@ fn operations<'a>(said: &Said<'a>, connection: &'a Connection, id: u32) -> Locks
             let answered = request.answer.as_ref().map(|(_, place)| *place);
             // What the server says it refused has not happened, nor what it says failed, where nobody heard of it.
             let least = u32::from(answered.is_none());
-            let has_happened = |run: &&Run| matches!(&run.told, Some(Told::Reply(reply)) if number(reply) >= Some(least));
+            let has_happened =
+                |run: &&Run| matches!(&run.told, Some(Told::Reply(reply)) if number(reply) >= Some(least));
             let said = server.commands.get(at).filter(has_happened).map(|run| run.told_at);
             operations.push(Timed { operation, called: request.sent, answered, said });
         };
@@ -299,7 +303,9 @@ fn end(said: &Said<'_>, server: &ServerSide, client: &ClientSide) -> Option<(Pla
         quit.map(|request| request.sent),
         is_cut_off(entries, client).then_some(client.connected),
         kicked,
-        happened(&|fault| is_cut(fault, client) || matches!(fault, Fault::KillServer | Fault::KillAtReserve | Fault::Drain)),
+        happened(&|fault| {
+            is_cut(fault, client) || matches!(fault, Fault::KillServer | Fault::KillAtReserve | Fault::Drain)
+        }),
         if idle_ms > 0 { from_ms((ms(lived) + idle_ms).saturating_sub(SLACK_MS)) } else { None },
         stalled_ms(entries, client, timeout_ms).and_then(|ms| from_ms(ms.saturating_sub(SLACK_MS))),
     ];

@@ -16,7 +16,7 @@ use elockd_model_tests::reference::Reference;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Above so many inputs times holds, locks are replayed one by one.
-const MOST_WORK: u64 = 100_000_000;
+const MOST_WORK: u64 = 20_000_000;
 
 /// With more in one line, nothing is replayed: whether each wait could be served costs the reference the cube of
 /// them. That lines are served in their order the invariants have seen.

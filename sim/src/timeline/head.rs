@@ -120,7 +120,8 @@ fn limits(server: &Settings) -> Vec<String> {
 }
 
 fn figures(report: &Report, picture: &Picture<'_>) -> String {
-    let Counts { connections, not_connected, requests, answers, holds, waits, granted, refused } = picture.counts;
+    let Counts { connections, not_connected, requests, answers, holds, waits, granted, refused } =
+        picture.counts;
     let mut figures = vec![
         format!("{} ms", grouped(report.virtual_ms.into())),
         count(picture.lives.len(), "server life").replace("lifes", "lives"),

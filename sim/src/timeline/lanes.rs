@@ -134,11 +134,7 @@ fn story(connection: &Connection, life: Option<&LifeSpan>) -> Vec<(Place, String
 
 /// What a connection held and waited for, each in the first row that is free: that of the last hold of the same
 /// lock, or wait for it, if it can be.
-fn bars(
-    id: Option<Id>,
-    holds: &Holds<'_>,
-    numbers: &Numbers<'_>,
-) -> (Vec<Bar>, Vec<Bar<WaitEnd>>, usize) {
+fn bars(id: Option<Id>, holds: &Holds<'_>, numbers: &Numbers<'_>) -> (Vec<Bar>, Vec<Bar<WaitEnd>>, usize) {
     let Some(id) = id else { return Default::default() };
     let held = holds.holds.get(&id).into_iter().flatten();
     let held = held.map(|hold| (hold.span, numbers[&hold.lock], Ok(hold.end)));

@@ -336,9 +336,7 @@ impl Page<'_> {
         let (class, end) = match wait.end {
             WaitEnd::Granted => (" granted", format!("granted at {}", self.when(wait.span.to))),
             WaitEnd::InVain => ("", format!("in vain: told so at {}", self.when(wait.span.to))),
-            WaitEnd::CutOff => {
-                ("", format!("over with its connection's end at {}", self.when(wait.span.to)))
-            }
+            WaitEnd::CutOff => ("", format!("over with its connection's end at {}", self.when(wait.span.to))),
             WaitEnd::Lost => ("", format!("lost with the server's life at {}", self.when(wait.span.to))),
             WaitEnd::Lasts => ("", "goes on when the run is over".to_owned()),
         };

@@ -65,14 +65,7 @@ impl Scene {
     }
 
     /// A command is applied and answered, and another connection is told something by it.
-    pub(super) fn tell(
-        &mut self,
-        number: u32,
-        line: &[u8],
-        reply: &[u8],
-        other: u32,
-        news: &[u8],
-    ) -> usize {
+    pub(super) fn tell(&mut self, number: u32, line: &[u8], reply: &[u8], other: u32, news: &[u8]) -> usize {
         let command = commands(&[line, b"\n"].concat(), 1_000).remove(0);
         let told = [(number, reply), (other, news)];
         let told = told.map(|(number, text)| (conn(number), Told::Reply(text.to_vec())));

@@ -6,7 +6,7 @@ use super::server::{HOST, OPERATORS_PORT, PORT};
 use super::wire::Wires;
 use crate::conversation::Conversation;
 use crate::log::{Ended, Event, Log};
-use crate::plan::Plan;
+use crate::plan::{Plan, Scenario};
 use crate::script::{Client, FaultKind, Host};
 use elockd_core::{Command, Kind};
 use std::cell::{Cell, RefCell};
@@ -130,7 +130,11 @@ impl Shared {
 }
 
 /// The process on a host: starts a client whenever it is told to.
-pub(super) async fn host(shared: Rc<Shared>, host: Host, opens: Rc<Queue<(Client, Door)>>) -> turmoil::Result {
+pub(super) async fn host(
+    shared: Rc<Shared>,
+    host: Host,
+    opens: Rc<Queue<(Client, Door)>>,
+) -> turmoil::Result {
     loop {
         let (client, door) = opens.next().await;
         let Some(deeds) = shared.deeds.borrow().get(&client).cloned() else { continue };
@@ -356,7 +360,9 @@ impl<'a> Connection<'a> {
         }
         let names = self.shared.plan.names.clone();
         let line = |verb: &str, name: &[u8]| [verb.as_bytes(), b" ", name, b"\n"].concat();
-        if self.client.0.is_multiple_of(2) {
+        // What ends many holds at once is not replayed lock by lock.
+        let is_swarm = self.shared.plan.scenario == Scenario::Swarm;
+        if is_swarm && self.client.0.is_multiple_of(2) {
             self.ask(b"ra\n".to_vec()).await?;
         } else {
             for (kind, name) in self.wanted.clone() {
