@@ -305,6 +305,7 @@ pub fn spoken(command: &Command<Vec<u8>>) -> String {
 
 fn spoken_with(command: &Command<Vec<u8>>, numbers: &[u32], name: &[u8]) -> String {
     let verb = command.verb().map_or("", Verb::word);
-    let numbers: String = numbers.iter().map(|number| format!("{number} ")).collect();
-    format!("{verb} {numbers}{}", name.escape_ascii()).trim_end().to_owned()
+    let numbers = numbers.iter().map(ToString::to_string);
+    let words: Vec<String> = numbers.chain([name.escape_ascii().to_string()]).collect();
+    format!("{verb} {}", words.join(" ")).trim_end().to_owned()
 }

@@ -198,9 +198,8 @@ impl Belief {
         let comes_first = match (self.pending, output) {
             (None, _) => return,
             (Some(Pending::Drain), Output::Reply(Reply::ShuttingDown)) => false,
-            (Some(Pending::Drain), _) => true,
+            (Some(Pending::Drain), _) | (Some(Pending::Close(_)), Output::Disconnect(Reason::Idle)) => true,
             (Some(Pending::Close(_)), Output::Reply(Reply::GetTimeout { .. })) => is_due(to),
-            (Some(Pending::Close(_)), Output::Disconnect(Reason::Idle)) => true,
             (Some(Pending::Close(_)), Output::Reply(Reply::Got { kind, name, .. })) => {
                 let lock = (*kind, name.to_vec());
                 let is_head = self.waits.head(&lock).is_some_and(|head| head.conn == to);

@@ -124,12 +124,11 @@ impl Waits {
         holders: impl Fn(&Lock) -> &'a BTreeSet<Conn>,
     ) -> bool {
         let mut stuck: BTreeSet<Conn> = self.conns().chain([asker]).collect();
-        let asked = (asker, limit);
         let mut lines: BTreeMap<&Lock, Vec<(Conn, u32)>> = BTreeMap::new();
         for (lock, line) in self.lines() {
             lines.insert(lock, line.map(|wait| (wait.conn, wait.limit)).collect());
         }
-        lines.entry(lock).or_default().push(asked);
+        lines.entry(lock).or_default().push((asker, limit));
         loop {
             let before = stuck.len();
             for (lock, line) in &mut lines {

@@ -52,6 +52,9 @@ enum Group {
     Operators,
 }
 
+/// How many holders somebody allows, by weight; 0 is any number.
+const LIMITS: [(u32, u32); 5] = [(1, 4), (2, 4), (3, 2), (4, 1), (0, 1)];
+
 const NAMES: [&[u8]; 9] = [
     b"a",
     b"b",
@@ -163,7 +166,7 @@ impl Lines {
             verb @ (Verb::Wait | Verb::Limited | Verb::LimitedWait) => {
                 let name = self.name(dice);
                 mine.push(name.clone());
-                let (ms, limit) = (self.ms(dice).to_string(), self.limit(dice).to_string());
+                let (ms, limit) = (self.ms(dice).to_string(), dice.weighted(&LIMITS).to_string());
                 let numbers = match verb {
                     Verb::Wait => vec!["gw", &ms],
                     Verb::Limited => vec!["sgl", &limit],
@@ -204,10 +207,6 @@ impl Lines {
     fn ms(&self, dice: &mut Dice) -> u32 {
         let (least, most) = dice.weighted(&self.patience);
         dice.between(least, most)
-    }
-
-    fn limit(&self, dice: &mut Dice) -> u32 {
-        dice.weighted(&[(1, 4), (2, 4), (3, 2), (4, 1), (0, 1)])
     }
 
     /// `steal`, of a name that clients want.

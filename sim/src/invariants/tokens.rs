@@ -2,7 +2,7 @@
 //! server's lives, and without its witness, that is a judge's matter: `oracle/tokens.rs`.)
 
 use super::{Invariant, Outcome, Verdict, shown};
-use elockd_core::{Kind, Output, Reply};
+use elockd_core::{Command, Input, Kind, Output, Reply};
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "tokens ascend",
@@ -16,10 +16,7 @@ pub(super) const INVARIANT: Invariant = Invariant {
 fn told(outcome: &Outcome<'_>) -> Verdict {
     let Outcome { belief, to, .. } = outcome;
     let tokens = belief.tokens();
-    let asked = match outcome.input {
-        elockd_core::Input::Command(_, elockd_core::Command::Fence(name)) => name,
-        _ => return Ok(()),
-    };
+    let Input::Command(_, Command::Fence(asked)) = outcome.input else { return Ok(()) };
     let (is_holder, token) = (belief.is_holder(*to, Kind::Exclusive, asked), tokens.of(*to, asked));
     let name = shown(asked);
     match outcome.output {

@@ -128,8 +128,8 @@ fn compare(place: Place, applied: &Applied, expected: &[observe::Event]) -> Resu
     let agrees = applied.told.len() == expected.len()
         && applied.told.iter().zip(expected).all(|((to, told), expected)| match (told, expected) {
             (Told::Reply(bytes), observe::Event::Sent(conn, text)) => to == conn && bytes == text,
-            (Told::Listing(..), observe::Event::Sent(conn, _)) => to == conn,
-            (Told::Wait, observe::Event::Waits(conn)) => to == conn,
+            (Told::Listing(..), observe::Event::Sent(conn, _))
+            | (Told::Wait, observe::Event::Waits(conn)) => to == conn,
             (Told::Disconnect(reason), observe::Event::Disconnected(conn, expected, _)) => {
                 to == conn && reason == expected
             }
@@ -166,6 +166,7 @@ type Locks<'a> = BTreeMap<(Kind, &'a [u8]), Vec<About<'a>>>;
 fn lock_by_lock<'a>(plan: &Plan, inputs: &[(Place, &'a Applied)]) -> Result<(), Finding> {
     let mut locks: Locks<'a> = BTreeMap::new();
     let mut origins: BTreeMap<Conn, (Now, Origin)> = BTreeMap::new();
+    let mut drained: Option<Place> = None;
     // What each connection has asked for, and what it waits for.
     let mut asked: BTreeMap<Conn, BTreeSet<(Kind, &'a [u8])>> = BTreeMap::new();
     let mut waits: BTreeMap<Conn, (Kind, &'a [u8])> = BTreeMap::new();
@@ -190,6 +191,7 @@ fn lock_by_lock<'a>(plan: &Plan, inputs: &[(Place, &'a Applied)]) -> Result<(), 
             }
             Input::Closed(conn, cause) => end(*conn, *cause, &mut here),
             Input::Drain => {
+                drained = Some(*place);
                 for lock in locks.keys() {
                     here.entry(*lock).or_insert_with(|| about(vec![])).inputs.push(Input::Drain);
                 }
@@ -240,6 +242,11 @@ fn lock_by_lock<'a>(plan: &Plan, inputs: &[(Place, &'a Applied)]) -> Result<(), 
             if let Some((now, origin)) = origins.get(conn) {
                 reference.apply(*now, &Input::Opened(*conn, *origin));
             }
+        }
+        // A lock that nobody asked for before knows of the shutdown all the same.
+        let first = about.first().map(|about| about.place);
+        if drained.is_some_and(|drained| first > Some(drained)) {
+            reference.apply(Now::default(), &Input::Drain);
         }
         for About { place, applied, inputs, told } in about {
             let events: Vec<_> =

@@ -64,7 +64,7 @@ fn shown(history: &History) -> Vec<Shown<'_>> {
         for (at, (request, (text, place))) in answered.iter().enumerate() {
             let Command::Fence(name) = &request.command else { continue };
             let Some(token) = token(text) else { continue };
-            let releases = |command: &Command<Vec<u8>>, text: &[u8]| match command {
+            let ends_it = |command: &Command<Vec<u8>>, text: &[u8]| match command {
                 Command::Release(Kind::Exclusive, other) => other == name && text.starts_with(b"1 "),
                 Command::ReleaseAll => !text.starts_with(b"0 "),
                 // That it is not held tells of a theft.
@@ -72,7 +72,7 @@ fn shown(history: &History) -> Vec<Shown<'_>> {
                 _ => false,
             };
             let before = answered[..at].iter();
-            let released = before.filter(|(request, (text, _))| releases(&request.command, text)).count();
+            let released = before.filter(|(request, (text, _))| ends_it(&request.command, text)).count();
             let hold = Hold { connection, name, released };
             // The same once more, of the same hold, is nothing new.
             let last = shown.iter().rev().find(|shown: &&Shown<'_>| shown.hold == hold);

@@ -16,6 +16,7 @@ pub(super) type Lock<'a> = (Kind, &'a [u8]);
 pub(super) type Id = (Life, Conn);
 
 /// All of a run, connection by connection.
+#[allow(clippy::struct_field_names, reason = "holds are the first of what is told of them")]
 #[derive(Clone, Debug, Default)]
 pub(super) struct Holds<'a> {
     pub(super) holds: BTreeMap<Id, Vec<Hold<'a>>>,
