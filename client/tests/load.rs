@@ -1,8 +1,8 @@
 //! The load generator against servers of a few lines: what it counts, and that it believes nothing.
 
-use elockd_client::load::{Caller, ECHO_REPLY, Grip, Load, LoadError, Protocol, Scenario, Target};
-#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+use elockd_client::load::{Caller, ECHO_REPLY, Grip, Load, LoadError, Protocol, Scenario, Target};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};

@@ -4,7 +4,7 @@
 use elockd_core::canary::Canary;
 
 /// Found where the machine and the reference part, or an invariant breaks.
-pub const BY_THE_REFERENCE: [Canary; 21] = [
+pub const BY_THE_REFERENCE: [Canary; 42] = [
     Canary::OrphaningSkipsTheLastTiedHold,
     Canary::OrphaningKeepsSoleCounts,
     Canary::OrphansOfTheWrongKind,
@@ -26,10 +26,32 @@ pub const BY_THE_REFERENCE: [Canary; 21] = [
     Canary::DrainStillGrants,
     Canary::RegisteringAgainKeepsThePlace,
     Canary::TiedHoldIsTimedAnew,
+    Canary::WaiterGrantedTwice,
+    Canary::DeadWaiterGranted,
+    Canary::LineIsAStack,
+    Canary::GrantAfterDeadline,
+    Canary::TimersInOrderOfBeginning,
+    Canary::WaitLimitOffByOne,
+    Canary::SglIgnoresTheLine,
+    Canary::QueueLimitOffByOne,
+    Canary::WaitIsNotReserved,
+    Canary::DeadlockMissed,
+    Canary::DeadlockInvented,
+    Canary::DeadlockSeesOnlyTheFirstHolder,
+    Canary::TimeoutForgetsTheLine,
+    Canary::GrantsOutOfOrder,
+    Canary::StealGrantsNobody,
+    Canary::RaKeepsTiedHolds,
+    Canary::WaitingCommandRuns,
+    Canary::WaitingIsIdle,
+    Canary::DrainForgetsWaits,
+    Canary::TokenPerAsk,
+    Canary::TokenSurvivesTheHold,
 ];
 
 /// Found where a restored machine says something else.
-pub const BY_SNAPSHOTS: [Canary; 2] = [Canary::SnapshotForgetsDraining, Canary::SnapshotReversesHolders];
+pub const BY_SNAPSHOTS: [Canary; 3] =
+    [Canary::SnapshotForgetsDraining, Canary::SnapshotReversesHolders, Canary::SnapshotForgetsTheLine];
 
 /// Found in listings that other inputs come between.
 pub const BY_LISTINGS: [Canary; 1] = [Canary::ListingMissesWhatIsTiedMeanwhile];
@@ -37,8 +59,8 @@ pub const BY_LISTINGS: [Canary; 1] = [Canary::ListingMissesWhatIsTiedMeanwhile];
 /// Found in raw bytes.
 pub const BY_RAW_BYTES: [Canary; 2] = [Canary::SplitLineKeepsItsReturn, Canary::LongLineReportedAgain];
 
-/// Found by searching two small worlds to their ends.
-pub const BY_THE_SEARCH: [Canary; 9] = [
+/// Found by searching a few small worlds to their ends.
+pub const BY_THE_SEARCH: [Canary; 27] = [
     Canary::OrphaningSkipsTheLastTiedHold,
     Canary::OrphaningKeepsSoleCounts,
     Canary::DeadHolderCounts,
@@ -48,6 +70,24 @@ pub const BY_THE_SEARCH: [Canary; 9] = [
     Canary::AskingAgainCounts,
     Canary::AnybodyReleases,
     Canary::KindsAreOne,
+    Canary::WaiterGrantedTwice,
+    Canary::DeadWaiterGranted,
+    Canary::LineIsAStack,
+    Canary::GrantAfterDeadline,
+    Canary::TimersInOrderOfBeginning,
+    Canary::WaitLimitOffByOne,
+    Canary::SglIgnoresTheLine,
+    Canary::DeadlockMissed,
+    Canary::DeadlockInvented,
+    Canary::DeadlockSeesOnlyTheFirstHolder,
+    Canary::TimeoutForgetsTheLine,
+    Canary::GrantsOutOfOrder,
+    Canary::StealGrantsNobody,
+    Canary::RaKeepsTiedHolds,
+    Canary::WaitingCommandRuns,
+    Canary::DrainForgetsWaits,
+    Canary::TokenPerAsk,
+    Canary::TokenSurvivesTheHold,
 ];
 
 /// The environment variable by which a process of the models is told which canary to plant.

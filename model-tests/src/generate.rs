@@ -238,6 +238,8 @@ struct Course {
     /// How many names there are, when there are so few that connections are in each other's way all the time;
     /// and then most commands are about that.
     crowd: Option<u64>,
+    /// Whether much is said about names of connections.
+    registers: bool,
     /// Of 10 waits, how many are for exclusive locks.
     exclusive: u64,
     /// Of 100 gets, how many carry a limit or wait.
@@ -266,10 +268,11 @@ impl Course {
             accounts: 1 + dice.below(4) / 3,
             has_operators: dice.below(2) == 0,
             crowd,
+            registers: dice.below(4) == 0,
             exclusive: [0, 4, 5, 9][dice.below(4) as usize],
             waits: [0, 30, 60, 85][dice.below(4) as usize],
             releases: [3, 10, 25][dice.below(3) as usize],
-            drain_at: (dice.below(10) == 0).then(|| dice.below(length)),
+            drain_at: (dice.below(6) == 0).then(|| dice.below(length)),
         }
     }
 
@@ -297,8 +300,8 @@ impl Course {
     fn input(&mut self, dice: &mut Dice) -> Input<Vec<u8>> {
         let is_lonely = (self.reference.open().len() as u64) < self.connections;
         match dice.below(100) {
-            0..3 => Input::Tick,
-            3..5 => self.tokens(dice),
+            0..4 => Input::Tick,
+            4 => self.tokens(dice),
             5..9 => Input::Closed(self.any_conn(dice), cause(dice)),
             9..11 => Input::Closed(self.greediest(), cause(dice)),
             11 => Input::Opened(self.old_conn(dice), self.origin(dice, self.serial + 1)),
@@ -376,6 +379,13 @@ impl Course {
         if self.crowd.is_some() && dice.below(4) > 0 {
             return self.crowded(dice, conn);
         }
+        if self.registers && dice.below(2) == 0 {
+            return match dice.below(8) {
+                0..3 => Command::Who(Vec::new()),
+                3 => Command::Iam(Vec::new()),
+                _ => Command::Iam(name(dice)),
+            };
+        }
         let kind = if dice.below(5) < 2 { Kind::Exclusive } else { Kind::Shared };
         if dice.below(100) < self.releases {
             return match dice.below(12) {
@@ -384,22 +394,22 @@ impl Course {
             };
         }
         match dice.below(100) {
-            0..52 if dice.below(100) < self.waits => self.wait(dice),
+            0..52 if dice.below(100) < self.waits => self.wait(dice, conn),
             0..52 => Command::Get(kind, self.name(dice)),
             52..57 => Command::Fence(self.own_name(dice, conn, Kind::Exclusive)),
             57 => Command::ReleaseAll,
             58 => Command::BadArgument(
                 [Verb::GetWait, Verb::SharedGetLimited, Verb::SharedGetWait][dice.below(3) as usize],
             ),
-            59..64 if !self.has_operators && dice.below(8) > 0 => self.wait(dice),
+            59..64 if !self.has_operators && dice.below(8) > 0 => self.wait(dice, conn),
             59..64 => self.operate(dice),
-            64..69 => Command::Inspect(kind, name(dice)),
-            69..72 => Command::List(kind, if dice.below(2) == 0 { name(dice) } else { Vec::new() }),
-            72..74 => Command::Dump(kind),
+            64..68 => Command::Inspect(kind, name(dice)),
+            68..71 => Command::List(kind, if dice.below(2) == 0 { name(dice) } else { Vec::new() }),
+            71..74 => Command::Dump(kind),
             74..78 => Command::ListAll(prefix(dice)),
             78 => Command::Me,
-            79..81 => Command::Iam(Vec::new()),
-            81..84 => Command::Iam(name(dice)),
+            79 => Command::Iam(Vec::new()),
+            80..84 => Command::Iam(name(dice)),
             84..87 => Command::Who(if dice.below(2) == 0 { name(dice) } else { Vec::new() }),
             87..91 => Command::Query { full: dice.below(3) > 0 },
             91 => Command::Ping,
@@ -413,13 +423,12 @@ impl Course {
     /// What gets connections into each other's way, and out of it.
     fn crowded(&self, dice: &mut Dice, conn: Conn) -> Command<Vec<u8>> {
         let kind = self.kind(dice);
-        match dice.below(24) {
-            0..14 => self.wait(dice),
+        match dice.below(26) {
+            0..14 => self.wait(dice, conn),
             14..16 => Command::Get(kind, self.name(dice)),
-            16 if self.has_operators => self.operate(dice),
+            16 | 21 if self.has_operators => self.operate(dice),
             16..20 => Command::Release(kind, self.own_name(dice, conn, kind)),
             20 => Command::ReleaseAll,
-            21 if self.has_operators => self.operate(dice),
             21 => Command::ListAll(Vec::new()),
             _ => Command::Fence(self.own_name(dice, conn, Kind::Exclusive)),
         }
@@ -438,11 +447,15 @@ impl Course {
     }
 
     /// Something with a limit, or that may wait: mostly for what is held.
-    fn wait(&self, dice: &mut Dice) -> Command<Vec<u8>> {
+    fn wait(&self, dice: &mut Dice, conn: Conn) -> Command<Vec<u8>> {
         const MS: [u32; 12] = [0, 1, 1, 2, 3, 3, 8, 20, 20, 100, 5000, u32::MAX];
-        const LIMITS: [u32; 8] = [0, 1, 1, 1, 1, 2, 2, 3];
+        const LIMITS: [u32; 8] = [0, 1, 1, 1, 2, 2, 2, 3];
         let kind = self.kind(dice);
-        let name = if dice.below(3) == 0 { self.name(dice) } else { self.held_name(dice, kind) };
+        let others = self.names_held(kind, |holders| !holders.contains(&conn));
+        let name = match dice.below(4) {
+            1.. if !others.is_empty() => others[dice.below(others.len() as u64) as usize].clone(),
+            _ => self.name(dice),
+        };
         let ms = MS[dice.below(12) as usize];
         let limit = LIMITS[dice.below(8) as usize];
         match kind {
@@ -454,9 +467,7 @@ impl Course {
 
     /// The name of a lock that a connection holds, mostly.
     fn own_name(&self, dice: &mut Dice, conn: Conn, kind: Kind) -> Vec<u8> {
-        let held = self.reference.locks().iter();
-        let own = held.filter(|((of, _), holders)| *of == kind && holders.contains(&conn));
-        let names: Vec<_> = own.map(|((_, name), _)| name).collect();
+        let names = self.names_held(kind, |holders| holders.contains(&conn));
         if names.is_empty() || dice.below(10) == 0 {
             return self.held_name(dice, kind);
         }
@@ -477,13 +488,19 @@ impl Course {
         if open.is_empty() || dice.below(6) == 0 {
             return self.held_name(dice, Kind::Exclusive);
         }
-        let holders: Vec<Conn> = self.reference.locks().values().flatten().copied().collect();
-        let is_holder = |conn: Conn| holders.contains(&conn);
-        let open: Vec<_> = match dice.below(2) {
-            0 if !holders.is_empty() => open.iter().filter(|client| is_holder(client.conn)).collect(),
-            _ => open.iter().collect(),
+        let in_line = self.reference.waits().iter();
+        let in_the_way = in_line.flat_map(|wait| self.reference.holders(wait.kind, &wait.name));
+        let in_the_way: Vec<Conn> = in_the_way.copied().collect();
+        let waiting: Vec<Conn> = self.reference.waits().iter().map(|wait| wait.conn).collect();
+        let all = open.iter().map(|client| client.conn).collect();
+        let conns = match dice.below(3) {
+            0 if !in_the_way.is_empty() => in_the_way,
+            1 if !waiting.is_empty() => waiting,
+            _ => all,
         };
-        let addr = open[dice.below(open.len() as u64) as usize].origin.addr.to_string();
+        let conn = conns[dice.below(conns.len() as u64) as usize];
+        let client = open.iter().find(|client| client.conn == conn).expect("who holds or waits is open");
+        let addr = client.origin.addr.to_string();
         match dice.below(12) {
             0 => addr.replace("unix:", "unix:0").replace("[::1]", "[0::1]").into_bytes(),
             1 => addr.replace("unix:", "unix:+").into_bytes(),
@@ -493,11 +510,17 @@ impl Course {
 
     /// The name of something to release: mostly of something that is held, by whomever.
     fn held_name(&self, dice: &mut Dice, kind: Kind) -> Vec<u8> {
-        let names: Vec<_> = self.reference.locks().keys().filter(|(of, _)| *of == kind).collect();
+        let names = self.names_held(kind, |_| true);
         if names.is_empty() || dice.below(10) == 0 {
             return self.name(dice);
         }
-        names[dice.below(names.len() as u64) as usize].1.clone()
+        names[dice.below(names.len() as u64) as usize].clone()
+    }
+
+    /// The names of a kind that are held by such as are wanted.
+    fn names_held(&self, kind: Kind, is_wanted: impl Fn(&[Conn]) -> bool) -> Vec<&Vec<u8>> {
+        let held = self.reference.locks().iter();
+        held.filter(|((of, _), by)| *of == kind && is_wanted(by)).map(|((_, name), _)| name).collect()
     }
 }
 

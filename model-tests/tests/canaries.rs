@@ -3,12 +3,12 @@
 //! is stated here. What it took is printed. Which harness is meant to find which is in
 //! `elockd_model_tests::canaries`; those of the hub are found in `hub_under_loom.rs`, by its models.
 
+use elockd_core::Kind;
 use elockd_core::canary::{Canary, plant};
-use elockd_core::{Config, Kind};
 use elockd_model_tests::canaries::{
     BY_LISTINGS, BY_RAW_BYTES, BY_SNAPSHOTS, BY_THE_REFERENCE, BY_THE_SEARCH,
 };
-use elockd_model_tests::explore::{Space, search};
+use elockd_model_tests::explore::{Space, Time, search};
 use elockd_model_tests::properties;
 use elockd_model_tests::runner::{find, say};
 use quickcheck::Testable;
@@ -56,13 +56,21 @@ fn raw_bytes_find_their_canaries() {
 
 #[test]
 fn the_exhaustive_search_finds_its_canaries() {
-    let space = |connections: usize, locks: &[(Kind, &'static str)]| {
-        let config = Config::smallest_storage();
-        Space { connections, locks: locks.to_vec(), config, time_passes: false, drains: false, places: false }
-    };
     let (x, s) = (Kind::Exclusive, Kind::Shared);
-    // A get sweeps two dead holds: to meet one that is not swept yet takes three names.
-    let spaces = [space(3, &[(x, "a"), (s, "a")]), space(2, &[(x, "a"), (x, "b"), (x, "c")])];
+    let waits = |by: u64, connections, locks: &[(Kind, &'static str)]| {
+        let (waits_ms, limits, time) =
+            ((1..=by as u32).collect(), vec![1, 2], Time::Ticks((1..=by).collect()));
+        Space { waits_ms, limits, time, ..Space::new(connections, locks) }
+    };
+    let spaces = [
+        Space { tokens: 2, operators: true, drains: true, ..waits(1, 2, &[(x, "a")]) },
+        // A get sweeps two dead holds: to meet one that is not swept yet takes three names.
+        Space::new(3, &[(x, "a"), (s, "a")]),
+        Space::new(2, &[(x, "a"), (x, "b"), (x, "c")]),
+        // A line of two, which end at different times; and holders of two locks that wait for each other.
+        waits(2, 3, &[(s, "a")]),
+        waits(1, 3, &[(s, "a"), (s, "b")]),
+    ];
     let find = |space: &Space| match catch_unwind(|| search(space)) {
         Ok(Ok(_)) => None,
         Ok(Err(failure)) => Some(format!("{}, after {} inputs", failure.property, failure.path.len())),

@@ -4,16 +4,15 @@
 //! The larger worlds are left out of a usual test run. In a release build they take minutes:
 //! `cargo test --release -p elockd-model-tests --test exhaustive -- --include-ignored`
 
-use elockd_core::{Config, Kind};
-use elockd_model_tests::explore::{Space, search};
+use elockd_core::Kind;
+use elockd_model_tests::explore::{Space, Time, search};
 use elockd_model_tests::runner::say;
 
 const X: Kind = Kind::Exclusive;
 const S: Kind = Kind::Shared;
 
 fn space(connections: usize, locks: &[(Kind, &'static str)]) -> Space {
-    let config = Config::smallest_storage();
-    Space { connections, locks: locks.to_vec(), config, time_passes: false, drains: false, places: false }
+    Space::new(connections, locks)
 }
 
 /// Searches a space and says what was seen. Fewer states than there were once mean that something is not
@@ -87,7 +86,7 @@ fn three_connections_while_the_daemon_drains() {
 
 #[test]
 fn three_connections_that_may_be_silent_too_long() {
-    let mut space = Space { time_passes: true, ..space(3, &[(X, "a"), (S, "a")]) };
+    let mut space = Space { time: Time::Passes(vec![1]), ..space(3, &[(X, "a"), (S, "a")]) };
     space.config.limits.idle_ms = 2;
     all_of("3 connections, 1 name of both kinds, idle limit", &space, 5_333);
 }
@@ -98,6 +97,114 @@ fn two_connections_by_slot() {
     all_of("2 connections, 2 exclusive names, by slot", &by_slot(&[(X, "a"), (X, "b")]), 479);
     all_of("2 connections, 1 name of both kinds, by slot", &by_slot(&[(X, "a"), (S, "a")]), 1_711);
     all_of("2 connections, 2 shared names, by slot", &by_slot(&[(S, "a"), (S, "b")]), 22_707);
+}
+
+/// Everybody may wait for what somebody else holds, and most of them at a time.
+#[test]
+fn four_connections_that_wait_for_two_exclusive_names() {
+    let space = Space { waits_ms: vec![2], time: Time::Ticks(vec![1]), ..space(4, &[(X, "a"), (X, "b")]) };
+    all_of("4 connections, 2 exclusive names, waits", &space, 45_855);
+}
+
+/// Some do not wait, some are over before others that began earlier, and several are over at once.
+#[test]
+fn three_connections_that_wait_for_different_times() {
+    let time = Time::Passes(vec![1, 2]);
+    let space = Space { waits_ms: vec![0, 1, 2], time, ..space(3, &[(X, "a"), (X, "b")]) };
+    all_of("3 connections, 2 exclusive names, waits of 0 to 2 ms", &space, 2_821);
+}
+
+#[test]
+fn three_connections_that_wait_for_a_name_of_both_kinds_with_limits() {
+    let (waits_ms, limits, time) = (vec![2], vec![1, 2], Time::Passes(vec![1]));
+    let space = Space { waits_ms, limits, time, ..space(3, &[(X, "a"), (S, "a")]) };
+    all_of("3 connections, 1 name of both kinds, limits, waits", &space, 4_947);
+}
+
+#[test]
+fn three_connections_that_wait_for_two_shared_names_with_limits() {
+    let (waits_ms, limits, time) = (vec![1], vec![1, 2], Time::Ticks(vec![1]));
+    let space = Space { waits_ms, limits, time, ..space(3, &[(S, "a"), (S, "b")]) };
+    all_of("3 connections, 2 shared names, limits, waits", &space, 5_643);
+}
+
+/// Three may be in line, with each limit and without.
+#[test]
+fn four_connections_in_one_line() {
+    let (waits_ms, limits, time) = (vec![1], vec![0, 1, 2], Time::Ticks(vec![1]));
+    let space = Space { waits_ms, limits, time, ..space(4, &[(S, "a")]) };
+    all_of("4 connections, 1 shared name, limits, waits", &space, 3_687);
+}
+
+#[test]
+fn three_connections_of_which_some_are_operators_and_tokens() {
+    let (waits_ms, time) = (vec![2], Time::Passes(vec![1]));
+    let space = Space { waits_ms, time, operators: true, tokens: 1, ..space(3, &[(X, "a")]) };
+    all_of("3 connections, 1 exclusive name, waits, operators, tokens", &space, 4_976);
+}
+
+#[test]
+fn three_connections_with_tokens_for_two_names() {
+    let (waits_ms, time) = (vec![1], Time::Ticks(vec![1]));
+    let space = Space { waits_ms, time, tokens: 2, ..space(3, &[(X, "a"), (X, "b")]) };
+    all_of("3 connections, 2 exclusive names, waits, tokens", &space, 9_387);
+}
+
+#[test]
+fn three_connections_that_wait_while_the_daemon_drains() {
+    let (waits_ms, limits, time) = (vec![2], vec![1], Time::Passes(vec![1]));
+    let space = Space { waits_ms, limits, time, drains: true, ..space(3, &[(X, "a"), (S, "a")]) };
+    all_of("3 connections, 1 name of both kinds, waits, drain", &space, 4_514);
+}
+
+/// A wait may last longer than a silence may, or end in the same moment.
+#[test]
+fn three_connections_that_wait_and_may_be_silent_too_long() {
+    let (waits_ms, time) = (vec![1, 3], Time::Passes(vec![1]));
+    let mut space = Space { waits_ms, time, ..space(3, &[(X, "a")]) };
+    space.config.limits.idle_ms = 2;
+    all_of("3 connections, 1 exclusive name, waits, idle limit", &space, 1_886);
+}
+
+#[test]
+fn four_connections_of_which_few_may_wait() {
+    let (waits_ms, time) = (vec![1], Time::Ticks(vec![1]));
+    let mut space = Space { waits_ms, time, ..space(4, &[(X, "a"), (X, "b")]) };
+    space.config.limits.waiters = 2;
+    space.config.limits.waiters_per_name = 1;
+    space.config.limits.locks = 4;
+    all_of("4 connections, 2 exclusive names, waits under limits", &space, 4_479);
+}
+
+#[test]
+fn two_connections_that_wait_by_slot() {
+    let (waits_ms, limits, time) = (vec![1], vec![1], Time::Ticks(vec![1]));
+    let space = Space { waits_ms, limits, time, places: true, ..space(2, &[(X, "a"), (S, "a")]) };
+    all_of("2 connections, 1 name of both kinds, waits, by slot", &space, 23_538);
+}
+
+#[test]
+#[ignore = "takes a minute in a release build"]
+fn large_four_connections_that_wait_for_different_times() {
+    let (waits_ms, time) = (vec![1, 2], Time::Ticks(vec![1, 2]));
+    let space = Space { waits_ms, time, ..space(4, &[(X, "a"), (X, "b")]) };
+    all_of("4 connections, 2 exclusive names, waits of 1 and 2 ms", &space, 77_439);
+}
+
+#[test]
+#[ignore = "takes a minute in a release build"]
+fn large_four_connections_that_wait_for_a_name_of_both_kinds_with_limits() {
+    let (waits_ms, limits, time) = (vec![1], vec![1, 2], Time::Ticks(vec![1]));
+    let space = Space { waits_ms, limits, time, ..space(4, &[(X, "a"), (S, "a")]) };
+    all_of("4 connections, 1 name of both kinds, limits, waits", &space, 62_865);
+}
+
+#[test]
+#[ignore = "takes a minute in a release build"]
+fn large_three_connections_that_wait_for_three_names() {
+    let (waits_ms, limits, time) = (vec![1], vec![1, 2], Time::Ticks(vec![1]));
+    let space = Space { waits_ms, limits, time, ..space(3, &[(X, "a"), (S, "a"), (S, "b")]) };
+    all_of("3 connections, 1 exclusive name and 2 shared, limits, waits", &space, 108_580);
 }
 
 #[test]
@@ -144,7 +251,7 @@ fn large_two_connections_and_three_names_of_both_kinds() {
 #[test]
 #[ignore = "takes a minute in a release build"]
 fn large_four_connections_that_may_be_silent_too_long() {
-    let mut space = Space { time_passes: true, ..space(4, &[(X, "a"), (S, "a")]) };
+    let mut space = Space { time: Time::Passes(vec![1]), ..space(4, &[(X, "a"), (S, "a")]) };
     space.config.limits.idle_ms = 2;
     all_of("4 connections, 1 name of both kinds, idle limit", &space, 117_725);
 }
@@ -154,4 +261,12 @@ fn large_four_connections_that_may_be_silent_too_long() {
 fn large_two_connections_by_slot() {
     let space = Space { places: true, ..space(2, &[(X, "a"), (X, "b"), (S, "a")]) };
     all_of("2 connections, 2 exclusive names and 1 shared, by slot", &space, 387_375);
+}
+
+#[test]
+#[ignore = "takes a minute in a release build"]
+fn large_three_connections_that_wait_by_slot() {
+    let (waits_ms, time) = (vec![1], Time::Ticks(vec![1]));
+    let space = Space { waits_ms, time, places: true, ..space(3, &[(X, "a")]) };
+    all_of("3 connections, 1 exclusive name, waits, by slot", &space, 46_675);
 }

@@ -282,12 +282,11 @@ fn the_holder_closes_while_the_head_of_the_line_does() {
         let holder = thread::spawn(move || drop(holder.close(Now(0), Cause::Error)));
         let first = thread::spawn(move || {
             // FIN: it ends the wait, or comes too late for that.
-            match first.close_waiting(Now(0)) {
-                Some(owed) => assert_eq!(owed, TIMED_OUT),
-                None => {
-                    assert_eq!(mail(&first), reply(GRANTED), "told exactly once how its wait ended");
-                    assert!(first.close(Now(0), Cause::Eof).is_empty());
-                }
+            if let Some(owed) = first.close_waiting(Now(0)) {
+                assert_eq!(owed, TIMED_OUT);
+            } else {
+                assert_eq!(mail(&first), reply(GRANTED), "told exactly once how its wait ended");
+                assert!(first.close(Now(0), Cause::Eof).is_empty());
             }
         });
         assert_eq!(mail(&second), reply(GRANTED));

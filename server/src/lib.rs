@@ -16,6 +16,7 @@ mod server;
 mod session;
 mod shared;
 mod ticker;
+pub mod tokens;
 
 pub use config::{Config, Tunables};
 pub use latency::{Latency, LatencySnapshot};

@@ -10,7 +10,8 @@ mod munin;
 mod pidfile;
 mod settings;
 
-use elockd_server::listen::{TcpListener, TcpOptions, UnixListener};
+use elockd_server::listen::{AdminListener, TcpListener, TcpOptions, UnixListener};
+use elockd_server::tokens::{FileTokens, StateError};
 use elockd_server::{Monitor, Server};
 use logging::{LogError, Logging};
 use metrics::Metrics;
@@ -20,13 +21,19 @@ use settings::{Changes, Loaded};
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 use thiserror::Error;
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
-/// File descriptors that are not connections: standard streams, listeners, the runtime's own, clients of metrics.
+/// File descriptors that are not connections of clients: standard streams, listeners, the runtime's own, files of state,
+/// clients of metrics, a few operators.
 const OTHER_FILES: u64 = 64;
+
+/// How long the end waits for a record of fencing tokens that is being made.
+const LAST_RECORD: Duration = Duration::from_secs(1);
 
 /// Why the daemon did not start.
 #[derive(Debug, Error)]
@@ -35,6 +42,8 @@ enum StartError {
     Listen { address: String, source: std::io::Error },
     #[error(transparent)]
     PidFile(#[from] PidFileError),
+    #[error(transparent)]
+    State(#[from] StateError),
     #[error(transparent)]
     Log(#[from] LogError),
     #[error("cannot start the runtime: {0}")]
@@ -82,21 +91,45 @@ fn run(args: &[OsString], loaded: Loaded) -> Result<(), StartError> {
         warn!("{warning}");
     }
     let pidfile = loaded.settings.pidfile.as_deref().map(PidFile::create).transpose()?;
+    let tokens = loaded.settings.state_dir.as_deref().map(FileTokens::open).transpose()?;
     raise_file_limit(loaded.settings.server.machine.limits.connections);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(StartError::Runtime)?.block_on(serve(args, loaded, &logging))?;
+    let runtime = runtime(loaded.settings.threads).map_err(StartError::Runtime)?;
+    let served = runtime.block_on(serve(args, loaded, tokens, &logging));
+    // A disk that hangs may still have a record of tokens under way: nothing comes of not waiting for that.
+    runtime.shutdown_timeout(LAST_RECORD);
+    served?;
     // After everything else: until here no other daemon may take it.
     drop(pidfile);
     Ok(())
 }
 
-async fn serve(args: &[OsString], loaded: Loaded, logging: &Logging) -> Result<(), StartError> {
+/// What runs the server's tasks. One thread needs no queue that others can take from.
+fn runtime(threads: usize) -> std::io::Result<Runtime> {
+    let mut runtime = match threads {
+        1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    if threads > 1 {
+        runtime.worker_threads(threads);
+    }
+    runtime.enable_all().build()
+}
+
+async fn serve(
+    args: &[OsString],
+    loaded: Loaded,
+    tokens: Option<FileTokens>,
+    logging: &Logging,
+) -> Result<(), StartError> {
     let signals = Signals::new().map_err(StartError::Signals)?;
     let settings = &loaded.settings;
     let mut config = settings.server.clone();
     config.on_panic = Some(elockd_server::end_process);
     info!("elockd {} is process {}", env!("CARGO_PKG_VERSION"), std::process::id());
-    let server = Server::new(config);
+    let mut server = Server::new(config);
+    if let Some(tokens) = tokens {
+        server = server.tokens_from(tokens);
+    }
     for &address in &settings.tcp {
         let options = TcpOptions { peer_timeout: settings.peer_timeout };
         let listener = TcpListener::bind(address, options)
@@ -110,6 +143,11 @@ async fn serve(args: &[OsString], loaded: Loaded, logging: &Logging) -> Result<(
     let metrics = metrics.transpose()?;
     if let Some(path) = &settings.unix {
         let listener = UnixListener::bind(path, settings.unix_mode)
+            .map_err(|source| StartError::Listen { address: format!("unix {}", path.display()), source })?;
+        server.listen(listener);
+    }
+    if let Some(path) = &settings.admin_unix {
+        let listener = AdminListener::bind(path, settings.admin_unix_mode)
             .map_err(|source| StartError::Listen { address: format!("unix {}", path.display()), source })?;
         server.listen(listener);
     }

@@ -42,6 +42,12 @@ impl Monitor {
         self.shared.long_holds.load(Ordering::Relaxed)
     }
 
+    /// Reservations of fencing tokens that failed, since the start.
+    #[must_use]
+    pub fn token_failures(&self) -> u64 {
+        self.shared.token_failures.load(Ordering::Relaxed)
+    }
+
     /// Whether the shutdown has begun.
     #[must_use]
     pub fn is_shutting_down(&self) -> bool {

@@ -6,13 +6,20 @@ use crate::listen::{Acceptor, Listener, Peer};
 use crate::monitor::Monitor;
 use crate::session::{self, Teller};
 use crate::shared::Shared;
-use elockd_core::{Account, Addr, Conn, Origin};
+use crate::tokens::{ClockTokens, Keeper, TokenSource};
+use elockd_core::{Addr, Conn, Origin};
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
-use tokio::sync::watch;
+use std::time::Duration;
+use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
+
+/// How long it waits for the first fencing tokens before it serves without: a disk that hangs must not keep locks
+/// from being had.
+const TOKENS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A lock server that has not started yet. Give it listeners, then [`run`](Self::run) it.
 ///
@@ -21,8 +28,10 @@ pub struct Server {
     shared: Arc<Shared>,
     /// The tasks that accept.
     acceptors: TaskTracker,
-    /// Closed when accepting is to stop.
-    stop: watch::Sender<()>,
+    /// Set when accepting is to begin, closed when it is to stop.
+    accepting: watch::Sender<bool>,
+    /// Reserves fencing tokens.
+    keeper: Keeper,
 }
 
 impl Server {
@@ -32,8 +41,15 @@ impl Server {
         Self {
             shared: Arc::new(Shared::new(config)),
             acceptors: TaskTracker::new(),
-            stop: watch::Sender::new(()),
+            accepting: watch::Sender::new(false),
+            keeper: Keeper::new(ClockTokens::new()),
         }
+    }
+
+    /// The same, with fencing tokens from somewhere else than the clock.
+    #[must_use]
+    pub fn tokens_from(self, source: impl TokenSource) -> Self {
+        Self { keeper: Keeper::new(source), ..self }
     }
 
     /// The same, with somebody who sees every input of the machine: for simulations.
@@ -44,10 +60,10 @@ impl Server {
         server
     }
 
-    /// Starts accepting from a listener. Must be called within a tokio runtime.
+    /// Has it accept from a listener while it [runs](Self::run). Must be called within a tokio runtime.
     pub fn listen(&self, listener: impl Listener) {
         info!("listening on {listener}");
-        let accepting = accept(Arc::clone(&self.shared), listener, self.stop.subscribe());
+        let accepting = accept(Arc::clone(&self.shared), listener, self.accepting.subscribe());
         self.acceptors.spawn(accepting);
     }
 
@@ -57,15 +73,26 @@ impl Server {
         Monitor::new(Arc::clone(&self.shared))
     }
 
-    /// Serves until `shutdown` is ready, then ends in order: it stops accepting, grants nothing more,
+    /// Serves until `shutdown` is ready, from the moment when there are fencing tokens, or when they cannot be had.
+    /// Then it ends in order: it stops accepting, grants nothing more,
     /// lets every connection have the answers to what it has sent, and closes it. Connections that
     /// do not take their answers within the shutdown timeout are cut off.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { shared, acceptors, stop } = self;
+        let Self { shared, acceptors, accepting, keeper } = self;
         let ticking = crate::ticker::run(&shared.hub, shared.clock);
+        let (tried, first_try) = oneshot::channel();
+        let keeping = keeper.run(&shared.hub, shared.clock, &shared.token_failures, tried);
         let serving = async {
-            shutdown.await;
-            drop(stop);
+            let mut shutdown = pin!(shutdown);
+            tokio::select! {
+                biased;
+                () = &mut shutdown => {}
+                _ = timeout(TOKENS_PATIENCE, first_try) => {
+                    accepting.send_replace(true);
+                    shutdown.await;
+                }
+            }
+            drop(accepting);
             acceptors.close();
             acceptors.wait().await;
             shared.hub.drain(shared.clock.now());
@@ -77,6 +104,8 @@ impl Server {
         };
         tokio::select! {
             biased;
+            // Before the others, so that a source that is ready at once is asked before anything else happens.
+            () = keeping => {}
             () = serving => {}
             () = ticking => {}
             () = crate::overdue::run(&shared) => {}
@@ -85,12 +114,15 @@ impl Server {
 }
 
 /// Accepts until told to stop. An error never ends it.
-async fn accept<L: Listener>(shared: Arc<Shared>, listener: L, mut stop: watch::Receiver<()>) {
+async fn accept<L: Listener>(shared: Arc<Shared>, listener: L, mut accepting: watch::Receiver<bool>) {
+    if accepting.wait_for(|accepting| *accepting).await.is_err() {
+        return;
+    }
     let mut acceptor = Acceptor::new(listener);
     loop {
         let (stream, peer) = tokio::select! {
             biased;
-            _ = stop.changed() => return,
+            _ = accepting.changed() => return,
             accepted = acceptor.next() => accepted,
         };
         start_session(&shared, stream, peer);
@@ -103,14 +135,14 @@ where
 {
     let addr_of = |conn: Conn| match peer {
         Peer::Ip(addr) => Addr::Ip(addr),
-        Peer::Unix => Addr::Unix(conn.serial()),
+        Peer::Unix | Peer::Operator(_) => Addr::Unix(conn.serial()),
     };
     let mut addr = None;
     let opened = shared.hub.open(shared.clock.now(), |conn| Origin {
         addr: *addr.insert(addr_of(conn)),
-        account: Account::default(),
+        account: peer.account(),
     });
-    let teller = addr.filter(|_| shared.tunables().verbose).map(|addr| Box::new(Teller::new(addr)));
+    let teller = addr.and_then(|addr| Teller::of(addr, peer, shared.tunables().verbose)).map(Box::new);
     match opened {
         Ok(handle) => {
             let serving = session::serve(Arc::clone(shared), stream, handle, teller);

@@ -22,6 +22,8 @@ pub(crate) struct Shared {
     pub(crate) latency: Option<Latency>,
     /// Holds that had lasted longer than the warning time when that was last looked at.
     pub(crate) long_holds: AtomicU64,
+    /// Reservations of fencing tokens that failed, since the start.
+    pub(crate) token_failures: AtomicU64,
     /// What can change while the server runs.
     pub(crate) tunables: watch::Sender<Tunables>,
     /// The tasks of connections: a shutdown waits for them.
@@ -41,6 +43,7 @@ impl Shared {
             listing_bytes: AtomicUsize::new(0),
             listings_refused: AtomicU64::new(0),
             long_holds: AtomicU64::new(0),
+            token_failures: AtomicU64::new(0),
             sessions: TaskTracker::new(),
         }
     }

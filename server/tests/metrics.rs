@@ -49,6 +49,101 @@ fn busy(daemon: &Daemon) -> Vec<Client> {
     vec![holder, other]
 }
 
+/// Flags for [`waits`].
+const FEW_WAITERS: [&str; 4] = ["--metrics-listen", "127.0.0.1:0", "--max-waiters-per-name", "2"];
+
+/// Waits of every sort: granted, timed out, ended with its connection, refused for two reasons, and one that goes on as
+/// long as what this gives is kept.
+fn waits(daemon: &Daemon) -> Vec<Client> {
+    let (mut holder, mut waiter, mut third) = (daemon.unix(), daemon.unix(), daemon.unix());
+    let mut gone = daemon.tcp();
+    let wait_for_waiters = |client: &mut Client, count| {
+        poll("the waiters", PATIENCE, || (client.figure("waiters") == count).then_some(()));
+    };
+    holder.send("g wa\ng wb\nf wa\n");
+    holder.expect("1 Lock Get Success: wa\n1 Lock Get Success: wb\n");
+    let token = holder.line();
+    assert_eq!(holder.ask("f wa"), token);
+    assert_eq!(waiter.ask("gw 1 wa"), "0 Lock Get Timeout: wa");
+    waiter.send("gw 60000 wb\n");
+    wait_for_waiters(&mut holder, 1);
+    assert_eq!(holder.ask("r wb"), "1 Lock Release Success: wb");
+    assert_eq!(waiter.line(), "1 Lock Get Success: wb");
+    waiter.send("gw 60000 wa\n");
+    wait_for_waiters(&mut holder, 1);
+    assert_eq!(holder.ask("gw 60000 wb"), "0 Lock Get Deadlock: wb");
+    gone.send("gw 60000 wa\n");
+    wait_for_waiters(&mut holder, 2);
+    assert_eq!(third.ask("gw 60000 wa"), "0 Lock Get Queue Full: wa");
+    // By its FIN it would be told that its time is up.
+    gone.reset();
+    wait_for_waiters(&mut holder, 1);
+    vec![holder, waiter, third]
+}
+
+#[test]
+fn waits_are_told_by_how_they_ended_and_tokens_by_how_many_are_left() {
+    let daemon = Daemon::start(&FEW_WAITERS);
+    let mut clients = waits(&daemon);
+    let metrics = metrics(&daemon);
+    let exact = [
+        ("elockd_waiters{kind=\"exclusive\"}", 1),
+        ("elockd_waiters{kind=\"shared\"}", 0),
+        ("elockd_waiters_limit", 10_000),
+        ("elockd_name_waiters_limit", 2),
+        ("elockd_waiters_peak", 2),
+        ("elockd_waits_total", 4),
+        ("elockd_waits_ended_total{outcome=\"granted\"}", 1),
+        ("elockd_waits_ended_total{outcome=\"timeout\"}", 1),
+        ("elockd_waits_ended_total{outcome=\"disconnected\"}", 1),
+        ("elockd_waits_ended_total{outcome=\"shutdown\"}", 0),
+        ("elockd_waits_refused_total{reason=\"deadlock\"}", 1),
+        ("elockd_waits_refused_total{reason=\"queue_full\"}", 1),
+        ("elockd_wait_seconds_count{kind=\"exclusive\"}", 3),
+        ("elockd_wait_seconds_count{kind=\"shared\"}", 0),
+        // The one that is granted, and the one whose client is gone; not the one that goes on.
+        ("elockd_commands_total{verb=\"gw\",outcome=\"success\"}", 2),
+        ("elockd_commands_total{verb=\"gw\",outcome=\"failure\"}", 3),
+        ("elockd_tokens_given_total", 1),
+        ("elockd_tokens_left", 65_535),
+        ("elockd_token_reservations_failed_total", 0),
+    ];
+    for (series, expected) in exact {
+        assert_eq!(value::<u64>(&metrics, series), expected, "{series} in {metrics}");
+    }
+    // All that `q full` tells of it is told here too.
+    let figures = clients[0].figures();
+    let same = [
+        ("elockd_waiters_peak", "peak_waiters"),
+        ("elockd_waits_total", "waits"),
+        ("elockd_waits_ended_total{outcome=\"granted\"}", "waits_granted"),
+        ("elockd_waits_ended_total{outcome=\"timeout\"}", "waits_timed_out"),
+        ("elockd_tokens_left", "tokens_left"),
+    ];
+    for (series, key) in same {
+        assert_eq!(value::<u64>(&metrics, series), figures[key], "{series} and {key}");
+    }
+    let longest: f64 = value(&metrics, "elockd_longest_wait_seconds");
+    let longest = Duration::from_secs_f64(longest);
+    let later = Duration::from_millis(figures["longest_wait_ms"]);
+    assert!(longest <= later, "{longest:?}, and then {later:?}");
+}
+
+#[test]
+fn a_wait_counts_with_the_time_that_it_lasted() {
+    let daemon = Daemon::start(&FLAGS);
+    let (mut holder, mut waiter) = (daemon.unix(), daemon.unix());
+    assert_eq!(holder.ask("sg a"), "1 Shared Lock Get Success: a");
+    assert_eq!(waiter.ask("sgw 120 1 a"), "0 Shared Lock Get Timeout: a");
+    let metrics = metrics(&daemon);
+    let bucket = |le: &str| {
+        value::<u64>(&metrics, &format!("elockd_wait_seconds_bucket{{kind=\"shared\",le=\"{le}\"}}"))
+    };
+    assert_eq!((bucket("0.1"), bucket("+Inf")), (0, 1));
+    let sum: f64 = value(&metrics, "elockd_wait_seconds_sum{kind=\"shared\"}");
+    assert!((0.119..PATIENCE.as_secs_f64()).contains(&sum), "{sum} s");
+}
+
 #[test]
 fn figures_are_those_of_q_full() {
     let daemon = Daemon::start(&FLAGS);
@@ -151,8 +246,8 @@ fn promtool_finds_nothing_wrong_with_the_metrics() {
     if !has_tools(&["promtool"]) {
         return;
     }
-    let daemon = Daemon::start(&FLAGS);
-    let _clients = busy(&daemon);
+    let daemon = Daemon::start(&FEW_WAITERS);
+    let _clients = (busy(&daemon), waits(&daemon));
     let mut promtool = Command::new("promtool");
     promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut promtool = promtool.spawn().unwrap();
@@ -254,8 +349,9 @@ fn a_real_prometheus_answers_every_query_of_the_dashboard() {
         (series(address, "rate(elockd_command_duration_seconds_count[30s]) > 0") == 1).then_some(())
     });
     for query in queries() {
-        // How long holds lasted that ended meanwhile, and what closed meanwhile: nothing did.
-        let may_be_empty = query.contains("> 0") || query.contains("elockd_hold_duration");
+        // How long holds and waits lasted that ended meanwhile, and what closed meanwhile: nothing did.
+        let of_what_ended = ["> 0", "elockd_hold_duration", "elockd_wait_seconds"];
+        let may_be_empty = of_what_ended.iter().any(|part| query.contains(part));
         assert!(series(address, &query) > 0 || may_be_empty, "no answer to {query}");
     }
 }

@@ -87,6 +87,8 @@ fn a_flag_names_a_stronger_file_than_the_environment() {
 #[test]
 fn what_it_reports_is_a_file_that_sets_the_same() {
     let flags = ["--unix", "/tmp/a b\"c", "--unix-mode", "600", "--warn-held", "1h", "--registry=false"];
+    let flags = [&flags[..], &["--admin-unix", "/tmp/d", "--admin-unix-mode", "660"]].concat();
+    let flags = [&flags[..], &["--state-dir", "/tmp/e f", "--max-waiters", "7"]].concat();
     let flags =
         [&flags[..], &["--listen", "127.0.0.1", "--listen", "::1", "--metrics-listen", "[::1]:9"]].concat();
     let (_, printed, _) = run(&[&flags[..], &["--check-config"]].concat(), &[]);
@@ -124,12 +126,19 @@ fn a_wrong_value_is_refused_with_where_it_is_and_what_is_allowed() {
         ("max-locks", "2000000001", count),
         ("max-locks-per-connection", "many", count),
         ("max-connections", "1.5", count),
+        ("max-waiters", "0", count),
+        ("max-waiters", "2000000001", count),
+        ("max-waiters-per-name", "0", count),
+        ("max-waiters-per-name", "2000000001", count),
+        ("threads", "257", "give a whole number from 0 to 256"),
+        ("threads", "-1", "give a whole number from 0 to 256"),
         ("port", "65536", "give a whole number from 0 to 65535"),
         ("max-name-bytes", "65536", "give a whole number from 1 to 65535"),
         ("max-line-bytes", "64", "give a whole number from 65 to 1048576"),
         ("max-listing-bytes", "-1", "give a whole number from 0 to"),
         ("listen", "localhost", "names of hosts are not looked up"),
         ("unix-mode", "888", "three octal digits"),
+        ("admin-unix-mode", "1000", "three octal digits"),
         ("dump", "yes", "[possible values: true, false]"),
         ("log-level", "loud", "[possible values: error, warn, info]"),
         ("log-format", "xml", "[possible values: text, json]"),
@@ -220,6 +229,49 @@ fn settings_without_a_listener_are_refused_before_the_start() {
 }
 
 #[test]
+fn the_administrative_socket_alone_is_nothing_to_listen_on() {
+    let (status, _, complaint) = run(&["--port", "0", "--admin-unix", "/tmp/unused.sock"], &[]);
+    assert_eq!(status, Some(2), "{complaint}");
+    assert!(complaint.starts_with("error: nothing to listen on"), "{complaint}");
+}
+
+#[test]
+fn one_path_cannot_be_both_sockets() {
+    let both = ["--unix", "/tmp/unused.sock", "--admin-unix", "/tmp/unused.sock"];
+    let (status, _, complaint) = run(&both, &[]);
+    assert_eq!(status, Some(2), "{complaint}");
+    assert!(complaint.contains("both /tmp/unused.sock: give each a path of its own"), "{complaint}");
+}
+
+#[test]
+fn what_is_new_with_waits_is_set_and_shown_like_everything_else() {
+    let (_dir, path) = file_with("max-waiters-per-name = 5\nadmin-unix-mode = '660'\n");
+    let environment = [("ELOCKD_CONFIG", &*path), ("ELOCKD_STATE_DIR", "/tmp/unused")];
+    let flags = ["--max-waiters", "2000000000", "--admin-unix", "/tmp/unused.sock"];
+    let of_all = report(&flags, &environment);
+    let expected = [
+        ("max-waiters", "2000000000", "--max-waiters"),
+        ("max-waiters-per-name", "5", &*path),
+        ("admin-unix", "\"/tmp/unused.sock\"", "--admin-unix"),
+        ("admin-unix-mode", "\"660\"", &*path),
+        ("state-dir", "\"/tmp/unused\"", "ELOCKD_STATE_DIR"),
+    ];
+    for (key, value, source) in expected {
+        assert_eq!(of_all[key], (value.to_owned(), source.to_owned()), "{key}");
+    }
+    let of_none = report(&[], &[]);
+    let defaults =
+        [("max-waiters", "10000"), ("max-waiters-per-name", "10000"), ("admin-unix-mode", "\"600\"")];
+    for (key, value) in defaults {
+        assert_eq!(of_none[key], (value.to_owned(), "default".to_owned()), "{key}");
+    }
+    for unset in ["admin-unix", "state-dir"] {
+        assert!(!of_none.contains_key(unset), "{unset}");
+    }
+    report(&["--max-waiters", "1", "--max-waiters-per-name", "1"], &[]);
+}
+
+#[test]
 fn two_settings_that_contradict_each_other_are_refused() {
     let (status, _, complaint) = run(&["--max-name-bytes", "100", "--max-line-bytes", "163"], &[]);
     assert_eq!(status, Some(2));
@@ -234,6 +286,7 @@ fn a_file_that_is_wrong_as_a_whole_is_refused() {
         ("port 1\n", "TOML parse error at line 1"),
         ("port = [1, 2]\n", "`port` takes one value"),
         ("unix-mode = 0o660\n", "put it in quotes"),
+        ("admin-unix-mode = 600\n", "`admin-unix-mode` is octal"),
         ("config = \"other\"\n", "`config` is no setting"),
     ];
     for (text, reason) in wrong {
@@ -250,11 +303,12 @@ fn a_file_that_is_wrong_as_a_whole_is_refused() {
 #[test]
 fn looking_at_the_settings_does_nothing_else() {
     let daemon = Daemon::start(&[]);
-    let pidfile = daemon.folder().join("pid");
-    // Neither the address that is in use is tried, nor a file made.
+    let (pidfile, state) = (daemon.folder().join("pid"), daemon.folder().join("state"));
+    // Neither the address that is in use is tried, nor a file or a directory made.
     let address = daemon.tcp_address().to_string();
-    report(&["--listen", &address, "--pidfile", pidfile.to_str().unwrap()], &[]);
-    assert!(!pidfile.exists());
+    let flags = ["--listen", &address, "--pidfile", pidfile.to_str().unwrap()];
+    report(&[&flags[..], &["--state-dir", state.to_str().unwrap()]].concat(), &[]);
+    assert!(!pidfile.exists() && !state.exists());
 }
 
 #[test]

@@ -122,12 +122,24 @@ impl Conversation {
 
     fn shape(&self, command: &Command<Vec<u8>>) -> Shape {
         match command {
-            Command::List(..) | Command::Who(_) | Command::Query { .. } | Command::Help => Shape::Block,
+            Command::List(..)
+            | Command::ListAll(_)
+            | Command::Who(_)
+            | Command::Query { .. }
+            | Command::Help => Shape::Block,
             Command::Unknown(_) if self.silent_errors => Shape::Nothing,
             // The connection ends instead.
             Command::Quit => Shape::Nothing,
             Command::Get(Kind::Exclusive | Kind::Shared, _)
+            | Command::GetWait { .. }
+            | Command::SharedGetLimited { .. }
+            | Command::SharedGetWait { .. }
             | Command::Release(..)
+            | Command::ReleaseAll
+            | Command::Fence(_)
+            | Command::Kick(_)
+            | Command::Steal(_)
+            | Command::BadArgument(_)
             | Command::Inspect(..)
             | Command::Dump(_)
             | Command::Me

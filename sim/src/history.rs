@@ -6,7 +6,7 @@ use crate::log::{Applied, Ended, Entry, Event, Life, Told};
 use crate::plan::Plan;
 use crate::script::{Client, Fault, Host};
 use elockd_core::{Addr, Cause, Command, Conn, Input, Reason};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 /// A place in the log.
@@ -68,12 +68,16 @@ pub struct ServerSide {
     pub life: Life,
     /// Its number there.
     pub conn: Conn,
+    /// Its address, as the server shows it.
+    pub shown: Vec<u8>,
     /// When it was opened in the machine.
     pub opened: Place,
     /// What was applied, in order.
     pub commands: Vec<Run>,
     /// Why it ended in the machine, and when.
     pub closed: Option<(Close, Place)>,
+    /// The same, more exactly.
+    pub closed_at: Option<Moment>,
     /// How many bytes had been read, after each read.
     pub read: Vec<(Place, usize)>,
     /// How many bytes had been written, after each write.
@@ -93,8 +97,37 @@ pub struct Run {
     pub command: Command<Vec<u8>>,
     /// When.
     pub applied: Place,
-    /// What came of it, unless nothing did.
+    /// What came of it, unless nothing did. For a wait, what ended it, as soon as something did.
     pub told: Option<Told>,
+    /// When that was told: for a wait, later than it was applied.
+    pub told_at: Moment,
+    /// Whether it was a wait.
+    pub has_waited: bool,
+}
+
+impl Run {
+    /// Whether it waits at a place in the log.
+    #[must_use]
+    pub fn is_waiting(&self, place: Place) -> bool {
+        let goes_on = matches!(self.told, Some(Told::Wait)) || self.told_at.place > place;
+        self.has_waited && self.applied <= place && goes_on
+    }
+
+    /// Its reply, if it was told it by a place in the log.
+    #[must_use]
+    pub fn reply_by(&self, place: Place) -> Option<&Told> {
+        let is_reply = |told: &&Told| matches!(told, Told::Reply(_) | Told::Listing(..));
+        self.told.as_ref().filter(is_reply).filter(|_| self.told_at.place <= place)
+    }
+}
+
+/// A place in the log, and which of all that happened there: what comes of an input comes in an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment {
+    /// The place.
+    pub place: Place,
+    /// 0 for the input itself, and from 1 on what came of it.
+    pub part: usize,
 }
 
 /// Why a connection ended in the machine.
@@ -107,16 +140,33 @@ pub enum Close {
 }
 
 impl ServerSide {
+    /// It was told something: what it waited for, or else the outcome of its last command.
+    fn told(&mut self, told: &Told, moment: Moment) {
+        let is_asked = |run: &Run| run.applied == moment.place && run.told.is_none();
+        let waiting = self.commands.iter().rposition(|run| run.told == Some(Told::Wait));
+        let asked = self.commands.iter().rposition(is_asked);
+        let Some(run) = waiting.or(asked).map(|at| &mut self.commands[at]) else { return };
+        run.has_waited |= *told == Told::Wait;
+        run.told = Some(told.clone());
+        run.told_at = moment;
+    }
+
+    fn close(&mut self, close: Close, at: Moment) {
+        if self.closed.is_none() {
+            (self.closed, self.closed_at) = (Some((close, at.place)), Some(at));
+        }
+    }
+
     /// Bytes of replies that had been told and not written at a place in the log; `None` where a listing was
     /// told before, whose bytes nobody counts.
     #[must_use]
     pub fn unsent(&self, place: Place) -> Option<usize> {
         let mut told = 0;
         for run in self.commands.iter().take_while(|run| run.applied <= place) {
-            match &run.told {
+            match run.reply_by(place) {
                 Some(Told::Reply(reply)) => told += reply.len(),
                 Some(Told::Listing(..)) => return None,
-                Some(Told::Disconnect(_)) | None => {}
+                Some(Told::Wait | Told::Disconnect(_)) | None => {}
             }
         }
         let wrote = self.wrote.iter().take_while(|(at, _)| *at <= place).last();
@@ -125,12 +175,17 @@ impl ServerSide {
 }
 
 impl Connection {
-    /// Whether the server may have had so much to send at a place in the log that it read no further.
+    /// Whether the server may have had so much to send, or to run once a wait is over, at a place in the log that
+    /// it read no further.
     #[must_use]
     pub fn is_busy(&self, place: Place) -> bool {
-        /// Bytes of unsent replies at which the server reads no further.
+        /// Bytes of unsent replies, or of requests behind a wait, at which the server reads no further.
         const MUCH: usize = 64 << 10;
         let Some(server) = &self.server else { return false };
+        let has_said_much = self.client.as_ref().is_some_and(|client| client.sent.len() >= MUCH);
+        if has_said_much && server.commands.iter().any(|run| run.is_waiting(place)) {
+            return true;
+        }
         let is_answered = |number: usize| {
             let request = self.client.as_ref().and_then(|client| client.requests.get(number));
             request.is_some_and(|request| request.answer.as_ref().is_some_and(|(_, at)| *at <= place))
@@ -140,9 +195,7 @@ impl Connection {
         }
         // Nobody knows how long a listing is; with its answer read, and all after it, nothing is left.
         let mut run = server.commands.iter().enumerate().take_while(|(_, run)| run.applied <= place);
-        run.any(|(number, run)| {
-            matches!(run.told, Some(Told::Reply(_) | Told::Listing(..))) && !is_answered(number)
-        })
+        run.any(|(number, run)| run.reply_by(place).is_some() && !is_answered(number))
     }
 }
 
@@ -180,6 +233,8 @@ struct Reader<'a> {
     by_client: BTreeMap<Client, usize>,
     by_conn: BTreeMap<(Life, Conn), usize>,
     ends: BTreeMap<Life, Place>,
+    /// Operators who are accepted and not open yet.
+    operators: VecDeque<SocketAddr>,
     /// The server's present life.
     life: Life,
 }
@@ -194,6 +249,7 @@ impl<'a> Reader<'a> {
             by_client: BTreeMap::new(),
             by_conn: BTreeMap::new(),
             ends: BTreeMap::new(),
+            operators: VecDeque::new(),
             life: Life::default(),
         }
     }
@@ -243,10 +299,14 @@ impl<'a> Reader<'a> {
             Event::ServerEnded(life) => {
                 self.ends.entry(*life).or_insert(place);
             }
-            Event::ServerStarted(life) => self.life = *life,
+            Event::ServerStarted(life) => {
+                self.life = *life;
+                self.operators.clear();
+            }
             Event::Fault(Fault::KillServer) => {
                 self.ends.entry(self.life).or_insert(place);
             }
+            Event::OperatorAccepted(addr) => self.operators.push_back(*addr),
             Event::NotConnected(_) | Event::Fault(_) | Event::LivenessBegins => {}
         }
     }
@@ -324,16 +384,21 @@ impl<'a> Reader<'a> {
         let Applied { life, input, told, .. } = applied;
         match input {
             Input::Opened(conn, origin) => {
-                let Addr::Ip(addr) = origin.addr else { panic!("the simulated network has addresses") };
+                let addr = match origin.addr {
+                    Addr::Ip(addr) => addr,
+                    Addr::Unix(_) => self.operators.pop_front().expect("only operators have no address"),
+                };
                 let at = self.at(addr);
                 assert!(self.connections[at].server.is_none(), "{addr} was used twice");
                 self.by_conn.insert((*life, *conn), at);
                 self.connections[at].server = Some(ServerSide {
                     life: *life,
                     conn: *conn,
+                    shown: origin.addr.to_string().into_bytes(),
                     opened: place,
                     commands: Vec::new(),
                     closed: None,
+                    closed_at: None,
                     read: Vec::new(),
                     wrote: Vec::new(),
                     fin: None,
@@ -342,34 +407,39 @@ impl<'a> Reader<'a> {
                 });
             }
             Input::Command(conn, command) => {
-                // What others are told by it comes first, such as that they were idle.
-                let told = told.iter().rev().find(|(to, _)| to == conn).map(|(_, told)| told.clone());
                 if let Some(server) = self.server(*life, *conn)
                     && server.closed.is_none()
                 {
-                    server.commands.push(Run { command: command.clone(), applied: place, told });
+                    server.commands.push(Run {
+                        command: command.clone(),
+                        applied: place,
+                        told: None,
+                        told_at: Moment { place, part: 0 },
+                        has_waited: false,
+                    });
                 }
             }
-            Input::Closed(conn, cause) => self.close(*life, *conn, Close::Said(*cause), place),
-            Input::Tick | Input::Drain | Input::Tokens { .. } => {}
+            Input::Closed(..) | Input::Tick | Input::Drain | Input::Tokens { .. } => {}
         }
-        for (to, told) in told {
+        let moments = (1..).map(|part| Moment { place, part });
+        for ((to, told), moment) in told.iter().zip(moments) {
+            let Some(server) = self.server(*life, *to) else { continue };
             if let Told::Disconnect(reason) = told {
                 // A command of a connection that has just been found idle is not run.
-                if *reason == Reason::Idle
-                    && let Some(server) = self.server(*life, *to)
-                    && server.commands.last().is_some_and(|command| command.applied == place)
-                {
+                if *reason == Reason::Idle && server.commands.last().is_some_and(|run| run.applied == place) {
                     server.commands.pop();
                 }
-                self.close(*life, *to, Close::Decided(*reason), place);
+                server.close(Close::Decided(*reason), moment);
+            } else {
+                server.told(told, moment);
             }
         }
-    }
-
-    fn close(&mut self, life: Life, conn: Conn, close: Close, place: Place) {
-        if let Some(server) = self.server(life, conn) {
-            server.closed.get_or_insert((close, place));
+        if let Input::Closed(conn, cause) = input
+            && let Some(server) = self.server(*life, *conn)
+        {
+            // What is told to itself comes before what others are granted by it.
+            let part = told.iter().rposition(|(to, _)| to == conn).map_or(0, |at| at + 1);
+            server.close(Close::Said(*cause), Moment { place, part });
         }
     }
 

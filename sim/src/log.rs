@@ -37,6 +37,8 @@ pub enum Event {
         /// From where, as the server sees it.
         addr: SocketAddr,
     },
+    /// The server accepted an operator's connection. The next that opens without an address is this one.
+    OperatorAccepted(SocketAddr),
     /// A client could not connect.
     NotConnected(Client),
     /// A client wrote bytes.
@@ -118,6 +120,8 @@ pub enum Told {
     Reply(Vec<u8>),
     /// It will be sent a listing.
     Listing(Subject, Vec<u8>),
+    /// It waits: its reply comes later.
+    Wait,
     /// The machine closes it.
     Disconnect(Reason),
 }
@@ -216,6 +220,7 @@ impl fmt::Display for Event {
             Self::Connected { client, host, addr, .. } => {
                 write!(f, "{client} is connected from {host}, {addr}")
             }
+            Self::OperatorAccepted(addr) => write!(f, "server: {addr} is an operator"),
             Self::NotConnected(client) => write!(f, "{client} could not connect"),
             Self::Sent(client, bytes) => write!(f, "{client} > \"{}\"", bytes.escape_ascii()),
             Self::Received(client, bytes) => write!(f, "{client} < \"{}\"", bytes.escape_ascii()),
@@ -247,6 +252,7 @@ impl fmt::Display for Applied {
                 Told::Listing(subject, name) => {
                     write!(f, "; {} < a listing, {subject:?} \"{}\"", to.serial(), name.escape_ascii())?;
                 }
+                Told::Wait => write!(f, "; {} waits", to.serial())?,
                 Told::Disconnect(reason) => write!(f, "; {} is closed: {reason:?}", to.serial())?,
             }
         }
@@ -264,6 +270,7 @@ impl fmt::Display for Text<'_> {
             Input::Closed(conn, cause) => write!(f, "{} closes: {cause:?}", conn.serial()),
             Input::Tick => f.write_str("tick"),
             Input::Drain => f.write_str("drain"),
+            Input::Tokens { first, last } => write!(f, "tokens from {first} to {last}"),
             Input::Command(conn, command) => write!(f, "{} > {}", conn.serial(), spoken(command)),
         }
     }
@@ -275,16 +282,30 @@ pub fn spoken(command: &Command<Vec<u8>>) -> String {
     let name = match command {
         Command::Get(_, name)
         | Command::Release(_, name)
+        | Command::Fence(name)
         | Command::Inspect(_, name)
         | Command::List(_, name)
+        | Command::ListAll(name)
+        | Command::Kick(name)
+        | Command::Steal(name)
         | Command::Iam(name)
         | Command::Who(name) => name,
+        Command::GetWait { ms, name } => return spoken_with(command, &[*ms], name),
+        Command::SharedGetLimited { limit, name } => return spoken_with(command, &[*limit], name),
+        Command::SharedGetWait { ms, limit, name } => return spoken_with(command, &[*ms, *limit], name),
+        Command::BadArgument(verb) => return format!("{} (and no number)", verb.word()),
         Command::Unknown(verb) => return verb.escape_ascii().to_string(),
         Command::Dump(Kind::Shared) => return "dump shared".to_owned(),
         Command::Query { full: true } => return "q full".to_owned(),
         Command::LineTooLong => return "(a line over the limit)".to_owned(),
         _ => &Vec::new(),
     };
+    spoken_with(command, &[], name)
+}
+
+fn spoken_with(command: &Command<Vec<u8>>, numbers: &[u32], name: &[u8]) -> String {
     let verb = command.verb().map_or("", Verb::word);
-    format!("{verb} {}", name.escape_ascii()).trim_end().to_owned()
+    let numbers = numbers.iter().map(ToString::to_string);
+    let words: Vec<String> = numbers.chain([name.escape_ascii().to_string()]).collect();
+    format!("{verb} {}", words.join(" ")).trim_end().to_owned()
 }

@@ -79,6 +79,20 @@ enum Command {
         #[command(flatten)]
         show: Show,
     },
+    /// Run a long line: many connections wait for one lock, and pass it on as they get it.
+    Line {
+        /// Connections that wait.
+        #[arg(long, default_value_t = 1000)]
+        waiters: u32,
+        /// Hosts that they are on.
+        #[arg(long, default_value_t = 20)]
+        hosts: u8,
+        /// What else is decided by chance.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        #[command(flatten)]
+        show: Show,
+    },
     /// Run a kept trace again.
     Replay {
         /// The trace.
@@ -155,6 +169,10 @@ fn main() -> ExitCode {
                 How::Shutdown => Orphaning::Shutdown,
             };
             let (plan, script) = draw::mass(seed, how, connections, locks);
+            run_one(&plan, script, &show)
+        }
+        Command::Line { waiters, hosts, seed, show } => {
+            let (plan, script) = draw::line(seed, waiters, hosts.max(1));
             run_one(&plan, script, &show)
         }
         Command::Replay { file, show } => {
@@ -281,13 +299,14 @@ fn run_one(plan: &Plan, script: Vec<Step>, show: &Show) -> Outcome {
     writeln!(
         out,
         "{} steps, {} events, {} ms of virtual time; {} histories of locks explained, {} of them by a search, \
-         {} listings checked; faults that made a difference: {:?}",
+         {} listings checked, {} fencing tokens shown; faults that made a difference: {:?}",
         script.len(),
         report.entries.len(),
         report.virtual_ms,
         judged.linear,
         judged.searched,
         judged.listings,
+        judged.tokens,
         report.bites
     )?;
     match &violation {

@@ -35,6 +35,8 @@ pub enum Scenario {
     Swarm,
     /// Many connections with many locks end in the same millisecond, while others look on.
     MassOrphaning(Orphaning),
+    /// Many connections wait in one line.
+    Line,
 }
 
 /// How many connections come to end at once.
@@ -74,6 +76,10 @@ pub struct Settings {
     pub locks: u32,
     /// See [`Limits::locks_per_connection`].
     pub locks_per_connection: u32,
+    /// See [`Limits::waiters`].
+    pub waiters: u32,
+    /// See [`Limits::waiters_per_name`].
+    pub waiters_per_name: u32,
     /// See [`Limits::name_bytes`].
     pub name_bytes: u16,
     /// See [`Limits::idle_ms`].
@@ -82,6 +88,10 @@ pub struct Settings {
     pub dump: bool,
     /// See [`Features::registry`].
     pub registry: bool,
+    /// Whether it listens for operators, too.
+    pub admin: bool,
+    /// How many fencing tokens it reserves at a time; 0 is none ever, as without a state directory.
+    pub tokens: u32,
     /// See [`Config::verbose`].
     pub verbose: bool,
     /// See [`Features::silent_errors`].
@@ -110,6 +120,8 @@ impl Settings {
                     connections: self.connections,
                     locks: self.locks,
                     locks_per_connection: self.locks_per_connection,
+                    waiters: self.waiters,
+                    waiters_per_name: self.waiters_per_name,
                     name_bytes: self.name_bytes,
                     idle_ms: self.idle_ms.into(),
                 },

@@ -29,8 +29,12 @@ pub struct Step {
 pub enum Action {
     /// A client connects from a host.
     Open(Client, Host),
+    /// An operator connects from a host, where the server listens for operators.
+    OpenAsOperator(Client, Host),
     /// A client writes bytes. What it says within one millisecond is one write.
     Say(Client, Vec<u8>),
+    /// A client writes `kick` and the address of another one, which no script knows.
+    Kick(Client, Client),
     /// A client stops taking what the server sends.
     Deafen(Client),
     /// It takes it again.
@@ -72,6 +76,12 @@ pub enum Fault {
     StartServer,
     /// The server is told to shut down in order.
     Drain,
+    /// What is to be written into the state directory cannot be written.
+    FillDisk,
+    /// It can again.
+    FreeDisk,
+    /// The server's process is killed as soon as it has reserved fencing tokens, before it uses them.
+    KillAtReserve,
 }
 
 /// A fault without its place: what is counted.
@@ -93,6 +103,10 @@ pub enum FaultKind {
     KillServer,
     /// [`Fault::Drain`].
     Drain,
+    /// [`Fault::FillDisk`], when tokens were to be reserved.
+    FullDisk,
+    /// [`Fault::KillAtReserve`], when they were.
+    KillAtReserve,
     /// [`Action::Deafen`].
     Deaf,
     /// [`Action::Close`] with replies unread.
@@ -105,7 +119,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Crash,
         Self::CutOff,
         Self::Mute,
@@ -114,6 +128,8 @@ impl FaultKind {
         Self::Slow,
         Self::KillServer,
         Self::Drain,
+        Self::FullDisk,
+        Self::KillAtReserve,
         Self::Deaf,
         Self::Reset,
         Self::CutOffLine,
@@ -134,8 +150,22 @@ impl Fault {
             Self::Slow(..) => Some(FaultKind::Slow),
             Self::KillServer => Some(FaultKind::KillServer),
             Self::Drain => Some(FaultKind::Drain),
-            Self::Restart(_) | Self::Mend(_) | Self::Release(_) | Self::Hasten(_) | Self::StartServer => None,
+            Self::FillDisk => Some(FaultKind::FullDisk),
+            Self::KillAtReserve => Some(FaultKind::KillAtReserve),
+            Self::Restart(_)
+            | Self::Mend(_)
+            | Self::Release(_)
+            | Self::Hasten(_)
+            | Self::StartServer
+            | Self::FreeDisk => None,
         }
+    }
+
+    /// Whether it begins something that makes a difference to whoever is there. When fencing tokens are reserved
+    /// nobody knows beforehand.
+    #[must_use]
+    pub fn is_sure(self) -> bool {
+        self.kind().is_some_and(|kind| !matches!(kind, FaultKind::FullDisk | FaultKind::KillAtReserve))
     }
 
     /// The host it is about; `None` for the server.
@@ -152,7 +182,12 @@ impl Fault {
             | Self::Release(host)
             | Self::Slow(host, _)
             | Self::Hasten(host) => Some(host),
-            Self::KillServer | Self::StartServer | Self::Drain => None,
+            Self::KillServer
+            | Self::StartServer
+            | Self::Drain
+            | Self::FillDisk
+            | Self::FreeDisk
+            | Self::KillAtReserve => None,
         }
     }
 }
@@ -185,6 +220,9 @@ impl fmt::Display for Fault {
             Self::KillServer => f.write_str("the server is killed"),
             Self::StartServer => f.write_str("the server starts again"),
             Self::Drain => f.write_str("the server is told to shut down"),
+            Self::FillDisk => f.write_str("the server's disk is full"),
+            Self::FreeDisk => f.write_str("the server's disk has room again"),
+            Self::KillAtReserve => f.write_str("the server will be killed when it has reserved tokens"),
         }
     }
 }
@@ -193,6 +231,8 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Open(client, host) => write!(f, "{client} connects from {host}"),
+            Self::OpenAsOperator(client, host) => write!(f, "{client} connects from {host} as an operator"),
+            Self::Kick(client, other) => write!(f, "{client} says \"kick\" and the address of {other}"),
             Self::Say(client, bytes) => write!(f, "{client} says \"{}\"", bytes.escape_ascii()),
             Self::Deafen(client) => write!(f, "{client} stops reading"),
             Self::Hear(client) => write!(f, "{client} reads again"),

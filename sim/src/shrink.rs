@@ -129,7 +129,7 @@ impl Shrinker {
     /// Makes the world simpler where the failure does not need it as it is.
     fn simplify_plan(&mut self) -> Result<(), TraceError> {
         let last_ms = self.kept.load()?.1.last().map_or(0, |step| step.at_ms);
-        let simpler: [fn(&mut Plan, u32); 9] = [
+        let simpler: [fn(&mut Plan, u32); 12] = [
             |plan, _| plan.liveness_ms = plan.liveness_ms.min(3_000),
             |plan, _| plan.network.latency_us = (1_000, 1_000),
             |plan, last_ms| plan.duration_ms = plan.duration_ms.min(last_ms + 20),
@@ -138,6 +138,9 @@ impl Shrinker {
             |plan, _| plan.network.window_bytes = 1 << 20,
             |plan, _| plan.server.idle_ms = 0,
             |plan, _| plan.names.truncate(1),
+            |plan, _| (plan.server.waiters, plan.server.waiters_per_name) = (10_000, 10_000),
+            |plan, _| plan.server.tokens = 0,
+            |plan, _| plan.server.admin = false,
             |plan, _| plan.hosts = plan.hosts.min(1),
         ];
         for simplify in simpler {

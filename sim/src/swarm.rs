@@ -94,6 +94,7 @@ impl Ledger {
         self.judged.linear += judged.linear;
         self.judged.searched += judged.searched;
         self.judged.listings += judged.listings;
+        self.judged.tokens += judged.tokens;
     }
 
     /// What was never reached, in words.
@@ -114,11 +115,12 @@ impl fmt::Display for Ledger {
         writeln!(
             f,
             "{runs} runs, {steps} steps, {events} events, {} s of virtual time; {} histories of locks explained, \
-             {} of them by a search, {} listings checked",
+             {} of them by a search, {} listings checked, {} fencing tokens shown",
             virtual_ms / 1000,
             judged.linear,
             judged.searched,
-            judged.listings
+            judged.listings,
+            judged.tokens
         )?;
         let bites: Vec<_> = bites.iter().map(|(kind, count)| format!("{kind:?} {count}")).collect();
         writeln!(f, "faults that made a difference: {}", bites.join(", "))?;

@@ -4,7 +4,7 @@ use crate::log::Violation;
 use crate::oracle::{self, Judged};
 use crate::panics;
 use crate::plan::Plan;
-use crate::script::{Action, Step};
+use crate::script::{Action, Fault, Step};
 use crate::world::{self, Report};
 use elockd_core::canary::{plant, planted};
 use std::thread;
@@ -50,15 +50,14 @@ fn run_here(plan: &Plan, script: &[Step]) -> Verdict {
     Verdict { report, violation, judged }
 }
 
-/// Whether a script has faults and none of them made a difference: such a run shows nothing.
+/// Whether a script has faults that are sure to make a difference to whoever is there, and none did: such a run
+/// shows nothing.
 #[must_use]
 pub fn is_toothless(script: &[Step], report: &Report) -> bool {
-    let kinds: Vec<_> = script
-        .iter()
-        .filter_map(|step| match step.action {
-            Action::Fault(fault) => fault.kind(),
-            _ => None,
-        })
-        .collect();
-    !kinds.is_empty() && !kinds.iter().any(|kind| report.bites.contains_key(kind))
+    let faults = script.iter().filter_map(|step| match step.action {
+        Action::Fault(fault) => Some(fault),
+        _ => None,
+    });
+    let has_bitten = |fault: Fault| fault.kind().is_some_and(|kind| report.bites.contains_key(&kind));
+    faults.clone().any(Fault::is_sure) && !faults.into_iter().any(has_bitten)
 }

@@ -2,7 +2,7 @@
 //! holds the machine to the invariants on the spot.
 
 use crate::belief::Belief;
-use crate::invariants::{self, Outcome, State};
+use crate::invariants::{self, Given, Outcome, State};
 use crate::log::{Applied, Event, Life, Log, Told};
 use elockd_core::codec::encode;
 use elockd_core::{Conn, Figure, Input, Kind, Limits, Machine, Now, Output, Reply, Seq};
@@ -59,6 +59,10 @@ impl Witness {
     /// Then everything is looked at after so many inputs, beside the special ones.
     const SOMETIMES: u64 = 1_000;
 
+    /// With a line of so many too, where it goes with the square: then after so many inputs.
+    const LONG_LINE: usize = 100;
+    const NOW_AND_THEN: u64 = 100;
+
     /// A witness of a machine at its start.
     #[must_use]
     pub fn new(life: Life, log: Log, limits: Limits, is_alive: Arc<AtomicBool>, left: Arc<Left>) -> Self {
@@ -86,6 +90,9 @@ impl Witness {
     }
 
     fn is_time_to_look(&self, input: &Input<Vec<u8>>) -> bool {
+        if self.belief.waits().longest() >= Self::LONG_LINE {
+            return *input == Input::Drain || self.inputs.is_multiple_of(Self::NOW_AND_THEN);
+        }
         self.holds() < Self::MANY_HOLDS
             || matches!(input, Input::Closed(..) | Input::Drain)
             || self.told.iter().any(|(_, told)| matches!(told, Told::Disconnect(_)))
@@ -96,7 +103,7 @@ impl Witness {
 impl hub::Witness for Witness {
     fn input(&mut self, now: Now, input: Input<&[u8]>) {
         self.now = self.now.max(now);
-        self.belief.input(&input);
+        self.belief.input(now, &input);
         match &input {
             Input::Opened(conn, _) => {
                 self.active.insert(*conn, self.now);
@@ -106,18 +113,27 @@ impl hub::Witness for Witness {
                     *active = self.now;
                 }
             }
-            Input::Closed(conn, _) => {
-                self.active.remove(conn);
-            }
-            Input::Tick | Input::Drain | Input::Tokens { .. } => {}
+            Input::Closed(..) | Input::Tick | Input::Drain | Input::Tokens { .. } => {}
         }
-        self.input = Some(input.map(<[u8]>::to_vec));
+        let input = input.map(<[u8]>::to_vec);
+        if self.is_alive() {
+            let given = Given { belief: &self.belief, input: &input };
+            for invariant in &invariants::ALL {
+                if let Some(look) = invariant.given
+                    && let Err(what) = look(&given)
+                {
+                    self.log.violate(invariant.name, input.conn(), what);
+                }
+            }
+        }
+        self.input = Some(input);
     }
 
     fn output(&mut self, to: Conn, output: &Output<'_>) {
         if !self.is_alive() {
             return;
         }
+        self.belief.before(to, output);
         let input = self.input.as_ref().expect("an outcome comes after its input");
         let outcome = Outcome { belief: &self.belief, input, to, output, limits: &self.limits };
         for invariant in &invariants::ALL {
@@ -127,9 +143,17 @@ impl hub::Witness for Witness {
                 self.log.violate(invariant.name, Some(to), what);
             }
         }
+        let has_waited = self.belief.waits().of(to).is_some();
         self.belief.output(to, output);
-        if matches!(output, Output::Disconnect(_)) {
-            self.active.remove(&to);
+        match output {
+            // While it waits it is not idle, and then it has just been active.
+            Output::Wait | Output::Disconnect(_) => {
+                self.active.remove(&to);
+            }
+            Output::Reply(_) if has_waited => {
+                self.active.insert(to, self.now);
+            }
+            Output::Reply(_) => {}
         }
         self.told.push((to, told(output)));
     }
@@ -139,6 +163,7 @@ impl hub::Witness for Witness {
             return;
         }
         self.inputs += 1;
+        self.belief.applied();
         machine.figures().each(true, &mut |key, figure| {
             let Figure::Number(number) = figure else { return };
             match key {
@@ -151,6 +176,9 @@ impl hub::Witness for Witness {
         let due_ms = machine.deadline().map_or(u64::MAX, |due| due.0);
         self.left.due_ms.store(due_ms, Ordering::Relaxed);
         let input = self.input.take().expect("an input is applied after it came");
+        if let Input::Closed(conn, _) = &input {
+            self.active.remove(conn);
+        }
         if self.is_time_to_look(&input) {
             let state = State {
                 machine,
@@ -181,6 +209,7 @@ fn told(output: &Output<'_>) -> Told {
             encode(reply, &mut bytes);
             Told::Reply(bytes)
         }
+        Output::Wait => Told::Wait,
         Output::Disconnect(reason) => Told::Disconnect(*reason),
     }
 }

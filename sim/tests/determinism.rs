@@ -36,6 +36,12 @@ fn a_mass_orphaning_gives_the_same_run_in_two_processes() {
 }
 
 #[test]
+fn a_long_line_gives_the_same_run_in_two_processes() {
+    let arguments = ["line", "--waiters", "200", "--hosts", "5"];
+    assert!(log(&arguments) == log(&arguments));
+}
+
+#[test]
 fn another_seed_gives_another_run() {
     // What happened, without the words that name the seed.
     let happened = |seed| {

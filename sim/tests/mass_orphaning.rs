@@ -1,72 +1,103 @@
 //! Goal: mass orphaning is exact, whatever ends the connections. Method: many connections hold many locks,
 //! half of them shared by five each, and all end in the same millisecond, while five others inspect, get and
-//! count. The invariants look at everything after every single end; here it is made sure that the scenario is
+//! count, and many wait for what they hold. Every wait is granted, and only once. The invariants look at everything after every single end; here it is made sure that the scenario is
 //! what it says. The full size, 2,000 connections with 100,000 holds, is
 //! `cargo run -p elockd-sim --release -- mass --how crash` (and `half-open`, `shutdown`).
 
-use elockd_core::{Command, Input, Reason};
+use elockd_core::{Conn, Input, Reason};
 use elockd_sim::draw;
 use elockd_sim::log::{Event, Told};
 use elockd_sim::plan::Orphaning;
 use elockd_sim::script::FaultKind;
 use elockd_sim::verdict::{self, Verdict};
+use std::collections::BTreeMap;
 
 const CONNECTIONS: u32 = 300;
 const LOCKS: u32 = 9_000;
 
-/// Runs it, and says how many holds there were, how many connections ended after the fault, and how many
-/// requests of the observers ran after it.
-fn orphan(how: Orphaning, fault: FaultKind) -> (usize, usize, usize) {
+/// What happened in such a run.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Holds there were.
+    holds: usize,
+    /// Connections that ended after the fault.
+    ends: usize,
+    /// Requests of the observers that ran after it.
+    observed: usize,
+    /// Waits that began.
+    waits: usize,
+    /// How often each connection was granted what it waited for.
+    grants: BTreeMap<Conn, usize>,
+    /// Waits that the shutdown ended.
+    drained: usize,
+}
+
+fn orphan(how: Orphaning, fault: FaultKind) -> Seen {
     let (plan, script) = draw::mass(1, how, CONNECTIONS, LOCKS);
     let Verdict { report, violation, .. } = verdict::run(&plan, &script);
     assert_eq!(violation, None);
     assert!(report.bites.contains_key(&fault), "{:?}", report.bites);
-    let (mut holds, mut ends, mut observed) = (0, 0, 0);
+    let mut seen = Seen::default();
     let mut is_over = false;
+    let is_got = |told: &Told| matches!(told, Told::Reply(reply) if reply.windows(12).any(|text| text == b" Get Success"));
     for entry in &report.entries {
         match &entry.event {
             Event::Fault(_) => is_over = true,
             Event::LivenessBegins => break,
             Event::Applied(applied) => {
-                let is_got = |told: &Told| matches!(told, Told::Reply(reply) if reply.windows(12).any(|text| text == b" Get Success"));
+                for (to, told) in &applied.told {
+                    let is_own = applied.input.conn() == Some(*to);
+                    match told {
+                        Told::Wait => seen.waits += 1,
+                        Told::Disconnect(Reason::Idle) => seen.ends += 1,
+                        Told::Reply(reply) if !is_own && reply == b"0 Shutting Down\n" => seen.drained += 1,
+                        told if is_got(told) && is_own && !is_over => seen.holds += 1,
+                        told if is_got(told) && !is_own => *seen.grants.entry(*to).or_default() += 1,
+                        _ => {}
+                    }
+                }
                 match &applied.input {
-                    Input::Closed(conn, _) if conn.serial() <= u64::from(CONNECTIONS + 5) => {
-                        ends += usize::from(is_over);
-                    }
-                    Input::Command(_, Command::Get(..)) if !is_over => {
-                        holds += applied.told.iter().filter(|(_, told)| is_got(told)).count();
-                    }
-                    Input::Command(..) => observed += usize::from(is_over),
+                    Input::Closed(..) => seen.ends += usize::from(is_over),
+                    Input::Command(..) => seen.observed += usize::from(is_over),
                     _ => {}
                 }
-                let is_idle = |told: &Told| *told == Told::Disconnect(Reason::Idle);
-                ends += applied.told.iter().filter(|(_, told)| is_idle(told)).count();
             }
             _ => {}
         }
     }
-    (holds, ends, observed)
+    seen
+}
+
+/// Everybody who waited was granted it once.
+fn everybody_was_granted_it(seen: &Seen) {
+    let waiters = draw::waiters(CONNECTIONS) as usize;
+    assert_eq!((seen.waits, seen.grants.len()), (waiters, waiters), "{seen:?}");
+    assert!(seen.grants.values().all(|grants| *grants == 1), "{seen:?}");
 }
 
 #[test]
 fn their_hosts_crash() {
-    let (holds, ends, observed) = orphan(Orphaning::Crash, FaultKind::Crash);
-    assert!(holds >= LOCKS as usize, "{holds} holds");
-    assert!(ends >= CONNECTIONS as usize, "{ends} ends");
-    assert!(observed > 100, "{observed} requests while they were orphaned");
+    let seen = orphan(Orphaning::Crash, FaultKind::Crash);
+    assert!(seen.holds >= LOCKS as usize, "{seen:?}");
+    assert!(seen.ends >= CONNECTIONS as usize, "{seen:?}");
+    assert!(seen.observed > 100, "{seen:?}");
+    everybody_was_granted_it(&seen);
 }
 
 #[test]
 fn they_become_half_open_and_the_idle_limit_finds_them() {
-    let (holds, ends, observed) = orphan(Orphaning::HalfOpen, FaultKind::CutOff);
-    assert!(holds >= LOCKS as usize, "{holds} holds");
-    assert!(ends >= CONNECTIONS as usize, "{ends} ends");
-    assert!(observed > 100, "{observed} requests while they were orphaned");
+    let seen = orphan(Orphaning::HalfOpen, FaultKind::CutOff);
+    assert!(seen.holds >= LOCKS as usize, "{seen:?}");
+    assert!(seen.ends >= CONNECTIONS as usize, "{seen:?}");
+    assert!(seen.observed > 100, "{seen:?}");
+    everybody_was_granted_it(&seen);
 }
 
 #[test]
 fn their_hosts_crash_during_a_shutdown() {
-    let (holds, ends, _) = orphan(Orphaning::Shutdown, FaultKind::Drain);
-    assert!(holds >= LOCKS as usize, "{holds} holds");
-    assert!(ends >= CONNECTIONS as usize, "{ends} ends");
+    let seen = orphan(Orphaning::Shutdown, FaultKind::Drain);
+    assert!(seen.holds >= LOCKS as usize, "{seen:?}");
+    assert!(seen.ends >= CONNECTIONS as usize, "{seen:?}");
+    let waiters = draw::waiters(CONNECTIONS) as usize;
+    assert_eq!((seen.waits, seen.drained, seen.grants.len()), (waiters, waiters, 0), "{seen:?}");
 }

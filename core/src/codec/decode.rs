@@ -154,6 +154,10 @@ fn numbers<const N: usize>(mut text: &[u8]) -> Option<([u32; N], &[u8])> {
 
 /// A trimmed name with every run of white space as one space. Nearly all names are so already.
 fn fold(name: &[u8]) -> Cow<'_, [u8]> {
+    // The least byte, which one instruction can find of many: nearly all names have no white space at all.
+    if name.iter().fold(u8::MAX, |least, byte| least.min(*byte)) > b' ' {
+        return Cow::Borrowed(name);
+    }
     let mut after_space = false;
     let is_folded = name.iter().all(|&byte| {
         let is_fine = !is_space(byte) || (byte == b' ' && !after_space);

@@ -346,7 +346,16 @@ impl Machine {
         let figures = self.figures();
         for verb in Verb::ALL {
             let (asked, failed) = figures.outcomes(verb);
-            ensure!(failed <= asked, "{} failed {failed} times of {asked}", verb.word());
+            let waiting = match verb {
+                Verb::GetWait => figures.waits[0],
+                Verb::SharedGetWait => figures.waits[1],
+                _ => 0,
+            };
+            ensure!(
+                failed + u64::from(waiting) <= asked,
+                "{} failed {failed} times of {asked}, and {waiting} wait",
+                verb.word()
+            );
         }
         // Wide enough for what a damaged snapshot may claim.
         let released = [Verb::Release, Verb::SharedRelease, Verb::Steal].map(|verb| {

@@ -231,6 +231,25 @@ mod tests {
         }
     }
 
+    /// Goal: who knows the hash but not its key cannot make the table slow. Method: names that all lie in one place
+    /// under one key, found by trying, under another; where the index keeps an entry is told by 17 bits of its hash.
+    #[test]
+    fn names_chosen_to_collide_under_one_key_are_spread_under_another() {
+        let place =
+            |locks: &Locks, name: &str| locks.hash(Kind::Exclusive, name.as_bytes()).0 & 0x3FF_0000_007F;
+        let known = Locks::new(2, 1024, (0, 0));
+        let wanted = place(&known, "");
+        let crafted: Vec<String> = (0_u64..)
+            .map(|number| number.to_string())
+            .filter(|name| place(&known, name) == wanted)
+            .take(16)
+            .collect();
+        let secret = Locks::new(2, 1024, (0x0123_4567_89AB_CDEF, 0xFEDC_BA98_7654_3210));
+        let places: std::collections::BTreeSet<u64> =
+            crafted.iter().map(|name| place(&secret, name)).collect();
+        assert!(places.len() >= 15, "16 names in {} of 131,072 places", places.len());
+    }
+
     #[test]
     fn the_same_name_lands_elsewhere_in_the_other_kind_and_under_another_key() {
         let hash = |key, kind| Locks::new(2, 1, key).hash(kind, b"name").0;

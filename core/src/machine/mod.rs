@@ -29,7 +29,7 @@ pub use snapshot::RestoreError;
 use crate::canary::{Canary, is_planted};
 use crate::config::Config;
 use crate::figures::{Counters, Figures};
-use crate::input::{Cause, Input};
+use crate::input::{Cause, Command, Input};
 use crate::mark::{Mark, reach};
 use crate::output::{Output, Reason};
 use crate::storage::Id;
@@ -117,7 +117,8 @@ impl Machine {
             Input::Command(conn, command) => match self.connections.find(conn) {
                 Some(id) if self.connections[id].wait.is_none() || is_planted(Canary::WaitingCommandRuns) => {
                     self.command(id, conn, &command, out);
-                    self.settle(Mark::GrantByRelease, out);
+                    let is_steal = matches!(command, Command::Steal(_));
+                    self.settle(if is_steal { Mark::GrantBySteal } else { Mark::GrantByRelease }, out);
                 }
                 _ => self.counters.ignored += 1,
             },
@@ -147,7 +148,9 @@ impl Machine {
             return Some(self.now);
         }
         let idle = self.connections.oldest().map(|oldest| self.idle_deadline(oldest));
-        idle.into_iter().chain(self.holds.waits.timers.next()).min()
+        let late = u64::from(is_planted(Canary::GrantAfterDeadline));
+        let due = self.holds.waits.timers.next().map(|Now(due)| Now(due.saturating_add(late)));
+        idle.into_iter().chain(due).min()
     }
 
     /// How many fencing tokens may still be given out.
@@ -250,7 +253,6 @@ impl Machine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::input::Command;
     use crate::types::Addr;
 
     #[test]

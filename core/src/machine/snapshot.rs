@@ -389,6 +389,7 @@ impl Machine {
         if began < newest || began > now || deadline <= now {
             return Err(damaged("a wait that began or ends at the wrong time".to_owned()));
         }
+        assert!(self.holds.waits.due(Now(began)).is_none(), "nothing is due before the time of the snapshot");
         let wait = self.holds.begin_wait(found, id, limit, (Now(began), Now(deadline)));
         self.connections.set_wait(id, wait);
         if self.config.limits.idle_ms > 0 {

@@ -177,6 +177,11 @@ mod tests {
     }
 
     #[test]
+    fn what_a_lock_has_beside_its_slot_once_tied_takes_40_bytes() {
+        assert_eq!(Slab::<Tie>::slot_bytes(), 40, "docs/operations.md plans memory with this");
+    }
+
+    #[test]
     fn a_record_takes_40_bytes() {
         assert_eq!(Slab::<TiedHold>::slot_bytes(), 40, "docs/operations.md plans memory with this");
     }

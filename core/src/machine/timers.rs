@@ -4,6 +4,7 @@
 //! The structure is the hierarchical wheel of Varghese and Lauck ("Hashed and Hierarchical Timing Wheels", 1987)
 //! over absolute times, with a list in each slot.
 
+use crate::canary::{Canary, is_planted};
 use crate::storage::{Id, Slab};
 use crate::types::Now;
 
@@ -55,9 +56,12 @@ impl Timers {
         self.lowest().map(|_| Now(self.next))
     }
 
-    /// Sets the deadline that the wait has. Everything that is due by `now` must have been taken.
+    /// Sets the deadline that the wait has. [`due`](Self::due) must have found nothing more at `now`: it is what
+    /// turns the wheel.
     pub(crate) fn set(&mut self, waits: &mut Slab<Wait>, id: Id<Wait>, Now(now): Now) {
-        assert!(waits[id].deadline.0 >= now, "a deadline lies ahead");
+        let is_turned = now < self.next || self.lowest().is_none() || is_planted(Canary::GrantAfterDeadline);
+        assert!(is_turned, "what is due comes before what is set");
+        assert!(waits[id].deadline.0 > now, "a deadline lies ahead");
         self.reached = self.reached.max(now);
         self.put(waits, id);
         self.look();

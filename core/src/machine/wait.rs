@@ -57,6 +57,8 @@ impl Waits {
     #[inline]
     pub(crate) fn due(&mut self, now: Now) -> Option<Id<Wait>> {
         if is_planted(Canary::TimersInOrderOfBeginning) {
+            // It has to turn the wheel all the same.
+            self.timers.due(&mut self.slots, now)?;
             return self.by_beginning().find(|id| self.slots[*id].deadline <= now);
         }
         if is_planted(Canary::GrantAfterDeadline) {

@@ -26,6 +26,7 @@ pub(super) struct Grant {
 impl Machine {
     /// Ends the waits whose deadlines have come, the oldest deadline first. The lines are to be settled after it:
     /// a wait that is due is never granted, even where the end of another one's would let it in.
+    #[inline]
     pub(super) fn end_due_waits(&mut self, out: &mut impl FnMut(Conn, Output<'_>)) {
         while let Some(id) = self.holds.waits.due(self.now) {
             reach(Mark::WaitTimedOut);
@@ -38,10 +39,14 @@ impl Machine {
 
     /// Grants the heads of lines that can be, and goes on with the next of each. The connections are told in the
     /// order in which their waits began. It costs O(1) for each line and each grant, and their sorting.
+    #[inline]
     pub(super) fn settle(&mut self, why: Mark, out: &mut impl FnMut(Conn, Output<'_>)) {
-        if self.holds.is_calm() {
-            return;
+        if !self.holds.is_calm() {
+            self.settle_stirred(why, out);
         }
+    }
+
+    fn settle_stirred(&mut self, why: Mark, out: &mut impl FnMut(Conn, Output<'_>)) {
         let mut grants = std::mem::take(&mut self.grants);
         while let Some(lock) = self.holds.next_stirred() {
             let is_forgotten = why == Mark::GrantByTimeout && is_planted(Canary::TimeoutForgetsTheLine)

@@ -17,6 +17,12 @@ const HELD_MS: u128 = 1 << 40;
 /// A name, the place of one of [`WORDS`], and who holds the lock or waits for it.
 type RowOf = (Vec<u8>, usize, Conn);
 
+/// A hold or a wait is always the same: when it began, and when a wait ends at the latest.
+type Span = (u64, Option<u64>);
+
+/// A lock and a connection.
+type Claim = (Vec<u8>, Kind, Conn);
+
 /// What was the case while such a listing was made.
 #[derive(Clone, Debug)]
 pub(super) struct Everything {
@@ -24,10 +30,10 @@ pub(super) struct Everything {
     begun: u64,
     until: u64,
     /// What was there all the time, and what was there at any time: since when.
-    throughout: BTreeSet<RowOf>,
+    throughout: BTreeMap<RowOf, Span>,
     ever: BTreeMap<RowOf, BTreeSet<u64>>,
-    /// Who held a lock or waited for it, of what kind it ever was, all the time.
-    claimed: BTreeSet<(Vec<u8>, Kind, Conn)>,
+    /// Who held a lock, or waited for it until it did, all the time; and how it is now.
+    claimed: BTreeMap<Claim, (RowOf, Span)>,
     /// How many waited for each lock at any time.
     waiters: BTreeMap<(Kind, Vec<u8>), BTreeSet<usize>>,
 }
@@ -49,28 +55,28 @@ impl Everything {
             prefix,
             begun,
             until: begun,
-            throughout: BTreeSet::new(),
+            throughout: BTreeMap::new(),
             ever,
-            claimed: BTreeSet::new(),
+            claimed: BTreeMap::new(),
             waiters,
         };
-        new.throughout = new.rows(reference).into_keys().collect();
-        new.claimed = new.throughout.iter().map(claim).collect();
+        new.throughout = new.rows(reference);
+        new.claimed = claims(&new.throughout);
         new.witness(reference);
         new
     }
 
-    /// What it should say if it were read all at once now, and since when each is so.
-    fn rows(&self, reference: &Reference) -> BTreeMap<RowOf, u64> {
+    /// What it should say if it were read all at once now.
+    fn rows(&self, reference: &Reference) -> BTreeMap<RowOf, Span> {
         let held = reference.locks().iter().flat_map(|((kind, name), holders)| {
             holders.iter().map(|conn| {
                 let since = reference.since(*kind, name, *conn);
-                ((name.clone(), 2 * usize::from(*kind == Kind::Shared), *conn), since)
+                ((name.clone(), 2 * usize::from(*kind == Kind::Shared), *conn), (since, None))
             })
         });
         let waiting = reference.waits().iter().map(|wait| {
             let word = 1 + 2 * usize::from(wait.kind == Kind::Shared);
-            ((wait.name.clone(), word, wait.conn), wait.began)
+            ((wait.name.clone(), word, wait.conn), (wait.began, Some(wait.deadline)))
         });
         held.chain(waiting).filter(|((name, ..), _)| name.starts_with(&self.prefix)).collect()
     }
@@ -78,10 +84,17 @@ impl Everything {
     pub(super) fn witness(&mut self, reference: &Reference) {
         self.until = reference.now().0;
         let rows = self.rows(reference);
-        self.throughout.retain(|row| rows.contains_key(row));
-        let claimed: BTreeSet<_> = rows.keys().map(claim).collect();
-        self.claimed.retain(|claim| claimed.contains(claim));
-        for (row, since) in rows {
+        self.throughout.retain(|row, span| rows.get(row) == Some(span));
+        let now = claims(&rows);
+        self.claimed.retain(|claim, was| {
+            let Some(is) = now.get(claim) else { return false };
+            // One input may end a wait and begin another, or get the lock anew; but a grant comes in time.
+            let is_granted = was.1.1.is_some_and(|deadline| is.1.1.is_none() && is.1.0 < deadline);
+            let goes_on = is == was || is_granted;
+            is.clone_into(was);
+            goes_on
+        });
+        for (row, (since, _)) in rows {
             self.ever.entry(row).or_default().insert(since);
         }
         for (name, word, _) in self.ever.keys() {
@@ -98,7 +111,7 @@ impl Everything {
 
     /// Whether somebody got meanwhile what it waited for.
     pub(super) fn saw_a_grant(&self) -> bool {
-        self.claimed.iter().any(|(name, kind, conn)| {
+        self.claimed.keys().any(|(name, kind, conn)| {
             let held = 2 * usize::from(*kind == Kind::Shared);
             [held, held + 1].iter().all(|word| self.ever.contains_key(&(name.clone(), *word, *conn)))
         })
@@ -134,7 +147,7 @@ impl Everything {
                 rows.filter(|row| row.0 == *name && row.1 == *word && addrs[&row.2] == *addr).count()
             };
             let (is, word) = (count(&looks), WORDS[*word]);
-            let (least, most) = (alike(&mut self.throughout.iter()), alike(&mut self.ever.keys()));
+            let (least, most) = (alike(&mut self.throughout.keys()), alike(&mut self.ever.keys()));
             let name = name.escape_ascii();
             ensure!(is >= least, "{word} {name} of {addr} is in it only {is} times: {shown}");
             ensure!(is <= most, "{word} {name} of {addr} is in it {is} times, not {most}: {shown}");
@@ -143,12 +156,11 @@ impl Everything {
             let addr = &addrs[&conn];
             let is_of = |line: &Line<'_>| line.name == name && kind(line.word) == is;
             let lines = count(&|line| is_of(line) && line.addr == addr);
-            let alike = |claims: &BTreeSet<_>| {
-                let of_lock =
-                    claims.iter().filter(|(of, kind, _): &&(Vec<u8>, Kind, Conn)| *of == name && *kind == is);
-                of_lock.filter(|(.., conn)| addrs[conn] == *addr).count()
+            let alike = |claims: &BTreeSet<Claim>| {
+                claims.iter().filter(|(of, at, by)| *of == name && *at == is && addrs[by] == *addr).count()
             };
-            let (least, most) = (alike(&self.claimed), alike(&self.ever.keys().map(claim).collect()));
+            let least = alike(&self.claimed.keys().cloned().collect());
+            let most = alike(&self.ever.keys().map(claim).collect());
             let held = count(&|line| is_of(line) && line.word == 0);
             let name = name.escape_ascii();
             ensure!(
@@ -201,8 +213,12 @@ impl<'a> Line<'a> {
     }
 }
 
-fn claim((name, word, conn): &RowOf) -> (Vec<u8>, Kind, Conn) {
+fn claim((name, word, conn): &RowOf) -> Claim {
     (name.clone(), kind(*word), *conn)
+}
+
+fn claims(rows: &BTreeMap<RowOf, Span>) -> BTreeMap<Claim, (RowOf, Span)> {
+    rows.iter().map(|(row, span)| (claim(row), (row.clone(), *span))).collect()
 }
 
 fn kind(word: usize) -> Kind {

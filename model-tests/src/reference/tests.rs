@@ -35,16 +35,15 @@ fn input_of(text: &str) -> Input<Vec<u8>> {
         "-" => Input::Closed(Conn::new(0, serial()), if is_special { Cause::Error } else { Cause::Eof }),
         _ if text == "tick" => Input::Tick,
         _ if text == "drain" => Input::Drain,
-        _ => match text.strip_prefix("tokens ").and_then(|range| range.split_once(' ')) {
-            Some((first, last)) => {
-                Input::Tokens { first: first.parse().unwrap(), last: last.parse().unwrap() }
-            }
-            None => {
-                let (serial, line) = text.split_once(' ').unwrap();
-                let command = commands(format!("{line}\n").as_bytes(), 100).remove(0);
-                Input::Command(Conn::new(0, serial.parse().unwrap()), command)
-            }
-        },
+        _ if text.starts_with("tokens ") => {
+            let (first, last) = text["tokens ".len()..].split_once(' ').unwrap();
+            Input::Tokens { first: first.parse().unwrap(), last: last.parse().unwrap() }
+        }
+        _ => {
+            let (serial, line) = text.split_once(' ').unwrap();
+            let command = commands(format!("{line}\n").as_bytes(), 100).remove(0);
+            Input::Command(Conn::new(0, serial.parse().unwrap()), command)
+        }
     }
 }
 

@@ -31,6 +31,8 @@ impl Collector for Sample {
         build_info(&mut page)?;
         self.connections(&mut page)?;
         self.locks(&mut page)?;
+        self.waits(&mut page)?;
+        self.tokens(&mut page)?;
         self.commands(&mut page)?;
         self.times(&mut page)?;
         self.process(&mut page)
@@ -48,7 +50,7 @@ impl Sample {
         page.counter("elockd_connections_opened", "Connections that were accepted.", opened)?;
         let refused = self.number("connections_refused");
         page.counter("elockd_connections_refused", "Connections over the limit.", refused)?;
-        let closed = ["eof", "error", "idle", "quit", "shutdown", "stalled"]
+        let closed = ["eof", "error", "idle", "kicked", "quit", "shutdown", "stalled"]
             .map(|cause| ([("cause", cause)], self.number(&format!("closed_{cause}"))));
         let closed = closed.each_ref().map(|(labels, count)| (&labels[..], *count));
         page.counters("elockd_connections_closed", "Connections that have ended, by cause.", &closed)
@@ -73,6 +75,9 @@ impl Sample {
         let orphans = both("orphans", "shared_orphans");
         let help = "Holds released because their connection ended.";
         page.counters_by_kind("elockd_orphans", help, orphans)?;
+        let together = both("released_together", "shared_released_together");
+        let help = "Holds released by ra.";
+        page.counters_by_kind("elockd_released_together", help, together)?;
         let refused = self.number("locks_refused");
         page.counter("elockd_locks_refused", "Gets that would have passed a limit of locks.", refused)?;
         let bytes = self.number("lock_bytes");
@@ -83,14 +88,57 @@ impl Sample {
         page.gauge("elockd_long_holds", help, self.long_holds)
     }
 
+    fn waits(&self, page: &mut Page<'_>) -> fmt::Result {
+        let waiters = [self.number("waiters"), self.number("shared_waiters")];
+        page.gauges_by_kind("elockd_waiters", "Clients that wait for a lock now.", waiters)?;
+        let limit = self.number("limit_waiters");
+        page.gauge("elockd_waiters_limit", "Clients that may wait at a time.", limit)?;
+        let limit = self.number("limit_waiters_per_name");
+        page.gauge("elockd_name_waiters_limit", "Clients that may wait for one lock at a time.", limit)?;
+        let peak = self.number("peak_waiters");
+        page.gauge("elockd_waiters_peak", "The most clients that waited at a time since the start.", peak)?;
+        let longest = Duration::from_millis(self.number("longest_wait_ms")).as_secs_f64();
+        let help = "How long the wait has lasted that has lasted longest; 0 when nobody waits.";
+        page.gauge_f64("elockd_longest_wait_seconds", help, longest)?;
+        let begun = self.number("waits");
+        page.counter("elockd_waits", "Waits that began.", begun)?;
+        let [granted, timed_out, drained] =
+            ["waits_granted", "waits_timed_out", "waits_drained"].map(|key| self.number(key));
+        // All figures are of one moment, so that what is left of them is exact too.
+        let told_of = granted + timed_out + drained + waiters[0] + waiters[1];
+        let ended = [
+            ([("outcome", "granted")], granted),
+            ([("outcome", "timeout")], timed_out),
+            ([("outcome", "shutdown")], drained),
+            ([("outcome", "disconnected")], begun.saturating_sub(told_of)),
+        ];
+        let ended = ended.each_ref().map(|(labels, count)| (&labels[..], *count));
+        page.counters("elockd_waits_ended", "Waits that are over, by how they ended.", &ended)?;
+        let refused = [("deadlock", "deadlocks_refused"), ("queue_full", "queue_full")]
+            .map(|(reason, key)| ([("reason", reason)], self.number(key)));
+        let refused = refused.each_ref().map(|(labels, count)| (&labels[..], *count));
+        let help = "Waits that did not begin, because they would never have ended, or because of a limit.";
+        page.counters("elockd_waits_refused", help, &refused)
+    }
+
+    fn tokens(&self, page: &mut Page<'_>) -> fmt::Result {
+        let given = self.number("tokens_given");
+        page.counter("elockd_tokens_given", "Fencing tokens that were given out.", given)?;
+        let left = self.number("tokens_left");
+        let help = "Fencing tokens that are reserved and not given out yet.";
+        page.gauge("elockd_tokens_left", help, left)?;
+        let help = "Reservations of fencing tokens that failed.";
+        page.counter("elockd_token_reservations_failed", help, self.token_failures)
+    }
+
     fn commands(&self, page: &mut Page<'_>) -> fmt::Result {
-        let outcomes = self.outcomes.map(|(verb, asked, failed)| {
+        let outcomes = self.outcomes.map(|(verb, succeeded, failed)| {
             let labels = |outcome| [("verb", verb.word()), ("outcome", outcome)];
-            [(labels("success"), asked - failed), (labels("failure"), failed)]
+            [(labels("success"), succeeded), (labels("failure"), failed)]
         });
         let series: Vec<(Labels<'_>, u64)> =
             outcomes.iter().flatten().map(|(labels, count)| (&labels[..], *count)).collect();
-        let help = "Commands by verb; a failure is an answer that begins with 0.";
+        let help = "Commands that were answered, by verb; a failure is an answer that begins with 0.";
         page.counters("elockd_commands", help, &series)?;
         let invalid = self.number("invalid_commands");
         let help = "Unknown commands, and lines and names that were too long.";
@@ -111,18 +159,10 @@ impl Sample {
         };
         let help = "Time from reading a command off its socket to having its answer ready to be sent.";
         page.histograms("elockd_command_duration_seconds", help, &[latency])?;
-        let bounds = Times::BOUNDS_MS.map(|ms| Duration::from_millis(ms).as_secs_f64());
-        let histograms = Kind::ALL.map(|kind| Histogram {
-            labels: labels_of(kind),
-            bounds: &bounds,
-            counts: self.hold_times[kind as usize].counts(),
-            sum: Duration::from_millis(self.hold_times[kind as usize].sum_ms()).as_secs_f64(),
-        });
-        page.histograms(
-            "elockd_hold_duration_seconds",
-            "How long locks were held that are free.",
-            &histograms,
-        )
+        let help = "How long locks were held that are free.";
+        page.times_by_kind("elockd_hold_duration_seconds", help, &self.hold_times)?;
+        let help = "How long was waited for locks, by waits that are over, however they ended.";
+        page.times_by_kind("elockd_wait_seconds", help, &self.wait_times)
     }
 
     fn process(&self, page: &mut Page<'_>) -> fmt::Result {
@@ -212,6 +252,16 @@ impl Page<'_> {
         self.counters(name, help, &series)
     }
 
+    fn times_by_kind(&mut self, name: &str, help: &str, times: &[Times; 2]) -> fmt::Result {
+        let bounds = Times::BOUNDS_MS.map(|ms| Duration::from_millis(ms).as_secs_f64());
+        let histograms = Kind::ALL.map(|kind| {
+            let times = &times[kind as usize];
+            let sum = Duration::from_millis(times.sum_ms()).as_secs_f64();
+            Histogram { labels: labels_of(kind), bounds: &bounds, counts: times.counts(), sum }
+        });
+        self.histograms(name, help, &histograms)
+    }
+
     fn histograms(&mut self, name: &str, help: &str, series: &[Histogram<'_>]) -> fmt::Result {
         let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
         for Histogram { labels, bounds, counts, sum } in series {
@@ -239,5 +289,8 @@ mod tests {
         assert!(text.contains("\nelockd_locks_refused_total 0\n"), "{text}");
         assert!(text.contains("\nelockd_connections_closed_total{cause=\"stalled\"} 0\n"), "{text}");
         assert!(text.contains("\nelockd_holds_limit 1000000\n"), "{text}");
+        assert!(text.contains("\nelockd_name_waiters_limit 10000\n"), "{text}");
+        assert!(text.contains("\nelockd_waits_ended_total{outcome=\"disconnected\"} 0\n"), "{text}");
+        assert!(text.contains("\nelockd_tokens_left 0\n"), "nobody has reserved any: {text}");
     }
 }

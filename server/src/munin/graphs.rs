@@ -39,6 +39,8 @@ enum Shape {
     Rate,
     /// The same, on top of the fields before it.
     StackedRate,
+    /// Milliseconds, shown in seconds.
+    Seconds,
     /// Milliseconds, shown in days.
     Days,
 }
@@ -53,7 +55,7 @@ const fn stacked(key: &'static [&'static str; 1], label: &'static str, info: &'s
     Field { name: key[0], label, keys: key, shape: Shape::StackedRate, info }
 }
 
-const GRAPHS: [Graph; 9] = [
+const GRAPHS: [Graph; 12] = [
     Graph {
         name: "locks",
         title: "locks",
@@ -83,6 +85,80 @@ const GRAPHS: [Graph; 9] = [
                 info: "Exclusive locks, and each holder of each shared lock; --max-locks limits it",
             },
         ],
+    },
+    Graph {
+        name: "waiters",
+        title: "waiting clients",
+        axis: "clients",
+        base: 1000,
+        info: "Clients that wait for a lock now.",
+        fields: &[
+            Field {
+                name: "waiters",
+                label: "for exclusive locks",
+                keys: &["waiters"],
+                shape: Shape::Now,
+                info: "Clients that wait with gw",
+            },
+            Field {
+                name: "shared_waiters",
+                label: "for shared locks",
+                keys: &["shared_waiters"],
+                shape: Shape::Now,
+                info: "Clients that wait with sgw",
+            },
+            Field {
+                name: "all_waiters",
+                label: "for both kinds",
+                keys: &["waiters", "shared_waiters"],
+                shape: Shape::Limited("limit_waiters"),
+                info: "All clients that wait; --max-waiters limits them",
+            },
+            Field {
+                name: "peak_waiters",
+                label: "most since the start",
+                keys: &["peak_waiters"],
+                shape: Shape::Now,
+                info: "The most at a time since the daemon was started",
+            },
+        ],
+    },
+    Graph {
+        name: "waits",
+        title: "waits",
+        axis: "waits per ${graph_period}",
+        base: 1000,
+        info: "How many waits begin, and how those end that do not end with their connection.",
+        fields: &[
+            rate(&["waits"], "begun", "Clients that began to wait for a lock"),
+            rate(&["waits_granted"], "granted", "Waits that ended with the lock"),
+            rate(&["waits_timed_out"], "timed out", "Waits that lasted as long as they were allowed to"),
+            rate(&["waits_drained"], "shutdown", "Waits that ended because the daemon was stopped"),
+            rate(
+                &["deadlocks_refused"],
+                "refused as deadlocks",
+                "Waits that did not begin because they would never have ended",
+            ),
+            rate(
+                &["queue_full"],
+                "refused as too many",
+                "Waits over --max-waiters or --max-waiters-per-name",
+            ),
+        ],
+    },
+    Graph {
+        name: "wait_time",
+        title: "longest wait",
+        axis: "seconds",
+        base: 1000,
+        info: "How long the client has waited that has waited longest, of those that wait now.",
+        fields: &[Field {
+            name: "longest_wait",
+            label: "longest wait",
+            keys: &["longest_wait_ms"],
+            shape: Shape::Seconds,
+            info: "0 when nobody waits",
+        }],
     },
     Graph {
         name: "connections",
@@ -134,6 +210,7 @@ const GRAPHS: [Graph; 9] = [
                 "The client took none of its replies for --write-timeout",
             ),
             stacked(&["closed_idle"], "idle", "The client said nothing for --idle-timeout"),
+            stacked(&["closed_kicked"], "kicked", "An operator closed it"),
             stacked(&["closed_shutdown"], "shutdown", "The daemon was stopped"),
         ],
     },
@@ -145,21 +222,31 @@ const GRAPHS: [Graph; 9] = [
         info: "What is asked of the daemon, whatever the answer is.",
         fields: &[
             stacked(&["command_g"], "g", "Get an exclusive lock"),
+            stacked(&["command_gw"], "gw", "Get an exclusive lock, or wait for it"),
             stacked(&["command_r"], "r", "Release an exclusive lock"),
             stacked(&["command_i"], "i", "Ask whether an exclusive lock is held"),
             stacked(&["command_sg"], "sg", "Get a shared lock"),
+            Field {
+                name: "limited_gets",
+                label: "sgl, sgw",
+                keys: &["command_sgl", "command_sgw"],
+                shape: Shape::StackedRate,
+                info: "Get a shared lock with a limit, or wait for it",
+            },
             stacked(&["command_sr"], "sr", "Release a shared lock"),
             stacked(&["command_si"], "si", "Count the holders of a shared lock"),
+            stacked(&["command_ra"], "ra", "Release everything"),
+            stacked(&["command_f"], "f", "Ask for a fencing token"),
             Field {
                 name: "listings",
-                label: "d, sd, dump, who",
-                keys: &["command_d", "command_sd", "command_dump", "command_who"],
+                label: "d, sd, dump, ls, who",
+                keys: &["command_d", "command_sd", "command_dump", "command_ls", "command_who"],
                 shape: Shape::StackedRate,
                 info: "Listings",
             },
             Field {
                 name: "others",
-                label: "iam, me, ping, q, help, quit",
+                label: "all other commands",
                 keys: &[
                     "command_iam",
                     "command_me",
@@ -167,9 +254,11 @@ const GRAPHS: [Graph; 9] = [
                     "command_q",
                     "command_help",
                     "command_quit",
+                    "command_kick",
+                    "command_steal",
                 ],
                 shape: Shape::StackedRate,
-                info: "All other commands",
+                info: "iam, me, ping, q, help, quit, kick, steal",
             },
         ],
     },
@@ -185,6 +274,19 @@ const GRAPHS: [Graph; 9] = [
                 &["failed_sg"],
                 "failed shared gets",
                 "Shared locks that could not be had: only for a limit",
+            ),
+            Field {
+                name: "failed_waits",
+                label: "failed waits",
+                keys: &["failed_gw", "failed_sgw"],
+                shape: Shape::Rate,
+                info: "Locks that could not be had in the time that was given, or for another reason",
+            },
+            rate(&["failed_sgl"], "failed limited gets", "Shared locks that had as many holders as allowed"),
+            rate(
+                &["failed_f"],
+                "no fencing tokens",
+                "Fencing tokens that could not be had: for locks not held, or none are left",
             ),
             rate(&["locks_refused"], "over a limit of locks", "Those of both that would have passed a limit"),
             Field {
@@ -304,7 +406,7 @@ impl Field {
         writeln!(out, "{name}.label {label}")?;
         writeln!(out, "{name}.info {info}")?;
         match shape {
-            Shape::Now | Shape::Days => writeln!(out, "{name}.type GAUGE\n{name}.min 0")?,
+            Shape::Now | Shape::Seconds | Shape::Days => writeln!(out, "{name}.type GAUGE\n{name}.min 0")?,
             Shape::Limited(limit) => {
                 writeln!(out, "{name}.type GAUGE\n{name}.min 0")?;
                 if let Some(limit) = figures.and_then(|figures| figures.get(*limit)) {
@@ -328,6 +430,10 @@ impl Field {
                 let days = Duration::from_millis(sum).as_secs_f64() / 86_400.0;
                 writeln!(out, "{}.value {days:.4}", self.name)
             }
+            Shape::Seconds => {
+                let seconds = Duration::from_millis(sum).as_secs_f64();
+                writeln!(out, "{}.value {seconds:.3}", self.name)
+            }
             _ => writeln!(out, "{}.value {sum}", self.name),
         }
     }
@@ -336,7 +442,7 @@ impl Field {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use elockd_core::{Figure, Machine};
+    use elockd_core::{Figure, Machine, Verb};
     use std::collections::BTreeSet;
 
     #[test]
@@ -366,7 +472,9 @@ mod tests {
             }
         });
         // These have a line from their first use on.
-        known.extend(["who", "iam", "me", "ping", "help", "quit"].map(|verb| format!("command_{verb}")));
+        for verb in Verb::ALL {
+            known.extend(["command", "failed"].map(|figure| format!("{figure}_{}", verb.word())));
+        }
         for field in GRAPHS.iter().flat_map(|graph| graph.fields) {
             for key in field.keys {
                 assert!(known.contains(*key), "{key}");
@@ -378,12 +486,23 @@ mod tests {
     }
 
     #[test]
+    fn every_verb_is_in_the_graph_of_commands() {
+        let graph = GRAPHS.iter().find(|graph| graph.name == "commands").unwrap();
+        let drawn: Vec<&str> = graph.fields.iter().flat_map(|field| field.keys).copied().collect();
+        let verbs = Verb::ALL.map(|verb| format!("command_{}", verb.word()));
+        assert!(verbs.iter().all(|verb| drawn.contains(&verb.as_str())), "{drawn:?}");
+        assert_eq!(drawn.len(), verbs.len());
+    }
+
+    #[test]
     fn sums_limits_and_days_are_computed() {
         let figures = [("holds", 3), ("shared_holds", 4), ("limit_locks", 1000), ("uptime_ms", 129_600_000)];
-        let figures = figures.map(|(key, value)| (key.to_owned(), value)).into();
+        let figures = [&figures[..], &[("longest_wait_ms", 1_500)]].concat().into_iter();
+        let figures = figures.map(|(key, value)| (key.to_owned(), value)).collect();
         let text = config("elockd", Some(&figures), true);
         assert!(text.contains("holds.warning 800\nholds.critical 950\n"), "{text}");
         assert!(text.contains("holds.value 7\n") && text.contains("uptime.value 1.5000\n"), "{text}");
+        assert!(text.contains("longest_wait.value 1.500\n"), "{text}");
         assert!(!config("elockd", Some(&figures), false).contains(".value"));
     }
 

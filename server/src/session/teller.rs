@@ -1,10 +1,12 @@
-//! What `--verbose` logs of one connection: that it came, what it got and released, and what it left behind. It
-//! hears of commands and whether they succeeded, and has its own memory of what is held, so that nobody else pays for it.
+//! What is logged of one connection. With `--verbose`: that it came, what it got and released, and what it left behind.
+//! Of an operator always: whom it closed and what it took away. It hears of commands and whether they succeeded, and has
+//! its own memory of what is held, so that nobody else pays for it.
 
+use crate::listen::Peer;
 use elockd_core::{Addr, Cause, Command, Kind};
 use std::collections::BTreeSet;
 use tokio::task::yield_now;
-use tracing::info;
+use tracing::{info, warn};
 
 /// Lines in a row before other connections have their turn.
 const LINES_PER_TURN: usize = 256;
@@ -12,22 +14,39 @@ const LINES_PER_TURN: usize = 256;
 /// One connection's teller.
 pub(crate) struct Teller {
     addr: Addr,
+    /// Whether it tells of everything.
+    is_verbose: bool,
+    /// Who it is, when it is an operator: in words.
+    operator: Option<String>,
     held: BTreeSet<(Kind, Vec<u8>)>,
     /// What it waits for.
     waiting: Option<Command<Vec<u8>>>,
 }
 
 impl Teller {
-    pub(crate) fn new(addr: Addr) -> Self {
-        Self { addr, held: BTreeSet::new(), waiting: None }
+    /// For a connection of which there may be something to tell.
+    pub(crate) fn of(addr: Addr, peer: Peer, is_verbose: bool) -> Option<Self> {
+        let operator = match peer {
+            Peer::Ip(_) | Peer::Unix => None,
+            Peer::Operator(None) => Some(addr.to_string()),
+            Peer::Operator(Some(credentials)) => Some(format!("{addr} ({credentials})")),
+        };
+        let is_needed = is_verbose || operator.is_some();
+        is_needed.then(|| Self { addr, is_verbose, operator, held: BTreeSet::new(), waiting: None })
     }
 
     pub(crate) fn refused(&self) {
-        info!("{} refused: too many connections", self.addr);
+        if self.is_verbose {
+            info!("{} refused: too many connections", self.addr);
+        }
     }
 
     pub(super) fn connected(&self) {
-        info!("{} connected", self.addr);
+        match &self.operator {
+            _ if !self.is_verbose => {}
+            Some(operator) => info!("{operator} connected as an operator"),
+            None => info!("{} connected", self.addr),
+        }
     }
 
     /// A command has run, and its answer comes later.
@@ -44,6 +63,15 @@ impl Teller {
 
     /// A command has run, and succeeded or not. One that the machine did not listen to any more did not.
     pub(super) fn heard(&mut self, command: Command<Vec<u8>>, is_success: bool) {
+        if let Some(operator) = &self.operator {
+            tell_of_operator(operator, &command, is_success);
+        }
+        if self.is_verbose {
+            self.tell(command, is_success);
+        }
+    }
+
+    fn tell(&mut self, command: Command<Vec<u8>>, is_success: bool) {
         let addr = self.addr;
         match command {
             Command::GetWait { name, .. } if is_success => self.got(Kind::Exclusive, name),
@@ -78,6 +106,9 @@ impl Teller {
 
     /// The connection has ended, and nothing is held any more.
     pub(super) async fn disconnected(self, cause: Cause) {
+        if !self.is_verbose {
+            return;
+        }
         info!("{} disconnected ({})", self.addr, cause.word());
         for (line, (kind, name)) in (1..).zip(self.held) {
             info!("{} orphaned {} {}", self.addr, word(kind), name.escape_ascii());
@@ -85,6 +116,21 @@ impl Teller {
                 yield_now().await;
             }
         }
+    }
+}
+
+/// What an operator does to others is for everybody to see who reads the log, so it is a warning.
+fn tell_of_operator(operator: &str, command: &Command<Vec<u8>>, is_success: bool) {
+    match (command, is_success) {
+        (Command::Kick(addr), true) => warn!("operator {operator} closed {}", addr.escape_ascii()),
+        (Command::Kick(addr), false) => {
+            warn!("operator {operator} wanted to close {}: no such connection", addr.escape_ascii());
+        }
+        (Command::Steal(name), true) => warn!("operator {operator} stole lock {}", name.escape_ascii()),
+        (Command::Steal(name), false) => {
+            warn!("operator {operator} wanted to steal lock {}: nobody holds it", name.escape_ascii());
+        }
+        _ => {}
     }
 }
 

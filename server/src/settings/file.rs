@@ -21,8 +21,8 @@ pub(crate) enum FileError {
     #[error("`{key}` is a {found}; give a string, a whole number, true or false")]
     Type { key: String, found: &'static str },
     // TOML has octal numbers of its own: 0o660 would arrive as 432, and be read as octal again.
-    #[error("`unix-mode` is octal: put it in quotes, such as \"660\"")]
-    BareMode,
+    #[error("`{key}` is octal: put it in quotes, such as \"660\"")]
+    BareMode { key: String },
     #[error("`{key}` takes one value")]
     Several { key: String },
     #[error("{0}")]
@@ -59,7 +59,7 @@ fn entry(key: String, value: Value, known: &[(String, bool)]) -> Result<(String,
 
 fn scalar(key: &str, value: Value) -> Result<String, FileError> {
     match value {
-        Value::Integer(_) if key == "unix-mode" => Err(FileError::BareMode),
+        Value::Integer(_) if is_mode(key) => Err(FileError::BareMode { key: key.to_owned() }),
         Value::String(text) => Ok(text),
         Value::Integer(number) => Ok(number.to_string()),
         Value::Boolean(switch) => Ok(switch.to_string()),
@@ -67,12 +67,17 @@ fn scalar(key: &str, value: Value) -> Result<String, FileError> {
     }
 }
 
+/// Whether a setting is the permissions of a file, which are octal.
+pub(super) fn is_mode(name: &str) -> bool {
+    name.ends_with("-mode")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<File, String> {
-        let known = ["listen", "port", "dump", "unix-mode", "idle-timeout"];
+        let known = ["listen", "port", "dump", "unix-mode", "admin-unix-mode", "idle-timeout"];
         let known = known.map(|name| (name.to_owned(), name == "listen"));
         parse(text, &known).map_err(|error| error.to_string())
     }
@@ -92,7 +97,10 @@ mod tests {
         assert!(read("prot = 1").unwrap_err().contains("`prot` is no setting; there are: listen, port"));
         assert!(read("[port]\nx = 1").unwrap_err().contains("`port` is a table"));
         assert!(read("idle-timeout = 1.5").unwrap_err().contains("`idle-timeout` is a float"));
-        assert!(read("unix-mode = 0o660").unwrap_err().contains("in quotes"));
+        for mode in ["unix-mode", "admin-unix-mode"] {
+            let refusal = read(&format!("{mode} = 0o660")).unwrap_err();
+            assert!(refusal.contains(&format!("`{mode}` is octal: put it in quotes")), "{refusal}");
+        }
         assert!(read("port = [1]").unwrap_err().contains("`port` takes one value"));
         assert!(read("port = 1\nport = 2").unwrap_err().contains("duplicate"));
         assert!(read("port").is_err());

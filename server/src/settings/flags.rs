@@ -3,7 +3,7 @@
 
 use super::values::{
     ListenAddress, count, file_mode, line_bytes, listen_address, listing_bytes, name_bytes, peer_timeout,
-    port, shutdown_timeout, socket_address, time, warn_held,
+    port, shutdown_timeout, socket_address, threads, time, warn_held,
 };
 use clap::{ArgAction, Parser, ValueEnum};
 use std::net::SocketAddr;
@@ -36,6 +36,11 @@ pub(super) struct Flags {
     #[arg(long, value_name = "PATH", help_heading = "Process")]
     pub(super) pidfile: Option<PathBuf>,
 
+    /// Directory for what has to outlive the daemon: how far fencing tokens are given out, so that they go on
+    /// ascending after a restart. Made with mode 700 where there is none; without it, the clock has to do.
+    #[arg(long, value_name = "PATH", help_heading = "Process")]
+    pub(super) state_dir: Option<PathBuf>,
+
     /// Address to listen on: `IP`, `IP:PORT` or `[IPv6]:PORT`; several with commas, or given several times.
     /// An IPv6 address means IPv6 alone, also `::`.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1", value_parser = listen_address)]
@@ -56,6 +61,22 @@ pub(super) struct Flags {
     #[arg(help_heading = "Listeners")]
     pub(super) unix_mode: u32,
 
+    /// Path of the administrative socket, a Unix socket for operators: who connects there may `kick` and
+    /// `steal`, and is not counted against --max-connections.
+    #[arg(long, value_name = "PATH", help_heading = "Listeners")]
+    pub(super) admin_unix: Option<PathBuf>,
+
+    /// Permissions of the administrative socket, in octal.
+    #[arg(long, value_name = "MODE", default_value = "600", value_parser = file_mode)]
+    #[arg(help_heading = "Listeners")]
+    pub(super) admin_unix_mode: u32,
+
+    /// Threads that serve connections, 1 to 256. 1 is best where clients share one or two processors with the
+    /// daemon; 0 takes 1 on up to two processors and one for each, at most 16, on more.
+    #[arg(long, value_name = "N", default_value = "0", value_parser = threads, help_heading = "Process")]
+    #[arg(allow_negative_numbers = true)]
+    pub(super) threads: u16,
+
     /// Connections at a time; one more is told `0 Too Many Connections`.
     #[arg(long, value_name = "N", default_value = "10000", value_parser = count, help_heading = "Limits")]
     #[arg(allow_negative_numbers = true)]
@@ -71,6 +92,16 @@ pub(super) struct Flags {
     #[arg(allow_negative_numbers = true)]
     pub(super) max_locks_per_connection: u32,
 
+    /// Clients that wait for a lock at a time; one more is told `0 … Queue Full`.
+    #[arg(long, value_name = "N", default_value = "10000", value_parser = count, help_heading = "Limits")]
+    #[arg(allow_negative_numbers = true)]
+    pub(super) max_waiters: u32,
+
+    /// Clients that wait for one lock at a time.
+    #[arg(long, value_name = "N", default_value = "10000", value_parser = count, help_heading = "Limits")]
+    #[arg(allow_negative_numbers = true)]
+    pub(super) max_waiters_per_name: u32,
+
     /// Bytes of a lock's or connection's name.
     #[arg(long, value_name = "BYTES", default_value = "4096", value_parser = name_bytes)]
     #[arg(allow_negative_numbers = true, help_heading = "Limits")]
@@ -81,12 +112,12 @@ pub(super) struct Flags {
     #[arg(allow_negative_numbers = true, help_heading = "Limits")]
     pub(super) max_line_bytes: u32,
 
-    /// Bytes that all listings under way (d, sd, dump, who) may take together. (R)
+    /// Bytes that all listings under way (d, sd, dump, ls, who) may take together. (R)
     #[arg(long, value_name = "BYTES", default_value = "67108864", value_parser = listing_bytes)]
     #[arg(allow_negative_numbers = true, help_heading = "Limits")]
     pub(super) max_listing_bytes: usize,
 
-    /// Answer d, sd, dump and who; else they say `0 disabled`.
+    /// Answer d, sd, dump, ls and who; else they say `0 disabled`.
     #[arg(long, default_value_t = true, default_missing_value = "true", num_args = 0..=1)]
     #[arg(require_equals = true, action = ArgAction::Set, value_name = "BOOL", help_heading = "Commands")]
     pub(super) dump: bool,

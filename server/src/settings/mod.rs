@@ -17,7 +17,7 @@ use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches};
 use elockd_core::{Features, Identity, Limits};
 use elockd_server::Config;
-use file::{File, FileError};
+use file::{File, FileError, is_mode};
 use flags::Flags;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -36,9 +36,14 @@ pub(crate) struct Settings {
     pub(crate) tcp: Vec<SocketAddr>,
     pub(crate) unix: Option<PathBuf>,
     pub(crate) unix_mode: u32,
+    pub(crate) admin_unix: Option<PathBuf>,
+    pub(crate) admin_unix_mode: u32,
     pub(crate) peer_timeout: Option<Duration>,
     pub(crate) metrics: Option<SocketAddr>,
     pub(crate) pidfile: Option<PathBuf>,
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Threads that serve connections.
+    pub(crate) threads: usize,
     pub(crate) log: Log,
 }
 
@@ -90,6 +95,8 @@ pub(crate) enum Refusal {
         "nothing to listen on: no --listen has a port (--port is 0, or the list is empty), and --unix is not given"
     )]
     NoListener,
+    #[error("--unix and --admin-unix are both {}: give each a path of its own", .path.display())]
+    OneSocket { path: PathBuf },
     #[error("the system gives no random numbers: {0}")]
     Random(getrandom::Error),
 }
@@ -167,7 +174,7 @@ impl Loaded {
 /// As TOML: numbers and switches bare, everything else in quotes.
 fn quoted(name: &str, text: &str) -> String {
     let is_bare = text.parse::<u64>().is_ok() || text.parse::<bool>().is_ok();
-    if is_bare && name != "unix-mode" { text.to_owned() } else { toml::Value::from(text).to_string() }
+    if is_bare && !is_mode(name) { text.to_owned() } else { toml::Value::from(text).to_string() }
 }
 
 fn settings(flags: &Flags) -> Result<Settings, Refusal> {
@@ -181,8 +188,8 @@ fn settings(flags: &Flags) -> Result<Settings, Refusal> {
             connections: flags.max_connections,
             locks: flags.max_locks,
             locks_per_connection: flags.max_locks_per_connection,
-            waiters: 10_000,
-            waiters_per_name: 10_000,
+            waiters: flags.max_waiters,
+            waiters_per_name: flags.max_waiters_per_name,
             name_bytes,
             idle_ms: u64::try_from(flags.idle_timeout.as_millis()).expect("no time is over 100 years"),
         },
@@ -198,13 +205,23 @@ fn settings(flags: &Flags) -> Result<Settings, Refusal> {
     if tcp.is_empty() && flags.unix.is_none() {
         return Err(Refusal::NoListener);
     }
+    if let Some(path) = flags.unix.as_ref().filter(|path| Some(*path) == flags.admin_unix.as_ref()) {
+        return Err(Refusal::OneSocket { path: path.clone() });
+    }
     Ok(Settings {
         tcp,
         unix: flags.unix.clone(),
         unix_mode: flags.unix_mode,
+        admin_unix: flags.admin_unix.clone(),
+        admin_unix_mode: flags.admin_unix_mode,
         peer_timeout: unless_zero(flags.peer_timeout),
         metrics: flags.metrics_listen,
         pidfile: flags.pidfile.clone(),
+        state_dir: flags.state_dir.clone(),
+        threads: match flags.threads {
+            0 => threads_for(std::thread::available_parallelism().map_or(1, usize::from)),
+            threads => usize::from(threads),
+        },
         log: Log { file: flags.log_file.clone(), format: flags.log_format, level: flags.log_level },
         server: Config {
             machine,
@@ -218,6 +235,16 @@ fn settings(flags: &Flags) -> Result<Settings, Refusal> {
             on_panic: None,
         },
     })
+}
+
+/// How many threads serve connections on so many processors. On one or two a second thread takes more from the
+/// clients than it gives; above 16 the machine's one lock is the limit (docs/benchmarks.md).
+const fn threads_for(processors: usize) -> usize {
+    match processors {
+        0..=2 => 1,
+        3..=16 => processors,
+        _ => 16,
+    }
 }
 
 /// Bytes that a line has beside its name: the longest verb with its arguments.
@@ -374,6 +401,23 @@ mod tests {
         command(&File::new(), true).debug_assert();
         assert_eq!(variable("max-locks"), "ELOCKD_MAX_LOCKS");
         assert!(is_list("listen") && !is_list("port"));
+    }
+
+    #[test]
+    fn every_start_has_another_key_for_its_hash() {
+        let key = || {
+            let args = [OsString::from("elockd")];
+            load(&args).unwrap().settings.server.machine.storage.hash_key
+        };
+        let keys = [key(), key()];
+        assert_ne!(keys[0], keys[1], "names could be chosen that collide");
+        assert!(!keys.contains(&elockd_core::Config::default().storage.hash_key));
+    }
+
+    #[test]
+    fn threads_are_as_many_as_processors_where_those_are_not_shared_with_all_clients() {
+        let threads = [1, 2, 3, 16, 17, 128].map(threads_for);
+        assert_eq!(threads, [1, 1, 3, 16, 16, 16]);
     }
 
     #[test]

@@ -32,6 +32,10 @@ pub(super) fn count(text: &str) -> Result<u32, String> {
     number(text, 1..=MAX_COUNT)
 }
 
+pub(super) fn threads(text: &str) -> Result<u16, String> {
+    number(text, 0..=256)
+}
+
 pub(super) fn name_bytes(text: &str) -> Result<u16, String> {
     number(text, 1..=u16::MAX)
 }

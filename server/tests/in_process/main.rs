@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod tokens;
 mod waits;
 
 use elockd_server::listen::{Acceptor, Listener, Peer};
@@ -52,9 +53,12 @@ struct Running {
 fn start(change: impl FnOnce(&mut Config)) -> Running {
     let mut config = Config::default();
     change(&mut config);
+    run(Server::new(config))
+}
+
+fn run(server: Server) -> Running {
     let (connect, handed) = unbounded_channel();
     let (stop, stopped) = oneshot::channel();
-    let server = Server::new(config);
     server.listen(Handed(handed));
     let monitor = server.monitor();
     let done = tokio::spawn(server.run(async {

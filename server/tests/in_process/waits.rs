@@ -180,7 +180,7 @@ async fn everything_that_is_held_or_waited_for_is_listed_with_its_time() {
     let server = start(|_| {});
     let mut holder = server.connect(4096);
     assert_eq!(ask(&mut holder, "sg ab\n").await, "1 Shared Lock Get Success: ab\n");
-    sleep(Duration::from_millis(1000)).await;
+    sleep(Duration::from_secs(1)).await;
     ask(&mut holder, "g a\n").await;
     ask(&mut holder, "g b\n").await;
     sleep(Duration::from_millis(500)).await;

@@ -14,10 +14,18 @@ enum Kind {
     Slow,
     KillServer,
     Drain,
+    FillDisk,
+    KillAtReserve,
 }
 
 /// Draws faults and, for most of them, their ends.
-pub(super) fn faults(dice: &mut Dice, script: &[Step], settled_ms: u32, duration_ms: u32) -> Vec<Step> {
+pub(super) fn faults(
+    dice: &mut Dice,
+    script: &[Step],
+    has_tokens: bool,
+    settled_ms: u32,
+    duration_ms: u32,
+) -> Vec<Step> {
     let mut kinds = vec![
         (Kind::Crash, 4),
         (Kind::Cut, 3),
@@ -26,6 +34,8 @@ pub(super) fn faults(dice: &mut Dice, script: &[Step], settled_ms: u32, duration
         (Kind::Slow, 2),
         (Kind::KillServer, 1),
         (Kind::Drain, 1),
+        (Kind::FillDisk, if has_tokens { 2 } else { 0 }),
+        (Kind::KillAtReserve, if has_tokens { 2 } else { 0 }),
     ];
     for (_, weight) in &mut kinds {
         if dice.percent(40) {
@@ -73,6 +83,14 @@ pub(super) fn faults(dice: &mut Dice, script: &[Step], settled_ms: u32, duration
                 at(begin_ms, Fault::KillServer);
                 at(end_ms, Fault::StartServer);
             }
+            Kind::FillDisk => {
+                at(begin_ms, Fault::FillDisk);
+                at(end_ms, Fault::FreeDisk);
+            }
+            Kind::KillAtReserve => {
+                at(begin_ms, Fault::KillAtReserve);
+                at(end_ms, Fault::StartServer);
+            }
             Kind::Drain => {
                 at(begin_ms, Fault::Drain);
                 if dice.percent(50) {
@@ -96,7 +114,7 @@ fn targets(script: &[Step]) -> Vec<Target> {
     let mut targets: BTreeMap<Client, Target> = BTreeMap::new();
     for Step { at_ms, action } in script {
         match action {
-            Action::Open(client, host) => {
+            Action::Open(client, host) | Action::OpenAsOperator(client, host) => {
                 targets.insert(*client, Target { host: *host, from_ms: at_ms + 1, until_ms: at_ms + 1 });
             }
             Action::Say(client, _) => {

@@ -10,6 +10,8 @@ pub(super) struct Lines {
     verbs: Vec<(Verb, u32)>,
     /// In how many of a hundred cases a line is written in an odd way.
     odd: u32,
+    /// For how many milliseconds clients wait, by weight.
+    patience: Vec<((u32, u32), u32)>,
     name_bytes: usize,
     line_bytes: usize,
 }
@@ -18,6 +20,16 @@ pub(super) struct Lines {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verb {
     Get(&'static str),
+    /// With a time to wait.
+    Wait,
+    /// With a limit of holders.
+    Limited,
+    /// With both.
+    LimitedWait,
+    /// Without the number that it takes, or with none that may be.
+    BadNumber,
+    /// Of an address that nobody has.
+    Kick,
     /// Of something that the client asked for before.
     Release(&'static str),
     Named(&'static str),
@@ -27,6 +39,21 @@ enum Verb {
     LineTooLong,
     Blank,
 }
+
+/// Verbs that came later than the rest, in groups of which a run may have none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Group {
+    Old,
+    Waits,
+    Limits,
+    Tokens,
+    Together,
+    Everything,
+    Operators,
+}
+
+/// How many holders somebody allows, by weight; 0 is any number.
+const LIMITS: [(u32, u32); 5] = [(1, 4), (2, 4), (3, 2), (4, 1), (0, 1)];
 
 const NAMES: [&[u8]; 9] = [
     b"a",
@@ -46,44 +73,79 @@ impl Lines {
         let first = dice.between(0, NAMES.len() as u32 - 1) as usize;
         let names = NAMES.iter().cycle().skip(first).take(count).map(|name| name.to_vec()).collect();
         let mut verbs = vec![
-            (Verb::Get("g"), 30),
-            (Verb::Get("sg"), 25),
-            (Verb::Release("r"), 15),
-            (Verb::Release("sr"), 12),
-            (Verb::Named("i"), 6),
-            (Verb::Named("si"), 6),
-            (Verb::Named("d"), 2),
-            (Verb::Named("sd"), 2),
-            (Verb::Bare("d"), 2),
-            (Verb::Bare("sd"), 2),
-            (Verb::Bare("dump"), 1),
-            (Verb::Bare("dump shared"), 2),
-            (Verb::Bare("q"), 3),
-            (Verb::Bare("q full"), 2),
-            (Verb::Bare("me"), 1),
-            (Verb::Named("iam"), 2),
-            (Verb::Bare("who"), 1),
-            (Verb::Named("who"), 1),
-            (Verb::Bare("ping"), 1),
-            (Verb::Bare("help"), 1),
-            (Verb::Unknown, 1),
-            (Verb::NameTooLong, 1),
-            (Verb::LineTooLong, 1),
-            (Verb::Blank, 1),
+            (Group::Old, Verb::Get("g"), 30),
+            (Group::Old, Verb::Get("sg"), 25),
+            (Group::Waits, Verb::Wait, 30),
+            (Group::Waits, Verb::LimitedWait, 16),
+            (Group::Limits, Verb::Limited, 12),
+            (Group::Old, Verb::Release("r"), 15),
+            (Group::Old, Verb::Release("sr"), 12),
+            (Group::Together, Verb::Bare("ra"), 6),
+            (Group::Tokens, Verb::Release("f"), 14),
+            (Group::Tokens, Verb::Named("f"), 2),
+            (Group::Old, Verb::Named("i"), 6),
+            (Group::Old, Verb::Named("si"), 6),
+            (Group::Old, Verb::Named("d"), 2),
+            (Group::Old, Verb::Named("sd"), 2),
+            (Group::Old, Verb::Bare("d"), 2),
+            (Group::Old, Verb::Bare("sd"), 2),
+            (Group::Old, Verb::Bare("dump"), 1),
+            (Group::Old, Verb::Bare("dump shared"), 2),
+            (Group::Everything, Verb::Bare("ls"), 4),
+            (Group::Everything, Verb::Named("ls"), 2),
+            (Group::Old, Verb::Bare("q"), 3),
+            (Group::Old, Verb::Bare("q full"), 2),
+            (Group::Old, Verb::Bare("me"), 1),
+            (Group::Old, Verb::Named("iam"), 2),
+            (Group::Old, Verb::Bare("who"), 1),
+            (Group::Old, Verb::Named("who"), 1),
+            (Group::Old, Verb::Bare("ping"), 1),
+            (Group::Old, Verb::Bare("help"), 1),
+            (Group::Operators, Verb::Named("steal"), 1),
+            (Group::Operators, Verb::Kick, 1),
+            (Group::Waits, Verb::BadNumber, 2),
+            (Group::Old, Verb::Unknown, 1),
+            (Group::Old, Verb::NameTooLong, 1),
+            (Group::Old, Verb::LineTooLong, 1),
+            (Group::Old, Verb::Blank, 1),
         ];
+        let groups = [
+            Group::Waits,
+            Group::Limits,
+            Group::Tokens,
+            Group::Together,
+            Group::Everything,
+            Group::Operators,
+        ];
+        let left_out: Vec<Group> = groups.into_iter().filter(|_| dice.percent(25)).collect();
         // Gets stay, so that there is always something to lose.
         let spared = if dice.percent(50) { 1 } else { 2 };
-        for (_, weight) in &mut verbs[spared..] {
-            if dice.percent(35) {
+        for (group, _, weight) in &mut verbs[spared..] {
+            if dice.percent(30) || left_out.contains(group) {
                 *weight = 0;
             } else if dice.percent(10) {
                 *weight *= 4;
+            }
+        }
+        let verbs = verbs.into_iter().map(|(_, verb, weight)| (verb, weight)).collect();
+        let mut patience = vec![
+            ((1, 20), 6),
+            ((0, 0), 2),
+            ((20, 300), 8),
+            ((300, 3_000), 3),
+            ((60_000, 600_000), 2),
+            ((u32::MAX - 5, u32::MAX), 1),
+        ];
+        for (_, weight) in &mut patience[1..] {
+            if dice.percent(30) {
+                *weight = 0;
             }
         }
         Self {
             names,
             verbs,
             odd: dice.of(&[0, 5, 40]),
+            patience,
             name_bytes: settings.name_bytes.into(),
             line_bytes: settings.line_bytes as usize,
         }
@@ -101,6 +163,23 @@ impl Lines {
                 mine.push(name.clone());
                 (verb, name)
             }
+            verb @ (Verb::Wait | Verb::Limited | Verb::LimitedWait) => {
+                let name = self.name(dice);
+                mine.push(name.clone());
+                let (ms, limit) = (self.ms(dice).to_string(), dice.weighted(&LIMITS).to_string());
+                let numbers = match verb {
+                    Verb::Wait => vec!["gw", &ms],
+                    Verb::Limited => vec!["sgl", &limit],
+                    _ => vec!["sgw", &ms, &limit],
+                };
+                return self.write(dice, &numbers.join(" "), &name);
+            }
+            Verb::BadNumber => {
+                let verb =
+                    dice.of(&["gw", "gw -1", "gw x", "gw 4294967296", "gw 00000000001", "sgl", "sgw 5"]);
+                return [verb.as_bytes(), b"\n"].concat();
+            }
+            Verb::Kick => ("kick", dice.of(&[&b""[..], b"1.2.3.4:5", b"nobody", b"unix:1"]).to_vec()),
             Verb::Release(verb) if !mine.is_empty() && dice.percent(85) => {
                 let at = dice.between(0, mine.len() as u32 - 1) as usize;
                 (verb, mine[at].clone())
@@ -122,6 +201,18 @@ impl Lines {
             Verb::Blank => (dice.of(&["", " ", "\t\x0b\x0c"]), Vec::new()),
         };
         self.write(dice, verb, &name)
+    }
+
+    /// For how long somebody waits.
+    fn ms(&self, dice: &mut Dice) -> u32 {
+        let (least, most) = dice.weighted(&self.patience);
+        dice.between(least, most)
+    }
+
+    /// `steal`, of a name that clients want.
+    pub(super) fn steal(&self, dice: &mut Dice) -> Vec<u8> {
+        let name = self.name(dice);
+        self.write(dice, "steal", &name)
     }
 
     fn name(&self, dice: &mut Dice) -> Vec<u8> {

@@ -1,9 +1,15 @@
 //! Mass orphaning: many connections get many locks, half of them shared, and all end in the same
-//! millisecond, while others inspect and get what they held.
+//! millisecond, while others inspect, get and wait for what they held.
 
 use super::{Dice, LIVENESS_MS};
 use crate::plan::{Network, Orphaning, Plan, Scenario, Settings};
 use crate::script::{Action, Client, Fault, Host, Step};
+
+/// How many wait for what so many connections hold.
+#[must_use]
+pub const fn waiters(connections: u32) -> u32 {
+    connections / 4
+}
 
 /// Draws a mass orphaning: so many connections with so many holds together.
 #[must_use]
@@ -69,31 +75,15 @@ pub fn mass(seed: u64, how: Orphaning, connections: u32, locks: u32) -> (Plan, V
             at(at_ms, Action::Say(client, line.into_bytes()));
         }
     }
+    for waiter in 0..waiters(connections) {
+        let client = Client(connections + 5 + waiter);
+        at(dice.between(0, OPENING_MS), Action::Open(client, observers_host));
+        let lines = wait(waiter, connections, each);
+        at(OPENING_MS + dice.between(120, 150), Action::Say(client, lines.into_bytes()));
+    }
     script.sort_by_key(|step| step.at_ms);
-    let server = Settings {
-        connections: connections + 100,
-        locks: locks + 10_000,
-        locks_per_connection: 1_000_000,
-        name_bytes: 40,
-        idle_ms: if how == Orphaning::HalfOpen { idle_ms } else { 0 },
-        verbose: false,
-        dump: true,
-        registry: true,
-        silent_errors: false,
-        smallest_storage: false,
-        line_bytes: 104,
-        listing_bytes: 64 << 20,
-        write_timeout_ms: 15_000,
-        shutdown_timeout_ms: 5_000,
-    };
-    let network = Network {
-        latency_us: (0, 2_000),
-        window_bytes: 1 << 20,
-        read_bytes: 16 << 10,
-        accept_fails_every: 0,
-        // So that it is the idle limit that finds half-open peers.
-        peer_timeout_ms: 15_000,
-    };
+    let server = settings(connections, locks, if how == Orphaning::HalfOpen { idle_ms } else { 0 });
+    let network = network();
     let names = [b"x.0.0".to_vec(), b"s.0.1".to_vec(), b"new".to_vec()].to_vec();
     let scenario = Scenario::MassOrphaning(how);
     let duration_ms = until_ms + 20;
@@ -110,4 +100,48 @@ pub fn mass(seed: u64, how: Orphaning, connections: u32, locks: u32) -> (Plan, V
         },
         script,
     )
+}
+
+/// What one of those who wait says: three at a time want what one of them has, or five share, and give it back.
+fn wait(waiter: u32, connections: u32, each: u32) -> String {
+    let (number, lock) = (waiter / 3 % connections, waiter / 3 % each.max(1));
+    if lock.is_multiple_of(2) {
+        format!("gw 60000 x.{number}.{lock}\nr x.{number}.{lock}\n")
+    } else {
+        format!("sgw 60000 1 s.{0}.{lock}\nsr s.{0}.{lock}\n", number / 5)
+    }
+}
+
+fn settings(connections: u32, locks: u32, idle_ms: u32) -> Settings {
+    Settings {
+        connections: connections * 2 + 100,
+        locks: locks + 10_000,
+        locks_per_connection: 1_000_000,
+        waiters: 1_000_000,
+        waiters_per_name: 1_000_000,
+        name_bytes: 40,
+        idle_ms,
+        admin: false,
+        tokens: 0,
+        verbose: false,
+        dump: true,
+        registry: true,
+        silent_errors: false,
+        smallest_storage: false,
+        line_bytes: 104,
+        listing_bytes: 64 << 20,
+        write_timeout_ms: 15_000,
+        shutdown_timeout_ms: 5_000,
+    }
+}
+
+fn network() -> Network {
+    Network {
+        latency_us: (0, 2_000),
+        window_bytes: 1 << 20,
+        read_bytes: 16 << 10,
+        accept_fails_every: 0,
+        // So that it is the idle limit that finds half-open peers.
+        peer_timeout_ms: 15_000,
+    }
 }

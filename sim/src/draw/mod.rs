@@ -2,11 +2,13 @@
 //! changes with this module; a run that is to stay is kept as a trace.
 
 mod faults;
+mod line;
 mod lines;
 mod mass;
 mod swarm;
 
-pub use mass::mass;
+pub use line::line;
+pub use mass::{mass, waiters};
 pub use swarm::swarm;
 
 use rand::{Rng, SeedableRng};

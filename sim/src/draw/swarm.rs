@@ -7,6 +7,9 @@ use super::{Dice, LIVENESS_MS};
 use crate::plan::{Network, Plan, Scenario, Settings};
 use crate::script::{Action, Client, Fault, Host, Step};
 
+/// The number of the first operator.
+const OPERATORS: u32 = 900;
+
 /// Draws a run of any kind.
 #[must_use]
 pub fn swarm(seed: u64) -> (Plan, Vec<Step>) {
@@ -33,13 +36,26 @@ pub fn swarm(seed: u64) -> (Plan, Vec<Step>) {
         life.act(0, Action::Open(client, host));
         life.live(&lines, &habits, duration_ms);
     }
+    if server.admin {
+        for operator in 0..dice.between(1, 2) {
+            let operator = Client(OPERATORS + operator);
+            let host = Host(dice.between(0, u32::from(hosts) - 1) as u8);
+            let begin_ms = dice.between(0, duration_ms / 2);
+            let mut life = Life { dice: &mut dice, client: operator, at_ms: begin_ms, script: &mut script };
+            life.act(0, Action::OpenAsOperator(operator, host));
+            life.operate(&lines, &habits, clients, duration_ms);
+        }
+    }
     if habits.flood > 0 && dice.percent(15) {
         drain_amid_a_flood(&mut dice, Client(clients), hosts, duration_ms, &mut script);
     }
-    let faults = faults(&mut dice, &script, settled_ms, duration_ms);
+    if habits.flood > 0 && dice.percent(15) {
+        flood_behind_a_wait(&mut dice, Client(clients + 2), hosts, duration_ms, &mut script);
+    }
+    let faults = faults(&mut dice, &script, server.tokens > 0, settled_ms, duration_ms);
     let all = script.iter().chain(&faults);
-    let first =
-        all.filter(|step| matches!(step.action, Action::Fault(_))).min_by_key(|step| step.at_ms).cloned();
+    let is_sure = |step: &&Step| matches!(&step.action, Action::Fault(fault) if fault.is_sure());
+    let first = all.filter(is_sure).min_by_key(|step| step.at_ms).cloned();
     if let Some(Step { at_ms, action: Action::Fault(fault) }) = first {
         let host = fault.host().unwrap_or(Host(0));
         // Where connections are few, or accepting fails, it has to be among the first.
@@ -84,6 +100,30 @@ fn drain_amid_a_flood(dice: &mut Dice, client: Client, hosts: u8, duration_ms: u
     life.act(pause, Action::Hear(client));
 }
 
+/// A client waits, and says more than the server reads ahead; then the lock is released, or one of them ends.
+fn flood_behind_a_wait(dice: &mut Dice, client: Client, hosts: u8, duration_ms: u32, script: &mut Vec<Step>) {
+    const NAME: &str = "flooded";
+    let holder = Client(client.0 + 1);
+    let host = Host(dice.between(0, u32::from(hosts) - 1) as u8);
+    let begin_ms = dice.between(0, duration_ms / 2);
+    let ms = dice.of(&[30, 200, 5_000]);
+    let mut life = Life { dice, client: holder, at_ms: begin_ms, script };
+    life.act(0, Action::Open(holder, host));
+    life.act(0, Action::Open(client, host));
+    life.act(60, Action::Say(holder, format!("g {NAME}\n").into_bytes()));
+    life.act(60, Action::Say(client, format!("gw {ms} {NAME}\n").into_bytes()));
+    // Blank lines are nothing, but have to be read.
+    let blank = [&[b' '; 100][..], b"\n"].concat();
+    life.act(1, Action::Say(client, [blank.repeat(700), b"ping\n".to_vec()].concat()));
+    let pause = life.dice.between(5, 80);
+    match life.dice.between(0, 3) {
+        0 => life.act(pause, Action::Say(holder, format!("r {NAME}\n").into_bytes())),
+        1 => life.act(pause, Action::Close(holder)),
+        2 => life.act(pause, Action::Close(client)),
+        _ => life.act(pause, Action::HalfClose(client)),
+    }
+}
+
 fn settings(dice: &mut Dice, network: &Network) -> Settings {
     // Who asks and waits for the answer must not be taken for idle.
     let round_trip_ms = network.latency_us.1.div_ceil(500);
@@ -93,8 +133,12 @@ fn settings(dice: &mut Dice, network: &Network) -> Settings {
         connections: if dice.percent(15) { dice.between(2, 8) } else { 10_000 },
         locks: if dice.percent(15) { dice.between(2, 12) } else { 1_000_000 },
         locks_per_connection: if dice.percent(15) { dice.between(1, 4) } else { 1_000_000 },
+        waiters: if dice.percent(12) { dice.between(1, 5) } else { 10_000 },
+        waiters_per_name: if dice.percent(12) { dice.between(1, 3) } else { 10_000 },
         name_bytes: 40,
         idle_ms: if dice.percent(35) { round_trip_ms + dice.between(40, 600) } else { 0 },
+        admin: dice.percent(30),
+        tokens: dice.weighted(&[(0, 1), (1, 2), (3, 2), (50, 2), (10_000, 2)]),
         verbose: dice.percent(10),
         dump: dice.percent(92),
         registry: dice.percent(92),
@@ -220,6 +264,29 @@ impl Life<'_> {
             }
         }
         self.end(habits, lines, &mut mine);
+    }
+
+    /// An operator's life: steals, kicks, looks on, and does what others do.
+    fn operate(&mut self, lines: &Lines, habits: &Habits, clients: u32, duration_ms: u32) {
+        let mut mine = Vec::new();
+        for _ in 0..self.dice.between(1, 16) {
+            if self.at_ms >= duration_ms {
+                return;
+            }
+            let pause = self.dice.between(1, habits.pause_ms * 4);
+            let deed = match self.dice.between(1, 100) {
+                1..=45 => Action::Say(self.client, lines.steal(self.dice)),
+                46..=60 => Action::Kick(self.client, Client(self.dice.between(0, clients - 1))),
+                // One of those who came first, perhaps an operator, perhaps itself.
+                61..=66 => {
+                    let number = self.dice.between(1, clients + 3);
+                    Action::Say(self.client, format!("kick unix:{number}\n").into_bytes())
+                }
+                67..=78 => Action::Say(self.client, b"ls\n".to_vec()),
+                _ => Action::Say(self.client, lines.line(self.dice, &mut mine)),
+            };
+            self.act(pause, deed);
+        }
     }
 
     fn end(&mut self, habits: &Habits, lines: &Lines, mine: &mut Vec<Vec<u8>>) {

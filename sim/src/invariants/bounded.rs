@@ -1,32 +1,42 @@
 //! Limits hold, and nobody is refused below one.
 
 use super::{Invariant, Outcome, State, Verdict};
-use elockd_core::{Kind, Output, Reason, Reply};
+use crate::belief::Belief;
+use elockd_core::{Account, Output, Reason, Reply};
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "bounded",
-    guards: "Connections, locks, names, lines, listings and unsent replies have limits, and what is over one \
-             is refused with a reply.",
+    guards: "Connections, locks, waits, names, lines, listings and unsent replies have limits, and what is over \
+             one is refused with a reply.",
+    given: None,
     told: Some(told),
     state: Some(state),
 };
 
 fn told(outcome: &Outcome<'_>) -> Verdict {
     let Outcome { belief, to, limits, .. } = outcome;
+    let account = belief.origin(*to).map(|origin| origin.account).unwrap_or_default();
     match outcome.output {
         Output::Reply(Reply::Got { name, .. }) if name.len() > usize::from(limits.name_bytes) => {
             return Err(format!("{to:?} was given a name of {} bytes", name.len()));
         }
         Output::Reply(Reply::TooManyLocks { .. }) => {
             let own = belief.open().get(to).map_or(0, |held| held.len() as u64);
-            let all: u64 = Kind::ALL.iter().map(|kind| belief.holds(*kind)).sum();
+            let all = in_account(belief, account).locks;
             if own < u64::from(limits.locks_per_connection) && all < u64::from(limits.locks) {
                 return Err(format!("{to:?} was refused a lock with {own} of its own and {all} in all"));
             }
         }
+        Output::Reply(Reply::QueueFull { kind, name }) => {
+            let all = in_account(belief, account).waits;
+            let line = belief.waits().length(&(*kind, name.to_vec()));
+            if all < u64::from(limits.waiters) && line < limits.waiters_per_name as usize {
+                return Err(format!("{to:?} may not wait with {line} in line and {all} waits in all"));
+            }
+        }
         Output::Disconnect(Reason::TooManyConnections) => {
             // The one that is refused was taken note of when it came.
-            let others = belief.open().len() as u64 - 1;
+            let others = in_account(belief, account).connections - 1;
             if others < u64::from(limits.connections) {
                 return Err(format!("{to:?} was refused beside {others} connections"));
             }
@@ -38,18 +48,54 @@ fn told(outcome: &Outcome<'_>) -> Verdict {
 
 fn state(state: &State<'_>) -> Verdict {
     let State { belief, limits, .. } = state;
-    let connections = belief.open().len();
-    if connections > limits.connections as usize {
-        return Err(format!("{connections} connections, and {} may be", limits.connections));
-    }
-    let all: u64 = Kind::ALL.iter().map(|kind| belief.holds(*kind)).sum();
-    if all > u64::from(limits.locks) {
-        return Err(format!("{all} holds, and {} may be", limits.locks));
+    for account in [Account::default(), Account::ADMIN] {
+        let Counts { connections, locks, waits } = in_account(belief, account);
+        if connections > u64::from(limits.connections) && account != Account::ADMIN {
+            return Err(format!("{connections} connections, and {} may be", limits.connections));
+        }
+        if locks > u64::from(limits.locks) {
+            return Err(format!("{locks} holds and waits, and {} may be", limits.locks));
+        }
+        if waits > u64::from(limits.waiters) {
+            return Err(format!("{waits} waits, and {} may be", limits.waiters));
+        }
     }
     for (conn, held) in belief.open() {
-        if held.len() > limits.locks_per_connection as usize {
-            return Err(format!("{conn:?} has {} holds, {} may be", held.len(), limits.locks_per_connection));
+        // What it waits for it may come to hold.
+        let held = held.len() + usize::from(belief.waits().of(*conn).is_some());
+        if held > limits.locks_per_connection as usize {
+            return Err(format!(
+                "{conn:?} has {held} holds and waits, {} may be",
+                limits.locks_per_connection
+            ));
+        }
+    }
+    for (lock, line) in belief.waits().lines() {
+        let waits = line.count();
+        if waits > limits.waiters_per_name as usize {
+            return Err(format!("{waits} wait for {lock:?}, {} may", limits.waiters_per_name));
         }
     }
     Ok(())
+}
+
+/// What counts for one account. A wait counts as the hold that it may become.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    connections: u64,
+    locks: u64,
+    waits: u64,
+}
+
+fn in_account(belief: &Belief, account: Account) -> Counts {
+    let mut counts = Counts::default();
+    for (conn, held) in belief.open() {
+        if belief.origin(*conn).is_some_and(|origin| origin.account == account) {
+            let waits = u64::from(belief.waits().of(*conn).is_some());
+            counts.connections += 1;
+            counts.waits += waits;
+            counts.locks += held.len() as u64 + waits;
+        }
+    }
+    counts
 }

@@ -1,13 +1,15 @@
-//! A shutdown grants nothing: from its beginning on no connection becomes a holder.
+//! A shutdown grants nothing: from its beginning on no connection becomes a holder, and every wait has ended.
 
-use super::{Invariant, Outcome, Verdict, shown};
+use super::{Invariant, Outcome, State, Verdict, shown};
 use elockd_core::{Output, Reply};
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "a shutdown grants nothing",
-    guards: "From the beginning of an orderly shutdown nothing is granted any more",
+    guards: "From the beginning of an orderly shutdown nothing is granted any more, and every wait is answered \
+             `0 Shutting Down`",
+    given: None,
     told: Some(told),
-    state: None,
+    state: Some(state),
 };
 
 fn told(outcome: &Outcome<'_>) -> Verdict {
@@ -15,9 +17,19 @@ fn told(outcome: &Outcome<'_>) -> Verdict {
         Output::Reply(Reply::Got { name, .. }) if outcome.belief.is_draining() => {
             Err(format!("{:?} was given {} during the shutdown", outcome.to, shown(name)))
         }
+        Output::Wait if outcome.belief.is_draining() => {
+            Err(format!("{:?} waits for a lock during the shutdown", outcome.to))
+        }
         Output::Reply(Reply::ShuttingDown) if !outcome.belief.is_draining() => {
             Err(format!("{:?} was told of a shutdown, and there is none", outcome.to))
         }
+        _ => Ok(()),
+    }
+}
+
+fn state(state: &State<'_>) -> Verdict {
+    match state.belief.waits().conns().next() {
+        Some(conn) if state.belief.is_draining() => Err(format!("{conn:?} still waits in the shutdown")),
         _ => Ok(()),
     }
 }

@@ -8,6 +8,7 @@ pub(super) const INVARIANT: Invariant = Invariant {
     name: "exact counts",
     guards: "The N of a shared lock and every figure of `q` are exact at their place in the order, also right \
              after thousands of connections ended at once.",
+    given: None,
     told: Some(told),
     state: Some(state),
 };
@@ -40,6 +41,9 @@ fn state(state: &State<'_>) -> Verdict {
 
 fn figures_are_counted(figures: &Figures<'_>, belief: &Belief) -> Verdict {
     let names = |kind| belief.locks(kind).len() as u64;
+    let counts = belief.counts();
+    let begun = belief.waits().all().map(|wait| wait.begun).min();
+    let longest_wait_ms = begun.map_or(0, |begun| belief.now().0 - begun.0);
     let counted = [
         ("connections", belief.open().len() as u64),
         ("locks", names(Kind::Exclusive)),
@@ -48,6 +52,19 @@ fn figures_are_counted(figures: &Figures<'_>, belief: &Belief) -> Verdict {
         ("shared_holds", belief.holds(Kind::Shared)),
         ("orphans", belief.orphans(Kind::Exclusive)),
         ("shared_orphans", belief.orphans(Kind::Shared)),
+        ("waiters", belief.waits().count(Kind::Exclusive)),
+        ("shared_waiters", belief.waits().count(Kind::Shared)),
+        ("longest_wait_ms", longest_wait_ms),
+        ("waits", counts.waits),
+        ("waits_granted", counts.granted),
+        ("waits_timed_out", counts.timed_out),
+        ("waits_drained", counts.drained),
+        ("deadlocks_refused", counts.deadlocks),
+        ("queue_full", counts.queue_full),
+        ("released_together", counts.released_together[0]),
+        ("shared_released_together", counts.released_together[1]),
+        ("tokens_given", belief.tokens().given()),
+        ("tokens_left", belief.tokens().left()),
     ];
     let mut verdict = Ok(());
     let mut seen = 0;

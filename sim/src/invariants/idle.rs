@@ -8,6 +8,7 @@ pub(super) const INVARIANT: Invariant = Invariant {
     name: "idle connections end",
     guards: "With an idle limit (`--idle-timeout`), a connection that says nothing for that long is ended, \
              and no other is.",
+    given: None,
     told: None,
     state: Some(state),
 };

@@ -1,19 +1,26 @@
 //! What has to be so after every input of the machine. One claim a file, each with the sentence of
 //! `docs/guarantees.md` that it guards.
 //!
-//! A claim looks at two things: at each outcome of an input as it comes (`told`), which is cheap, and at the
-//! whole state after the input (`state`), which costs time in proportion to it. With a thousand holds or more
-//! the latter is done after each end of a connection, after each drain, and after every thousandth input.
+//! A claim looks at three things: at an input as it comes (`given`) and at each outcome of it (`told`), which is
+//! cheap, and at the whole state after the input (`state`), which costs time in proportion to it. With a thousand holds or more
+//! the latter is done after each end of a connection, after each drain, and after every thousandth input; with a line of a hundred or more after every hundredth.
 
 mod bounded;
+mod deadlines;
+mod deadlocks;
 mod draining;
 mod exact_counts;
+mod first_come;
 mod idle;
 mod names;
+mod no_idle_waiter;
 mod one_holder;
 mod only_holders_release;
+mod operators;
 mod sound;
 mod the_end_releases;
+mod tokens;
+mod waits_alone;
 
 use crate::belief::Belief;
 use elockd_core::{Conn, Input, Limits, Machine, Now, Output};
@@ -27,15 +34,26 @@ pub struct Invariant {
     pub name: &'static str,
     /// The sentence of `docs/guarantees.md` that it guards, word for word.
     pub guards: &'static str,
+    /// Looks at an input before anything comes of it, if it is about those.
+    pub given: Option<fn(&Given<'_>) -> Verdict>,
     /// Looks at one outcome of an input, if it is about those.
     pub told: Option<fn(&Outcome<'_>) -> Verdict>,
     /// Looks at everything after an input, if it is about that.
     pub state: Option<fn(&State<'_>) -> Verdict>,
 }
 
+/// An input, before anything comes of it.
+pub struct Given<'a> {
+    /// What is believed; of the input no more than its time has been taken note of.
+    pub belief: &'a Belief,
+    /// The input.
+    pub input: &'a Input<Vec<u8>>,
+}
+
 /// An outcome of an input, as it is told.
 pub struct Outcome<'a> {
-    /// What was believed before it was told; the input itself has been taken note of.
+    /// What was believed before it was told. The input itself has been taken note of, unless this is of what was
+    /// due before it.
     pub belief: &'a Belief,
     /// The input.
     pub input: &'a Input<Vec<u8>>,
@@ -62,7 +80,7 @@ pub struct State<'a> {
 }
 
 /// Every claim.
-pub const ALL: [Invariant; 9] = [
+pub const ALL: [Invariant; 16] = [
     one_holder::INVARIANT,
     only_holders_release::INVARIANT,
     the_end_releases::INVARIANT,
@@ -71,6 +89,13 @@ pub const ALL: [Invariant; 9] = [
     bounded::INVARIANT,
     idle::INVARIANT,
     draining::INVARIANT,
+    first_come::INVARIANT,
+    no_idle_waiter::INVARIANT,
+    deadlines::INVARIANT,
+    deadlocks::INVARIANT,
+    waits_alone::INVARIANT,
+    tokens::INVARIANT,
+    operators::INVARIANT,
     sound::INVARIANT,
 ];
 

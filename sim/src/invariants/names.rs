@@ -6,6 +6,7 @@ use elockd_core::{Command, Input, Output, Reply};
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "names are exact",
     guards: "no name is shortened, hashed into another, or cut at a strange byte.",
+    given: None,
     told: Some(told),
     state: None,
 };
@@ -14,7 +15,14 @@ fn told(outcome: &Outcome<'_>) -> Verdict {
     let Output::Reply(reply) = outcome.output else { return Ok(()) };
     let name = match reply {
         Reply::Got { name, .. }
-        | Reply::GetFailure { name }
+        | Reply::GetFailure { name, .. }
+        | Reply::GetTimeout { name, .. }
+        | Reply::GetDeadlock { name, .. }
+        | Reply::QueueFull { name, .. }
+        | Reply::Fenced { name, .. }
+        | Reply::NotHeld { name }
+        | Reply::Stolen { name, .. }
+        | Reply::Kicked { addr: name, .. }
         | Reply::Released { name, .. }
         | Reply::ReleaseFailure { name, .. }
         | Reply::Inspected { name, .. }
@@ -22,16 +30,25 @@ fn told(outcome: &Outcome<'_>) -> Verdict {
         Reply::UnknownCommand { verb } => *verb,
         _ => return Ok(()),
     };
-    let asked = match outcome.input {
+    // Who waits has asked before.
+    let waited_for = outcome.belief.waits().of(outcome.to).map(|((_, name), _)| &name[..]);
+    let cut_off = outcome.belief.cut_off(outcome.to).map(|((_, name), _)| &name[..]);
+    let asked = waited_for.or(cut_off).or(match outcome.input {
         Input::Command(
             conn,
             Command::Get(_, name)
+            | Command::GetWait { name, .. }
+            | Command::SharedGetLimited { name, .. }
+            | Command::SharedGetWait { name, .. }
             | Command::Release(_, name)
+            | Command::Fence(name)
             | Command::Inspect(_, name)
+            | Command::Steal(name)
+            | Command::Kick(name)
             | Command::Unknown(name),
         ) if *conn == outcome.to => Some(&name[..]),
         _ => None,
-    };
+    });
     if asked == Some(name) {
         return Ok(());
     }

@@ -7,6 +7,7 @@ use elockd_core::{Kind, Output, Reply};
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "one holder",
     guards: "At most one connection holds an exclusive lock at any moment of the daemon's order of events.",
+    given: None,
     told: Some(told),
     state: None,
 };

@@ -6,6 +6,7 @@ use elockd_core::{Output, Reply};
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "only a holder releases",
     guards: "No other connection can release a lock, by any command, under any name.",
+    given: None,
     told: Some(told),
     state: None,
 };

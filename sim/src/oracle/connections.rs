@@ -60,6 +60,9 @@ fn requests(client: &ClientSide, server: &ServerSide) -> Verdict {
     Ok(())
 }
 
+/// The reply of a wait that is not over.
+static NOTHING: Vec<u8> = Vec::new();
+
 /// What was heard is what was told, from the first reply on and without a gap.
 fn replies(client: &ClientSide, server: &ServerSide) -> Verdict {
     let seen = client.received_at.last().copied().unwrap_or(client.connected);
@@ -84,8 +87,11 @@ fn replies(client: &ClientSide, server: &ServerSide) -> Verdict {
             Some(Told::Reply(reply)) => reply == answer,
             // Its text is looked at by the judge that knows what was held.
             Some(Told::Listing(..)) => true,
-            Some(Told::Disconnect(_)) | None => false,
+            Some(Told::Wait | Told::Disconnect(_)) | None => false,
         };
+        if is_told && *answered < run.told_at.place {
+            return Err((*answered, format!("{:?} was answered before its wait was over", request.command)));
+        }
         if !is_told {
             let what = format!(
                 "{:?} was answered \"{}\", and what was told is {:?}",
@@ -101,6 +107,8 @@ fn replies(client: &ClientSide, server: &ServerSide) -> Verdict {
     let told = server.commands.iter().skip(next).find_map(|run| match &run.told {
         Some(Told::Reply(reply)) => Some(Some(reply)),
         Some(Told::Listing(..)) => Some(None),
+        // What comes after a wait comes after its reply.
+        Some(Told::Wait) => Some(Some(&NOTHING)),
         Some(Told::Disconnect(_)) | None => None,
     });
     let is_start = match told {
@@ -124,7 +132,10 @@ fn whole(
     server: &ServerSide,
 ) -> Verdict {
     let Some((close, closed)) = server.closed else { return Ok(()) };
-    let runs_all = matches!(close, Close::Said(Cause::Eof | Cause::Shutdown));
+    let ended_a_wait =
+        server.commands.last().is_some_and(|run| run.has_waited && run.told_at.place == closed);
+    // Who sends FIN while it waits has said its last: that ends the wait, and what comes after it is not run.
+    let runs_all = matches!(close, Close::Said(Cause::Eof | Cause::Shutdown)) && !ended_a_wait;
     if runs_all {
         let read = server.read.iter().take_while(|(place, _)| *place < closed).last();
         let bytes = read.map_or(0, |(_, bytes)| *bytes).min(client.sent.len());
@@ -135,7 +146,11 @@ fn whole(
             return Err((closed, what));
         }
     }
-    let is_in_order = runs_all || matches!(close, Close::Decided(Reason::Quit | Reason::Idle));
+    let is_in_order = matches!(
+        close,
+        Close::Said(Cause::Eof | Cause::Shutdown)
+            | Close::Decided(Reason::Quit | Reason::Idle | Reason::Kicked)
+    );
     // A peer that took nothing, a failure, and a shutdown that took too long cut replies off.
     let Some((dropped, since)) = server.dropped else { return Ok(()) };
     let has_stalled = |since: u32| entries[dropped].at_ms + SLACK_MS >= since + plan.server.write_timeout_ms;

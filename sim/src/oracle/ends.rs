@@ -63,10 +63,18 @@ impl Ends<'_> {
                 });
                 if drains { Ok(()) } else { wrong("and there was no shutdown") }
             }
-            Close::Said(Cause::Quit | Cause::Idle) => wrong("which only the machine decides"),
+            Close::Said(Cause::Quit | Cause::Idle | Cause::Kicked) => wrong("which only the machine decides"),
             Close::Decided(Reason::Quit) => {
                 let said = server.commands.last().is_some_and(|run| run.command == Command::Quit);
                 if said { Ok(()) } else { wrong("and had not said so") }
+            }
+            Close::Decided(Reason::Kicked) => {
+                let Event::Applied(applied) = &self.entries[closed].event else {
+                    return wrong("and nothing was applied");
+                };
+                let is_named = matches!(&applied.input, Input::Command(_, Command::Kick(addr))
+                    if *addr == server.shown);
+                if is_named { Ok(()) } else { wrong("and nobody asked for it") }
             }
             // Those the reference model decides as well.
             Close::Decided(Reason::Idle | Reason::TooManyConnections)

@@ -5,9 +5,13 @@
 //! The search is Wing and Gong's, with Lowe's memory, by the crate `todc-utils`. A request that a dead
 //! connection cut off may or may not have happened; the end of a connection happened at some time after
 //! there was a reason for it. Within one connection, the order is that of its requests.
+//!
+//! A wait is one request with a late answer: success is a get at some time between. That it failed says no more
+//! than that its asker did not hold the lock, but for one that waits for no time, which fails where a get does. Who
+//! stands in line is not looked at here, so of a limited share that failed one knows less where somebody waits.
 
 use super::{Finding, Judged};
-use crate::history::{ClientSide, Close, Connection, History, Place, Request, Run};
+use crate::history::{ClientSide, Close, Connection, History, Moment, Place, Request, Run, ServerSide};
 use crate::log::{Ended, Entry, Event, Life, Told};
 use crate::plan::Plan;
 use crate::script::Fault;
@@ -24,9 +28,10 @@ use todc_utils::specifications::Specification;
 ///
 /// The first lock whose history nothing explains.
 pub fn judge(plan: &Plan, entries: &[Entry], history: &History, judged: &mut Judged) -> Result<(), Finding> {
-    let mut locks: BTreeMap<(Life, Kind, &[u8]), Vec<Timed>> = BTreeMap::new();
+    let mut locks: Locks<'_> = BTreeMap::new();
+    let said = Said::new(plan, entries, history);
     for (number, connection) in (0..).zip(&history.connections) {
-        for (lock, operations) in operations(plan, entries, connection, number) {
+        for (lock, operations) in operations(&said, connection, number) {
             locks.entry(lock).or_default().extend(operations);
         }
     }
@@ -61,7 +66,7 @@ struct Timed {
     /// `None`: at any time after that.
     answered: Option<Place>,
     /// When the server says that it happened, if it says so.
-    said: Option<Place>,
+    said: Option<Moment>,
 }
 
 /// What a connection did to a lock.
@@ -85,8 +90,55 @@ enum What {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verb {
     Get,
+    /// With a time to wait.
+    Wait,
+    /// Of a share of so few; to have failed, so many have to hold it.
+    Limited {
+        limit: u32,
+        to_fail: u32,
+    },
+    /// The same with a time to wait.
+    LimitedWait {
+        limit: u32,
+    },
     Release,
+    ReleaseAll,
+    Fence,
+    Steal,
     Inspect,
+}
+
+impl Verb {
+    /// The request about one lock that a command is; `line` says whether anybody ever waits for it.
+    fn of<'a>(
+        command: &'a Command<Vec<u8>>,
+        line: &BTreeSet<(Kind, &[u8])>,
+    ) -> Option<(Self, Kind, &'a [u8])> {
+        let (exclusive, shared) = (Kind::Exclusive, Kind::Shared);
+        let limited = |limit: u32, name: &[u8]| {
+            // As many as it takes where nobody waits; where somebody does, one is enough to hold that one up.
+            let to_fail = match (line.contains(&(shared, name)), limit) {
+                (true, _) => 1,
+                (false, 0) => u32::MAX,
+                (false, limit) => limit,
+            };
+            Self::Limited { limit, to_fail }
+        };
+        Some(match command {
+            Command::Get(kind, name) => (Self::Get, *kind, name),
+            Command::GetWait { ms: 0, name } => (Self::Get, exclusive, name),
+            Command::GetWait { name, .. } => (Self::Wait, exclusive, name),
+            Command::SharedGetLimited { limit, name } | Command::SharedGetWait { ms: 0, limit, name } => {
+                (limited(*limit, name), shared, name)
+            }
+            Command::SharedGetWait { limit, name, .. } => (Self::LimitedWait { limit: *limit }, shared, name),
+            Command::Release(kind, name) => (Self::Release, *kind, name),
+            Command::Fence(name) => (Self::Fence, exclusive, name),
+            Command::Steal(name) => (Self::Steal, exclusive, name),
+            Command::Inspect(kind, name) => (Self::Inspect, *kind, name),
+            _ => return None,
+        })
+    }
 }
 
 /// Operations in words: who, what, the answer, and from where to where in the log it can have happened.
@@ -105,13 +157,45 @@ fn tell(history: &History, operations: &[Timed]) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 
+/// A lock of one of the server's lives.
+type Lock<'a> = (Life, Kind, &'a [u8]);
+
+/// What was done to each.
+type Locks<'a> = BTreeMap<Lock<'a>, Vec<Timed>>;
+
+/// What all clients said that tells something of others.
+struct Said<'a> {
+    plan: &'a Plan,
+    entries: &'a [Entry],
+    /// The shared locks that anybody ever asked to wait for.
+    lines: BTreeSet<(Kind, &'a [u8])>,
+    /// When somebody first asked to have the connections from an address closed.
+    kicks: BTreeMap<&'a [u8], Place>,
+}
+
+impl<'a> Said<'a> {
+    fn new(plan: &'a Plan, entries: &'a [Entry], history: &'a History) -> Self {
+        let mut said = Self { plan, entries, lines: BTreeSet::new(), kicks: BTreeMap::new() };
+        let clients = history.connections.iter().filter_map(|connection| connection.client.as_ref());
+        for request in clients.flat_map(|client| &client.requests) {
+            match &request.command {
+                Command::SharedGetWait { ms: 1.., name, .. } => {
+                    said.lines.insert((Kind::Shared, name));
+                }
+                Command::Kick(addr) => {
+                    let first = said.kicks.entry(addr).or_insert(request.sent);
+                    *first = request.sent.min(*first);
+                }
+                _ => {}
+            }
+        }
+        said
+    }
+}
+
 /// What one connection did, lock by lock.
-fn operations<'a>(
-    plan: &Plan,
-    entries: &[Entry],
-    connection: &'a Connection,
-    id: u32,
-) -> BTreeMap<(Life, Kind, &'a [u8]), Vec<Timed>> {
+fn operations<'a>(said: &Said<'a>, connection: &'a Connection, id: u32) -> Locks<'a> {
+    let plan = said.plan;
     let (Some(client), Some(server)) = (&connection.client, &connection.server) else {
         return BTreeMap::new();
     };
@@ -119,45 +203,51 @@ fn operations<'a>(
     if matches!(server.closed, Some((Close::Decided(Reason::TooManyConnections), _))) {
         return BTreeMap::new();
     }
-    let mut locks: BTreeMap<_, Vec<Timed>> = BTreeMap::new();
+    let mut locks: Locks<'a> = BTreeMap::new();
     for (at, request) in client.requests.iter().enumerate() {
-        let (verb, kind, name) = match &request.command {
-            Command::Get(kind, name) => (Verb::Get, *kind, &name[..]),
-            Command::Release(kind, name) => (Verb::Release, *kind, &name[..]),
-            Command::Inspect(kind, name) => (Verb::Inspect, *kind, &name[..]),
-            _ => continue,
+        // All that is asked of the same lock has a number, in the order in which it was asked.
+        let note = |locks: &mut Locks<'a>, lock: Lock<'a>, verb, answer: Option<u32>| {
+            let operations = locks.entry(lock).or_default();
+            let n = operations.len() as u32;
+            let what = match answer {
+                Some(answer) => What::Answered { n, verb, answer },
+                None => What::Open { n, verb },
+            };
+            let operation = Operation { connection: id, kind: lock.1, what };
+            let answered = request.answer.as_ref().map(|(_, place)| *place);
+            // What the server says it refused has not happened, nor what it says failed, where nobody heard of it.
+            let least = u32::from(answered.is_none());
+            let has_happened =
+                |run: &&Run| matches!(&run.told, Some(Told::Reply(reply)) if number(reply) >= Some(least));
+            let said = server.commands.get(at).filter(has_happened).map(|run| run.told_at);
+            operations.push(Timed { operation, called: request.sent, answered, said });
         };
-        let answer = match &request.answer {
-            Some((text, _)) => match number(text) {
-                Some(answer) => Some(answer),
-                // Refused: nothing happened to the lock.
-                None => continue,
-            },
+        let answer = request.answer.as_ref().map(|(text, _)| number(text));
+        if request.command == Command::ReleaseAll {
+            let known: Vec<_> = locks.keys().copied().collect();
+            for lock in known {
+                note(&mut locks, lock, Verb::ReleaseAll, answer.flatten());
+            }
+            continue;
+        }
+        let Some((verb, kind, name)) = Verb::of(&request.command, &said.lines) else { continue };
+        let answer = match answer {
+            Some(Some(answer)) => Some(answer),
+            // Refused: nothing happened to the lock.
+            Some(None) => continue,
             // Nothing can happen to it.
             None if name.len() > usize::from(plan.server.name_bytes) => continue,
             None => None,
         };
-        let operations = locks.entry((server.life, kind, name)).or_default();
-        let n = operations.len() as u32;
-        let what = match answer {
-            Some(answer) => What::Answered { n, verb, answer },
-            None => What::Open { n, verb },
-        };
-        let operation = Operation { connection: id, kind, what };
-        let answered = request.answer.as_ref().map(|(_, place)| *place);
-        // What the server says it refused has not happened.
-        let has_happened =
-            |run: &&Run| matches!(&run.told, Some(Told::Reply(reply)) if number(reply).is_some());
-        let said = server.commands.get(at).filter(has_happened).map(|run| run.applied);
-        operations.push(Timed { operation, called: request.sent, answered, said });
+        note(&mut locks, (server.life, kind, name), verb, answer);
     }
-    let ended = end(plan, entries, client);
+    let ended = end(said, server, client);
     for ((_, kind, _), operations) in &mut locks {
         let Some((called, answered)) = ended else { continue };
         let is_answered = |timed: &&Timed| matches!(timed.operation.what, What::Answered { .. });
         let after = operations.iter().filter(is_answered).count() as u32;
         let operation = Operation { connection: id, kind: *kind, what: What::End { after } };
-        let said = server.closed.map(|(_, closed)| closed);
+        let said = server.closed_at;
         operations.push(Timed { operation, called, answered, said });
     }
     locks
@@ -165,29 +255,43 @@ fn operations<'a>(
 
 /// The number at the start of an answer, which says it all; `None` for a refusal.
 fn number(text: &[u8]) -> Option<u32> {
-    let refusals =
-        [&b"0 Too Many Locks"[..], b"0 Shutting Down", b"0 Name Too Long", b"0 Too Many Connections"];
+    let refusals = [
+        &b"0 Too Many Locks"[..],
+        b"0 Shutting Down",
+        b"0 Name Too Long",
+        b"0 Too Many Connections",
+        b"0 Not Allowed",
+        b"0 Lock Get Queue Full",
+        b"0 Shared Lock Get Queue Full",
+        b"0 Lock Get Deadlock",
+        b"0 Shared Lock Get Deadlock",
+        b"0 No Tokens",
+    ];
     if refusals.iter().any(|refusal| text.starts_with(refusal)) {
         return None;
     }
     let digits = text.split(|byte| *byte == b' ').next()?;
-    std::str::from_utf8(digits).ok()?.parse().ok()
+    let number: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    // Of a fencing token only that it is there.
+    Some(number.try_into().unwrap_or(u32::MAX))
 }
 
 /// When the connection's end can have happened; `None` if it had no reason to end.
-fn end(plan: &Plan, entries: &[Entry], client: &ClientSide) -> Option<(Place, Option<Place>)> {
+fn end(said: &Said<'_>, server: &ServerSide, client: &ClientSide) -> Option<(Place, Option<Place>)> {
     /// Clocks count whole milliseconds, and those of server and clients are not one.
     const SLACK_MS: u32 = 4;
+    let Said { plan, entries, kicks, .. } = said;
     let timeout_ms = plan.server.write_timeout_ms;
     let from_ms = |ms: u32| Some(entries.partition_point(|entry| entry.at_ms < ms));
     let ms = |place: Place| entries[place].at_ms;
-    let said = |wanted: &dyn Fn(Fault) -> bool| {
+    let happened = |wanted: &dyn Fn(Fault) -> bool| {
         let after = entries[client.connected..].iter().position(|entry| match &entry.event {
             Event::Fault(fault) => wanted(*fault),
             _ => false,
         });
         after.map(|after| client.connected + after)
     };
+    let kicked = kicks.get(&server.shown[..]).copied();
     let quit = client.requests.iter().find(|request| request.command == Command::Quit);
     // Its last request that was answered was applied after it was sent, and it lived then.
     let lived = client.requests.iter().rev().find(|request| request.answer.is_some());
@@ -198,7 +302,10 @@ fn end(plan: &Plan, entries: &[Entry], client: &ClientSide) -> Option<(Place, Op
         client.ended.map(|(_, place)| place),
         quit.map(|request| request.sent),
         is_cut_off(entries, client).then_some(client.connected),
-        said(&|fault| is_cut(fault, client) || matches!(fault, Fault::KillServer | Fault::Drain)),
+        kicked,
+        happened(&|fault| {
+            is_cut(fault, client) || matches!(fault, Fault::KillServer | Fault::KillAtReserve | Fault::Drain)
+        }),
         if idle_ms > 0 { from_ms((ms(lived) + idle_ms).saturating_sub(SLACK_MS)) } else { None },
         stalled_ms(entries, client, timeout_ms).and_then(|ms| from_ms(ms.saturating_sub(SLACK_MS))),
     ];
@@ -258,7 +365,8 @@ fn is_explained_by_the_server(operations: &[Timed]) -> bool {
     let mut state = State::default();
     all_are_there
         && happened.into_iter().all(|(said, timed)| {
-            let is_in_time = timed.called <= said && timed.answered.is_none_or(|answered| said <= answered);
+            let place = said.place;
+            let is_in_time = timed.called <= place && timed.answered.is_none_or(|answered| place <= answered);
             match state.after(&timed.operation).filter(|_| is_in_time) {
                 Some(after) => {
                     state = after;
@@ -285,7 +393,7 @@ fn explain(mut operations: Vec<Timed>) -> Option<bool> {
     actions.sort_by_key(|(at, _)| *at);
     let actions = Actions::from_actions(actions.into_iter().map(|(_, action)| action).collect());
     LEFT.set(MOST);
-    let is_linear = WGLChecker::<Lock>::is_linearizable(actions);
+    let is_linear = WGLChecker::<OneLock>::is_linearizable(actions);
     if LEFT.get() == 0 { None } else { Some(is_linear) }
 }
 
@@ -295,7 +403,7 @@ thread_local! {
 }
 
 /// One lock, as its clients know it.
-struct Lock;
+struct OneLock;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct State {
@@ -305,7 +413,7 @@ struct State {
     ended: BTreeSet<u32>,
 }
 
-impl Specification for Lock {
+impl Specification for OneLock {
     type State = State;
     type Operation = Operation;
 
@@ -354,11 +462,9 @@ impl State {
                 if !is_next {
                     return None;
                 }
-                let told = after.ask(*kind, *connection, *verb);
-                if let What::Answered { answer, .. } = what
-                    && told != *answer
-                {
-                    return None;
+                match what {
+                    What::Answered { answer, .. } => after.answer(*kind, *connection, *verb, *answer)?,
+                    _ => after.do_if_it_can(*kind, *connection, *verb),
                 }
                 after.happened.insert(*connection, n + 1);
             }
@@ -366,19 +472,60 @@ impl State {
         Some(after)
     }
 
-    /// Does what is asked and says the number that begins the answer.
-    fn ask(&mut self, kind: Kind, connection: u32, verb: Verb) -> u32 {
-        match verb {
-            Verb::Get => {
-                let is_taken = self.holders.iter().any(|holder| *holder != connection);
-                if kind == Kind::Exclusive && is_taken {
-                    return 0;
+    /// Does what was answered so; `None` if it cannot have been.
+    fn answer(&mut self, kind: Kind, connection: u32, verb: Verb, answer: u32) -> Option<()> {
+        let was_holder = self.holders.contains(&connection);
+        let holders = self.holders.len() as u32;
+        let is_possible = match verb {
+            // It failed, or came to its end without the lock.
+            Verb::Get if answer == 0 => kind == Kind::Exclusive && !was_holder && holders > 0,
+            Verb::Wait | Verb::LimitedWait { .. } if answer == 0 => !was_holder,
+            Verb::Limited { to_fail, .. } if answer == 0 => !was_holder && holders >= to_fail,
+            Verb::Get | Verb::Wait | Verb::Limited { .. } | Verb::LimitedWait { .. } => {
+                self.may_join(kind, connection, verb) && {
+                    self.holders.insert(connection);
+                    answer == self.holders.len() as u32
                 }
-                self.holders.insert(connection);
-                self.holders.len() as u32
             }
-            Verb::Release => u32::from(self.holders.remove(&connection)),
-            Verb::Inspect => self.holders.len() as u32,
+            Verb::Release => answer == u32::from(self.holders.remove(&connection)),
+            Verb::ReleaseAll => {
+                self.holders.remove(&connection);
+                true
+            }
+            Verb::Fence => was_holder == (answer > 0),
+            Verb::Steal => {
+                self.holders.clear();
+                answer == u32::from(holders > 0)
+            }
+            Verb::Inspect => answer == holders,
+        };
+        is_possible.then_some(())
+    }
+
+    /// Does what was not answered, if it can succeed.
+    fn do_if_it_can(&mut self, kind: Kind, connection: u32, verb: Verb) {
+        match verb {
+            Verb::Get | Verb::Wait | Verb::Limited { .. } | Verb::LimitedWait { .. } => {
+                if self.may_join(kind, connection, verb) {
+                    self.holders.insert(connection);
+                }
+            }
+            Verb::Release | Verb::ReleaseAll => {
+                self.holders.remove(&connection);
+            }
+            Verb::Steal => self.holders.clear(),
+            Verb::Fence | Verb::Inspect => {}
         }
+    }
+
+    /// Whether a connection can be given the lock. Who holds it already is given it always.
+    fn may_join(&self, kind: Kind, connection: u32, verb: Verb) -> bool {
+        let holders = self.holders.len() as u32;
+        let limit = match (kind, verb) {
+            (Kind::Exclusive, _) => 1,
+            (_, Verb::Limited { limit, .. } | Verb::LimitedWait { limit }) if limit > 0 => limit,
+            _ => u32::MAX,
+        };
+        holders < limit || self.holders.contains(&connection)
     }
 }

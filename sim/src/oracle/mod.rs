@@ -5,7 +5,8 @@
 //!   model;
 //! * [`connections`], [`ends`] and [`shutdown`] hold what the witness says of each connection against what its
 //!   client says;
-//! * [`linear`] listens to the clients alone: is there any order of events that explains what they saw?
+//! * [`linear`] and [`tokens`] listen to the clients alone: is there any order of events that explains what they saw,
+//!   and did fencing tokens ascend for all of them, whatever became of the server?
 
 pub mod connections;
 pub mod ends;
@@ -13,6 +14,7 @@ pub mod linear;
 mod listings;
 pub mod replay;
 pub mod shutdown;
+pub mod tokens;
 
 use crate::history::{Connection, History, Place};
 use crate::log::{Entry, Violation};
@@ -57,6 +59,8 @@ pub struct Judged {
     pub searched: u64,
     /// Listings that were checked.
     pub listings: u64,
+    /// Fencing tokens that clients were shown.
+    pub tokens: u64,
 }
 
 /// Judges a run.
@@ -71,7 +75,8 @@ pub fn judge(plan: &Plan, entries: &[Entry]) -> Result<Judged, Violation> {
         .and_then(|()| ends::judge(plan, entries, &history))
         .and_then(|()| shutdown::judge(plan, entries, &history))
         .and_then(|()| replay::judge(plan, entries, &history, &mut judged))
-        .and_then(|()| linear::judge(plan, entries, &history, &mut judged));
+        .and_then(|()| linear::judge(plan, entries, &history, &mut judged))
+        .and_then(|()| tokens::judge(&history, &mut judged));
     match verdict {
         Ok(()) => Ok(judged),
         Err(Finding { place, conn, check, what }) => {

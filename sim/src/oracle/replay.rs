@@ -2,8 +2,8 @@
 //!
 //! The reference is naive, and its cost grows with the square of a run. A run with very many holds is
 //! replayed lock by lock instead, each with the connections that had to do with it: locks have nothing to do
-//! with each other but for limits, which such a run must not have met, and the statistics, which the
-//! invariants count.
+//! with each other but for limits and deadlocks, which such a run must not have met, for what ends many holds at
+//! once, which it must not have asked for, and the statistics, which the invariants count.
 
 use super::listings::Listings;
 use super::{Finding, Judged};
@@ -16,7 +16,11 @@ use elockd_model_tests::reference::Reference;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Above so many inputs times holds, locks are replayed one by one.
-const MOST_WORK: u64 = 100_000_000;
+const MOST_WORK: u64 = 20_000_000;
+
+/// With more in one line, nothing is replayed: whether each wait could be served costs the reference the cube of
+/// them. That lines are served in their order the invariants have seen.
+const MOST_IN_LINE: usize = 300;
 
 /// Judges every life of the server.
 ///
@@ -32,6 +36,9 @@ pub fn judge(plan: &Plan, entries: &[Entry], history: &History, judged: &mut Jud
     }
     for (life, inputs) in lives {
         in_order(&inputs)?;
+        if longest_line(&inputs) > MOST_IN_LINE {
+            continue;
+        }
         let gets = inputs.iter().filter(|(_, applied)| is_get(&applied.input)).count() as u64;
         if inputs.len() as u64 * gets > MOST_WORK {
             lock_by_lock(plan, &inputs)?;
@@ -53,8 +60,46 @@ fn in_order(inputs: &[(Place, &Applied)]) -> Result<(), Finding> {
     Ok(())
 }
 
+/// The most that ever waited for one lock.
+fn longest_line(inputs: &[(Place, &Applied)]) -> usize {
+    let mut waits: BTreeMap<Conn, (Kind, &[u8])> = BTreeMap::new();
+    let mut lines: BTreeMap<(Kind, &[u8]), usize> = BTreeMap::new();
+    let mut longest = 0;
+    for (_, applied) in inputs {
+        for (to, told) in &applied.told {
+            if let Some(lock) = waits.remove(to) {
+                *lines.entry(lock).or_default() -= 1;
+            }
+            if *told == Told::Wait
+                && let Input::Command(_, command) = &applied.input
+                && let Some(lock) = lock_of(command)
+            {
+                waits.insert(*to, lock);
+                let line = lines.entry(lock).or_default();
+                *line += 1;
+                longest = longest.max(*line);
+            }
+        }
+        if let Input::Closed(conn, _) = &applied.input
+            && let Some(lock) = waits.remove(conn)
+        {
+            *lines.entry(lock).or_default() -= 1;
+        }
+    }
+    longest
+}
+
 fn is_get(input: &Input<Vec<u8>>) -> bool {
-    matches!(input, Input::Command(_, Command::Get(..)))
+    matches!(
+        input,
+        Input::Command(
+            _,
+            Command::Get(..)
+                | Command::GetWait { .. }
+                | Command::SharedGetLimited { .. }
+                | Command::SharedGetWait { .. }
+        )
+    )
 }
 
 const CHECK: &str = "the reference model agrees";
@@ -83,7 +128,8 @@ fn compare(place: Place, applied: &Applied, expected: &[observe::Event]) -> Resu
     let agrees = applied.told.len() == expected.len()
         && applied.told.iter().zip(expected).all(|((to, told), expected)| match (told, expected) {
             (Told::Reply(bytes), observe::Event::Sent(conn, text)) => to == conn && bytes == text,
-            (Told::Listing(..), observe::Event::Sent(conn, _)) => to == conn,
+            (Told::Listing(..), observe::Event::Sent(conn, _))
+            | (Told::Wait, observe::Event::Waits(conn)) => to == conn,
             (Told::Disconnect(reason), observe::Event::Disconnected(conn, expected, _)) => {
                 to == conn && reason == expected
             }
@@ -105,77 +151,123 @@ fn shown((to, told): &(Conn, Told)) -> String {
     }
 }
 
-/// What concerns one lock: commands about it, and the ends of connections that ever asked for it.
-type About<'a> = BTreeMap<(Kind, &'a [u8]), Vec<(Place, &'a Applied, Conn)>>;
+/// What concerns one lock at one place: connections that ever asked for it and ended there, a command about it,
+/// and what was told to those who asked and those who waited.
+#[derive(Clone, Debug)]
+struct About<'a> {
+    place: Place,
+    applied: &'a Applied,
+    inputs: Vec<Input<Vec<u8>>>,
+    told: Vec<(Conn, Told)>,
+}
 
-fn lock_by_lock(plan: &Plan, inputs: &[(Place, &Applied)]) -> Result<(), Finding> {
-    let mut about: About<'_> = BTreeMap::new();
+type Locks<'a> = BTreeMap<(Kind, &'a [u8]), Vec<About<'a>>>;
+
+fn lock_by_lock<'a>(plan: &Plan, inputs: &[(Place, &'a Applied)]) -> Result<(), Finding> {
+    let mut locks: Locks<'a> = BTreeMap::new();
     let mut origins: BTreeMap<Conn, (Now, Origin)> = BTreeMap::new();
-    let mut ends: BTreeMap<Conn, (Place, Now)> = BTreeMap::new();
-    let mut drained = None;
+    let mut drained: Option<Place> = None;
+    // What each connection has asked for, and what it waits for.
+    let mut asked: BTreeMap<Conn, BTreeSet<(Kind, &'a [u8])>> = BTreeMap::new();
+    let mut waits: BTreeMap<Conn, (Kind, &'a [u8])> = BTreeMap::new();
     for (place, applied) in inputs {
+        let about = |inputs| About { place: *place, applied, inputs, told: Vec::new() };
+        let mut here: BTreeMap<(Kind, &'a [u8]), About<'a>> = BTreeMap::new();
+        let mut end = |conn: Conn, cause: Cause, here: &mut BTreeMap<_, About<'a>>| {
+            for lock in asked.remove(&conn).unwrap_or_default() {
+                here.entry(lock).or_insert_with(|| about(vec![])).inputs.push(Input::Closed(conn, cause));
+            }
+        };
+        // What the machine decides comes before the input.
+        for (to, told) in &applied.told {
+            if let Told::Disconnect(reason) = told {
+                let cause = if *reason == Reason::Quit { Cause::Quit } else { Cause::Idle };
+                end(*to, cause, &mut here);
+            }
+        }
         match &applied.input {
             Input::Opened(conn, origin) => {
                 origins.insert(*conn, (applied.now, *origin));
             }
-            Input::Command(conn, command) => {
-                if let Command::Get(kind, name)
-                | Command::Release(kind, name)
-                | Command::Inspect(kind, name) = command
-                {
-                    about.entry((*kind, &name[..])).or_default().push((*place, applied, *conn));
+            Input::Closed(conn, cause) => end(*conn, *cause, &mut here),
+            Input::Drain => {
+                drained = Some(*place);
+                for lock in locks.keys() {
+                    here.entry(*lock).or_insert_with(|| about(vec![])).inputs.push(Input::Drain);
                 }
             }
-            Input::Closed(conn, _) => {
-                ends.entry(*conn).or_insert((*place, applied.now));
+            Input::Tick | Input::Tokens { .. } => {}
+            Input::Command(conn, command) => {
+                let is_idle = applied.told.contains(&(*conn, Told::Disconnect(Reason::Idle)));
+                if let Some(lock) = lock_of(command)
+                    && !is_idle
+                {
+                    asked.entry(*conn).or_default().insert(lock);
+                    here.entry(lock).or_insert_with(|| about(vec![])).inputs.push(applied.input.clone());
+                }
             }
-            Input::Tick => {}
-            Input::Drain => drained = Some((*place, applied.now)),
         }
         for (to, told) in &applied.told {
+            if let Told::Reply(reply) = told
+                && reply.starts_with(b"0 Too Many Locks")
+            {
+                let what = "a run that is replayed lock by lock met a limit".to_owned();
+                return Err(Finding { place: *place, conn: Some(*to), check: CHECK, what });
+            }
+            let own = match &applied.input {
+                Input::Command(conn, command) if conn == to => lock_of(command),
+                _ => None,
+            };
+            let Some(lock) = waits.remove(to).or(own) else { continue };
             match told {
-                Told::Disconnect(_) => {
-                    ends.entry(*to).or_insert((*place, applied.now));
+                Told::Wait => {
+                    waits.insert(*to, lock);
                 }
-                Told::Reply(reply) if reply.starts_with(b"0 Too Many Locks") => {
-                    let what = "a run that is replayed lock by lock met a limit".to_owned();
-                    return Err(Finding { place: *place, conn: Some(*to), check: CHECK, what });
-                }
+                Told::Disconnect(_) => continue,
                 Told::Reply(_) | Told::Listing(..) => {}
             }
+            here.entry(lock).or_insert_with(|| about(vec![Input::Tick])).told.push((*to, told.clone()));
+        }
+        for (lock, about) in here {
+            locks.entry(lock).or_default().push(about);
         }
     }
     let mut config = plan.server.config().machine;
     config.limits.idle_ms = 0;
-    for commands in about.values() {
+    for about in locks.values() {
         let mut reference = Reference::new(config.clone());
-        let conns: BTreeSet<Conn> = commands.iter().map(|(_, _, conn)| *conn).collect();
+        let conns: BTreeSet<Conn> =
+            about.iter().flat_map(|about| &about.inputs).filter_map(Input::conn).collect();
         for conn in &conns {
             if let Some((now, origin)) = origins.get(conn) {
                 reference.apply(*now, &Input::Opened(*conn, *origin));
             }
         }
-        // Ends in their places among the commands; what ends by the machine's decision ends first.
-        let mut others: Vec<(Place, Now, Input<Vec<u8>>)> = conns
-            .iter()
-            .filter_map(|conn| {
-                ends.get(conn).map(|(place, now)| (*place, *now, Input::Closed(*conn, Cause::Eof)))
-            })
-            .chain(drained.map(|(place, now)| (place, now, Input::Drain)))
-            .collect();
-        others.sort_by_key(|(place, ..)| *place);
-        let mut others = others.into_iter().peekable();
-        for (place, applied, conn) in commands {
-            while let Some((_, now, input)) = others.next_if(|(at, ..)| at <= place) {
-                reference.apply(now, &input);
-            }
-            let own: Vec<_> = applied.told.iter().filter(|(to, _)| to == conn).cloned().collect();
-            let is_idle = own.iter().any(|(_, told)| *told == Told::Disconnect(Reason::Idle));
-            if !is_idle {
-                let events = reference.apply(applied.now, &applied.input);
-                compare(*place, &Applied { told: own, ..(*applied).clone() }, &events)?;
-            }
+        // A lock that nobody asked for before knows of the shutdown all the same.
+        let first = about.first().map(|about| about.place);
+        if drained.is_some_and(|drained| first > Some(drained)) {
+            reference.apply(Now::default(), &Input::Drain);
+        }
+        for About { place, applied, inputs, told } in about {
+            let events: Vec<_> =
+                inputs.iter().flat_map(|input| reference.apply(applied.now, input)).collect();
+            let told = told.clone();
+            compare(*place, &Applied { told, ..(*applied).clone() }, &events)?;
         }
     }
     Ok(())
+}
+
+/// The one lock that a command is about.
+fn lock_of(command: &Command<Vec<u8>>) -> Option<(Kind, &[u8])> {
+    match command {
+        Command::Get(kind, name) | Command::Release(kind, name) | Command::Inspect(kind, name) => {
+            Some((*kind, name))
+        }
+        Command::GetWait { name, .. } => Some((Kind::Exclusive, name)),
+        Command::SharedGetLimited { name, .. } | Command::SharedGetWait { name, .. } => {
+            Some((Kind::Shared, name))
+        }
+        _ => None,
+    }
 }

@@ -50,7 +50,13 @@ fn judge_one(
         let Some(server) = connection.server.as_ref().filter(|server| server.life == life) else { continue };
         let of = |place, what: &str| connection_finding(connection, CHECK, place, what);
         let closed_ms = server.closed.map(|(_, closed)| ms(closed));
-        if !connection.is_busy(begun) && closed_ms.is_none_or(|closed_ms| closed_ms > ms(begun) + SLACK_MS) {
+        // Who waited gets the answers to what it has said behind that.
+        let has_waited = server.commands.iter().any(|run| run.has_waited && run.told_at.place == begun);
+        let has_more = has_waited && server.commands.last().is_some_and(|run| run.applied > begun);
+        if !connection.is_busy(begun)
+            && !has_more
+            && closed_ms.is_none_or(|closed_ms| closed_ms > ms(begun) + SLACK_MS)
+        {
             return Err(of(begun, "has nothing more to get, and is not ended"));
         }
         match server.dropped.filter(|(dropped, _)| *dropped < ended) {

@@ -57,7 +57,9 @@ const SIGNS: &str = "<div class=\"signs\">\
     <span><i class=\"life ours\"></i><i class=\"life theirs\"></i> connection: dark while both sides have it, pale while one has</span>\
     <span><i class=\"bar c0\"></i> holds a lock</span>\
     <span><i class=\"bar c0 shared\"></i> holds a shared lock</span>\
-    <span><i class=\"bar c0 orphan\"></i> orphaned at its end</span>\
+    <span><i class=\"bar c0 orphan\"></i> orphaned or stolen at its end</span>\
+    <span><i class=\"bar c0 wait\"></i> waits for a lock</span>\
+    <span><i class=\"bar c0 wait granted\"></i> and is granted it</span>\
     <span><i class=\"mark refused c0\">×</i> get refused</span>\
     <span><i class=\"mark asked\"></i> asks</span>\
     <span><i class=\"mark answered\"></i> hears</span>\
@@ -75,6 +77,7 @@ fn verdict(violation: Option<&Violation>) -> String {
 fn in_words(plan: &Plan) -> String {
     let scenario = match plan.scenario {
         Scenario::Swarm => "A swarm",
+        Scenario::Line => "One long line",
         Scenario::MassOrphaning(Orphaning::Crash) => "Mass orphaning by crashes",
         Scenario::MassOrphaning(Orphaning::HalfOpen) => "Mass orphaning by half-open peers",
         Scenario::MassOrphaning(Orphaning::Shutdown) => "Mass orphaning during a shutdown",
@@ -107,6 +110,8 @@ fn limits(server: &Settings) -> Vec<String> {
         at_most(server.connections, "connections"),
         at_most(server.locks, "locks"),
         at_most(server.locks_per_connection, "locks a connection"),
+        at_most(server.waiters, "waits"),
+        at_most(server.waiters_per_name, "waits for one name"),
         idle,
     ]
     .into_iter()
@@ -115,7 +120,8 @@ fn limits(server: &Settings) -> Vec<String> {
 }
 
 fn figures(report: &Report, picture: &Picture<'_>) -> String {
-    let Counts { connections, not_connected, requests, answers, holds, refused } = picture.counts;
+    let Counts { connections, not_connected, requests, answers, holds, waits, granted, refused } =
+        picture.counts;
     let mut figures = vec![
         format!("{} ms", grouped(report.virtual_ms.into())),
         count(picture.lives.len(), "server life").replace("lifes", "lives"),
@@ -123,6 +129,7 @@ fn figures(report: &Report, picture: &Picture<'_>) -> String {
         format!("{} ({} answered)", count(requests, "request"), grouped(answers as u64)),
         count(picture.locks.len(), "lock"),
         count(holds, "hold"),
+        format!("{} ({} granted)", count(waits, "wait"), grouped(granted as u64)),
         format!("{} refused", count(refused, "get")),
         count(report.entries.len(), "entry").replace("entrys", "entries"),
     ];
@@ -145,6 +152,8 @@ fn bite(kind: FaultKind, times: u64) -> String {
         FaultKind::Slow => "slow link",
         FaultKind::KillServer => "server killed",
         FaultKind::Drain => "server shut down",
+        FaultKind::FullDisk => "tokens not reserved on a full disk",
+        FaultKind::KillAtReserve => "server killed when it had reserved tokens",
         FaultKind::Deaf => "client that did not read",
         FaultKind::Reset => "reset",
         FaultKind::CutOffLine => "line cut off",
@@ -172,13 +181,18 @@ fn hosts(picture: &Picture<'_>) -> String {
 
 fn locks(locks: &[Known<'_>]) -> String {
     let mut out = String::from("<div class=\"legend locks\"><b>locks</b>");
-    for (number, Known { lock: (kind, name), holds, refused }) in locks.iter().enumerate() {
+    for (number, Known { lock: (kind, name), holds, waits, refused }) in locks.iter().enumerate() {
         let (class, what) = match kind {
             Kind::Exclusive => ("", "lock"),
             Kind::Shared => (" shared", "shared lock"),
         };
         let name = readable(name);
-        let text = format!("{what} {name}: {}, {} refused", count(*holds, "hold"), count(*refused, "get"));
+        let text = format!(
+            "{what} {name}: {}, {}, {} refused",
+            count(*holds, "hold"),
+            count(*waits, "wait"),
+            count(*refused, "get")
+        );
         let _ = write!(
             out,
             "<button data-pick-lock=\"{number}\" title=\"{}\"><i class=\"bar {}{class}\"></i>{} <small>{holds}</small></button>",

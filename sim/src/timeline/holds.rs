@@ -1,5 +1,6 @@
-//! Who held what, and when, and what was refused, read from what the machine told connections: a hold is
-//! from the place at which success was told to that of its release, or of its connection's end.
+//! Who held what and who waited for what, and when, and what was refused, read from what the machine told
+//! connections: a hold is from the place at which success was told to that of its release, or of its connection's
+//! end, and a wait from the place at which it began to that of its reply.
 
 use super::lives::{LifeEnd, LifeSpan};
 use super::picture::Span;
@@ -15,9 +16,11 @@ pub(super) type Lock<'a> = (Kind, &'a [u8]);
 pub(super) type Id = (Life, Conn);
 
 /// All of a run, connection by connection.
+#[allow(clippy::struct_field_names, reason = "holds are the first of what is told of them")]
 #[derive(Clone, Debug, Default)]
 pub(super) struct Holds<'a> {
     pub(super) holds: BTreeMap<Id, Vec<Hold<'a>>>,
+    pub(super) waits: BTreeMap<Id, Vec<Wait<'a>>>,
     pub(super) refused: BTreeMap<Id, Vec<Refused<'a>>>,
 }
 
@@ -36,9 +39,34 @@ pub(super) enum HoldEnd {
     Released,
     /// Its connection ended.
     Orphaned,
+    /// An operator took the lock away.
+    Stolen,
     /// The server's life ended.
     Lost,
     /// It is held when the run is over.
+    Lasts,
+}
+
+/// A wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wait<'a> {
+    pub(super) lock: Lock<'a>,
+    pub(super) span: Span,
+    pub(super) end: WaitEnd,
+}
+
+/// How a wait ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WaitEnd {
+    /// The lock was granted.
+    Granted,
+    /// It was told that it ends without the lock.
+    InVain,
+    /// Its connection ended.
+    CutOff,
+    /// The server's life ended.
+    Lost,
+    /// It goes on when the run is over.
     Lasts,
 }
 
@@ -47,6 +75,8 @@ pub(super) enum HoldEnd {
 pub(super) struct Refused<'a> {
     pub(super) at: Place,
     pub(super) lock: Lock<'a>,
+    /// What was asked.
+    pub(super) command: &'a Command<Vec<u8>>,
     pub(super) reply: &'a [u8],
 }
 
@@ -65,33 +95,72 @@ impl<'a> Holds<'a> {
         holds
     }
 
-    /// Every lock that was held or refused.
+    /// Every lock that was held, waited for or refused.
     pub(super) fn locks(&self) -> impl Iterator<Item = Lock<'a>> {
         let held = self.holds.values().flatten().map(|hold| hold.lock);
+        let held = held.chain(self.waits.values().flatten().map(|wait| wait.lock));
         held.chain(self.refused.values().flatten().map(|refused| refused.lock))
     }
 
     fn applied(&mut self, place: Place, applied: &'a Applied) {
         let id = |conn: Conn| (applied.life, conn);
+        for (to, told) in &applied.told {
+            let asked = match &applied.input {
+                Input::Command(conn, command) if conn == to => Some(command),
+                _ => None,
+            };
+            match told {
+                Told::Reply(reply) => {
+                    let change = Change::read(reply);
+                    let is_granted = matches!(change, Some(Change::Got(_)));
+                    let has_waited = self.end_wait(
+                        place,
+                        id(*to),
+                        if is_granted { WaitEnd::Granted } else { WaitEnd::InVain },
+                    );
+                    match (change, asked) {
+                        (Some(Change::Got(lock)), _) => self.got(place, id(*to), lock),
+                        (Some(Change::Released(lock)), _) => self.released(place, id(*to), lock),
+                        (Some(Change::ReleasedAll), _) => self.end_all(place, id(*to), HoldEnd::Released),
+                        (Some(Change::Stole(lock)), _) => self.stolen(place, applied.life, lock),
+                        (None, Some(command)) if !has_waited => {
+                            if let Some(lock) = wanted(command) {
+                                let refused = Refused { at: place, lock, command, reply };
+                                self.refused.entry(id(*to)).or_default().push(refused);
+                            }
+                        }
+                        (None, _) => {}
+                    }
+                }
+                Told::Wait => {
+                    if let Some(lock) = asked.and_then(wanted) {
+                        let span = Span { from: place, to: Place::MAX };
+                        self.waits.entry(id(*to)).or_default().push(Wait { lock, span, end: WaitEnd::Lasts });
+                    }
+                }
+                Told::Disconnect(_) => self.orphan(place, id(*to)),
+                Told::Listing(..) => {}
+            }
+        }
         if let Input::Closed(conn, _) = applied.input {
             self.orphan(place, id(conn));
         }
-        for (to, told) in &applied.told {
-            match told {
-                Told::Reply(reply) => match Change::read(reply) {
-                    Some(Change::Got(lock)) => self.got(place, id(*to), lock),
-                    Some(Change::Released(lock)) => self.released(place, id(*to), lock),
-                    None => {
-                        if let Input::Command(conn, Command::Get(kind, name)) = &applied.input
-                            && conn == to
-                        {
-                            let refused = Refused { at: place, lock: (*kind, name), reply };
-                            self.refused.entry(id(*to)).or_default().push(refused);
-                        }
-                    }
-                },
-                Told::Disconnect(_) => self.orphan(place, id(*to)),
-                Told::Listing(..) => {}
+    }
+
+    /// Ends a connection's wait, and says whether there was one.
+    fn end_wait(&mut self, place: Place, id: Id, end: WaitEnd) -> bool {
+        let waits = self.waits.get_mut(&id).into_iter().flatten();
+        let Some(wait) = waits.rev().find(|wait| wait.end == WaitEnd::Lasts) else { return false };
+        (wait.span.to, wait.end) = (place, end);
+        true
+    }
+
+    /// Whoever of a life holds a lock holds it no more.
+    fn stolen(&mut self, place: Place, life: Life, lock: Lock<'a>) {
+        let of_life = self.holds.iter_mut().filter(|((of, _), _)| *of == life);
+        for hold in of_life.flat_map(|(_, holds)| holds) {
+            if hold.lock == lock && hold.end == HoldEnd::Lasts && hold.span.from < place {
+                (hold.span.to, hold.end) = (place, HoldEnd::Stolen);
             }
         }
     }
@@ -113,23 +182,42 @@ impl<'a> Holds<'a> {
     }
 
     fn orphan(&mut self, place: Place, id: Id) {
+        self.end_wait(place, id, WaitEnd::CutOff);
+        self.end_all(place, id, HoldEnd::Orphaned);
+    }
+
+    fn end_all(&mut self, place: Place, id: Id, end: HoldEnd) {
         for hold in self.holds.get_mut(&id).into_iter().flatten() {
             if hold.end == HoldEnd::Lasts {
-                (hold.span.to, hold.end) = (place, HoldEnd::Orphaned);
+                (hold.span.to, hold.end) = (place, end);
             }
         }
     }
 
     fn end_life(&mut self, life: &LifeSpan) {
+        let goes_on = life.end == LifeEnd::Lasts;
         let of_life = self.holds.iter_mut().filter(|((of, _), _)| *of == life.life);
-        for hold in of_life.flat_map(|(_, holds)| holds) {
-            if hold.end == HoldEnd::Lasts {
-                hold.span.to = life.span.to;
-                if life.end != LifeEnd::Lasts {
-                    hold.end = HoldEnd::Lost;
-                }
-            }
+        for hold in of_life.flat_map(|(_, holds)| holds).filter(|hold| hold.end == HoldEnd::Lasts) {
+            hold.span.to = life.span.to;
+            hold.end = if goes_on { HoldEnd::Lasts } else { HoldEnd::Lost };
         }
+        let of_life = self.waits.iter_mut().filter(|((of, _), _)| *of == life.life);
+        for wait in of_life.flat_map(|(_, waits)| waits).filter(|wait| wait.end == WaitEnd::Lasts) {
+            wait.span.to = life.span.to;
+            wait.end = if goes_on { WaitEnd::Lasts } else { WaitEnd::Lost };
+        }
+    }
+}
+
+/// The lock that a command asks for.
+fn wanted(command: &Command<Vec<u8>>) -> Option<Lock<'_>> {
+    match command {
+        Command::Get(kind, name) => Some((*kind, name)),
+        Command::GetWait { name, .. } => Some((Kind::Exclusive, name)),
+        Command::SharedGetLimited { name, .. } | Command::SharedGetWait { name, .. } => {
+            Some((Kind::Shared, name))
+        }
+        _ => None,
     }
 }
 
@@ -138,6 +226,8 @@ impl<'a> Holds<'a> {
 enum Change<'a> {
     Got(Lock<'a>),
     Released(Lock<'a>),
+    ReleasedAll,
+    Stole(Lock<'a>),
 }
 
 impl<'a> Change<'a> {
@@ -153,7 +243,9 @@ impl<'a> Change<'a> {
             .or_else(|| named(b"Shared Lock Get Success: ", Kind::Shared));
         let released = named(b"Lock Release Success: ", Kind::Exclusive)
             .or_else(|| named(b"Shared Lock Release Success: ", Kind::Shared));
-        got.map(Self::Got).or(released.map(Self::Released))
+        let stole = named(b"Lock Steal Success: ", Kind::Exclusive);
+        let all = (said == b"Locks Released").then_some(Self::ReleasedAll);
+        got.map(Self::Got).or(released.map(Self::Released)).or(stole.map(Self::Stole)).or(all)
     }
 }
 
@@ -209,8 +301,47 @@ mod tests {
         scene.apply(1, b"r a", b"0 Lock Release Failure: a\n");
         let holds = Holds::new(&scene.entries, &lives(&scene.entries));
         assert!(holds.holds.is_empty());
-        let refused = Refused { at, lock: (Kind::Exclusive, b"a"), reply: b"0 Lock Get Failure: a\n" };
+        let command = &Command::Get(Kind::Exclusive, b"a".to_vec());
+        let lock = (Kind::Exclusive, &b"a"[..]);
+        let refused = Refused { at, lock, command, reply: b"0 Lock Get Failure: a\n" };
         assert_eq!(holds.refused[&(scene.life, conn(1))], [refused]);
+    }
+
+    #[test]
+    fn a_wait_is_from_its_beginning_to_its_reply() {
+        let mut scene = Scene::new();
+        scene.open(1, 0);
+        scene.open(2, 0);
+        scene.apply(1, b"g a", b"1 Lock Get Success: a\n");
+        let first = scene.waits(2, b"gw 9 a");
+        let granted = scene.tell(1, b"r a", b"1 Lock Release Success: a\n", 2, b"1 Lock Get Success: a\n");
+        let second = scene.waits(1, b"gw 9 a");
+        let in_vain = scene.tell(2, b"ping", b"1 pong\n", 1, b"0 Lock Get Timeout: a\n");
+        let third = scene.waits(1, b"gw 9 a");
+        let closed = scene.close(1, Cause::Error);
+        let holds = Holds::new(&scene.entries, &lives(&scene.entries));
+        let spans = |number: u32| {
+            let waits = &holds.waits[&(scene.life, conn(number))];
+            waits.iter().map(|wait| (wait.span.from, wait.span.to, wait.end)).collect::<Vec<_>>()
+        };
+        assert_eq!(spans(2), [(first, granted, WaitEnd::Granted)]);
+        assert_eq!(spans(1), [(second, in_vain, WaitEnd::InVain), (third, closed, WaitEnd::CutOff)]);
+        assert_eq!(holds.holds[&(scene.life, conn(2))][0].span.from, granted);
+        assert!(holds.refused.is_empty());
+    }
+
+    #[test]
+    fn a_stolen_lock_ends_its_hold_and_nothing_else() {
+        let mut scene = Scene::new();
+        scene.open(1, 0);
+        scene.open(2, 0);
+        let got = scene.apply(1, b"g a", b"1 Lock Get Success: a\n");
+        scene.apply(1, b"g b", b"1 Lock Get Success: b\n");
+        let stolen = scene.apply(2, b"steal a", b"1 Lock Steal Success: a\n");
+        let all = scene.apply(1, b"ra", b"1 Locks Released\n");
+        let [a, b] = spans(&scene, 1)[..] else { panic!("two holds") };
+        assert_eq!((a.1, a.2, a.3), (got, stolen, HoldEnd::Stolen));
+        assert_eq!((b.2, b.3), (all, HoldEnd::Released));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! what it said and heard.
 
 use super::ends;
-use super::holds::{HoldEnd, Holds, Id, Lock};
+use super::holds::{HoldEnd, Holds, Id, Lock, WaitEnd};
 use super::lives::{LifeEnd, LifeSpan, find};
 use super::marks::{self, Mark};
 use super::picture::Span;
@@ -30,6 +30,7 @@ pub(super) struct Lane {
     /// What became of it, in full.
     pub(super) story: Vec<(Place, String)>,
     pub(super) bars: Vec<Bar>,
+    pub(super) waits: Vec<Bar<WaitEnd>>,
     /// How many rows its bars need.
     pub(super) rows: usize,
     pub(super) marks: Vec<Mark>,
@@ -37,13 +38,13 @@ pub(super) struct Lane {
     pub(super) is_violated: bool,
 }
 
-/// A hold.
+/// A hold, or a wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Bar {
+pub(super) struct Bar<End = HoldEnd> {
     /// The lock's number.
     pub(super) lock: usize,
     pub(super) span: Span,
-    pub(super) end: HoldEnd,
+    pub(super) end: End,
     pub(super) row: usize,
 }
 
@@ -64,7 +65,7 @@ impl Lane {
             .as_ref()
             .map(|server| server_span(server, life.map_or(end, |life| life.span.to)));
         let id = connection.server.as_ref().map(|server| (server.life, server.conn));
-        let (bars, rows) = bars(id, holds, numbers);
+        let (bars, waits, rows) = bars(id, holds, numbers);
         let mut marks: Vec<_> = connection.client.iter().flat_map(marks::of_client).collect();
         let refused = id.and_then(|id| holds.refused.get(&id)).into_iter().flatten();
         marks.extend(refused.map(|refused| marks::of_refused(refused, numbers[&refused.lock])));
@@ -79,6 +80,7 @@ impl Lane {
             end: last.zip(ends::word(connection, is_server_dead)),
             story: story(connection, life),
             bars,
+            waits,
             rows,
             marks,
             is_violated: false,
@@ -130,23 +132,32 @@ fn story(connection: &Connection, life: Option<&LifeSpan>) -> Vec<(Place, String
     story
 }
 
-/// What a connection held, each hold in the first row that is free: that of the last hold of the same lock
-/// if it can be.
-fn bars(id: Option<Id>, holds: &Holds<'_>, numbers: &Numbers<'_>) -> (Vec<Bar>, usize) {
+/// What a connection held and waited for, each in the first row that is free: that of the last hold of the same
+/// lock, or wait for it, if it can be.
+fn bars(id: Option<Id>, holds: &Holds<'_>, numbers: &Numbers<'_>) -> (Vec<Bar>, Vec<Bar<WaitEnd>>, usize) {
+    let Some(id) = id else { return Default::default() };
+    let held = holds.holds.get(&id).into_iter().flatten();
+    let held = held.map(|hold| (hold.span, numbers[&hold.lock], Ok(hold.end)));
+    let waited = holds.waits.get(&id).into_iter().flatten();
+    let waited = waited.map(|wait| (wait.span, numbers[&wait.lock], Err(wait.end)));
+    let mut all: Vec<_> = held.chain(waited).collect();
+    all.sort_by_key(|(span, ..)| span.from);
     let mut rows: Vec<Place> = Vec::new();
     let mut last: BTreeMap<usize, usize> = BTreeMap::new();
-    let mut bars = Vec::new();
-    for hold in id.and_then(|id| holds.holds.get(&id)).into_iter().flatten() {
-        let lock = numbers[&hold.lock];
-        let is_free = |row: &usize| rows[*row] <= hold.span.from;
+    let (mut bars, mut waits) = (Vec::new(), Vec::new());
+    for (span, lock, end) in all {
+        let is_free = |row: &usize| rows[*row] <= span.from;
         let usual = last.get(&lock).copied().filter(is_free);
         let row = usual.or_else(|| (0..rows.len()).find(is_free)).unwrap_or(rows.len());
         if row == rows.len() {
             rows.push(0);
         }
-        rows[row] = hold.span.to;
+        rows[row] = span.to;
         last.insert(lock, row);
-        bars.push(Bar { lock, span: hold.span, end: hold.end, row });
+        match end {
+            Ok(end) => bars.push(Bar { lock, span, end, row }),
+            Err(end) => waits.push(Bar { lock, span, end, row }),
+        }
     }
-    (bars, rows.len())
+    (bars, waits, rows.len())
 }

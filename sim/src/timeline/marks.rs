@@ -2,10 +2,9 @@
 //! something, with the text of all of it.
 
 use super::holds::Refused;
-use super::html::{readable, some_lines};
+use super::html::some_lines;
 use crate::history::{ClientSide, Place};
 use crate::log::spoken;
-use elockd_core::Kind;
 use std::collections::BTreeMap;
 
 /// Something at a place.
@@ -62,8 +61,7 @@ pub(super) fn of_client(client: &ClientSide) -> Vec<Mark> {
 
 /// A get that was refused, of a lock with this number.
 pub(super) fn of_refused(refused: &Refused<'_>, lock: usize) -> Mark {
-    let verb = if refused.lock.0 == Kind::Exclusive { "g" } else { "sg" };
-    let text = format!("refused: {verb} {}\n< {}", readable(refused.lock.1), reply(refused.reply));
+    let text = format!("refused: {}\n< {}", spoken(refused.command), reply(refused.reply));
     Mark { at: refused.at, kind: MarkKind::Refused, text, lock: Some(lock) }
 }
 

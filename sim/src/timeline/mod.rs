@@ -40,7 +40,7 @@ mod tests {
     use crate::log::Ended;
     use crate::plan::Orphaning;
     use crate::script::{Fault, Host};
-    use crate::timeline::holds::HoldEnd;
+    use crate::timeline::holds::{HoldEnd, WaitEnd};
     use crate::timeline::scene::{Scene, conn};
     use crate::timeline::troubles::What;
     use crate::world;
@@ -174,8 +174,11 @@ mod tests {
         assert_eq!(report.violation, None);
         let picture = Picture::new(&plan, &report, None);
         let lanes = || picture.groups.iter().flat_map(|group| &group.lanes);
-        // Those that are orphaned, those that look on, and one newcomer from each of two hosts.
-        assert_eq!(lanes().count(), 50 + 5 + 2);
+        // Those that are orphaned, those that look on, those that wait, and one newcomer from each of two hosts.
+        let waiters = draw::waiters(50) as usize;
+        assert_eq!(lanes().count(), 50 + 5 + waiters + 2);
+        let granted = lanes().flat_map(|lane| &lane.waits).filter(|wait| wait.end == WaitEnd::Granted);
+        assert_eq!(granted.count(), waiters);
         let crashed = |word: &str| word.starts_with("crashed");
         assert_eq!(
             lanes().filter(|lane| lane.end.as_ref().is_some_and(|(_, word)| crashed(word))).count(),
@@ -185,7 +188,8 @@ mod tests {
         assert!(orphans > 450, "{orphans}");
         assert_eq!(picture.groups[0].troubles[0].what, What::Down);
         let html = page(&plan, &report, None);
-        assert_eq!(times(&html, "<div class=\"row lane"), 57);
+        assert_eq!(times(&html, "<div class=\"row lane"), 57 + waiters);
+        assert_eq!(times(&html, " granted\" style"), waiters);
         assert_eq!(times(&html, "class=\"chip down\""), 1);
         assert_eq!(times(&html, " orphan\" style"), orphans);
     }

@@ -1,7 +1,7 @@
 //! What there is to be seen of a run, and between which places of the log. Nothing here knows of HTML.
 
 use super::axis::Axis;
-use super::holds::{Holds, Lock};
+use super::holds::{Holds, Lock, WaitEnd};
 use super::lanes::{Lane, Numbers};
 use super::lives::{LifeSpan, lives};
 use super::marks::MarkKind;
@@ -54,6 +54,7 @@ pub(super) struct Group {
 pub(super) struct Known<'a> {
     pub(super) lock: Lock<'a>,
     pub(super) holds: usize,
+    pub(super) waits: usize,
     pub(super) refused: usize,
 }
 
@@ -65,6 +66,8 @@ pub(super) struct Counts {
     pub(super) requests: usize,
     pub(super) answers: usize,
     pub(super) holds: usize,
+    pub(super) waits: usize,
+    pub(super) granted: usize,
     pub(super) refused: usize,
 }
 
@@ -97,9 +100,12 @@ impl<'a> Picture<'a> {
 /// Every lock, in the order of kinds and names.
 fn known<'a>(holds: &Holds<'a>) -> Vec<Known<'a>> {
     let mut known: BTreeMap<Lock<'a>, Known<'a>> =
-        holds.locks().map(|lock| (lock, Known { lock, holds: 0, refused: 0 })).collect();
+        holds.locks().map(|lock| (lock, Known { lock, holds: 0, waits: 0, refused: 0 })).collect();
     for hold in holds.holds.values().flatten() {
         known.entry(hold.lock).and_modify(|known| known.holds += 1);
+    }
+    for wait in holds.waits.values().flatten() {
+        known.entry(wait.lock).and_modify(|known| known.waits += 1);
     }
     for refused in holds.refused.values().flatten() {
         known.entry(refused.lock).and_modify(|known| known.refused += 1);
@@ -171,6 +177,8 @@ fn counts(entries: &[Entry], history: &History, groups: &[Group]) -> Counts {
         requests: requests().count(),
         answers: requests().filter(|request| request.answer.is_some()).count(),
         holds: lanes().map(|lane| lane.bars.len()).sum(),
+        waits: lanes().map(|lane| lane.waits.len()).sum(),
+        granted: lanes().flat_map(|lane| &lane.waits).filter(|wait| wait.end == WaitEnd::Granted).count(),
         refused: marks.filter(|mark| mark.kind == MarkKind::Refused).count(),
     }
 }

@@ -3,7 +3,7 @@
 
 use super::axis::Axis;
 use super::head;
-use super::holds::HoldEnd;
+use super::holds::{HoldEnd, WaitEnd};
 use super::html::{count, escaped, grouped, percent, readable};
 use super::lanes::{Bar, Lane};
 use super::lives::LifeEnd;
@@ -279,6 +279,9 @@ impl Page<'_> {
             let (place, text) = (self.left(*at), escaped(&self.story(lane)));
             self.put(&format!("<b class=\"end\" style=\"{place}\" title=\"{text}\">{}</b>", escaped(word)));
         }
+        for wait in &lane.waits {
+            self.wait(wait, name);
+        }
         for bar in &lane.bars {
             self.bar(bar, name);
         }
@@ -307,6 +310,7 @@ impl Page<'_> {
         let (class, end) = match bar.end {
             HoldEnd::Released => ("", format!("released at {}", self.when(bar.span.to))),
             HoldEnd::Orphaned => (" orphan", format!("orphaned at {}", self.when(bar.span.to))),
+            HoldEnd::Stolen => (" orphan", format!("stolen at {}", self.when(bar.span.to))),
             HoldEnd::Lost => {
                 (" orphan", format!("lost with the server's life at {}", self.when(bar.span.to)))
             }
@@ -320,6 +324,30 @@ impl Page<'_> {
             self.left_and_width(bar.span),
             bar.row,
             bar.lock,
+            escaped(&text),
+            escaped(&name)
+        );
+    }
+
+    fn wait(&mut self, wait: &Bar<WaitEnd>, waiter: &str) {
+        let (kind, name) = self.picture.locks[wait.lock].lock;
+        let name = readable(name);
+        let what = if kind == Kind::Shared { "shared lock" } else { "lock" };
+        let (class, end) = match wait.end {
+            WaitEnd::Granted => (" granted", format!("granted at {}", self.when(wait.span.to))),
+            WaitEnd::InVain => ("", format!("in vain: told so at {}", self.when(wait.span.to))),
+            WaitEnd::CutOff => ("", format!("over with its connection's end at {}", self.when(wait.span.to))),
+            WaitEnd::Lost => ("", format!("lost with the server's life at {}", self.when(wait.span.to))),
+            WaitEnd::Lasts => ("", "goes on when the run is over".to_owned()),
+        };
+        let text = format!("{what} {name}\nwaited for by {waiter} from {}\n{end}", self.when(wait.span.from));
+        let _ = write!(
+            self.out,
+            "<b class=\"bar wait {}{class}\" style=\"{};--r:{}\" data-lock=\"{}\" title=\"{}\"><span>{}</span></b>",
+            palette::class(wait.lock),
+            self.left_and_width(wait.span),
+            wait.row,
+            wait.lock,
             escaped(&text),
             escaped(&name)
         );

@@ -58,6 +58,20 @@ impl Scene {
         self.input(Input::Command(conn(number), command), vec![(conn(number), Told::Reply(reply.to_vec()))])
     }
 
+    /// A command is applied, and its connection waits.
+    pub(super) fn waits(&mut self, number: u32, line: &[u8]) -> usize {
+        let command = commands(&[line, b"\n"].concat(), 1_000).remove(0);
+        self.input(Input::Command(conn(number), command), vec![(conn(number), Told::Wait)])
+    }
+
+    /// A command is applied and answered, and another connection is told something by it.
+    pub(super) fn tell(&mut self, number: u32, line: &[u8], reply: &[u8], other: u32, news: &[u8]) -> usize {
+        let command = commands(&[line, b"\n"].concat(), 1_000).remove(0);
+        let told = [(number, reply), (other, news)];
+        let told = told.map(|(number, text)| (conn(number), Told::Reply(text.to_vec())));
+        self.input(Input::Command(conn(number), command), told.to_vec())
+    }
+
     /// A client asks, and hears the answer.
     pub(super) fn ask(&mut self, number: u32, line: &[u8], reply: &[u8]) -> usize {
         self.note(Event::Sent(Client(number), [line, b"\n"].concat()));

@@ -2,11 +2,11 @@
 //! the server's state and decide nothing, but for the liveness phase, in which each of them gets and
 //! releases every lock.
 
-use super::server::{HOST, PORT};
+use super::server::{HOST, OPERATORS_PORT, PORT};
 use super::wire::Wires;
 use crate::conversation::Conversation;
 use crate::log::{Ended, Event, Log};
-use crate::plan::Plan;
+use crate::plan::{Plan, Scenario};
 use crate::script::{Client, FaultKind, Host};
 use elockd_core::{Command, Kind};
 use std::cell::{Cell, RefCell};
@@ -24,6 +24,11 @@ use tokio::time::{sleep, timeout};
 use turmoil::net::TcpStream;
 use turmoil::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(5);
+/// What everybody stands in line for in the liveness phase, and no script names.
+const LINE: &[u8] = b"the line of the liveness phase";
+
 /// What a client is to do.
 #[derive(Clone, Debug)]
 pub(super) enum Deed {
@@ -39,6 +44,15 @@ pub(super) enum Deed {
     Close,
     /// Get and release every lock, then close.
     Survive,
+}
+
+/// Where one comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    /// Where everybody does.
+    Public,
+    /// Where operators do.
+    Operators,
 }
 
 /// Things to be done, for whoever waits for them.
@@ -98,6 +112,8 @@ pub(super) struct Shared {
     pub(super) progress: RefCell<BTreeMap<Client, Progress>>,
     /// What each client is to do.
     pub(super) deeds: RefCell<BTreeMap<Client, Rc<Queue<Deed>>>>,
+    /// Where each client that was ever connected comes from.
+    pub(super) addrs: RefCell<BTreeMap<Client, SocketAddr>>,
 }
 
 impl Shared {
@@ -114,11 +130,15 @@ impl Shared {
 }
 
 /// The process on a host: starts a client whenever it is told to.
-pub(super) async fn host(shared: Rc<Shared>, host: Host, opens: Rc<Queue<Client>>) -> turmoil::Result {
+pub(super) async fn host(
+    shared: Rc<Shared>,
+    host: Host,
+    opens: Rc<Queue<(Client, Door)>>,
+) -> turmoil::Result {
     loop {
-        let client = opens.next().await;
+        let (client, door) = opens.next().await;
         let Some(deeds) = shared.deeds.borrow().get(&client).cloned() else { continue };
-        tokio::task::spawn_local(run(Rc::clone(&shared), host, client, deeds));
+        tokio::task::spawn_local(run(Rc::clone(&shared), host, client, door, deeds));
     }
 }
 
@@ -127,13 +147,14 @@ pub(super) const fn fresh(host: u8) -> Client {
     Client(1_000_000 + host as u32)
 }
 
-async fn run(shared: Rc<Shared>, host: Host, client: Client, deeds: Rc<Queue<Deed>>) {
+async fn run(shared: Rc<Shared>, host: Host, client: Client, door: Door, deeds: Rc<Queue<Deed>>) {
     // How long those that come in the liveness phase wait until they try again.
     const RETRY: Duration = Duration::from_millis(50);
     let is_fresh = client.0 >= fresh(0).0;
     shared.note_progress(client, Progress::Connecting);
     loop {
-        let connecting = TcpStream::connect((HOST, PORT));
+        let port = if door == Door::Operators { OPERATORS_PORT } else { PORT };
+        let connecting = TcpStream::connect((HOST, port));
         let stream = if is_fresh {
             timeout(RETRY * 20, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
         } else {
@@ -178,6 +199,7 @@ impl<'a> Connection<'a> {
     fn new(shared: &'a Shared, host: Host, client: Client, stream: TcpStream) -> Self {
         let addr = stream.local_addr().expect("a simulated stream has an address");
         shared.log.note(Event::Connected { client, host, addr });
+        shared.addrs.borrow_mut().insert(client, addr);
         shared.note_progress(client, Progress::Connected);
         let (read, write) = stream.into_split();
         let settings = &shared.plan.server;
@@ -263,9 +285,14 @@ impl<'a> Connection<'a> {
     async fn say(&mut self, bytes: Vec<u8>) -> Result<(), Ended> {
         self.write.write_all(&bytes).await.map_err(|_| Ended::Broken)?;
         for command in self.conversation.said(&bytes) {
-            if let Command::Get(kind, name) = command {
-                self.wanted.insert((kind, name));
-            }
+            match command {
+                Command::Get(kind, name) => self.wanted.insert((kind, name)),
+                Command::GetWait { name, .. } => self.wanted.insert((Kind::Exclusive, name)),
+                Command::SharedGetLimited { name, .. } | Command::SharedGetWait { name, .. } => {
+                    self.wanted.insert((Kind::Shared, name))
+                }
+                _ => false,
+            };
         }
         self.shared.log.note(Event::Sent(self.client, bytes));
         Ok(())
@@ -322,8 +349,6 @@ impl<'a> Connection<'a> {
 
     /// Gets and releases every lock, one after the other, having released all it may hold.
     async fn survive(&mut self) -> Result<(), Ended> {
-        /// Between two tries.
-        const PAUSE: Duration = Duration::from_millis(5);
         while self.conversation.unanswered() > 0 {
             self.hear().await?;
         }
@@ -335,22 +360,69 @@ impl<'a> Connection<'a> {
         }
         let names = self.shared.plan.names.clone();
         let line = |verb: &str, name: &[u8]| [verb.as_bytes(), b" ", name, b"\n"].concat();
-        for (kind, name) in self.wanted.clone() {
-            self.ask(line(if kind == Kind::Exclusive { "r" } else { "sr" }, &name)).await?;
+        // What ends many holds at once is not replayed lock by lock.
+        let is_swarm = self.shared.plan.scenario == Scenario::Swarm;
+        if is_swarm && self.client.0.is_multiple_of(2) {
+            self.ask(b"ra\n".to_vec()).await?;
+        } else {
+            for (kind, name) in self.wanted.clone() {
+                self.ask(line(if kind == Kind::Exclusive { "r" } else { "sr" }, &name)).await?;
+            }
         }
         for (get, release) in [("g", "r"), ("sg", "sr")] {
             for name in &names {
                 while self.ask(line(get, name)).await?.starts_with(b"0") {
                     sleep(PAUSE).await;
                 }
-                let released = self.ask(line(release, name)).await?;
-                if !released.starts_with(b"1") {
-                    let what = format!("{} could not release what it had got: {}", self.client, {
-                        released.escape_ascii()
-                    });
-                    self.shared.log.violate("liveness", None, what);
-                }
+                self.release(line(release, name)).await?;
             }
+        }
+        let ms = self.shared.plan.liveness_ms * 2 / 3;
+        for name in &names {
+            self.wait(line(&format!("gw {ms}"), name)).await?;
+            self.fence(line("f", name)).await?;
+            self.release(line("r", name)).await?;
+        }
+        // Nobody uses `sg` on it, so that nobody in line starves.
+        let limit = self.client.0 % 3 + 1;
+        self.wait(line(&format!("sgw {ms} {limit}"), LINE)).await?;
+        sleep(PAUSE).await;
+        self.release(line("sr", LINE)).await
+    }
+
+    /// Waits for a lock, which must not be in vain.
+    async fn wait(&mut self, request: Vec<u8>) -> Result<(), Ended> {
+        loop {
+            let answer = self.ask(request.clone()).await?;
+            let says = |what: &[u8]| answer.windows(what.len()).any(|words| words == what);
+            if !answer.starts_with(b"0") {
+                return Ok(());
+            }
+            if !says(b"Queue Full") && !says(b"Too Many Locks") {
+                let (request, answer) = (request.escape_ascii(), answer.escape_ascii());
+                let what = format!("{} asked \"{request}\" and was told \"{answer}\"", self.client);
+                self.shared.log.violate("liveness", None, what);
+                return Ok(());
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// Has itself shown a fencing token, which have to come back when the disk does.
+    async fn fence(&mut self, request: Vec<u8>) -> Result<(), Ended> {
+        while self.shared.plan.server.tokens > 0 && self.ask(request.clone()).await? == b"0 No Tokens\n" {
+            sleep(PAUSE).await;
+        }
+        Ok(())
+    }
+
+    async fn release(&mut self, request: Vec<u8>) -> Result<(), Ended> {
+        let released = self.ask(request).await?;
+        // Where there are operators, somebody may still steal.
+        if !released.starts_with(b"1") && !self.shared.plan.server.admin {
+            let released = released.escape_ascii();
+            let what = format!("{} could not release what it had got: {released}", self.client);
+            self.shared.log.violate("liveness", None, what);
         }
         Ok(())
     }

@@ -43,6 +43,9 @@ impl World<'_> {
             }
             Fault::KillServer => self.kill_server(),
             Fault::StartServer => self.start_server(),
+            Fault::FillDisk => self.disk.set_full(true),
+            Fault::FreeDisk => self.disk.set_full(false),
+            Fault::KillAtReserve => self.disk.set_kill(true),
             Fault::Drain => {
                 if self.is_server_dead {
                     return;

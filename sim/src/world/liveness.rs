@@ -2,7 +2,7 @@
 //! time every client that is left, and a new one from each host, has to get and release every lock. In the
 //! end nothing may be held.
 
-use super::client::{Deed, Progress, fresh};
+use super::client::{Deed, Door, Progress, fresh};
 use super::{Client, Event, Host, World, host_name};
 
 impl World<'_> {
@@ -15,6 +15,8 @@ impl World<'_> {
             self.restart(host);
         }
         self.laggard.clear();
+        self.disk.set_full(false);
+        self.disk.set_kill(false);
         if self.is_draining {
             self.wait_for_the_shutdown();
         }
@@ -30,7 +32,7 @@ impl World<'_> {
         }
         for host in 0..self.plan.hosts {
             let client = fresh(host);
-            self.open(client, Host(host));
+            self.open(client, Host(host), Door::Public);
             self.shared.order(client, Deed::Survive);
             expected.push(client);
         }

@@ -3,6 +3,7 @@
 //! falls, and gives back the log.
 
 mod client;
+mod disk;
 mod faults;
 mod liveness;
 mod server;
@@ -12,7 +13,8 @@ use crate::log::{Ended, Entry, Event, Log, Violation};
 use crate::panics;
 use crate::plan::Plan;
 use crate::script::{Action, Client, Fault, FaultKind, Host, Step};
-use client::{Deed, Progress, Queue, Shared};
+use client::{Deed, Door, Progress, Queue, Shared};
+use disk::Disk;
 use elockd_core::mark::{self, Mark};
 use server::{HOST, ServerHost};
 use std::cell::RefCell;
@@ -58,8 +60,9 @@ struct World<'a> {
     sim: Sim<'a>,
     server: Rc<ServerHost>,
     wires: Wires,
+    disk: Disk,
     shared: Rc<Shared>,
-    hosts: Vec<Rc<Queue<Client>>>,
+    hosts: Vec<Rc<Queue<(Client, Door)>>>,
     /// Where each client was opened.
     placed: BTreeMap<Client, Host>,
     /// Clients whose connections lost bytes, or their own side: they cannot be expected to survive.
@@ -91,7 +94,8 @@ impl<'a> World<'a> {
             .tcp_capacity(8192)
             .build();
         let wires = Wires::default();
-        let server = ServerHost::new(plan, log, &wires);
+        let disk = Disk::new(plan.server.tokens, log);
+        let server = ServerHost::new(plan, log, &wires, &disk);
         let host = Rc::clone(&server);
         sim.host(HOST, move || host.start());
         let shared = Rc::new(Shared {
@@ -100,8 +104,9 @@ impl<'a> World<'a> {
             wires: wires.clone(),
             progress: RefCell::default(),
             deeds: RefCell::default(),
+            addrs: RefCell::default(),
         });
-        let hosts: Vec<Rc<Queue<Client>>> = (0..plan.hosts).map(|_| Rc::default()).collect();
+        let hosts: Vec<Rc<Queue<(Client, Door)>>> = (0..plan.hosts).map(|_| Rc::default()).collect();
         for (number, opens) in (0..).zip(&hosts) {
             let (shared, opens) = (Rc::clone(&shared), Rc::clone(opens));
             sim.host(host_name(Host(number)), move || {
@@ -115,6 +120,7 @@ impl<'a> World<'a> {
             sim,
             server,
             wires,
+            disk,
             shared,
             hosts,
             placed: BTreeMap::new(),
@@ -152,6 +158,10 @@ impl<'a> World<'a> {
         if self.server.has_ended() {
             self.take_server_away();
         }
+        if self.disk.is_time_to_kill() {
+            self.log.bite(FaultKind::KillAtReserve);
+            self.fault(Fault::KillServer);
+        }
         self.check_wires();
         self.server.check_ticks();
         self.count_laggards();
@@ -159,8 +169,14 @@ impl<'a> World<'a> {
 
     fn act(&mut self, action: &Action) {
         match action {
-            Action::Open(client, host) => self.open(*client, *host),
+            Action::Open(client, host) => self.open(*client, *host, Door::Public),
+            Action::OpenAsOperator(client, host) => self.open(*client, *host, Door::Operators),
             Action::Say(client, bytes) => self.shared.order(*client, Deed::Say(bytes.clone())),
+            Action::Kick(client, other) => {
+                let addr = self.shared.addrs.borrow().get(other).map(ToString::to_string);
+                let line = format!("kick {}\n", addr.unwrap_or_default());
+                self.shared.order(*client, Deed::Say(line.into_bytes()));
+            }
             Action::Deafen(client) => self.shared.order(*client, Deed::Deafen),
             Action::Hear(client) => self.shared.order(*client, Deed::Hear),
             Action::HalfClose(client) => {
@@ -176,7 +192,7 @@ impl<'a> World<'a> {
     }
 
     /// A client comes to a host, unless it was there before or the host is down.
-    fn open(&mut self, client: Client, host: Host) {
+    fn open(&mut self, client: Client, host: Host, door: Door) {
         let Some(opens) = self.hosts.get(usize::from(host.0)) else { return };
         if self.placed.contains_key(&client) || self.crashed.contains(&host) {
             return;
@@ -187,7 +203,7 @@ impl<'a> World<'a> {
         }
         self.shared.deeds.borrow_mut().insert(client, Rc::default());
         self.shared.progress.borrow_mut().insert(client, Progress::Connecting);
-        opens.push(client);
+        opens.push((client, door));
     }
 
     /// Nobody may be blocked for longer than the write timeout.

@@ -1,6 +1,7 @@
 //! The production server on its simulated host: started, watched, told to shut down, killed and started
 //! again. Each start is a life of its own, with a machine that holds nothing.
 
+use super::disk::Disk;
 use super::wire::{SimListener, Wires};
 use crate::log::{Event, Life, Log};
 use crate::plan::Plan;
@@ -18,12 +19,15 @@ use turmoil::net::TcpListener;
 pub(super) const HOST: &str = "server";
 /// Where it listens.
 pub(super) const PORT: u16 = 9999;
+/// Where it listens for operators. (In the world it is a Unix socket, which the simulated network has not.)
+pub(super) const OPERATORS_PORT: u16 = 9997;
 
 /// What the world keeps of the server, over all its lives.
 pub(super) struct ServerHost {
     plan: Plan,
     log: Log,
     wires: Wires,
+    disk: Disk,
     life: Cell<u32>,
     has_ended: Cell<bool>,
     /// When the present life began.
@@ -35,11 +39,12 @@ pub(super) struct ServerHost {
 }
 
 impl ServerHost {
-    pub(super) fn new(plan: &Plan, log: &Log, wires: &Wires) -> Rc<Self> {
+    pub(super) fn new(plan: &Plan, log: &Log, wires: &Wires, disk: &Disk) -> Rc<Self> {
         Rc::new(Self {
             plan: plan.clone(),
             log: log.clone(),
             wires: wires.clone(),
+            disk: disk.clone(),
             life: Cell::new(0),
             has_ended: Cell::new(false),
             started_ms: Cell::new(0),
@@ -68,24 +73,34 @@ impl ServerHost {
         async move {
             let config = host.plan.server.config();
             let limits = config.machine.limits.clone();
-            let listener = SimListener {
-                listener: TcpListener::bind(("0.0.0.0", PORT)).await?,
-                wires: host.wires.clone(),
-                network: host.plan.network.clone(),
-                log: host.log.clone(),
-                accepts: 0,
-            };
+            let listener = host.listener(PORT, false).await?;
+            let for_operators =
+                if host.plan.server.admin { Some(host.listener(OPERATORS_PORT, true).await?) } else { None };
             host.log.note(Event::ServerStarted(life));
             host.started_ms.set(host.log.time_ms());
             let witness = Witness::new(life, host.log.clone(), limits, is_alive, left);
-            let server = Server::with_witness(config, Box::new(witness));
+            let server = Server::with_witness(config, Box::new(witness)).tokens_from(host.disk.open());
             server.listen(listener);
+            if let Some(listener) = for_operators {
+                server.listen(listener);
+            }
             server.run(async move { shutdown.notified().await }).await;
             host.log.note(Event::ServerEnded(life));
             host.has_ended.set(true);
             // The process ends here: the world takes away what is left of it.
             std::future::pending().await
         }
+    }
+
+    async fn listener(&self, port: u16, is_for_operators: bool) -> std::io::Result<SimListener> {
+        Ok(SimListener {
+            listener: TcpListener::bind(("0.0.0.0", port)).await?,
+            is_for_operators,
+            wires: self.wires.clone(),
+            network: self.plan.network.clone(),
+            log: self.log.clone(),
+            accepts: 0,
+        })
     }
 
     /// Tells the process to shut down in order.

@@ -100,6 +100,7 @@ impl Wires {
 /// The production server's way to the simulated network.
 pub(super) struct SimListener {
     pub(super) listener: TcpListener,
+    pub(super) is_for_operators: bool,
     pub(super) wires: Wires,
     pub(super) network: Network,
     pub(super) log: Log,
@@ -137,7 +138,12 @@ impl Listener for SimListener {
             giving_up: None,
             noted: [false; 2],
         };
-        Ok((stream, Peer::Ip(addr)))
+        if !self.is_for_operators {
+            return Ok((stream, Peer::Ip(addr)));
+        }
+        // The server knows it by a number alone, which it gives at once.
+        self.log.note(Event::OperatorAccepted(addr));
+        Ok((stream, Peer::Operator(None)))
     }
 }
 

@@ -1,0 +1,407 @@
+//! What has to be right about every input in every state, and about every state.
+
+use super::{Edge, Node, says};
+use crate::observe::{Event, observe};
+use crate::reference::Wait;
+use elockd_core::{Command, Conn, Figure, Input, Kind, Machine};
+use std::collections::BTreeMap;
+
+type Check = fn(&Edge<'_>) -> Result<(), String>;
+
+/// What has to be right about every input in every state. What says most about a failure is asked first.
+pub(super) const OF_EDGES: [(&str, Check); 14] = [
+    ("nobody but the holder releases, or who steals", nobody_but_the_holder_releases),
+    ("a get gives what it says", a_get_gives_what_it_says),
+    ("first come, first served", first_come_first_served),
+    ("grants come in the order in which the waits began", grants_come_in_order),
+    ("waits that are due end by their deadlines", due_waits_end_by_their_deadlines),
+    ("the end of a wait is told once", the_end_of_a_wait_is_told_once),
+    ("a grant never follows its deadline", no_grant_follows_its_deadline),
+    ("a deadlock is refused exactly when it is one", a_deadlock_is_refused_exactly_when_it_is_one),
+    ("a hold has one token, above all before it", a_hold_has_one_token),
+    ("who waits is not heard", who_waits_is_not_heard),
+    ("nothing of a closed connection remains", nothing_of_a_closed_connection_remains),
+    ("an extra tick changes no reply", an_extra_tick_changes_no_reply),
+    ("replies are the reference's", replies_are_the_references),
+    ("every invariant holds", every_invariant_holds),
+];
+
+type CheckAll = fn(&Node, &[Edge<'_>]) -> Result<(), String>;
+
+/// What has to be right about every state, given all that can be done with it.
+pub(super) const OF_STATES: [(&str, CheckAll); 5] = [
+    ("at most one holds an exclusive lock", at_most_one_holder),
+    ("counts are exact", counts_are_exact),
+    ("nobody waits for what could be granted", nobody_waits_for_what_could_be_granted),
+    ("whoever waits can be served", whoever_waits_can_be_served),
+    ("listings and statistics are the reference's", listings_are_the_references),
+];
+
+fn replies_are_the_references(edge: &Edge<'_>) -> Result<(), String> {
+    let Edge { events, expected, .. } = edge;
+    ensure!(events == expected, "{events:?}, expected {expected:?}");
+    Ok(())
+}
+
+fn every_invariant_holds(edge: &Edge<'_>) -> Result<(), String> {
+    edge.after.machine.check().map_err(|violation| violation.to_string())
+}
+
+/// Whoever does something, the holds of all others stay as they are, but for what is granted, and for one that is
+/// stolen. A release succeeds for the holder, takes this hold, and nothing else.
+fn nobody_but_the_holder_releases(edge: &Edge<'_>) -> Result<(), String> {
+    let is_open = |conn| edge.after.reference.open().iter().any(|client| client.conn == conn);
+    let by = edge.step.input.conn();
+    let stolen = match &edge.step.input {
+        Input::Command(_, Command::Steal(name)) if is_success(&edge.events, by) => Some(name),
+        _ => None,
+    };
+    for hold in edge.before.holds.iter().filter(|hold| Some(hold.2) != by && is_open(hold.2)) {
+        let is_stolen = hold.0 == Kind::Exclusive && stolen == Some(&hold.1);
+        let is_left = edge.after.holds.contains(hold);
+        ensure!(is_left != is_stolen, "{hold:?} is left: {is_left}, is stolen: {is_stolen}");
+    }
+    for hold in edge.after.holds.iter().filter(|hold| Some(hold.2) != by) {
+        let is_granted =
+            edge.grants().any(|wait| (wait.kind, &wait.name, wait.conn) == (hold.0, &hold.1, hold.2));
+        ensure!(is_granted || edge.before.holds.contains(hold), "{hold:?} came from nowhere");
+    }
+    if let Input::Command(conn, Command::Release(kind, name)) = &edge.step.input
+        && edge.is_heard()
+    {
+        let hold = (*kind, name.clone(), *conn);
+        let was_held = edge.before.holds.contains(&hold) && is_open(*conn);
+        let was_granted =
+            edge.grants().any(|wait| (wait.conn, wait.lock()) == (*conn, (*kind, name.clone())));
+        let is_right = (was_held || was_granted) == is_success_of(&edge.events, *conn, "Release");
+        ensure!(is_right, "held before: {was_held}, granted: {was_granted}, but {:?}", edge.events);
+        ensure!(!edge.after.holds.contains(&hold), "it is still held");
+    }
+    Ok(())
+}
+
+/// Whoever is told that it got a lock holds it; whoever is told otherwise holds what it held.
+fn a_get_gives_what_it_says(edge: &Edge<'_>) -> Result<(), String> {
+    let releases = matches!(edge.step.input, Input::Command(_, Command::Release(..) | Command::ReleaseAll))
+        || matches!(edge.step.input, Input::Command(_, Command::Quit) | Input::Closed(..));
+    for wait in edge.grants().filter(|wait| !releases || Some(wait.conn) != edge.step.input.conn()) {
+        let hold = (wait.kind, wait.name.clone(), wait.conn);
+        ensure!(edge.after.holds.contains(&hold), "{hold:?} was granted and is not held");
+    }
+    let Some((conn, kind, name)) = edge.asks() else { return Ok(()) };
+    let hold = (kind, name.clone(), conn);
+    let was_held = edge.before.holds.contains(&hold);
+    let is_held = edge.after.holds.contains(&hold);
+    let is_right = if is_success_of(&edge.events, conn, "Get") { is_held } else { is_held <= was_held };
+    ensure!(is_right, "held before: {was_held}, after: {is_held}, but {:?}", edge.events);
+    Ok(())
+}
+
+/// Nobody is granted a lock before those ahead in line, and nobody gets it past a line but by `sg`.
+fn first_come_first_served(edge: &Edge<'_>) -> Result<(), String> {
+    let waits = edge.before.reference.waits();
+    let still_waits = |wait| edge.after.reference.waits().contains(wait);
+    for granted in edge.grants() {
+        let mut ahead = waits.iter().take_while(|wait| wait.conn != granted.conn);
+        let passed = ahead.find(|wait| wait.lock() == granted.lock() && still_waits(wait));
+        ensure!(passed.is_none(), "{granted:?} passed {passed:?}");
+    }
+    let Some((conn, kind, name)) = edge.asks() else { return Ok(()) };
+    let hold = (kind, name.clone(), conn);
+    let is_got = edge.after.holds.contains(&hold) && !edge.before.holds.contains(&hold);
+    let is_old = matches!(edge.step.input, Input::Command(_, Command::Get(Kind::Shared, _)));
+    let line = edge.after.reference.line(kind, name);
+    ensure!(!is_got || is_old || line.is_empty(), "{hold:?} passed {line:?}");
+    Ok(())
+}
+
+/// Where one input is all that happens.
+fn grants_come_in_order(edge: &Edge<'_>) -> Result<(), String> {
+    let is_one = edge.step.now == edge.before.reference.now() || edge.step.input == Input::Tick;
+    let waits = edge.before.reference.waits();
+    let began: Vec<_> = edge.grants().map(|granted| waits.iter().position(|wait| wait == granted)).collect();
+    ensure!(!is_one || began.is_sorted(), "{began:?}: {:?}", edge.events);
+    Ok(())
+}
+
+/// The oldest deadline first; of two alike, that of the wait that began first.
+fn due_waits_end_by_their_deadlines(edge: &Edge<'_>) -> Result<(), String> {
+    let now = edge.step.now.0;
+    let due = || edge.before.reference.waits().iter().enumerate().filter(|(_, wait)| wait.deadline <= now);
+    let told = edge.events.iter().filter_map(|event| match event {
+        Event::Sent(conn, text) if says(text, "Timeout") => due().find(|(_, wait)| wait.conn == *conn),
+        _ => None,
+    });
+    let order: Vec<_> = told.map(|(place, wait)| (wait.deadline, place)).take(due().count()).collect();
+    ensure!(order.is_sorted() && order.len() == due().count(), "{order:?}: {:?}", edge.events);
+    Ok(())
+}
+
+/// But for what comes of its connection's own command, when that comes just after it.
+fn the_end_of_a_wait_is_told_once(edge: &Edge<'_>) -> Result<(), String> {
+    for wait in edge.before.reference.waits().iter().filter(|wait| Some(wait.conn) != edge.step.input.conn())
+    {
+        let is_told = |event: &&Event| matches!(event, Event::Sent(of, _) if *of == wait.conn);
+        let times = edge.events.iter().filter(is_told).count();
+        ensure!(times <= 1, "{times} times: {:?}", edge.events);
+    }
+    Ok(())
+}
+
+fn no_grant_follows_its_deadline(edge: &Edge<'_>) -> Result<(), String> {
+    let late = edge.grants().find(|wait| wait.deadline <= edge.step.now.0);
+    ensure!(late.is_none(), "{late:?} was granted");
+    Ok(())
+}
+
+/// Whether it is one is told by trying, not by the definition that the reference goes by.
+fn a_deadlock_is_refused_exactly_when_it_is_one(edge: &Edge<'_>) -> Result<(), String> {
+    let Input::Command(conn, command) = &edge.step.input else { return Ok(()) };
+    let (kind, name, limit) = match command {
+        Command::GetWait { name, .. } => (Kind::Exclusive, name, 1),
+        Command::SharedGetWait { name, limit, .. } => (Kind::Shared, name, *limit),
+        _ => return Ok(()),
+    };
+    let is_refused =
+        edge.events.iter().any(|event| matches!(event, Event::Sent(_, text) if says(text, "Deadlock")));
+    if is_refused || edge.events.contains(&Event::Waits(*conn)) {
+        let mut world = edge.before.reference.clone();
+        world.apply(edge.step.now, &Input::Tick);
+        let is_stuck = world.is_stuck_whatever_others_do(*conn, kind, name, limit);
+        ensure!(is_refused == is_stuck, "refused: {is_refused}, for ever: {is_stuck}");
+    }
+    Ok(())
+}
+
+fn a_hold_has_one_token(edge: &Edge<'_>) -> Result<(), String> {
+    let Input::Command(conn, Command::Fence(name)) = &edge.step.input else { return Ok(()) };
+    let told = edge.events.iter().find_map(|event| match event {
+        Event::Sent(of, text) if of == conn => {
+            let text = String::from_utf8_lossy(text);
+            text.split_once(" Lock Fence: ").map(|(token, _)| token.parse::<u64>())
+        }
+        _ => None,
+    });
+    let Some(told) = told else { return Ok(()) };
+    let told = told.map_err(|error| error.to_string())?;
+    let reference = &edge.before.reference;
+    let is_right = match reference.token(name) {
+        Some(token) if edge.before.holds.contains(&(Kind::Exclusive, name.clone(), *conn)) => told == token,
+        _ => told >= reference.next_token(),
+    };
+    ensure!(is_right, "{told}, after {:?}, and {} is next", reference.token(name), reference.next_token());
+    Ok(())
+}
+
+fn who_waits_is_not_heard(edge: &Edge<'_>) -> Result<(), String> {
+    if edge.is_heard() || !matches!(edge.step.input, Input::Command(..)) {
+        return Ok(());
+    }
+    let conn = edge.step.input.conn();
+    let is_told = |event: &Event| matches!(event, Event::Sent(of, _) if Some(*of) == conn);
+    ensure!(!edge.events.iter().any(is_told), "{:?}", edge.events);
+    let held = |node: &Node| node.holds.iter().filter(|hold| Some(hold.2) == conn).count();
+    ensure!(held(edge.before) == held(&edge.after), "its holds changed");
+    Ok(())
+}
+
+/// Once a connection is closed nobody sees a hold or a wait of it, it can do nothing more, and a few ticks later
+/// not even memory remembers it.
+fn nothing_of_a_closed_connection_remains(edge: &Edge<'_>) -> Result<(), String> {
+    let is_open = |node: &Node, conn| node.reference.open().iter().any(|client| client.conn == conn);
+    let was_open = edge.before.reference.open().iter().map(|client| client.conn);
+    let closed: Vec<Conn> = was_open.filter(|conn| !is_open(&edge.after, *conn)).collect();
+    if closed.is_empty() {
+        return Ok(());
+    }
+    if let Some(hold) = edge.after.holds.iter().find(|hold| closed.contains(&hold.2)) {
+        return Err(format!("it still holds {hold:?}"));
+    }
+    let mut machine = edge.after.machine.clone();
+    let dead = machine.figures().dead_holds();
+    let live = edge.after.holds.len() as u64;
+    let now = edge.after.reference.now();
+    let mut events = Vec::new();
+    for conn in closed {
+        events.extend(observe(&mut machine, now, Input::Command(conn, Command::Ping)));
+    }
+    for _ in 0..dead {
+        events.extend(observe(&mut machine, now, Input::Tick));
+    }
+    ensure!(events.is_empty(), "it is not forgotten: {events:?}");
+    ensure!(machine.figures().dead_holds() == 0, "{dead} ticks do not free {dead} dead holds");
+    let [holds, shared_holds, waiters, shared_waiters] =
+        numbers(&machine, ["holds", "shared_holds", "waiters", "shared_waiters"]);
+    let counted = holds + shared_holds;
+    ensure!(counted == live, "{counted} holds are counted, {live} are left");
+    let waiting = waiters + shared_waiters;
+    let left = edge.after.reference.waits().len() as u64;
+    ensure!(waiting == left, "{waiting} waits are counted, {left} are left");
+    Ok(())
+}
+
+fn an_extra_tick_changes_no_reply(edge: &Edge<'_>) -> Result<(), String> {
+    let mut machine = edge.before.machine.clone();
+    let mut events = observe(&mut machine, edge.step.now, Input::Tick);
+    events.extend(observe(&mut machine, edge.step.now, edge.step.input.clone()));
+    ensure!(events == edge.events, "{events:?}, without a tick {:?}", edge.events);
+    Ok(())
+}
+
+/// Of all that could release an exclusive lock now, no two would succeed.
+fn at_most_one_holder(node: &Node, edges: &[Edge<'_>]) -> Result<(), String> {
+    for ((kind, name), count) in releases(node, edges) {
+        let is_shared = kind == Kind::Shared;
+        ensure!(is_shared || count <= 1, "{count} connections could release {}", name.escape_ascii());
+    }
+    Ok(())
+}
+
+/// Every count that the machine gives is what comes out by trying who could release what.
+fn counts_are_exact(node: &Node, edges: &[Edge<'_>]) -> Result<(), String> {
+    let releases = releases(node, edges);
+    for edge in edges.iter().filter(|edge| edge.step.now == node.reference.now()) {
+        if let Input::Command(conn, Command::Inspect(kind, name)) = &edge.step.input
+            && let Some(Event::Sent(_, text)) = edge.events.last()
+        {
+            let told = String::from_utf8_lossy(text);
+            let told: Option<usize> = told.split(' ').next().and_then(|word| word.parse().ok());
+            let count = releases.get(&(*kind, name.clone())).copied().unwrap_or(0);
+            let name = name.escape_ascii();
+            ensure!(
+                told == Some(count),
+                "{conn:?} was told {told:?} holders of {kind:?} {name}, not {count}"
+            );
+        }
+    }
+    for (kind, names_key, holds_key) in
+        [(Kind::Exclusive, "locks", "holds"), (Kind::Shared, "shared_locks", "shared_holds")]
+    {
+        let counts =
+            releases.iter().filter(|((of, _), count)| *of == kind && **count > 0).map(|(_, count)| *count);
+        let (names, holds) = counts.fold((0, 0), |(names, holds), count| (names + 1, holds + count as u64));
+        let counted = numbers(&node.machine, [names_key, holds_key]);
+        ensure!(counted == [names, holds], "{counted:?} {kind:?} names and holds, not {names} and {holds}");
+    }
+    let open = node.reference.open().len() as u64;
+    ensure!(numbers(&node.machine, ["connections"]) == [open], "the figures do not have {open} connections");
+    Ok(())
+}
+
+/// Of every line the head, at least.
+fn nobody_waits_for_what_could_be_granted(node: &Node, _: &[Edge<'_>]) -> Result<(), String> {
+    for wait in node.reference.waits() {
+        let is_head = node.reference.line(wait.kind, &wait.name)[0] == wait;
+        let holders = node.holds.iter().filter(|hold| hold.0 == wait.kind && hold.1 == wait.name).count();
+        ensure!(!is_head || !wait.fits(holders), "{wait:?} waits beside {holders} holders");
+    }
+    Ok(())
+}
+
+/// Once everybody who does not wait has released everything, again and again, nobody waits any more.
+fn whoever_waits_can_be_served(node: &Node, _: &[Edge<'_>]) -> Result<(), String> {
+    let mut machine = node.machine.clone();
+    let mut waiting: Vec<Conn> = node.reference.waits().iter().map(|wait| wait.conn).collect();
+    while !waiting.is_empty() {
+        let before = waiting.len();
+        for client in node.reference.open() {
+            if !waiting.contains(&client.conn) {
+                let release = Input::Command(client.conn, Command::ReleaseAll);
+                let events = observe(&mut machine, node.reference.now(), release);
+                waiting.retain(|conn| !is_success(&events, Some(*conn)));
+            }
+        }
+        ensure!(waiting.len() < before, "{waiting:?} wait for ever");
+    }
+    Ok(())
+}
+
+/// What a connection is told that asks for everything there is.
+fn listings_are_the_references(node: &Node, _: &[Edge<'_>]) -> Result<(), String> {
+    let is_free = |client: &&crate::reference::Client| !node.reference.is_waiting(client.conn);
+    let Some(client) = node.reference.open().iter().find(is_free) else { return Ok(()) };
+    let (mut machine, mut reference) = (node.machine.clone(), node.reference.clone());
+    for command in [
+        Command::List(Kind::Exclusive, Vec::new()),
+        Command::List(Kind::Shared, Vec::new()),
+        Command::Dump(Kind::Exclusive),
+        Command::Dump(Kind::Shared),
+        Command::ListAll(Vec::new()),
+        Command::Query { full: true },
+    ] {
+        let input = Input::Command(client.conn, command);
+        let now = reference.now();
+        let expected = reference.apply(now, &input);
+        let events = observe(&mut machine, now, input);
+        ensure!(events == expected, "{events:?}, expected {expected:?}");
+    }
+    Ok(())
+}
+
+/// How many releases of each lock would succeed at this time; those of who waits are not heard, and told by the
+/// machine's list.
+fn releases(node: &Node, edges: &[Edge<'_>]) -> BTreeMap<(Kind, Vec<u8>), usize> {
+    let mut counts: BTreeMap<_, usize> = BTreeMap::new();
+    for edge in edges.iter().filter(|edge| edge.step.now == node.reference.now()) {
+        if let Input::Command(conn, Command::Release(kind, name)) = &edge.step.input {
+            let is_success = is_success_of(&edge.events, *conn, "Release");
+            *counts.entry((*kind, name.clone())).or_default() += usize::from(is_success);
+        }
+    }
+    for (kind, name, _) in node.holds.iter().filter(|hold| node.reference.is_waiting(hold.2)) {
+        *counts.entry((*kind, name.clone())).or_default() += 1;
+    }
+    counts
+}
+
+impl Edge<'_> {
+    /// Whether the input's connection did not wait when it came, though it may have before.
+    fn is_heard(&self) -> bool {
+        let wait =
+            self.before.reference.waits().iter().find(|wait| Some(wait.conn) == self.step.input.conn());
+        wait.is_none_or(|wait| wait.deadline <= self.step.now.0 || self.is_granted_before_the_input(wait))
+    }
+
+    /// What was due at the input's time let a wait be granted.
+    fn is_granted_before_the_input(&self, wait: &Wait) -> bool {
+        let mut world = self.before.reference.clone();
+        world.apply(self.step.now, &Input::Tick);
+        !world.is_waiting(wait.conn)
+    }
+
+    /// Who asks for which lock with this input, if somebody does.
+    fn asks(&self) -> Option<(Conn, Kind, &Vec<u8>)> {
+        match &self.step.input {
+            Input::Command(conn, Command::Get(kind, name)) => Some((*conn, *kind, name)),
+            Input::Command(conn, Command::GetWait { name, .. }) => Some((*conn, Kind::Exclusive, name)),
+            Input::Command(
+                conn,
+                Command::SharedGetLimited { name, .. } | Command::SharedGetWait { name, .. },
+            ) => Some((*conn, Kind::Shared, name)),
+            _ => None,
+        }
+    }
+}
+
+fn is_success(events: &[Event], conn: Option<Conn>) -> bool {
+    let is_it = |event: &Event| matches!(event, Event::Sent(of, text) if Some(*of) == conn && !text.starts_with(b"0 "));
+    events.iter().any(is_it)
+}
+
+/// Whether a connection was told of a success of this sort.
+fn is_success_of(events: &[Event], conn: Conn, what: &str) -> bool {
+    let what = format!(" {what} Success: ");
+    let is_it = |event: &Event| matches!(event, Event::Sent(of, text) if *of == conn && String::from_utf8_lossy(text).contains(&what));
+    events.iter().any(is_it)
+}
+
+/// Some of the figures of `q full`.
+fn numbers<const N: usize>(machine: &Machine, keys: [&str; N]) -> [u64; N] {
+    let mut found = [0; N];
+    machine.figures().each(true, &mut |key, figure| {
+        if let (Some(at), Figure::Number(number)) = (keys.iter().position(|wanted| *wanted == key), figure) {
+            found[at] = number;
+        }
+    });
+    found
+}

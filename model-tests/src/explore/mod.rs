@@ -1,0 +1,458 @@
+//! Exhaustive search: every state that a small machine can reach, by every input, in breadth-first order.
+//!
+//! The machine is the real one. What of its state decides its future is taken from it as words
+//! ([`Machine::shape`]): machines with the same words count as one state, and on each state every input is
+//! tried. The words leave out what has been counted, which time it is, and how connections are numbered
+//! beyond their order, so that there is an end. They also leave out which slot a thing is in, unless
+//! [`Space::places`] asks for it: that this changes no reply is what the smaller worlds with it show.
+//! Beside the machine runs the reference model. Its own state is part of the words, so that the two being in
+//! step is shown and not assumed. How long a wait may last is in the words as what is left of it; of a fencing
+//! token, that a lock has one, because all that can come of it is compared while it is drawn and kept.
+//!
+//! The search is a plain queue and a set of the words themselves. An off-the-shelf checker was the other
+//! choice (stateright has a good one): it would know states by their hashes, so that two could be taken for
+//! one, and has properties of states, where most of those here are about an input, the state before it, what
+//! came of it, and the state after it.
+
+mod checks;
+
+use crate::generate::{Step, origin};
+use crate::observe::{Event, observe};
+use crate::reference::{Reference, Wait};
+use checks::{OF_EDGES, OF_STATES};
+use elockd_core::{
+    Account, Addr, Cause, Command, Config, Conn, Input, Kind, Listing, Machine, Now, Scan, Subject,
+};
+use std::collections::{HashSet, VecDeque};
+use std::fmt;
+
+/// A small world, to be searched to its end.
+#[derive(Clone, Debug)]
+pub struct Space {
+    /// How many connections there are at a time. Each may close, and another come in its place.
+    pub connections: usize,
+    /// The locks that they ask for.
+    pub locks: Vec<(Kind, &'static str)>,
+    /// The machine's configuration.
+    pub config: Config,
+    /// Whether time goes on.
+    pub time: Time,
+    /// For how many milliseconds connections wait: none never do.
+    pub waits_ms: Vec<u32>,
+    /// With which limits connections ask for shared locks.
+    pub limits: Vec<u32>,
+    /// How many fencing tokens there are at a time.
+    pub tokens: u64,
+    /// Whether connections may be operators', which kick and steal.
+    pub operators: bool,
+    /// Whether the machine may be told to drain.
+    pub drains: bool,
+    /// Whether states are told apart by which slot everything is in, too.
+    pub places: bool,
+}
+
+/// Whether time goes on, and by how many milliseconds it may.
+#[derive(Clone, Debug)]
+pub enum Time {
+    /// It does not.
+    Stands,
+    /// Before any input.
+    Passes(Vec<u64>),
+    /// With ticks alone: what is due at an input's time comes before it, as if there had been a tick, which
+    /// smaller worlds show.
+    Ticks(Vec<u64>),
+}
+
+/// What a search has seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen {
+    /// Different states.
+    pub states: u64,
+    /// Inputs tried.
+    pub edges: u64,
+    /// Inputs on the shortest way to the farthest state.
+    pub depth: u32,
+    /// States with dead holds in them.
+    pub with_dead: u64,
+    /// States with a lock that several hold.
+    pub with_ties: u64,
+    /// Inputs that got a lock whose dead holder was still in memory.
+    pub dead_met: u64,
+    /// States in which somebody waits.
+    pub with_waits: u64,
+    /// States with three or more waits.
+    pub with_many_waits: u64,
+    /// Inputs that granted a wait.
+    pub grants: u64,
+    /// Inputs that granted more than one wait.
+    pub several_grants: u64,
+    /// Waits that were refused because they would be for ever.
+    pub deadlocks: u64,
+}
+
+/// A property that does not hold, and the shortest way to where it does not.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The name of the property.
+    pub property: &'static str,
+    /// What is wrong.
+    pub what: String,
+    /// The inputs that lead there.
+    pub path: Vec<Step>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}. It takes {:?}", self.property, self.what, self.path)
+    }
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { states, edges, depth, with_dead, with_ties, dead_met, .. } = self;
+        write!(f, "{states} states ({with_dead} with dead holds, {with_ties} with ties")?;
+        if self.with_waits > 0 {
+            write!(f, ", {} with waits, {} with three", self.with_waits, self.with_many_waits)?;
+        }
+        write!(f, "), {edges} edges ({dead_met} meet a dead holder")?;
+        if self.with_waits > 0 {
+            write!(f, ", {} grant", self.grants)?;
+            write!(f, ", {} several, {} are deadlocks", self.several_grants, self.deadlocks)?;
+        }
+        write!(f, "), depth {depth}")
+    }
+}
+
+/// One input tried on one state.
+struct Edge<'a> {
+    before: &'a Node,
+    step: Step,
+    events: Vec<Event>,
+    expected: Vec<Event>,
+    after: Node,
+}
+
+/// Searches a space to its end.
+///
+/// # Errors
+///
+/// The first property that does not hold, by one of the shortest ways to it.
+pub fn search(space: &Space) -> Result<Seen, Failure> {
+    let mut search = Search { space, seen: Seen::default(), known: HashSet::new(), ways: Vec::new() };
+    let mut queue = VecDeque::new();
+    let root = Node::new(Machine::new(space.config.clone()), Reference::new(space.config.clone()));
+    search.reach(root, 0, &mut queue);
+    while let Some(node) = queue.pop_front() {
+        search.expand(&node, &mut queue)?;
+    }
+    Ok(search.seen)
+}
+
+/// Both machines, as they are after the same inputs.
+#[derive(Clone)]
+struct Node {
+    /// Its number, in the order in which states were found.
+    number: u32,
+    depth: u32,
+    machine: Machine,
+    reference: Reference,
+    /// Who holds what, as the real machine lists it.
+    holds: Vec<Hold>,
+}
+
+/// A lock's kind and name, and one that holds it.
+type Hold = (Kind, Vec<u8>, Conn);
+
+impl Node {
+    fn new(machine: Machine, reference: Reference) -> Self {
+        let holds = holds(&machine);
+        Self { number: 0, depth: 0, machine, reference, holds }
+    }
+}
+
+struct Search<'a> {
+    space: &'a Space,
+    seen: Seen,
+    known: HashSet<Box<[u8]>>,
+    /// How each state was found: from which other, by which of its inputs.
+    ways: Vec<(u32, u16)>,
+}
+
+impl Search<'_> {
+    /// Tries every input on a state.
+    fn expand(&mut self, node: &Node, queue: &mut VecDeque<Node>) -> Result<(), Failure> {
+        let mut edges = Vec::new();
+        for step in self.space.steps(&node.reference) {
+            let Node { mut machine, mut reference, .. } = node.clone();
+            let events = observe(&mut machine, step.now, step.input.clone());
+            let expected = reference.apply(step.now, &step.input);
+            let after = Node { depth: node.depth + 1, ..Node::new(machine, reference) };
+            let edge = Edge { before: node, step, events, expected, after };
+            for (property, check) in OF_EDGES {
+                check(&edge).map_err(|what| self.failure(property, what, node, Some(&edge.step)))?;
+            }
+            self.count(&edge);
+            edges.push(edge);
+        }
+        for (property, check) in OF_STATES {
+            check(node, &edges).map_err(|what| self.failure(property, what, node, None))?;
+        }
+        self.seen.edges += edges.len() as u64;
+        for (at, edge) in edges.into_iter().enumerate() {
+            let at = u16::try_from(at).expect("a state has few inputs");
+            let mut after = edge.after;
+            after.number = node.number;
+            self.reach(after, at, queue);
+        }
+        Ok(())
+    }
+
+    /// Puts a state into the queue unless it is known. Its number is that of the state before, until then.
+    fn reach(&mut self, mut node: Node, by: u16, queue: &mut VecDeque<Node>) {
+        if !self.known.insert(words(self.space, &node)) {
+            return;
+        }
+        self.ways.push((node.number, by));
+        node.number = self.seen.states as u32;
+        self.seen.states += 1;
+        self.seen.depth = self.seen.depth.max(node.depth);
+        self.seen.with_dead += u64::from(node.machine.figures().dead_holds() > 0);
+        self.seen.with_ties += u64::from(node.reference.locks().values().any(|holders| holders.len() > 1));
+        let waits = node.reference.waits().len();
+        self.seen.with_waits += u64::from(waits > 0);
+        self.seen.with_many_waits += u64::from(waits > 2);
+        queue.push_back(node);
+    }
+
+    fn count(&mut self, edge: &Edge<'_>) {
+        let grants = edge.grants().count();
+        let is_deadlock = |event: &Event| matches!(event, Event::Sent(_, text) if says(text, "Deadlock"));
+        self.seen.dead_met += u64::from(meets_dead(edge));
+        self.seen.grants += u64::from(grants > 0);
+        self.seen.several_grants += u64::from(grants > 1);
+        self.seen.deadlocks += u64::from(edge.events.iter().any(is_deadlock));
+    }
+
+    fn failure(&self, property: &'static str, what: String, at: &Node, step: Option<&Step>) -> Failure {
+        let mut turns = Vec::new();
+        let mut number = at.number;
+        while number != 0 {
+            let (before, by) = self.ways[number as usize];
+            turns.push(usize::from(by));
+            number = before;
+        }
+        let mut path = Vec::new();
+        let mut reference = Reference::new(self.space.config.clone());
+        for turn in turns.into_iter().rev() {
+            let step = self.space.steps(&reference).swap_remove(turn);
+            reference.apply(step.now, &step.input);
+            path.push(step);
+        }
+        path.extend(step.cloned());
+        Failure { property, what, path }
+    }
+}
+
+impl Space {
+    /// A world without time, waits and operators, and with the smallest storage.
+    #[must_use]
+    pub fn new(connections: usize, locks: &[(Kind, &'static str)]) -> Self {
+        Self {
+            connections,
+            locks: locks.to_vec(),
+            config: Config::smallest_storage(),
+            time: Time::Stands,
+            waits_ms: Vec::new(),
+            limits: Vec::new(),
+            tokens: 0,
+            operators: false,
+            drains: false,
+            places: false,
+        }
+    }
+
+    /// Everything that can be put into a state.
+    fn steps(&self, reference: &Reference) -> Vec<Step> {
+        let mut inputs = vec![Input::Tick];
+        let highest = reference.highest().map_or(0, Conn::serial);
+        if reference.open().len() < self.connections {
+            inputs.push(Input::Opened(Conn::new(0, highest + 1), origin(highest + 1, 0)));
+            if self.operators {
+                let account = Account::ADMIN.0;
+                inputs.push(Input::Opened(Conn::new(0, highest + 1), origin(highest + 1, account)));
+            }
+        }
+        let mut conns: Vec<Conn> = reference.open().iter().map(|client| client.conn).collect();
+        // What a queue does with a connection must not depend on who was active last.
+        conns.sort();
+        for conn in &conns {
+            inputs.extend(self.commands(*conn, reference).into_iter().map(|it| Input::Command(*conn, it)));
+            inputs.push(Input::Closed(*conn, Cause::Eof));
+            if reference.is_waiting(*conn) {
+                inputs.push(Input::Closed(*conn, Cause::Error));
+            }
+            inputs.push(Input::Command(*conn, Command::Quit));
+        }
+        // One that is open already, or was; and one that was and is not.
+        if highest > 0 {
+            inputs.push(Input::Opened(Conn::new(0, highest), origin(highest, 0)));
+        }
+        let gone = (1..=highest).map(|serial| Conn::new(0, serial)).find(|conn| !conns.contains(conn));
+        if let (Some(gone), Some((kind, name))) = (gone, self.locks.first()) {
+            inputs.push(Input::Command(gone, Command::Get(*kind, name.as_bytes().to_vec())));
+            inputs.push(Input::Closed(gone, Cause::Eof));
+        }
+        if self.drains {
+            inputs.push(Input::Drain);
+        }
+        if self.tokens > 0 {
+            let first = reference.next_token();
+            // The same once more, and then others.
+            let more = if reference.tokens_left() == 0 { self.tokens } else { 0 };
+            inputs.push(Input::Tokens { first, last: first + reference.tokens_left() + more - 1 });
+        }
+        let Now(now) = reference.now();
+        let at = |ms: u64, inputs: &[Input<Vec<u8>>]| -> Vec<Step> {
+            inputs.iter().map(|input| Step { now: Now(now + ms), input: input.clone() }).collect()
+        };
+        let mut steps = at(0, &inputs);
+        // What is due at a time comes first, whatever the input is.
+        match &self.time {
+            Time::Stands => {}
+            Time::Passes(by) => steps.extend(by.iter().flat_map(|ms| at(*ms, &inputs))),
+            Time::Ticks(by) => steps.extend(by.iter().flat_map(|ms| at(*ms, &inputs[..1]))),
+        }
+        steps
+    }
+
+    /// What a connection may say; one that waits is not heard, so it says what would do the most harm.
+    fn commands(&self, conn: Conn, reference: &Reference) -> Vec<Command<Vec<u8>>> {
+        let mut commands = Vec::new();
+        let is_waiting = reference.is_waiting(conn);
+        for (kind, name) in &self.locks {
+            let name = name.as_bytes().to_vec();
+            commands.push(Command::Release(*kind, name.clone()));
+            if is_waiting {
+                continue;
+            }
+            commands.push(Command::Get(*kind, name.clone()));
+            commands.push(Command::Inspect(*kind, name.clone()));
+            match kind {
+                Kind::Exclusive => commands.extend(self.exclusive_commands(&name)),
+                Kind::Shared => commands.extend(self.limited_commands(&name)),
+            }
+        }
+        if !self.waits_ms.is_empty() {
+            commands.push(Command::ReleaseAll);
+        }
+        if self.operators {
+            let addrs = reference.open().iter().map(|client| client.origin.addr).chain([Addr::Unix(0)]);
+            commands.extend(addrs.map(|addr| Command::Kick(addr.to_string().into_bytes())));
+        }
+        commands
+    }
+
+    fn exclusive_commands(&self, name: &[u8]) -> Vec<Command<Vec<u8>>> {
+        let mut commands: Vec<_> =
+            self.waits_ms.iter().map(|ms| Command::GetWait { ms: *ms, name: name.to_vec() }).collect();
+        if self.tokens > 0 {
+            commands.push(Command::Fence(name.to_vec()));
+        }
+        if self.operators {
+            commands.push(Command::Steal(name.to_vec()));
+        }
+        commands
+    }
+
+    fn limited_commands(&self, name: &[u8]) -> Vec<Command<Vec<u8>>> {
+        let mut commands = Vec::new();
+        for limit in self.limits.iter().copied() {
+            commands.push(Command::SharedGetLimited { limit, name: name.to_vec() });
+            let wait = |ms: &u32| Command::SharedGetWait { ms: *ms, limit, name: name.to_vec() };
+            commands.extend(self.waits_ms.iter().map(wait));
+        }
+        commands
+    }
+}
+
+/// A state as bytes: what of both machines decides their future. Connections are called by their rank.
+fn words(space: &Space, node: &Node) -> Box<[u8]> {
+    let mut conns: Vec<Conn> = node.reference.open().iter().map(|client| client.conn).collect();
+    conns.sort();
+    let call = |conn: Conn| conns.iter().position(|other| *other == conn).unwrap_or(conns.len()) as u32;
+    let mut words = node.machine.shape(space.places, call);
+    words.push(u32::from(node.reference.is_draining()));
+    for conn in &conns {
+        let client = node.reference.open().iter().find(|client| client.conn == *conn);
+        let silent_ms = client.map_or(0, |client| node.reference.now().0 - client.active);
+        let is_timed = space.config.limits.idle_ms > 0 && !node.reference.is_waiting(*conn);
+        words.push(if is_timed { silent_ms as u32 } else { 0 });
+    }
+    if space.config.limits.idle_ms > 0 {
+        let silent = node.reference.open().iter().map(|client| client.conn);
+        words.extend(silent.filter(|conn| !node.reference.is_waiting(*conn)).map(call));
+    }
+    for wait in node.reference.waits() {
+        let lock =
+            space.locks.iter().position(|(kind, name)| (*kind, name.as_bytes()) == (wait.kind, &wait.name));
+        let lock = lock.expect("nobody waits for what is not of this world") as u32;
+        let left_ms = wait.deadline - node.reference.now().0;
+        words.extend([call(wait.conn), lock, wait.limit, left_ms as u32]);
+    }
+    words.extend([u32::MAX, node.reference.tokens_left() as u32]);
+    for (kind, name) in &space.locks {
+        words.extend(node.reference.holders(*kind, name.as_bytes()).iter().map(|conn| call(*conn)));
+        words.extend([u32::from(node.reference.token(name.as_bytes()).is_some()), u32::MAX]);
+    }
+    let byte = |word| match word {
+        u32::MAX => u8::MAX,
+        _ if word == u32::from(Account::ADMIN.0) => u8::MAX - 1,
+        _ => {
+            assert!(word < u32::from(u8::MAX - 1), "a world that is not small");
+            word as u8
+        }
+    };
+    words.into_iter().map(byte).collect()
+}
+
+impl Edge<'_> {
+    /// Waits that were granted, in the order in which that was told.
+    fn grants(&self) -> impl Iterator<Item = &Wait> {
+        let waits = self.before.reference.waits();
+        let told = move |at: usize| {
+            let Event::Sent(conn, text) = &self.events[at] else { return None };
+            let wait = waits.iter().find(|wait| wait.conn == *conn)?;
+            // What follows is about something that it said when its wait was over.
+            let is_first =
+                !self.events[..at].iter().any(|event| matches!(event, Event::Sent(of, _) if of == conn));
+            (is_first && says(text, "Success")).then_some(wait)
+        };
+        (0..self.events.len()).filter_map(told)
+    }
+}
+
+/// Whether it is such an answer to a get.
+fn says(text: &[u8], what: &str) -> bool {
+    String::from_utf8_lossy(text).contains(&format!(" Get {what}: "))
+}
+
+/// Whether a get took over storage of a dead holder: it frees two dead holds before it looks, and one more
+/// is gone.
+fn meets_dead(edge: &Edge<'_>) -> bool {
+    let dead = |node: &Node| node.machine.figures().dead_holds();
+    let is_get = matches!(edge.step.input, Input::Command(_, Command::Get(..)));
+    is_get && dead(&edge.after) + 2 < dead(edge.before)
+}
+
+/// Who holds what, as the machine lists it.
+fn holds(machine: &Machine) -> Vec<Hold> {
+    let mut holds = Vec::new();
+    for kind in Kind::ALL {
+        let mut scan = Scan::new(Listing { subject: Subject::Locks(kind), name: b"" });
+        while !scan.is_done() {
+            machine.scan(&mut scan, &mut |entry| holds.push((kind, entry.name.to_vec(), entry.conn)));
+        }
+    }
+    holds.sort();
+    holds
+}

@@ -1,0 +1,326 @@
+//! Who holds what, who waits for what and which fencing tokens there are, as one has to believe from what was
+//! said: the machine's inputs and its replies, and nothing of its state. A connection that was told "success"
+//! holds the lock until it is told that it has released it, or ends. The invariants hold the machine to it.
+//!
+//! What is due at the time of an input is done before the input itself. So what an input does is taken note of
+//! only when something is told that cannot have come before it, or when all is told.
+
+mod tokens;
+mod waits;
+
+pub use tokens::Tokens;
+pub use waits::{Wait, Waits};
+
+use elockd_core::{Command, Conn, Input, Kind, Now, Origin, Output, Reason, Reply};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A lock: which name space, and the name.
+pub type Lock = (Kind, Vec<u8>);
+
+/// What one has to believe.
+#[derive(Clone, Debug, Default)]
+pub struct Belief {
+    /// The latest time that the machine was given.
+    now: Now,
+    /// Open connections and what each holds.
+    open: BTreeMap<Conn, BTreeSet<Lock>>,
+    /// Where each open connection comes from.
+    origins: BTreeMap<Conn, Origin>,
+    /// Who holds each lock, by kind. A lock without holders is not in it.
+    holders: [BTreeMap<Vec<u8>, BTreeSet<Conn>>; 2],
+    /// Holds there are, by kind.
+    holds: [u64; 2],
+    /// Holds that were released because their connection ended, by kind.
+    orphans: [u64; 2],
+    waits: Waits,
+    tokens: Tokens,
+    counts: Counts,
+    /// Exclusive holds that were stolen, until their old holders get the lock again.
+    stolen: BTreeSet<(Conn, Vec<u8>)>,
+    draining: bool,
+    /// What the input under way does, until that is taken note of.
+    pending: Option<Pending>,
+    /// The command under way.
+    asked: Option<(Conn, Command<Vec<u8>>)>,
+    /// The wait that the end of its connection ended just now.
+    cut_off: Option<(Lock, Wait)>,
+}
+
+/// What only ever goes up, beside orphans.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Waits that began.
+    pub waits: u64,
+    /// Waits that were granted what they waited for.
+    pub granted: u64,
+    /// Waits that were told that they came to their end without it.
+    pub timed_out: u64,
+    /// Waits that a shutdown ended.
+    pub drained: u64,
+    /// Waits that were refused as deadlocks.
+    pub deadlocks: u64,
+    /// Waits that were refused because too many wait.
+    pub queue_full: u64,
+    /// Holds that ended by `ra`, by kind.
+    pub released_together: [u64; 2],
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Pending {
+    Close(Conn),
+    Drain,
+}
+
+impl Belief {
+    /// The latest time that the machine was given.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        self.now
+    }
+
+    /// The open connections and what each holds.
+    #[must_use]
+    pub fn open(&self) -> &BTreeMap<Conn, BTreeSet<Lock>> {
+        &self.open
+    }
+
+    /// Where an open connection comes from.
+    #[must_use]
+    pub fn origin(&self, conn: Conn) -> Option<&Origin> {
+        self.origins.get(&conn)
+    }
+
+    /// Everything of a kind that is held.
+    #[must_use]
+    pub fn locks(&self, kind: Kind) -> &BTreeMap<Vec<u8>, BTreeSet<Conn>> {
+        &self.holders[kind as usize]
+    }
+
+    /// Who holds a lock.
+    #[must_use]
+    pub fn holders_of(&self, (kind, name): &Lock) -> &BTreeSet<Conn> {
+        static NOBODY: BTreeSet<Conn> = BTreeSet::new();
+        self.locks(*kind).get(name).unwrap_or(&NOBODY)
+    }
+
+    /// How many hold a lock.
+    #[must_use]
+    pub fn holders(&self, kind: Kind, name: &[u8]) -> usize {
+        self.locks(kind).get(name).map_or(0, BTreeSet::len)
+    }
+
+    /// Whether a connection holds a lock.
+    #[must_use]
+    pub fn is_holder(&self, conn: Conn, kind: Kind, name: &[u8]) -> bool {
+        self.locks(kind).get(name).is_some_and(|holders| holders.contains(&conn))
+    }
+
+    /// How many holds of a kind there are.
+    #[must_use]
+    pub fn holds(&self, kind: Kind) -> u64 {
+        self.holds[kind as usize]
+    }
+
+    /// How many holds of a kind were orphaned.
+    #[must_use]
+    pub fn orphans(&self, kind: Kind) -> u64 {
+        self.orphans[kind as usize]
+    }
+
+    /// Who waits for what.
+    #[must_use]
+    pub fn waits(&self) -> &Waits {
+        &self.waits
+    }
+
+    /// Which fencing tokens there are.
+    #[must_use]
+    pub fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// What only ever goes up.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Whether an exclusive lock was stolen from a connection, which has not got it again since.
+    #[must_use]
+    pub fn is_stolen(&self, conn: Conn, name: &[u8]) -> bool {
+        self.stolen.contains(&(conn, name.to_vec()))
+    }
+
+    /// Whether the shutdown has begun.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    /// The wait that the end of this connection ended just now.
+    #[must_use]
+    pub fn cut_off(&self, conn: Conn) -> Option<&(Lock, Wait)> {
+        self.cut_off.as_ref().filter(|(_, wait)| wait.conn == conn)
+    }
+
+    /// Whether the first in a lock's line could be granted it.
+    #[must_use]
+    pub fn could_be_granted(&self, lock: &Lock) -> bool {
+        let holders = self.holders_of(lock).len();
+        self.waits.head(lock).is_some_and(|head| head.could_join(holders))
+    }
+
+    /// Whether a wait of a connection for a lock, at the end of its line, could ever be served.
+    #[must_use]
+    pub fn could_serve(&self, asker: Conn, lock: &Lock, limit: u32) -> bool {
+        self.waits.could_serve(asker, lock, limit, |lock| self.holders_of(lock))
+    }
+
+    /// Takes note of an input.
+    pub fn input(&mut self, now: Now, input: &Input<&[u8]>) {
+        self.now = self.now.max(now);
+        match input {
+            Input::Opened(conn, origin) => {
+                self.open.entry(*conn).or_default();
+                self.origins.insert(*conn, *origin);
+            }
+            Input::Closed(conn, _) => self.pending = Some(Pending::Close(*conn)),
+            Input::Drain => self.pending = Some(Pending::Drain),
+            Input::Command(conn, command) => self.asked = Some((*conn, command.map(<[u8]>::to_vec))),
+            Input::Tokens { first, last } => self.tokens.reserved(*first, *last),
+            Input::Tick => {}
+        }
+    }
+
+    /// Something is about to be told: what the input does is taken note of if that cannot come before it.
+    pub fn before(&mut self, to: Conn, output: &Output<'_>) {
+        let is_due = |conn| self.waits.of(conn).is_some_and(|(_, wait)| wait.is_due(self.now));
+        let comes_first = match (self.pending, output) {
+            (None, _) => return,
+            (Some(Pending::Drain), Output::Reply(Reply::ShuttingDown)) => false,
+            (Some(Pending::Drain), _) | (Some(Pending::Close(_)), Output::Disconnect(Reason::Idle)) => true,
+            (Some(Pending::Close(_)), Output::Reply(Reply::GetTimeout { .. })) => is_due(to),
+            (Some(Pending::Close(_)), Output::Reply(Reply::Got { kind, name, .. })) => {
+                let lock = (*kind, name.to_vec());
+                let is_head = self.waits.head(&lock).is_some_and(|head| head.conn == to);
+                is_head && self.could_be_granted(&lock)
+            }
+            (Some(Pending::Close(_)), _) => false,
+        };
+        if !comes_first {
+            self.settle();
+        }
+    }
+
+    /// Takes note of what was told.
+    pub fn output(&mut self, to: Conn, output: &Output<'_>) {
+        match output {
+            Output::Wait => self.begin_wait(to),
+            Output::Reply(reply) => self.reply(to, reply),
+            Output::Disconnect(_) => self.end(to),
+        }
+    }
+
+    /// All that comes of the input was told.
+    pub fn applied(&mut self) {
+        self.settle();
+        self.asked = None;
+        self.cut_off = None;
+    }
+
+    fn settle(&mut self) {
+        match self.pending.take() {
+            Some(Pending::Close(conn)) => {
+                self.cut_off = self.waits.end(conn);
+                self.end(conn);
+            }
+            Some(Pending::Drain) => self.draining = true,
+            None => {}
+        }
+    }
+
+    fn begin_wait(&mut self, to: Conn) {
+        let Some((_, command)) = self.asked.as_ref().filter(|(conn, _)| *conn == to) else { return };
+        if let Some((lock, limit, ms)) = wanted(command) {
+            self.counts.waits += 1;
+            self.waits.begin(to, lock, limit, self.now, ms);
+        }
+    }
+
+    fn reply(&mut self, to: Conn, reply: &Reply<'_>) {
+        let has_waited = self.waits.end(to).is_some() || self.cut_off(to).is_some();
+        match reply {
+            Reply::Got { kind, name, .. } => {
+                self.counts.granted += u64::from(has_waited);
+                if *kind == Kind::Exclusive {
+                    self.stolen.remove(&(to, name.to_vec()));
+                }
+                if self.holders[*kind as usize].entry(name.to_vec()).or_default().insert(to) {
+                    self.holds[*kind as usize] += 1;
+                    self.open.entry(to).or_default().insert((*kind, name.to_vec()));
+                }
+            }
+            Reply::GetTimeout { .. } => self.counts.timed_out += u64::from(has_waited),
+            Reply::ShuttingDown => self.counts.drained += u64::from(has_waited),
+            Reply::GetDeadlock { .. } => self.counts.deadlocks += 1,
+            Reply::QueueFull { .. } => self.counts.queue_full += 1,
+            Reply::Released { kind, name } => self.release(to, &(*kind, name.to_vec())),
+            Reply::ReleasedAll { .. } => {
+                for lock in self.open.get(&to).cloned().unwrap_or_default() {
+                    self.counts.released_together[lock.0 as usize] += 1;
+                    self.release(to, &lock);
+                }
+            }
+            Reply::Fenced { token, name } => self.tokens.shown(to, name, *token),
+            Reply::Stolen { was_held: true, name } => {
+                let lock = (Kind::Exclusive, name.to_vec());
+                for holder in self.holders_of(&lock).clone() {
+                    self.stolen.insert((holder, name.to_vec()));
+                    self.release(holder, &lock);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn release(&mut self, conn: Conn, lock: &Lock) {
+        if let Some(held) = self.open.get_mut(&conn) {
+            held.remove(lock);
+        }
+        self.remove(conn, lock);
+    }
+
+    fn end(&mut self, conn: Conn) {
+        self.waits.end(conn);
+        self.origins.remove(&conn);
+        self.stolen.retain(|(from, _)| *from != conn);
+        for lock in self.open.remove(&conn).unwrap_or_default() {
+            self.orphans[lock.0 as usize] += 1;
+            self.remove(conn, &lock);
+        }
+    }
+
+    fn remove(&mut self, conn: Conn, lock: &Lock) {
+        let of_kind = &mut self.holders[lock.0 as usize];
+        let Some(holders) = of_kind.get_mut(&lock.1) else { return };
+        if holders.remove(&conn) {
+            self.holds[lock.0 as usize] -= 1;
+            if lock.0 == Kind::Exclusive {
+                self.tokens.over(&lock.1);
+            }
+        }
+        if holders.is_empty() {
+            of_kind.remove(&lock.1);
+        }
+    }
+}
+
+/// The lock that a command may wait for, how many holders it may have, and for how many milliseconds.
+#[must_use]
+pub fn wanted(command: &Command<Vec<u8>>) -> Option<(Lock, u32, u32)> {
+    match command {
+        Command::GetWait { ms, name } => Some(((Kind::Exclusive, name.clone()), 1, *ms)),
+        Command::SharedGetWait { ms, limit, name } => Some(((Kind::Shared, name.clone()), *limit, *ms)),
+        _ => None,
+    }
+}

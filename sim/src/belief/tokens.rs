@@ -1,0 +1,77 @@
+//! Which fencing tokens were given out for which holds, and which may still be.
+
+use elockd_core::Conn;
+use std::collections::BTreeMap;
+
+/// The tokens of one machine.
+#[derive(Clone, Debug, Default)]
+pub struct Tokens {
+    /// The highest that was given out, or passed over.
+    highest: u64,
+    /// The highest that may be given out.
+    last: u64,
+    /// How many were given out.
+    given: u64,
+    /// Whose hold of each exclusive lock has which.
+    of: BTreeMap<Vec<u8>, (Conn, u64)>,
+}
+
+impl Tokens {
+    /// Tokens have to be below 2^53.
+    const MOST: u64 = (1 << 53) - 1;
+
+    /// The highest that was given out, or passed over.
+    #[must_use]
+    pub fn highest(&self) -> u64 {
+        self.highest
+    }
+
+    /// The highest that may be given out.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// How many were given out.
+    #[must_use]
+    pub fn given(&self) -> u64 {
+        self.given
+    }
+
+    /// How many may still be.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.last - self.highest.min(self.last)
+    }
+
+    /// The token of a connection's hold, if it has one.
+    #[must_use]
+    pub fn of(&self, conn: Conn, name: &[u8]) -> Option<u64> {
+        self.of.get(name).filter(|(holder, _)| *holder == conn).map(|(_, token)| *token)
+    }
+
+    pub(super) fn reserved(&mut self, first: u64, last: u64) {
+        let last = last.min(Self::MOST);
+        if last <= self.last || last < first {
+            return;
+        }
+        // A range that does not follow on what is left takes its place.
+        if first > self.last + 1 {
+            self.highest = first - 1;
+        }
+        self.last = last;
+    }
+
+    pub(super) fn shown(&mut self, conn: Conn, name: &[u8], token: u64) {
+        if self.of(conn, name).is_none() {
+            self.of.insert(name.to_vec(), (conn, token));
+            self.highest = self.highest.max(token);
+            self.given += 1;
+        }
+    }
+
+    /// The hold of a lock is over.
+    pub(super) fn over(&mut self, name: &[u8]) {
+        self.of.remove(name);
+    }
+}

@@ -1,0 +1,31 @@
+//! One long line: very many connections on several hosts wait for one lock, pass it on as they get it, and go.
+
+use super::{Dice, LIVENESS_MS, mass};
+use crate::plan::{Orphaning, Plan, Scenario};
+use crate::script::{Action, Client, Host, Step};
+
+/// Draws a line of so many on so many hosts. Each releases the lock as soon as it has got it, and goes: it has said so
+/// before.
+#[must_use]
+pub fn line(seed: u64, waiters: u32, hosts: u8) -> (Plan, Vec<Step>) {
+    const OPENING_MS: u32 = 50;
+    const RELEASE_MS: u32 = 200;
+    let mut dice = Dice::new(seed);
+    let mut script = Vec::new();
+    let mut at = |at_ms, action| script.push(Step { at_ms, action });
+    let holder = Client(0);
+    at(0, Action::Open(holder, Host(0)));
+    at(OPENING_MS, Action::Say(holder, b"g job\n".to_vec()));
+    for number in 1..=waiters {
+        let host = Host((number % u32::from(hosts)) as u8);
+        at(dice.between(0, OPENING_MS - 5), Action::Open(Client(number), host));
+        let wait = b"gw 60000 job\nr job\nquit\n".to_vec();
+        at(OPENING_MS + dice.between(10, 120), Action::Say(Client(number), wait));
+    }
+    at(RELEASE_MS, Action::Say(holder, b"r job\n".to_vec()));
+    script.sort_by_key(|step| step.at_ms);
+    let (plan, _) = mass(seed, Orphaning::Crash, waiters, 0);
+    let names = vec![b"job".to_vec()];
+    let (scenario, duration_ms) = (Scenario::Line, RELEASE_MS + 100);
+    (Plan { scenario, hosts, names, duration_ms, liveness_ms: LIVENESS_MS, ..plan }, script)
+}

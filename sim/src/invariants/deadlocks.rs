@@ -1,0 +1,34 @@
+//! Deadlocks: a wait that could never be served does not begin, and no other is refused as one. Whether it
+//! could is told by the definition, from who holds and who waits.
+
+use super::{Invariant, Outcome, Verdict, shown};
+use crate::belief::wanted;
+use elockd_core::{Input, Output, Reply};
+
+pub(super) const INVARIANT: Invariant = Invariant {
+    name: "deadlocks are refused",
+    guards: "A wait is refused as a deadlock if, and only if, it could never be granted even if every connection \
+             that does not wait released all it holds, and whoever is granted something thereby did the same.",
+    given: None,
+    told: Some(told),
+    state: None,
+};
+
+fn told(outcome: &Outcome<'_>) -> Verdict {
+    let to = outcome.to;
+    let is_refused = match outcome.output {
+        Output::Wait => false,
+        Output::Reply(Reply::GetDeadlock { .. }) => true,
+        _ => return Ok(()),
+    };
+    let asked = match outcome.input {
+        Input::Command(conn, command) if *conn == to => wanted(command),
+        _ => None,
+    };
+    let Some((lock, limit, _)) = asked else { return Err(format!("{to:?} waits, and did not ask to")) };
+    if outcome.belief.could_serve(to, &lock, limit) != is_refused {
+        return Ok(());
+    }
+    let what = if is_refused { "was refused a wait that is no deadlock" } else { "waits for ever" };
+    Err(format!("{to:?} {what}: {:?} {}", lock.0, shown(&lock.1)))
+}

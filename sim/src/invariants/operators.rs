@@ -1,0 +1,63 @@
+//! What operators do: `steal` ends the holder's hold and `kick` the connections from an address, nobody else
+//! can do either, and who was robbed finds out as soon as it asks.
+
+use super::{Invariant, Outcome, Verdict, shown};
+use crate::belief::Belief;
+use elockd_core::{Account, Command, Conn, Input, Kind, Output, Reason, Reply};
+
+pub(super) const INVARIANT: Invariant = Invariant {
+    name: "operators alone kick and steal",
+    guards: "Only an operator can end what is another's. After `steal` the old holder does not hold the lock, and \
+             `r` and `f` tell it so",
+    given: None,
+    told: Some(told),
+    state: None,
+};
+
+fn told(outcome: &Outcome<'_>) -> Verdict {
+    let Outcome { belief, to, .. } = outcome;
+    let is_operator =
+        |conn: &Conn| belief.origin(*conn).is_some_and(|origin| origin.account == Account::ADMIN);
+    match outcome.output {
+        Output::Reply(Reply::Stolen { .. } | Reply::Kicked { .. }) if !is_operator(to) => {
+            Err(format!("{to:?} is no operator, and could do it"))
+        }
+        Output::Reply(Reply::NotAllowed { .. }) if is_operator(to) => {
+            Err(format!("{to:?} is an operator, and was not allowed to"))
+        }
+        Output::Reply(Reply::Stolen { was_held, name }) => {
+            let is_held = belief.holders(Kind::Exclusive, name) > 0;
+            if *was_held == is_held {
+                Ok(())
+            } else {
+                Err(format!("{to:?} was told that {} was held: {was_held}, it was: {is_held}", shown(name)))
+            }
+        }
+        Output::Reply(Reply::Kicked { connections, addr }) => {
+            let here = belief.open().keys().filter(|conn| is_at(belief, **conn, addr)).count();
+            if *connections as usize == here {
+                Ok(())
+            } else {
+                Err(format!(
+                    "{to:?} was told of {connections} connections at {}, there are {here}",
+                    shown(addr)
+                ))
+            }
+        }
+        Output::Disconnect(Reason::Kicked) => match outcome.input {
+            // Whether that is an operator was looked at when it was answered.
+            Input::Command(_, Command::Kick(addr)) if is_at(belief, *to, addr) => Ok(()),
+            other => Err(format!("{to:?} was closed by {other:?}")),
+        },
+        Output::Reply(Reply::Released { kind: Kind::Exclusive, name } | Reply::Fenced { name, .. })
+            if belief.is_stolen(*to, name) =>
+        {
+            Err(format!("{to:?} was robbed of {} and still has it", shown(name)))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_at(belief: &Belief, conn: Conn, addr: &[u8]) -> bool {
+    belief.origin(conn).is_some_and(|origin| origin.addr.to_string().as_bytes() == addr)
+}

@@ -1,0 +1,21 @@
+//! Who waits says nothing else: none of its later requests is run before its wait is over.
+
+use super::{Given, Invariant, Verdict};
+use elockd_core::Input;
+
+pub(super) const INVARIANT: Invariant = Invariant {
+    name: "who waits says nothing else",
+    guards: "While a connection waits for a lock, none of its later requests is run.",
+    given: Some(given),
+    told: None,
+    state: None,
+};
+
+fn given(given: &Given<'_>) -> Verdict {
+    match given.input {
+        Input::Command(conn, command) if given.belief.waits().of(*conn).is_some() => {
+            Err(format!("{command:?} of {conn:?} is run while it waits"))
+        }
+        _ => Ok(()),
+    }
+}

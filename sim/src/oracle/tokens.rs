@@ -1,0 +1,91 @@
+//! Fencing tokens as the clients alone saw them, over all lives of the server: of two that were shown, one before the
+//! other was asked for, the later is the higher, unless it is the same of the same hold. Whoever keeps what a token
+//! guards sees no more than that, and relies on no less.
+
+use super::{Finding, Judged};
+use crate::history::{History, Place};
+use elockd_core::{Command, Kind};
+
+/// Judges every token that a client was shown.
+///
+/// # Errors
+///
+/// The first token that is not above those before.
+pub fn judge(history: &History, judged: &mut Judged) -> Result<(), Finding> {
+    let shown = shown(history);
+    judged.tokens += shown.len() as u64;
+    let mut answered: Vec<&Shown<'_>> = shown.iter().collect();
+    answered.sort_by_key(|shown| shown.answered);
+    let mut asked: Vec<&Shown<'_>> = shown.iter().collect();
+    asked.sort_by_key(|shown| shown.asked);
+    let mut before = answered.into_iter().peekable();
+    let mut highest: Option<&Shown<'_>> = None;
+    for later in asked {
+        while let Some(earlier) = before.next_if(|earlier| earlier.answered < later.asked) {
+            highest = highest.filter(|highest| highest.token >= earlier.token).or(Some(earlier));
+        }
+        if let Some(earlier) = highest.filter(|earlier| earlier.token >= later.token) {
+            let name = later.hold.name.escape_ascii();
+            let what = format!(
+                "{} was shown for \"{name}\", and before it was asked for {} for \"{}\"",
+                later.token,
+                earlier.token,
+                earlier.hold.name.escape_ascii()
+            );
+            return Err(Finding { place: later.answered, conn: None, check: "tokens ascend", what });
+        }
+    }
+    Ok(())
+}
+
+/// A token that a client was shown.
+#[derive(Clone, Debug)]
+struct Shown<'a> {
+    token: u64,
+    hold: Hold<'a>,
+    asked: Place,
+    answered: Place,
+}
+
+/// A hold, as its client knows it: which connection's, of which name, and how often it had released that before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Hold<'a> {
+    connection: usize,
+    name: &'a [u8],
+    released: usize,
+}
+
+fn shown(history: &History) -> Vec<Shown<'_>> {
+    let mut shown = Vec::new();
+    for (connection, of) in history.connections.iter().enumerate() {
+        let Some(client) = &of.client else { continue };
+        let answered = client.requests.iter().filter_map(|request| Some((request, request.answer.as_ref()?)));
+        let answered: Vec<_> = answered.collect();
+        for (at, (request, (text, place))) in answered.iter().enumerate() {
+            let Command::Fence(name) = &request.command else { continue };
+            let Some(token) = token(text) else { continue };
+            let ends_it = |command: &Command<Vec<u8>>, text: &[u8]| match command {
+                Command::Release(Kind::Exclusive, other) => other == name && text.starts_with(b"1 "),
+                Command::ReleaseAll => !text.starts_with(b"0 "),
+                // That it is not held tells of a theft.
+                Command::Fence(other) => other == name && text.starts_with(b"0 Lock Not Held"),
+                _ => false,
+            };
+            let before = answered[..at].iter();
+            let released = before.filter(|(request, (text, _))| ends_it(&request.command, text)).count();
+            let hold = Hold { connection, name, released };
+            // The same once more, of the same hold, is nothing new.
+            let last = shown.iter().rev().find(|shown: &&Shown<'_>| shown.hold == hold);
+            if last.is_none_or(|last| last.token != token) {
+                shown.push(Shown { token, hold, asked: request.sent, answered: *place });
+            }
+        }
+    }
+    shown
+}
+
+fn token(text: &[u8]) -> Option<u64> {
+    let digits = text.split(|byte| *byte == b' ').next()?;
+    let token = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    (token > 0).then_some(token)
+}
