@@ -57,7 +57,7 @@ const LONG_MS: u32 = 1_000_000_000;
 pub const CASES: [Case; 17] = [
     Case {
         name: "parse g",
-        budget: 640,
+        budget: 405,
         before: |_| {},
         step: |scene| {
             let mut input = GET;
@@ -76,56 +76,56 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "parse, apply and encode g",
-        budget: 2068,
+        budget: 1794,
         before: |scene| scene.wire.clear(),
         step: Scene::whole_get,
         after: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
     },
     Case {
         name: "g of a free lock",
-        budget: 1287,
+        budget: 1257,
         before: |_| {},
         step: |scene| scene.say(ALICE, Command::Get(EXCLUSIVE, NAME)),
         after: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
     },
     Case {
         name: "g of a held lock",
-        budget: 894,
+        budget: 864,
         before: |scene| scene.say(BOB, Command::Get(EXCLUSIVE, NAME)),
         step: |scene| scene.say(ALICE, Command::Get(EXCLUSIVE, NAME)),
         after: |scene| scene.say(BOB, Command::Release(EXCLUSIVE, NAME)),
     },
     Case {
         name: "r",
-        budget: 1231,
+        budget: 1201,
         before: |scene| scene.say(ALICE, Command::Get(EXCLUSIVE, NAME)),
         step: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
         after: |_| {},
     },
     Case {
         name: "i of a held lock",
-        budget: 693,
+        budget: 663,
         before: |scene| scene.say(BOB, Command::Get(EXCLUSIVE, NAME)),
         step: |scene| scene.say(ALICE, Command::Inspect(EXCLUSIVE, NAME)),
         after: |scene| scene.say(BOB, Command::Release(EXCLUSIVE, NAME)),
     },
     Case {
         name: "sg, the first",
-        budget: 1288,
+        budget: 1258,
         before: |_| {},
         step: |scene| scene.say(ALICE, Command::Get(SHARED, NAME)),
         after: |scene| scene.say(ALICE, Command::Release(SHARED, NAME)),
     },
     Case {
         name: "sr, the last",
-        budget: 1231,
+        budget: 1201,
         before: |scene| scene.say(ALICE, Command::Get(SHARED, NAME)),
         step: |scene| scene.say(ALICE, Command::Release(SHARED, NAME)),
         after: |_| {},
     },
     Case {
         name: "sg, the second (ties the lock)",
-        budget: 2320,
+        budget: 2290,
         before: |scene| scene.say(BOB, Command::Get(SHARED, NAME)),
         step: |scene| scene.say(ALICE, Command::Get(SHARED, NAME)),
         after: |scene| {
@@ -135,7 +135,7 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "sr of a tied lock",
-        budget: 1826,
+        budget: 1796,
         before: |scene| {
             scene.say(BOB, Command::Get(SHARED, NAME));
             scene.say(ALICE, Command::Get(SHARED, NAME));
@@ -145,7 +145,7 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "gw that waits",
-        budget: 2189,
+        budget: 2160,
         before: |scene| scene.say(BOB, Command::Get(EXCLUSIVE, NAME)),
         step: |scene| scene.say(ALICE, Command::GetWait { ms: LONG_MS, name: NAME }),
         after: |scene| {
@@ -155,7 +155,7 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "r that grants to a waiter",
-        budget: 3662,
+        budget: 3649,
         before: |scene| {
             scene.say(BOB, Command::Get(EXCLUSIVE, NAME));
             scene.say(ALICE, Command::GetWait { ms: LONG_MS, name: NAME });
@@ -165,7 +165,7 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "a wait times out",
-        budget: 918,
+        budget: 901,
         before: |scene| {
             scene.say(BOB, Command::Get(EXCLUSIVE, NAME));
             scene.say(ALICE, Command::GetWait { ms: 50, name: NAME });
@@ -176,21 +176,21 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "Closed with one sole lock",
-        budget: 569,
+        budget: 536,
         before: |scene| scene.open_mortal(1),
         step: Scene::close_mortal,
         after: Scene::sweep,
     },
     Case {
         name: "Closed with 1,000 sole locks",
-        budget: 569,
+        budget: 536,
         before: |scene| scene.open_mortal(ESTATE),
         step: Scene::close_mortal,
         after: Scene::sweep,
     },
     Case {
         name: "Tick that sweeps 256 dead holds",
-        budget: 179_048,
+        budget: 179_031,
         before: |scene| {
             scene.open_mortal(ESTATE);
             scene.close_mortal();
