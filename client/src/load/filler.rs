@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 /// Locks that it asks for at once.
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 256;
 
 pub(super) struct Filler {
     link: Link,

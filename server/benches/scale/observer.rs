@@ -9,8 +9,8 @@ use std::ops::Range;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Replies that there is room for: two minutes of the fastest loop there is.
-const ROOM: usize = 24_000_000;
+/// Replies that there is room for: minutes of the fastest loop there is. What is not used takes no memory.
+const ROOM: usize = 60_000_000;
 /// Until the loop is in its stride.
 const SETTLE: Duration = Duration::from_millis(300);
 
