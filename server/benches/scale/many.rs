@@ -8,7 +8,7 @@ use crate::support::Failure;
 use crate::support::goal::Goal;
 use crate::support::machine::connections_allowed;
 use elockd_client::load::Caller;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub(crate) fn run(stage: &Stage) -> Result<Outcome, Failure> {
     let connections = connections_allowed(stage.arguments.connections);
@@ -29,6 +29,10 @@ pub(crate) fn run(stage: &Stage) -> Result<Outcome, Failure> {
     let observer = Observer::start(stage, &server, None)?;
     let quiet = observer.quiet(stage)?;
     let storm = close_all(callers, locks, &mut look)?;
+    // What closing alone costs.
+    let empty_handed = gather(&server, connections, 0)?;
+    observer.pass(Duration::from_millis(500))?;
+    let without = close_all(empty_handed, 0, &mut look)?;
     look.see_free(0..locks)?;
     let latencies = observer.stop()?;
 
@@ -39,6 +43,8 @@ pub(crate) fn run(stage: &Stage) -> Result<Outcome, Failure> {
     let free_ms = ms(storm.last_close, storm.free);
     outcome.add("from the last close until all is free", free_ms, "ms");
     let before = outcome.notice("with all of them there", &latencies, quiet);
+    outcome.add("the same of as many without locks", ms(without.last_close, without.free), "ms");
+    outcome.notice("while as many without locks end", &latencies, without.stretch());
     let meanwhile = outcome.notice("while they end", &latencies, storm.stretch());
     let what = format!("{connections} connections with {locks} locks end");
     outcome.goals.push(Goal::at_most(format!("{what}: ms until all is free"), 50.0, free_ms));
