@@ -20,6 +20,7 @@ mod operators;
 mod sound;
 mod the_end_releases;
 mod tokens;
+mod told_once;
 mod waits_alone;
 
 use crate::belief::Belief;
@@ -80,7 +81,8 @@ pub struct State<'a> {
 }
 
 /// Every claim.
-pub const ALL: [Invariant; 16] = [
+pub const ALL: [Invariant; 17] = [
+    told_once::INVARIANT,
     one_holder::INVARIANT,
     only_holders_release::INVARIANT,
     the_end_releases::INVARIANT,
