@@ -12,6 +12,7 @@ mod draining;
 mod exact_counts;
 mod first_come;
 mod idle;
+mod limited;
 mod names;
 mod no_idle_waiter;
 mod one_holder;
@@ -81,11 +82,12 @@ pub struct State<'a> {
 }
 
 /// Every claim.
-pub const ALL: [Invariant; 17] = [
+pub const ALL: [Invariant; 18] = [
     told_once::INVARIANT,
     one_holder::INVARIANT,
     only_holders_release::INVARIANT,
     the_end_releases::INVARIANT,
+    limited::INVARIANT,
     exact_counts::INVARIANT,
     names::INVARIANT,
     bounded::INVARIANT,
