@@ -391,15 +391,13 @@ impl<N> Command<N> {
     pub const fn ends_batch(&self) -> bool {
         matches!(
             self,
-            Self::List(..)
-                | Self::Dump(_)
-                | Self::ListAll(_)
-                | Self::Who(_)
-                | Self::Quit
-                | Self::Kick(_)
-                | Self::GetWait { .. }
-                | Self::SharedGetWait { .. }
-        )
+            Self::List(..) | Self::Dump(_) | Self::ListAll(_) | Self::Who(_) | Self::Quit | Self::Kick(_)
+        ) || self.may_wait()
+    }
+
+    /// Whether it may have to wait for its reply.
+    pub const fn may_wait(&self) -> bool {
+        matches!(self, Self::GetWait { .. } | Self::SharedGetWait { .. })
     }
 
     /// Whether the reply has a variable number of lines and is ended by an empty one, also when it is

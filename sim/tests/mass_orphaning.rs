@@ -10,7 +10,7 @@ use elockd_sim::log::{Event, Told};
 use elockd_sim::plan::Orphaning;
 use elockd_sim::script::FaultKind;
 use elockd_sim::verdict::{self, Verdict};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const CONNECTIONS: u32 = 300;
 const LOCKS: u32 = 9_000;
@@ -38,21 +38,34 @@ fn orphan(how: Orphaning, fault: FaultKind) -> Seen {
     assert_eq!(violation, None);
     assert!(report.bites.contains_key(&fault), "{:?}", report.bites);
     let mut seen = Seen::default();
-    let mut is_over = false;
+    let (mut is_over, mut is_liveness) = (false, false);
+    // Some wait until the observers give back what they got, at the latest in the liveness phase.
+    let mut waiting = BTreeSet::new();
     let is_got = |told: &Told| matches!(told, Told::Reply(reply) if reply.windows(12).any(|text| text == b" Get Success"));
     for entry in &report.entries {
         match &entry.event {
             Event::Fault(_) => is_over = true,
-            Event::LivenessBegins => break,
+            Event::LivenessBegins => is_liveness = true,
             Event::Applied(applied) => {
                 for (to, told) in &applied.told {
                     let is_own = applied.input.conn() == Some(*to);
+                    if is_got(told) && !is_own && (waiting.remove(to) || !is_liveness) {
+                        *seen.grants.entry(*to).or_default() += 1;
+                    }
+                }
+                if is_liveness {
+                    continue;
+                }
+                for (to, told) in &applied.told {
+                    let is_own = applied.input.conn() == Some(*to);
                     match told {
-                        Told::Wait => seen.waits += 1,
+                        Told::Wait => {
+                            seen.waits += 1;
+                            waiting.insert(*to);
+                        }
                         Told::Disconnect(Reason::Idle) => seen.ends += 1,
                         Told::Reply(reply) if !is_own && reply == b"0 Shutting Down\n" => seen.drained += 1,
                         told if is_got(told) && is_own && !is_over => seen.holds += 1,
-                        told if is_got(told) && !is_own => *seen.grants.entry(*to).or_default() += 1,
                         _ => {}
                     }
                 }

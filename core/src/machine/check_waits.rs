@@ -9,6 +9,7 @@ use super::Machine;
 use super::check::{Violation, ensure};
 use super::lock::{Hold, Lock};
 use super::tie::Tie;
+use super::tokens::Tokens;
 
 impl Machine {
     /// Each line is in order, and none of the waits in it could have been granted by now.
@@ -139,6 +140,7 @@ impl Machine {
             ensure!(token == 0 || tokens.insert(token), "{id:?} has token {token}, and another has it too");
             ensure!(token == 0 || lock.kind() == Kind::Exclusive, "shared {id:?} has a token");
         }
+        ensure!(self.tokens.last <= Tokens::MAX, "{:?}", self.tokens);
         ensure!(self.tokens.next >= 1 && self.tokens.next <= self.tokens.last + 1, "{:?}", self.tokens);
         Ok(())
     }

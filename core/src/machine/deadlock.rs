@@ -17,48 +17,55 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Machine;
 use super::connection::Connection;
 use super::lock::Lock;
+use super::tie::TiedHold;
+use super::wait::Wait;
 
 /// The part of the graph that the asker needs, as far as it has been looked at. Connections and locks are called
 /// by their slots' positions.
 struct Search {
     asker: u32,
+    /// What it asks for: a place at the end of this lock's line, with this limit.
+    wanted: u32,
+    limit: u32,
     sites: BTreeMap<u32, Site>,
     /// Locks whose sites are not looked at yet.
     unseen: Vec<Id<Lock>>,
-    /// In which sites a connection holds the lock that has not released yet.
+    /// In which sites a connection holds the lock and has not released it.
     held: BTreeMap<u32, Vec<u32>>,
-    /// Waiting connections that would be granted, and release.
+    /// Of those connections, who waits in which site.
+    waiting: BTreeMap<u32, Vec<u32>>,
+    /// Waiting connections that would be granted one after the other, and release.
     released: BTreeSet<u32>,
 }
 
 /// A lock with a line.
-#[derive(Default)]
 struct Site {
-    holders: u32,
-    /// How many of those would release.
-    released: u32,
-    /// Who waits, and how many holders there may be with it; 0 is no limit.
-    line: Vec<(u32, u32)>,
-    /// How many of those would be granted.
-    served: usize,
+    /// Holders that would not release, as far as is known. When there is none, everybody in line is granted.
+    left: u32,
+    /// Who is first in line of those that would not be granted, as far as is known.
+    next: Option<Id<Wait>>,
 }
 
 impl Machine {
+    /// Of a connection's tied holds, how many are looked at before the search is made anyway.
+    const HOLDS_LOOKED_AT: usize = 64;
+
     /// Whether a connection's wait for a lock could never be granted.
     ///
-    /// It looks at no hold and no wait twice, and only at those of locks whose holders the asker needs; at
-    /// nothing at all when it holds nothing that somebody else holds or waits for.
+    /// It looks at no hold twice, and only at those of locks whose holders the asker needs; in lines, only at
+    /// waits that would be granted beside a holder that stays.
     pub(super) fn is_deadlock(&self, asker: Id<Connection>, lock: Id<Lock>, limit: u32) -> bool {
-        let tied =
-            self.connections[asker].tenure.map_or([0; 2], |tenure| self.holds.tenures[tenure].tied_count);
-        if tied == [0; 2] {
+        if self.keeps_nobody_waiting(asker) {
             return false;
         }
         let mut search = Search {
             asker: asker.position(),
+            wanted: lock.position(),
+            limit,
             sites: BTreeMap::new(),
             unseen: vec![lock],
             held: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             released: BTreeSet::new(),
         };
         while let Some(next) = search.unseen.pop() {
@@ -66,11 +73,7 @@ impl Machine {
                 continue;
             }
             self.look_at(next, &mut search);
-            if next == lock {
-                let site = search.sites.get_mut(&lock.position()).expect("just looked at");
-                site.line.push((search.asker, limit));
-            }
-            if search.reduce(next.position()) {
+            if self.is_granted_after(next, &mut search) {
                 if search.sites.len() > 1 {
                     reach(Mark::DeadlockRuledOut);
                 }
@@ -80,64 +83,82 @@ impl Machine {
         true
     }
 
+    /// Whether it is known that nobody waits for what a connection holds. Every wait that goes on could be granted
+    /// if it released all; so if nobody needs that, its own wait can be granted too.
+    fn keeps_nobody_waiting(&self, id: Id<Connection>) -> bool {
+        let Some(tenure) = self.connections[id].tenure else { return true };
+        let holds = &self.holds.ties.holds;
+        let first = self.holds.tenures[tenure].tied;
+        let mut own = std::iter::successors(first, |hold| holds[*hold].next);
+        let is_wanted = |hold: Id<TiedHold>| self.holds.waiting(holds[hold].lock) > 0;
+        !own.by_ref().take(Self::HOLDS_LOOKED_AT).any(is_wanted) && own.next().is_none()
+    }
+
     fn look_at(&self, lock: Id<Lock>, search: &mut Search) {
-        let mut site = Site::default();
-        for tenure in self.holds.holder_tenures(lock) {
+        let at = lock.position();
+        let mut left = 0;
+        for (place, tenure) in self.holds.holder_tenures(lock).enumerate() {
             let owner = self.holds.tenures[tenure].owner.expect("a holder of a lock with a line lives");
             let holder = owner.position();
-            site.holders += 1;
-            let wait = self.connections[owner].wait;
-            let is_first = site.holders == 1 || !is_planted(Canary::DeadlockSeesOnlyTheFirstHolder);
-            let stands_still = (wait.is_some() || holder == search.asker) && is_first;
-            if !stands_still || search.released.contains(&holder) {
-                site.released += 1;
+            let wait = self.connections[owner].wait.map(|wait| self.holds.waits.slots[wait].lock);
+            let is_known = place == 0 || !is_planted(Canary::DeadlockSeesOnlyTheFirstHolder);
+            let stays = (wait.is_some() || holder == search.asker) && is_known;
+            if !stays || search.is_released(holder, wait) {
                 continue;
             }
-            search.held.entry(holder).or_default().push(lock.position());
-            search.unseen.extend(wait.map(|wait| self.holds.waits.slots[wait].lock));
+            left += 1;
+            let held = search.held.entry(holder).or_default();
+            if let Some(wait) = wait.filter(|_| held.is_empty()) {
+                search.unseen.push(wait);
+                search.waiting.entry(wait.position()).or_default().push(holder);
+            }
+            held.push(at);
         }
-        let line = self.holds.waits.line(self.holds.line_head(lock));
-        site.line = line.map(|(_, wait)| (wait.by.position(), wait.limit)).collect();
-        search.sites.insert(lock.position(), site);
+        search.sites.insert(at, Site { left, next: self.holds.line_head(lock) });
+    }
+
+    /// Lets go on who can, beginning with the line of one lock. Says whether the asker would be granted.
+    fn is_granted_after(&self, lock: Id<Lock>, search: &mut Search) -> bool {
+        let mut changed = vec![lock.position()];
+        while let Some(at) = changed.pop() {
+            let Site { left, next } = search.sites[&at];
+            let is_enough = |limit: u32| {
+                limit == 0 || left < if is_planted(Canary::DeadlockInvented) { 1 } else { limit }
+            };
+            let is_hasty = is_planted(Canary::DeadlockMissed);
+            if at == search.wanted && (left == 0 || (next.is_none() || is_hasty) && is_enough(search.limit)) {
+                return true;
+            }
+            if left == 0 {
+                for waiter in search.waiting.remove(&at).unwrap_or_default() {
+                    search.release(waiter, &mut changed);
+                }
+            } else if let Some(next) = next {
+                let wait = &self.holds.waits.slots[next];
+                if is_enough(wait.limit) {
+                    search.sites.get_mut(&at).expect("looked at").next = wait.behind;
+                    search.release(wait.by.position(), &mut changed);
+                    changed.push(at);
+                }
+            }
+        }
+        false
     }
 }
 
 impl Search {
-    /// Lets go on who can, beginning with the line of one site. Says whether the asker would be granted.
-    fn reduce(&mut self, site: u32) -> bool {
-        let mut changed = vec![site];
-        while let Some(at) = changed.pop() {
-            let site = self.sites.get_mut(&at).expect("only sites that were looked at change");
-            let next = if is_planted(Canary::DeadlockMissed) {
-                site.line
-                    .iter()
-                    .rev()
-                    .find(|(waiter, _)| *waiter == self.asker)
-                    .or(site.line.get(site.served))
-            } else {
-                site.line.get(site.served)
-            };
-            let Some(&(waiter, limit)) = next else { continue };
-            let left = site.holders - site.released;
-            let is_enough = limit == 0 || left < limit;
-            if !is_enough || (left > 0 && is_planted(Canary::DeadlockInvented)) {
-                continue;
-            }
-            site.served += 1;
-            if waiter == self.asker {
-                return true;
-            }
-            self.released.insert(waiter);
-            // The next in line, and the lines of what it holds.
-            changed.push(at);
-            for held in self.held.remove(&waiter).unwrap_or_default() {
-                self.sites
-                    .get_mut(&held)
-                    .expect("looked at, or it would not be known to be held")
-                    .released += 1;
-                changed.push(held);
-            }
+    /// Whether a connection, which waits for a lock, would be granted and release.
+    fn is_released(&self, conn: u32, wait: Option<Id<Lock>>) -> bool {
+        self.released.contains(&conn)
+            || wait.is_some_and(|lock| self.sites.get(&lock.position()).is_some_and(|site| site.left == 0))
+    }
+
+    /// Takes note that a connection would release all it holds: in which sites that changes something.
+    fn release(&mut self, conn: u32, changed: &mut Vec<u32>) {
+        self.released.insert(conn);
+        for held in self.held.remove(&conn).unwrap_or_default() {
+            self.sites.get_mut(&held).expect("looked at, or it would not be known to be held").left -= 1;
+            changed.push(held);
         }
-        false
     }
 }

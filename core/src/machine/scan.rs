@@ -2,8 +2,8 @@
 //!
 //! A scan goes over slots, which never move, so what is there throughout is met. A wait may become a tied hold
 //! while a scan is under way, and a sole hold a tied one, never the other way round: waits are read first, then
-//! sole holds, so whatever changes so is met once or twice, and [`crate::listing`] drops the second. A name got
-//! again in another slot may likewise be met twice.
+//! sole holds, so whatever changes so is met once or twice, and [`crate::listing`] drops the second. A hold that was
+//! released and got again meanwhile is another one: it may be met twice, or not at all.
 
 use crate::canary::{Canary, is_planted};
 use crate::output::{Listing, Subject};

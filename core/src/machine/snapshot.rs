@@ -571,6 +571,13 @@ mod tests {
     }
 
     #[test]
+    fn tokens_end_where_they_always_do() {
+        assert!(restore(|state| state.tokens = (1, Tokens::MAX)).is_ok());
+        let beyond = restore(|state| state.tokens = (1, Tokens::MAX + 1)).expect_err("too high").to_string();
+        assert!(beyond.contains("does not make a sound machine"), "{beyond}");
+    }
+
+    #[test]
     fn a_connection_is_there_once() {
         let twice = damage(|state| state.connections[1].conn = state.connections[0].conn);
         assert!(twice.contains("twice"), "{twice}");

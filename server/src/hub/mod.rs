@@ -323,10 +323,15 @@ impl<L: Locks> Handle<L> {
         self.run(now, commands, out, |_| {})
     }
 
-    /// The same with one command. Says too whether it succeeded: whether there is a reply, and that is no failure.
-    pub fn command<N: AsRef<[u8]>>(&self, now: Now, command: Command<N>, out: &mut Vec<u8>) -> (Flow, bool) {
-        let mut is_success = false;
-        let flow = self.run(now, [command], out, |reply| is_success = !reply.is_failure());
+    /// The same with one command. Says too whether it succeeded, when there is a reply at all.
+    pub fn command<N: AsRef<[u8]>>(
+        &self,
+        now: Now,
+        command: Command<N>,
+        out: &mut Vec<u8>,
+    ) -> (Flow, Option<bool>) {
+        let mut is_success = None;
+        let flow = self.run(now, [command], out, |reply| is_success = Some(!reply.is_failure()));
         (flow, is_success)
     }
 

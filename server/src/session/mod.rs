@@ -22,12 +22,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 /// Commands that run under one hold of the hub's lock.
 const BATCH: usize = 64;
 /// Bytes of unsent replies at which a connection is no longer read from.
 const MAX_UNSENT: usize = 64 << 10;
+/// Batches in a row that ask for a wait, before other connections have their turn: each may take a search for deadlocks.
+const WAITS_PER_TURN: u32 = 16;
 /// Reads in a row before other connections have their turn.
 const READS_PER_TURN: u32 = 4;
 /// Bytes that are read of a connection while it waits.
@@ -75,6 +78,7 @@ where
                         break end;
                     }
                 }
+                Step::Turn => yield_now().await,
             }
         };
         // Boxed too: what it needs for its last second a connection should not carry through its life.
@@ -122,6 +126,8 @@ struct Unrun {
 /// What a connection comes to.
 enum Step {
     List(Scan),
+    /// Others have their turn first.
+    Turn,
     End(End),
 }
 
@@ -295,7 +301,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// then is kept. It was read off the socket just now, unless it had to wait since `read_at`.
     fn run(&mut self, mut input: &[u8], read_at: Option<Instant>, replies: &mut Vec<u8>) -> Option<Step> {
         let run_at = Instant::now();
-        let now = self.shared.clock.at(run_at);
+        let mut now = self.shared.clock.at(run_at);
+        let mut waits = 0;
         let read_at = read_at.unwrap_or(run_at);
         // One by one where they are told of, so that it is clear whose reply is whose.
         let most = if self.teller.is_some() { 1 } else { BATCH };
@@ -320,6 +327,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
             }
             let commands = batch.len() as u64;
+            let may_wait = batch.last().is_some_and(Command::may_wait);
+            if may_wait {
+                // Its time begins when it does, not when it was read.
+                now = self.shared.clock.now();
+                waits += 1;
+            }
             let flow = if self.teller.is_none() {
                 self.handle.batch(now, batch.drain(..), replies)
             } else {
@@ -329,6 +342,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 latency.note(commands, read_at.elapsed());
             }
             let step = match flow {
+                Flow::Go if may_wait && waits == WAITS_PER_TURN => Some(Step::Turn),
                 Flow::Go if replies.len() < MAX_UNSENT || is_planted(Canary::RepliesWithoutBound) => continue,
                 Flow::Go => None,
                 Flow::Wait if is_planted(Canary::RunsWhileWaiting) => {
@@ -468,6 +482,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             encode_reason(reason, &mut self.unsent);
         } else {
             let owed = self.handle.close(now, cause);
+            if let Some(teller) = self.teller.as_mut().filter(|_| !owed.is_empty()) {
+                teller.answered(!owed.starts_with(b"0 "));
+            }
             self.unsent.extend(owed);
         }
         if let Some(teller) = self.teller.take() {

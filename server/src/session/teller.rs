@@ -57,17 +57,18 @@ impl Teller {
     /// It came, and was a success or not.
     pub(super) fn answered(&mut self, is_success: bool) {
         if let Some(command) = self.waiting.take() {
-            self.heard(command, is_success);
+            self.heard(command, Some(is_success));
         }
     }
 
-    /// A command has run, and succeeded or not. One that the machine did not listen to any more did not.
-    pub(super) fn heard(&mut self, command: Command<Vec<u8>>, is_success: bool) {
-        if let Some(operator) = &self.operator {
+    /// A command was said, and what it got, a success or a failure. One that the machine did not listen to any more
+    /// got nothing, and so may one that it does not know.
+    pub(super) fn heard(&mut self, command: Command<Vec<u8>>, is_success: Option<bool>) {
+        if let (Some(operator), Some(is_success)) = (&self.operator, is_success) {
             tell_of_operator(operator, &command, is_success);
         }
-        if self.is_verbose {
-            self.tell(command, is_success);
+        if self.is_verbose && (is_success.is_some() || matches!(command, Command::Unknown(_))) {
+            self.tell(command, is_success == Some(true));
         }
     }
 
@@ -88,7 +89,7 @@ impl Teller {
                 info!("{addr} released {} {}", word(kind), name.escape_ascii());
                 self.held.remove(&(kind, name));
             }
-            // An operator may have taken it away.
+            // An operator may have taken it away, which nobody is told.
             Command::Release(kind, name) => drop(self.held.remove(&(kind, name))),
             Command::Iam(name) if is_success => info!("{addr} is called {}", name.escape_ascii()),
             Command::Unknown(verb) => info!("{addr} sent an unknown command {}", verb.escape_ascii()),

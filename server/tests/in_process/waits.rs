@@ -1,6 +1,7 @@
 //! Waiting: who is served when, to the millisecond, and what a connection's end does to its wait.
 
 use super::{Running, ask, line, rest, start};
+use elockd_server::Monitor;
 use std::time::Duration;
 use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio::time::{Instant, sleep};
@@ -18,9 +19,9 @@ async fn settle() {
     sleep(Duration::from_millis(1)).await;
 }
 
-fn figure(server: &Running, wanted: &str) -> u64 {
+fn figure(monitor: &Monitor, wanted: &str) -> u64 {
     let mut found = None;
-    server.monitor.figures(|figures| {
+    monitor.figures(|figures| {
         figures.each(true, &mut |key, figure| {
             if let (true, elockd_core::Figure::Number(number)) = (key == wanted, figure) {
                 found = Some(number);
@@ -39,14 +40,14 @@ async fn a_thousand_that_wait_for_one_name_are_served_in_their_order() {
     for _ in 0..1000 {
         line_of.push(waiting(&server, "gw 3600000 x\n").await);
     }
-    assert_eq!(figure(&server, "waiters"), 1000);
+    assert_eq!(figure(&server.monitor, "waiters"), 1000);
     for client in line_of {
         // Nobody else has it: whoever is next gets it by the release, and by nothing before.
         assert_eq!(ask(&mut holder, "r x\n").await, "1 Lock Release Success: x\n");
         holder = client;
         assert_eq!(line(&mut holder).await, "1 Lock Get Success: x\n");
     }
-    assert_eq!(figure(&server, "waits_granted"), 1000);
+    assert_eq!(figure(&server.monitor, "waits_granted"), 1000);
 }
 
 #[tokio::test(start_paused = true)]
@@ -89,12 +90,12 @@ async fn the_end_of_one_that_waits_is_noticed_whatever_it_sent() {
         let mut client = waiting(&server, "gw 3600000 x\n").await;
         client.write_all(&b"i y\n".repeat(sent / 4)).await.unwrap();
         settle().await;
-        assert_eq!(figure(&server, "waiters"), 1);
+        assert_eq!(figure(&server.monitor, "waiters"), 1);
         drop(client);
         settle().await;
-        assert_eq!(figure(&server, "waiters"), 0, "after {sent} bytes");
+        assert_eq!(figure(&server.monitor, "waiters"), 0, "after {sent} bytes");
     }
-    assert_eq!(figure(&server, "command_i"), 0, "nothing of it was run");
+    assert_eq!(figure(&server.monitor, "command_i"), 0, "nothing of it was run");
 }
 
 #[tokio::test(start_paused = true)]
@@ -203,4 +204,28 @@ async fn everything_that_is_held_or_waited_for_is_listed_with_its_time() {
         assert_eq!(line(&mut holder).await, expected);
     }
     drop((first, second, third));
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_that_are_refused_do_not_keep_others_from_their_turn() {
+    let server = start(|config| config.machine.limits.waiters_per_name = 1);
+    let mut holder = server.connect(4096);
+    ask(&mut holder, "g x\n").await;
+    let first = waiting(&server, "gw 3600000 x\n").await;
+    let (mut crowd, mut other) = (server.connect(256 << 10), server.connect(4096));
+    // Both are there before the server has its turn.
+    crowd.write_all(&b"gw 1 x\n".repeat(2000)).await.unwrap();
+    other.write_all(b"ping\n").await.unwrap();
+    // A task of its own: this one has its turn less often than those of the server.
+    let monitor = server.monitor.clone();
+    let asking = tokio::spawn(async move {
+        assert_eq!(line(&mut other).await, "1 pong\n");
+        figure(&monitor, "queue_full")
+    });
+    let ran = asking.await.unwrap();
+    assert!((1..=64).contains(&ran), "{ran} of 2000 ran before another's turn");
+    for _ in 0..2000 {
+        assert_eq!(line(&mut crowd).await, "0 Lock Get Queue Full: x\n");
+    }
+    drop(first);
 }

@@ -12,6 +12,7 @@ mod draining;
 mod exact_counts;
 mod first_come;
 mod idle;
+mod limited;
 mod names;
 mod no_idle_waiter;
 mod one_holder;
@@ -20,6 +21,7 @@ mod operators;
 mod sound;
 mod the_end_releases;
 mod tokens;
+mod told_once;
 mod waits_alone;
 
 use crate::belief::Belief;
@@ -80,10 +82,12 @@ pub struct State<'a> {
 }
 
 /// Every claim.
-pub const ALL: [Invariant; 16] = [
+pub const ALL: [Invariant; 18] = [
+    told_once::INVARIANT,
     one_holder::INVARIANT,
     only_holders_release::INVARIANT,
     the_end_releases::INVARIANT,
+    limited::INVARIANT,
     exact_counts::INVARIANT,
     names::INVARIANT,
     bounded::INVARIANT,
