@@ -90,13 +90,14 @@ impl Witness {
     }
 
     fn is_time_to_look(&self, input: &Input<Vec<u8>>) -> bool {
-        if self.belief.waits().longest() >= Self::LONG_LINE {
-            return *input == Input::Drain || self.inputs.is_multiple_of(Self::NOW_AND_THEN);
+        if self.holds() >= Self::MANY_HOLDS {
+            return matches!(input, Input::Closed(..) | Input::Drain)
+                || self.told.iter().any(|(_, told)| matches!(told, Told::Disconnect(_)))
+                || self.inputs.is_multiple_of(Self::SOMETIMES);
         }
-        self.holds() < Self::MANY_HOLDS
-            || matches!(input, Input::Closed(..) | Input::Drain)
-            || self.told.iter().any(|(_, told)| matches!(told, Told::Disconnect(_)))
-            || self.inputs.is_multiple_of(Self::SOMETIMES)
+        self.belief.waits().longest() < Self::LONG_LINE
+            || *input == Input::Drain
+            || self.inputs.is_multiple_of(Self::NOW_AND_THEN)
     }
 }
 

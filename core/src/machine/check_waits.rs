@@ -58,26 +58,29 @@ impl Machine {
 
     /// What would be granted if everybody who can released everything, over and over: every wait.
     fn check_every_wait_can_end(&self) -> Result<(), Violation> {
+        let waits = &self.holds.waits;
         let mut standing: BTreeSet<u32> =
-            self.holds.waits.by_beginning().map(|id| self.holds.waits.slots[id].by.position()).collect();
-        loop {
+            waits.by_beginning().map(|id| waits.slots[id].by.position()).collect();
+        // Each line with the first in it that would not be granted.
+        let heads = waits.by_beginning().filter(|id| waits.slots[*id].ahead.is_none());
+        let mut lines: Vec<_> = heads.map(|id| (waits.slots[id].lock, Some(id))).collect();
+        while !standing.is_empty() {
             let before = standing.len();
-            for (id, _) in self.holds.locks.slots().iter() {
-                let stays = |owner: u32| standing.contains(&owner);
-                let owners =
-                    self.holds.holder_tenures(id).filter_map(|tenure| self.holds.tenures[tenure].owner);
-                let left = owners.filter(|owner| stays(owner.position())).count();
-                let next = self.holds.waits.line(self.holds.line_head(id));
-                let next = next.map(|(_, wait)| wait).find(|wait| stays(wait.by.position()));
-                if let Some(next) = next.filter(|next| next.limit == 0 || left < next.limit as usize) {
-                    standing.remove(&next.by.position());
+            for (lock, next) in &mut lines {
+                let owners = self.holds.holder_tenures(*lock);
+                let owners = owners.filter_map(|tenure| self.holds.tenures[tenure].owner);
+                let left = owners.filter(|owner| standing.contains(&owner.position())).count();
+                // Whoever is granted beside those that are left releases too.
+                while let Some(wait) = next.map(|next| &waits.slots[next])
+                    && (wait.limit == 0 || left < wait.limit as usize)
+                {
+                    standing.remove(&wait.by.position());
+                    *next = wait.behind;
                 }
-            }
-            if standing.is_empty() {
-                return Ok(());
             }
             ensure!(standing.len() < before, "{before} waits could never be granted");
         }
+        Ok(())
     }
 
     /// The orders of waits over all lines: by beginning, and by deadline.
