@@ -72,6 +72,18 @@ pub enum Figure<'a> {
 }
 
 impl Figures<'_> {
+    /// Open connections.
+    #[must_use]
+    pub fn connections(&self) -> u32 {
+        self.connections
+    }
+
+    /// Holds of a kind: a shared lock with five holders is five.
+    #[must_use]
+    pub fn holds(&self, kind: Kind) -> u32 {
+        self.holds[kind.index()]
+    }
+
     /// Holds of ended tenures whose storage is still to be freed. Not in `q full`: there nothing
     /// depends on how far sweeping has come.
     #[must_use]

@@ -5,7 +5,7 @@ use crate::belief::Belief;
 use crate::invariants::{self, Given, Outcome, State};
 use crate::log::{Applied, Event, Life, Log, Told};
 use elockd_core::codec::encode;
-use elockd_core::{Conn, Figure, Input, Kind, Limits, Machine, Now, Output, Reply, Seq};
+use elockd_core::{Conn, Input, Kind, Limits, Machine, Now, Output, Reply, Seq};
 use elockd_server::hub;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -165,15 +165,10 @@ impl hub::Witness for Witness {
         }
         self.inputs += 1;
         self.belief.applied();
-        machine.figures().each(true, &mut |key, figure| {
-            let Figure::Number(number) = figure else { return };
-            match key {
-                "connections" => self.left.connections.store(number, Ordering::Relaxed),
-                "holds" => self.left.exclusive.store(number, Ordering::Relaxed),
-                "shared_holds" => self.left.shared.store(number, Ordering::Relaxed),
-                _ => {}
-            }
-        });
+        let figures = machine.figures();
+        self.left.connections.store(figures.connections().into(), Ordering::Relaxed);
+        self.left.exclusive.store(figures.holds(Kind::Exclusive).into(), Ordering::Relaxed);
+        self.left.shared.store(figures.holds(Kind::Shared).into(), Ordering::Relaxed);
         let due_ms = machine.deadline().map_or(u64::MAX, |due| due.0);
         self.left.due_ms.store(due_ms, Ordering::Relaxed);
         let input = self.input.take().expect("an input is applied after it came");

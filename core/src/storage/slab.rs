@@ -120,9 +120,14 @@ impl<T> Slab<T> {
         }
     }
 
-    /// Every used slot, by position.
+    /// Every used slot, by position. Chunks without memory cost no look at each of their slots.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Id<T>, &T)> {
-        (0..self.end()).filter_map(|position| self.at(position))
+        (0..).zip(&self.chunks).flat_map(move |(number, chunk): (u32, _)| {
+            (0..).zip(&chunk.slots).filter_map(move |(offset, slot): (u32, _)| match slot {
+                Slot::Used(value) => Some((Id::at((number << self.shift) | offset), value)),
+                Slot::Vacant { .. } => None,
+            })
+        })
     }
 
     /// The vacant slots, in an order that tells which of them are used next: those of each open chunk
