@@ -111,8 +111,7 @@ impl Machine {
             reach(Mark::ReleaseWasRefused);
             return Reply::ReleaseFailure { kind, name };
         };
-        self.holds.remove(found, tenure, self.now);
-        self.connections.tally_mut(origin.account).holds -= 1;
+        self.end_hold(found, tenure, origin.account);
         Reply::Released { kind, name }
     }
 
@@ -124,14 +123,11 @@ impl Machine {
             return Reply::ReleasedAll { holds: of_all.holds() };
         }
         self.connections.forget_tenure(id);
-        let ended = self.holds.end(tenure, self.now);
+        let holds = self.end_tenure(tenure, self.connections[id].origin.account);
         for kind in Kind::ALL.map(Kind::index) {
-            self.counters.released_together[kind] += u64::from(ended.holds[kind]);
+            self.counters.released_together[kind] += u64::from(holds[kind]);
         }
-        let holds = ended.holds.iter().sum();
-        let account = self.connections[id].origin.account;
-        self.connections.tally_mut(account).holds -= holds;
-        Reply::ReleasedAll { holds }
+        Reply::ReleasedAll { holds: holds.iter().sum() }
     }
 
     fn fence<'a>(&mut self, id: Id<Connection>, name: &'a [u8]) -> Reply<'a> {

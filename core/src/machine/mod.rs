@@ -36,7 +36,7 @@ use crate::storage::Id;
 use crate::types::{Account, Conn, Kind, Now, Origin, Seq};
 
 use connection::{Connection, Connections};
-use holds::Holds;
+use holds::{Found, Holds};
 use tenure::Tenure;
 use tokens::Tokens;
 use waiting::Grant;
@@ -117,8 +117,12 @@ impl Machine {
             Input::Command(conn, command) => match self.connections.find(conn) {
                 Some(id) if self.connections[id].wait.is_none() || is_planted(Canary::WaitingCommandRuns) => {
                     self.command(id, conn, &command, out);
-                    let is_steal = matches!(command, Command::Steal(_));
-                    self.settle(if is_steal { Mark::GrantBySteal } else { Mark::GrantByRelease }, out);
+                    let why = match command {
+                        Command::Steal(_) => Mark::GrantBySteal,
+                        Command::Kick(_) | Command::Quit => Mark::GrantByOrphaning,
+                        _ => Mark::GrantByRelease,
+                    };
+                    self.settle(why, out);
                 }
                 _ => self.counters.ignored += 1,
             },
@@ -212,12 +216,24 @@ impl Machine {
         let Connection { tenure, origin, .. } = self.connections.close(id);
         self.counters.closed[cause.index()] += 1;
         let Some(tenure) = tenure else { return };
-        let ended = self.holds.end(tenure, self.now);
+        let holds = self.end_tenure(tenure, origin.account);
         for kind in Kind::ALL {
             let counted = if is_planted(Canary::OrphansOfTheWrongKind) { Kind::Exclusive } else { kind };
-            self.counters.orphans[counted.index()] += u64::from(ended.holds[kind.index()]);
+            self.counters.orphans[counted.index()] += u64::from(holds[kind.index()]);
         }
-        self.connections.tally_mut(origin.account).holds -= ended.holds.iter().sum::<u32>();
+    }
+
+    /// Ends a tenure of somebody of an account and all it holds. Says how many holds those were, by kind.
+    fn end_tenure(&mut self, tenure: Id<Tenure>, account: Account) -> [u32; 2] {
+        let holds = self.holds.end(tenure, self.now).holds;
+        self.connections.tally_mut(account).holds -= holds.iter().sum::<u32>();
+        holds
+    }
+
+    /// Ends one hold of a tenure of somebody of an account.
+    fn end_hold(&mut self, found: Found, tenure: Id<Tenure>, account: Account) {
+        self.holds.remove(found, tenure, self.now);
+        self.connections.tally_mut(account).holds -= 1;
     }
 
     /// Ends every connection whose idle limit is up: before anything else of an input, so that no reply

@@ -28,7 +28,6 @@ impl Machine {
             self.close(id, Cause::Kicked, out);
             out(conn, Output::Disconnect(Reason::Kicked));
         }
-        self.settle(Mark::GrantByOrphaning, out);
     }
 
     /// Takes an exclusive lock from its holder, as if that had released it.
@@ -39,9 +38,7 @@ impl Machine {
         };
         let tenure = self.holds.holder_tenures(lock).next().expect("a held lock has a holder");
         let holder = self.holds.tenures[tenure].owner.expect("a holder lives");
-        self.holds.remove(found, tenure, self.now);
-        let account = self.connections[holder].origin.account;
-        self.connections.tally_mut(account).holds -= 1;
+        self.end_hold(found, tenure, self.connections[holder].origin.account);
         Reply::Stolen { was_held: true, name }
     }
 }

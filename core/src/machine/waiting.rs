@@ -32,8 +32,8 @@ impl Machine {
             reach(Mark::WaitTimedOut);
             self.counters.waits_timed_out += 1;
             self.answer(id, |kind, name| Reply::GetTimeout { kind, name }, out);
-            let wait = self.end_wait(id);
-            self.is_active_again(wait.by);
+            let by = self.end_wait(id);
+            self.is_active_again(by);
         }
     }
 
@@ -110,8 +110,8 @@ impl Machine {
             reach(Mark::DrainEndedAWait);
             self.counters.waits_drained += 1;
             self.answer(id, |_, _| Reply::ShuttingDown, out);
-            let wait = self.end_wait(id);
-            self.is_active_again(wait.by);
+            let by = self.end_wait(id);
+            self.is_active_again(by);
         }
         self.holds.forget_stirred();
     }
@@ -139,10 +139,11 @@ impl Machine {
         out(self.connections[wait.by].conn, Output::Reply(reply(lock.kind(), lock.name())));
     }
 
-    fn end_wait(&mut self, id: Id<Wait>) -> Wait {
-        let wait = self.holds.end_wait(id, self.now);
-        self.connections.take_wait(wait.by);
-        wait
+    /// Takes a wait out of its line. Says whose it was.
+    fn end_wait(&mut self, id: Id<Wait>) -> Id<Connection> {
+        let Wait { by, .. } = self.holds.end_wait(id, self.now);
+        self.connections.take_wait(by);
+        by
     }
 
     /// A connection's idle time begins anew with the end of its wait.
