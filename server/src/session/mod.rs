@@ -4,6 +4,7 @@
 mod listing;
 mod scratch;
 mod teller;
+mod waiting;
 
 pub(crate) use teller::Teller;
 
@@ -33,8 +34,6 @@ const MAX_UNSENT: usize = 64 << 10;
 const WAITS_PER_TURN: u32 = 16;
 /// Reads in a row before other connections have their turn.
 const READS_PER_TURN: u32 = 4;
-/// Bytes that are read of a connection while it waits.
-const MAX_AHEAD: usize = 64 << 10;
 /// How long input is still taken, and dropped, after the server closed first: closing a socket with
 /// unread input makes the kernel send a reset, which can eat the last reply.
 const LINGER: Duration = Duration::from_secs(1);
@@ -221,71 +220,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     Poll::Ready(Step::End(End::Closed(reason)))
                 }
             };
-        }
-    }
-
-    /// While the connection waits: looks for the end of the wait, and reads ahead, so that it notices the
-    /// connection's. Ready when the wait is over, with how the connection ends if it does too.
-    fn poll_wait(
-        &mut self,
-        cx: &mut Context<'_>,
-        scratch: &mut Scratch,
-        reads: &mut u32,
-    ) -> Poll<Option<End>> {
-        loop {
-            match self.handle.poll_mail(cx.waker()) {
-                Poll::Ready(Mail::Reply(reply)) => {
-                    self.is_waiting = false;
-                    if let Some(teller) = &mut self.teller {
-                        teller.answered(!reply.starts_with(b"0 "));
-                    }
-                    scratch.replies.extend(reply);
-                    if let Some(unrun) = &mut self.unrun {
-                        reach(Mark::InputWaitedForAGrant);
-                        // Latency is that of the daemon, not of those who hold the lock.
-                        unrun.read_at = Instant::now();
-                    }
-                    return Poll::Ready(None);
-                }
-                Poll::Ready(Mail::Ending(Ending::Machine(reason))) => {
-                    return Poll::Ready(Some(End::Closed(reason)));
-                }
-                // The shutdown has answered the wait before; so there was no wait.
-                Poll::Ready(Mail::Ending(Ending::Drained)) => return Poll::Ready(Some(End::Drained)),
-                Poll::Pending => {}
-            }
-            if self.is_at_end && !is_planted(Canary::FinDoesNotEndTheWait) {
-                let Some(reply) = self.handle.close_waiting(self.now()) else { continue };
-                if let Some(teller) = &mut self.teller {
-                    teller.answered(false);
-                }
-                scratch.replies.extend(reply);
-                return Poll::Ready(Some(End::Eof));
-            }
-            let ahead = self.unrun.as_ref().map_or(0, |unrun| unrun.input.len());
-            if ahead >= MAX_AHEAD || is_planted(Canary::WaitEndsTheReading) || self.is_at_end {
-                if ahead >= MAX_AHEAD {
-                    reach(Mark::ReadAheadWasFull);
-                }
-                return Poll::Pending;
-            }
-            if *reads == READS_PER_TURN {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            *reads += 1;
-            let room = scratch.input.len().min(MAX_AHEAD - ahead);
-            let mut buffer = ReadBuf::new(&mut scratch.input[..room]);
-            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
-                Ok(()) if buffer.filled().is_empty() => self.is_at_end = true,
-                Ok(()) => {
-                    let read_at = Instant::now();
-                    let unrun =
-                        self.unrun.get_or_insert_with(|| Box::new(Unrun { input: Vec::new(), read_at }));
-                    unrun.input.extend_from_slice(buffer.filled());
-                }
-                Err(_) => return Poll::Ready(Some(End::Error)),
-            }
         }
     }
 
@@ -482,8 +416,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             encode_reason(reason, &mut self.unsent);
         } else {
             let owed = self.handle.close(now, cause);
-            if let Some(teller) = self.teller.as_mut().filter(|_| !owed.is_empty()) {
-                teller.answered(!owed.starts_with(b"0 "));
+            if !owed.is_empty() {
+                self.tell_answer(&owed);
             }
             self.unsent.extend(owed);
         }

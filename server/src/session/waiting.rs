@@ -1,0 +1,84 @@
+//! A connection that waits for a lock: what it hears and does until its wait is over. Nothing of it is run meanwhile.
+
+use super::scratch::Scratch;
+use super::{End, READS_PER_TURN, Session, Unrun};
+use crate::hub::{Ending, Mail};
+use elockd_core::canary::{Canary, is_planted};
+use elockd_core::mark::{Mark, reach};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+/// Bytes that are read of a connection while it waits.
+const MAX_AHEAD: usize = 64 << 10;
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// While the connection waits: looks for the end of the wait, and reads ahead, so that it notices the
+    /// connection's. Ready when the wait is over, with how the connection ends if it does too.
+    pub(super) fn poll_wait(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut Scratch,
+        reads: &mut u32,
+    ) -> Poll<Option<End>> {
+        loop {
+            match self.handle.poll_mail(cx.waker()) {
+                Poll::Ready(Mail::Reply(reply)) => {
+                    self.is_waiting = false;
+                    self.tell_answer(&reply);
+                    scratch.replies.extend(reply);
+                    if let Some(unrun) = &mut self.unrun {
+                        reach(Mark::InputWaitedForAGrant);
+                        // Latency is that of the daemon, not of those who hold the lock.
+                        unrun.read_at = Instant::now();
+                    }
+                    return Poll::Ready(None);
+                }
+                Poll::Ready(Mail::Ending(Ending::Machine(reason))) => {
+                    return Poll::Ready(Some(End::Closed(reason)));
+                }
+                // The shutdown has answered the wait before; so there was no wait.
+                Poll::Ready(Mail::Ending(Ending::Drained)) => return Poll::Ready(Some(End::Drained)),
+                Poll::Pending => {}
+            }
+            if self.is_at_end && !is_planted(Canary::FinDoesNotEndTheWait) {
+                let Some(reply) = self.handle.close_waiting(self.now()) else { continue };
+                self.tell_answer(&reply);
+                scratch.replies.extend(reply);
+                return Poll::Ready(Some(End::Eof));
+            }
+            let ahead = self.unrun.as_ref().map_or(0, |unrun| unrun.input.len());
+            if ahead >= MAX_AHEAD || is_planted(Canary::WaitEndsTheReading) || self.is_at_end {
+                if ahead >= MAX_AHEAD {
+                    reach(Mark::ReadAheadWasFull);
+                }
+                return Poll::Pending;
+            }
+            if *reads == READS_PER_TURN {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            *reads += 1;
+            let room = scratch.input.len().min(MAX_AHEAD - ahead);
+            let mut buffer = ReadBuf::new(&mut scratch.input[..room]);
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
+                Ok(()) if buffer.filled().is_empty() => self.is_at_end = true,
+                Ok(()) => {
+                    let read_at = Instant::now();
+                    let unrun =
+                        self.unrun.get_or_insert_with(|| Box::new(Unrun { input: Vec::new(), read_at }));
+                    unrun.input.extend_from_slice(buffer.filled());
+                }
+                Err(_) => return Poll::Ready(Some(End::Error)),
+            }
+        }
+    }
+
+    /// Has the teller hear how a wait ended, by its reply.
+    pub(super) fn tell_answer(&mut self, reply: &[u8]) {
+        if let Some(teller) = &mut self.teller {
+            teller.answered(!reply.starts_with(b"0 "));
+        }
+    }
+}
