@@ -1,8 +1,7 @@
 //! What can be said after `--`.
 
-use crate::support::servers::Daemon;
+use crate::support::arguments::Common;
 use clap::{Parser, ValueEnum};
-use std::path::PathBuf;
 
 /// Measures elockd beside the ceiling of this machine, Redis, Valkey and memcached.
 #[derive(Parser)]
@@ -40,25 +39,8 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 10_000)]
     pub(crate) idle_connections: usize,
 
-    /// Lets the kernel choose the cores
-    #[arg(long)]
-    pub(crate) unpinned: bool,
-
-    /// The daemon's program, if it is to be another build
-    #[arg(long, default_value = env!("CARGO_BIN_EXE_elockd"))]
-    pub(crate) daemon: PathBuf,
-
-    /// An argument for the daemon; may be given several times
-    #[arg(long, allow_hyphen_values = true)]
-    pub(crate) daemon_arg: Vec<String>,
-
-    /// Writes all figures to this file too
-    #[arg(long)]
-    pub(crate) json: Option<PathBuf>,
-
-    /// What cargo says to every benchmark
-    #[arg(long, hide = true)]
-    pub(crate) bench: bool,
+    #[command(flatten)]
+    pub(crate) common: Common,
 }
 
 /// Something to measure.
@@ -85,9 +67,5 @@ pub(crate) enum Part {
 impl Arguments {
     pub(crate) fn has(&self, part: Part) -> bool {
         self.parts.is_empty() || self.parts.contains(&part)
-    }
-
-    pub(crate) fn daemon(&self) -> Daemon {
-        Daemon { program: self.daemon.clone(), args: self.daemon_arg.clone() }
     }
 }

@@ -16,24 +16,17 @@ mod support;
 use arguments::{Arguments, Part};
 use clap::Parser;
 use std::process::ExitCode;
-use support::cores::Cores;
 use support::servers::{Kind, Server};
 use support::{Failure, ceiling, machine};
 
 fn main() -> ExitCode {
-    match ceiling::run_if_asked().map_err(Into::into).and_then(|()| run()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("peers: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    support::end("peers", ceiling::run_if_asked().map_err(Into::into).and_then(|()| run()))
 }
 
 fn run() -> Result<(), Failure> {
     let arguments = Arguments::parse();
     machine::raise_file_limit();
-    let cores = Cores::choose(!arguments.unpinned)?;
+    let cores = arguments.common.cores()?;
     let about = format!(
         "{}; {}; {} rounds of {} s",
         machine::describe(),
@@ -42,7 +35,7 @@ fn run() -> Result<(), Failure> {
         arguments.seconds
     );
     println!("{about}\n");
-    let daemon = arguments.daemon();
+    let daemon = arguments.common.daemon();
     let servers = Server::start_all(&Kind::ALL, &cores, &daemon)?;
     let results = rounds::run(&cases::groups(&arguments), &servers, &arguments)?;
     let kinds: Vec<Kind> = servers.iter().map(|server| server.kind).collect();
@@ -60,7 +53,7 @@ fn run() -> Result<(), Failure> {
     };
     let goals = goals::all(&results, &locks, &connections);
     table::print(&results, &locks, &connections, &goals);
-    if let Some(path) = &arguments.json {
+    if let Some(path) = &arguments.common.json {
         json::write(path, &about, &results, (&locks, &connections), &goals)?;
     }
     Ok(())

@@ -1,8 +1,7 @@
 //! What can be said after `--`.
 
-use crate::support::servers::Daemon;
+use crate::support::arguments::Common;
 use clap::{Parser, ValueEnum};
-use std::path::PathBuf;
 
 /// Measures elockd with a million locks and thousands of connections.
 #[derive(Parser)]
@@ -52,25 +51,8 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 60.0)]
     pub(crate) crowd_seconds: f64,
 
-    /// Lets the kernel choose the cores
-    #[arg(long)]
-    pub(crate) unpinned: bool,
-
-    /// The daemon's program, if it is to be another build
-    #[arg(long, default_value = env!("CARGO_BIN_EXE_elockd"))]
-    pub(crate) daemon: PathBuf,
-
-    /// An argument for the daemon; may be given several times
-    #[arg(long, allow_hyphen_values = true)]
-    pub(crate) daemon_arg: Vec<String>,
-
-    /// Writes all figures, and latency over time, to this file too
-    #[arg(long)]
-    pub(crate) json: Option<PathBuf>,
-
-    /// What cargo says to every benchmark
-    #[arg(long, hide = true)]
-    pub(crate) bench: bool,
+    #[command(flatten)]
+    pub(crate) common: Common,
 }
 
 /// Something to do.
@@ -104,9 +86,5 @@ impl Arguments {
         } else {
             self.parts.clone()
         }
-    }
-
-    pub(crate) fn daemon(&self) -> Daemon {
-        Daemon { program: self.daemon.clone(), args: self.daemon_arg.clone() }
     }
 }

@@ -41,22 +41,16 @@ impl Stage {
 }
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("scale: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    support::end("scale", run())
 }
 
 fn run() -> Result<(), Failure> {
     let arguments = Arguments::parse();
     machine::raise_file_limit();
-    let cores = Cores::choose(!arguments.unpinned)?;
+    let cores = arguments.common.cores()?;
     let about = format!("{}; {}", machine::describe(), cores.describe());
     println!("{about}");
-    let stage = Stage { cores, daemon: arguments.daemon(), arguments };
+    let stage = Stage { cores, daemon: arguments.common.daemon(), arguments };
     let mut outcomes: Vec<Outcome> = Vec::new();
     for part in stage.arguments.parts() {
         let outcome = match part {
@@ -75,7 +69,7 @@ fn run() -> Result<(), Failure> {
         outcomes.push(outcome);
     }
     goal::print(&outcomes.iter_mut().flat_map(|outcome| outcome.goals.drain(..)).collect::<Vec<_>>());
-    if let Some(path) = &stage.arguments.json {
+    if let Some(path) = &stage.arguments.common.json {
         let parts: Vec<Value> = outcomes.iter().map(Outcome::to_json).collect();
         serde_json::to_writer(File::create(path)?, &json!({ "about": about, "parts": parts }))?;
     }

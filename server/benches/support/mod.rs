@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each benchmark uses its own part of this")]
 
+pub(crate) mod arguments;
 pub(crate) mod ceiling;
 pub(crate) mod cores;
 pub(crate) mod goal;
@@ -11,6 +12,18 @@ pub(crate) mod servers;
 pub(crate) mod spread;
 
 use std::error::Error;
+use std::process::ExitCode;
 
 /// Whatever ends a benchmark: it is printed, and there are no figures.
 pub(crate) type Failure = Box<dyn Error>;
+
+/// How a benchmark ends.
+pub(crate) fn end(name: &str, result: Result<(), Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{name}: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
