@@ -1,0 +1,87 @@
+//! Snapshots that are not as they were written.
+
+use super::dice::Dice;
+use quickcheck::{Arbitrary, Gen};
+
+/// One thing done to the bytes of a snapshot. Places count from the start, modulo its length.
+#[derive(Clone, Debug)]
+pub enum Damage {
+    /// It ends here.
+    Cut(u16),
+    /// One bit is the other way round.
+    Flip(u16, u8),
+    /// A byte is another one.
+    Set(u16, u8),
+    /// In place of each of some bytes there is a large number, with this many bits, as the format writes it.
+    Huge(u16, u8, u8),
+    /// Bytes are put in between.
+    Insert(u16, Vec<u8>),
+    /// So many bytes are there once more.
+    Repeat(u16, u8),
+    /// Everything behind the header is something else.
+    Garbage(Vec<u8>),
+}
+
+impl Arbitrary for Damage {
+    fn arbitrary(g: &mut Gen) -> Self {
+        let at = u16::arbitrary(g);
+        let byte = u8::arbitrary(g);
+        match Dice(g).below(16) {
+            0..2 => Self::Cut(at),
+            2..6 => Self::Flip(at, byte % 8),
+            6..10 => Self::Set(at, byte),
+            10..13 => {
+                let mut dice = Dice(g);
+                Self::Huge(at, 1 + dice.below(6) as u8, 55 + dice.below(10) as u8)
+            }
+            13 => Self::Insert(at, Arbitrary::arbitrary(g)),
+            14 => Self::Repeat(at, byte),
+            _ => Self::Garbage(Arbitrary::arbitrary(g)),
+        }
+    }
+}
+
+impl Damage {
+    /// Does it to a snapshot, whose header is `header` bytes long.
+    pub fn apply(&self, header: usize, bytes: &mut Vec<u8>) {
+        // What is cut away cannot be damaged any more.
+        if bytes.is_empty() {
+            return;
+        }
+        let place = |at: &u16| usize::from(*at) % bytes.len();
+        match self {
+            Self::Cut(at) => bytes.truncate(place(at)),
+            Self::Flip(at, bit) => {
+                let at = place(at);
+                bytes[at] ^= 1 << bit;
+            }
+            Self::Set(at, byte) => {
+                let at = place(at);
+                bytes[at] = *byte;
+            }
+            Self::Huge(at, count, bits) => {
+                let at = place(at);
+                let end = (at + usize::from(*count)).min(bytes.len());
+                // With room left to count on, whatever the limit of what is counted may be.
+                let number = ((u64::MAX >> (64 - bits)) - u64::from(u32::MAX)).to_le_bytes();
+                // A byte that announces eight more, and those.
+                let huge = [253].into_iter().chain(number);
+                bytes.splice(at..end, std::iter::repeat_n(huge, end - at).flatten());
+            }
+            Self::Insert(at, more) => {
+                let at = place(at);
+                bytes.splice(at..at, more.iter().copied());
+            }
+            Self::Repeat(at, count) => {
+                let at = place(at);
+                let end = (at + usize::from(*count)).min(bytes.len());
+                let again = bytes[at..end].to_vec();
+                bytes.splice(at..at, again);
+            }
+            Self::Garbage(garbage) => {
+                bytes.truncate(header);
+                bytes.extend(garbage);
+            }
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Sequences of inputs at random, made to meet each other: few names, few connections, small limits.
+//!
+//! A reference model runs along while a sequence is made, so that most inputs make sense where they
+//! stand (releases of what is held, commands of who is open) and some do not. Every subsequence of a
+//! sequence is one too, which is what makes failures shrink. How much happens in them is counted by
+//! [`crate::census`], and has to be enough.
+
+mod chatter;
+mod course;
+mod damage;
+mod dice;
+
+pub use chatter::Chatter;
+pub use damage::Damage;
+
+use course::Course;
+use dice::Dice;
+use elockd_core::{Account, Addr, Command, Config, Identity, Input, Kind, Now, Origin, Storage};
+use quickcheck::{Arbitrary, Gen};
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// A configuration, and a sequence of inputs for it.
+#[derive(Clone)]
+pub struct Case {
+    /// The configuration of both machines.
+    pub config: Config,
+    /// What they are given.
+    pub steps: Vec<Step>,
+}
+
+/// An input, and when it comes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The time, which may be before that of the step before.
+    pub now: Now,
+    /// The input.
+    pub input: Input<Vec<u8>>,
+}
+
+/// Storage sizes and a hash key: no reply may depend on them.
+#[derive(Clone, Debug)]
+pub struct Layout(pub Storage);
+
+/// The limit for names in every case.
+const NAME_BYTES: u16 = 40;
+
+impl Arbitrary for Case {
+    /// Up to `g.size()` steps.
+    fn arbitrary(g: &mut Gen) -> Self {
+        let mut dice = Dice(g);
+        let config = config(&mut dice);
+        let length = 1 + dice.below(dice.0.size() as u64);
+        let mut course = Course::new(&mut dice, config.clone(), length);
+        let steps = (0..length).map(|at| course.step(&mut dice, at)).collect();
+        Self { config, steps }
+    }
+
+    /// Fewer steps first, then a plainer configuration.
+    fn shrink(&self) -> Box<dyn Iterator<Item = Self>> {
+        let config = self.config.clone();
+        let fewer = self.steps.shrink().map(move |steps| Self { config: config.clone(), steps });
+        let plain = plain_config();
+        let mut plainer =
+            [self.config.clone(), self.config.clone(), self.config.clone(), self.config.clone()];
+        plainer[0].storage = plain.storage;
+        plainer[1].features = plain.features;
+        plainer[2].limits.idle_ms = 0;
+        plainer[3].limits = elockd_core::Limits { idle_ms: self.config.limits.idle_ms, ..plain.limits };
+        let own = self.clone();
+        let plainer = plainer.into_iter().filter(move |config| *config != own.config);
+        let steps = self.steps.clone();
+        Box::new(fewer.chain(plainer.map(move |config| Self { config, steps: steps.clone() })))
+    }
+}
+
+impl Arbitrary for Step {
+    fn arbitrary(g: &mut Gen) -> Self {
+        let mut dice = Dice(g);
+        Course::new(&mut dice, plain_config(), 1).step(&mut dice, 0)
+    }
+
+    /// A time before all others counts as the latest one: it is the plainest.
+    fn shrink(&self) -> Box<dyn Iterator<Item = Self>> {
+        let plainer = Self { now: Now(0), input: self.input.clone() };
+        Box::new((self.now != Now(0)).then_some(plainer).into_iter())
+    }
+}
+
+impl Arbitrary for Layout {
+    fn arbitrary(g: &mut Gen) -> Self {
+        let mut dice = Dice(g);
+        Self(Storage {
+            chunk_slots: 1 << dice.below(5),
+            index_tables: 1 << dice.below(6),
+            sweep_slice: 1 + dice.below(5) as u32,
+            scan_slice: 1 + dice.below(5) as u32,
+            hash_key: (u64::arbitrary(dice.0), u64::arbitrary(dice.0)),
+        })
+    }
+}
+
+/// The origin of a connection in every sequence: its address tells it from all others.
+#[must_use]
+pub fn origin(serial: u64, account: u16) -> Origin {
+    let port = 1024 + (serial % 60_000) as u16;
+    let addr = match serial % 3 {
+        0 => Addr::Unix(serial),
+        1 => Addr::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        _ => Addr::Ip(SocketAddr::from((Ipv6Addr::LOCALHOST, port))),
+    };
+    Origin { addr, account: Account(account) }
+}
+
+/// The smallest storage, and no limit that a short sequence could meet.
+fn plain_config() -> Config {
+    let mut config = Config::smallest_storage();
+    config.limits.name_bytes = NAME_BYTES;
+    config.identity = Identity { version: "1.2.3".to_owned(), pid: 7 };
+    config
+}
+
+fn config(dice: &mut Dice) -> Config {
+    let mut config = plain_config();
+    match dice.below(10) {
+        0 => config.storage = Config::default().storage,
+        1 => config.storage = Layout::arbitrary(dice.0).0,
+        _ => {}
+    }
+    if dice.below(3) == 0 {
+        config.limits.connections = 2 + dice.below(4) as u32;
+    }
+    if dice.below(3) == 0 {
+        config.limits.locks = 2 + dice.below(12) as u32;
+    }
+    if dice.below(3) == 0 {
+        config.limits.locks_per_connection = [0, 1, 2, 3, 3, 4, 4, 5][dice.below(8) as usize];
+    }
+    if dice.below(3) == 0 {
+        config.limits.waiters = [0, 1, 2, 2, 3][dice.below(5) as usize];
+    }
+    if dice.below(3) == 0 {
+        config.limits.waiters_per_name = [0, 1, 1, 2][dice.below(4) as usize];
+    }
+    config.limits.idle_ms = [0, 0, 0, 2, 12, 40][dice.below(6) as usize];
+    config.features.dump = dice.below(12) > 0;
+    config.features.registry = dice.below(12) > 0;
+    config.features.silent_errors = dice.below(4) == 0;
+    config
+}
+
+impl fmt::Debug for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Config { limits, features, storage, .. } = &self.config;
+        write!(f, "{limits:?}, {features:?}, {storage:?}: {:?}", self.steps)
+    }
+}
+
+impl fmt::Debug for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "@{} ", self.now.0)?;
+        let kind = |kind: &Kind| if *kind == Kind::Exclusive { "" } else { "s" };
+        match &self.input {
+            Input::Opened(conn, origin) => {
+                write!(f, "{} opens from {} in account {}", conn.serial(), origin.addr, origin.account.0)
+            }
+            Input::Closed(conn, cause) => write!(f, "{} closes: {cause:?}", conn.serial()),
+            Input::Tick => f.write_str("tick"),
+            Input::Drain => f.write_str("drain"),
+            Input::Tokens { first, last } => write!(f, "tokens {first} to {last}"),
+            Input::Command(conn, command) => {
+                write!(f, "{}>", conn.serial())?;
+                match command {
+                    Command::Get(of, name) => write!(f, "{}g \"{}\"", kind(of), name.escape_ascii()),
+                    Command::GetWait { ms, name } => write!(f, "gw {ms} \"{}\"", name.escape_ascii()),
+                    Command::SharedGetLimited { limit, name } => {
+                        write!(f, "sgl {limit} \"{}\"", name.escape_ascii())
+                    }
+                    Command::SharedGetWait { ms, limit, name } => {
+                        write!(f, "sgw {ms} {limit} \"{}\"", name.escape_ascii())
+                    }
+                    Command::Fence(name) => write!(f, "f \"{}\"", name.escape_ascii()),
+                    Command::ListAll(name) => write!(f, "ls \"{}\"", name.escape_ascii()),
+                    Command::Kick(addr) => write!(f, "kick \"{}\"", addr.escape_ascii()),
+                    Command::Steal(name) => write!(f, "steal \"{}\"", name.escape_ascii()),
+                    Command::Release(of, name) => write!(f, "{}r \"{}\"", kind(of), name.escape_ascii()),
+                    Command::Inspect(of, name) => write!(f, "{}i \"{}\"", kind(of), name.escape_ascii()),
+                    Command::List(of, name) => write!(f, "{}d \"{}\"", kind(of), name.escape_ascii()),
+                    Command::Iam(name) => write!(f, "iam \"{}\"", name.escape_ascii()),
+                    Command::Who(name) => write!(f, "who \"{}\"", name.escape_ascii()),
+                    Command::Unknown(verb) => write!(f, "unknown \"{}\"", verb.escape_ascii()),
+                    other => write!(f, "{other:?}"),
+                }
+            }
+        }
+    }
+}
