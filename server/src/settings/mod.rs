@@ -237,8 +237,9 @@ fn settings(flags: &Flags) -> Result<Settings, Refusal> {
     })
 }
 
-/// How many threads serve connections on so many processors. On one or two a second thread takes more from the
-/// clients than it gives; above 16 the machine's one lock is the limit (docs/benchmarks.md).
+/// How many threads serve connections on so many processors. On one or two, which clients often share, one thread
+/// is enough to fill what the daemon gets of them; 16 is a guess at where the machine's one lock becomes the limit,
+/// not measured.
 const fn threads_for(processors: usize) -> usize {
     match processors {
         0..=2 => 1,
