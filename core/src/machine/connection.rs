@@ -1,7 +1,7 @@
 //! The open connections: by number, by last activity, and counted by account.
 
 use crate::canary::{Canary, is_planted};
-use crate::storage::{Id, Index, Slab};
+use crate::storage::{Id, Index, Linked, Slab};
 use crate::types::{Account, Conn, Now, Origin};
 
 use super::tenure::Tenure;
@@ -22,6 +22,18 @@ pub(crate) struct Connection {
     /// Neighbours by last activity. Linked only where there is an idle limit, and not while it waits.
     older: Option<Id<Connection>>,
     newer: Option<Id<Connection>>,
+    /// Of the index by number.
+    link: Option<Id<Connection>>,
+}
+
+impl Linked for Connection {
+    fn link(&self) -> Option<Id<Self>> {
+        self.link
+    }
+
+    fn link_mut(&mut self) -> &mut Option<Id<Self>> {
+        &mut self.link
+    }
 }
 
 /// The name that a connection gave itself with `iam`.
@@ -81,11 +93,11 @@ impl Connections {
     }
 
     pub(crate) fn find(&self, conn: Conn) -> Option<Id<Connection>> {
-        self.index.find(hash(conn), |id| self.slots[id].conn == conn)
+        self.index.find(&self.slots, hash(conn), |connection| connection.conn == conn)
     }
 
     pub(crate) fn open(&mut self, now: Now, conn: Conn, origin: Origin) -> Id<Connection> {
-        let id = self.slots.insert(Connection {
+        let connection = Connection {
             conn,
             origin,
             tenure: None,
@@ -94,9 +106,9 @@ impl Connections {
             active: now,
             older: None,
             newer: None,
-        });
-        let slots = &self.slots;
-        self.index.insert(hash(conn), id, |id| hash(slots[id].conn));
+            link: None,
+        };
+        let id = self.index.insert(&mut self.slots, connection, |connection| hash(connection.conn));
         self.highest = self.highest.max(Some(conn));
         self.tally_mut(origin.account).connections += 1;
         id
@@ -104,9 +116,7 @@ impl Connections {
 
     /// Takes a connection out. It must not be linked by activity any more (see `unlink`).
     pub(crate) fn close(&mut self, id: Id<Connection>) -> Connection {
-        let connection = self.slots.remove(id);
-        let slots = &self.slots;
-        self.index.remove(hash(connection.conn), id, |id| hash(slots[id].conn));
+        let connection = self.index.remove(&mut self.slots, id, |connection| hash(connection.conn));
         self.tally_mut(connection.origin.account).connections -= 1;
         connection
     }
@@ -226,11 +236,10 @@ impl std::ops::Index<Id<Connection>> for Connections {
     }
 }
 
-/// Numbers come from the driver, not from clients, so a fixed mixer will do: an odd multiplier, and the
-/// upper half folded down, because the index places by the lowest bits.
-fn hash(conn: Conn) -> u64 {
-    let mixed = conn.bits().wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    mixed ^ (mixed >> 32)
+/// Numbers come from the driver, not from clients, so a fixed mixer will do: the upper half of a product with an odd
+/// number.
+fn hash(conn: Conn) -> u32 {
+    (conn.bits().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as u32
 }
 
 #[cfg(test)]

@@ -304,7 +304,7 @@ impl Holds {
                 self.times[found.kind.index()].note(self.locks[lock].since().until(now));
                 self.unlink_sole(lock, tenure);
                 self.discount_name(lock);
-                self.locks.remove(found.hash, lock);
+                self.locks.remove(lock);
             }
             Hold::Tied(_) => {
                 let hold = self.ties.find(lock, tenure).expect("only a holder releases");
@@ -358,13 +358,12 @@ impl Holds {
         for swept in 0..limit {
             let Some(tenure) = self.first_dead else { return swept };
             let lock = self.tenures[tenure].sole.expect("a dead tenure has storage left");
-            let hash = self.locks.hash_of(lock);
             self.unlink_dead(lock, tenure);
             if is_planted(Canary::SweptButStillIndexed) {
                 self.locks.forget(lock);
                 continue;
             }
-            self.locks.remove(hash, lock);
+            self.locks.remove(lock);
         }
         limit
     }
@@ -395,7 +394,7 @@ impl Holds {
 
     /// Bytes that the live holds take: a slot for each name, a record for each further holder, and
     /// names too long for their slots. It leaves out what is dead, so that no figure depends on how far
-    /// sweeping has come, and the indexes, which take 6 to 12 bytes for each of those.
+    /// sweeping has come, and the indexes, which take 4 to 8 bytes for each of those.
     pub(crate) fn live_bytes(&self) -> u64 {
         let names = u64::from(self.held[0]) + u64::from(self.held[1]);
         let holds = u64::from(self.live[0]) + u64::from(self.live[1]);
@@ -437,7 +436,7 @@ impl Holds {
     /// Takes a tied lock away that nobody holds or waits for.
     fn free_tied(&mut self, lock: Id<Lock>, tie: Id<Tie>) {
         self.ties.locks.remove(tie);
-        self.locks.remove(self.locks.hash_of(lock), lock);
+        self.locks.remove(lock);
     }
 
     /// Counts a name that has its first holder.

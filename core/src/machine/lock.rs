@@ -1,7 +1,7 @@
 //! The table of locks: one slot for each locked name, found by kind and name.
 
 use crate::canary::{Canary, is_planted};
-use crate::storage::{Id, Index, Slab};
+use crate::storage::{Id, Index, Linked, Slab};
 use crate::types::{Kind, Now};
 use siphasher::sip::SipHasher13;
 
@@ -25,27 +25,35 @@ use super::tie::Tie;
 /// Once tied, a lock stays tied until it is free.
 ///
 /// A name of up to [`Lock::SHORT`] bytes stands in the slot itself, a longer one on the heap. The fields
-/// that both have are kept in each, not around them, because only so do they fit into 48 bytes.
+/// that both have are kept in each, not around them, because only so do they fit into 56 bytes.
 #[derive(Clone, Debug)]
 pub(crate) enum Lock {
     /// The first `len` bytes are the name; the rest are zero and mean nothing.
-    Short { kind: Kind, since: Moment, hold: Hold, len: u8, name: [u8; Lock::SHORT] },
+    Short {
+        kind: Kind,
+        since: Moment,
+        hold: Hold,
+        hash: NameHash,
+        link: Option<Id<Lock>>,
+        len: u8,
+        name: [u8; Lock::SHORT],
+    },
     /// A name of at most `u16::MAX` bytes (the configured limit is a `u16`).
-    Long { kind: Kind, since: Moment, hold: Hold, name: Box<[u8]> },
+    Long { kind: Kind, since: Moment, hold: Hold, hash: NameHash, link: Option<Id<Lock>>, name: Box<[u8]> },
 }
 
 impl Lock {
     /// The longest name that needs no allocation.
     const SHORT: usize = 29;
 
-    fn new(name: &[u8], kind: Kind, hold: Hold, now: Now) -> Self {
-        let since = Moment::of(now);
+    fn new(name: &[u8], hash: NameHash, kind: Kind, hold: Hold, now: Now) -> Self {
+        let (since, link) = (Moment::of(now), None);
         if name.len() > Self::SHORT {
-            return Self::Long { kind, since, hold, name: name.into() };
+            return Self::Long { kind, since, hold, hash, link, name: name.into() };
         }
         let mut bytes = [0; Self::SHORT];
         bytes[..name.len()].copy_from_slice(name);
-        Self::Short { kind, since, hold, len: name.len() as u8, name: bytes }
+        Self::Short { kind, since, hold, hash, link, len: name.len() as u8, name: bytes }
     }
 
     pub(crate) fn name(&self) -> &[u8] {
@@ -79,6 +87,11 @@ impl Lock {
         *since
     }
 
+    fn hash(&self) -> NameHash {
+        let (Self::Short { hash, .. } | Self::Long { hash, .. }) = self;
+        *hash
+    }
+
     fn hold_mut(&mut self) -> &mut Hold {
         let (Self::Short { hold, .. } | Self::Long { hold, .. }) = self;
         hold
@@ -87,6 +100,18 @@ impl Lock {
     fn since_mut(&mut self) -> &mut Moment {
         let (Self::Short { since, .. } | Self::Long { since, .. }) = self;
         since
+    }
+}
+
+impl Linked for Lock {
+    fn link(&self) -> Option<Id<Self>> {
+        let (Self::Short { link, .. } | Self::Long { link, .. }) = self;
+        *link
+    }
+
+    fn link_mut(&mut self) -> &mut Option<Id<Self>> {
+        let (Self::Short { link, .. } | Self::Long { link, .. }) = self;
+        link
     }
 }
 
@@ -107,9 +132,9 @@ pub(crate) struct Locks {
     hasher: SipHasher13,
 }
 
-/// A name's hash, so that it is computed once for each command.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct NameHash(u64);
+/// A hash of kind and name. Kept with each lock, so that taking one out and growing read no names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NameHash(u32);
 
 impl Locks {
     pub(crate) fn new(chunk_slots: u32, index_tables: u32, key: (u64, u64)) -> Self {
@@ -121,13 +146,16 @@ impl Locks {
     }
 
     pub(crate) fn hash(&self, kind: Kind, name: &[u8]) -> NameHash {
-        NameHash(hash(&self.hasher, kind, name))
+        // The constant has bits everywhere, so that the same name in both kinds lands in two places.
+        let kind = if is_planted(Canary::KindsAreOne) { Kind::Exclusive } else { kind };
+        NameHash(self.hasher.hash(name) as u32 ^ [0, 0x9E37_79B9][kind.index()])
     }
 
     pub(crate) fn find(&self, hash: NameHash, kind: Kind, name: &[u8]) -> Option<Id<Lock>> {
-        self.index.find(hash.0, |id| {
-            let lock = &self.slots[id];
-            (lock.kind() == kind || is_planted(Canary::KindsAreOne)) && lock.name() == name
+        self.index.find(&self.slots, hash.0, |lock| {
+            lock.hash() == hash
+                && (lock.kind() == kind || is_planted(Canary::KindsAreOne))
+                && lock.name() == name
         })
     }
 
@@ -140,27 +168,17 @@ impl Locks {
         hold: Hold,
         now: Now,
     ) -> Id<Lock> {
-        let id = self.slots.insert(Lock::new(name, kind, hold, now));
-        let (slots, hasher) = (&self.slots, &self.hasher);
-        self.index.insert(hash.0, id, |id| rehash(slots, hasher, id));
-        id
+        self.index.insert(&mut self.slots, Lock::new(name, hash, kind, hold, now), |lock| lock.hash().0)
     }
 
-    /// Takes a name out whose hash is at hand.
-    pub(crate) fn remove(&mut self, hash: NameHash, id: Id<Lock>) -> Lock {
-        let (slots, hasher) = (&self.slots, &self.hasher);
-        self.index.remove(hash.0, id, |id| rehash(slots, hasher, id));
-        self.slots.remove(id)
+    /// Takes a name out.
+    pub(crate) fn remove(&mut self, id: Id<Lock>) -> Lock {
+        self.index.remove(&mut self.slots, id, |lock| lock.hash().0)
     }
 
     /// What a canary does instead of `remove`.
     pub(crate) fn forget(&mut self, id: Id<Lock>) {
         self.slots.remove(id);
-    }
-
-    /// The hash of a lock that is there.
-    pub(crate) fn hash_of(&self, id: Id<Lock>) -> NameHash {
-        NameHash(rehash(&self.slots, &self.hasher, id))
     }
 
     pub(crate) fn slots(&self) -> &Slab<Lock> {
@@ -189,25 +207,14 @@ impl std::ops::Index<Id<Lock>> for Locks {
     }
 }
 
-fn hash(hasher: &SipHasher13, kind: Kind, name: &[u8]) -> u64 {
-    // The constant has bits everywhere, so that the same name in both kinds lands in two places.
-    let kind = if is_planted(Canary::KindsAreOne) { Kind::Exclusive } else { kind };
-    hasher.hash(name) ^ [0, 0x9E37_79B9_7F4A_7C15][kind.index()]
-}
-
-fn rehash(slots: &Slab<Lock>, hasher: &SipHasher13, id: Id<Lock>) -> u64 {
-    let lock = &slots[id];
-    hash(hasher, lock.kind(), lock.name())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::storage::assert_balanced;
 
     #[test]
-    fn a_slot_takes_48_bytes() {
-        assert_eq!(Slab::<Lock>::slot_bytes(), 48, "docs/operations.md plans memory with this");
+    fn a_slot_takes_56_bytes() {
+        assert_eq!(Slab::<Lock>::slot_bytes(), 56, "docs/operations.md plans memory with this");
     }
 
     #[test]
@@ -215,7 +222,7 @@ mod tests {
         let tie = Slab::new(2).insert(Tie::default());
         for len in [0, 1, 28, 29, 30, 4096] {
             let bytes: Vec<u8> = (0..len).map(|i| (i % 256) as u8).collect();
-            let lock = Lock::new(&bytes, Kind::Shared, Hold::Tied(tie), Now(7));
+            let lock = Lock::new(&bytes, NameHash(9), Kind::Shared, Hold::Tied(tie), Now(7));
             assert_eq!(lock.name(), bytes);
             assert_eq!(lock.heap_bytes(), if len > 29 { len } else { 0 });
             assert_eq!(lock.kind(), Kind::Shared);
@@ -232,11 +239,11 @@ mod tests {
     }
 
     /// Goal: who knows the hash but not its key cannot make the table slow. Method: names that all lie in one place
-    /// under one key, found by trying, under another; where the index keeps an entry is told by 17 bits of its hash.
+    /// under one key, found by trying, under another; where a large index keeps an entry is told by 17 bits of its hash.
     #[test]
     fn names_chosen_to_collide_under_one_key_are_spread_under_another() {
         let place =
-            |locks: &Locks, name: &str| locks.hash(Kind::Exclusive, name.as_bytes()).0 & 0x3FF_0000_007F;
+            |locks: &Locks, name: &str| locks.hash(Kind::Exclusive, name.as_bytes()).0 & 0x1_FFFF;
         let known = Locks::new(2, 1024, (0, 0));
         let wanted = place(&known, "");
         let crafted: Vec<String> = (0_u64..)
@@ -245,7 +252,7 @@ mod tests {
             .take(16)
             .collect();
         let secret = Locks::new(2, 1024, (0x0123_4567_89AB_CDEF, 0xFEDC_BA98_7654_3210));
-        let places: std::collections::BTreeSet<u64> =
+        let places: std::collections::BTreeSet<u32> =
             crafted.iter().map(|name| place(&secret, name)).collect();
         assert!(places.len() >= 15, "16 names in {} of 131,072 places", places.len());
     }

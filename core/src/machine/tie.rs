@@ -3,7 +3,7 @@
 //! Each hold has a record of its own here, in its lock's list (by order of getting) and in its tenure's.
 
 use crate::canary::{Canary, is_planted};
-use crate::storage::{Id, Index, Slab};
+use crate::storage::{Id, Index, Linked, Slab};
 use siphasher::sip::SipHasher13;
 
 use super::lock::Lock;
@@ -45,6 +45,18 @@ pub(crate) struct TiedHold {
     /// Neighbours in the tenure's list of tied holds.
     pub(crate) prev: Option<Id<TiedHold>>,
     pub(crate) next: Option<Id<TiedHold>>,
+    /// Of the index by lock and tenure.
+    link: Option<Id<TiedHold>>,
+}
+
+impl Linked for TiedHold {
+    fn link(&self) -> Option<Id<Self>> {
+        self.link
+    }
+
+    fn link_mut(&mut self) -> &mut Option<Id<Self>> {
+        &mut self.link
+    }
 }
 
 /// All tied locks and their holds.
@@ -70,10 +82,8 @@ impl Ties {
 
     /// This tenure's hold of this lock.
     pub(crate) fn find(&self, lock: Id<Lock>, tenure: Id<Tenure>) -> Option<Id<TiedHold>> {
-        self.index.find(hash(&self.hasher, lock.position(), tenure.position()), |id| {
-            let hold = &self.holds[id];
-            hold.lock == lock && hold.tenure == tenure
-        })
+        let hash = hash(&self.hasher, lock, tenure);
+        self.index.find(&self.holds, hash, |hold| hold.lock == lock && hold.tenure == tenure)
     }
 
     /// Adds a hold as the newest of its lock, and as the head of its tenure's list.
@@ -89,7 +99,7 @@ impl Ties {
         let rank = self.last_order;
         let older = self.locks[tie].last;
         let next = *head;
-        let id = self.holds.insert(TiedHold {
+        let hold = TiedHold {
             lock,
             tenure,
             order: rank,
@@ -98,7 +108,10 @@ impl Ties {
             newer: None,
             prev: None,
             next,
-        });
+            link: None,
+        };
+        let hasher = &self.hasher;
+        let id = self.index.insert(&mut self.holds, hold, |hold| hash(hasher, hold.lock, hold.tenure));
         match older {
             Some(older) => self.holds[older].newer = Some(id),
             None => self.locks[tie].first = Some(id),
@@ -110,17 +123,13 @@ impl Ties {
         let tie = &mut self.locks[tie];
         tie.last = Some(id);
         tie.holders += 1;
-        let (holds, hasher) = (&self.holds, &self.hasher);
-        self.index
-            .insert(hash(hasher, lock.position(), tenure.position()), id, |id| rehash(holds, hasher, id));
         id
     }
 
     /// Takes a hold out of its lock's list and its tenure's. Says how many holders are left.
     pub(crate) fn remove(&mut self, tie: Id<Tie>, id: Id<TiedHold>, head: &mut Option<Id<TiedHold>>) -> u32 {
-        let (holds, hasher) = (&self.holds, &self.hasher);
-        self.index.remove(rehash(holds, hasher, id), id, |id| rehash(holds, hasher, id));
-        let hold = self.holds.remove(id);
+        let hasher = &self.hasher;
+        let hold = self.index.remove(&mut self.holds, id, |hold| hash(hasher, hold.lock, hold.tenure));
         match hold.older {
             Some(older) => self.holds[older].newer = hold.newer,
             None => self.locks[tie].first = hold.newer,
@@ -153,15 +162,13 @@ impl Ties {
     }
 }
 
-/// Of the positions of a lock and a tenure.
-fn hash(hasher: &SipHasher13, lock: u32, tenure: u32) -> u64 {
-    let pair = u64::from(lock) << 32 | u64::from(tenure);
-    hasher.hash(&pair.to_le_bytes())
+fn hash(hasher: &SipHasher13, lock: Id<Lock>, tenure: Id<Tenure>) -> u32 {
+    hash_positions(hasher, lock.position(), tenure.position())
 }
 
-fn rehash(holds: &Slab<TiedHold>, hasher: &SipHasher13, id: Id<TiedHold>) -> u64 {
-    let hold = &holds[id];
-    hash(hasher, hold.lock.position(), hold.tenure.position())
+fn hash_positions(hasher: &SipHasher13, lock: u32, tenure: u32) -> u32 {
+    let pair = u64::from(lock) << 32 | u64::from(tenure);
+    hasher.hash(&pair.to_le_bytes()) as u32
 }
 
 #[cfg(test)]
@@ -172,7 +179,7 @@ mod tests {
     #[test]
     fn pairs_of_lock_and_tenure_are_spread_over_all_bits() {
         let hasher = SipHasher13::new_with_keys(1, 2);
-        let hash = |pair: u32| super::hash(&hasher, pair / 64, pair % 64);
+        let hash = |pair: u32| hash_positions(&hasher, pair / 64, pair % 64);
         assert_balanced((0..4096).map(hash));
     }
 
@@ -182,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_takes_40_bytes() {
-        assert_eq!(Slab::<TiedHold>::slot_bytes(), 40, "docs/operations.md plans memory with this");
+    fn a_record_takes_48_bytes() {
+        assert_eq!(Slab::<TiedHold>::slot_bytes(), 48, "docs/operations.md plans memory with this");
     }
 }

@@ -1,120 +1,252 @@
-//! A hash index from keys to slots, cut into sub-tables so that no growth step touches everything.
-//! It stores slot numbers only: the caller says how to compare and how to hash a slot again.
+//! A hash index over the slots of a slab, cut into sub-tables so that no growth step touches everything.
+//! It keeps slot numbers only: the values themselves carry the link to the next one in their bucket, and the
+//! caller says how to compare and how to hash.
 
-use super::Id;
-use hashbrown::HashTable;
+use super::{Id, Slab};
 
-/// Finds `Id<T>`s by a 64-bit hash. Iteration is not offered: the order inside depends on the hash's
+/// What can be found by an index: it has room for the index's link.
+pub(crate) trait Linked: Sized {
+    /// The next value in the same bucket. The index's own; nobody else touches it.
+    fn link(&self) -> Option<Id<Self>>;
+
+    /// The place of that link.
+    fn link_mut(&mut self) -> &mut Option<Id<Self>>;
+}
+
+/// Finds values in a slab by a 32-bit hash. Iteration is not offered: the order inside depends on the hash's
 /// key, and nothing may depend on that.
+///
+/// ```text
+///   hash:    ....bucket.... | table      tables[table].buckets[bucket] -> slot -> slot -> end
+/// ```
+/// A sub-table has as many buckets as entries or more, so that a chain is short whatever there is in it.
 #[derive(Clone, Debug)]
 pub(crate) struct Index<T> {
     /// A power of two of them.
-    tables: Box<[HashTable<Id<T>>]>,
+    tables: Box<[Table<T>]>,
+    /// log2 of the number of sub-tables.
+    shift: u32,
     len: u32,
 }
 
-impl<T> Index<T> {
-    /// Sub-tables below this many buckets are not shrunk: there is nothing to win.
+#[derive(Clone, Debug)]
+struct Table<T> {
+    /// A power of two of them, or none.
+    buckets: Box<[Option<Id<T>>]>,
+    len: u32,
+}
+
+impl<T: Linked> Index<T> {
+    /// Buckets of a sub-table with its first entry.
+    const FEWEST_BUCKETS: usize = 4;
+    /// Sub-tables of up to so many buckets are not shrunk: there is nothing to win.
     const SMALL_TABLE: usize = 64;
 
     /// An empty index of so many sub-tables (a power of two).
     pub(crate) fn new(tables: u32) -> Self {
         assert!(tables.is_power_of_two(), "sub-tables must be a power of two, not {tables}");
-        Self { tables: (0..tables).map(|_| HashTable::new()).collect(), len: 0 }
+        let table = || Table { buckets: Box::default(), len: 0 };
+        Self {
+            tables: (0..tables).map(|_| table()).collect(),
+            shift: tables.trailing_zeros(),
+            len: 0,
+        }
     }
 
     pub(crate) fn len(&self) -> u32 {
         self.len
     }
 
-    pub(crate) fn find(&self, hash: u64, mut is_it: impl FnMut(Id<T>) -> bool) -> Option<Id<T>> {
-        self.tables[self.table_of(hash)].find(hash, |&id| is_it(id)).copied()
+    #[inline]
+    pub(crate) fn find(
+        &self,
+        slots: &Slab<T>,
+        hash: u32,
+        mut is_it: impl FnMut(&T) -> bool,
+    ) -> Option<Id<T>> {
+        let buckets = &self.tables[self.table_of(hash)].buckets;
+        let mut next = *buckets.get(self.bucket_of(hash, buckets.len()))?;
+        while let Some(id) = next {
+            let value = &slots[id];
+            if is_it(value) {
+                return Some(id);
+            }
+            next = value.link();
+        }
+        None
     }
 
-    /// Adds a slot that the index does not hold yet.
-    pub(crate) fn insert(&mut self, hash: u64, id: Id<T>, rehash: impl Fn(Id<T>) -> u64) {
-        let table = self.table_of(hash);
-        self.tables[table].insert_unique(hash, id, |&id| rehash(id));
-        self.len += 1;
-    }
-
-    /// Takes a slot out. Panics when the index does not hold it under this hash.
-    pub(crate) fn remove(&mut self, hash: u64, id: Id<T>, rehash: impl Fn(Id<T>) -> u64) {
+    /// Puts a value into a vacant slot, where `find` finds it from now on, and says which. It must not be there yet.
+    #[inline]
+    pub(crate) fn insert(
+        &mut self,
+        slots: &mut Slab<T>,
+        mut value: T,
+        hash_of: impl Fn(&T) -> u32,
+    ) -> Id<T> {
+        let hash = hash_of(&value);
         let number = self.table_of(hash);
+        let table = &self.tables[number];
+        if table.len as usize == table.buckets.len() {
+            self.resize(number, (table.buckets.len() * 2).max(Self::FEWEST_BUCKETS), slots, hash_of);
+        }
+        let bucket = self.bucket_of(hash, self.tables[number].buckets.len());
         let table = &mut self.tables[number];
-        let Ok(entry) = table.find_entry(hash, |&held| held == id) else {
-            panic!("slot {id:?} is not in the index")
-        };
-        entry.remove();
+        let first = &mut table.buckets[bucket];
+        *value.link_mut() = *first;
+        let id = slots.insert(value);
+        *first = Some(id);
+        table.len += 1;
+        self.len += 1;
+        id
+    }
+
+    /// Takes a value out of its slot and of the index. Panics when it is not in both.
+    #[inline]
+    pub(crate) fn remove(&mut self, slots: &mut Slab<T>, id: Id<T>, hash_of: impl Fn(&T) -> u32) -> T {
+        let mut value = slots.remove(id);
+        let after = value.link_mut().take();
+        let hash = hash_of(&value);
+        let number = self.table_of(hash);
+        let bucket = self.bucket_of(hash, self.tables[number].buckets.len());
+        let table = &mut self.tables[number];
+        let mut link = table.buckets.get_mut(bucket);
+        while link.as_ref().is_some_and(|link| **link != Some(id)) {
+            link = link.and_then(|link| *link).map(|before| slots[before].link_mut());
+        }
+        let Some(link) = link else { panic!("slot {id:?} is not in the index") };
+        *link = after;
+        table.len -= 1;
         self.len -= 1;
-        if table.num_buckets() > Self::SMALL_TABLE && table.len() < table.num_buckets() / 8 {
-            let keep = table.len() * 2;
-            table.shrink_to(keep, |&id| rehash(id));
+        let (len, buckets) = (table.len as usize, table.buckets.len());
+        if buckets > Self::SMALL_TABLE && len < buckets / 8 {
+            self.resize(number, (len * 2).next_power_of_two().max(Self::FEWEST_BUCKETS), slots, hash_of);
+        }
+        value
+    }
+
+    /// Gives a sub-table another number of buckets (a power of two).
+    #[cold]
+    #[inline(never)]
+    fn resize(&mut self, number: usize, buckets: usize, slots: &mut Slab<T>, hash_of: impl Fn(&T) -> u32) {
+        let fresh = vec![None; buckets].into_boxed_slice();
+        let old = std::mem::replace(&mut self.tables[number].buckets, fresh);
+        for first in old {
+            let mut next = first;
+            while let Some(id) = next {
+                let bucket = self.bucket_of(hash_of(&slots[id]), buckets);
+                let link = slots[id].link_mut();
+                next = *link;
+                *link = self.tables[number].buckets[bucket].replace(id);
+            }
         }
     }
 
-    /// hashbrown places by the lowest bits and tags by the highest seven: the bits between choose the
-    /// sub-table, so that entries of one sub-table still differ in the others.
-    fn table_of(&self, hash: u64) -> usize {
-        (hash >> 40) as usize & (self.tables.len() - 1)
+    /// The lowest bits choose the sub-table, the next ones the bucket in it.
+    fn table_of(&self, hash: u32) -> usize {
+        hash as usize & (self.tables.len() - 1)
+    }
+
+    /// Beyond every bucket when there are none.
+    fn bucket_of(&self, hash: u32, buckets: usize) -> usize {
+        (hash >> self.shift) as usize & buckets.wrapping_sub(1)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::Slab;
+
+    #[derive(Clone, Debug)]
+    struct Entry {
+        key: u64,
+        link: Option<Id<Self>>,
+    }
+
+    impl Linked for Entry {
+        fn link(&self) -> Option<Id<Self>> {
+            self.link
+        }
+
+        fn link_mut(&mut self) -> &mut Option<Id<Self>> {
+            &mut self.link
+        }
+    }
+
+    /// Entries by their keys.
+    struct Map {
+        slots: Slab<Entry>,
+        index: Index<Entry>,
+    }
+
+    fn hash(key: u64) -> u32 {
+        (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as u32
+    }
+
+    impl Map {
+        fn new(tables: u32) -> Self {
+            Self { slots: Slab::new(64), index: Index::new(tables) }
+        }
+
+        fn insert(&mut self, key: u64) {
+            self.index.insert(&mut self.slots, Entry { key, link: None }, |entry| hash(entry.key));
+        }
+
+        fn find(&self, key: u64) -> Option<Id<Entry>> {
+            self.index.find(&self.slots, hash(key), |entry| entry.key == key)
+        }
+
+        fn remove(&mut self, key: u64) {
+            let id = self.find(key).expect("inserted");
+            assert_eq!(self.index.remove(&mut self.slots, id, |entry| hash(entry.key)).key, key);
+        }
+
+        fn buckets(&self) -> usize {
+            self.index.tables.iter().map(|table| table.buckets.len()).sum()
+        }
+    }
 
     #[test]
     fn finds_what_is_there_through_growth_and_shrinking() {
         for tables in [1, 4] {
-            let mut slab = Slab::new(2);
-            let mut index = Index::new(tables);
-            let hash = |key: u64| key.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            for key in 0..10_000_u64 {
-                let id = slab.insert(key);
-                index.insert(hash(key), id, |id| hash(slab[id]));
-            }
-            assert_eq!(index.len(), 10_000);
-            let find =
-                |index: &Index<u64>, slab: &Slab<u64>, key| index.find(hash(key), |id| slab[id] == key);
-            for key in 0..10_000 {
-                let id = find(&index, &slab, key).expect("inserted");
+            let mut map = Map::new(tables);
+            assert_eq!(map.find(0), None, "an empty index finds nothing");
+            (0..10_000).for_each(|key| map.insert(key));
+            assert_eq!(map.index.len(), 10_000);
+            // From both ends of chains.
+            for key in (0..10_000).rev().step_by(2).chain((0..10_000).step_by(2)) {
                 if key % 100 != 0 {
-                    index.remove(hash(key), id, |id| hash(slab[id]));
-                    slab.remove(id);
+                    map.remove(key);
                 }
             }
-            assert_eq!(index.len(), 100);
-            let buckets: usize = index.tables.iter().map(HashTable::num_buckets).sum();
-            assert!(buckets <= 1024, "shrunk with what it holds, but has {buckets} buckets");
+            assert_eq!(map.index.len(), 100);
+            assert!(map.buckets() <= 1024, "shrunk with what it holds, but has {} buckets", map.buckets());
             for key in 0..10_000 {
-                assert_eq!(find(&index, &slab, key).is_some(), key % 100 == 0, "key {key}");
+                assert_eq!(map.find(key).is_some(), key % 100 == 0, "key {key}");
             }
         }
     }
 
     /// Buckets after so many of a table's entries were inserted and then removed again.
     fn buckets(inserted: u64, removed: u64) -> usize {
-        let mut slab = Slab::new(64);
-        let mut index = Index::new(1);
-        let hash = |key: u64| key.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let ids: Vec<_> = (0..inserted).map(|key| slab.insert(key)).collect();
-        for &id in &ids {
-            index.insert(hash(slab[id]), id, |id| hash(slab[id]));
-        }
-        for &id in &ids[..removed as usize] {
-            index.remove(hash(slab[id]), id, |id| hash(slab[id]));
-        }
-        assert_eq!(u64::from(index.len()), inserted - removed);
-        index.tables[0].num_buckets()
+        let mut map = Map::new(1);
+        (0..inserted).for_each(|key| map.insert(key));
+        (0..removed).for_each(|key| map.remove(key));
+        assert_eq!(u64::from(map.index.len()), inserted - removed);
+        map.buckets()
+    }
+
+    #[test]
+    fn a_table_has_no_fewer_buckets_than_entries() {
+        assert_eq!([0, 1, 4, 5, 64, 65].map(|entries| buckets(entries, 0)), [0, 4, 4, 8, 64, 128]);
     }
 
     #[test]
     fn a_table_shrinks_when_less_than_an_eighth_of_it_is_used_to_twice_what_it_holds() {
-        assert_eq!(buckets(1000, 0), 2048);
-        assert_eq!(buckets(1000, 1000 - 256), 2048);
-        assert_eq!(buckets(1000, 1000 - 255), 1024);
+        assert_eq!(buckets(1000, 0), 1024);
+        assert_eq!(buckets(1000, 1000 - 128), 1024);
+        assert_eq!(buckets(1000, 1000 - 127), 256);
+        assert!(buckets(100_000, 100_000) <= 64);
     }
 
     #[test]
@@ -124,11 +256,24 @@ mod tests {
     }
 
     #[test]
+    fn entries_of_one_bucket_are_told_apart() {
+        let mut slots = Slab::new(2);
+        let mut index = Index::new(1);
+        let ids = [1, 2, 3].map(|key| index.insert(&mut slots, Entry { key, link: None }, |_| 7));
+        for (place, removed) in [(1, 2), (0, 1), (2, 3)] {
+            assert_eq!(index.find(&slots, 7, |entry| entry.key == removed), Some(ids[place]));
+            index.remove(&mut slots, ids[place], |_| 7);
+            assert_eq!(index.find(&slots, 7, |entry| entry.key == removed), None);
+        }
+        assert_eq!(index.len(), 0);
+    }
+
+    #[test]
     fn entries_are_spread_over_all_tables() {
-        let index: Index<u64> = Index::new(4);
+        let index: Index<Entry> = Index::new(4);
         let mut counts = [0; 4];
         for key in 0..4096_u64 {
-            counts[index.table_of(key.wrapping_mul(0x9E37_79B9_7F4A_7C15))] += 1;
+            counts[index.table_of(hash(key))] += 1;
         }
         assert!(counts.iter().all(|count| (900..1150).contains(count)), "{counts:?}");
     }
@@ -136,8 +281,17 @@ mod tests {
     #[test]
     #[should_panic(expected = "is not in the index")]
     fn removing_what_is_not_there_panics() {
-        let mut slab = Slab::new(2);
-        let id = slab.insert(7_u64);
-        Index::new(1).remove(7, id, |_| 7);
+        let mut slots = Slab::new(2);
+        let id = slots.insert(Entry { key: 7, link: None });
+        Index::new(1).remove(&mut slots, id, |_| 7);
+    }
+
+    #[test]
+    #[should_panic(expected = "is not in the index")]
+    fn removing_under_another_hash_panics() {
+        let mut map = Map::new(1);
+        (0..4).for_each(|key| map.insert(key));
+        let id = map.find(0).expect("inserted");
+        map.index.remove(&mut map.slots, id, |entry| hash(entry.key) ^ 1);
     }
 }

@@ -4,14 +4,14 @@
 mod index;
 mod slab;
 
-pub(crate) use index::Index;
+pub(crate) use index::{Index, Linked};
 pub(crate) use slab::{Id, Slab};
 
 /// Panics unless each bit of the hashes is set in about half of them. There have to be 4,096.
 #[cfg(test)]
-pub(crate) fn assert_balanced(hashes: impl ExactSizeIterator<Item = u64>) {
+pub(crate) fn assert_balanced(hashes: impl ExactSizeIterator<Item = u32>) {
     assert_eq!(hashes.len(), 4096);
-    let mut ones = [0; u64::BITS as usize];
+    let mut ones = [0; u32::BITS as usize];
     for hash in hashes {
         for (bit, ones) in ones.iter_mut().enumerate() {
             *ones += hash >> bit & 1;

@@ -54,7 +54,10 @@ impl<T> fmt::Debug for Id<T> {
 /// Both are stacks; `open` is linked both ways, because any chunk may fill up or empty out.
 #[derive(Clone, Debug)]
 pub(crate) struct Slab<T> {
-    chunks: Vec<Chunk<T>>,
+    /// The slots of each chunk; none for a bare one. Apart from what else is known of chunks, so that finding a slot
+    /// takes few steps.
+    slots: Vec<Box<[Slot<T>]>>,
+    chunks: Vec<Chunk>,
     /// log2 of the slots in a chunk.
     shift: u32,
     open: Option<u32>,
@@ -64,10 +67,8 @@ pub(crate) struct Slab<T> {
     allocated: u32,
 }
 
-#[derive(Clone, Debug)]
-struct Chunk<T> {
-    /// Empty for a bare chunk.
-    slots: Box<[Slot<T>]>,
+#[derive(Clone, Debug, Default)]
+struct Chunk {
     used: u32,
     /// First vacant slot, by its offset in the chunk.
     vacant: Option<u32>,
@@ -87,6 +88,7 @@ impl<T> Slab<T> {
     pub(crate) fn new(chunk_slots: u32) -> Self {
         assert!(chunk_slots.is_power_of_two(), "chunk_slots must be a power of two, not {chunk_slots}");
         Self {
+            slots: Vec::new(),
             chunks: Vec::new(),
             shift: chunk_slots.trailing_zeros(),
             open: None,
@@ -113,8 +115,8 @@ impl<T> Slab<T> {
 
     /// The value at a position, when that slot is used.
     pub(crate) fn at(&self, position: u32) -> Option<(Id<T>, &T)> {
-        let chunk = self.chunks.get((position >> self.shift) as usize)?;
-        match chunk.slots.get((position & self.mask()) as usize) {
+        let slots = self.slots.get((position >> self.shift) as usize)?;
+        match slots.get((position & self.mask()) as usize) {
             Some(Slot::Used(value)) => Some((Id::at(position), value)),
             Some(Slot::Vacant { .. }) | None => None,
         }
@@ -122,8 +124,8 @@ impl<T> Slab<T> {
 
     /// Every used slot, by position. Chunks without memory cost no look at each of their slots.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Id<T>, &T)> {
-        (0..).zip(&self.chunks).flat_map(move |(number, chunk): (u32, _)| {
-            (0..).zip(&chunk.slots).filter_map(move |(offset, slot): (u32, _)| match slot {
+        (0..).zip(&self.slots).flat_map(move |(number, slots): (u32, _)| {
+            (0..).zip(slots).filter_map(move |(offset, slot): (u32, _)| match slot {
                 Slot::Used(value) => Some((Id::at((number << self.shift) | offset), value)),
                 Slot::Vacant { .. } => None,
             })
@@ -140,7 +142,7 @@ impl<T> Slab<T> {
             let mut next = chunk.vacant;
             while let Some(offset) = next {
                 vacancies.push((number << self.shift) | offset);
-                let Slot::Vacant { next: following } = chunk.slots[offset as usize] else {
+                let Slot::Vacant { next: following } = self.slots[number as usize][offset as usize] else {
                     panic!("slot {offset} of chunk {number} is used")
                 };
                 next = following;
@@ -163,7 +165,7 @@ impl<T> Slab<T> {
         };
         let chunk = &mut self.chunks[number as usize];
         let offset = chunk.vacant.expect("an open chunk has a vacant slot");
-        let slot = &mut chunk.slots[offset as usize];
+        let slot = &mut self.slots[number as usize][offset as usize];
         let Slot::Vacant { next } = *slot else { panic!("slot {offset} of chunk {number} is used") };
         *slot = Slot::Used(value);
         chunk.vacant = next;
@@ -179,7 +181,7 @@ impl<T> Slab<T> {
     pub(crate) fn remove(&mut self, id: Id<T>) -> T {
         let (number, offset) = (id.position() >> self.shift, id.position() & self.mask());
         let chunk = &mut self.chunks[number as usize];
-        let slot = &mut chunk.slots[offset as usize];
+        let slot = &mut self.slots[number as usize][offset as usize];
         let Slot::Used(value) = std::mem::replace(slot, Slot::Vacant { next: chunk.vacant }) else {
             panic!("slot {id:?} is vacant")
         };
@@ -220,13 +222,14 @@ impl<T> Slab<T> {
                 (u64::from(number) + 1) << self.shift < u64::from(u32::MAX),
                 "a slab's slots are numbered in 32 bits"
             );
-            self.chunks.push(Chunk { slots: Box::default(), used: 0, vacant: None, prev: None, next: None });
+            self.chunks.push(Chunk::default());
+            self.slots.push(Box::default());
             number
         };
         let slots = 1 << self.shift;
-        let chunk = &mut self.chunks[number as usize];
-        chunk.slots = (1..=slots).map(|next| Slot::Vacant { next: (next < slots).then_some(next) }).collect();
-        chunk.vacant = Some(0);
+        self.slots[number as usize] =
+            (1..=slots).map(|next| Slot::Vacant { next: (next < slots).then_some(next) }).collect();
+        self.chunks[number as usize].vacant = Some(0);
         self.allocated += 1;
         self.reopen(number);
         number
@@ -260,7 +263,7 @@ impl<T> Slab<T> {
         self.close(number);
         let chunk = &mut self.chunks[number as usize];
         assert_eq!(chunk.used, 0, "a released chunk holds nothing");
-        chunk.slots = Box::default();
+        self.slots[number as usize] = Box::default();
         chunk.vacant = None;
         chunk.next = self.bare.replace(number);
         self.allocated -= 1;
@@ -270,9 +273,10 @@ impl<T> Slab<T> {
 impl<T> Index<Id<T>> for Slab<T> {
     type Output = T;
 
+    #[inline]
     fn index(&self, id: Id<T>) -> &T {
-        let chunk = &self.chunks[(id.position() >> self.shift) as usize];
-        match &chunk.slots[(id.position() & self.mask()) as usize] {
+        let slots = &self.slots[(id.position() >> self.shift) as usize];
+        match &slots[(id.position() & self.mask()) as usize] {
             Slot::Used(value) => value,
             Slot::Vacant { .. } => panic!("slot {id:?} is vacant"),
         }
@@ -280,10 +284,11 @@ impl<T> Index<Id<T>> for Slab<T> {
 }
 
 impl<T> IndexMut<Id<T>> for Slab<T> {
+    #[inline]
     fn index_mut(&mut self, id: Id<T>) -> &mut T {
-        let mask = self.mask();
-        let chunk = &mut self.chunks[(id.position() >> self.shift) as usize];
-        match &mut chunk.slots[(id.position() & mask) as usize] {
+        let offset = (id.position() & self.mask()) as usize;
+        let slots = &mut self.slots[(id.position() >> self.shift) as usize];
+        match &mut slots[offset] {
             Slot::Used(value) => value,
             Slot::Vacant { .. } => panic!("slot {id:?} is vacant"),
         }
