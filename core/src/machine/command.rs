@@ -102,16 +102,19 @@ impl Machine {
     }
 
     fn release<'a>(&mut self, id: Id<Connection>, kind: Kind, name: &'a [u8]) -> Reply<'a> {
-        let found = self.holds.find(kind, name);
-        if is_planted(Canary::AnybodyReleases) && found.holders > 0 && kind == Kind::Exclusive {
+        if is_planted(Canary::AnybodyReleases)
+            && kind == Kind::Exclusive
+            && self.holds.find(kind, name).holders > 0
+        {
             return Reply::Released { kind, name };
         }
         let Connection { tenure, origin, .. } = self.connections[id];
-        let Some(tenure) = tenure.filter(|tenure| self.holds.is_holder(found, *tenure)) else {
+        let held = tenure.and_then(|tenure| Some((self.holds.held_by(tenure, kind, name)?, tenure)));
+        let Some((lock, tenure)) = held else {
             reach(Mark::ReleaseWasRefused);
             return Reply::ReleaseFailure { kind, name };
         };
-        self.end_hold(found, tenure, origin.account);
+        self.end_hold(lock, tenure, origin.account);
         Reply::Released { kind, name }
     }
 
@@ -131,9 +134,10 @@ impl Machine {
     }
 
     fn fence<'a>(&mut self, id: Id<Connection>, name: &'a [u8]) -> Reply<'a> {
-        let found = self.holds.find(Kind::Exclusive, name);
-        let is_holder = self.connections[id].tenure.is_some_and(|tenure| self.holds.is_holder(found, tenure));
-        let Some(lock) = found.lock().filter(|_| is_holder) else { return Reply::NotHeld { name } };
+        let tenure = self.connections[id].tenure;
+        let Some(lock) = tenure.and_then(|tenure| self.holds.held_by(tenure, Kind::Exclusive, name)) else {
+            return Reply::NotHeld { name };
+        };
         if let Some(token) = self.holds.token(lock).filter(|_| !is_planted(Canary::TokenPerAsk)) {
             return Reply::Fenced { token, name };
         }

@@ -69,7 +69,7 @@ impl Machine {
         }
         let found = self.holds.find(kind, name);
         let Connection { tenure, .. } = self.connections[id];
-        if tenure.is_some_and(|tenure| self.holds.is_holder(found, tenure)) {
+        if found.lock().zip(tenure).is_some_and(|(lock, tenure)| self.holds.is_holder(lock, tenure)) {
             let more = u32::from(kind == Kind::Shared && is_planted(Canary::AskingAgainCounts));
             return Some(Reply::Got { kind, holders: found.holders + more, name });
         }

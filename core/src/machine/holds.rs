@@ -90,6 +90,7 @@ impl Holds {
         self.tenures.insert(Tenure::new(owner))
     }
 
+    #[inline]
     pub(crate) fn find(&self, kind: Kind, name: &[u8]) -> Found {
         let hash = self.locks.hash(kind, name);
         let lock = self.locks.find(hash, kind, name);
@@ -97,9 +98,20 @@ impl Holds {
         Found { hash, lock, kind, holders }
     }
 
-    /// Whether this tenure is among the holders.
-    pub(crate) fn is_holder(&self, found: Found, tenure: Id<Tenure>) -> bool {
-        let Some(lock) = found.lock else { return false };
+    /// A tenure's hold of a name, if it has one.
+    #[inline]
+    pub(crate) fn held_by(&self, tenure: Id<Tenure>, kind: Kind, name: &[u8]) -> Option<Id<Lock>> {
+        // Most locks are released by whoever got none since: that costs no hash.
+        let newest = self.tenures[tenure].sole;
+        if let Some(newest) = newest.filter(|newest| self.locks[*newest].is(kind, name)) {
+            return Some(newest);
+        }
+        self.locks.find(self.locks.hash(kind, name), kind, name).filter(|lock| self.is_holder(*lock, tenure))
+    }
+
+    /// Whether this tenure is among the holders of a lock.
+    #[inline]
+    pub(crate) fn is_holder(&self, lock: Id<Lock>, tenure: Id<Tenure>) -> bool {
         match *self.locks[lock].hold() {
             Hold::Sole { tenure: holder, .. } => holder == tenure,
             Hold::Tied(_) => self.ties.find(lock, tenure).is_some(),
@@ -108,16 +120,13 @@ impl Holds {
 
     /// Makes a tenure a holder that is not one yet, and says how many holders there are then.
     pub(crate) fn add(&mut self, found: Found, name: &[u8], tenure: Id<Tenure>, now: Now) -> u32 {
-        assert!(self.tenures[tenure].owner.is_some(), "only a live tenure gets locks");
         assert!(found.kind == Kind::Shared || found.holders == 0, "an exclusive lock has one holder");
-        self.live[found.kind.index()] += 1;
         let Some(lock) = found.lock else {
-            let hold = Hold::Sole { tenure, prev: None, next: None };
-            let lock = self.locks.insert(found.hash, name, found.kind, hold, now);
-            self.link_sole(lock, tenure);
-            self.count_name(lock);
+            self.add_new(found, name, tenure, now);
             return 1;
         };
+        assert!(self.tenures[tenure].owner.is_some(), "only a live tenure gets locks");
+        self.live[found.kind.index()] += 1;
         match *self.locks[lock].hold() {
             Hold::Sole { tenure: dead, .. } if found.holders == 0 => {
                 reach(Mark::GetMetADeadSoleHolder);
@@ -142,6 +151,24 @@ impl Holds {
             Hold::Tied(tie) => self.tie(tie, lock, tenure, Moment::of(now)),
         }
         found.holders + 1
+    }
+
+    /// Adds a name that has no slot yet, and its only holder.
+    fn add_new(&mut self, Found { hash, kind, .. }: Found, name: &[u8], tenure: Id<Tenure>, now: Now) {
+        let owner = &mut self.tenures[tenure];
+        assert!(owner.owner.is_some(), "only a live tenure gets locks");
+        let next = owner.sole;
+        let lock = self.locks.insert(hash, name, kind, Hold::Sole { tenure, prev: None, next }, now);
+        owner.sole = Some(lock);
+        owner.sole_count[kind.index()] += 1;
+        if let Some(next) = next {
+            *sole_links(&mut self.locks, next).0 = Some(lock);
+        }
+        self.live[kind.index()] += 1;
+        self.held[kind.index()] += 1;
+        let heap_bytes = Lock::heap_bytes_of(name);
+        owner.sole_name_bytes += heap_bytes;
+        self.name_bytes += heap_bytes;
     }
 
     /// Gives the holder of a lock a record of its own, unless it has one.
@@ -295,15 +322,18 @@ impl Holds {
     }
 
     /// Ends one hold of a tenure that is a holder.
-    pub(crate) fn remove(&mut self, found: Found, tenure: Id<Tenure>, now: Now) {
-        let lock = found.lock.expect("a held name has a slot");
-        self.live[found.kind.index()] -= 1;
-        match *self.locks[lock].hold() {
-            Hold::Sole { tenure: holder, .. } => {
+    pub(crate) fn remove(&mut self, lock: Id<Lock>, tenure: Id<Tenure>, now: Now) {
+        let hold = &self.locks[lock];
+        let kind = hold.kind().index();
+        self.live[kind] -= 1;
+        match *hold.hold() {
+            Hold::Sole { tenure: holder, prev, next } => {
                 assert!(holder == tenure, "only the holder releases");
-                self.times[found.kind.index()].note(self.locks[lock].since().until(now));
-                self.unlink_sole(lock, tenure);
-                self.discount_name(lock);
+                self.times[kind].note(hold.since().until(now));
+                let heap_bytes = hold.heap_bytes();
+                self.held[kind] -= 1;
+                self.name_bytes -= heap_bytes;
+                self.discount_sole(tenure, kind, heap_bytes, (prev, next));
                 self.locks.remove(lock);
             }
             Hold::Tied(_) => {
@@ -354,7 +384,12 @@ impl Holds {
     }
 
     /// Frees the storage of up to `limit` dead holds. Says of how many.
+    #[inline]
     pub(crate) fn sweep(&mut self, limit: u32) -> u32 {
+        if self.is_swept() { 0 } else { self.sweep_dead(limit) }
+    }
+
+    fn sweep_dead(&mut self, limit: u32) -> u32 {
         for swept in 0..limit {
             let Some(tenure) = self.first_dead else { return swept };
             let lock = self.tenures[tenure].sole.expect("a dead tenure has storage left");
@@ -488,14 +523,26 @@ impl Holds {
 
     /// Takes a lock out of a tenure's list; the caller gives it its next state.
     fn unlink_sole(&mut self, lock: Id<Lock>, tenure: Id<Tenure>) {
-        let (kind, heap_bytes) = (self.locks[lock].kind(), self.locks[lock].heap_bytes());
-        let owner = &mut self.tenures[tenure];
-        owner.sole_count[kind.index()] -= 1;
-        owner.sole_name_bytes -= heap_bytes;
+        let (kind, heap_bytes) = (self.locks[lock].kind().index(), self.locks[lock].heap_bytes());
         let (&mut prev, &mut next) = sole_links(&mut self.locks, lock);
+        self.discount_sole(tenure, kind, heap_bytes, (prev, next));
+    }
+
+    /// Takes note that a tenure holds a lock solely no more, of whose name so many bytes stand outside the slot: its
+    /// neighbours become each other's.
+    fn discount_sole(
+        &mut self,
+        tenure: Id<Tenure>,
+        kind: usize,
+        heap_bytes: u64,
+        (prev, next): (Option<Id<Lock>>, Option<Id<Lock>>),
+    ) {
+        let owner = &mut self.tenures[tenure];
+        owner.sole_count[kind] -= 1;
+        owner.sole_name_bytes -= heap_bytes;
         match prev {
             Some(prev) => *sole_links(&mut self.locks, prev).1 = next,
-            None => self.tenures[tenure].sole = next,
+            None => owner.sole = next,
         }
         if let Some(next) = next {
             *sole_links(&mut self.locks, next).0 = prev;

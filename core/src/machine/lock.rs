@@ -63,6 +63,16 @@ impl Lock {
         }
     }
 
+    /// Whether it is the lock of this kind and name.
+    pub(crate) fn is(&self, kind: Kind, name: &[u8]) -> bool {
+        (self.kind() == kind || is_planted(Canary::KindsAreOne)) && self.name() == name
+    }
+
+    /// Bytes of a name that stand outside its lock's slot.
+    pub(crate) const fn heap_bytes_of(name: &[u8]) -> u64 {
+        if name.len() > Self::SHORT { name.len() as u64 } else { 0 }
+    }
+
     /// Bytes of the name that stand outside the slot.
     pub(crate) fn heap_bytes(&self) -> u64 {
         match self {
@@ -152,11 +162,7 @@ impl Locks {
     }
 
     pub(crate) fn find(&self, hash: NameHash, kind: Kind, name: &[u8]) -> Option<Id<Lock>> {
-        self.index.find(&self.slots, hash.0, |lock| {
-            lock.hash() == hash
-                && (lock.kind() == kind || is_planted(Canary::KindsAreOne))
-                && lock.name() == name
-        })
+        self.index.find(&self.slots, hash.0, |lock| lock.hash() == hash && lock.is(kind, name))
     }
 
     /// Adds a name that is not there yet, held from now on.

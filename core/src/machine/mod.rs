@@ -36,7 +36,8 @@ use crate::storage::Id;
 use crate::types::{Account, Conn, Kind, Now, Origin, Seq};
 
 use connection::{Connection, Connections};
-use holds::{Found, Holds};
+use holds::Holds;
+use lock::Lock;
 use tenure::Tenure;
 use tokens::Tokens;
 use waiting::Grant;
@@ -231,8 +232,8 @@ impl Machine {
     }
 
     /// Ends one hold of a tenure of somebody of an account.
-    fn end_hold(&mut self, found: Found, tenure: Id<Tenure>, account: Account) {
-        self.holds.remove(found, tenure, self.now);
+    fn end_hold(&mut self, lock: Id<Lock>, tenure: Id<Tenure>, account: Account) {
+        self.holds.remove(lock, tenure, self.now);
         self.connections.tally_mut(account).holds -= 1;
     }
 

@@ -365,7 +365,8 @@ impl Machine {
         };
         let tenure = self.connections[id].tenure.unwrap_or_else(|| self.begin_tenure(id));
         let found = self.holds.find(kind, name);
-        if self.holds.is_holder(found, tenure) || (kind == Kind::Exclusive && found.holders > 0) {
+        let is_holder = found.lock().is_some_and(|lock| self.holds.is_holder(lock, tenure));
+        if is_holder || (kind == Kind::Exclusive && found.holders > 0) {
             return Err(damaged("a lock has a holder too many".to_owned()));
         }
         self.holds.add(found, name, tenure, Now(since));
@@ -381,7 +382,9 @@ impl Machine {
             return Err(damaged(format!("connection {conn} is gone or waits twice")));
         };
         let found = self.holds.find(if shared { Kind::Shared } else { Kind::Exclusive }, &name);
-        let is_holder = self.connections[id].tenure.is_some_and(|tenure| self.holds.is_holder(found, tenure));
+        let tenure = self.connections[id].tenure;
+        let is_holder =
+            found.lock().zip(tenure).is_some_and(|(lock, tenure)| self.holds.is_holder(lock, tenure));
         if found.holders == 0 || is_holder || (!shared && limit != 1) {
             return Err(damaged("a wait for a lock that is not waited for so".to_owned()));
         }
