@@ -246,6 +246,9 @@ impl Machine {
             }
         }
         ensure!(self.connections.indexed() == slots.len(), "the index of connections has strangers in it");
+        let speaker = self.connections.speaker().map(|(conn, id)| (Some(conn), slots.at(id.position())));
+        let is_itself = speaker.is_none_or(|(conn, found)| found.map(|(_, found)| found.conn) == conn);
+        ensure!(is_itself, "who spoke last is somebody else");
         let limits = &self.config.limits;
         for (tally, [connections, holds, waits]) in self.connections.tallies().iter().zip(tallies) {
             ensure!(tally.connections == connections, "{tally:?} has {connections} connections");

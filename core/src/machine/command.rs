@@ -28,7 +28,8 @@ impl Machine {
         let name_bytes =
             usize::from(self.config.limits.name_bytes) - usize::from(is_planted(Canary::NameLengthOffByOne));
         let too_long = command.name().is_some_and(|name| name.as_ref().len() > name_bytes);
-        match command.verb() {
+        let verb = command.verb();
+        match verb {
             Some(verb) if !too_long || is_planted(Canary::RefusedNameIsCounted) => {
                 self.counters.commands[verb.index()] += 1;
             }
@@ -39,7 +40,7 @@ impl Machine {
         }
         let framed = command.is_framed();
         let features = &self.config.features;
-        let is_admin = self.connections[id].origin.account == Account::ADMIN;
+        let is_admin = || self.connections[id].origin.account == Account::ADMIN;
         let reply = match command {
             _ if too_long => Reply::NameTooLong { framed },
             Command::LineTooLong => Reply::LineTooLong,
@@ -50,8 +51,8 @@ impl Machine {
                 self.close(id, Cause::Quit, out);
                 return out(conn, Output::Disconnect(Reason::Quit));
             }
-            Command::Kick(addr) if is_admin => return self.kick(conn, addr.as_ref(), out),
-            Command::Steal(name) if is_admin => self.steal(name.as_ref()),
+            Command::Kick(addr) if is_admin() => return self.kick(conn, addr.as_ref(), out),
+            Command::Steal(name) if is_admin() => self.steal(name.as_ref()),
             Command::Kick(_) => Reply::NotAllowed { verb: Verb::Kick },
             Command::Steal(_) => Reply::NotAllowed { verb: Verb::Steal },
             Command::Get(..)
@@ -68,7 +69,7 @@ impl Machine {
                 let holders = self.holds.find(*kind, name.as_ref()).holders;
                 Reply::Inspected { kind: *kind, holders, name: name.as_ref() }
             }
-            Command::ListAll(_) if !features.dump && !is_admin => Reply::Disabled { framed },
+            Command::ListAll(_) if !features.dump && !is_admin() => Reply::Disabled { framed },
             Command::List(..) | Command::Dump(_) if !features.dump => Reply::Disabled { framed },
             Command::Who(_) if !features.dump || !features.registry => Reply::Disabled { framed },
             Command::Iam(_) if !features.registry => Reply::Disabled { framed },
@@ -95,7 +96,10 @@ impl Machine {
             Command::Ping => Reply::Pong,
             Command::Help => Reply::Help,
         };
-        if let Some(verb) = command.verb().filter(|_| reply.is_failure() && !too_long) {
+        if reply.is_failure()
+            && !too_long
+            && let Some(verb) = verb
+        {
             self.counters.failures[verb.index()] += 1;
         }
         out(conn, Output::Reply(reply));

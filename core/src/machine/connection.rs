@@ -57,6 +57,8 @@ pub(crate) struct Tally {
 pub(crate) struct Connections {
     slots: Slab<Connection>,
     index: Index<Connection>,
+    /// Who spoke last: commands mostly come several from one connection.
+    speaker: Option<(Conn, Id<Connection>)>,
     /// The highest number seen: numbers at or below it are never opened again.
     pub(crate) highest: Option<Conn>,
     /// The longest idle, and the latest active.
@@ -72,6 +74,7 @@ impl Connections {
         Self {
             slots: Slab::new(chunk_slots),
             index: Index::new(index_tables),
+            speaker: None,
             highest: None,
             oldest: None,
             newest: None,
@@ -96,6 +99,23 @@ impl Connections {
         self.index.find(&self.slots, hash(conn), |connection| connection.conn == conn)
     }
 
+    /// The same for a connection that says something.
+    #[inline]
+    pub(crate) fn find_speaker(&mut self, conn: Conn) -> Option<Id<Connection>> {
+        match self.speaker {
+            Some((speaker, id)) if speaker == conn => Some(id),
+            _ => {
+                let id = self.find(conn)?;
+                self.speaker = Some((conn, id));
+                Some(id)
+            }
+        }
+    }
+
+    pub(crate) fn speaker(&self) -> Option<(Conn, Id<Connection>)> {
+        self.speaker
+    }
+
     pub(crate) fn open(&mut self, now: Now, conn: Conn, origin: Origin) -> Id<Connection> {
         let connection = Connection {
             conn,
@@ -117,6 +137,7 @@ impl Connections {
     /// Takes a connection out. It must not be linked by activity any more (see `unlink`).
     pub(crate) fn close(&mut self, id: Id<Connection>) -> Connection {
         let connection = self.index.remove(&mut self.slots, id, |connection| hash(connection.conn));
+        self.speaker = self.speaker.filter(|(_, speaker)| *speaker != id);
         self.tally_mut(connection.origin.account).connections -= 1;
         connection
     }

@@ -115,7 +115,7 @@ impl Machine {
         self.settle(Mark::GrantByTimeout, out);
         match input {
             Input::Opened(conn, origin) => self.opened(conn, origin, out),
-            Input::Command(conn, command) => match self.connections.find(conn) {
+            Input::Command(conn, command) => match self.connections.find_speaker(conn) {
                 Some(id) if self.connections[id].wait.is_none() || is_planted(Canary::WaitingCommandRuns) => {
                     self.command(id, conn, &command, out);
                     let why = match command {

@@ -60,6 +60,8 @@ pub(crate) struct Slab<T> {
     chunks: Vec<Chunk>,
     /// log2 of the slots in a chunk.
     shift: u32,
+    /// The slots in a chunk, less one: the bits of a position that are its offset.
+    mask: u32,
     open: Option<u32>,
     bare: Option<u32>,
     len: u32,
@@ -91,6 +93,7 @@ impl<T> Slab<T> {
             slots: Vec::new(),
             chunks: Vec::new(),
             shift: chunk_slots.trailing_zeros(),
+            mask: chunk_slots - 1,
             open: None,
             bare: None,
             len: 0,
@@ -116,7 +119,7 @@ impl<T> Slab<T> {
     /// The value at a position, when that slot is used.
     pub(crate) fn at(&self, position: u32) -> Option<(Id<T>, &T)> {
         let slots = self.slots.get((position >> self.shift) as usize)?;
-        match slots.get((position & self.mask()) as usize) {
+        match slots.get((position & self.mask) as usize) {
             Some(Slot::Used(value)) => Some((Id::at(position), value)),
             Some(Slot::Vacant { .. }) | None => None,
         }
@@ -179,7 +182,7 @@ impl<T> Slab<T> {
 
     /// Takes a value out. Its slot may be used again at once. Panics when the slot is vacant.
     pub(crate) fn remove(&mut self, id: Id<T>) -> T {
-        let (number, offset) = (id.position() >> self.shift, id.position() & self.mask());
+        let (number, offset) = (id.position() >> self.shift, id.position() & self.mask);
         let chunk = &mut self.chunks[number as usize];
         let slot = &mut self.slots[number as usize][offset as usize];
         let Slot::Used(value) = std::mem::replace(slot, Slot::Vacant { next: chunk.vacant }) else {
@@ -198,10 +201,6 @@ impl<T> Slab<T> {
             self.release(number);
         }
         value
-    }
-
-    fn mask(&self) -> u32 {
-        (1 << self.shift) - 1
     }
 
     fn has_other_open(&self, number: u32) -> bool {
@@ -276,7 +275,7 @@ impl<T> Index<Id<T>> for Slab<T> {
     #[inline]
     fn index(&self, id: Id<T>) -> &T {
         let slots = &self.slots[(id.position() >> self.shift) as usize];
-        match &slots[(id.position() & self.mask()) as usize] {
+        match &slots[(id.position() & self.mask) as usize] {
             Slot::Used(value) => value,
             Slot::Vacant { .. } => panic!("slot {id:?} is vacant"),
         }
@@ -286,7 +285,7 @@ impl<T> Index<Id<T>> for Slab<T> {
 impl<T> IndexMut<Id<T>> for Slab<T> {
     #[inline]
     fn index_mut(&mut self, id: Id<T>) -> &mut T {
-        let offset = (id.position() & self.mask()) as usize;
+        let offset = (id.position() & self.mask) as usize;
         let slots = &mut self.slots[(id.position() >> self.shift) as usize];
         match &mut slots[offset] {
             Slot::Used(value) => value,
