@@ -356,33 +356,45 @@ impl Verb {
 impl<N> Command<N> {
     /// The verb it is counted under; `None` for an invalid line.
     pub const fn verb(&self) -> Option<Verb> {
-        Some(match self {
-            Self::Get(Kind::Exclusive, _) => Verb::Get,
-            Self::Get(Kind::Shared, _) => Verb::SharedGet,
-            Self::GetWait { .. } => Verb::GetWait,
-            Self::SharedGetLimited { .. } => Verb::SharedGetLimited,
-            Self::SharedGetWait { .. } => Verb::SharedGetWait,
-            Self::Release(Kind::Exclusive, _) => Verb::Release,
-            Self::Release(Kind::Shared, _) => Verb::SharedRelease,
-            Self::ReleaseAll => Verb::ReleaseAll,
-            Self::Fence(_) => Verb::Fence,
-            Self::Inspect(Kind::Exclusive, _) => Verb::Inspect,
-            Self::Inspect(Kind::Shared, _) => Verb::SharedInspect,
-            Self::List(Kind::Exclusive, _) => Verb::List,
-            Self::List(Kind::Shared, _) => Verb::SharedList,
-            Self::Dump(_) => Verb::Dump,
-            Self::ListAll(_) => Verb::ListAll,
-            Self::Kick(_) => Verb::Kick,
-            Self::Steal(_) => Verb::Steal,
-            Self::Me => Verb::Me,
-            Self::Iam(_) => Verb::Iam,
-            Self::Who(_) => Verb::Who,
-            Self::Query { .. } => Verb::Query,
-            Self::Ping => Verb::Ping,
-            Self::Help => Verb::Help,
-            Self::Quit => Verb::Quit,
-            Self::BadArgument(_) | Self::Unknown(_) | Self::LineTooLong => return None,
-        })
+        self.parts().0
+    }
+
+    /// The name of a lock or of a connection, or the start of one; not the text of an unknown verb.
+    pub(crate) const fn name(&self) -> Option<&N> {
+        self.parts().1
+    }
+
+    /// Both at once.
+    #[inline]
+    pub(crate) const fn parts(&self) -> (Option<Verb>, Option<&N>) {
+        let (verb, name) = match self {
+            Self::Get(Kind::Exclusive, name) => (Verb::Get, Some(name)),
+            Self::Get(Kind::Shared, name) => (Verb::SharedGet, Some(name)),
+            Self::GetWait { name, .. } => (Verb::GetWait, Some(name)),
+            Self::SharedGetLimited { name, .. } => (Verb::SharedGetLimited, Some(name)),
+            Self::SharedGetWait { name, .. } => (Verb::SharedGetWait, Some(name)),
+            Self::Release(Kind::Exclusive, name) => (Verb::Release, Some(name)),
+            Self::Release(Kind::Shared, name) => (Verb::SharedRelease, Some(name)),
+            Self::ReleaseAll => (Verb::ReleaseAll, None),
+            Self::Fence(name) => (Verb::Fence, Some(name)),
+            Self::Inspect(Kind::Exclusive, name) => (Verb::Inspect, Some(name)),
+            Self::Inspect(Kind::Shared, name) => (Verb::SharedInspect, Some(name)),
+            Self::List(Kind::Exclusive, name) => (Verb::List, Some(name)),
+            Self::List(Kind::Shared, name) => (Verb::SharedList, Some(name)),
+            Self::Dump(_) => (Verb::Dump, None),
+            Self::ListAll(prefix) => (Verb::ListAll, Some(prefix)),
+            Self::Kick(addr) => (Verb::Kick, Some(addr)),
+            Self::Steal(name) => (Verb::Steal, Some(name)),
+            Self::Me => (Verb::Me, None),
+            Self::Iam(name) => (Verb::Iam, Some(name)),
+            Self::Who(name) => (Verb::Who, Some(name)),
+            Self::Query { .. } => (Verb::Query, None),
+            Self::Ping => (Verb::Ping, None),
+            Self::Help => (Verb::Help, None),
+            Self::Quit => (Verb::Quit, None),
+            Self::BadArgument(_) | Self::Unknown(_) | Self::LineTooLong => return (None, None),
+        };
+        (Some(verb), name)
     }
 
     /// Whether nothing of the same connection may run before this command's reply is complete: a
@@ -404,26 +416,6 @@ impl<N> Command<N> {
     /// a failure.
     pub(crate) const fn is_framed(&self) -> bool {
         matches!(self, Self::List(..) | Self::ListAll(_) | Self::Who(_) | Self::Query { .. } | Self::Help)
-    }
-
-    /// The name of a lock or of a connection, or the start of one; not the text of an unknown verb.
-    pub(crate) const fn name(&self) -> Option<&N> {
-        match self {
-            Self::Get(_, name)
-            | Self::GetWait { name, .. }
-            | Self::SharedGetLimited { name, .. }
-            | Self::SharedGetWait { name, .. }
-            | Self::Release(_, name)
-            | Self::Fence(name)
-            | Self::Inspect(_, name)
-            | Self::List(_, name)
-            | Self::ListAll(name)
-            | Self::Kick(name)
-            | Self::Steal(name)
-            | Self::Iam(name)
-            | Self::Who(name) => Some(name),
-            _ => None,
-        }
     }
 
     /// The same command with its text borrowed.

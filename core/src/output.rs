@@ -6,7 +6,7 @@ use crate::input::Verb;
 use crate::types::{Addr, Kind};
 
 /// Something for one connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output<'a> {
     /// The answer to the connection's command.
     Reply(Reply<'a>),
@@ -31,8 +31,8 @@ pub enum Reason {
     Kicked,
 }
 
-/// The answer to one command.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The answer to one command. Small, because every reply is handed on: what would make it large is borrowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply<'a> {
     /// `1 Lock Get Success: NAME`, `N Shared Lock Get Success: NAME`.
     Got {
@@ -145,7 +145,7 @@ pub enum Reply<'a> {
     /// `1 ADDR NAME`.
     Me {
         /// Where the connection comes from.
-        addr: Addr,
+        addr: &'a Addr,
         /// Its registered name, if it has one.
         name: Option<&'a [u8]>,
     },
@@ -154,7 +154,7 @@ pub enum Reply<'a> {
     /// The statistics.
     Figures {
         /// What they are now.
-        figures: Figures<'a>,
+        figures: &'a Figures<'a>,
         /// Whether all of them are wanted.
         full: bool,
     },
@@ -189,6 +189,7 @@ pub enum Reply<'a> {
 impl Reply<'_> {
     /// Whether it is a failure: one whose line begins with `0 `. To say that nobody holds a lock is one.
     #[must_use]
+    #[inline]
     pub const fn is_failure(&self) -> bool {
         match self {
             Self::GetFailure { .. }

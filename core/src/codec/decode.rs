@@ -34,9 +34,8 @@ impl Decoder {
     pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Option<Command<Cow<'a, [u8]>>> {
         if self.partial.is_empty()
             && !self.dropping
-            && let Some((command, rest)) = plain_line(input, self.max_line_bytes)
+            && let Some(command) = plain_line(input, self.max_line_bytes)
         {
-            *input = rest;
             return Some(command);
         }
         self.next_of_any(input)
@@ -78,10 +77,11 @@ impl Decoder {
     }
 }
 
-/// The command of the first line, and what comes after it, if that line is as nearly all are: a verb that gets or
-/// releases, a space, a name without white space, and the end. It gives what [`parse`] does, in a tenth of the time.
-fn plain_line(input: &[u8], max_line_bytes: usize) -> Option<(Command<Cow<'_, [u8]>>, &[u8])> {
-    let (is_get, kind, rest) = match input {
+/// The command of the first line in `input`, which is advanced past it, if that line is as nearly all are: a verb that
+/// gets or releases, a space, a name without white space, and the end. It gives what [`parse`] does, in less time.
+#[inline]
+fn plain_line<'a>(input: &mut &'a [u8], max_line_bytes: usize) -> Option<Command<Cow<'a, [u8]>>> {
+    let (is_get, kind, rest) = match *input {
         [b'g', b' ', rest @ ..] => (true, Kind::Exclusive, rest),
         [b'r', b' ', rest @ ..] => (false, Kind::Exclusive, rest),
         [b's', b'g', b' ', rest @ ..] => (true, Kind::Shared, rest),
@@ -93,11 +93,13 @@ fn plain_line(input: &[u8], max_line_bytes: usize) -> Option<(Command<Cow<'_, [u
     if input.len() - rest.len() - 1 > max_line_bytes {
         return None;
     }
+    *input = rest;
     let name = Cow::Borrowed(name);
-    Some((if is_get { Command::Get(kind, name) } else { Command::Release(kind, name) }, rest))
+    Some(if is_get { Command::Get(kind, name) } else { Command::Release(kind, name) })
 }
 
 /// How many bytes come before the first one that may be white space: a space or less.
+#[inline]
 fn up_to_space(bytes: &[u8]) -> usize {
     /// Of each byte of a word the highest bit, and the lowest.
     const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
@@ -307,11 +309,14 @@ mod tests {
                 line.push(b'\r');
             }
             let expected = parse(&line);
-            let mut input = line.clone();
-            input.extend_from_slice(b"\ng next\n");
-            plain_line(&input, line.len()).is_none_or(|(command, rest)| {
-                Some(command) == expected && rest == b"g next\n" && plain_line(&input, line.len() - 1).is_none()
-            })
+            let input = [&line, &b"\ng next\n"[..]].concat();
+            let (mut rest, mut whole) = (&input[..], &input[..]);
+            match plain_line(&mut rest, line.len()) {
+                None => rest == input,
+                command => {
+                    command == expected && rest == b"g next\n" && plain_line(&mut whole, line.len() - 1).is_none()
+                }
+            }
         }
 
         /// Goal: commands do not depend on how bytes are cut. Method: random bytes from an alphabet of
@@ -334,11 +339,12 @@ mod tests {
     #[test]
     fn what_nearly_all_lines_are_is_plain() {
         for line in ["g a\n", "r a\r\n", "sg \n", "sr 0123456789abcdef\n"] {
-            let (command, rest) = plain_line(line.as_bytes(), 100).expect(line);
-            assert_eq!((Some(command), rest), (parse(line.as_bytes()), &[][..]), "{line:?}");
+            let mut input = line.as_bytes();
+            let command = plain_line(&mut input, 100).expect(line);
+            assert_eq!((Some(command), input), (parse(line.as_bytes()), &[][..]), "{line:?}");
         }
         for line in ["", "g", "g a", "g a\r", "g a b\n", "g  a\n", "g a \n", "i a\n", "gw 1 a\n", "s a\n"] {
-            assert_eq!(plain_line(line.as_bytes(), 100), None, "{line:?}");
+            assert_eq!(plain_line(&mut line.as_bytes(), 100), None, "{line:?}");
         }
     }
 

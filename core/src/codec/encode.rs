@@ -9,9 +9,23 @@ use std::io::Write;
 /// Appends a reply, with all its line ends.
 ///
 /// [`Reply::Listing`] appends nothing: its text is collected in slices (see [`crate::listing`]).
+#[inline]
 pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) {
     match reply {
-        Reply::Got { kind: Kind::Exclusive, name, .. } => line(out, b"1 Lock Get Success: ", name),
+        // Nearly all replies are one of these two, and short enough to be encoded where they are made.
+        Reply::Got { kind: Kind::Exclusive, name, .. } => line(out, GOT, name),
+        Reply::Released { kind: Kind::Exclusive, name } => line(out, RELEASED, name),
+        _ => encode_any(reply, out),
+    }
+}
+
+const GOT: &[u8] = b"1 Lock Get Success: ";
+const RELEASED: &[u8] = b"1 Lock Release Success: ";
+
+fn encode_any(reply: &Reply<'_>, out: &mut Vec<u8>) {
+    match reply {
+        Reply::Got { kind: Kind::Exclusive, name, .. } => line(out, GOT, name),
+        Reply::Released { kind: Kind::Exclusive, name } => line(out, RELEASED, name),
         Reply::Got { kind: Kind::Shared, holders, name } => {
             counted_line(out, u64::from(*holders), b" Shared Lock Get Success: ", name);
         }
@@ -19,7 +33,6 @@ pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) {
         Reply::GetTimeout { kind, name } => failed_get(out, *kind, b"Timeout: ", name),
         Reply::GetDeadlock { kind, name } => failed_get(out, *kind, b"Deadlock: ", name),
         Reply::QueueFull { kind, name } => failed_get(out, *kind, b"Queue Full: ", name),
-        Reply::Released { kind: Kind::Exclusive, name } => line(out, b"1 Lock Release Success: ", name),
         Reply::Released { kind: Kind::Shared, name } => line(out, b"1 Shared Lock Release Success: ", name),
         Reply::ReleaseFailure { kind: Kind::Exclusive, name } => line(out, b"0 Lock Release Failure: ", name),
         Reply::ReleaseFailure { kind: Kind::Shared, name } => {
@@ -95,7 +108,9 @@ fn encode_figures(figures: &Figures<'_>, full: bool, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
+#[inline]
 fn line(out: &mut Vec<u8>, text: &[u8], name: &[u8]) {
+    out.reserve(text.len() + name.len() + 1);
     out.extend_from_slice(text);
     out.extend_from_slice(name);
     out.push(b'\n');
@@ -167,8 +182,8 @@ mod tests {
             (Reply::Inspected { kind: s, holders: 0, name }, "0 Shared Lock Not Locked: n\n"),
             (Reply::TooManyLocks { name }, "0 Too Many Locks: n\n"),
             (Reply::ShuttingDown, "0 Shutting Down\n"),
-            (Reply::Me { addr: Addr::Unix(7), name: None }, "1 unix:7 unix:7\n"),
-            (Reply::Me { addr: Addr::Unix(7), name: Some(name) }, "1 unix:7 n\n"),
+            (Reply::Me { addr: &Addr::Unix(7), name: None }, "1 unix:7 unix:7\n"),
+            (Reply::Me { addr: &Addr::Unix(7), name: Some(name) }, "1 unix:7 n\n"),
             (Reply::Registered, "1 ok\n"),
             (Reply::Pong, "1 pong\n"),
             (Reply::Disabled { framed: false }, "0 disabled\n"),
@@ -206,8 +221,8 @@ mod tests {
         let mut config = Config::default();
         config.identity.version = "1.2.3".to_owned();
         let machine = Machine::new(config);
-        let plain = text(&Reply::Figures { figures: machine.figures(), full: false });
-        let full = text(&Reply::Figures { figures: machine.figures(), full: true });
+        let plain = text(&Reply::Figures { figures: &machine.figures(), full: false });
+        let full = text(&Reply::Figures { figures: &machine.figures(), full: true });
         let keys = "command_d command_dump command_g command_i command_q command_r command_sd command_sg \
                     command_si command_sr connections invalid_commands locks orphans shared_locks shared_orphans";
         assert_eq!(plain, keys.split_whitespace().collect::<Vec<_>>().join(": 0\n") + ": 0\n\n");

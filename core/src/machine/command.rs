@@ -27,8 +27,8 @@ impl Machine {
         }
         let name_bytes =
             usize::from(self.config.limits.name_bytes) - usize::from(is_planted(Canary::NameLengthOffByOne));
-        let too_long = command.name().is_some_and(|name| name.as_ref().len() > name_bytes);
-        let verb = command.verb();
+        let (verb, name) = command.parts();
+        let too_long = name.is_some_and(|name| name.as_ref().len() > name_bytes);
         match verb {
             Some(verb) if !too_long || is_planted(Canary::RefusedNameIsCounted) => {
                 self.counters.commands[verb.index()] += 1;
@@ -55,8 +55,11 @@ impl Machine {
             Command::Steal(name) if is_admin() => self.steal(name.as_ref()),
             Command::Kick(_) => Reply::NotAllowed { verb: Verb::Kick },
             Command::Steal(_) => Reply::NotAllowed { verb: Verb::Steal },
-            Command::Get(..)
-            | Command::GetWait { .. }
+            Command::Get(kind, name) => {
+                let reply = self.get(id, Wish::at_once(*kind, name.as_ref()));
+                reply.expect("what does not wait is answered at once")
+            }
+            Command::GetWait { .. }
             | Command::SharedGetLimited { .. }
             | Command::SharedGetWait { .. } => match self.get(id, Wish::of(command)) {
                 Some(reply) => reply,
@@ -88,10 +91,11 @@ impl Machine {
             Command::Me => {
                 let Connection { origin, registered, .. } = &self.connections[id];
                 let name = registered.as_ref().map(|registered| &*registered.name);
-                Reply::Me { addr: origin.addr, name }
+                Reply::Me { addr: &origin.addr, name }
             }
             Command::Query { full } => {
-                return out(conn, Output::Reply(Reply::Figures { figures: self.figures(), full: *full }));
+                let figures = self.figures();
+                return out(conn, Output::Reply(Reply::Figures { figures: &figures, full: *full }));
             }
             Command::Ping => Reply::Pong,
             Command::Help => Reply::Help,
@@ -105,6 +109,7 @@ impl Machine {
         out(conn, Output::Reply(reply));
     }
 
+    #[inline]
     fn release<'a>(&mut self, id: Id<Connection>, kind: Kind, name: &'a [u8]) -> Reply<'a> {
         if is_planted(Canary::AnybodyReleases)
             && kind == Kind::Exclusive

@@ -143,10 +143,12 @@ impl Connections {
     }
 
     /// What is counted for an account: nothing, for one that was never seen.
+    #[inline]
     pub(crate) fn tally(&self, account: Account) -> Tally {
         self.tallies.iter().find(|tally| tally.account == account).copied().unwrap_or_default()
     }
 
+    #[inline]
     pub(crate) fn tally_mut(&mut self, account: Account) -> &mut Tally {
         let position = self.tallies.iter().position(|tally| tally.account == account);
         let position = position.unwrap_or_else(|| {

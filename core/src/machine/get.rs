@@ -6,7 +6,7 @@ use crate::input::Command;
 use crate::mark::{Mark, reach};
 use crate::output::Reply;
 use crate::storage::Id;
-use crate::types::{Kind, Now};
+use crate::types::{Account, Kind, Now, Origin};
 
 use super::Machine;
 use super::connection::Connection;
@@ -26,24 +26,27 @@ pub(super) struct Wish<'a> {
 }
 
 impl<'a> Wish<'a> {
+    /// What `g` and `sg` ask for.
+    #[inline]
+    pub(super) const fn at_once(kind: Kind, name: &'a [u8]) -> Self {
+        match kind {
+            Kind::Exclusive => Self { kind, name, limit: 1, ms: None, heeds_line: true },
+            Kind::Shared => Self { kind, name, limit: 0, ms: None, heeds_line: false },
+        }
+    }
+
     /// Panics when the command is no get.
     pub(super) fn of<N: AsRef<[u8]>>(command: &'a Command<N>) -> Self {
-        let exclusive = |ms, name: &'a N| Self {
-            kind: Kind::Exclusive,
-            name: name.as_ref(),
-            limit: 1,
-            ms,
-            heeds_line: true,
-        };
         let shared = |limit: u32, ms: Option<u32>, name: &'a N| {
             let more = u32::from(limit > 0 && is_planted(Canary::WaitLimitOffByOne));
             let heeds_line = ms.is_some() || !is_planted(Canary::SglIgnoresTheLine);
             Self { kind: Kind::Shared, name: name.as_ref(), limit: limit + more, ms, heeds_line }
         };
         match command {
-            Command::Get(Kind::Exclusive, name) => exclusive(None, name),
-            Command::Get(Kind::Shared, name) => Self { heeds_line: false, ..shared(0, None, name) },
-            Command::GetWait { ms, name } => exclusive(Some(*ms), name),
+            Command::Get(kind, name) => Self::at_once(*kind, name.as_ref()),
+            Command::GetWait { ms, name } => {
+                Self { ms: Some(*ms), ..Self::at_once(Kind::Exclusive, name.as_ref()) }
+            }
             Command::SharedGetLimited { limit, name } => shared(*limit, None, name),
             Command::SharedGetWait { ms, limit, name } => shared(*limit, Some(*ms), name),
             _ => panic!("not a get"),
@@ -57,6 +60,7 @@ impl Machine {
     const SWEEP_FOR_GET: u32 = 2;
 
     /// Gets a lock, or says why not; `None` when the connection waits for it now.
+    #[inline]
     pub(super) fn get<'a>(&mut self, id: Id<Connection>, wish: Wish<'a>) -> Option<Reply<'a>> {
         let Wish { kind, name, limit, ms, .. } = wish;
         if self.draining && !is_planted(Canary::DrainStillGrants) {
@@ -68,18 +72,23 @@ impl Machine {
             reach(Mark::GetSwept);
         }
         let found = self.holds.find(kind, name);
-        let Connection { tenure, .. } = self.connections[id];
+        let Connection { tenure, origin: Origin { account, .. }, .. } = self.connections[id];
         if found.lock().zip(tenure).is_some_and(|(lock, tenure)| self.holds.is_holder(lock, tenure)) {
             let more = u32::from(kind == Kind::Shared && is_planted(Canary::AskingAgainCounts));
             return Some(Reply::Got { kind, holders: found.holders + more, name });
         }
-        if self.has_too_many(id) {
+        let own = tenure.map_or(0, |tenure| self.holds.tenures[tenure].holds());
+        if self.has_too_many(own, account) {
             reach(Mark::LocksRanOut);
             self.counters.locks_refused += 1;
             return Some(Reply::TooManyLocks { name });
         }
         if self.is_free(found, wish) {
-            return Some(self.take(id, found, wish));
+            let tenure = tenure.unwrap_or_else(|| self.begin_tenure(id));
+            let holders = self.holds.add(found, name, tenure, self.now);
+            self.connections.tally_mut(account).holds += 1;
+            self.note_peaks(own + 1, name.len());
+            return Some(Reply::Got { kind, holders, name });
         }
         match ms {
             None => Some(Reply::GetFailure { kind, name }),
@@ -94,30 +103,21 @@ impl Machine {
         }
     }
 
-    /// Whether one more hold would pass a limit. A wait counts as the hold that it may become.
-    fn has_too_many(&self, id: Id<Connection>) -> bool {
-        let Connection { tenure, origin, .. } = self.connections[id];
+    /// Whether one more hold would pass a limit, by somebody of an account who has so many. A wait counts as the hold
+    /// that it may become.
+    #[inline]
+    fn has_too_many(&self, own: u32, account: Account) -> bool {
         let limits = &self.config.limits;
-        let own = tenure.map_or(0, |tenure| self.holds.tenures[tenure].holds());
         let limit = limits.locks_per_connection + u32::from(is_planted(Canary::LocksOfAConnectionOffByOne));
-        let tally = self.connections.tally(origin.account);
+        let tally = self.connections.tally(account);
         let waits = if is_planted(Canary::WaitIsNotReserved) { 0 } else { tally.waits };
         own >= limit || u64::from(tally.holds) + u64::from(waits) >= u64::from(limits.locks)
     }
 
+    #[inline]
     fn is_free(&self, found: Found, wish: Wish<'_>) -> bool {
         let has_room = wish.limit == 0 || found.holders < wish.limit;
         has_room && (!wish.heeds_line || found.lock().is_none_or(|lock| self.holds.waiting(lock) == 0))
-    }
-
-    fn take<'a>(&mut self, id: Id<Connection>, found: Found, wish: Wish<'a>) -> Reply<'a> {
-        let Wish { kind, name, .. } = wish;
-        let tenure = self.connections[id].tenure.unwrap_or_else(|| self.begin_tenure(id));
-        let holders = self.holds.add(found, name, tenure, self.now);
-        let account = self.connections[id].origin.account;
-        self.connections.tally_mut(account).holds += 1;
-        self.note_peaks(self.holds.tenures[tenure].holds(), name.len());
-        Reply::Got { kind, holders, name }
     }
 
     /// Begins a wait, unless it could never end well or too many wait.
@@ -155,6 +155,7 @@ impl Machine {
     }
 
     /// After a get or a grant, by a connection that has so many holds now, of a name so long.
+    #[inline]
     pub(super) fn note_peaks(&mut self, own: u32, name_bytes: usize) {
         let peaks = &mut self.counters;
         peaks.peak_connection_holds = peaks.peak_connection_holds.max(own);

@@ -154,6 +154,7 @@ impl Holds {
     }
 
     /// Adds a name that has no slot yet, and its only holder.
+    #[inline]
     fn add_new(&mut self, Found { hash, kind, .. }: Found, name: &[u8], tenure: Id<Tenure>, now: Now) {
         let owner = &mut self.tenures[tenure];
         assert!(owner.owner.is_some(), "only a live tenure gets locks");
@@ -322,6 +323,7 @@ impl Holds {
     }
 
     /// Ends one hold of a tenure that is a holder.
+    #[inline]
     pub(crate) fn remove(&mut self, lock: Id<Lock>, tenure: Id<Tenure>, now: Now) {
         let hold = &self.locks[lock];
         let kind = hold.kind().index();
@@ -409,6 +411,7 @@ impl Holds {
     }
 
     /// Live holders of a lock.
+    #[inline]
     pub(crate) fn holders(&self, lock: Id<Lock>) -> u32 {
         match *self.locks[lock].hold() {
             Hold::Sole { tenure, .. } => {
@@ -430,6 +433,7 @@ impl Holds {
     /// Bytes that the live holds take: a slot for each name, a record for each further holder, and
     /// names too long for their slots. It leaves out what is dead, so that no figure depends on how far
     /// sweeping has come, and the indexes, which take 4 to 8 bytes for each of those.
+    #[inline]
     pub(crate) fn live_bytes(&self) -> u64 {
         let names = u64::from(self.held[0]) + u64::from(self.held[1]);
         let holds = u64::from(self.live[0]) + u64::from(self.live[1]);
@@ -530,6 +534,7 @@ impl Holds {
 
     /// Takes note that a tenure holds a lock solely no more, of whose name so many bytes stand outside the slot: its
     /// neighbours become each other's.
+    #[inline]
     fn discount_sole(
         &mut self,
         tenure: Id<Tenure>,

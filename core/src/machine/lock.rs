@@ -46,6 +46,7 @@ impl Lock {
     /// The longest name that needs no allocation.
     const SHORT: usize = 29;
 
+    #[inline]
     fn new(name: &[u8], hash: NameHash, kind: Kind, hold: Hold, now: Now) -> Self {
         let (since, link) = (Moment::of(now), None);
         if name.len() > Self::SHORT {
@@ -97,6 +98,7 @@ impl Lock {
         *since
     }
 
+    #[inline]
     fn hash(&self) -> NameHash {
         let (Self::Short { hash, .. } | Self::Long { hash, .. }) = self;
         *hash
@@ -161,11 +163,13 @@ impl Locks {
         NameHash(self.hasher.hash(name) as u32 ^ [0, 0x9E37_79B9][kind.index()])
     }
 
+    #[inline]
     pub(crate) fn find(&self, hash: NameHash, kind: Kind, name: &[u8]) -> Option<Id<Lock>> {
         self.index.find(&self.slots, hash.0, |lock| lock.hash() == hash && lock.is(kind, name))
     }
 
     /// Adds a name that is not there yet, held from now on.
+    #[inline]
     pub(crate) fn insert(
         &mut self,
         hash: NameHash,
@@ -178,6 +182,7 @@ impl Locks {
     }
 
     /// Takes a name out.
+    #[inline]
     pub(crate) fn remove(&mut self, id: Id<Lock>) -> Lock {
         self.index.remove(&mut self.slots, id, |lock| lock.hash().0)
     }

@@ -232,6 +232,7 @@ impl Machine {
     }
 
     /// Ends one hold of a tenure of somebody of an account.
+    #[inline]
     fn end_hold(&mut self, lock: Id<Lock>, tenure: Id<Tenure>, account: Account) {
         self.holds.remove(lock, tenure, self.now);
         self.connections.tally_mut(account).holds -= 1;

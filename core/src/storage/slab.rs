@@ -161,6 +161,7 @@ impl<T> Slab<T> {
     }
 
     /// Puts a value into a vacant slot and says which.
+    #[inline]
     pub(crate) fn insert(&mut self, value: T) -> Id<T> {
         let number = match self.open {
             Some(number) => number,
@@ -181,6 +182,7 @@ impl<T> Slab<T> {
     }
 
     /// Takes a value out. Its slot may be used again at once. Panics when the slot is vacant.
+    #[inline]
     pub(crate) fn remove(&mut self, id: Id<T>) -> T {
         let (number, offset) = (id.position() >> self.shift, id.position() & self.mask);
         let chunk = &mut self.chunks[number as usize];

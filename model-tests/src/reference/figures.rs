@@ -89,11 +89,11 @@ impl Reference {
         line(&lines.concat(), b"")
     }
 
-    /// What the locks take, by the rule that operators are given: 48 bytes a name, 40 for each holder
+    /// What the locks take, by the rule that operators are given: 56 bytes a name, 48 for each holder
     /// after its first, and the name itself where it is longer than 29 bytes.
     fn lock_bytes(&self) -> u64 {
         let of_lock = |name: &[u8], holders: usize| {
-            48 + 40 * (holders as u64 - 1) + if name.len() > 29 { name.len() as u64 } else { 0 }
+            56 + 48 * (holders as u64 - 1) + if name.len() > 29 { name.len() as u64 } else { 0 }
         };
         self.locks.iter().map(|((_, name), holders)| of_lock(name, holders.len())).sum()
     }
