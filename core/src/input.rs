@@ -359,12 +359,7 @@ impl<N> Command<N> {
         self.parts().0
     }
 
-    /// The name of a lock or of a connection, or the start of one; not the text of an unknown verb.
-    pub(crate) const fn name(&self) -> Option<&N> {
-        self.parts().1
-    }
-
-    /// Both at once.
+    /// The verb, and the name of a lock or of a connection, or the start of one; not the text of an unknown verb.
     #[inline]
     pub(crate) const fn parts(&self) -> (Option<Verb>, Option<&N>) {
         let (verb, name) = match self {

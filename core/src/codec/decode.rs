@@ -406,7 +406,7 @@ mod tests {
     fn a_name_that_needs_no_folding_is_not_copied() {
         for line in ["g", "g a", "sg  a b c ", "iam \x00\x7f", "gw 1 a b", "sgw 1 2 a", "f a", "ls a"] {
             let command = parse(line.as_bytes()).unwrap();
-            let name = command.name().expect("it has a name");
+            let name = command.parts().1.expect("it has a name");
             assert!(matches!(name, Cow::Borrowed(_)), "{line:?}");
         }
     }

@@ -57,7 +57,7 @@ impl Machine {
     fn check_locks(&self) -> Result<(), Violation> {
         let locks = &self.holds.locks;
         for (id, lock) in locks.slots().iter() {
-            let name = lock.name();
+            let name = locks.name(lock);
             let found = self.holds.find(lock.kind(), name).lock();
             ensure!(found == Some(id), "lock {id:?} is not found under its name, but {found:?}");
             ensure!(
@@ -157,7 +157,7 @@ impl Machine {
                     return Err(Violation(format!("tenure {id:?} lists a tied lock as sole")));
                 };
                 sole_count[lock.kind().index()] += 1;
-                name_bytes += lock.heap_bytes();
+                name_bytes += self.holds.locks.outer_bytes(lock);
                 soles += 1;
                 // A list that is a ring would never end.
                 ensure!(soles <= self.holds.locks.slots().len(), "tenure {id:?}: its sole holds are a ring");
@@ -319,7 +319,7 @@ impl Machine {
             let holders = self.holds.holders(id);
             held[lock.kind().index()] += u32::from(holders > 0);
             live[lock.kind().index()] += holders;
-            name_bytes += if holders > 0 { lock.heap_bytes() } else { 0 };
+            name_bytes += if holders > 0 { self.holds.locks.outer_bytes(lock) } else { 0 };
         }
         ensure!(name_bytes == self.holds.name_bytes, "{name_bytes} bytes of names, not as counted");
         ensure!(held == self.holds.held, "{held:?} names are held, counted {:?}", self.holds.held);

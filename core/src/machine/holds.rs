@@ -90,7 +90,8 @@ impl Holds {
         self.tenures.insert(Tenure::new(owner))
     }
 
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "each get pays for a call")]
     pub(crate) fn find(&self, kind: Kind, name: &[u8]) -> Found {
         let hash = self.locks.hash(kind, name);
         let lock = self.locks.find(hash, kind, name);
@@ -103,7 +104,7 @@ impl Holds {
     pub(crate) fn held_by(&self, tenure: Id<Tenure>, kind: Kind, name: &[u8]) -> Option<Id<Lock>> {
         // Most locks are released by whoever got none since: that costs no hash.
         let newest = self.tenures[tenure].sole;
-        if let Some(newest) = newest.filter(|newest| self.locks[*newest].is(kind, name)) {
+        if let Some(newest) = newest.filter(|newest| self.locks.is(&self.locks[*newest], kind, name)) {
             return Some(newest);
         }
         self.locks.find(self.locks.hash(kind, name), kind, name).filter(|lock| self.is_holder(*lock, tenure))
@@ -119,12 +120,20 @@ impl Holds {
     }
 
     /// Makes a tenure a holder that is not one yet, and says how many holders there are then.
+    #[inline]
     pub(crate) fn add(&mut self, found: Found, name: &[u8], tenure: Id<Tenure>, now: Now) -> u32 {
+        match found.lock {
+            None => {
+                self.add_new(found, name, tenure, now);
+                1
+            }
+            Some(lock) => self.add_to(lock, found, tenure, now),
+        }
+    }
+
+    /// The same where there is a slot, if only with a dead hold.
+    fn add_to(&mut self, lock: Id<Lock>, found: Found, tenure: Id<Tenure>, now: Now) -> u32 {
         assert!(found.kind == Kind::Shared || found.holders == 0, "an exclusive lock has one holder");
-        let Some(lock) = found.lock else {
-            self.add_new(found, name, tenure, now);
-            return 1;
-        };
         assert!(self.tenures[tenure].owner.is_some(), "only a live tenure gets locks");
         self.live[found.kind.index()] += 1;
         match *self.locks[lock].hold() {
@@ -154,7 +163,8 @@ impl Holds {
     }
 
     /// Adds a name that has no slot yet, and its only holder.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "each get pays for a call")]
     fn add_new(&mut self, Found { hash, kind, .. }: Found, name: &[u8], tenure: Id<Tenure>, now: Now) {
         let owner = &mut self.tenures[tenure];
         assert!(owner.owner.is_some(), "only a live tenure gets locks");
@@ -167,9 +177,9 @@ impl Holds {
         }
         self.live[kind.index()] += 1;
         self.held[kind.index()] += 1;
-        let heap_bytes = Lock::heap_bytes_of(name);
-        owner.sole_name_bytes += heap_bytes;
-        self.name_bytes += heap_bytes;
+        let outer_bytes = Locks::outer_bytes_of(name);
+        owner.sole_name_bytes += outer_bytes;
+        self.name_bytes += outer_bytes;
     }
 
     /// Gives the holder of a lock a record of its own, unless it has one.
@@ -332,10 +342,10 @@ impl Holds {
             Hold::Sole { tenure: holder, prev, next } => {
                 assert!(holder == tenure, "only the holder releases");
                 self.times[kind].note(hold.since().until(now));
-                let heap_bytes = hold.heap_bytes();
+                let outer_bytes = self.locks.outer_bytes(hold);
                 self.held[kind] -= 1;
-                self.name_bytes -= heap_bytes;
-                self.discount_sole(tenure, kind, heap_bytes, (prev, next));
+                self.name_bytes -= outer_bytes;
+                self.discount_sole(tenure, kind, outer_bytes, (prev, next));
                 self.locks.remove(lock);
             }
             Hold::Tied(_) => {
@@ -482,21 +492,21 @@ impl Holds {
     fn count_name(&mut self, lock: Id<Lock>) {
         let lock = &self.locks[lock];
         self.held[lock.kind().index()] += 1;
-        self.name_bytes += lock.heap_bytes();
+        self.name_bytes += self.locks.outer_bytes(lock);
     }
 
     /// Takes note that a name's last holder is gone.
     fn discount_name(&mut self, lock: Id<Lock>) {
         let lock = &self.locks[lock];
         self.held[lock.kind().index()] -= 1;
-        self.name_bytes -= lock.heap_bytes();
+        self.name_bytes -= self.locks.outer_bytes(lock);
     }
 
     fn link_sole(&mut self, lock: Id<Lock>, tenure: Id<Tenure>) {
-        let (kind, heap_bytes) = (self.locks[lock].kind(), self.locks[lock].heap_bytes());
+        let (kind, outer_bytes) = self.counted(lock);
         let owner = &mut self.tenures[tenure];
-        owner.sole_count[kind.index()] += 1;
-        owner.sole_name_bytes += heap_bytes;
+        owner.sole_count[kind] += 1;
+        owner.sole_name_bytes += outer_bytes;
         let next = owner.sole.replace(lock);
         *self.locks.hold_mut(lock) = Hold::Sole { tenure, prev: None, next };
         if let Some(next) = next {
@@ -525,11 +535,17 @@ impl Holds {
         }
     }
 
+    /// How a sole hold of a lock is counted: by the index of its kind, and with so many bytes of its name.
+    fn counted(&self, lock: Id<Lock>) -> (usize, u64) {
+        let lock = &self.locks[lock];
+        (lock.kind().index(), self.locks.outer_bytes(lock))
+    }
+
     /// Takes a lock out of a tenure's list; the caller gives it its next state.
     fn unlink_sole(&mut self, lock: Id<Lock>, tenure: Id<Tenure>) {
-        let (kind, heap_bytes) = (self.locks[lock].kind().index(), self.locks[lock].heap_bytes());
+        let (kind, outer_bytes) = self.counted(lock);
         let (&mut prev, &mut next) = sole_links(&mut self.locks, lock);
-        self.discount_sole(tenure, kind, heap_bytes, (prev, next));
+        self.discount_sole(tenure, kind, outer_bytes, (prev, next));
     }
 
     /// Takes note that a tenure holds a lock solely no more, of whose name so many bytes stand outside the slot: its
@@ -539,12 +555,12 @@ impl Holds {
         &mut self,
         tenure: Id<Tenure>,
         kind: usize,
-        heap_bytes: u64,
+        outer_bytes: u64,
         (prev, next): (Option<Id<Lock>>, Option<Id<Lock>>),
     ) {
         let owner = &mut self.tenures[tenure];
         owner.sole_count[kind] -= 1;
-        owner.sole_name_bytes -= heap_bytes;
+        owner.sole_name_bytes -= outer_bytes;
         match prev {
             Some(prev) => *sole_links(&mut self.locks, prev).1 = next,
             None => owner.sole = next,

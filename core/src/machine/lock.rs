@@ -23,107 +23,73 @@ use super::tie::Tie;
 /// ```
 /// A lock whose sole holder is dead is free: every reader of `hold` must ask whether its tenure lives.
 /// Once tied, a lock stays tied until it is free.
-///
-/// A name of up to [`Lock::SHORT`] bytes stands in the slot itself, a longer one on the heap. The fields
-/// that both have are kept in each, not around them, because only so do they fit into 56 bytes.
 #[derive(Clone, Debug)]
-pub(crate) enum Lock {
-    /// The first `len` bytes are the name; the rest are zero and mean nothing.
-    Short {
-        kind: Kind,
-        since: Moment,
-        hold: Hold,
-        hash: NameHash,
-        link: Option<Id<Lock>>,
-        len: u8,
-        name: [u8; Lock::SHORT],
-    },
-    /// A name of at most `u16::MAX` bytes (the configured limit is a `u16`).
-    Long { kind: Kind, since: Moment, hold: Hold, hash: NameHash, link: Option<Id<Lock>>, name: Box<[u8]> },
+pub(crate) struct Lock {
+    hold: Hold,
+    hash: NameHash,
+    link: Option<Id<Lock>>,
+    since: Moment,
+    kind: Kind,
+    name: Name,
 }
 
 impl Lock {
-    /// The longest name that needs no allocation.
-    const SHORT: usize = 29;
-
-    #[inline]
-    fn new(name: &[u8], hash: NameHash, kind: Kind, hold: Hold, now: Now) -> Self {
-        let (since, link) = (Moment::of(now), None);
-        if name.len() > Self::SHORT {
-            return Self::Long { kind, since, hold, hash, link, name: name.into() };
-        }
-        let mut bytes = [0; Self::SHORT];
-        bytes[..name.len()].copy_from_slice(name);
-        Self::Short { kind, since, hold, hash, link, len: name.len() as u8, name: bytes }
-    }
-
-    pub(crate) fn name(&self) -> &[u8] {
-        match self {
-            Self::Short { len, name, .. } => &name[..usize::from(*len)],
-            Self::Long { name, .. } => name,
-        }
-    }
-
-    /// Whether it is the lock of this kind and name.
-    pub(crate) fn is(&self, kind: Kind, name: &[u8]) -> bool {
-        (self.kind() == kind || is_planted(Canary::KindsAreOne)) && self.name() == name
-    }
-
-    /// Bytes of a name that stand outside its lock's slot.
-    pub(crate) const fn heap_bytes_of(name: &[u8]) -> u64 {
-        if name.len() > Self::SHORT { name.len() as u64 } else { 0 }
-    }
-
-    /// Bytes of the name that stand outside the slot.
-    pub(crate) fn heap_bytes(&self) -> u64 {
-        match self {
-            Self::Short { .. } => 0,
-            Self::Long { name, .. } => name.len() as u64,
-        }
-    }
-
     pub(crate) fn kind(&self) -> Kind {
-        let (Self::Short { kind, .. } | Self::Long { kind, .. }) = self;
-        *kind
+        self.kind
     }
 
     pub(crate) fn hold(&self) -> &Hold {
-        let (Self::Short { hold, .. } | Self::Long { hold, .. }) = self;
-        hold
+        &self.hold
     }
 
     /// Since when the sole holder holds it. Means nothing once tied: then each hold has its own.
     pub(crate) fn since(&self) -> Moment {
-        let (Self::Short { since, .. } | Self::Long { since, .. }) = self;
-        *since
-    }
-
-    #[inline]
-    fn hash(&self) -> NameHash {
-        let (Self::Short { hash, .. } | Self::Long { hash, .. }) = self;
-        *hash
-    }
-
-    fn hold_mut(&mut self) -> &mut Hold {
-        let (Self::Short { hold, .. } | Self::Long { hold, .. }) = self;
-        hold
-    }
-
-    fn since_mut(&mut self) -> &mut Moment {
-        let (Self::Short { since, .. } | Self::Long { since, .. }) = self;
-        since
+        self.since
     }
 }
 
 impl Linked for Lock {
     fn link(&self) -> Option<Id<Self>> {
-        let (Self::Short { link, .. } | Self::Long { link, .. }) = self;
-        *link
+        self.link
     }
 
     fn link_mut(&mut self) -> &mut Option<Id<Self>> {
-        let (Self::Short { link, .. } | Self::Long { link, .. }) = self;
-        link
+        &mut self.link
+    }
+}
+
+/// A name in 30 bytes: itself when it has up to [`Name::SHORT`] bytes, else the position of where it is. Together with
+/// the rest of a [`Lock`] it fills 56 bytes without a gap, which no enum of the two would.
+#[derive(Clone, Copy, Debug)]
+struct Name {
+    /// More than there are `bytes` for a long one.
+    len: u8,
+    bytes: [u8; Self::SHORT],
+}
+
+impl Name {
+    /// The longest name that stands in the slot itself.
+    const SHORT: usize = 29;
+    const LONG: u8 = u8::MAX;
+
+    fn short(name: &[u8]) -> Self {
+        let mut bytes = [0; Self::SHORT];
+        bytes[..name.len()].copy_from_slice(name);
+        Self { len: name.len() as u8, bytes }
+    }
+
+    fn long(position: u32) -> Self {
+        let mut bytes = [0; Self::SHORT];
+        bytes[..4].copy_from_slice(&position.to_le_bytes());
+        Self { len: Self::LONG, bytes }
+    }
+
+    /// The name, or the position of a long one.
+    fn get(&self) -> Result<&[u8], u32> {
+        self.bytes.get(..usize::from(self.len)).ok_or_else(|| {
+            let [a, b, c, d, ..] = self.bytes;
+            u32::from_le_bytes([a, b, c, d])
+        })
     }
 }
 
@@ -140,6 +106,8 @@ pub(crate) enum Hold {
 #[derive(Clone, Debug)]
 pub(crate) struct Locks {
     slots: Slab<Lock>,
+    /// Names that do not fit into slots, of at most `u16::MAX` bytes (the configured limit is a `u16`).
+    long_names: Slab<Box<[u8]>>,
     index: Index<Lock>,
     hasher: SipHasher13,
 }
@@ -152,6 +120,7 @@ impl Locks {
     pub(crate) fn new(chunk_slots: u32, index_tables: u32, key: (u64, u64)) -> Self {
         Self {
             slots: Slab::new(chunk_slots),
+            long_names: Slab::new(chunk_slots),
             index: Index::new(index_tables),
             hasher: SipHasher13::new_with_keys(key.0, key.1),
         }
@@ -165,7 +134,35 @@ impl Locks {
 
     #[inline]
     pub(crate) fn find(&self, hash: NameHash, kind: Kind, name: &[u8]) -> Option<Id<Lock>> {
-        self.index.find(&self.slots, hash.0, |lock| lock.hash() == hash && lock.is(kind, name))
+        self.index.find(&self.slots, hash.0, |lock| lock.hash == hash && self.is(lock, kind, name))
+    }
+
+    /// Whether a lock is the one of this kind and name.
+    #[inline]
+    pub(crate) fn is(&self, lock: &Lock, kind: Kind, name: &[u8]) -> bool {
+        (lock.kind == kind || is_planted(Canary::KindsAreOne)) && self.name(lock) == name
+    }
+
+    #[inline]
+    pub(crate) fn name<'a>(&'a self, lock: &'a Lock) -> &'a [u8] {
+        lock.name.get().unwrap_or_else(|position| self.long_name(position).1)
+    }
+
+    /// Bytes of a lock's name that stand outside its slot.
+    #[inline]
+    pub(crate) fn outer_bytes(&self, lock: &Lock) -> u64 {
+        lock.name.get().map_or_else(|position| Self::outer_bytes_of(self.long_name(position).1), |_| 0)
+    }
+
+    /// The same of a name that is to become a lock's.
+    pub(crate) const fn outer_bytes_of(name: &[u8]) -> u64 {
+        if name.len() > Name::SHORT { (Slab::<Box<[u8]>>::slot_bytes() + name.len()) as u64 } else { 0 }
+    }
+
+    #[cold]
+    fn long_name(&self, position: u32) -> (Id<Box<[u8]>>, &[u8]) {
+        let (id, name) = self.long_names.at(position).expect("a long name is where its lock says");
+        (id, name)
     }
 
     /// Adds a name that is not there yet, held from now on.
@@ -178,13 +175,23 @@ impl Locks {
         hold: Hold,
         now: Now,
     ) -> Id<Lock> {
-        self.index.insert(&mut self.slots, Lock::new(name, hash, kind, hold, now), |lock| lock.hash().0)
+        let name = if name.len() <= Name::SHORT {
+            Name::short(name)
+        } else {
+            Name::long(self.long_names.insert(name.into()).position())
+        };
+        let lock = Lock { hold, hash, link: None, since: Moment::of(now), kind, name };
+        self.index.insert(&mut self.slots, lock, |lock| lock.hash.0)
     }
 
     /// Takes a name out.
     #[inline]
-    pub(crate) fn remove(&mut self, id: Id<Lock>) -> Lock {
-        self.index.remove(&mut self.slots, id, |lock| lock.hash().0)
+    pub(crate) fn remove(&mut self, id: Id<Lock>) {
+        let lock = self.index.remove(&mut self.slots, id, |lock| lock.hash.0);
+        if let Err(position) = lock.name.get() {
+            let (id, _) = self.long_name(position);
+            self.long_names.remove(id);
+        }
     }
 
     /// What a canary does instead of `remove`.
@@ -197,12 +204,12 @@ impl Locks {
     }
 
     pub(crate) fn hold_mut(&mut self, id: Id<Lock>) -> &mut Hold {
-        self.slots[id].hold_mut()
+        &mut self.slots[id].hold
     }
 
     /// Notes that its sole holder holds it from now on.
     pub(crate) fn held_from(&mut self, id: Id<Lock>, now: Now) {
-        *self.slots[id].since_mut() = Moment::of(now);
+        self.slots[id].since = Moment::of(now);
     }
 
     pub(crate) fn indexed(&self) -> u32 {
@@ -231,13 +238,19 @@ mod tests {
     #[test]
     fn keeps_any_bytes_of_any_length() {
         let tie = Slab::new(2).insert(Tie::default());
-        for len in [0, 1, 28, 29, 30, 4096] {
+        let mut locks = Locks::new(2, 1, (1, 2));
+        for len in [0, 1, 28, 29, 30, 255, 256, 4096] {
             let bytes: Vec<u8> = (0..len).map(|i| (i % 256) as u8).collect();
-            let lock = Lock::new(&bytes, NameHash(9), Kind::Shared, Hold::Tied(tie), Now(7));
-            assert_eq!(lock.name(), bytes);
-            assert_eq!(lock.heap_bytes(), if len > 29 { len } else { 0 });
+            let hash = locks.hash(Kind::Shared, &bytes);
+            let id = locks.insert(hash, &bytes, Kind::Shared, Hold::Tied(tie), Now(7));
+            assert_eq!(locks.find(hash, Kind::Shared, &bytes), Some(id));
+            let lock = &locks[id];
+            assert_eq!(locks.name(lock), bytes);
+            assert_eq!(locks.outer_bytes(lock), if len > 29 { len + 16 } else { 0 });
             assert_eq!(lock.kind(), Kind::Shared);
             assert_eq!(lock.since().until(Now(9)), 2);
+            locks.remove(id);
+            assert_eq!((locks.slots.len(), locks.long_names.len(), locks.indexed()), (0, 0, 0));
         }
     }
 

@@ -12,7 +12,7 @@ use crate::types::{Addr, Conn, Kind, Now};
 
 use super::Machine;
 use super::connection::Connection;
-use super::lock::{Hold, Lock};
+use super::lock::{Hold, Lock, Locks};
 use super::moment::Moment;
 use super::tenure::Tenure;
 use super::tie::TiedHold;
@@ -98,9 +98,9 @@ impl Scan {
     }
 
     /// Whether a lock belongs into a listing of all names, or of all that start in one way.
-    fn is_of(&self, lock: &Lock) -> bool {
+    fn is_of(&self, locks: &Locks, lock: &Lock) -> bool {
         match self.subject {
-            Subject::All => lock.name().starts_with(&self.name),
+            Subject::All => locks.name(lock).starts_with(&self.name),
             subject => Some(lock.kind()) == subject.kind(),
         }
     }
@@ -176,13 +176,13 @@ impl Machine {
         }
         slice.slots -= 1;
         if let Some((_, wait)) = waits.at(slot)
-            && scan.is_of(&self.holds.locks[wait.lock])
+            && scan.is_of(&self.holds.locks, &self.holds.locks[wait.lock])
         {
             let lock = &self.holds.locks[wait.lock];
             let ms = self.now.0 - wait.began.0;
             let waiters = self.holds.waiting(wait.lock);
             let more = Some(More { kind: lock.kind(), is_waiting: true, ms, waiters });
-            let entry = Entry { order: wait.order, more, ..entry(&self.connections[wait.by], lock.name()) };
+            let entry = Entry { order: wait.order, more, ..entry(&self.connections[wait.by], self.holds.locks.name(lock)) };
             slice.took(&entry);
             each(entry);
         }
@@ -205,7 +205,7 @@ impl Machine {
         }
         slice.slots -= 1;
         if let Some((id, lock)) = locks.at(slot)
-            && scan.is_of(lock)
+            && scan.is_of(&self.holds.locks, lock)
             && let Hold::Sole { tenure, .. } = *lock.hold()
         {
             self.give(scan, id, tenure, (0, lock.since()), slice, each);
@@ -229,7 +229,7 @@ impl Machine {
         }
         slice.slots -= 1;
         if let Some((_, hold)) = holds.at(slot)
-            && scan.is_of(&self.holds.locks[hold.lock])
+            && scan.is_of(&self.holds.locks, &self.holds.locks[hold.lock])
         {
             self.give(scan, hold.lock, hold.tenure, (hold.order, hold.since), slice, each);
         }
@@ -320,7 +320,7 @@ impl Machine {
             ms: since.until(self.now),
             waiters: self.holds.waiting(id),
         });
-        let entry = Entry { order, since: Some(since), more, ..entry(&self.connections[owner], lock.name()) };
+        let entry = Entry { order, since: Some(since), more, ..entry(&self.connections[owner], self.holds.locks.name(lock)) };
         slice.took(&entry);
         each(entry);
     }

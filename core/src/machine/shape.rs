@@ -7,7 +7,7 @@ use crate::types::Conn;
 
 use super::Machine;
 use super::connection::Connection;
-use super::lock::{Hold, Lock};
+use super::lock::{Hold, Lock, Locks};
 use super::tenure::Tenure;
 
 impl Machine {
@@ -52,18 +52,18 @@ impl Machine {
         words.push(u32::MAX);
         for id in self.holds.waits.by_beginning() {
             let wait = &self.holds.waits.slots[id];
-            shape_of_name(&self.holds.locks[wait.lock], &mut words);
+            shape_of_name(&self.holds.locks, wait.lock, &mut words);
             let ms = wait.deadline.0 - self.now.0;
             words.extend([call(self.connections[wait.by].conn), wait.limit, ms as u32]);
             place(&mut words, id.position());
         }
         words.extend([u32::MAX, self.tokens.left() as u32]);
         let mut ties: Vec<_> = self.holds.locks.slots().iter().collect();
-        ties.sort_by_key(|(_, lock)| (lock.kind(), lock.name()));
-        for (_, lock) in ties {
+        ties.sort_by_key(|(_, lock)| (lock.kind(), self.holds.locks.name(lock)));
+        for (id, lock) in ties {
             let Hold::Tied(tie) = *lock.hold() else { continue };
             place(&mut words, tie.position());
-            shape_of_name(lock, &mut words);
+            shape_of_name(&self.holds.locks, id, &mut words);
             words.push(u32::from(self.holds.ties.locks[tie].token > 0));
             for hold in self.holds.ties.from(self.holds.ties.locks[tie].first) {
                 let owner = self.holds.tenures[hold.tenure].owner.expect("a tied holder lives");
@@ -86,22 +86,23 @@ impl Machine {
     fn shape_of_tenure(&self, tenure: Id<Tenure>, places: bool, words: &mut Vec<u32>) {
         for lock in self.holds.soles(tenure) {
             words.extend(places.then_some(lock.position()));
-            shape_of_name(&self.holds.locks[lock], words);
+            shape_of_name(&self.holds.locks, lock, words);
         }
         words.push(u32::MAX);
         let mut next = self.holds.tenures[tenure].tied;
         while let Some(id) = next {
             let hold = &self.holds.ties.holds[id];
             words.extend(places.then_some(id.position()));
-            shape_of_name(&self.holds.locks[hold.lock], words);
+            shape_of_name(&self.holds.locks, hold.lock, words);
             next = hold.next;
         }
         words.push(u32::MAX);
     }
 }
 
-fn shape_of_name(lock: &Lock, words: &mut Vec<u32>) {
-    let name = lock.name();
+fn shape_of_name(locks: &Locks, lock: Id<Lock>, words: &mut Vec<u32>) {
+    let lock = &locks[lock];
+    let name = locks.name(lock);
     words.extend([lock.kind().index() as u32, name.len() as u32]);
     words.extend(name.iter().map(|byte| u32::from(*byte)));
 }

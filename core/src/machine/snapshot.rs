@@ -214,7 +214,7 @@ impl Machine {
             let holds = self.holds.ties.from(self.holds.ties.locks[tie].first);
             let holders: Vec<(u64, u64)> =
                 holds.map(|hold| (self.holder(hold.tenure).bits(), hold.since.bits())).collect();
-            let name = lock.name().to_vec();
+            let name = self.holds.locks.name(lock).to_vec();
             match holders[..] {
                 [(holder, since)] => {
                     let token = self.holds.ties.locks[tie].token;
@@ -256,7 +256,7 @@ impl Machine {
             WaitRecord {
                 conn: self.connections[wait.by].conn.bits(),
                 shared: lock.kind() == Kind::Shared,
-                name: lock.name().to_vec(),
+                name: self.holds.locks.name(lock).to_vec(),
                 limit: wait.limit,
                 began: wait.began.0,
                 deadline: wait.deadline.0,
@@ -270,7 +270,7 @@ impl Machine {
         let mut soles = [Vec::new(), Vec::new()];
         for lock in connection.tenure.into_iter().flat_map(|tenure| self.holds.soles(tenure)) {
             let lock = &self.holds.locks[lock];
-            let sole = SoleRecord { name: lock.name().to_vec(), since: lock.since().bits(), token: 0 };
+            let sole = SoleRecord { name: self.holds.locks.name(lock).to_vec(), since: lock.since().bits(), token: 0 };
             soles[lock.kind().index()].push(sole);
         }
         soles[0].reverse();

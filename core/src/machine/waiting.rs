@@ -66,7 +66,7 @@ impl Machine {
             self.is_active_again(to);
             let lock = &self.holds.locks[lock];
             let conn = self.connections[to].conn;
-            let reply = Reply::Got { kind: lock.kind(), holders, name: lock.name() };
+            let reply = Reply::Got { kind: lock.kind(), holders, name: self.holds.locks.name(lock) };
             if is_planted(Canary::WaiterGrantedTwice) {
                 out(conn, Output::Reply(reply.clone()));
             }
@@ -83,7 +83,7 @@ impl Machine {
         let account = self.connections[to].origin.account;
         self.connections.tally_mut(account).holds += 1;
         self.counters.waits_granted += 1;
-        self.note_peaks(self.holds.tenures[tenure].holds(), self.holds.locks[lock].name().len());
+        self.note_peaks(self.holds.tenures[tenure].holds(), self.holds.locks.name(&self.holds.locks[lock]).len());
         Grant { order, to, lock, holders }
     }
 
@@ -136,7 +136,7 @@ impl Machine {
             Kind::Shared => Verb::SharedGetWait,
         };
         self.counters.failures[verb.index()] += 1;
-        out(self.connections[wait.by].conn, Output::Reply(reply(lock.kind(), lock.name())));
+        out(self.connections[wait.by].conn, Output::Reply(reply(lock.kind(), self.holds.locks.name(lock))));
     }
 
     /// Takes a wait out of its line. Says whose it was.

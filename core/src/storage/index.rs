@@ -57,7 +57,8 @@ impl<T: Linked> Index<T> {
         self.len
     }
 
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "each get pays for a call")]
     pub(crate) fn find(
         &self,
         slots: &Slab<T>,

@@ -93,7 +93,7 @@ impl Reference {
     /// after its first, and the name itself where it is longer than 29 bytes.
     fn lock_bytes(&self) -> u64 {
         let of_lock = |name: &[u8], holders: usize| {
-            56 + 48 * (holders as u64 - 1) + if name.len() > 29 { name.len() as u64 } else { 0 }
+            56 + 48 * (holders as u64 - 1) + if name.len() > 29 { name.len() as u64 + 16 } else { 0 }
         };
         self.locks.iter().map(|((_, name), holders)| of_lock(name, holders.len())).sum()
     }
