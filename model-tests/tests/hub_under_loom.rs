@@ -71,7 +71,7 @@ fn open(hub: &Arc<LoomHub>) -> LoomHandle {
 /// The first digit of the reply, or `None` where there was no reply.
 fn say(handle: &LoomHandle, now: u64, command: Command<&[u8]>) -> Option<u32> {
     let mut out = Vec::new();
-    let _: Flow = handle.batch(Now(now), [command], &mut out);
+    let _: Flow = handle.batch(Now(now), &[command], &mut out);
     out.first().map(|digit| u32::from(digit - b'0'))
 }
 
@@ -85,7 +85,7 @@ fn share(handle: &LoomHandle) -> u32 {
 
 /// Begins to wait for the exclusive lock.
 fn wait(handle: &LoomHandle, ms: u32) {
-    let flow = handle.batch(Now(0), [Command::GetWait { ms, name: &b"x"[..] }], &mut Vec::new());
+    let flow = handle.batch(Now(0), &[Command::GetWait { ms, name: &b"x"[..] }], &mut Vec::new());
     assert!(matches!(flow, Flow::Wait), "{flow:?}");
 }
 
@@ -362,7 +362,7 @@ fn sharers_are_orphaned_while_one_waits_for_both() {
         let (mut a, mut b, waiter) = (open(&hub), open(&hub), open(&hub));
         assert_eq!((share(&a), share(&b)), (1, 2));
         let wish = Command::SharedGetWait { ms: 1000, limit: 1, name: &b"x"[..] };
-        assert!(matches!(waiter.batch(Now(0), [wish], &mut Vec::new()), Flow::Wait));
+        assert!(matches!(waiter.batch(Now(0), &[wish], &mut Vec::new()), Flow::Wait));
         let a = thread::spawn(move || drop(a.close(Now(0), Cause::Error)));
         let b = thread::spawn(move || drop(b.close(Now(0), Cause::Error)));
         assert_eq!(mail(&waiter), reply(b"1 Shared Lock Get Success: x\n"));

@@ -60,7 +60,7 @@ pub const CASES: [Case; 17] = [
         budget: 405,
         before: |_| {},
         step: |scene| {
-            let mut input = GET;
+            let mut input = black_box(GET);
             black_box(scene.decoder.next(&mut input));
         },
         after: |_| {},
@@ -237,7 +237,7 @@ impl Scene {
     }
 
     fn whole_get(&mut self) {
-        let mut input = GET;
+        let mut input = black_box(GET);
         while let Some(command) = self.decoder.next(&mut input) {
             let wire = &mut self.wire;
             self.machine.apply(self.now, Input::Command(ALICE, command), &mut |_, output| {

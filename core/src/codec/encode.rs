@@ -9,7 +9,8 @@ use std::io::Write;
 /// Appends a reply, with all its line ends.
 ///
 /// [`Reply::Listing`] appends nothing: its text is collected in slices (see [`crate::listing`]).
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "one of two lines is copied, mostly")]
 pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) {
     match reply {
         // Nearly all replies are one of these two, and short enough to be encoded where they are made.

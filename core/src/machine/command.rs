@@ -55,17 +55,31 @@ impl Machine {
             Command::Steal(name) if is_admin() => self.steal(name.as_ref()),
             Command::Kick(_) => Reply::NotAllowed { verb: Verb::Kick },
             Command::Steal(_) => Reply::NotAllowed { verb: Verb::Steal },
-            Command::Get(kind, name) => {
-                let reply = self.get(id, Wish::at_once(*kind, name.as_ref()));
-                reply.expect("what does not wait is answered at once")
-            }
+            Command::Get(kind, name) => match self.get(id, Wish::at_once(*kind, name.as_ref())) {
+                // The two that are said most push their replies themselves, instead of handing them on to be pushed.
+                Ok(holders) => {
+                    let name = name.as_ref();
+                    return out(conn, Output::Reply(Reply::Got { kind: *kind, holders, name }));
+                }
+                Err(reply) => reply.expect("what does not wait is answered at once"),
+            },
             Command::GetWait { .. }
             | Command::SharedGetLimited { .. }
-            | Command::SharedGetWait { .. } => match self.get(id, Wish::of(command)) {
-                Some(reply) => reply,
-                None => return out(conn, Output::Wait),
-            },
-            Command::Release(kind, name) => self.release(id, *kind, name.as_ref()),
+            | Command::SharedGetWait { .. } => {
+                let wish = Wish::of(command);
+                match self.get(id, wish) {
+                    Ok(holders) => wish.granted(holders),
+                    Err(Some(reply)) => reply,
+                    Err(None) => return out(conn, Output::Wait),
+                }
+            }
+            Command::Release(kind, name) => {
+                let (kind, name) = (*kind, name.as_ref());
+                if self.release(id, kind, name) {
+                    return out(conn, Output::Reply(Reply::Released { kind, name }));
+                }
+                Reply::ReleaseFailure { kind, name }
+            }
             Command::ReleaseAll => self.release_all(id),
             Command::Fence(name) => self.fence(id, name.as_ref()),
             Command::Inspect(kind, name) => {
@@ -109,22 +123,24 @@ impl Machine {
         out(conn, Output::Reply(reply));
     }
 
+    /// Releases a lock, if the connection holds it.
     #[inline]
-    fn release<'a>(&mut self, id: Id<Connection>, kind: Kind, name: &'a [u8]) -> Reply<'a> {
+    fn release(&mut self, id: Id<Connection>, kind: Kind, name: &[u8]) -> bool {
         if is_planted(Canary::AnybodyReleases)
             && kind == Kind::Exclusive
             && self.holds.find(kind, name).holders > 0
         {
-            return Reply::Released { kind, name };
+            return true;
         }
-        let Connection { tenure, origin, .. } = self.connections[id];
+        let Connection { tenure, origin, .. } = &self.connections[id];
+        let (tenure, account) = (*tenure, origin.account);
         let held = tenure.and_then(|tenure| Some((self.holds.held_by(tenure, kind, name)?, tenure)));
         let Some((lock, tenure)) = held else {
             reach(Mark::ReleaseWasRefused);
-            return Reply::ReleaseFailure { kind, name };
+            return false;
         };
-        self.end_hold(lock, tenure, origin.account);
-        Reply::Released { kind, name }
+        self.end_hold(lock, tenure, account);
+        true
     }
 
     /// Ends the connection's tenure, as its end would; its next get begins another.

@@ -52,6 +52,11 @@ impl<'a> Wish<'a> {
             _ => panic!("not a get"),
         }
     }
+
+    /// The reply when it is granted.
+    pub(super) const fn granted(self, holders: u32) -> Reply<'a> {
+        Reply::Got { kind: self.kind, holders, name: self.name }
+    }
 }
 
 impl Machine {
@@ -59,46 +64,47 @@ impl Machine {
     /// together never take more storage than the live ones did at their most.
     const SWEEP_FOR_GET: u32 = 2;
 
-    /// Gets a lock, or says why not; `None` when the connection waits for it now.
+    /// Gets a lock, and says how many hold it then, or why not; `Err(None)` when the connection waits for it now.
     #[inline]
-    pub(super) fn get<'a>(&mut self, id: Id<Connection>, wish: Wish<'a>) -> Option<Reply<'a>> {
+    pub(super) fn get<'a>(&mut self, id: Id<Connection>, wish: Wish<'a>) -> Result<u32, Option<Reply<'a>>> {
         let Wish { kind, name, limit, ms, .. } = wish;
         if self.draining && !is_planted(Canary::DrainStillGrants) {
             reach(Mark::DrainRefusedAGet);
-            return Some(Reply::ShuttingDown);
+            return Err(Some(Reply::ShuttingDown));
         }
         // Before the look-up, which it would invalidate.
         if !is_planted(Canary::GetsDoNotSweep) && self.holds.sweep(Self::SWEEP_FOR_GET) > 0 {
             reach(Mark::GetSwept);
         }
         let found = self.holds.find(kind, name);
-        let Connection { tenure, origin: Origin { account, .. }, .. } = self.connections[id];
+        let Connection { tenure, origin: Origin { account, .. }, .. } = &self.connections[id];
+        let (tenure, account) = (*tenure, *account);
         if found.lock().zip(tenure).is_some_and(|(lock, tenure)| self.holds.is_holder(lock, tenure)) {
             let more = u32::from(kind == Kind::Shared && is_planted(Canary::AskingAgainCounts));
-            return Some(Reply::Got { kind, holders: found.holders + more, name });
+            return Ok(found.holders + more);
         }
         let own = tenure.map_or(0, |tenure| self.holds.tenures[tenure].holds());
         if self.has_too_many(own, account) {
             reach(Mark::LocksRanOut);
             self.counters.locks_refused += 1;
-            return Some(Reply::TooManyLocks { name });
+            return Err(Some(Reply::TooManyLocks { name }));
         }
         if self.is_free(found, wish) {
             let tenure = tenure.unwrap_or_else(|| self.begin_tenure(id));
             let holders = self.holds.add(found, name, tenure, self.now);
             self.connections.tally_mut(account).holds += 1;
             self.note_peaks(own + 1, name.len());
-            return Some(Reply::Got { kind, holders, name });
+            return Ok(holders);
         }
         match ms {
-            None => Some(Reply::GetFailure { kind, name }),
+            None => Err(Some(Reply::GetFailure { kind, name })),
             Some(ms) => {
                 let deadline = Now(self.now.0.saturating_add(u64::from(ms)));
                 // Also at the end of time, where no deadline lies ahead.
                 if deadline == self.now {
-                    return Some(Reply::GetTimeout { kind, name });
+                    return Err(Some(Reply::GetTimeout { kind, name }));
                 }
-                self.wait(id, found, limit, deadline, wish)
+                Err(self.wait(id, found, limit, deadline, wish))
             }
         }
     }
@@ -120,7 +126,7 @@ impl Machine {
         has_room && (!wish.heeds_line || found.lock().is_none_or(|lock| self.holds.waiting(lock) == 0))
     }
 
-    /// Begins a wait, unless it could never end well or too many wait.
+    /// Begins a wait, or says why not: it could never end well or too many wait.
     fn wait<'a>(
         &mut self,
         id: Id<Connection>,

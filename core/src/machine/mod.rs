@@ -106,27 +106,13 @@ impl Machine {
         input: Input<N>,
         out: &mut impl FnMut(Conn, Output<'_>),
     ) -> Seq {
-        self.now = self.now.max(now);
-        self.seq.0 += 1;
-        self.end_due_waits(out);
-        if !is_planted(Canary::IdleOnlyByTick) || matches!(input, Input::Tick) {
-            self.close_idle(out);
+        if let Input::Command(conn, command) = &input {
+            return self.apply_command(now, *conn, command, out);
         }
-        self.settle(Mark::GrantByTimeout, out);
+        self.begin(now, matches!(input, Input::Tick), out);
         match input {
             Input::Opened(conn, origin) => self.opened(conn, origin, out),
-            Input::Command(conn, command) => match self.connections.find_speaker(conn) {
-                Some(id) if self.connections[id].wait.is_none() || is_planted(Canary::WaitingCommandRuns) => {
-                    self.command(id, conn, &command, out);
-                    let why = match command {
-                        Command::Steal(_) => Mark::GrantBySteal,
-                        Command::Kick(_) | Command::Quit => Mark::GrantByOrphaning,
-                        _ => Mark::GrantByRelease,
-                    };
-                    self.settle(why, out);
-                }
-                _ => self.counters.ignored += 1,
-            },
+            Input::Command(..) => unreachable!("applied above"),
             Input::Closed(conn, cause) => match self.connections.find(conn) {
                 Some(id) => {
                     self.close(id, cause, out);
@@ -143,6 +129,46 @@ impl Machine {
             Input::Tokens { first, last } => self.tokens.extend(first, last),
         }
         self.seq
+    }
+
+    /// Applies a command of a connection: the same as [`apply`](Self::apply) does with an [`Input::Command`], for who has
+    /// many of them and would not move each into an input first.
+    #[inline]
+    pub fn apply_command<N: AsRef<[u8]>>(
+        &mut self,
+        now: Now,
+        conn: Conn,
+        command: &Command<N>,
+        out: &mut impl FnMut(Conn, Output<'_>),
+    ) -> Seq {
+        self.begin(now, false, out);
+        match self.connections.find_speaker(conn) {
+            Some(id) if self.connections[id].wait.is_none() || is_planted(Canary::WaitingCommandRuns) => {
+                self.command(id, conn, command, out);
+                if !self.holds.is_calm() {
+                    let why = match command {
+                        Command::Steal(_) => Mark::GrantBySteal,
+                        Command::Kick(_) | Command::Quit => Mark::GrantByOrphaning,
+                        _ => Mark::GrantByRelease,
+                    };
+                    self.settle(why, out);
+                }
+            }
+            _ => self.counters.ignored += 1,
+        }
+        self.seq
+    }
+
+    /// What comes first with every input: its place in the order, and what is due.
+    #[inline]
+    fn begin(&mut self, now: Now, is_tick: bool, out: &mut impl FnMut(Conn, Output<'_>)) {
+        self.now = self.now.max(now);
+        self.seq.0 += 1;
+        self.end_due_waits(out);
+        if !is_planted(Canary::IdleOnlyByTick) || is_tick {
+            self.close_idle(out);
+        }
+        self.settle(Mark::GrantByTimeout, out);
     }
 
     /// When a `Tick` is next due; the time of the last input while there is something to sweep, `None`

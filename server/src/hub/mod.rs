@@ -40,15 +40,20 @@ pub struct Hub<L: Locks = StdLocks> {
 
 struct State<L: Locks> {
     machine: Machine,
-    boxes: BTreeMap<Conn, Arc<Mailbox<L>>>,
-    /// What a canary puts into boxes too late.
-    late: Vec<(Arc<Mailbox<L>>, Mail)>,
+    post: Post<L>,
     last_serial: u64,
     draining: bool,
     ticker: Ticker,
     keeper: Keeper,
     /// Only where a simulation drives the hub.
     witness: Option<Box<dyn Witness>>,
+}
+
+/// The mailboxes of all connections.
+struct Post<L: Locks> {
+    boxes: BTreeMap<Conn, Arc<Mailbox<L>>>,
+    /// What a canary puts into boxes too late.
+    late: Vec<(Arc<Mailbox<L>>, Mail)>,
 }
 
 /// The driver's clock hand: whoever turns `deadline` into `Tick`s, asleep until then.
@@ -90,8 +95,7 @@ impl<L: Locks> Hub<L> {
     pub fn new(machine: Machine, on_panic: Option<fn()>) -> Self {
         let state = State {
             machine,
-            boxes: BTreeMap::new(),
-            late: Vec::new(),
+            post: Post { boxes: BTreeMap::new(), late: Vec::new() },
             last_serial: 0,
             draining: false,
             ticker: Ticker::default(),
@@ -121,9 +125,9 @@ impl<L: Locks> Hub<L> {
             let conn = Conn::new(0, state.last_serial);
             let mut refused = None;
             let input = Input::<&[u8]>::Opened(conn, origin(conn));
-            state.apply(now, input, &mut |to, output| match output {
-                Output::Disconnect(reason) if to == conn => refused = Some(reason),
-                output => panic!("{to:?} was sent {output:?} when {conn:?} opened"),
+            state.apply(now, input, &mut |output| match output {
+                Output::Disconnect(reason) => refused = Some(reason),
+                output => panic!("{conn:?} was sent {output:?} when it opened"),
             });
             if let Some(reason) = refused {
                 return Err(reason);
@@ -132,7 +136,7 @@ impl<L: Locks> Hub<L> {
             if state.draining && !is_planted(Canary::OpenedWhileDrainingIsNotTold) {
                 mailbox.put(Mail::Ending(Ending::Drained));
             }
-            state.boxes.insert(conn, Arc::clone(&mailbox));
+            state.post.boxes.insert(conn, Arc::clone(&mailbox));
             Ok((conn, mailbox))
         })?;
         Ok(Handle { hub: Arc::clone(self), conn, mailbox, is_open: true })
@@ -143,7 +147,7 @@ impl<L: Locks> Hub<L> {
         self.with(|state| {
             let is_due = |due: Now| due < now || due == now && !is_planted(Canary::TickerSpins);
             if state.machine.deadline().is_some_and(is_due) {
-                state.apply(now, Input::<&[u8]>::Tick, &mut |_, _| {});
+                state.apply(now, Input::<&[u8]>::Tick, &mut |_| {});
             }
             state.machine.deadline()
         })
@@ -163,7 +167,7 @@ impl<L: Locks> Hub<L> {
 
     /// Lets the machine give out fencing tokens from `first` to `last`.
     pub fn tokens(&self, now: Now, first: u64, last: u64) {
-        self.with(|state| state.apply(now, Input::<&[u8]>::Tokens { first, last }, &mut |_, _| {}));
+        self.with(|state| state.apply(now, Input::<&[u8]>::Tokens { first, last }, &mut |_| {}));
     }
 
     /// Ready when fewer fencing tokens than `few` are left; else the waker is called when that becomes so.
@@ -182,11 +186,11 @@ impl<L: Locks> Hub<L> {
     /// to end.
     pub fn drain(&self, now: Now) {
         self.with(|state| {
-            state.apply(now, Input::<&[u8]>::Drain, &mut |_, _| {});
+            state.apply(now, Input::<&[u8]>::Drain, &mut |_| {});
             state.draining = true;
-            let told = state.boxes.len()
-                - usize::from(is_planted(Canary::DrainSkipsAMailbox)).min(state.boxes.len());
-            for mailbox in state.boxes.values().take(told) {
+            let told = state.post.boxes.len()
+                - usize::from(is_planted(Canary::DrainSkipsAMailbox)).min(state.post.boxes.len());
+            for mailbox in state.post.boxes.values().take(told) {
                 mailbox.put(Mail::Ending(Ending::Drained));
             }
         });
@@ -228,7 +232,7 @@ impl<L: Locks> Hub<L> {
             state.wake_keeper();
             std::mem::forget(unwinding);
             // Compiled away where there are no canaries.
-            let late = if ARE_COMPILED_IN { std::mem::take(&mut state.late) } else { Vec::new() };
+            let late = if ARE_COMPILED_IN { std::mem::take(&mut state.post.late) } else { Vec::new() };
             (result, late)
         });
         for (mailbox, mail) in late {
@@ -242,12 +246,34 @@ impl<L: Locks> Hub<L> {
     }
 }
 
+impl<L: Locks> Post<L> {
+    /// Puts what another connection caused into a connection's box.
+    fn deliver(&mut self, to: Conn, output: Output<'_>) {
+        let mailbox = self.boxes.get(&to).expect("a connection of the machine has a mailbox");
+        let mail = match output {
+            Output::Disconnect(_) if is_planted(Canary::MailIsLost) => return,
+            Output::Reply(_) if is_planted(Canary::GrantIsLost) => return,
+            Output::Disconnect(reason) => Mail::Ending(Ending::Machine(reason)),
+            Output::Reply(reply) => {
+                let mut bytes = Vec::new();
+                encode(&reply, &mut bytes);
+                Mail::Reply(bytes)
+            }
+            Output::Wait => panic!("{to:?} waits without having asked"),
+        };
+        if is_planted(Canary::MailAfterUnlock) {
+            return self.late.push((Arc::clone(mailbox), mail));
+        }
+        mailbox.put(mail);
+    }
+}
+
 impl<L: Locks> State<L> {
     /// Applies an input. What it causes for connections with a box goes into their boxes; the rest,
     /// which is what the causer itself is told, goes to `own`.
-    fn apply<N: AsRef<[u8]>>(&mut self, now: Now, input: Input<N>, own: &mut impl FnMut(Conn, Output<'_>)) {
+    fn apply<N: AsRef<[u8]>>(&mut self, now: Now, input: Input<N>, own: &mut impl FnMut(Output<'_>)) {
         let causer = input.conn();
-        let Self { machine, boxes, late, witness, .. } = self;
+        let Self { machine, post, witness, .. } = self;
         if let Some(witness) = witness {
             witness.input(now, input.borrowed());
         }
@@ -255,25 +281,31 @@ impl<L: Locks> State<L> {
             if let Some(witness) = witness {
                 witness.output(to, &output);
             }
-            if Some(to) == causer {
-                return own(to, output);
+            if Some(to) == causer { own(output) } else { post.deliver(to, output) }
+        });
+        if let Some(witness) = witness {
+            witness.applied(seq, machine);
+        }
+    }
+
+    /// The same with a command, which is not moved.
+    #[inline]
+    fn command<N: AsRef<[u8]>>(
+        &mut self,
+        now: Now,
+        conn: Conn,
+        command: &Command<N>,
+        own: &mut impl FnMut(Output<'_>),
+    ) {
+        let Self { machine, post, witness, .. } = self;
+        if let Some(witness) = witness {
+            witness.input(now, Input::Command(conn, command.borrowed()));
+        }
+        let seq = machine.apply_command(now, conn, command, &mut |to, output| {
+            if let Some(witness) = witness {
+                witness.output(to, &output);
             }
-            let mailbox = boxes.get(&to).expect("a connection of the machine has a mailbox");
-            let mail = match output {
-                Output::Disconnect(_) if is_planted(Canary::MailIsLost) => return,
-                Output::Reply(_) if is_planted(Canary::GrantIsLost) => return,
-                Output::Disconnect(reason) => Mail::Ending(Ending::Machine(reason)),
-                Output::Reply(reply) => {
-                    let mut bytes = Vec::new();
-                    encode(&reply, &mut bytes);
-                    Mail::Reply(bytes)
-                }
-                Output::Wait => panic!("{to:?} waits without having asked"),
-            };
-            if is_planted(Canary::MailAfterUnlock) {
-                return late.push((Arc::clone(mailbox), mail));
-            }
-            mailbox.put(mail);
+            if to == conn { own(output) } else { post.deliver(to, output) }
         });
         if let Some(witness) = witness {
             witness.applied(seq, machine);
@@ -314,12 +346,7 @@ pub struct Handle<L: Locks = StdLocks> {
 impl<L: Locks> Handle<L> {
     /// Runs commands in one go and appends their replies to `out`. The caller bounds their number: the
     /// lock is held for all of them. A command that [`ends_batch`](Command::ends_batch) must be the last.
-    pub fn batch<N: AsRef<[u8]>>(
-        &self,
-        now: Now,
-        commands: impl IntoIterator<Item = Command<N>>,
-        out: &mut Vec<u8>,
-    ) -> Flow {
+    pub fn batch<N: AsRef<[u8]>>(&self, now: Now, commands: &[Command<N>], out: &mut Vec<u8>) -> Flow {
         self.run(now, commands, out, |_| {})
     }
 
@@ -327,18 +354,20 @@ impl<L: Locks> Handle<L> {
     pub fn command<N: AsRef<[u8]>>(
         &self,
         now: Now,
-        command: Command<N>,
+        command: &Command<N>,
         out: &mut Vec<u8>,
     ) -> (Flow, Option<bool>) {
         let mut is_success = None;
-        let flow = self.run(now, [command], out, |reply| is_success = Some(!reply.is_failure()));
+        let commands = std::slice::from_ref(command);
+        let flow = self.run(now, commands, out, |reply| is_success = Some(!reply.is_failure()));
         (flow, is_success)
     }
 
+    #[inline]
     fn run<N: AsRef<[u8]>>(
         &self,
         now: Now,
-        commands: impl IntoIterator<Item = Command<N>>,
+        commands: &[Command<N>],
         out: &mut Vec<u8>,
         mut heard: impl FnMut(&Reply<'_>),
     ) -> Flow {
@@ -346,12 +375,12 @@ impl<L: Locks> Handle<L> {
             let mut flow = Flow::Go;
             for command in commands {
                 assert!(matches!(flow, Flow::Go | Flow::Close(Reason::Idle)), "a command after the last");
-                state.apply(now, Input::Command(self.conn, command), &mut |_, output| match output {
+                state.command(now, self.conn, command, &mut |output| match output {
                     Output::Reply(reply) => {
                         heard(&reply);
-                        match reply {
-                            Reply::Listing(listing) => flow = Flow::List(Scan::new(listing)),
-                            reply => encode(&reply, out),
+                        match &reply {
+                            Reply::Listing(listing) => flow = Flow::List(Scan::new(*listing)),
+                            reply => encode(reply, out),
                         }
                     }
                     Output::Wait => flow = Flow::Wait,
@@ -383,14 +412,14 @@ impl<L: Locks> Handle<L> {
     }
 
     fn close_with(&self, state: &mut State<L>, now: Now, cause: Cause) -> Vec<u8> {
-        state.boxes.remove(&self.conn);
+        state.post.boxes.remove(&self.conn);
         let mut owed = self.mailbox.take_reply().unwrap_or_default();
         let input = Input::<&[u8]>::Closed(self.conn, cause);
-        state.apply(now, input, &mut |to, output| match output {
+        state.apply(now, input, &mut |output| match output {
             Output::Reply(reply) => encode(&reply, &mut owed),
             // It may have been due to be closed as idle in this very moment.
             Output::Disconnect(_) => {}
-            Output::Wait => panic!("{to:?} began to wait as it closed"),
+            Output::Wait => panic!("{:?} began to wait as it closed", self.conn),
         });
         owed
     }
@@ -398,7 +427,7 @@ impl<L: Locks> Handle<L> {
     /// Takes note that the machine has closed the connection, as its [`Flow`] or [`Ending`] said.
     pub fn closed(&mut self) {
         if std::mem::take(&mut self.is_open) {
-            self.hub.with(|state| state.boxes.remove(&self.conn));
+            self.hub.with(|state| state.post.boxes.remove(&self.conn));
         }
     }
 

@@ -22,7 +22,7 @@ fn open(hub: &Arc<Hub>, now: u64) -> Handle {
 
 fn say(handle: &Handle, now: u64, command: Command<&[u8]>) -> (String, Flow) {
     let mut out = Vec::new();
-    let flow = handle.batch(Now(now), [command], &mut out);
+    let flow = handle.batch(Now(now), &[command], &mut out);
     (String::from_utf8(out).unwrap(), flow)
 }
 

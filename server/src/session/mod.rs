@@ -242,12 +242,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let most = if self.teller.is_some() { 1 } else { BATCH };
         loop {
             let mut batch = ArrayVec::<_, BATCH>::new();
-            while batch.len() < most
-                && let Some(command) = self.decoder.next(&mut input)
-            {
-                let is_last = command.ends_batch();
-                batch.push(command);
-                if is_last {
+            while batch.len() < most {
+                let is_last = self.decoder.give_next(&mut input, |command| {
+                    let is_last = command.ends_batch();
+                    batch.push(command);
+                    is_last
+                });
+                if is_last != Some(false) {
                     break;
                 }
             }
@@ -268,9 +269,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 waits += 1;
             }
             let flow = if self.teller.is_none() {
-                self.handle.batch(now, batch.drain(..), replies)
+                self.handle.batch(now, &batch, replies)
             } else {
-                self.batch_told(now, batch.drain(..), replies)
+                self.batch_told(now, batch, replies)
             };
             if let Some(latency) = &self.shared.latency {
                 latency.note(commands, read_at.elapsed());
@@ -306,14 +307,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn batch_told<'a>(
         &mut self,
         now: Now,
-        batch: impl Iterator<Item = Command<Cow<'a, [u8]>>>,
+        batch: impl IntoIterator<Item = Command<Cow<'a, [u8]>>>,
         replies: &mut Vec<u8>,
     ) -> Flow {
         let mut flow = Flow::Go;
         for command in batch {
             let told = command.clone().map(Cow::into_owned);
             let is_success;
-            (flow, is_success) = self.handle.command(now, command, replies);
+            (flow, is_success) = self.handle.command(now, &command, replies);
             if let Some(teller) = &mut self.teller {
                 match flow {
                     Flow::Wait => teller.waits(told),

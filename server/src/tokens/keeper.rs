@@ -155,7 +155,7 @@ mod tests {
 
         fn say(&self, command: Command<&[u8]>) -> String {
             let mut out = Vec::new();
-            self.handle.batch(Now(0), [command], &mut out);
+            self.handle.batch(Now(0), &[command], &mut out);
             String::from_utf8(out).unwrap()
         }
 
