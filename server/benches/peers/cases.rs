@@ -1,7 +1,7 @@
 //! Which runs there are, and which of them take turns: what is compared stands in one group.
 
 use crate::arguments::{Arguments, Part};
-use crate::support::servers::Kind;
+use crate::support::kind::Kind;
 use elockd_client::load::Scenario;
 
 /// One thing that is measured, of one server or of several.

@@ -16,7 +16,8 @@ mod support;
 use arguments::{Arguments, Part};
 use clap::Parser;
 use std::process::ExitCode;
-use support::servers::{Kind, Server};
+use support::kind::Kind;
+use support::servers::Server;
 use support::{Failure, ceiling, machine};
 
 fn main() -> ExitCode {

@@ -2,8 +2,9 @@
 
 use crate::support::Failure;
 use crate::support::cores::Cores;
+use crate::support::kind::{Daemon, Kind};
 use crate::support::machine::connections_allowed;
-use crate::support::servers::{Daemon, Kind, Server};
+use crate::support::servers::Server;
 use elockd_client::load::{Caller, Grip};
 
 /// Connections that hold the locks together.

@@ -3,7 +3,8 @@
 use crate::arguments::Arguments;
 use crate::cases::{Case, Group};
 use crate::support::Failure;
-use crate::support::servers::{Kind, Server};
+use crate::support::kind::Kind;
+use crate::support::servers::Server;
 use crate::support::spread::Spread;
 use elockd_client::load::{Load, Report};
 use std::collections::BTreeMap;
