@@ -14,6 +14,9 @@ pub enum Protocol {
     Redis,
     /// memcached's text: `add NAME`, `delete NAME`.
     Memcached,
+    /// PoolCounter's: `ACQ4ME NAME 1 1 0` (one worker, nobody in line, no waiting), `RELEASE`. It forgets whatever
+    /// stands behind the first line of what it reads: one request at a time.
+    PoolCounter,
     /// Any line is answered with [`ECHO_REPLY`]; what is sent is elockd's.
     Echo,
 }
@@ -39,7 +42,7 @@ impl Exchange {
 
 impl Protocol {
     /// Whether it can say what the scenario needs. Fights are elockd's alone: what Redis and memcached delete
-    /// need not be their own.
+    /// need not be their own, and what PoolCounter releases is whatever the connection got last.
     #[must_use]
     pub fn has(self, scenario: Scenario) -> bool {
         match scenario {
@@ -70,6 +73,7 @@ impl Protocol {
             Self::Memcached => {
                 Exchange::new(format!("add {name} 0 0 1\r\n1\r\n"), "STORED\r\n", "NOT_STORED\r\n")
             }
+            Self::PoolCounter => Exchange::new(format!("ACQ4ME {name} 1 1 0\n"), "LOCKED\n", "QUEUE_FULL\n"),
             Self::Echo => Exchange::new(format!("g {name}\n"), ECHO_REPLY, ECHO_REPLY),
         }
     }
@@ -87,6 +91,7 @@ impl Protocol {
                 Exchange::new(format!("*2\r\n$3\r\nDEL\r\n${length}\r\n{name}\r\n"), ":1\r\n", ":0\r\n")
             }
             Self::Memcached => Exchange::new(format!("delete {name}\r\n"), "DELETED\r\n", "NOT_FOUND\r\n"),
+            Self::PoolCounter => Exchange::new("RELEASE\n", "RELEASED\n", "NOT_LOCKED\n"),
             Self::Echo => Exchange::new(format!("r {name}\n"), ECHO_REPLY, ECHO_REPLY),
         }
     }

@@ -64,6 +64,9 @@ pub(crate) fn groups(arguments: &Arguments) -> Vec<Group> {
         let token = (Kind::Ceiling, Case::new(Scenario::Token, few, 1));
         groups.push(vec![token, (Kind::Elockd, Case::new(Scenario::LineTurns, few, 1))]);
     }
+    for group in &mut groups {
+        group.retain(|(kind, case)| case.depth <= kind.depth_max());
+    }
     groups.retain(|group| !group.is_empty());
     groups
 }

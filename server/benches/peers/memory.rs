@@ -33,7 +33,8 @@ pub(crate) fn of_locks(
     locks: usize,
 ) -> Result<Vec<Lock>, Failure> {
     let mut measured = Vec::new();
-    for &kind in kinds.iter().filter(|&&kind| kind != Kind::Ceiling) {
+    let holds = |kind: Kind| kind != Kind::Ceiling && kind.locks_max() >= locks.div_ceil(HOLDERS);
+    for kind in kinds.iter().copied().filter(|&kind| holds(kind)) {
         let Some(server) = Server::start(kind, cores, daemon)? else { continue };
         let mut callers = callers(&server, HOLDERS)?;
         callers[0].get_and_release(locks)?;

@@ -2,6 +2,8 @@
 
 use super::{Failure, ceiling};
 use elockd_client::load::Protocol;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -22,14 +24,16 @@ pub(crate) enum Kind {
     Valkey,
     /// memcached.
     Memcached,
+    /// poolcounterd.
+    PoolCounter,
 }
 
 impl Kind {
     /// All of them, in the order of their turns.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Ceiling, Self::Elockd, Self::Redis, Self::Valkey, Self::Memcached];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Ceiling, Self::Elockd, Self::Redis, Self::Valkey, Self::Memcached, Self::PoolCounter];
 
-    /// What a user would take instead of elockd.
+    /// What a user would take instead of elockd, and what elockd has goals beside.
     pub(crate) const PEERS: [Self; 3] = [Self::Redis, Self::Valkey, Self::Memcached];
 
     /// Its name in tables.
@@ -40,6 +44,7 @@ impl Kind {
             Self::Redis => "redis",
             Self::Valkey => "valkey",
             Self::Memcached => "memcached",
+            Self::PoolCounter => "poolcounter",
         }
     }
 
@@ -50,12 +55,29 @@ impl Kind {
             Self::Elockd => Protocol::Elockd,
             Self::Redis | Self::Valkey => Protocol::Redis,
             Self::Memcached => Protocol::Memcached,
+            Self::PoolCounter => Protocol::PoolCounter,
         }
     }
 
-    /// What starts it on this port of 127.0.0.1.
-    pub(super) fn command(self, port: u16, daemon: &Daemon) -> Result<Command, Failure> {
-        let port = port.to_string();
+    /// How many requests a connection may have under way.
+    pub(crate) const fn depth_max(self) -> usize {
+        match self {
+            Self::PoolCounter => 1,
+            _ => usize::MAX,
+        }
+    }
+
+    /// How many locks a connection may hold.
+    pub(crate) const fn locks_max(self) -> usize {
+        match self {
+            Self::PoolCounter => 4,
+            _ => usize::MAX,
+        }
+    }
+
+    /// What starts it where this socket listens.
+    pub(super) fn command(self, listener: TcpListener, daemon: &Daemon) -> Result<Command, Failure> {
+        let port = listener.local_addr()?.port().to_string();
         let (program, args): (PathBuf, Vec<&str>) = match self {
             Self::Ceiling => (std::env::current_exe()?, vec![ceiling::ARGUMENT, &port]),
             Self::Elockd => {
@@ -77,9 +99,13 @@ impl Kind {
                 args.extend(["-m", "4096", "-u", "nobody"]);
                 ("memcached".into(), args)
             }
+            Self::PoolCounter => ("poolcounterd".into(), vec![]),
         };
         let mut command = Command::new(program);
-        command.args(args).stdin(Stdio::null()).stdout(Stdio::null());
+        command.args(args).stdout(Stdio::null());
+        // PoolCounter has a port of its own that no argument changes, but a socket that is its input it takes
+        // instead. The others bind the port themselves, once it is free.
+        command.stdin(if self == Self::PoolCounter { OwnedFd::from(listener).into() } else { Stdio::null() });
         Ok(command)
     }
 }

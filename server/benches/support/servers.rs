@@ -5,7 +5,7 @@ use super::cores::Cores;
 use super::kind::{Daemon, Kind};
 use super::{Failure, process};
 use elockd_client::load::Target;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::Child;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -23,15 +23,15 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it, and waits until it can be connected to. None, when it is not installed.
     pub(crate) fn start(kind: Kind, cores: &Cores, daemon: &Daemon) -> Result<Option<Self>, Failure> {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let child = match cores.start_server(&mut kind.command(port, daemon)?) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = listener.local_addr()?;
+        let child = match cores.start_server(&mut kind.command(listener, daemon)?) {
             Ok(child) => child,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && kind != Kind::Elockd => {
                 return Ok(None);
             }
             Err(error) => return Err(format!("cannot start {}: {error}", kind.name()).into()),
         };
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut server = Self { kind, target: Target { address, protocol: kind.protocol() }, child };
         let begin = Instant::now();
         while TcpStream::connect(address).is_err() {
