@@ -65,6 +65,9 @@ impl Series {
 /// Runs all rounds of all groups, of the servers that are there.
 pub(crate) fn run(groups: &[Group], servers: &[Server], arguments: &Arguments) -> Result<Results, Failure> {
     let mut results = BTreeMap::new();
+    for server in servers {
+        server.rest()?;
+    }
     for group in groups {
         let mut reports: BTreeMap<(Case, Kind), (Vec<Turn>, Option<Report>)> = BTreeMap::new();
         for round in 1..=arguments.rounds {
@@ -99,7 +102,9 @@ fn turn(server: &Server, case: Case, arguments: &Arguments) -> Result<(Turn, Rep
         measured: Duration::from_secs_f64(arguments.seconds),
     };
     let mut cpu_seconds = Vec::with_capacity(2);
+    server.wake()?;
     let report = load.run(server.target, &mut |_| cpu_seconds.push(server.cpu_seconds()))?;
+    server.rest()?;
     let mut cpu_seconds = cpu_seconds.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter();
     let (Some(before), Some(after)) = (cpu_seconds.next(), cpu_seconds.next()) else {
         return Err("the turn has no two edges".into());

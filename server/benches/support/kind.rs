@@ -2,10 +2,13 @@
 
 use super::{Failure, ceiling};
 use elockd_client::load::Protocol;
-use std::net::TcpListener;
+use std::fs::Permissions;
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use tempfile::TempDir;
 
 /// Connections and locks that each is set to allow: more than any benchmark asks for.
 const CONNECTIONS: &str = "20000";
@@ -26,12 +29,21 @@ pub(crate) enum Kind {
     Memcached,
     /// poolcounterd.
     PoolCounter,
+    /// etcd, a cluster of one.
+    Etcd,
 }
 
 impl Kind {
     /// All of them, in the order of their turns.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Ceiling, Self::Elockd, Self::Redis, Self::Valkey, Self::Memcached, Self::PoolCounter];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Ceiling,
+        Self::Elockd,
+        Self::Redis,
+        Self::Valkey,
+        Self::Memcached,
+        Self::PoolCounter,
+        Self::Etcd,
+    ];
 
     /// What a user would take instead of elockd, and what elockd has goals beside.
     pub(crate) const PEERS: [Self; 3] = [Self::Redis, Self::Valkey, Self::Memcached];
@@ -45,6 +57,7 @@ impl Kind {
             Self::Valkey => "valkey",
             Self::Memcached => "memcached",
             Self::PoolCounter => "poolcounter",
+            Self::Etcd => "etcd",
         }
     }
 
@@ -56,15 +69,21 @@ impl Kind {
             Self::Redis | Self::Valkey => Protocol::Redis,
             Self::Memcached => Protocol::Memcached,
             Self::PoolCounter => Protocol::PoolCounter,
+            Self::Etcd => Protocol::Etcd,
         }
     }
 
     /// How many requests a connection may have under way.
     pub(crate) const fn depth_max(self) -> usize {
         match self {
-            Self::PoolCounter => 1,
+            Self::PoolCounter | Self::Etcd => 1,
             _ => usize::MAX,
         }
+    }
+
+    /// Whether it works when nobody asks it for anything, and so would disturb the others in their turns.
+    pub(crate) const fn is_restless(self) -> bool {
+        matches!(self, Self::Etcd)
     }
 
     /// How many locks a connection may hold.
@@ -75,38 +94,66 @@ impl Kind {
         }
     }
 
-    /// What starts it where this socket listens.
-    pub(super) fn command(self, listener: TcpListener, daemon: &Daemon) -> Result<Command, Failure> {
+    /// What starts it where this socket listens, and the folder that it needs for itself.
+    pub(super) fn command(
+        self,
+        listener: TcpListener,
+        daemon: &Daemon,
+    ) -> Result<(Command, Option<TempDir>), Failure> {
         let port = listener.local_addr()?.port().to_string();
-        let (program, args): (PathBuf, Vec<&str>) = match self {
-            Self::Ceiling => (std::env::current_exe()?, vec![ceiling::ARGUMENT, &port]),
+        let mut command = Command::new(self.program(daemon)?);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let mut home = None;
+        match self {
+            Self::Ceiling => {
+                command.args([ceiling::ARGUMENT, &port]);
+            }
             Self::Elockd => {
-                let limits = ["--max-connections", CONNECTIONS, "--max-locks", LOCKS];
-                let more = ["--max-locks-per-connection", LOCKS, "--max-listing-bytes", "1000000000"];
-                let args = ["--listen", "127.0.0.1", "--port", &port, "--log-level", "error"];
-                let own = daemon.args.iter().map(String::as_str);
-                (daemon.program.clone(), args.into_iter().chain(limits).chain(more).chain(own).collect())
+                command.args(["--listen", "127.0.0.1", "--port", &port, "--log-level", "error"]);
+                command.args(["--max-connections", CONNECTIONS, "--max-locks", LOCKS]);
+                command.args(["--max-locks-per-connection", LOCKS, "--max-listing-bytes", "1000000000"]);
+                command.args(&daemon.args);
             }
             Self::Redis | Self::Valkey => {
-                let program = if self == Self::Redis { "redis-server" } else { "valkey-server" };
-                let mut args = vec!["--port", &port, "--bind", "127.0.0.1", "--maxclients", CONNECTIONS];
-                args.extend(["--save", "", "--appendonly", "no", "--loglevel", "warning"]);
-                (program.into(), args)
+                command.args(["--port", &port, "--bind", "127.0.0.1", "--maxclients", CONNECTIONS]);
+                command.args(["--save", "", "--appendonly", "no", "--loglevel", "warning"]);
             }
             Self::Memcached => {
-                let mut args = vec!["-l", "127.0.0.1", "-p", &port, "-U", "0", "-t", "1", "-c", CONNECTIONS];
+                command.args(["-l", "127.0.0.1", "-p", &port, "-U", "0", "-t", "1", "-c", CONNECTIONS]);
                 // Room for every lock: it forgets what does not fit. It does not run as root without a user.
-                args.extend(["-m", "4096", "-u", "nobody"]);
-                ("memcached".into(), args)
+                command.args(["-m", "4096", "-u", "nobody"]);
             }
-            Self::PoolCounter => ("poolcounterd".into(), vec![]),
-        };
-        let mut command = Command::new(program);
-        command.args(args).stdout(Stdio::null());
-        // PoolCounter has a port of its own that no argument changes, but a socket that is its input it takes
-        // instead. The others bind the port themselves, once it is free.
-        command.stdin(if self == Self::PoolCounter { OwnedFd::from(listener).into() } else { Stdio::null() });
-        Ok(command)
+            Self::PoolCounter => {
+                // It has a port of its own that no argument changes, but takes a socket that is its input instead.
+                command.stdin(OwnedFd::from(listener));
+            }
+            Self::Etcd => {
+                let private = Permissions::from_mode(0o700);
+                let folder = tempfile::Builder::new().permissions(private).tempdir()?;
+                let clients = format!("http://127.0.0.1:{port}");
+                // Nobody ever comes to this one.
+                let peers = format!("http://{}", TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?);
+                command.arg("--data-dir").arg(folder.path());
+                command.args(["--listen-client-urls", &clients, "--advertise-client-urls", &clients]);
+                command.args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers]);
+                command.args(["--initial-cluster", &format!("default={peers}")]);
+                command.args(["--logger", "zap", "--log-level", "error"]);
+                home = Some(folder);
+            }
+        }
+        Ok((command, home))
+    }
+
+    fn program(self, daemon: &Daemon) -> Result<PathBuf, Failure> {
+        Ok(match self {
+            Self::Ceiling => std::env::current_exe()?,
+            Self::Elockd => daemon.program.clone(),
+            Self::Redis => "redis-server".into(),
+            Self::Valkey => "valkey-server".into(),
+            Self::Memcached => "memcached".into(),
+            Self::PoolCounter => "poolcounterd".into(),
+            Self::Etcd => "etcd".into(),
+        })
     }
 }
 

@@ -5,10 +5,12 @@ use super::cores::Cores;
 use super::kind::{Daemon, Kind};
 use super::{Failure, process};
 use elockd_client::load::Target;
+use rustix::process::{Pid, Signal, kill_process};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::Child;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
 /// How long a server may take to start.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -18,6 +20,8 @@ pub(crate) struct Server {
     pub(crate) kind: Kind,
     pub(crate) target: Target,
     child: Child,
+    /// Removed once it has ended.
+    _home: Option<TempDir>,
 }
 
 impl Server {
@@ -25,14 +29,16 @@ impl Server {
     pub(crate) fn start(kind: Kind, cores: &Cores, daemon: &Daemon) -> Result<Option<Self>, Failure> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
-        let child = match cores.start_server(&mut kind.command(listener, daemon)?) {
+        let (mut command, home) = kind.command(listener, daemon)?;
+        let child = match cores.start_server(&mut command) {
             Ok(child) => child,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && kind != Kind::Elockd => {
                 return Ok(None);
             }
             Err(error) => return Err(format!("cannot start {}: {error}", kind.name()).into()),
         };
-        let mut server = Self { kind, target: Target { address, protocol: kind.protocol() }, child };
+        let mut server =
+            Self { kind, target: Target { address, protocol: kind.protocol() }, child, _home: home };
         let begin = Instant::now();
         while TcpStream::connect(address).is_err() {
             if let Some(status) = server.child.try_wait()? {
@@ -61,6 +67,23 @@ impl Server {
             }
         }
         Ok(servers)
+    }
+
+    /// Lets it rest until it has its turn, if it would not by itself.
+    pub(crate) fn rest(&self) -> Result<(), Failure> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it go on: it has its turn.
+    pub(crate) fn wake(&self) -> Result<(), Failure> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), Failure> {
+        if self.kind.is_restless() {
+            kill_process(Pid::from_child(&self.child), signal)?;
+        }
+        Ok(())
     }
 
     /// Seconds of processor time that it has used.
