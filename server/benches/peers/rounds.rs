@@ -62,18 +62,22 @@ impl Series {
     }
 }
 
-/// Runs all rounds of all groups, of the servers that are there.
-pub(crate) fn run(groups: &[Group], servers: &[Server], arguments: &Arguments) -> Result<Results, Failure> {
+/// Runs all rounds of all groups, of the servers that are there, and of those that `start` starts for a turn.
+pub(crate) fn run(
+    groups: &[Group],
+    servers: &[Server],
+    start: &dyn Fn(Kind) -> Result<Option<Server>, Failure>,
+    arguments: &Arguments,
+) -> Result<Results, Failure> {
     let mut results = BTreeMap::new();
-    for server in servers {
-        server.rest()?;
-    }
     for group in groups {
         let mut reports: BTreeMap<(Case, Kind), (Vec<Turn>, Option<Report>)> = BTreeMap::new();
         for round in 1..=arguments.rounds {
             eprint!("\r{}, round {round} …\x1b[K", group[0].1.name());
             for &(kind, case) in group {
-                let Some(server) = servers.iter().find(|server| server.kind == kind) else { continue };
+                let guest = if kind.is_restless() { start(kind)? } else { None };
+                let is_it = |server: &&Server| server.kind == kind;
+                let Some(server) = servers.iter().chain(&guest).find(is_it) else { continue };
                 let (turn, report) = turn(server, case, arguments)
                     .map_err(|failure| format!("{}, {}: {failure}", kind.name(), case.name()))?;
                 let (turns, all) = reports.entry((case, kind)).or_default();
@@ -102,9 +106,7 @@ fn turn(server: &Server, case: Case, arguments: &Arguments) -> Result<(Turn, Rep
         measured: Duration::from_secs_f64(arguments.seconds),
     };
     let mut cpu_seconds = Vec::with_capacity(2);
-    server.wake()?;
     let report = load.run(server.target, &mut |_| cpu_seconds.push(server.cpu_seconds()))?;
-    server.rest()?;
     let mut cpu_seconds = cpu_seconds.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter();
     let (Some(before), Some(after)) = (cpu_seconds.next(), cpu_seconds.next()) else {
         return Err("the turn has no two edges".into());

@@ -3,11 +3,13 @@
 use super::{Failure, ceiling};
 use elockd_client::load::Protocol;
 use std::fs::Permissions;
-use std::net::{Ipv4Addr, TcpListener};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// Connections and locks that each is set to allow: more than any benchmark asks for.
@@ -81,7 +83,7 @@ impl Kind {
         }
     }
 
-    /// Whether it works when nobody asks it for anything, and so would disturb the others in their turns.
+    /// Whether it works when nobody asks it for anything. It would disturb the others, so it runs in its turns alone.
     pub(crate) const fn is_restless(self) -> bool {
         matches!(self, Self::Etcd)
     }
@@ -142,6 +144,20 @@ impl Kind {
             }
         }
         Ok((command, home))
+    }
+
+    /// Whether it can be asked already.
+    pub(super) fn is_ready(self, address: SocketAddr) -> bool {
+        let Ok(mut stream) = TcpStream::connect(address) else { return false };
+        if self != Self::Etcd {
+            return true;
+        }
+        // It listens long before it has elected itself.
+        let mut health = String::new();
+        let is_heard = stream.set_read_timeout(Some(Duration::from_secs(1))).is_ok()
+            && stream.write_all(b"GET /health HTTP/1.0\r\n\r\n").is_ok()
+            && stream.read_to_string(&mut health).is_ok();
+        is_heard && health.contains(r#""health":"true""#)
     }
 
     fn program(self, daemon: &Daemon) -> Result<PathBuf, Failure> {

@@ -5,8 +5,7 @@ use super::cores::Cores;
 use super::kind::{Daemon, Kind};
 use super::{Failure, process};
 use elockd_client::load::Target;
-use rustix::process::{Pid, Signal, kill_process};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener};
 use std::process::Child;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -25,7 +24,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts it, and waits until it can be connected to. None, when it is not installed.
+    /// Starts it, and waits until it can be asked. None, when it is not installed.
     pub(crate) fn start(kind: Kind, cores: &Cores, daemon: &Daemon) -> Result<Option<Self>, Failure> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
@@ -40,7 +39,7 @@ impl Server {
         let mut server =
             Self { kind, target: Target { address, protocol: kind.protocol() }, child, _home: home };
         let begin = Instant::now();
-        while TcpStream::connect(address).is_err() {
+        while !kind.is_ready(address) {
             if let Some(status) = server.child.try_wait()? {
                 return Err(format!("{} ended at its start, {status}", kind.name()).into());
             }
@@ -67,23 +66,6 @@ impl Server {
             }
         }
         Ok(servers)
-    }
-
-    /// Lets it rest until it has its turn, if it would not by itself.
-    pub(crate) fn rest(&self) -> Result<(), Failure> {
-        self.signal(Signal::STOP)
-    }
-
-    /// Lets it go on: it has its turn.
-    pub(crate) fn wake(&self) -> Result<(), Failure> {
-        self.signal(Signal::CONT)
-    }
-
-    fn signal(&self, signal: Signal) -> Result<(), Failure> {
-        if self.kind.is_restless() {
-            kill_process(Pid::from_child(&self.child), signal)?;
-        }
-        Ok(())
     }
 
     /// Seconds of processor time that it has used.
