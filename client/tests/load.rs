@@ -82,6 +82,34 @@ fn right_replies_are_counted() {
     assert!(load(Scenario::Token, 1).run(echo, &mut |_| {}).unwrap().operations > 0);
 }
 
+/// What etcd's gateway says of a transaction and of a deletion, whatever it is asked.
+fn gateway(put: &'static str, deleted: &'static str) -> impl Fn(usize, &str) -> Vec<u8> + Send + Sync {
+    move |_, line| {
+        // A body has no line end, so the next request's first line stands behind it.
+        let body = match line.rsplit_once("POST ").map(|(_, what)| what) {
+            Some("/v3/kv/txn HTTP/1.1") => put,
+            Some("/v3/kv/deleterange HTTP/1.1") => deleted,
+            _ => return Vec::new(),
+        };
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    }
+}
+
+/// Goal: etcd is believed when it says that it put and deleted, whatever else it says, and only then.
+#[test]
+fn responses_have_to_say_what_was_done() {
+    let put = r#"{"header":{"revision":"7"},"succeeded":true}"#;
+    let deleted = r#"{"header":{"revision":"8"},"deleted":"1"}"#;
+    let nothing = r#"{"header":{"revision":"8"}}"#;
+    let run = |put, deleted| {
+        load(Scenario::Uncontended, 1).run(serve(Protocol::Etcd, gateway(put, deleted)), &mut |_| {})
+    };
+    assert!(run(put, deleted).unwrap().operations > 0);
+    for failed in [run(nothing, deleted), run(put, nothing)] {
+        assert!(matches!(failed, Err(LoadError::Wrong { .. })), "{failed:?}");
+    }
+}
+
 /// Goal: whoever says that a lock was got by two, and then releases it for one alone, is found out; so is a server
 /// that says too little or too much.
 #[test]

@@ -1,6 +1,6 @@
 //! What replies have to be, and the check of what came against it, byte by byte and however it is cut.
 
-use super::LoadError;
+use super::{LoadError, http};
 
 /// Bytes of a line that is checked as a whole, at most.
 const MAX_LINE: usize = 256;
@@ -15,6 +15,8 @@ pub(super) enum Expect {
     Consequence { yes: Vec<u8>, no: Vec<u8> },
     /// A number from 1 to `most`, and this.
     Counted { most: u32, rest: Vec<u8> },
+    /// A response of HTTP that says that all is well, with this in its body.
+    Response { part: Vec<u8> },
 }
 
 /// How far a connection is in what it has to hear.
@@ -41,7 +43,7 @@ pub(super) struct Heard {
 
 impl Ear {
     pub(super) fn new() -> Self {
-        // Room from the start: nothing allocates in a run.
+        // Room from the start: nothing allocates in a run, but for the first response of HTTP.
         Self { partial: Vec::with_capacity(MAX_LINE), ..Self::default() }
     }
 
@@ -71,14 +73,9 @@ impl Ear {
                 }
                 continue;
             }
-            let end = bytes.iter().position(|&byte| byte == b'\n').map(|at| at + 1);
-            let (line, later) = bytes.split_at(end.unwrap_or(bytes.len()));
+            let (is_whole, later) = self.gather(expect, bytes)?;
             bytes = later;
-            if self.partial.len() + line.len() > MAX_LINE {
-                return Err(wrong(b"a shorter line", line));
-            }
-            self.partial.extend_from_slice(line);
-            if end.is_some() {
+            if is_whole {
                 self.check(expect)?;
                 self.partial.clear();
                 self.advance();
@@ -88,16 +85,36 @@ impl Ear {
         Ok(Heard { replies, is_all: self.next == expected.len() })
     }
 
+    /// Adds to a reply that is checked as a whole: whether all of it is there now, and what comes after it.
+    fn gather<'b>(&mut self, expect: &Expect, bytes: &'b [u8]) -> Result<(bool, &'b [u8]), LoadError> {
+        if let Expect::Response { .. } = expect {
+            let before = self.partial.len();
+            self.partial.extend_from_slice(bytes);
+            let Some(length) = http::length(&self.partial)? else { return Ok((false, &[])) };
+            let is_whole = length <= self.partial.len();
+            self.partial.truncate(length);
+            return Ok((is_whole, bytes.get(length - before..).unwrap_or_default()));
+        }
+        let end = bytes.iter().position(|&byte| byte == b'\n').map(|at| at + 1);
+        let (line, later) = bytes.split_at(end.unwrap_or(bytes.len()));
+        if self.partial.len() + line.len() > MAX_LINE {
+            return Err(wrong(b"a shorter line", line));
+        }
+        self.partial.extend_from_slice(line);
+        Ok((end.is_some(), later))
+    }
+
     fn advance(&mut self) {
         self.next += 1;
         self.matched = 0;
     }
 
-    /// Checks a whole line.
+    /// Checks a whole line, or a whole response.
     fn check(&mut self, expect: &Expect) -> Result<(), LoadError> {
         let line = self.partial.as_slice();
         match expect {
             Expect::Exactly { .. } => unreachable!("bytes are compared as they come"),
+            Expect::Response { part } => http::check(line, part)?,
             Expect::Attempt { yes, no } => {
                 self.has_won = line == yes;
                 if !self.has_won && line != no {
@@ -136,7 +153,7 @@ pub(super) fn difference(expected: &[u8], heard: &[u8]) -> LoadError {
     wrong(&expected[start..], &heard[start..])
 }
 
-fn wrong(expected: &[u8], heard: &[u8]) -> LoadError {
+pub(super) fn wrong(expected: &[u8], heard: &[u8]) -> LoadError {
     let first_line = |bytes: &[u8]| {
         let end = bytes.iter().position(|&byte| byte == b'\n').map_or(bytes.len(), |at| at + 1);
         String::from_utf8_lossy(&bytes[..end.min(MAX_LINE)]).into_owned()
@@ -172,6 +189,25 @@ mod tests {
                 assert!(second.is_all, "{text:?} cut at {at}");
             }
         }
+    }
+
+    /// Goal: a response is one reply however it is cut, and what comes after it is not part of it.
+    #[test]
+    fn every_cut_of_responses_hears_the_same() {
+        let response = |part: &str| Expect::Response { part: part.as_bytes().to_vec() };
+        let expected = [response("yes"), response("no")];
+        let text =
+            "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nyes!HTTP/1.1 200 \r\ncontent-length: 2\r\n\r\nno";
+        for at in 0..=text.len() {
+            let mut ear = Ear::new();
+            let (first, second) = text.as_bytes().split_at(at);
+            let first = ear.hear(&expected, first).expect("the start is right");
+            let second = ear.hear(&expected, second).expect("the rest is right");
+            assert_eq!(first.replies + second.replies, 2, "cut at {at}");
+            assert!(second.is_all, "cut at {at}");
+        }
+        assert!(Ear::new().hear(&expected[..1], text.as_bytes()).is_err(), "one too many");
+        assert!(Ear::new().hear(&expected[1..], text.as_bytes()).is_err(), "the wrong one");
     }
 
     /// Goal: any byte that is changed, and any that is added, is told of.

@@ -9,6 +9,7 @@ mod caller;
 mod error;
 mod expect;
 mod filler;
+mod http;
 mod link;
 mod meter;
 mod poll;

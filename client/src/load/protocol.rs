@@ -1,6 +1,6 @@
 //! What is said to each kind of server to get and release a lock, and what it has to answer.
 
-use super::Scenario;
+use super::{Scenario, http};
 
 /// What the echo answers to every line, whatever it says: as long as elockd's answer to a get.
 pub const ECHO_REPLY: &[u8] = b"1 Lock Get Success: echo.0000000000000000000\n";
@@ -14,6 +14,13 @@ pub enum Protocol {
     Redis,
     /// memcached's text: `add NAME`, `delete NAME`.
     Memcached,
+    /// `PoolCounter`'s: `ACQ4ME NAME 1 1 0` (one worker, nobody in line, no waiting), `RELEASE`. It forgets whatever
+    /// stands behind the first line of what it reads: one request at a time.
+    PoolCounter,
+    /// etcd's JSON gateway: a transaction that puts the key if it was never created, and `deleterange`. What a
+    /// reply has in it is checked, and not all of it, for it tells revisions too; so a [`Caller`](super::Caller)
+    /// cannot speak it. One request at a time.
+    Etcd,
     /// Any line is answered with [`ECHO_REPLY`]; what is sent is elockd's.
     Echo,
 }
@@ -29,21 +36,29 @@ pub(super) struct Exchange {
     pub(super) request: Vec<u8>,
     pub(super) yes: Vec<u8>,
     pub(super) no: Vec<u8>,
+    /// Whether replies are responses of HTTP: then `yes` is what stands in the body of one, and failure is that it
+    /// does not.
+    pub(super) is_http: bool,
 }
 
 impl Exchange {
     fn new(request: impl Into<Vec<u8>>, yes: impl Into<Vec<u8>>, no: impl Into<Vec<u8>>) -> Self {
-        Self { request: request.into(), yes: yes.into(), no: no.into() }
+        Self { request: request.into(), yes: yes.into(), no: no.into(), is_http: false }
+    }
+
+    fn http(request: Vec<u8>, yes: &str) -> Self {
+        Self { request, yes: yes.into(), no: Vec::new(), is_http: true }
     }
 }
 
 impl Protocol {
     /// Whether it can say what the scenario needs. Fights are elockd's alone: what Redis and memcached delete
-    /// need not be their own.
+    /// need not be their own, and what `PoolCounter` releases is whatever the connection got last.
     #[must_use]
     pub fn has(self, scenario: Scenario) -> bool {
         match scenario {
-            Scenario::Uncontended | Scenario::Reconnect => true,
+            Scenario::Uncontended => true,
+            Scenario::Reconnect => self != Self::Etcd,
             Scenario::Token => self == Self::Echo,
             Scenario::Fight
             | Scenario::LinePipelined
@@ -70,6 +85,14 @@ impl Protocol {
             Self::Memcached => {
                 Exchange::new(format!("add {name} 0 0 1\r\n1\r\n"), "STORED\r\n", "NOT_STORED\r\n")
             }
+            Self::PoolCounter => Exchange::new(format!("ACQ4ME {name} 1 1 0\n"), "LOCKED\n", "QUEUE_FULL\n"),
+            Self::Etcd => {
+                let (key, value) = (http::base64(name.as_bytes()), http::base64(b"1"));
+                let is_new = format!(r#"{{"key":"{key}","target":"CREATE","create_revision":"0"}}"#);
+                let put = format!(r#"{{"request_put":{{"key":"{key}","value":"{value}"}}}}"#);
+                let body = format!(r#"{{"compare":[{is_new}],"success":[{put}]}}"#);
+                Exchange::http(http::post("/v3/kv/txn", &body), r#""succeeded":true"#)
+            }
             Self::Echo => Exchange::new(format!("g {name}\n"), ECHO_REPLY, ECHO_REPLY),
         }
     }
@@ -87,6 +110,11 @@ impl Protocol {
                 Exchange::new(format!("*2\r\n$3\r\nDEL\r\n${length}\r\n{name}\r\n"), ":1\r\n", ":0\r\n")
             }
             Self::Memcached => Exchange::new(format!("delete {name}\r\n"), "DELETED\r\n", "NOT_FOUND\r\n"),
+            Self::PoolCounter => Exchange::new("RELEASE\n", "RELEASED\n", "NOT_LOCKED\n"),
+            Self::Etcd => {
+                let body = format!(r#"{{"key":"{}"}}"#, http::base64(name.as_bytes()));
+                Exchange::http(http::post("/v3/kv/deleterange", &body), r#""deleted":"1""#)
+            }
             Self::Echo => Exchange::new(format!("r {name}\n"), ECHO_REPLY, ECHO_REPLY),
         }
     }

@@ -44,18 +44,23 @@ impl Turn {
         }
     }
 
-    fn succeeding(&mut self, Exchange { request, yes, .. }: &Exchange) {
-        self.exactly(request, yes);
+    fn succeeding(&mut self, Exchange { request, yes, is_http, .. }: &Exchange) {
+        if *is_http {
+            self.request.extend_from_slice(request);
+            self.replies.push(Expect::Response { part: yes.clone() });
+        } else {
+            self.exactly(request, yes);
+        }
     }
 
     /// Sends more; which of the two answers comes, nobody knows.
-    fn attempting(&mut self, Exchange { request, yes, no }: &Exchange) {
+    fn attempting(&mut self, Exchange { request, yes, no, .. }: &Exchange) {
         self.request.extend_from_slice(request);
         self.replies.push(Expect::Attempt { yes: yes.clone(), no: no.clone() });
     }
 
     /// Sends more, which succeeds exactly when the last attempt did.
-    fn following(&mut self, Exchange { request, yes, no }: &Exchange) {
+    fn following(&mut self, Exchange { request, yes, no, .. }: &Exchange) {
         self.request.extend_from_slice(request);
         self.replies.push(Expect::Consequence { yes: yes.clone(), no: no.clone() });
     }

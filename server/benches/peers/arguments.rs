@@ -3,7 +3,7 @@
 use crate::support::arguments::Common;
 use clap::{Parser, ValueEnum};
 
-/// Measures elockd beside the ceiling of this machine, Redis, Valkey and memcached.
+/// Measures elockd beside the ceiling of this machine, Redis, Valkey, memcached, poolcounterd and etcd.
 #[derive(Parser)]
 #[command(name = "peers")]
 pub(crate) struct Arguments {

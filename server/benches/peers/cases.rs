@@ -1,7 +1,7 @@
 //! Which runs there are, and which of them take turns: what is compared stands in one group.
 
 use crate::arguments::{Arguments, Part};
-use crate::support::servers::Kind;
+use crate::support::kind::Kind;
 use elockd_client::load::Scenario;
 
 /// One thing that is measured, of one server or of several.
@@ -64,6 +64,9 @@ pub(crate) fn groups(arguments: &Arguments) -> Vec<Group> {
         let token = (Kind::Ceiling, Case::new(Scenario::Token, few, 1));
         groups.push(vec![token, (Kind::Elockd, Case::new(Scenario::LineTurns, few, 1))]);
     }
+    for group in &mut groups {
+        group.retain(|(kind, case)| case.depth <= kind.depth_max() && kind.protocol().has(case.scenario));
+    }
     groups.retain(|group| !group.is_empty());
     groups
 }
@@ -73,7 +76,9 @@ fn side_by_side(arguments: &Arguments, connections: usize, depth: usize, is_firs
     let case = |scenario| Case::new(scenario, connections, depth);
     let mut group = Vec::new();
     if arguments.has(Part::Uncontended) {
-        group.extend(Kind::ALL.map(|kind| (kind, case(Scenario::Uncontended))));
+        // etcd is so far from the others that measuring it once is enough.
+        let kinds = Kind::ALL.into_iter().filter(|&kind| is_first || kind != Kind::Etcd);
+        group.extend(kinds.map(|kind| (kind, case(Scenario::Uncontended))));
     }
     if is_first && depth <= DEEP {
         if arguments.has(Part::Fight) {

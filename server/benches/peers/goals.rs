@@ -4,7 +4,7 @@ use crate::cases::Case;
 use crate::memory::{Connection, Lock};
 use crate::rounds::{Results, Turn};
 use crate::support::goal::{Bound, Goal};
-use crate::support::servers::Kind;
+use crate::support::kind::Kind;
 use crate::support::spread::Spread;
 use elockd_client::load::Scenario;
 

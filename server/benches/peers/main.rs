@@ -16,7 +16,8 @@ mod support;
 use arguments::{Arguments, Part};
 use clap::Parser;
 use std::process::ExitCode;
-use support::servers::{Kind, Server};
+use support::kind::Kind;
+use support::servers::Server;
 use support::{Failure, ceiling, machine};
 
 fn main() -> ExitCode {
@@ -36,9 +37,11 @@ fn run() -> Result<(), Failure> {
     );
     println!("{about}\n");
     let daemon = arguments.common.daemon();
-    let servers = Server::start_all(&Kind::ALL, &cores, &daemon)?;
-    let results = rounds::run(&cases::groups(&arguments), &servers, &arguments)?;
+    let mut servers = Server::start_all(&Kind::ALL, &cores, &daemon)?;
     let kinds: Vec<Kind> = servers.iter().map(|server| server.kind).collect();
+    servers.retain(|server| !server.kind.is_restless());
+    let start = |kind| Server::start(kind, &cores, &daemon);
+    let results = rounds::run(&cases::groups(&arguments), &servers, &start, &arguments)?;
     // Memory is measured of servers that have done nothing yet.
     drop(servers);
     let locks = if arguments.has(Part::Locks) {

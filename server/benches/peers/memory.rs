@@ -2,8 +2,9 @@
 
 use crate::support::Failure;
 use crate::support::cores::Cores;
+use crate::support::kind::{Daemon, Kind};
 use crate::support::machine::connections_allowed;
-use crate::support::servers::{Daemon, Kind, Server};
+use crate::support::servers::Server;
 use elockd_client::load::{Caller, Grip};
 
 /// Connections that hold the locks together.
@@ -32,7 +33,8 @@ pub(crate) fn of_locks(
     locks: usize,
 ) -> Result<Vec<Lock>, Failure> {
     let mut measured = Vec::new();
-    for &kind in kinds.iter().filter(|&&kind| kind != Kind::Ceiling) {
+    let holds = |kind: Kind| kind != Kind::Ceiling && kind.locks_max() >= locks.div_ceil(HOLDERS);
+    for kind in kinds.iter().copied().filter(|&kind| can_be_called(kind) && holds(kind)) {
         let Some(server) = Server::start(kind, cores, daemon)? else { continue };
         let mut callers = callers(&server, HOLDERS)?;
         callers[0].get_and_release(locks)?;
@@ -54,7 +56,7 @@ pub(crate) fn of_connections(
 ) -> Result<Vec<Connection>, Failure> {
     let connections = connections_allowed(connections);
     let mut measured = Vec::new();
-    for &kind in kinds {
+    for kind in kinds.iter().copied().filter(|&kind| can_be_called(kind)) {
         let Some(server) = Server::start(kind, cores, daemon)? else { continue };
         // What the first connection makes a server load and allocate belongs to no connection.
         let mut first = callers(&server, 1)?;
@@ -71,6 +73,11 @@ pub(crate) fn of_connections(
         measured.push(Connection { kind, silent_bytes, used_bytes });
     }
     Ok(measured)
+}
+
+/// Whether a [`Caller`] speaks its language.
+fn can_be_called(kind: Kind) -> bool {
+    kind != Kind::Etcd
 }
 
 fn callers(server: &Server, count: usize) -> Result<Vec<Caller>, Failure> {

@@ -3,7 +3,8 @@
 use crate::arguments::Arguments;
 use crate::cases::{Case, Group};
 use crate::support::Failure;
-use crate::support::servers::{Kind, Server};
+use crate::support::kind::Kind;
+use crate::support::servers::Server;
 use crate::support::spread::Spread;
 use elockd_client::load::{Load, Report};
 use std::collections::BTreeMap;
@@ -61,15 +62,22 @@ impl Series {
     }
 }
 
-/// Runs all rounds of all groups, of the servers that are there.
-pub(crate) fn run(groups: &[Group], servers: &[Server], arguments: &Arguments) -> Result<Results, Failure> {
+/// Runs all rounds of all groups, of the servers that are there, and of those that `start` starts for a turn.
+pub(crate) fn run(
+    groups: &[Group],
+    servers: &[Server],
+    start: &dyn Fn(Kind) -> Result<Option<Server>, Failure>,
+    arguments: &Arguments,
+) -> Result<Results, Failure> {
     let mut results = BTreeMap::new();
     for group in groups {
         let mut reports: BTreeMap<(Case, Kind), (Vec<Turn>, Option<Report>)> = BTreeMap::new();
         for round in 1..=arguments.rounds {
             eprint!("\r{}, round {round} …\x1b[K", group[0].1.name());
             for &(kind, case) in group {
-                let Some(server) = servers.iter().find(|server| server.kind == kind) else { continue };
+                let guest = if kind.is_restless() { start(kind)? } else { None };
+                let is_it = |server: &&Server| server.kind == kind;
+                let Some(server) = servers.iter().chain(&guest).find(is_it) else { continue };
                 let (turn, report) = turn(server, case, arguments)
                     .map_err(|failure| format!("{}, {}: {failure}", kind.name(), case.name()))?;
                 let (turns, all) = reports.entry((case, kind)).or_default();

@@ -23,7 +23,8 @@ use serde_json::{Value, json};
 use std::fs::File;
 use std::process::ExitCode;
 use support::cores::Cores;
-use support::servers::{Daemon, Server};
+use support::kind::Daemon;
+use support::servers::Server;
 use support::{Failure, goal, machine};
 
 /// What every part needs.

@@ -19,23 +19,35 @@ pub(crate) struct Outcome {
     slices: Vec<(f64, usize, f64, f64)>,
     /// What happened when.
     marks: Vec<(String, f64)>,
+    /// Connections that ended, all at once.
+    closings: Vec<Value>,
 }
 
 impl Outcome {
     pub(crate) fn new(name: impl Into<String>) -> Self {
         let name = name.into();
-        Self { name, figures: vec![], goals: vec![], slices: vec![], marks: vec![] }
+        Self { name, figures: vec![], goals: vec![], slices: vec![], marks: vec![], closings: vec![] }
     }
 
     pub(crate) fn add(&mut self, what: impl Into<String>, value: f64, unit: &'static str) {
         self.figures.push((what.into(), value, unit));
     }
 
+    /// Adds when connections ended: the first, the last, and when nothing was left of them.
+    pub(crate) fn closing(&mut self, of: impl Into<String>, latencies: &Latencies, times: [Instant; 3]) {
+        let [first_close, last_close, free] = times.map(|time| ms(latencies.began, time));
+        self.closings.push(json!({
+            "of": of.into(),
+            "first_close": first_close,
+            "last_close": last_close,
+            "free": free,
+        }));
+    }
+
     /// Adds what the others noticed in a stretch.
     pub(crate) fn notice(&mut self, when: &str, latencies: &Latencies, stretch: Stretch) -> Noticed {
         let noticed = Noticed::of(latencies, stretch);
-        let begin = stretch.0.saturating_duration_since(latencies.began);
-        self.marks.push((when.to_owned(), begin.as_secs_f64() * 1e3));
+        self.marks.push((when.to_owned(), ms(latencies.began, stretch.0)));
         #[allow(clippy::cast_precision_loss, reason = "counts of one run are far below 2^52")]
         self.add(format!("{when}: replies to the others"), noticed.replies as f64, "");
         self.add(format!("{when}: their p50"), noticed.p50_us, "µs");
@@ -75,6 +87,7 @@ impl Outcome {
             "name": self.name,
             "figures": figures,
             "marks_ms": self.marks,
+            "closings_ms": self.closings,
             "latency_over_time": {
                 "columns": ["ms", "replies", "median_us", "worst_us"],
                 "rows": self.slices,

@@ -31,6 +31,11 @@ impl Storm {
     pub(crate) fn stretch(&self) -> (Instant, Instant) {
         (self.begin, self.free.max(self.begin + LEAST))
     }
+
+    /// First close, last close, and all free.
+    pub(crate) fn times(&self) -> [Instant; 3] {
+        [self.begin, self.last_close, self.free]
+    }
 }
 
 pub(crate) fn run(stage: &Stage) -> Result<Outcome, Failure> {
@@ -60,6 +65,8 @@ pub(crate) fn run(stage: &Stage) -> Result<Outcome, Failure> {
     outcome.goals.push(Goal::at_most("mass orphaning: ms until all is free", 50.0, free_ms));
     let ratio = meanwhile.p99_us / before.p99_us;
     outcome.goals.push(Goal::at_most("mass orphaning: others' p99 by their p99 before", 2.0, ratio));
+    outcome.closing(format!("{connections} connections without locks"), &latencies, without.times());
+    outcome.closing(format!("{connections} connections with {each} locks each"), &latencies, with.times());
     outcome.picture(&latencies);
     Ok(outcome)
 }

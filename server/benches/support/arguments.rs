@@ -2,7 +2,7 @@
 
 use super::Failure;
 use super::cores::Cores;
-use super::servers::Daemon;
+use super::kind::Daemon;
 use clap::Args;
 use std::path::PathBuf;
 

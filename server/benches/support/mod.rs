@@ -6,6 +6,7 @@ pub(crate) mod arguments;
 pub(crate) mod ceiling;
 pub(crate) mod cores;
 pub(crate) mod goal;
+pub(crate) mod kind;
 pub(crate) mod machine;
 pub(crate) mod process;
 pub(crate) mod servers;

@@ -1,0 +1,181 @@
+//! Which servers are measured: what each is called and speaks, and how it is started.
+
+use super::{Failure, ceiling};
+use elockd_client::load::Protocol;
+use std::fs::Permissions;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// Connections and locks that each is set to allow: more than any benchmark asks for.
+const CONNECTIONS: &str = "20000";
+const LOCKS: &str = "30000000";
+
+/// Which server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    /// The echo of [`ceiling`].
+    Ceiling,
+    /// The daemon.
+    Elockd,
+    /// redis-server.
+    Redis,
+    /// valkey-server.
+    Valkey,
+    /// memcached.
+    Memcached,
+    /// poolcounterd.
+    PoolCounter,
+    /// etcd, a cluster of one.
+    Etcd,
+}
+
+impl Kind {
+    /// All of them, in the order of their turns.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Ceiling,
+        Self::Elockd,
+        Self::Redis,
+        Self::Valkey,
+        Self::Memcached,
+        Self::PoolCounter,
+        Self::Etcd,
+    ];
+
+    /// What a user would take instead of elockd, and what elockd has goals beside.
+    pub(crate) const PEERS: [Self; 3] = [Self::Redis, Self::Valkey, Self::Memcached];
+
+    /// Its name in tables.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Ceiling => "ceiling",
+            Self::Elockd => "elockd",
+            Self::Redis => "redis",
+            Self::Valkey => "valkey",
+            Self::Memcached => "memcached",
+            Self::PoolCounter => "poolcounter",
+            Self::Etcd => "etcd",
+        }
+    }
+
+    /// What it speaks.
+    pub(crate) const fn protocol(self) -> Protocol {
+        match self {
+            Self::Ceiling => Protocol::Echo,
+            Self::Elockd => Protocol::Elockd,
+            Self::Redis | Self::Valkey => Protocol::Redis,
+            Self::Memcached => Protocol::Memcached,
+            Self::PoolCounter => Protocol::PoolCounter,
+            Self::Etcd => Protocol::Etcd,
+        }
+    }
+
+    /// How many requests a connection may have under way.
+    pub(crate) const fn depth_max(self) -> usize {
+        match self {
+            Self::PoolCounter | Self::Etcd => 1,
+            _ => usize::MAX,
+        }
+    }
+
+    /// Whether it works when nobody asks it for anything. It would disturb the others, so it runs in its turns alone.
+    pub(crate) const fn is_restless(self) -> bool {
+        matches!(self, Self::Etcd)
+    }
+
+    /// How many locks a connection may hold.
+    pub(crate) const fn locks_max(self) -> usize {
+        match self {
+            Self::PoolCounter => 4,
+            _ => usize::MAX,
+        }
+    }
+
+    /// What starts it where this socket listens, and the folder that it needs for itself.
+    pub(super) fn command(
+        self,
+        listener: TcpListener,
+        daemon: &Daemon,
+    ) -> Result<(Command, Option<TempDir>), Failure> {
+        let port = listener.local_addr()?.port().to_string();
+        let mut command = Command::new(self.program(daemon)?);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let mut home = None;
+        match self {
+            Self::Ceiling => {
+                command.args([ceiling::ARGUMENT, &port]);
+            }
+            Self::Elockd => {
+                command.args(["--listen", "127.0.0.1", "--port", &port, "--log-level", "error"]);
+                command.args(["--max-connections", CONNECTIONS, "--max-locks", LOCKS]);
+                command.args(["--max-locks-per-connection", LOCKS, "--max-listing-bytes", "1000000000"]);
+                command.args(&daemon.args);
+            }
+            Self::Redis | Self::Valkey => {
+                command.args(["--port", &port, "--bind", "127.0.0.1", "--maxclients", CONNECTIONS]);
+                command.args(["--save", "", "--appendonly", "no", "--loglevel", "warning"]);
+            }
+            Self::Memcached => {
+                command.args(["-l", "127.0.0.1", "-p", &port, "-U", "0", "-t", "1", "-c", CONNECTIONS]);
+                // Room for every lock: it forgets what does not fit. It does not run as root without a user.
+                command.args(["-m", "4096", "-u", "nobody"]);
+            }
+            Self::PoolCounter => {
+                // It has a port of its own that no argument changes, but takes a socket that is its input instead.
+                command.stdin(OwnedFd::from(listener));
+            }
+            Self::Etcd => {
+                let private = Permissions::from_mode(0o700);
+                let folder = tempfile::Builder::new().permissions(private).tempdir()?;
+                let clients = format!("http://127.0.0.1:{port}");
+                // Nobody ever comes to this one.
+                let peers = format!("http://{}", TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?);
+                command.arg("--data-dir").arg(folder.path());
+                command.args(["--listen-client-urls", &clients, "--advertise-client-urls", &clients]);
+                command.args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers]);
+                command.args(["--initial-cluster", &format!("default={peers}")]);
+                command.args(["--logger", "zap", "--log-level", "error"]);
+                home = Some(folder);
+            }
+        }
+        Ok((command, home))
+    }
+
+    /// Whether it can be asked already.
+    pub(super) fn is_ready(self, address: SocketAddr) -> bool {
+        let Ok(mut stream) = TcpStream::connect(address) else { return false };
+        if self != Self::Etcd {
+            return true;
+        }
+        // It listens long before it has elected itself.
+        let mut health = String::new();
+        let is_heard = stream.set_read_timeout(Some(Duration::from_secs(1))).is_ok()
+            && stream.write_all(b"GET /health HTTP/1.0\r\n\r\n").is_ok()
+            && stream.read_to_string(&mut health).is_ok();
+        is_heard && health.contains(r#""health":"true""#)
+    }
+
+    fn program(self, daemon: &Daemon) -> Result<PathBuf, Failure> {
+        Ok(match self {
+            Self::Ceiling => std::env::current_exe()?,
+            Self::Elockd => daemon.program.clone(),
+            Self::Redis => "redis-server".into(),
+            Self::Valkey => "valkey-server".into(),
+            Self::Memcached => "memcached".into(),
+            Self::PoolCounter => "poolcounterd".into(),
+            Self::Etcd => "etcd".into(),
+        })
+    }
+}
+
+/// The daemon's program, and arguments for it beside those that are needed.
+#[derive(Clone, Debug)]
+pub(crate) struct Daemon {
+    pub(crate) program: PathBuf,
+    pub(crate) args: Vec<String>,
+}
