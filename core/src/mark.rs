@@ -10,6 +10,14 @@
 pub enum Mark {
     /// A get met a lock whose sole holder is dead, and took over its slot.
     GetMetADeadSoleHolder,
+    /// A get took over the slot of a lock that its own tenure released last.
+    GotItsKeptLock,
+    /// A get took over the slot of a lock that another tenure released last.
+    GotAnothersKeptLock,
+    /// The slot that a tenure kept was freed for another one.
+    KeptLockWasFreed,
+    /// The slot that a tenure kept was freed at its end.
+    KeptLockEndedWithItsTenure,
     /// A get freed dead holds before it added one.
     GetSwept,
     /// A tick freed dead holds.
@@ -106,8 +114,12 @@ pub enum Mark {
 
 impl Mark {
     /// Every mark.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 51] = [
         Self::GetMetADeadSoleHolder,
+        Self::GotItsKeptLock,
+        Self::GotAnothersKeptLock,
+        Self::KeptLockWasFreed,
+        Self::KeptLockEndedWithItsTenure,
         Self::GetSwept,
         Self::TickSwept,
         Self::FreedSlotsUsedAgain,

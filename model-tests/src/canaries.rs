@@ -4,12 +4,15 @@
 use elockd_core::canary::Canary;
 
 /// Found where the machine and the reference part, or an invariant breaks.
-pub const BY_THE_REFERENCE: [Canary; 42] = [
+pub const BY_THE_REFERENCE: [Canary; 45] = [
     Canary::OrphaningSkipsTheLastTiedHold,
     Canary::OrphaningKeepsSoleCounts,
     Canary::OrphansOfTheWrongKind,
     Canary::DeadHolderCounts,
     Canary::SweptWhileHeld,
+    Canary::KeptLockIsHeld,
+    Canary::KeptLockIsListed,
+    Canary::KeptLockOutlivesItsTenure,
     Canary::GetsDoNotSweep,
     Canary::SweptButStillIndexed,
     Canary::ShareNotGivenBack,
@@ -60,11 +63,13 @@ pub const BY_LISTINGS: [Canary; 1] = [Canary::ListingMissesWhatIsTiedMeanwhile];
 pub const BY_RAW_BYTES: [Canary; 2] = [Canary::SplitLineKeepsItsReturn, Canary::LongLineReportedAgain];
 
 /// Found by searching a few small worlds to their ends.
-pub const BY_THE_SEARCH: [Canary; 27] = [
+pub const BY_THE_SEARCH: [Canary; 29] = [
     Canary::OrphaningSkipsTheLastTiedHold,
     Canary::OrphaningKeepsSoleCounts,
     Canary::DeadHolderCounts,
     Canary::SweptWhileHeld,
+    Canary::KeptLockIsHeld,
+    Canary::KeptLockOutlivesItsTenure,
     Canary::SweptButStillIndexed,
     Canary::ShareNotGivenBack,
     Canary::AskingAgainCounts,

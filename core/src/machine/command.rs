@@ -132,14 +132,13 @@ impl Machine {
         {
             return true;
         }
-        let Connection { tenure, origin, .. } = &self.connections[id];
-        let (tenure, account) = (*tenure, origin.account);
+        let Connection { tenure, tally, .. } = self.connections[id];
         let held = tenure.and_then(|tenure| Some((self.holds.held_by(tenure, kind, name)?, tenure)));
         let Some((lock, tenure)) = held else {
             reach(Mark::ReleaseWasRefused);
             return false;
         };
-        self.end_hold(lock, tenure, account);
+        self.end_hold(lock, tenure, tally);
         true
     }
 
@@ -151,7 +150,7 @@ impl Machine {
             return Reply::ReleasedAll { holds: of_all.holds() };
         }
         self.connections.forget_tenure(id);
-        let holds = self.end_tenure(tenure, self.connections[id].origin.account);
+        let holds = self.end_tenure(tenure, self.connections[id].tally);
         for kind in Kind::ALL.map(Kind::index) {
             self.counters.released_together[kind] += u64::from(holds[kind]);
         }

@@ -12,6 +12,8 @@ use super::wait::Wait;
 pub(crate) struct Connection {
     pub(crate) conn: Conn,
     pub(crate) origin: Origin,
+    /// Where it is counted: with its account.
+    pub(crate) tally: TallyId,
     /// What it holds; `None` until its first get.
     pub(crate) tenure: Option<Id<Tenure>>,
     /// What it waits for.
@@ -44,8 +46,12 @@ pub(crate) struct Registered {
     pub(crate) order: u64,
 }
 
+/// The place of an account's tally. Accounts are numbered in 16 bits, and each has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TallyId(u16);
+
 /// What is counted for one account.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) account: Account,
     pub(crate) connections: u32,
@@ -117,9 +123,11 @@ impl Connections {
     }
 
     pub(crate) fn open(&mut self, now: Now, conn: Conn, origin: Origin) -> Id<Connection> {
+        let tally = self.tally_of(origin.account);
         let connection = Connection {
             conn,
             origin,
+            tally,
             tenure: None,
             wait: None,
             registered: None,
@@ -130,7 +138,7 @@ impl Connections {
         };
         let id = self.index.insert(&mut self.slots, connection, |connection| hash(connection.conn));
         self.highest = self.highest.max(Some(conn));
-        self.tally_mut(origin.account).connections += 1;
+        self.tally_mut(tally).connections += 1;
         id
     }
 
@@ -138,24 +146,28 @@ impl Connections {
     pub(crate) fn close(&mut self, id: Id<Connection>) -> Connection {
         let connection = self.index.remove(&mut self.slots, id, |connection| hash(connection.conn));
         self.speaker = self.speaker.filter(|(_, speaker)| *speaker != id);
-        self.tally_mut(connection.origin.account).connections -= 1;
+        self.tally_mut(connection.tally).connections -= 1;
         connection
     }
 
-    /// What is counted for an account: nothing, for one that was never seen.
-    #[inline]
-    pub(crate) fn tally(&self, account: Account) -> Tally {
-        self.tallies.iter().find(|tally| tally.account == account).copied().unwrap_or_default()
-    }
-
-    #[inline]
-    pub(crate) fn tally_mut(&mut self, account: Account) -> &mut Tally {
+    /// Where an account is counted.
+    pub(crate) fn tally_of(&mut self, account: Account) -> TallyId {
         let position = self.tallies.iter().position(|tally| tally.account == account);
         let position = position.unwrap_or_else(|| {
             self.tallies.push(Tally { account, ..Tally::default() });
             self.tallies.len() - 1
         });
-        &mut self.tallies[position]
+        TallyId(u16::try_from(position).expect("there are as many accounts as 16 bits can tell apart"))
+    }
+
+    #[inline]
+    pub(crate) fn tally(&self, TallyId(position): TallyId) -> &Tally {
+        &self.tallies[usize::from(position)]
+    }
+
+    #[inline]
+    pub(crate) fn tally_mut(&mut self, TallyId(position): TallyId) -> &mut Tally {
+        &mut self.tallies[usize::from(position)]
     }
 
     pub(crate) fn tallies(&self) -> &[Tally] {
@@ -233,16 +245,16 @@ impl Connections {
     pub(crate) fn set_wait(&mut self, id: Id<Connection>, wait: Id<Wait>) {
         let connection = &mut self.slots[id];
         assert!(connection.wait.replace(wait).is_none(), "a connection waits for one thing at a time");
-        let account = connection.origin.account;
-        self.tally_mut(account).waits += 1;
+        let tally = connection.tally;
+        self.tally_mut(tally).waits += 1;
     }
 
     /// Notes that a connection's wait is over.
     pub(crate) fn take_wait(&mut self, id: Id<Connection>) {
         let connection = &mut self.slots[id];
         assert!(connection.wait.take().is_some(), "a wait ends once");
-        let account = connection.origin.account;
-        self.tally_mut(account).waits -= 1;
+        let tally = connection.tally;
+        self.tally_mut(tally).waits -= 1;
     }
 
     /// Gives a connection a registration from a snapshot.

@@ -6,10 +6,10 @@ use crate::input::Command;
 use crate::mark::{Mark, reach};
 use crate::output::Reply;
 use crate::storage::Id;
-use crate::types::{Account, Kind, Now, Origin};
+use crate::types::{Kind, Now};
 
 use super::Machine;
-use super::connection::Connection;
+use super::connection::{Connection, TallyId};
 use super::holds::Found;
 
 /// What a get asks for.
@@ -76,15 +76,24 @@ impl Machine {
         if !is_planted(Canary::GetsDoNotSweep) && self.holds.sweep(Self::SWEEP_FOR_GET) > 0 {
             reach(Mark::GetSwept);
         }
+        let Connection { tenure, tally, .. } = self.connections[id];
+        let own = tenure.map_or(0, |tenure| self.holds.tenures[tenure].holds());
+        let has_too_many = self.has_too_many(own, tally);
+        if let Some(tenure) = tenure
+            && let Some(kept) = self.holds.find_kept(tenure, kind, name)
+            && !has_too_many
+        {
+            reach(Mark::GotItsKeptLock);
+            self.holds.add_kept(kept, tenure, tenure, self.now);
+            self.note_get(own + 1, tally, name);
+            return Ok(1);
+        }
         let found = self.holds.find(kind, name);
-        let Connection { tenure, origin: Origin { account, .. }, .. } = &self.connections[id];
-        let (tenure, account) = (*tenure, *account);
         if found.lock().zip(tenure).is_some_and(|(lock, tenure)| self.holds.is_holder(lock, tenure)) {
             let more = u32::from(kind == Kind::Shared && is_planted(Canary::AskingAgainCounts));
             return Ok(found.holders + more);
         }
-        let own = tenure.map_or(0, |tenure| self.holds.tenures[tenure].holds());
-        if self.has_too_many(own, account) {
+        if has_too_many {
             reach(Mark::LocksRanOut);
             self.counters.locks_refused += 1;
             return Err(Some(Reply::TooManyLocks { name }));
@@ -92,8 +101,7 @@ impl Machine {
         if self.is_free(found, wish) {
             let tenure = tenure.unwrap_or_else(|| self.begin_tenure(id));
             let holders = self.holds.add(found, name, tenure, self.now);
-            self.connections.tally_mut(account).holds += 1;
-            self.note_peaks(own + 1, name.len());
+            self.note_get(own + 1, tally, name);
             return Ok(holders);
         }
         match ms {
@@ -109,13 +117,13 @@ impl Machine {
         }
     }
 
-    /// Whether one more hold would pass a limit, by somebody of an account who has so many. A wait counts as the hold
-    /// that it may become.
+    /// Whether one more hold would pass a limit, by somebody who has so many and is counted there. A wait counts as the
+    /// hold that it may become.
     #[inline]
-    fn has_too_many(&self, own: u32, account: Account) -> bool {
+    fn has_too_many(&self, own: u32, tally: TallyId) -> bool {
         let limits = &self.config.limits;
         let limit = limits.locks_per_connection + u32::from(is_planted(Canary::LocksOfAConnectionOffByOne));
-        let tally = self.connections.tally(account);
+        let tally = self.connections.tally(tally);
         let waits = if is_planted(Canary::WaitIsNotReserved) { 0 } else { tally.waits };
         own >= limit || u64::from(tally.holds) + u64::from(waits) >= u64::from(limits.locks)
     }
@@ -143,8 +151,8 @@ impl Machine {
         }
         let limits = &self.config.limits;
         let for_name = limits.waiters_per_name + u32::from(is_planted(Canary::QueueLimitOffByOne));
-        let account = self.connections[id].origin.account;
-        if self.connections.tally(account).waits >= limits.waiters || self.holds.waiting(lock) >= for_name {
+        let tally = self.connections[id].tally;
+        if self.connections.tally(tally).waits >= limits.waiters || self.holds.waiting(lock) >= for_name {
             reach(Mark::QueueWasFull);
             self.counters.queue_full += 1;
             return Some(Reply::QueueFull { kind, name });
@@ -158,6 +166,13 @@ impl Machine {
         let waiters = self.holds.waits.slots.len();
         self.counters.peak_waiters = self.counters.peak_waiters.max(waiters);
         None
+    }
+
+    /// After a get by somebody who has so many holds now, and is counted there.
+    #[inline]
+    fn note_get(&mut self, own: u32, tally: TallyId, name: &[u8]) {
+        self.connections.tally_mut(tally).holds += 1;
+        self.note_peaks(own, name.len());
     }
 
     /// After a get or a grant, by a connection that has so many holds now, of a name so long.

@@ -110,11 +110,22 @@ impl Holds {
         self.locks.find(self.locks.hash(kind, name), kind, name).filter(|lock| self.is_holder(*lock, tenure))
     }
 
+    /// A lock that a tenure keeps, if it is the one of this name. That costs no hash.
+    #[inline]
+    pub(crate) fn find_kept(&self, tenure: Id<Tenure>, kind: Kind, name: &[u8]) -> Option<Id<Lock>> {
+        self.tenures[tenure].kept.filter(|kept| self.locks.is(&self.locks[*kept], kind, name))
+    }
+
+    /// Whether a tenure keeps a lock that it does not hold any more.
+    pub(crate) fn keeps(&self, tenure: Id<Tenure>, lock: Id<Lock>) -> bool {
+        self.tenures[tenure].kept == Some(lock) && !is_planted(Canary::KeptLockIsHeld)
+    }
+
     /// Whether this tenure is among the holders of a lock.
     #[inline]
     pub(crate) fn is_holder(&self, lock: Id<Lock>, tenure: Id<Tenure>) -> bool {
         match *self.locks[lock].hold() {
-            Hold::Sole { tenure: holder, .. } => holder == tenure,
+            Hold::Sole { tenure: holder, .. } => holder == tenure && !self.keeps(tenure, lock),
             Hold::Tied(_) => self.ties.find(lock, tenure).is_some(),
         }
     }
@@ -135,14 +146,19 @@ impl Holds {
     fn add_to(&mut self, lock: Id<Lock>, found: Found, tenure: Id<Tenure>, now: Now) -> u32 {
         assert!(found.kind == Kind::Shared || found.holders == 0, "an exclusive lock has one holder");
         assert!(self.tenures[tenure].owner.is_some(), "only a live tenure gets locks");
-        self.live[found.kind.index()] += 1;
         match *self.locks[lock].hold() {
+            Hold::Sole { tenure: keeper, .. } if self.keeps(keeper, lock) => {
+                reach(Mark::GotAnothersKeptLock);
+                self.add_kept(lock, keeper, tenure, now);
+                return 1;
+            }
             Hold::Sole { tenure: dead, .. } if found.holders == 0 => {
                 reach(Mark::GetMetADeadSoleHolder);
                 if is_planted(Canary::SweptWhileHeld) {
                     let link = *sole_links(&mut self.locks, lock).1;
                     *self.locks.hold_mut(lock) = Hold::Sole { tenure, prev: None, next: link };
                     self.tenures[tenure].sole_count[found.kind.index()] += 1;
+                    self.live[found.kind.index()] += 1;
                     self.count_name(lock);
                     return 1;
                 }
@@ -159,7 +175,27 @@ impl Holds {
             }
             Hold::Tied(tie) => self.tie(tie, lock, tenure, Moment::of(now)),
         }
+        self.live[found.kind.index()] += 1;
         found.holders + 1
+    }
+
+    /// Makes a tenure the only holder of a lock that one keeps: mostly the same one.
+    #[inline]
+    pub(crate) fn add_kept(&mut self, lock: Id<Lock>, keeper: Id<Tenure>, tenure: Id<Tenure>, now: Now) {
+        let given_up = self.tenures[keeper].kept.take();
+        assert!(given_up == Some(lock), "what is kept is given up");
+        let owner = &mut self.tenures[tenure];
+        assert!(owner.owner.is_some(), "only a live tenure gets locks");
+        let next = owner.sole.replace(lock);
+        let (kind, outer_bytes) = self.locks.hold_anew(lock, Hold::Sole { tenure, prev: None, next }, now);
+        owner.sole_count[kind.index()] += 1;
+        owner.sole_name_bytes += outer_bytes;
+        if let Some(next) = next {
+            *sole_links(&mut self.locks, next).0 = Some(lock);
+        }
+        self.live[kind.index()] += 1;
+        self.held[kind.index()] += 1;
+        self.name_bytes += outer_bytes;
     }
 
     /// Adds a name that has no slot yet, and its only holder.
@@ -188,7 +224,8 @@ impl Holds {
             Hold::Tied(tie) => return tie,
             Hold::Sole { tenure, .. } => tenure,
         };
-        assert!(self.tenures[tenure].owner.is_some(), "a dead holder has nothing to be tied");
+        let holder = &self.tenures[tenure];
+        assert!(holder.owner.is_some() && holder.kept != Some(lock), "only what is held is tied");
         self.unlink_sole(lock, tenure);
         let is_late = is_planted(Canary::TiedHoldIsTimedAnew);
         let since = if is_late { Moment::of(now) } else { self.locks[lock].since() };
@@ -346,7 +383,11 @@ impl Holds {
                 self.held[kind] -= 1;
                 self.name_bytes -= outer_bytes;
                 self.discount_sole(tenure, kind, outer_bytes, (prev, next));
-                self.locks.remove(lock);
+                *self.locks.hold_mut(lock) = Hold::Sole { tenure, prev: None, next: None };
+                if let Some(kept) = self.tenures[tenure].kept.replace(lock) {
+                    reach(Mark::KeptLockWasFreed);
+                    self.locks.remove(kept);
+                }
             }
             Hold::Tied(_) => {
                 let hold = self.ties.find(lock, tenure).expect("only a holder releases");
@@ -369,6 +410,10 @@ impl Holds {
             }
         }
         self.name_bytes -= tenure.sole_name_bytes;
+        if let Some(kept) = tenure.kept.take().filter(|_| !is_planted(Canary::KeptLockOutlivesItsTenure)) {
+            reach(Mark::KeptLockEndedWithItsTenure);
+            self.locks.remove(kept);
+        }
         while let Some(hold) = self.tenures[id].tied {
             let is_last = self.ties.holds[hold].next.is_none();
             if is_last && is_planted(Canary::OrphaningSkipsTheLastTiedHold) {
@@ -425,8 +470,8 @@ impl Holds {
     pub(crate) fn holders(&self, lock: Id<Lock>) -> u32 {
         match *self.locks[lock].hold() {
             Hold::Sole { tenure, .. } => {
-                let lives = self.tenures[tenure].owner.is_some();
-                u32::from(lives || is_planted(Canary::DeadHolderCounts))
+                let lives = self.tenures[tenure].owner.is_some() || is_planted(Canary::DeadHolderCounts);
+                u32::from(lives && !self.keeps(tenure, lock))
             }
             Hold::Tied(tie) => self.ties.locks[tie].holders,
         }

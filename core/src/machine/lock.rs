@@ -15,13 +15,16 @@ use super::tie::Tie;
 ///              first get                second holder,
 ///                                       first wait, or token
 ///   (no slot) -----------> Sole(live) ----------------------> Tied --+ last holder gone,
-///       ^                   |  ^    |                         |  ^   | but somebody waits:
-///       |<--- release ------+  |    | tenure ends             |  +---+ the head is granted
-///       |                 get  |    v                         |
+///       ^                   |  ^  | ^                         |  ^   | but somebody waits:
+///       |           release |  |  | | get                     |  +---+ the head is granted
+///       |                   v  |  | |                         |
+///       |<--- freed ----- kept |  | |                         |
+///       |                  get +  v |  tenure ends            |
 ///       |<--- swept ------- Sole(dead)                        | last holder gone,
 ///       +<----------------------------------------------------+ nobody waits
 /// ```
-/// A lock whose sole holder is dead is free: every reader of `hold` must ask whether its tenure lives.
+/// A lock whose sole holder is dead is free, and so is one that its tenure keeps ([`Tenure::kept`]): every reader of
+/// `hold` must ask whether its tenure holds it.
 /// Once tied, a lock stays tied until it is free.
 #[derive(Clone, Debug)]
 pub(crate) struct Lock {
@@ -205,6 +208,16 @@ impl Locks {
 
     pub(crate) fn hold_mut(&mut self, id: Id<Lock>) -> &mut Hold {
         &mut self.slots[id].hold
+    }
+
+    /// Has a lock held anew, from now on. Says its kind, and how many bytes of its name stand outside the slot.
+    #[inline]
+    pub(crate) fn hold_anew(&mut self, id: Id<Lock>, hold: Hold, now: Now) -> (Kind, u64) {
+        let lock = &mut self.slots[id];
+        lock.hold = hold;
+        lock.since = Moment::of(now);
+        let lock = &self.slots[id];
+        (lock.kind, self.outer_bytes(lock))
     }
 
     /// Notes that its sole holder holds it from now on.

@@ -35,7 +35,7 @@ use crate::output::{Output, Reason};
 use crate::storage::Id;
 use crate::types::{Account, Conn, Kind, Now, Origin, Seq};
 
-use connection::{Connection, Connections};
+use connection::{Connection, Connections, TallyId};
 use holds::Holds;
 use lock::Lock;
 use tenure::Tenure;
@@ -218,7 +218,8 @@ impl Machine {
         }
         let limit = self.config.limits.connections + u32::from(is_planted(Canary::ConnectionsOffByOne));
         let is_exempt = origin.account == Account::ADMIN;
-        if !is_exempt && self.connections.tally(origin.account).connections >= limit {
+        let tally = self.connections.tally_of(origin.account);
+        if !is_exempt && self.connections.tally(tally).connections >= limit {
             self.connections.highest = Some(conn);
             self.counters.refused += 1;
             reach(Mark::ConnectionsRanOut);
@@ -240,28 +241,28 @@ impl Machine {
         } else if self.config.limits.idle_ms > 0 {
             self.connections.unlink(id);
         }
-        let Connection { tenure, origin, .. } = self.connections.close(id);
+        let Connection { tenure, tally, .. } = self.connections.close(id);
         self.counters.closed[cause.index()] += 1;
         let Some(tenure) = tenure else { return };
-        let holds = self.end_tenure(tenure, origin.account);
+        let holds = self.end_tenure(tenure, tally);
         for kind in Kind::ALL {
             let counted = if is_planted(Canary::OrphansOfTheWrongKind) { Kind::Exclusive } else { kind };
             self.counters.orphans[counted.index()] += u64::from(holds[kind.index()]);
         }
     }
 
-    /// Ends a tenure of somebody of an account and all it holds. Says how many holds those were, by kind.
-    fn end_tenure(&mut self, tenure: Id<Tenure>, account: Account) -> [u32; 2] {
+    /// Ends a tenure of somebody who is counted there, and all it holds. Says how many holds those were, by kind.
+    fn end_tenure(&mut self, tenure: Id<Tenure>, tally: TallyId) -> [u32; 2] {
         let holds = self.holds.end(tenure, self.now).holds;
-        self.connections.tally_mut(account).holds -= holds.iter().sum::<u32>();
+        self.connections.tally_mut(tally).holds -= holds.iter().sum::<u32>();
         holds
     }
 
-    /// Ends one hold of a tenure of somebody of an account.
+    /// Ends one hold of a tenure of somebody who is counted there.
     #[inline]
-    fn end_hold(&mut self, lock: Id<Lock>, tenure: Id<Tenure>, account: Account) {
+    fn end_hold(&mut self, lock: Id<Lock>, tenure: Id<Tenure>, tally: TallyId) {
         self.holds.remove(lock, tenure, self.now);
-        self.connections.tally_mut(account).holds -= 1;
+        self.connections.tally_mut(tally).holds -= 1;
     }
 
     /// Ends every connection whose idle limit is up: before anything else of an input, so that no reply

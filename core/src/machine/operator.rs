@@ -38,7 +38,7 @@ impl Machine {
         };
         let tenure = self.holds.holder_tenures(lock).next().expect("a held lock has a holder");
         let holder = self.holds.tenures[tenure].owner.expect("a holder lives");
-        self.end_hold(lock, tenure, self.connections[holder].origin.account);
+        self.end_hold(lock, tenure, self.connections[holder].tally);
         Reply::Stolen { was_held: true, name }
     }
 }

@@ -302,7 +302,7 @@ impl Machine {
         Position::Connection(slot + 1)
     }
 
-    /// Gives one hold, unless its tenure is dead: then the lock is free.
+    /// Gives one hold, unless its tenure is dead or only keeps the lock: then that is free.
     fn give(
         &self,
         scan: &Scan,
@@ -313,6 +313,9 @@ impl Machine {
         each: &mut impl FnMut(Entry<'_>),
     ) {
         let Some(owner) = self.holds.tenures[tenure].owner else { return };
+        if self.holds.keeps(tenure, id) && !is_planted(Canary::KeptLockIsListed) {
+            return;
+        }
         let lock = &self.holds.locks[id];
         let more = (scan.subject == Subject::All).then(|| More {
             kind: lock.kind(),

@@ -370,8 +370,8 @@ impl Machine {
             return Err(damaged("a lock has a holder too many".to_owned()));
         }
         self.holds.add(found, name, tenure, Now(since));
-        let account = self.connections[id].origin.account;
-        self.connections.tally_mut(account).holds += 1;
+        let tally = self.connections[id].tally;
+        self.connections.tally_mut(tally).holds += 1;
         Ok(self.holds.find(kind, name).lock().expect("it was just added"))
     }
 

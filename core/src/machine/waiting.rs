@@ -80,8 +80,8 @@ impl Machine {
         let tenure = self.connections[to].tenure.unwrap_or_else(|| self.begin_tenure(to));
         let (Wait { lock, order, .. }, holders) = self.holds.grant(id, tenure, self.now);
         self.connections.take_wait(to);
-        let account = self.connections[to].origin.account;
-        self.connections.tally_mut(account).holds += 1;
+        let tally = self.connections[to].tally;
+        self.connections.tally_mut(tally).holds += 1;
         self.counters.waits_granted += 1;
         self.note_peaks(self.holds.tenures[tenure].holds(), self.holds.locks.name(&self.holds.locks[lock]).len());
         Grant { order, to, lock, holders }
