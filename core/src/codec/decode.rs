@@ -42,6 +42,9 @@ impl Decoder {
         input: &mut &'a [u8],
         take: impl FnOnce(Command<Cow<'a, [u8]>>) -> R,
     ) -> Option<R> {
+        if input.is_empty() {
+            return None;
+        }
         if self.partial.is_empty()
             && !self.dropping
             && let Some((is_get, kind, name)) = plain_line(input, self.max_line_bytes)
@@ -300,7 +303,7 @@ mod tests {
     #[test]
     fn the_first_byte_that_may_be_white_space_is_found_wherever_it_is() {
         for byte in 0..=u8::MAX {
-            for len in 0..20 {
+            for len in 0..36 {
                 for at in 0..len {
                     for other in [b'!', 0x7F, 0x80, 0xA0, 0xFF] {
                         let mut bytes = vec![other; len];
@@ -310,7 +313,11 @@ mod tests {
                         // One behind it changes nothing.
                         bytes[at + 1..].fill(b'\n');
                         let expected = if byte <= b' ' { at } else { at + 1 };
-                        assert_eq!(up_to_space(&bytes), expected, "{byte:#x} at {at} of {len}, then line ends");
+                        assert_eq!(
+                            up_to_space(&bytes),
+                            expected,
+                            "{byte:#x} at {at} of {len}, then line ends"
+                        );
                     }
                 }
             }

@@ -25,10 +25,74 @@ impl Machine {
         if self.config.limits.idle_ms > 0 && !is_idleness {
             self.connections.touch(id, self.now);
         }
-        let name_bytes =
-            usize::from(self.config.limits.name_bytes) - usize::from(is_planted(Canary::NameLengthOffByOne));
+        match command {
+            // Nearly all commands are one of these two.
+            Command::Get(kind, name) if !self.is_too_long(name.as_ref()) => {
+                self.get_at_once(id, conn, *kind, name.as_ref(), out);
+            }
+            Command::Release(kind, name) if !self.is_too_long(name.as_ref()) => {
+                self.release_one(id, conn, *kind, name.as_ref(), out);
+            }
+            _ => self.command_of_any(id, conn, command, out),
+        }
+    }
+
+    fn is_too_long(&self, name: &[u8]) -> bool {
+        let less = usize::from(is_planted(Canary::NameLengthOffByOne));
+        name.len() > usize::from(self.config.limits.name_bytes) - less
+    }
+
+    /// `g` and `sg`.
+    #[inline]
+    fn get_at_once(
+        &mut self,
+        id: Id<Connection>,
+        conn: Conn,
+        kind: Kind,
+        name: &[u8],
+        out: &mut impl FnMut(Conn, Output<'_>),
+    ) {
+        let verb = [Verb::Get, Verb::SharedGet][kind.index()].index();
+        self.counters.commands[verb] += 1;
+        match self.get(id, Wish::at_once(kind, name)) {
+            Ok(holders) => out(conn, Output::Reply(Reply::Got { kind, holders, name })),
+            Err(reply) => {
+                self.counters.failures[verb] += 1;
+                out(conn, Output::Reply(reply.expect("what does not wait is answered at once")));
+            }
+        }
+    }
+
+    /// `r` and `sr`.
+    #[inline]
+    fn release_one(
+        &mut self,
+        id: Id<Connection>,
+        conn: Conn,
+        kind: Kind,
+        name: &[u8],
+        out: &mut impl FnMut(Conn, Output<'_>),
+    ) {
+        let verb = [Verb::Release, Verb::SharedRelease][kind.index()].index();
+        self.counters.commands[verb] += 1;
+        if self.release(id, kind, name) {
+            out(conn, Output::Reply(Reply::Released { kind, name }));
+        } else {
+            self.counters.failures[verb] += 1;
+            out(conn, Output::Reply(Reply::ReleaseFailure { kind, name }));
+        }
+    }
+
+    /// Any command but those two; also those, when their name is too long.
+    fn command_of_any<N: AsRef<[u8]>>(
+        &mut self,
+        id: Id<Connection>,
+        conn: Conn,
+        command: &Command<N>,
+        out: &mut impl FnMut(Conn, Output<'_>),
+    ) {
         let (verb, name) = command.parts();
-        let too_long = name.is_some_and(|name| name.as_ref().len() > name_bytes);
+        let too_long = name.is_some_and(|name| self.is_too_long(name.as_ref()));
         match verb {
             Some(verb) if !too_long || is_planted(Canary::RefusedNameIsCounted) => {
                 self.counters.commands[verb.index()] += 1;
@@ -55,30 +119,14 @@ impl Machine {
             Command::Steal(name) if is_admin() => self.steal(name.as_ref()),
             Command::Kick(_) => Reply::NotAllowed { verb: Verb::Kick },
             Command::Steal(_) => Reply::NotAllowed { verb: Verb::Steal },
-            Command::Get(kind, name) => match self.get(id, Wish::at_once(*kind, name.as_ref())) {
-                // The two that are said most push their replies themselves, instead of handing them on to be pushed.
-                Ok(holders) => {
-                    let name = name.as_ref();
-                    return out(conn, Output::Reply(Reply::Got { kind: *kind, holders, name }));
-                }
-                Err(reply) => reply.expect("what does not wait is answered at once"),
-            },
-            Command::GetWait { .. }
-            | Command::SharedGetLimited { .. }
-            | Command::SharedGetWait { .. } => {
+            Command::Get(..) | Command::Release(..) => unreachable!("with a name that fits it has run"),
+            Command::GetWait { .. } | Command::SharedGetLimited { .. } | Command::SharedGetWait { .. } => {
                 let wish = Wish::of(command);
                 match self.get(id, wish) {
                     Ok(holders) => wish.granted(holders),
                     Err(Some(reply)) => reply,
                     Err(None) => return out(conn, Output::Wait),
                 }
-            }
-            Command::Release(kind, name) => {
-                let (kind, name) = (*kind, name.as_ref());
-                if self.release(id, kind, name) {
-                    return out(conn, Output::Reply(Reply::Released { kind, name }));
-                }
-                Reply::ReleaseFailure { kind, name }
             }
             Command::ReleaseAll => self.release_all(id),
             Command::Fence(name) => self.fence(id, name.as_ref()),

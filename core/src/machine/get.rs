@@ -35,7 +35,7 @@ impl<'a> Wish<'a> {
         }
     }
 
-    /// Panics when the command is no get.
+    /// What another get asks for. Panics when the command is none.
     pub(super) fn of<N: AsRef<[u8]>>(command: &'a Command<N>) -> Self {
         let shared = |limit: u32, ms: Option<u32>, name: &'a N| {
             let more = u32::from(limit > 0 && is_planted(Canary::WaitLimitOffByOne));
@@ -43,13 +43,12 @@ impl<'a> Wish<'a> {
             Self { kind: Kind::Shared, name: name.as_ref(), limit: limit + more, ms, heeds_line }
         };
         match command {
-            Command::Get(kind, name) => Self::at_once(*kind, name.as_ref()),
             Command::GetWait { ms, name } => {
                 Self { ms: Some(*ms), ..Self::at_once(Kind::Exclusive, name.as_ref()) }
             }
             Command::SharedGetLimited { limit, name } => shared(*limit, None, name),
             Command::SharedGetWait { ms, limit, name } => shared(*limit, Some(*ms), name),
-            _ => panic!("not a get"),
+            _ => panic!("no get that has numbers"),
         }
     }
 

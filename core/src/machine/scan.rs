@@ -182,7 +182,11 @@ impl Machine {
             let ms = self.now.0 - wait.began.0;
             let waiters = self.holds.waiting(wait.lock);
             let more = Some(More { kind: lock.kind(), is_waiting: true, ms, waiters });
-            let entry = Entry { order: wait.order, more, ..entry(&self.connections[wait.by], self.holds.locks.name(lock)) };
+            let entry = Entry {
+                order: wait.order,
+                more,
+                ..entry(&self.connections[wait.by], self.holds.locks.name(lock))
+            };
             slice.took(&entry);
             each(entry);
         }
@@ -323,7 +327,12 @@ impl Machine {
             ms: since.until(self.now),
             waiters: self.holds.waiting(id),
         });
-        let entry = Entry { order, since: Some(since), more, ..entry(&self.connections[owner], self.holds.locks.name(lock)) };
+        let entry = Entry {
+            order,
+            since: Some(since),
+            more,
+            ..entry(&self.connections[owner], self.holds.locks.name(lock))
+        };
         slice.took(&entry);
         each(entry);
     }

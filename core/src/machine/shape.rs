@@ -72,7 +72,12 @@ impl Machine {
             words.push(u32::MAX);
         }
         if places {
-            words.extend(self.holds.tenures.iter().map(|(_, tenure)| tenure.kept.map_or(0, |kept| kept.position() + 1)));
+            words.extend(
+                self.holds
+                    .tenures
+                    .iter()
+                    .map(|(_, tenure)| tenure.kept.map_or(0, |kept| kept.position() + 1)),
+            );
             shape_of_slab(self.connections.slots(), &mut words);
             shape_of_slab(&self.holds.tenures, &mut words);
             shape_of_slab(self.holds.locks.slots(), &mut words);

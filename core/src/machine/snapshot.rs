@@ -270,7 +270,11 @@ impl Machine {
         let mut soles = [Vec::new(), Vec::new()];
         for lock in connection.tenure.into_iter().flat_map(|tenure| self.holds.soles(tenure)) {
             let lock = &self.holds.locks[lock];
-            let sole = SoleRecord { name: self.holds.locks.name(lock).to_vec(), since: lock.since().bits(), token: 0 };
+            let sole = SoleRecord {
+                name: self.holds.locks.name(lock).to_vec(),
+                since: lock.since().bits(),
+                token: 0,
+            };
             soles[lock.kind().index()].push(sole);
         }
         soles[0].reverse();

@@ -99,17 +99,8 @@ impl Ties {
         let rank = self.last_order;
         let older = self.locks[tie].last;
         let next = *head;
-        let hold = TiedHold {
-            lock,
-            tenure,
-            order: rank,
-            since,
-            older,
-            newer: None,
-            prev: None,
-            next,
-            link: None,
-        };
+        let hold =
+            TiedHold { lock, tenure, order: rank, since, older, newer: None, prev: None, next, link: None };
         let hasher = &self.hasher;
         let id = self.index.insert(&mut self.holds, hold, |hold| hash(hasher, hold.lock, hold.tenure));
         match older {

@@ -83,7 +83,10 @@ impl Machine {
         let tally = self.connections[to].tally;
         self.connections.tally_mut(tally).holds += 1;
         self.counters.waits_granted += 1;
-        self.note_peaks(self.holds.tenures[tenure].holds(), self.holds.locks.name(&self.holds.locks[lock]).len());
+        self.note_peaks(
+            self.holds.tenures[tenure].holds(),
+            self.holds.locks.name(&self.holds.locks[lock]).len(),
+        );
         Grant { order, to, lock, holders }
     }
 

@@ -46,11 +46,7 @@ impl<T: Linked> Index<T> {
     pub(crate) fn new(tables: u32) -> Self {
         assert!(tables.is_power_of_two(), "sub-tables must be a power of two, not {tables}");
         let table = || Table { buckets: Box::default(), len: 0 };
-        Self {
-            tables: (0..tables).map(|_| table()).collect(),
-            shift: tables.trailing_zeros(),
-            len: 0,
-        }
+        Self { tables: (0..tables).map(|_| table()).collect(), shift: tables.trailing_zeros(), len: 0 }
     }
 
     pub(crate) fn len(&self) -> u32 {
@@ -79,12 +75,7 @@ impl<T: Linked> Index<T> {
 
     /// Puts a value into a vacant slot, where `find` finds it from now on, and says which. It must not be there yet.
     #[inline]
-    pub(crate) fn insert(
-        &mut self,
-        slots: &mut Slab<T>,
-        mut value: T,
-        hash_of: impl Fn(&T) -> u32,
-    ) -> Id<T> {
+    pub(crate) fn insert(&mut self, slots: &mut Slab<T>, mut value: T, hash_of: impl Fn(&T) -> u32) -> Id<T> {
         let hash = hash_of(&value);
         let number = self.table_of(hash);
         let table = &self.tables[number];
