@@ -1,5 +1,5 @@
-//! Two settings of the C library's allocator. They exist because nothing else can make memory that a peak
-//! of locks took go back to the system, and keep gaps between connections from being lost.
+//! Two settings of the C library's allocator. Without the first, memory that a peak of locks took would not go
+//! back to the system; without the second, gaps between the blocks of connections would be lost.
 //!
 //! glibc maps large blocks one by one and unmaps them when they are freed: just right for slabs, whose
 //! chunks are large and go as a whole. But it raises the size that counts as large to that of the
@@ -7,11 +7,11 @@
 //! heap, where one small block that lives on keeps everything below it. Setting the threshold, even to
 //! its default, fixes it (mallopt(3), `M_MMAP_THRESHOLD`).
 //!
-//! tokio aligns a connection's task, and what it knows of its socket, to 128 bytes. glibc cuts such a block out of a
-//! larger one and frees what is left before and behind it: pieces of up to 128 bytes, which it puts into "fast bins",
-//! where freed blocks are never joined with their neighbours and serve only requests of exactly their size. That
-//! costs a tenth of the memory of an idle connection, and goes without fast bins (`M_MXFAST`). Small blocks that are freed and
-//! wanted again at once are kept for that elsewhere, in each thread's own cache.
+//! tokio aligns a connection's task, and what it keeps of its socket, to 128 bytes. glibc cuts such a block out of a
+//! larger one and frees what is left before and behind it. Pieces of up to 128 bytes go into "fast bins", where
+//! they are not joined with their neighbours and serve only requests of exactly their size: for an idle connection
+//! that is a tenth of its memory. So nothing goes there (`M_MXFAST`). Small blocks that are freed and soon wanted
+//! again lose little by that, since each thread keeps some of every size in a cache of its own, as before.
 
 /// Blocks of at least this many bytes are mapped: glibc's default, and below every slab's chunk.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
