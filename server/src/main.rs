@@ -68,7 +68,7 @@ fn main() -> ExitCode {
         print!("{}", loaded.report());
         return ExitCode::SUCCESS;
     }
-    allocator::return_large_blocks();
+    allocator::set_up();
     match run(&args, loaded) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -18,7 +18,8 @@ pub(crate) struct Connection {
     pub(crate) tenure: Option<Id<Tenure>>,
     /// What it waits for.
     pub(crate) wait: Option<Id<Wait>>,
-    pub(crate) registered: Option<Registered>,
+    /// Boxed: most connections have none.
+    pub(crate) registered: Option<Box<Registered>>,
     /// When it last said something, or its last wait ended. Kept up to date only where there is an idle limit.
     pub(crate) active: Now,
     /// Neighbours by last activity. Linked only where there is an idle limit, and not while it waits.
@@ -228,7 +229,8 @@ impl Connections {
             self.last_registration += 1;
             let known = self.slots[id].registered.as_ref().map(|registered| registered.order);
             let kept = known.filter(|_| is_planted(Canary::RegisteringAgainKeepsThePlace));
-            Some(Registered { name: name.into(), order: kept.unwrap_or(self.last_registration) })
+            let order = kept.unwrap_or(self.last_registration);
+            Some(Box::new(Registered { name: name.into(), order }))
         };
     }
 
@@ -259,7 +261,7 @@ impl Connections {
 
     /// Gives a connection a registration from a snapshot.
     pub(crate) fn restore_registration(&mut self, id: Id<Connection>, registered: Registered) {
-        self.slots[id].registered = Some(registered);
+        self.slots[id].registered = Some(Box::new(registered));
     }
 }
 
@@ -281,6 +283,11 @@ fn hash(conn: Conn) -> u32 {
 mod tests {
     use super::*;
     use crate::storage::assert_balanced;
+
+    #[test]
+    fn a_slot_takes_88_bytes() {
+        assert_eq!(Slab::<Connection>::slot_bytes(), 88, "docs/architecture.md counts with this");
+    }
 
     #[test]
     fn numbers_are_spread_over_all_bits() {

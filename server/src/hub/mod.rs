@@ -139,7 +139,7 @@ impl<L: Locks> Hub<L> {
             state.post.boxes.insert(conn, Arc::clone(&mailbox));
             Ok((conn, mailbox))
         })?;
-        Ok(Handle { hub: Arc::clone(self), conn, mailbox, is_open: true })
+        Ok(Handle { hub: Arc::clone(self), conn, mailbox: Some(mailbox) })
     }
 
     /// Does one slice of what is due, when something is. Says when the next is due.
@@ -339,8 +339,8 @@ fn is_before(due: Option<Now>, other: Option<Now>) -> bool {
 pub struct Handle<L: Locks = StdLocks> {
     hub: Arc<Hub<L>>,
     conn: Conn,
-    mailbox: Arc<Mailbox<L>>,
-    is_open: bool,
+    /// `None` once the connection is closed in the machine.
+    mailbox: Option<Arc<Mailbox<L>>>,
 }
 
 impl<L: Locks> Handle<L> {
@@ -394,26 +394,25 @@ impl<L: Locks> Handle<L> {
     /// Ends the connection: all it holds is released, and its wait over, before anything else happens. Gives the
     /// reply of its wait that it has not had yet, if there is one. Only the first end counts.
     pub fn close(&mut self, now: Now, cause: Cause) -> Vec<u8> {
-        if !std::mem::take(&mut self.is_open) {
-            return Vec::new();
-        }
-        self.hub.with(|state| self.close_with(state, now, cause))
+        let Some(mailbox) = self.mailbox.take() else { return Vec::new() };
+        self.hub.with(|state| self.close_with(state, &mailbox, now, cause))
     }
 
     /// Ends the connection because its peer, which waits, said that it will say no more; gives the reply of the
     /// wait. `None` when the wait is over already: then there is mail, and the connection goes on.
     pub fn close_waiting(&mut self, now: Now) -> Option<Vec<u8>> {
+        let mailbox = self.mailbox.as_ref()?;
         let owed = self.hub.with(|state| {
             // Mail is put within this lock: if there is none, the machine has not ended the wait.
-            self.mailbox.is_empty().then(|| self.close_with(state, now, Cause::Eof))
+            mailbox.is_empty().then(|| self.close_with(state, mailbox, now, Cause::Eof))
         })?;
-        self.is_open = false;
+        self.mailbox = None;
         Some(owed)
     }
 
-    fn close_with(&self, state: &mut State<L>, now: Now, cause: Cause) -> Vec<u8> {
+    fn close_with(&self, state: &mut State<L>, mailbox: &Mailbox<L>, now: Now, cause: Cause) -> Vec<u8> {
         state.post.boxes.remove(&self.conn);
-        let mut owed = self.mailbox.take_reply().unwrap_or_default();
+        let mut owed = mailbox.take_reply().unwrap_or_default();
         let input = Input::<&[u8]>::Closed(self.conn, cause);
         state.apply(now, input, &mut |output| match output {
             Output::Reply(reply) => encode(&reply, &mut owed),
@@ -426,15 +425,15 @@ impl<L: Locks> Handle<L> {
 
     /// Takes note that the machine has closed the connection, as its [`Flow`] or [`Ending`] said.
     pub fn closed(&mut self) {
-        if std::mem::take(&mut self.is_open) {
+        if self.mailbox.take().is_some() {
             self.hub.with(|state| state.post.boxes.remove(&self.conn));
         }
     }
 
     /// Ready when somebody else ended this connection's wait, or decided that it ends itself; else the waker is
-    /// called when that happens.
+    /// called when that happens. A closed connection is told nothing any more.
     pub fn poll_mail(&self, waker: &Waker) -> Poll<Mail> {
-        self.mailbox.poll(waker)
+        self.mailbox.as_ref().map_or(Poll::Pending, |mailbox| mailbox.poll(waker))
     }
 }
 

@@ -27,7 +27,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 shared.listings_refused.fetch_add(1, Ordering::Relaxed);
                 drop(text);
                 drop(reservation);
-                write_too_large(scan.subject(), &mut self.unsent);
+                write_too_large(scan.subject(), self.unsent());
                 return self.send_all().await;
             }
             text.add(slice);
@@ -38,8 +38,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let mut has_more = true;
         while has_more {
-            has_more = text.piece(ROWS_PER_TURN, &mut self.unsent);
-            if !has_more || self.unsent.len() >= MAX_UNSENT {
+            has_more = text.piece(ROWS_PER_TURN, self.unsent());
+            if !has_more || self.unsent_len() >= MAX_UNSENT {
                 self.send_all().await?;
             }
             yield_now().await;

@@ -3,6 +3,7 @@
 
 mod listing;
 mod scratch;
+mod serving;
 mod teller;
 mod waiting;
 
@@ -16,6 +17,7 @@ use elockd_core::codec::{Decoder, encode_reason};
 use elockd_core::mark::{Mark, reach};
 use elockd_core::{Cause, Command, Now, Reason, Scan};
 use scratch::Scratch;
+use serving::Serving;
 use std::borrow::Cow;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -23,7 +25,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 /// Commands that run under one hold of the hub's lock.
@@ -39,9 +40,6 @@ const READS_PER_TURN: u32 = 4;
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Serves a connection to its end.
-///
-/// Not an `async fn`: that would keep room for its arguments beside the session made of them, for as
-/// long as the connection lives.
 pub(crate) fn serve<S>(
     shared: Arc<Shared>,
     stream: S,
@@ -49,40 +47,23 @@ pub(crate) fn serve<S>(
     teller: Option<Box<Teller>>,
 ) -> impl Future<Output = ()>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let mut session = Session {
+    let session = Session {
         decoder: Decoder::new(shared.config.max_line_bytes),
         shared,
         stream,
         handle,
         unrun: None,
-        unsent: Vec::new(),
-        sent: 0,
+        unsent: None,
         is_at_end: false,
         is_waiting: false,
-        stalling: None,
         teller,
     };
     if let Some(teller) = &session.teller {
         teller.connected();
     }
-    async move {
-        let end = loop {
-            match poll_fn(|cx| session.poll_step(cx)).await {
-                Step::End(end) => break end,
-                // Boxed: listings are rare, and every connection would carry room for one.
-                Step::List(scan) => {
-                    if let Err(end) = Box::pin(session.list(scan)).await {
-                        break end;
-                    }
-                }
-                Step::Turn => yield_now().await,
-            }
-        };
-        // Boxed too: what it needs for its last second a connection should not carry through its life.
-        Box::pin(session.finish(end)).await;
-    }
+    Serving::Turns(Some(session))
 }
 
 /// Tells a connection why it is not wanted.
@@ -94,23 +75,20 @@ pub(crate) async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, rea
     close_first(stream).await;
 }
 
+/// One connection. Whoever adds to it looks at what an idle one takes (`serving.rs`): what is seldom needed is boxed.
 struct Session<S> {
     shared: Arc<Shared>,
     stream: S,
     handle: Handle,
     decoder: Decoder,
-    /// Input that was read and has not run, because replies before it are still to be sent. Boxed: most of the
-    /// time there is none.
+    /// Input that was read and has not run, because replies before it are still to be sent.
     unrun: Option<Box<Unrun>>,
-    /// Replies that were not sent at once; the first `sent` bytes of them are by now.
-    unsent: Vec<u8>,
-    sent: usize,
+    /// Replies that were not sent at once.
+    unsent: Option<Box<Unsent>>,
     /// Whether the peer sent FIN.
     is_at_end: bool,
     /// Whether the machine owes it the reply of a wait. Until then nothing is run.
     is_waiting: bool,
-    /// Runs while the peer takes no byte.
-    stalling: Option<Pin<Box<Sleep>>>,
     /// Logs what the connection does, where that is wanted.
     teller: Option<Box<Teller>>,
 }
@@ -120,6 +98,16 @@ struct Unrun {
     input: Vec<u8>,
     /// When it was read off the socket.
     read_at: Instant,
+}
+
+/// Replies that the peer has not taken yet.
+#[derive(Default)]
+struct Unsent {
+    bytes: Vec<u8>,
+    /// How many of them are sent by now.
+    sent: usize,
+    /// Runs while the peer takes no byte.
+    stalling: Option<Pin<Box<Sleep>>>,
 }
 
 /// What a connection comes to.
@@ -150,7 +138,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         scratch::with(|scratch| {
             let step = self.poll_step_with(cx, scratch);
             // What could not be sent waits with the connection; the scratch is the next one's.
-            self.unsent.extend_from_slice(&scratch.replies);
+            if !scratch.replies.is_empty() {
+                self.unsent().extend_from_slice(&scratch.replies);
+            }
             if !is_planted(Canary::RepliesLeftForTheNextConnection) {
                 scratch.replies.clear();
             }
@@ -170,7 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     None => continue,
                 }
             }
-            let unsent = self.unsent.len() - self.sent + scratch.replies.len();
+            let unsent = self.unsent_len() + scratch.replies.len();
             let most = if is_planted(Canary::ReadsOnlyWhenAllIsSent) { 1 } else { MAX_UNSENT };
             if unsent < most {
                 if let Some(unrun) = self.unrun.take() {
@@ -327,59 +317,55 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Sends what is unsent, then `fresh`, as far as the peer takes it. Ready when all is sent.
     fn poll_send(&mut self, cx: &mut Context<'_>, fresh: &mut Vec<u8>) -> Poll<Result<(), End>> {
-        if self.unsent.is_empty() {
-            let mut sent = 0;
-            let result = self.poll_write(cx, fresh, &mut sent);
-            self.unsent.extend_from_slice(&fresh[sent..]);
-            fresh.clear();
+        let result = match &mut self.unsent {
+            None => {
+                let mut sent = 0;
+                let result = poll_write(&mut self.stream, cx, fresh, &mut sent);
+                if result.is_pending() {
+                    self.unsent().extend_from_slice(&fresh[sent..]);
+                }
+                fresh.clear();
+                result
+            }
+            Some(unsent) => {
+                unsent.bytes.append(fresh);
+                let before = unsent.sent;
+                let result = poll_write(&mut self.stream, cx, &unsent.bytes, &mut unsent.sent);
+                if unsent.sent > before && !is_planted(Canary::SlowPeerIsStalled) {
+                    unsent.stalling = None;
+                }
+                result
+            }
+        };
+        if result.is_ready() {
+            self.unsent = None;
             return result;
         }
-        self.unsent.append(fresh);
-        let unsent = std::mem::take(&mut self.unsent);
-        let mut sent = self.sent;
-        let result = self.poll_write(cx, &unsent, &mut sent);
-        if sent < unsent.len() {
-            (self.unsent, self.sent) = (unsent, sent);
-        } else {
-            self.sent = 0;
-        }
-        result
+        reach(Mark::RepliesHadToWait);
+        self.poll_stall(cx).map(|()| Err(End::Stalled))
     }
 
-    /// Writes `bytes` from `sent` on, and moves `sent`.
-    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8], sent: &mut usize) -> Poll<Result<(), End>> {
-        while *sent < bytes.len() {
-            match Pin::new(&mut self.stream).poll_write(cx, &bytes[*sent..]) {
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(End::Error)),
-                Poll::Ready(Ok(taken)) => {
-                    *sent += taken;
-                    if is_planted(Canary::ShortWriteLosesTheRest) {
-                        *sent = bytes.len();
-                    }
-                    if !is_planted(Canary::SlowPeerIsStalled) {
-                        self.stalling = None;
-                    }
-                }
-                Poll::Pending => {
-                    reach(Mark::RepliesHadToWait);
-                    ready!(self.poll_stall(cx));
-                    return Poll::Ready(Err(End::Stalled));
-                }
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Ready when the peer has taken no byte for the write timeout.
+    /// Ready when the peer has taken no byte of what is unsent for the write timeout.
     fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if is_planted(Canary::StalledPeerIsKept) {
             return Poll::Pending;
         }
-        if self.stalling.is_none() {
+        let Some(unsent) = &mut self.unsent else { return Poll::Pending };
+        if unsent.stalling.is_none() {
             let Some(limit) = self.shared.tunables().write_timeout else { return Poll::Pending };
-            self.stalling = Some(Box::pin(sleep(limit)));
+            unsent.stalling = Some(Box::pin(sleep(limit)));
         }
-        self.stalling.as_mut().map_or(Poll::Pending, |stalling| stalling.as_mut().poll(cx))
+        unsent.stalling.as_mut().map_or(Poll::Pending, |stalling| stalling.as_mut().poll(cx))
+    }
+
+    /// The replies that are not sent yet, to add to them.
+    fn unsent(&mut self) -> &mut Vec<u8> {
+        &mut self.unsent.get_or_insert_default().bytes
+    }
+
+    /// How many bytes of replies are not sent yet.
+    fn unsent_len(&self) -> usize {
+        self.unsent.as_ref().map_or(0, |unsent| unsent.bytes.len() - unsent.sent)
     }
 
     /// Sends everything; ends early when the socket fails, the peer stalls, or the machine closes the
@@ -414,13 +400,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         if let End::Closed(reason) = end {
             self.handle.closed();
-            encode_reason(reason, &mut self.unsent);
+            encode_reason(reason, self.unsent());
         } else {
             let owed = self.handle.close(now, cause);
             if !owed.is_empty() {
                 self.tell_answer(&owed);
+                self.unsent().extend(owed);
             }
-            self.unsent.extend(owed);
         }
         if let Some(teller) = self.teller.take() {
             teller.disconnected(cause).await;
@@ -429,7 +415,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             End::Error => reach(Mark::ConnectionFailed),
             End::Stalled => reach(Mark::PeerStalled),
             End::Eof => {
-                if self.unsent.len() > self.sent {
+                if self.unsent_len() > 0 {
                     reach(Mark::ReplyAfterFin);
                 }
                 if !is_planted(Canary::RepliesAreDroppedAtFin) {
@@ -454,6 +440,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn now(&self) -> Now {
         self.shared.clock.now()
     }
+}
+
+/// Writes `bytes` from `sent` on, and moves `sent`.
+fn poll_write<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    cx: &mut Context<'_>,
+    bytes: &[u8],
+    sent: &mut usize,
+) -> Poll<Result<(), End>> {
+    while *sent < bytes.len() {
+        match ready!(Pin::new(&mut *stream).poll_write(cx, &bytes[*sent..])) {
+            Ok(0) | Err(_) => return Poll::Ready(Err(End::Error)),
+            Ok(taken) => *sent += taken,
+        }
+        if is_planted(Canary::ShortWriteLosesTheRest) {
+            *sent = bytes.len();
+        }
+    }
+    Poll::Ready(Ok(()))
 }
 
 /// Closes a connection whose peer has not: FIN, then its input is taken and dropped until it closes too.
