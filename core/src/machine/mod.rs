@@ -106,13 +106,10 @@ impl Machine {
         input: Input<N>,
         out: &mut impl FnMut(Conn, Output<'_>),
     ) -> Seq {
-        if let Input::Command(conn, command) = &input {
-            return self.apply_command(now, *conn, command, out);
-        }
         self.begin(now, matches!(input, Input::Tick), out);
         match input {
             Input::Opened(conn, origin) => self.opened(conn, origin, out),
-            Input::Command(..) => unreachable!("applied above"),
+            Input::Command(conn, command) => self.hear(conn, &command, out),
             Input::Closed(conn, cause) => match self.connections.find(conn) {
                 Some(id) => {
                     self.close(id, cause, out);
@@ -142,6 +139,18 @@ impl Machine {
         out: &mut impl FnMut(Conn, Output<'_>),
     ) -> Seq {
         self.begin(now, false, out);
+        self.hear(conn, command, out);
+        self.seq
+    }
+
+    /// Runs a command, if it is one of an open connection that does not wait.
+    #[inline]
+    fn hear<N: AsRef<[u8]>>(
+        &mut self,
+        conn: Conn,
+        command: &Command<N>,
+        out: &mut impl FnMut(Conn, Output<'_>),
+    ) {
         match self.connections.find_speaker(conn) {
             Some(id) if self.connections[id].wait.is_none() || is_planted(Canary::WaitingCommandRuns) => {
                 self.command(id, conn, command, out);
@@ -156,7 +165,6 @@ impl Machine {
             }
             _ => self.counters.ignored += 1,
         }
-        self.seq
     }
 
     /// What comes first with every input: its place in the order, and what is due.

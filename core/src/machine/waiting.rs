@@ -68,7 +68,7 @@ impl Machine {
             let conn = self.connections[to].conn;
             let reply = Reply::Got { kind: lock.kind(), holders, name: self.holds.locks.name(lock) };
             if is_planted(Canary::WaiterGrantedTwice) {
-                out(conn, Output::Reply(reply.clone()));
+                out(conn, Output::Reply(reply));
             }
             out(conn, Output::Reply(reply));
         }
