@@ -375,16 +375,17 @@ impl<L: Locks> Handle<L> {
             let mut flow = Flow::Go;
             for command in commands {
                 assert!(matches!(flow, Flow::Go | Flow::Close(Reason::Idle)), "a command after the last");
-                state.command(now, self.conn, command, &mut |output| match output {
+                // By reference: to move a reply would take as long as to encode it.
+                state.command(now, self.conn, command, &mut |output| match &output {
                     Output::Reply(reply) => {
-                        heard(&reply);
-                        match &reply {
+                        heard(reply);
+                        match reply {
                             Reply::Listing(listing) => flow = Flow::List(Scan::new(*listing)),
                             reply => encode(reply, out),
                         }
                     }
                     Output::Wait => flow = Flow::Wait,
-                    Output::Disconnect(reason) => flow = Flow::Close(reason),
+                    Output::Disconnect(reason) => flow = Flow::Close(*reason),
                 });
             }
             flow
