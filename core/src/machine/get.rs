@@ -76,11 +76,12 @@ impl Machine {
             reach(Mark::GetSwept);
         }
         let Connection { tenure, tally, .. } = self.connections[id];
-        let own = tenure.map_or(0, |tenure| self.holds.tenures[tenure].holds());
+        let owner = tenure.map(|tenure| &self.holds.tenures[tenure]);
+        let (own, kept) = owner.map_or((0, None), |owner| (owner.holds(), owner.kept));
         let has_too_many = self.has_too_many(own, tally);
-        if let Some(tenure) = tenure
-            && let Some(kept) = self.holds.find_kept(tenure, kind, name)
+        if let (Some(tenure), Some(kept)) = (tenure, kept)
             && !has_too_many
+            && self.holds.locks.is(&self.holds.locks[kept], kind, name)
         {
             reach(Mark::GotItsKeptLock);
             self.holds.add_kept(kept, tenure, tenure, self.now);

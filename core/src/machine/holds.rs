@@ -110,12 +110,6 @@ impl Holds {
         self.locks.find(self.locks.hash(kind, name), kind, name).filter(|lock| self.is_holder(*lock, tenure))
     }
 
-    /// A lock that a tenure keeps, if it is the one of this name. That costs no hash.
-    #[inline]
-    pub(crate) fn find_kept(&self, tenure: Id<Tenure>, kind: Kind, name: &[u8]) -> Option<Id<Lock>> {
-        self.tenures[tenure].kept.filter(|kept| self.locks.is(&self.locks[*kept], kind, name))
-    }
-
     /// Whether a tenure keeps a lock that it does not hold any more.
     pub(crate) fn keeps(&self, tenure: Id<Tenure>, lock: Id<Lock>) -> bool {
         self.tenures[tenure].kept == Some(lock) && !is_planted(Canary::KeptLockIsHeld)
@@ -182,9 +176,13 @@ impl Holds {
     /// Makes a tenure the only holder of a lock that one keeps: mostly the same one.
     #[inline]
     pub(crate) fn add_kept(&mut self, lock: Id<Lock>, keeper: Id<Tenure>, tenure: Id<Tenure>, now: Now) {
-        let given_up = self.tenures[keeper].kept.take();
-        assert!(given_up == Some(lock), "what is kept is given up");
+        if keeper != tenure {
+            self.tenures[keeper].give_up(lock);
+        }
         let owner = &mut self.tenures[tenure];
+        if keeper == tenure {
+            owner.give_up(lock);
+        }
         assert!(owner.owner.is_some(), "only a live tenure gets locks");
         let next = owner.sole.replace(lock);
         let (kind, outer_bytes) = self.locks.hold_anew(lock, Hold::Sole { tenure, prev: None, next }, now);
@@ -382,9 +380,11 @@ impl Holds {
                 let outer_bytes = self.locks.outer_bytes(hold);
                 self.held[kind] -= 1;
                 self.name_bytes -= outer_bytes;
-                self.discount_sole(tenure, kind, outer_bytes, (prev, next));
-                *self.locks.hold_mut(lock) = Hold::Sole { tenure, prev: None, next: None };
-                if let Some(kept) = self.tenures[tenure].kept.replace(lock) {
+                if prev.is_some() || next.is_some() {
+                    *self.locks.hold_mut(lock) = Hold::Sole { tenure, prev: None, next: None };
+                }
+                let kept = self.discount_sole(tenure, kind, outer_bytes, (prev, next)).kept.replace(lock);
+                if let Some(kept) = kept {
                     reach(Mark::KeptLockWasFreed);
                     self.locks.remove(kept);
                 }
@@ -594,7 +594,7 @@ impl Holds {
     }
 
     /// Takes note that a tenure holds a lock solely no more, of whose name so many bytes stand outside the slot: its
-    /// neighbours become each other's.
+    /// neighbours become each other's. Gives the tenure.
     #[inline]
     fn discount_sole(
         &mut self,
@@ -602,7 +602,7 @@ impl Holds {
         kind: usize,
         outer_bytes: u64,
         (prev, next): (Option<Id<Lock>>, Option<Id<Lock>>),
-    ) {
+    ) -> &mut Tenure {
         let owner = &mut self.tenures[tenure];
         owner.sole_count[kind] -= 1;
         owner.sole_name_bytes -= outer_bytes;
@@ -613,6 +613,7 @@ impl Holds {
         if let Some(next) = next {
             *sole_links(&mut self.locks, next).0 = prev;
         }
+        owner
     }
 }
 

@@ -57,6 +57,11 @@ impl Tenure {
         }
     }
 
+    /// Keeps a lock no more.
+    pub(crate) fn give_up(&mut self, lock: Id<Lock>) {
+        assert!(self.kept.take() == Some(lock), "what is given up is kept");
+    }
+
     /// Holds of one kind.
     pub(crate) fn count(&self, kind: Kind) -> u32 {
         self.sole_count[kind.index()] + self.tied_count[kind.index()]
