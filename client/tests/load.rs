@@ -65,9 +65,13 @@ fn load(scenario: Scenario, depth: usize) -> Load {
 /// Goal: every scenario of these two protocols comes to an end and measures something.
 #[test]
 fn right_replies_are_counted() {
-    for (scenario, depth) in
-        [(Scenario::Uncontended, 1), (Scenario::Uncontended, 8), (Scenario::Reconnect, 1)]
-    {
+    for (scenario, depth) in [
+        (Scenario::Uncontended, 1),
+        (Scenario::Uncontended, 8),
+        (Scenario::Fresh, 1),
+        (Scenario::Fresh, 8),
+        (Scenario::Reconnect, 1),
+    ] {
         for target in [serve(Protocol::Echo, |_, _| ECHO_REPLY.to_vec()), serve(Protocol::Elockd, locks())] {
             let mut edges = 0;
             let report = load(scenario, depth).run(target, &mut |_| edges += 1).unwrap();

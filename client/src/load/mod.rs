@@ -24,6 +24,7 @@ pub use caller::{Caller, Grip};
 pub use error::LoadError;
 pub use meter::{Edge, Report};
 pub use protocol::{ECHO_REPLY, Protocol, name};
+pub use script::FRESH_NAMES;
 pub use watch::{Latencies, Sample, Watch};
 
 use meter::Window;
@@ -45,6 +46,9 @@ pub struct Target {
 pub enum Scenario {
     /// Each gets and releases a lock of its own, over and over. An operation is one request.
     Uncontended,
+    /// As [`Self::Uncontended`], but with the next of [`FRESH_NAMES`] names of its own each time, so that no lock that
+    /// is asked for is the one that was released last. An operation is one request.
+    Fresh,
     /// Connect, get, release, close, over and over. An operation is all four.
     Reconnect,
     /// All try to get one lock, and release it whether they got it or not. An operation is one request.
@@ -103,6 +107,9 @@ impl Load {
             Scenario::Uncontended => {
                 let scripts = scripts(&|who| Script::uncontended(protocol, &name(who), depth));
                 steady::run(address, &scripts, window)
+            }
+            Scenario::Fresh => {
+                steady::run(address, &scripts(&|who| Script::fresh(protocol, who, depth)), window)
             }
             Scenario::Fight => steady::run(address, &scripts(&|_| Script::fight(protocol, depth)), window),
             Scenario::LinePipelined => steady::run(address, &scripts(&|_| Script::line(depth)), window),

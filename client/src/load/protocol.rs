@@ -57,7 +57,7 @@ impl Protocol {
     #[must_use]
     pub fn has(self, scenario: Scenario) -> bool {
         match scenario {
-            Scenario::Uncontended => true,
+            Scenario::Uncontended | Scenario::Fresh => true,
             Scenario::Reconnect => self != Self::Etcd,
             Scenario::Token => self == Self::Echo,
             Scenario::Fight

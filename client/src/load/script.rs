@@ -7,6 +7,9 @@ use super::protocol::{Exchange, Protocol, name};
 /// A wait for as long as the protocol allows: nothing in a run is to time out.
 const WAIT_MS: u32 = u32::MAX;
 
+/// Names of a connection that asks for another lock each time, at least: as many as a turn needs, if that is more.
+pub const FRESH_NAMES: usize = 64;
+
 /// Locks that a connection of a crowd asks for before it begins anew.
 const CROWD_NAMES: usize = 100;
 
@@ -84,6 +87,26 @@ impl Script {
     pub(super) fn uncontended(protocol: Protocol, name: &str, depth: usize) -> Self {
         let (get, release) = (protocol.get(name), protocol.release(name));
         Self::cut(depth, &[&|turn| turn.succeeding(&get), &|turn| turn.succeeding(&release)])
+    }
+
+    /// Gets and releases one lock after the other that nobody else asks for, and begins anew after the last. The
+    /// script is longer than a turn: no turn has the names of the one before.
+    pub(super) fn fresh(protocol: Protocol, who: usize, depth: usize) -> Self {
+        let pairs = (depth / 2).max(1);
+        let count = FRESH_NAMES.next_multiple_of(pairs).max(2 * pairs);
+        let exchanges: Vec<_> = (who * count..(who + 1) * count)
+            .map(name)
+            .flat_map(|name| [protocol.get(&name), protocol.release(&name)])
+            .collect();
+        let turn = |exchanges: &[Exchange]| {
+            let mut turn = Turn::default();
+            for exchange in exchanges {
+                turn.succeeding(exchange);
+            }
+            turn
+        };
+        let size = if depth < 2 { 1 } else { 2 * pairs };
+        Self { turns: exchanges.chunks(size).map(turn).collect() }
     }
 
     /// Tries to get a lock that everybody wants; a release succeeds exactly when that did.
@@ -164,6 +187,32 @@ pub(super) fn get_waiting() -> Exchange {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
+
+    /// Goal: no lock that is asked for is the one that was released last, whatever the depth and also from the end of
+    /// the script to its start; a script holds nothing at its end; and nobody has another's names.
+    #[test]
+    fn fresh_names_are_never_the_last_one() {
+        for (depth, turns) in [(1, 128), (2, 64), (16, 8), (48, 3), (64, 2), (128, 2), (512, 2)] {
+            let requests = |who| -> Vec<String> {
+                let script = Script::fresh(Protocol::Elockd, who, depth);
+                assert_eq!(script.turns.len(), turns, "depth {depth}");
+                let each = script.turns.iter().flat_map(|turn| {
+                    let text = String::from_utf8_lossy(&turn.request).into_owned();
+                    assert_eq!(text.lines().count(), depth);
+                    text.lines().map(str::to_owned).collect::<Vec<_>>()
+                });
+                each.collect()
+            };
+            let (one, other) = (requests(3), requests(4));
+            let names: BTreeSet<_> = one.iter().filter_map(|request| request.strip_prefix("g ")).collect();
+            assert!(names.len() >= FRESH_NAMES && names.len() == one.len() / 2, "depth {depth}");
+            for pair in one.chunks(2) {
+                assert_eq!(pair[1].strip_prefix("r "), pair[0].strip_prefix("g "), "depth {depth}");
+            }
+            assert!(other.iter().all(|request| !names.contains(&request[2..])), "depth {depth}");
+        }
+    }
 
     /// Goal: every turn asks what it was given, also where optimizers like to take one for the other.
     #[test]

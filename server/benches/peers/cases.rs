@@ -28,6 +28,7 @@ impl Case {
         let Self { scenario, connections, depth } = self;
         match scenario {
             Scenario::Uncontended => format!("get + release, {connections} connections, depth {depth}"),
+            Scenario::Fresh => format!("new name each time, {connections} connections, depth {depth}"),
             Scenario::Reconnect => format!("connect, get, release, close, {connections} at a time"),
             Scenario::Fight => format!("fight for one lock, {connections} connections, depth {depth}"),
             Scenario::LinePipelined => format!("line for one lock, {connections} connections, depth {depth}"),
@@ -79,6 +80,10 @@ fn side_by_side(arguments: &Arguments, connections: usize, depth: usize, is_firs
         // etcd is so far from the others that measuring it once is enough.
         let kinds = Kind::ALL.into_iter().filter(|&kind| is_first || kind != Kind::Etcd);
         group.extend(kinds.map(|kind| (kind, case(Scenario::Uncontended))));
+    }
+    if is_first && arguments.has(Part::Fresh) {
+        let kinds = [Kind::Ceiling, Kind::Elockd].into_iter().chain(Kind::PEERS);
+        group.extend(kinds.map(|kind| (kind, case(Scenario::Fresh))));
     }
     if is_first && depth <= DEEP {
         if arguments.has(Part::Fight) {

@@ -1,4 +1,5 @@
-//! What the daemon has to reach, and what it reaches: ratios of the rounds of one run, and bytes.
+//! What the daemon has to reach, and what it reaches: ratios of the rounds of one run, and bytes. Some ratios are
+//! there to be known only, and have no goal.
 
 use crate::cases::Case;
 use crate::memory::{Connection, Lock};
@@ -8,7 +9,7 @@ use crate::support::kind::Kind;
 use crate::support::spread::Spread;
 use elockd_client::load::Scenario;
 
-/// Every goal of which something was measured.
+/// Every goal of which something was measured, and what is shown beside them.
 pub(crate) fn all(results: &Results, locks: &[Lock], connections: &[Connection]) -> Vec<Goal> {
     let mut goals = Vec::new();
     for case in results.cases() {
@@ -31,11 +32,12 @@ pub(crate) fn all(results: &Results, locks: &[Lock], connections: &[Connection])
 fn of_case(case: Case, results: &Results, goals: &mut Vec<Goal>) {
     let Case { scenario, connections, depth } = case;
     let rate = |turn: &Turn| turn.rate;
-    let mut add = |what: String, bound: Bound, measured: Option<Spread>| {
+    let mut tell = |what: String, bound: Option<Bound>, measured: Option<Spread>| {
         if let Some(measured) = measured {
             goals.push(Goal { what: format!("{}: {what}", case.name()), bound, measured });
         }
     };
+    let mut add = |what: String, bound: Bound, measured| tell(what, Some(bound), measured);
     let own = (case, Kind::Elockd);
     // With a thousand connections the same ratios hold within five points.
     let leeway = if connections > 100 { 0.05 } else { 0.0 };
@@ -58,6 +60,14 @@ fn of_case(case: Case, results: &Results, goals: &mut Vec<Goal>) {
             if depth <= 16 {
                 add("processor time by the ceiling's".to_owned(), Bound::AtMost(most + leeway), cpu);
             }
+        }
+        Scenario::Fresh => {
+            let uncontended = (Case::new(Scenario::Uncontended, connections, depth), Kind::Elockd);
+            tell("rate by the ceiling's".to_owned(), None, results.ratio(own, (case, Kind::Ceiling), rate));
+            for peer in Kind::PEERS {
+                tell(format!("rate by {}'s", peer.name()), None, results.ratio(own, (case, peer), rate));
+            }
+            tell("rate by the uncontended".to_owned(), None, results.ratio(own, uncontended, rate));
         }
         Scenario::Reconnect => {
             let ceiling = results.ratio(own, (case, Kind::Ceiling), rate);

@@ -1,4 +1,4 @@
-//! A goal, and how far it is reached.
+//! A goal, and how far it is reached; or a figure without one, that is there to be known.
 
 use super::spread::Spread;
 use serde_json::{Value, json};
@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 /// A goal, and how far it is reached. It counts as reached by the median.
 pub(crate) struct Goal {
     pub(crate) what: String,
-    pub(crate) bound: Bound,
+    /// None, where the figure is there to be known only.
+    pub(crate) bound: Option<Bound>,
     pub(crate) measured: Spread,
 }
 
@@ -21,20 +22,22 @@ impl Goal {
     /// One that was measured once, as an amount.
     pub(crate) fn at_most(what: impl Into<String>, most: f64, measured: f64) -> Self {
         let measured = Spread { median: measured, min: measured, max: measured };
-        Self { what: what.into(), bound: Bound::AtMost(most), measured }
+        Self { what: what.into(), bound: Some(Bound::AtMost(most)), measured }
     }
 
-    pub(crate) fn is_reached(&self) -> bool {
-        match self.bound {
+    /// Whether it is reached, if it is a goal.
+    pub(crate) fn is_reached(&self) -> Option<bool> {
+        self.bound.map(|bound| match bound {
             Bound::AtLeast(bound) => self.measured.median >= bound,
             Bound::AtMost(bound) => self.measured.median <= bound,
-        }
+        })
     }
 
     pub(crate) fn to_json(&self) -> Value {
         let (bound, value) = match self.bound {
-            Bound::AtLeast(value) => ("at least", value),
-            Bound::AtMost(value) => ("at most", value),
+            Some(Bound::AtLeast(value)) => (Some("at least"), Some(value)),
+            Some(Bound::AtMost(value)) => (Some("at most"), Some(value)),
+            None => (None, None),
         };
         let Spread { median, min, max } = self.measured;
         json!({
@@ -54,12 +57,17 @@ pub(crate) fn print(goals: &[Goal]) {
     println!("\n| goal | has to be | is | reached |\n|---|---|---|---|");
     for goal in goals {
         let bound = match goal.bound {
-            Bound::AtLeast(bound) => format!("≥ {bound:.2}"),
-            Bound::AtMost(bound) => format!("≤ {bound:.2}"),
+            Some(Bound::AtLeast(bound)) => format!("≥ {bound:.2}"),
+            Some(Bound::AtMost(bound)) => format!("≤ {bound:.2}"),
+            None => "no goal".to_owned(),
         };
         let Spread { median, min, max } = goal.measured;
         let spread = if min < max { format!(" ({min:.3}..{max:.3})") } else { String::new() };
-        let reached = if goal.is_reached() { "yes" } else { "**no**" };
+        let reached = match goal.is_reached() {
+            Some(true) => "yes",
+            Some(false) => "**no**",
+            None => "",
+        };
         println!("| {} | {bound} | {median:.3}{spread} | {reached} |", goal.what);
     }
 }
