@@ -46,7 +46,7 @@ pub struct Features {
     pub silent_errors: bool,
 }
 
-/// Sizes of the machine's storage. The smallest (2, 1, 1, 1) reach every boundary within a few
+/// Sizes of the machine's storage. The smallest (2, 1, 1, 1, 2) reach every boundary within a few
 /// inputs, which is what the test harnesses use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Storage {
@@ -58,6 +58,8 @@ pub struct Storage {
     pub sweep_slice: u32,
     /// Entries that one step of a listing copies.
     pub scan_slice: u32,
+    /// Free locks at a time whose slots are kept because their connections released them last.
+    pub kept_locks: u32,
     /// Key of the hash over names. Keep it secret and random in production: with a known key, names
     /// can be chosen that all land in one bucket.
     pub hash_key: (u64, u64),
@@ -90,6 +92,7 @@ impl Default for Config {
                 index_tables: 1024,
                 sweep_slice: 256,
                 scan_slice: 256,
+                kept_locks: 1024,
                 hash_key: (0, 0),
             },
             identity: Identity::default(),
@@ -107,6 +110,7 @@ impl Config {
         config.storage.index_tables = 1;
         config.storage.sweep_slice = 1;
         config.storage.scan_slice = 1;
+        config.storage.kept_locks = 2;
         config
     }
 }

@@ -18,6 +18,10 @@ pub enum Mark {
     KeptLockWasFreed,
     /// The slot that a tenure kept was freed at its end.
     KeptLockEndedWithItsTenure,
+    /// A lock was freed as it was released: its name was long, enough were kept, or most slots were empty.
+    ReleasedLockWasNotKept,
+    /// Where too many were kept, one was freed that another tenure kept.
+    HandFreedAKeptLock,
     /// A get freed dead holds before it added one.
     GetSwept,
     /// A tick freed dead holds.
@@ -114,12 +118,14 @@ pub enum Mark {
 
 impl Mark {
     /// Every mark.
-    pub const ALL: [Self; 51] = [
+    pub const ALL: [Self; 53] = [
         Self::GetMetADeadSoleHolder,
         Self::GotItsKeptLock,
         Self::GotAnothersKeptLock,
         Self::KeptLockWasFreed,
         Self::KeptLockEndedWithItsTenure,
+        Self::ReleasedLockWasNotKept,
+        Self::HandFreedAKeptLock,
         Self::GetSwept,
         Self::TickSwept,
         Self::FreedSlotsUsedAgain,

@@ -76,6 +76,12 @@ impl Machine {
             }
         }
         ensure!(locks.indexed() == locks.slots().len(), "the index of locks has strangers in it");
+        let long = locks.slots().iter().filter(|(_, lock)| locks.outer_bytes(lock) > 0).count();
+        ensure!(
+            locks.long_names() as usize == long,
+            "{long} locks have long names, {} are there",
+            locks.long_names()
+        );
         Ok(())
     }
 
@@ -348,6 +354,8 @@ impl Machine {
         let slots = self.holds.locks.slots().len();
         ensure!(self.counters.peak_lock_bytes >= self.holds.live_bytes(), "more bytes than the peak");
         let kept = self.holds.tenures.iter().filter(|(_, tenure)| tenure.kept.is_some()).count() as u32;
+        ensure!(self.holds.kept.count == kept, "{kept} locks are kept, counted {}", self.holds.kept.count);
+        ensure!(kept <= self.holds.kept.limit, "{kept} locks are kept, of {}", self.holds.kept.limit);
         ensure!(
             slots - kept <= self.counters.peak_holds,
             "{slots} slots of locks are used, {kept} of them kept, but there were never more than {} holds",

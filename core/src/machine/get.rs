@@ -60,7 +60,7 @@ impl<'a> Wish<'a> {
 
 impl Machine {
     /// Dead holds that a get frees before it adds one. Two for one, so that live and dead holds
-    /// together never take more storage than the live ones did at their most.
+    /// together never take more storage than the live ones did at their most, kept locks apart.
     const SWEEP_FOR_GET: u32 = 2;
 
     /// Gets a lock, and says how many hold it then, or why not; `Err(None)` when the connection waits for it now.

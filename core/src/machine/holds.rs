@@ -9,6 +9,7 @@ use crate::times::Times;
 use crate::types::{Kind, Now};
 
 use super::connection::Connection;
+use super::kept::Kept;
 use super::lock::{Hold, Lock, Locks, NameHash};
 use super::moment::Moment;
 use super::tenure::Tenure;
@@ -21,7 +22,8 @@ pub(crate) struct Holds {
     pub(crate) ties: Ties,
     pub(crate) tenures: Slab<Tenure>,
     pub(crate) waits: Waits,
-    /// How many those are, by kind.
+    pub(crate) kept: Kept,
+    /// How many waits there are, by kind.
     pub(crate) waiting_by_kind: [u32; 2],
     /// Locks whose lines have to be looked at again before the input is done: their heads may be granted. One
     /// that was freed since is not stirred any more.
@@ -54,7 +56,7 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// The slot, also when all that is there is a dead hold.
+    /// The slot, also when all that is there is a dead hold or a lock that somebody keeps.
     pub(crate) fn lock(self) -> Option<Id<Lock>> {
         self.lock
     }
@@ -67,12 +69,13 @@ pub(crate) struct Ended {
 
 impl Holds {
     pub(crate) fn new(storage: &Storage) -> Self {
-        let Storage { chunk_slots, index_tables, hash_key, .. } = *storage;
+        let Storage { chunk_slots, index_tables, kept_locks, hash_key, .. } = *storage;
         Self {
             locks: Locks::new(chunk_slots, index_tables, hash_key),
             ties: Ties::new(chunk_slots, index_tables, hash_key),
             tenures: Slab::new(chunk_slots),
             waits: Waits::new(chunk_slots),
+            kept: Kept::new(kept_locks),
             waiting_by_kind: [0; 2],
             stirred: Vec::new(),
             first_dead: None,
@@ -110,11 +113,6 @@ impl Holds {
         self.locks.find(self.locks.hash(kind, name), kind, name).filter(|lock| self.is_holder(*lock, tenure))
     }
 
-    /// Whether a tenure keeps a lock that it does not hold any more.
-    pub(crate) fn keeps(&self, tenure: Id<Tenure>, lock: Id<Lock>) -> bool {
-        self.tenures[tenure].kept == Some(lock) && !is_planted(Canary::KeptLockIsHeld)
-    }
-
     /// Whether this tenure is among the holders of a lock.
     #[inline]
     pub(crate) fn is_holder(&self, lock: Id<Lock>, tenure: Id<Tenure>) -> bool {
@@ -136,7 +134,7 @@ impl Holds {
         }
     }
 
-    /// The same where there is a slot, if only with a dead hold.
+    /// The same where there is a slot, if only with a dead hold or a lock that somebody keeps.
     fn add_to(&mut self, lock: Id<Lock>, found: Found, tenure: Id<Tenure>, now: Now) -> u32 {
         assert!(found.kind == Kind::Shared || found.holders == 0, "an exclusive lock has one holder");
         assert!(self.tenures[tenure].owner.is_some(), "only a live tenure gets locks");
@@ -171,29 +169,6 @@ impl Holds {
         }
         self.live[found.kind.index()] += 1;
         found.holders + 1
-    }
-
-    /// Makes a tenure the only holder of a lock that one keeps: mostly the same one.
-    #[inline]
-    pub(crate) fn add_kept(&mut self, lock: Id<Lock>, keeper: Id<Tenure>, tenure: Id<Tenure>, now: Now) {
-        if keeper != tenure {
-            self.tenures[keeper].give_up(lock);
-        }
-        let owner = &mut self.tenures[tenure];
-        if keeper == tenure {
-            owner.give_up(lock);
-        }
-        assert!(owner.owner.is_some(), "only a live tenure gets locks");
-        let next = owner.sole.replace(lock);
-        let (kind, outer_bytes) = self.locks.hold_anew(lock, Hold::Sole { tenure, prev: None, next }, now);
-        owner.sole_count[kind.index()] += 1;
-        owner.sole_name_bytes += outer_bytes;
-        if let Some(next) = next {
-            *sole_links(&mut self.locks, next).0 = Some(lock);
-        }
-        self.live[kind.index()] += 1;
-        self.held[kind.index()] += 1;
-        self.name_bytes += outer_bytes;
     }
 
     /// Adds a name that has no slot yet, and its only holder.
@@ -255,7 +230,7 @@ impl Holds {
         self.tie_of(lock).and_then(|tie| self.ties.locks[tie].first_wait)
     }
 
-    /// The tenures that hold a lock, the oldest first; a dead one too.
+    /// The tenures that hold a lock that is held, the oldest first. (Of one that is not, whose it was.)
     pub(crate) fn holder_tenures(&self, lock: Id<Lock>) -> impl Iterator<Item = Id<Tenure>> {
         let (sole, first) = match *self.locks[lock].hold() {
             Hold::Sole { tenure, .. } => (Some(tenure), None),
@@ -383,10 +358,13 @@ impl Holds {
                 if prev.is_some() || next.is_some() {
                     *self.locks.hold_mut(lock) = Hold::Sole { tenure, prev: None, next: None };
                 }
-                let kept = self.discount_sole(tenure, kind, outer_bytes, (prev, next)).kept.replace(lock);
-                if let Some(kept) = kept {
-                    reach(Mark::KeptLockWasFreed);
-                    self.locks.remove(kept);
+                let may_keep = outer_bytes == 0 && self.may_keep();
+                let owner = self.discount_sole(tenure, kind, outer_bytes, (prev, next));
+                if may_keep {
+                    let before = owner.kept.replace(lock);
+                    self.note_kept(before);
+                } else {
+                    self.keep_or_free(lock, tenure, outer_bytes == 0);
                 }
             }
             Hold::Tied(_) => {
@@ -410,9 +388,9 @@ impl Holds {
             }
         }
         self.name_bytes -= tenure.sole_name_bytes;
-        if let Some(kept) = tenure.kept.take().filter(|_| !is_planted(Canary::KeptLockOutlivesItsTenure)) {
+        if tenure.kept.is_some() && !is_planted(Canary::KeptLockOutlivesItsTenure) {
             reach(Mark::KeptLockEndedWithItsTenure);
-            self.locks.remove(kept);
+            self.free_kept(id);
         }
         while let Some(hold) = self.tenures[id].tied {
             let is_last = self.ties.holds[hold].next.is_none();
@@ -451,6 +429,7 @@ impl Holds {
             let Some(tenure) = self.first_dead else { return swept };
             let lock = self.tenures[tenure].sole.expect("a dead tenure has storage left");
             self.unlink_dead(lock, tenure);
+            self.turn_hand_if_sparse();
             if is_planted(Canary::SweptButStillIndexed) {
                 self.locks.forget(lock);
                 continue;
@@ -618,7 +597,10 @@ impl Holds {
 }
 
 /// The links of a lock in its tenure's list of sole holds.
-fn sole_links(locks: &mut Locks, lock: Id<Lock>) -> (&mut Option<Id<Lock>>, &mut Option<Id<Lock>>) {
+pub(super) fn sole_links(
+    locks: &mut Locks,
+    lock: Id<Lock>,
+) -> (&mut Option<Id<Lock>>, &mut Option<Id<Lock>>) {
     match locks.hold_mut(lock) {
         Hold::Sole { prev, next, .. } => (prev, next),
         Hold::Tied(_) => panic!("{lock:?} is tied, not in a list of sole holds"),

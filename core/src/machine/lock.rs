@@ -9,7 +9,7 @@ use super::moment::Moment;
 use super::tenure::Tenure;
 use super::tie::Tie;
 
-/// A name that is locked, or that a dead tenure was the last to hold.
+/// A name that is locked, or that a dead tenure was the last to hold, or that a tenure keeps.
 ///
 /// ```text
 ///              first get                second holder,
@@ -123,7 +123,8 @@ impl Locks {
     pub(crate) fn new(chunk_slots: u32, index_tables: u32, key: (u64, u64)) -> Self {
         Self {
             slots: Slab::new(chunk_slots),
-            long_names: Slab::new(chunk_slots),
+            // Its slots are small, and chunks are to be large (see server/src/allocator.rs).
+            long_names: Slab::new(chunk_slots * 4),
             index: Index::new(index_tables),
             hasher: SipHasher13::new_with_keys(key.0, key.1),
         }
@@ -223,6 +224,11 @@ impl Locks {
     /// Notes that its sole holder holds it from now on.
     pub(crate) fn held_from(&mut self, id: Id<Lock>, now: Now) {
         self.slots[id].since = Moment::of(now);
+    }
+
+    /// Names that stand outside their slots.
+    pub(crate) fn long_names(&self) -> u32 {
+        self.long_names.len()
     }
 
     pub(crate) fn indexed(&self) -> u32 {

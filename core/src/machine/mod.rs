@@ -8,6 +8,7 @@ mod connection;
 mod deadlock;
 mod get;
 mod holds;
+mod kept;
 mod lock;
 mod moment;
 mod operator;

@@ -33,8 +33,7 @@ pub(crate) struct Tenure {
     pub(crate) tied: Option<Id<TiedHold>>,
     /// How many those are, by kind.
     pub(crate) tied_count: [u32; 2],
-    /// The sole lock that it released last. It is free, but keeps its slot: whoever gets a lock over and over does so
-    /// without a hash, and nothing is taken out and put in. It is freed when the next lock is kept, or with the tenure.
+    /// The sole lock that it released last, which is free but keeps its slot for a while (see `kept.rs`).
     pub(crate) kept: Option<Id<Lock>>,
     /// Neighbours in the line of dead tenures to be swept.
     pub(crate) prev_dead: Option<Id<Tenure>>,

@@ -106,6 +106,11 @@ impl<T> Slab<T> {
         self.len
     }
 
+    /// How many slots have memory.
+    pub(crate) fn room(&self) -> u64 {
+        u64::from(self.allocated) << self.shift
+    }
+
     /// One more than the highest position a used slot can have now.
     pub(crate) fn end(&self) -> u32 {
         (self.chunks.len() as u32) << self.shift
