@@ -466,7 +466,7 @@ impl Holds {
 
     /// Bytes that the live holds take: a slot for each name, a record for each further holder, and
     /// names too long for their slots. It leaves out what is dead, so that no figure depends on how far
-    /// sweeping has come, and the indexes, which take 4 to 8 bytes for each of those.
+    /// sweeping has come, and the indexes, which take 4 to 8 bytes for each of those, and after a peak up to 32.
     #[inline]
     pub(crate) fn live_bytes(&self) -> u64 {
         let names = u64::from(self.held[0]) + u64::from(self.held[1]);
