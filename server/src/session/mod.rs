@@ -5,6 +5,7 @@ mod listing;
 mod scratch;
 mod serving;
 mod teller;
+mod unsent;
 mod waiting;
 
 pub(crate) use teller::Teller;
@@ -25,7 +26,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
+use unsent::Unsent;
 
 /// Commands that run under one hold of the hub's lock.
 const BATCH: usize = 64;
@@ -98,16 +100,6 @@ struct Unrun {
     input: Vec<u8>,
     /// When it was read off the socket.
     read_at: Instant,
-}
-
-/// Replies that the peer has not taken yet.
-#[derive(Default)]
-struct Unsent {
-    bytes: Vec<u8>,
-    /// How many of them are sent by now.
-    sent: usize,
-    /// Runs while the peer takes no byte.
-    stalling: Option<Pin<Box<Sleep>>>,
 }
 
 /// What a connection comes to.
@@ -317,9 +309,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Sends what is unsent, then `fresh`, as far as the peer takes it. Ready when all is sent.
     fn poll_send(&mut self, cx: &mut Context<'_>, fresh: &mut Vec<u8>) -> Poll<Result<(), End>> {
+        let mut sent = 0;
         let result = match &mut self.unsent {
             None => {
-                let mut sent = 0;
                 let result = poll_write(&mut self.stream, cx, fresh, &mut sent);
                 if result.is_pending() {
                     self.unsent().extend_from_slice(&fresh[sent..]);
@@ -328,10 +320,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 result
             }
             Some(unsent) => {
-                unsent.bytes.append(fresh);
-                let before = unsent.sent;
-                let result = poll_write(&mut self.stream, cx, &unsent.bytes, &mut unsent.sent);
-                if unsent.sent > before && !is_planted(Canary::SlowPeerIsStalled) {
+                unsent.tail().append(fresh);
+                let result = poll_write(&mut self.stream, cx, unsent.rest(), &mut sent);
+                unsent.advance(sent);
+                if sent > 0 && !is_planted(Canary::SlowPeerIsStalled) {
                     unsent.stalling = None;
                 }
                 result
@@ -360,12 +352,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// The replies that are not sent yet, to add to them.
     fn unsent(&mut self) -> &mut Vec<u8> {
-        &mut self.unsent.get_or_insert_default().bytes
+        self.unsent.get_or_insert_default().tail()
     }
 
     /// How many bytes of replies are not sent yet.
     fn unsent_len(&self) -> usize {
-        self.unsent.as_ref().map_or(0, |unsent| unsent.bytes.len() - unsent.sent)
+        self.unsent.as_ref().map_or(0, |unsent| unsent.rest().len())
     }
 
     /// Sends everything; ends early when the socket fails, the peer stalls, or the machine closes the
@@ -442,7 +434,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 }
 
-/// Writes `bytes` from `sent` on, and moves `sent`.
+/// Writes `bytes` from `sent` on, and moves `sent`, also when it could not write them all.
 fn poll_write<S: AsyncWrite + Unpin>(
     stream: &mut S,
     cx: &mut Context<'_>,
