@@ -25,6 +25,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Failure> {
+    support::go_to_the_top()?;
     let arguments = Arguments::parse();
     machine::raise_file_limit();
     let cores = arguments.common.cores()?;

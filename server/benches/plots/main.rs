@@ -35,6 +35,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Failure> {
+    support::go_to_the_top()?;
     let arguments = Arguments::parse();
     // That is no failure: `cargo bench` runs every benchmark without arguments.
     let Some((folder, files)) = arguments.paths.split_last() else {

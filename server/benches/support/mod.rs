@@ -18,6 +18,11 @@ use std::process::ExitCode;
 /// Whatever ends a benchmark: it is printed, and there are no figures.
 pub(crate) type Failure = Box<dyn Error>;
 
+/// Has relative paths count from the top of the repository: cargo starts a benchmark in its package.
+pub(crate) fn go_to_the_top() -> Result<(), Failure> {
+    Ok(std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?)
+}
+
 /// How a benchmark ends.
 pub(crate) fn end(name: &str, result: Result<(), Failure>) -> ExitCode {
     match result {
