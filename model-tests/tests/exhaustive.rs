@@ -260,7 +260,7 @@ fn large_four_connections_that_may_be_silent_too_long() {
 #[ignore = "takes a minute in a release build"]
 fn large_two_connections_by_slot() {
     let space = Space { places: true, ..space(2, &[(X, "a"), (X, "b"), (S, "a")]) };
-    all_of("2 connections, 2 exclusive names and 1 shared, by slot", &space, 387_375);
+    all_of("2 connections, 2 exclusive names and 1 shared, by slot", &space, 658_807);
 }
 
 #[test]
@@ -268,5 +268,5 @@ fn large_two_connections_by_slot() {
 fn large_three_connections_that_wait_by_slot() {
     let (waits_ms, time) = (vec![1], Time::Ticks(vec![1]));
     let space = Space { waits_ms, time, places: true, ..space(3, &[(X, "a")]) };
-    all_of("3 connections, 1 exclusive name, waits, by slot", &space, 46_675);
+    all_of("3 connections, 1 exclusive name, waits, by slot", &space, 55_239);
 }

@@ -78,14 +78,14 @@ pub const CASES: [Case; 19] = [
     },
     Case {
         name: "parse, apply and encode g of the lock released last",
-        budget: 697,
+        budget: 664,
         before: |scene| scene.wire.clear(),
         step: Scene::whole_get,
         after: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
     },
     Case {
         name: "g of a free lock, not the one released last",
-        budget: 782,
+        budget: 761,
         before: |scene| {
             scene.say(ALICE, Command::Get(EXCLUSIVE, OTHER));
             scene.say(ALICE, Command::Release(EXCLUSIVE, OTHER));
@@ -95,7 +95,7 @@ pub const CASES: [Case; 19] = [
     },
     Case {
         name: "g of the lock released last",
-        budget: 472,
+        budget: 439,
         before: |_| {},
         step: |scene| scene.say(ALICE, Command::Get(EXCLUSIVE, NAME)),
         after: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
@@ -109,7 +109,7 @@ pub const CASES: [Case; 19] = [
     },
     Case {
         name: "r, another than the last",
-        budget: 521,
+        budget: 514,
         before: |scene| {
             scene.say(ALICE, Command::Get(EXCLUSIVE, OTHER));
             scene.say(ALICE, Command::Release(EXCLUSIVE, OTHER));
@@ -120,7 +120,7 @@ pub const CASES: [Case; 19] = [
     },
     Case {
         name: "r, the same as the last",
-        budget: 417,
+        budget: 412,
         before: |scene| scene.say(ALICE, Command::Get(EXCLUSIVE, NAME)),
         step: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
         after: |_| {},
@@ -134,21 +134,21 @@ pub const CASES: [Case; 19] = [
     },
     Case {
         name: "sg of the lock released last",
-        budget: 472,
+        budget: 439,
         before: |_| {},
         step: |scene| scene.say(ALICE, Command::Get(SHARED, NAME)),
         after: |scene| scene.say(ALICE, Command::Release(SHARED, NAME)),
     },
     Case {
         name: "sr, the last",
-        budget: 417,
+        budget: 412,
         before: |scene| scene.say(ALICE, Command::Get(SHARED, NAME)),
         step: |scene| scene.say(ALICE, Command::Release(SHARED, NAME)),
         after: |_| {},
     },
     Case {
         name: "sg, the second (ties the lock)",
-        budget: 1906,
+        budget: 1891,
         before: |scene| scene.say(BOB, Command::Get(SHARED, NAME)),
         step: |scene| scene.say(ALICE, Command::Get(SHARED, NAME)),
         after: |scene| {
@@ -158,7 +158,7 @@ pub const CASES: [Case; 19] = [
     },
     Case {
         name: "sr of a tied lock",
-        budget: 1418,
+        budget: 1419,
         before: |scene| {
             scene.say(BOB, Command::Get(SHARED, NAME));
             scene.say(ALICE, Command::Get(SHARED, NAME));
@@ -168,7 +168,7 @@ pub const CASES: [Case; 19] = [
     },
     Case {
         name: "gw that waits",
-        budget: 1885,
+        budget: 1867,
         before: |scene| scene.say(BOB, Command::Get(EXCLUSIVE, NAME)),
         step: |scene| scene.say(ALICE, Command::GetWait { ms: LONG_MS, name: NAME }),
         after: |scene| {
@@ -178,7 +178,7 @@ pub const CASES: [Case; 19] = [
     },
     Case {
         name: "r that grants to a waiter",
-        budget: 2990,
+        budget: 2991,
         before: |scene| {
             scene.say(BOB, Command::Get(EXCLUSIVE, NAME));
             scene.say(ALICE, Command::GetWait { ms: LONG_MS, name: NAME });
@@ -199,21 +199,21 @@ pub const CASES: [Case; 19] = [
     },
     Case {
         name: "Closed with one sole lock",
-        budget: 497,
+        budget: 495,
         before: |scene| scene.open_mortal(1),
         step: Scene::close_mortal,
         after: Scene::sweep,
     },
     Case {
         name: "Closed with 1,000 sole locks",
-        budget: 497,
+        budget: 495,
         before: |scene| scene.open_mortal(ESTATE),
         step: Scene::close_mortal,
         after: Scene::sweep,
     },
     Case {
         name: "Tick that sweeps 256 dead holds",
-        budget: 100_430,
+        budget: 103_757,
         before: |scene| {
             scene.open_mortal(ESTATE);
             scene.close_mortal();
