@@ -78,7 +78,7 @@ pub const CASES: [Case; 19] = [
     },
     Case {
         name: "parse, apply and encode g of the lock released last",
-        budget: 664,
+        budget: 684,
         before: |scene| scene.wire.clear(),
         step: Scene::whole_get,
         after: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
@@ -95,7 +95,7 @@ pub const CASES: [Case; 19] = [
     },
     Case {
         name: "g of the lock released last",
-        budget: 439,
+        budget: 459,
         before: |_| {},
         step: |scene| scene.say(ALICE, Command::Get(EXCLUSIVE, NAME)),
         after: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
@@ -134,7 +134,7 @@ pub const CASES: [Case; 19] = [
     },
     Case {
         name: "sg of the lock released last",
-        budget: 439,
+        budget: 459,
         before: |_| {},
         step: |scene| scene.say(ALICE, Command::Get(SHARED, NAME)),
         after: |scene| scene.say(ALICE, Command::Release(SHARED, NAME)),

@@ -155,9 +155,8 @@ impl Holds {
                     return 1;
                 }
                 self.unlink_dead(lock, dead);
-                self.locks.held_from(lock, now);
-                self.link_sole(lock, tenure);
-                self.count_name(lock);
+                self.hold_again(lock, tenure, now);
+                return 1;
             }
             Hold::Sole { tenure: first, .. } => {
                 assert!(first != tenure, "a holder does not get its lock again");
@@ -188,6 +187,23 @@ impl Holds {
         self.held[kind.index()] += 1;
         let outer_bytes = Locks::outer_bytes_of(name);
         owner.sole_name_bytes += outer_bytes;
+        self.name_bytes += outer_bytes;
+    }
+
+    /// Makes a tenure the only holder of a lock that has a slot and is in nobody's list.
+    #[inline]
+    pub(super) fn hold_again(&mut self, lock: Id<Lock>, tenure: Id<Tenure>, now: Now) {
+        let owner = &mut self.tenures[tenure];
+        assert!(owner.owner.is_some(), "only a live tenure gets locks");
+        let next = owner.sole.replace(lock);
+        let (kind, outer_bytes) = self.locks.hold_anew(lock, Hold::Sole { tenure, prev: None, next }, now);
+        owner.sole_count[kind.index()] += 1;
+        owner.sole_name_bytes += outer_bytes;
+        if let Some(next) = next {
+            *sole_links(&mut self.locks, next).0 = Some(lock);
+        }
+        self.live[kind.index()] += 1;
+        self.held[kind.index()] += 1;
         self.name_bytes += outer_bytes;
     }
 
@@ -514,28 +530,16 @@ impl Holds {
 
     /// Counts a name that has its first holder.
     fn count_name(&mut self, lock: Id<Lock>) {
-        let lock = &self.locks[lock];
-        self.held[lock.kind().index()] += 1;
-        self.name_bytes += self.locks.outer_bytes(lock);
+        let (kind, outer_bytes) = self.counted(lock);
+        self.held[kind] += 1;
+        self.name_bytes += outer_bytes;
     }
 
     /// Takes note that a name's last holder is gone.
     fn discount_name(&mut self, lock: Id<Lock>) {
-        let lock = &self.locks[lock];
-        self.held[lock.kind().index()] -= 1;
-        self.name_bytes -= self.locks.outer_bytes(lock);
-    }
-
-    fn link_sole(&mut self, lock: Id<Lock>, tenure: Id<Tenure>) {
         let (kind, outer_bytes) = self.counted(lock);
-        let owner = &mut self.tenures[tenure];
-        owner.sole_count[kind] += 1;
-        owner.sole_name_bytes += outer_bytes;
-        let next = owner.sole.replace(lock);
-        *self.locks.hold_mut(lock) = Hold::Sole { tenure, prev: None, next };
-        if let Some(next) = next {
-            *sole_links(&mut self.locks, next).0 = Some(lock);
-        }
+        self.held[kind] -= 1;
+        self.name_bytes -= outer_bytes;
     }
 
     /// Takes a lock out of a dead tenure's list, and forgets the tenure with its last one.
@@ -559,7 +563,7 @@ impl Holds {
         }
     }
 
-    /// How a sole hold of a lock is counted: by the index of its kind, and with so many bytes of its name.
+    /// How a lock is counted: by the index of its kind, and with so many bytes of its name.
     fn counted(&self, lock: Id<Lock>) -> (usize, u64) {
         let lock = &self.locks[lock];
         (lock.kind().index(), self.locks.outer_bytes(lock))
@@ -597,10 +601,7 @@ impl Holds {
 }
 
 /// The links of a lock in its tenure's list of sole holds.
-pub(super) fn sole_links(
-    locks: &mut Locks,
-    lock: Id<Lock>,
-) -> (&mut Option<Id<Lock>>, &mut Option<Id<Lock>>) {
+fn sole_links(locks: &mut Locks, lock: Id<Lock>) -> (&mut Option<Id<Lock>>, &mut Option<Id<Lock>>) {
     match locks.hold_mut(lock) {
         Hold::Sole { prev, next, .. } => (prev, next),
         Hold::Tied(_) => panic!("{lock:?} is tied, not in a list of sole holds"),

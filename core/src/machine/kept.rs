@@ -10,8 +10,8 @@ use crate::mark::{Mark, reach};
 use crate::storage::Id;
 use crate::types::Now;
 
-use super::holds::{Holds, sole_links};
-use super::lock::{Hold, Lock};
+use super::holds::Holds;
+use super::lock::Lock;
 use super::tenure::Tenure;
 
 /// Which locks may be kept, and how many are.
@@ -108,25 +108,9 @@ impl Holds {
     /// Makes a tenure the only holder of a lock that one keeps: mostly the same one.
     #[inline]
     pub(crate) fn add_kept(&mut self, lock: Id<Lock>, keeper: Id<Tenure>, tenure: Id<Tenure>, now: Now) {
-        if keeper != tenure {
-            self.tenures[keeper].give_up(lock);
-        }
-        let owner = &mut self.tenures[tenure];
-        if keeper == tenure {
-            owner.give_up(lock);
-        }
-        assert!(owner.owner.is_some(), "only a live tenure gets locks");
-        let next = owner.sole.replace(lock);
-        let (kind, outer_bytes) = self.locks.hold_anew(lock, Hold::Sole { tenure, prev: None, next }, now);
-        owner.sole_count[kind.index()] += 1;
-        owner.sole_name_bytes += outer_bytes;
-        if let Some(next) = next {
-            *sole_links(&mut self.locks, next).0 = Some(lock);
-        }
+        self.tenures[keeper].give_up(lock);
         self.kept.count -= 1;
-        self.live[kind.index()] += 1;
-        self.held[kind.index()] += 1;
-        self.name_bytes += outer_bytes;
+        self.hold_again(lock, tenure, now);
     }
 }
 

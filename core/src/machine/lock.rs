@@ -221,11 +221,6 @@ impl Locks {
         (lock.kind, self.outer_bytes(lock))
     }
 
-    /// Notes that its sole holder holds it from now on.
-    pub(crate) fn held_from(&mut self, id: Id<Lock>, now: Now) {
-        self.slots[id].since = Moment::of(now);
-    }
-
     /// Names that stand outside their slots.
     pub(crate) fn long_names(&self) -> u32 {
         self.long_names.len()

@@ -51,17 +51,7 @@ pub(crate) fn serve<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let session = Session {
-        decoder: Decoder::new(shared.config.max_line_bytes),
-        shared,
-        stream,
-        handle,
-        unrun: None,
-        unsent: None,
-        is_at_end: false,
-        is_waiting: false,
-        teller,
-    };
+    let session = Session::new(shared, stream, handle, teller);
     if let Some(teller) = &session.teller {
         teller.connected();
     }
@@ -125,6 +115,20 @@ enum End {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    fn new(shared: Arc<Shared>, stream: S, handle: Handle, teller: Option<Box<Teller>>) -> Self {
+        Self {
+            decoder: Decoder::new(shared.config.max_line_bytes),
+            shared,
+            stream,
+            handle,
+            unrun: None,
+            unsent: None,
+            is_at_end: false,
+            is_waiting: false,
+            teller,
+        }
+    }
+
     /// Reads, runs and writes until something else is to be done.
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
         scratch::with(|scratch| {

@@ -49,7 +49,6 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::shared::Shared;
-    use elockd_core::codec::Decoder;
     use elockd_core::{Account, Addr, Origin};
     use std::future::poll_fn;
     use std::sync::Arc;
@@ -121,17 +120,7 @@ mod tests {
         let shared = Arc::new(Shared::new(Config::default()));
         let origin = |_| Origin { addr: Addr::Unix(1), account: Account::default() };
         let handle = shared.hub.open(shared.clock.now(), origin).expect("the first connection is welcome");
-        Session {
-            decoder: Decoder::new(shared.config.max_line_bytes),
-            shared,
-            stream,
-            handle,
-            unrun: None,
-            unsent: None,
-            is_at_end: false,
-            is_waiting: false,
-            teller: None,
-        }
+        Session::new(shared, stream, handle, None)
     }
 
     /// Writes what there is room for, and says how many bytes that was.
