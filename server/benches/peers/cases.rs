@@ -82,7 +82,7 @@ fn side_by_side(arguments: &Arguments, connections: usize, depth: usize, is_firs
         group.extend(kinds.map(|kind| (kind, case(Scenario::Uncontended))));
     }
     if is_first && arguments.has(Part::Fresh) {
-        let kinds = [Kind::Ceiling, Kind::Elockd].into_iter().chain(Kind::PEERS);
+        let kinds = [Kind::Ceiling, Kind::Elockd, Kind::Before].into_iter().chain(Kind::PEERS);
         group.extend(kinds.map(|kind| (kind, case(Scenario::Fresh))));
     }
     if is_first && depth <= DEEP {

@@ -32,15 +32,19 @@ pub(crate) fn all(results: &Results, locks: &[Lock], connections: &[Connection])
 fn of_case(case: Case, results: &Results, goals: &mut Vec<Goal>) {
     let Case { scenario, connections, depth } = case;
     let rate = |turn: &Turn| turn.rate;
+    let own = (case, Kind::Elockd);
     let mut tell = |what: String, bound: Option<Bound>, measured: Option<Spread>| {
         if let Some(measured) = measured {
             goals.push(Goal { what: format!("{}: {what}", case.name()), bound, measured });
         }
     };
-    let mut add = |what: String, bound: Bound, measured| tell(what, Some(bound), measured);
-    let own = (case, Kind::Elockd);
     // With a thousand connections the same ratios hold within five points.
     let leeway = if connections > 100 { 0.05 } else { 0.0 };
+    let before = (case, Kind::Before);
+    tell("rate ÷ the build before".to_owned(), None, results.ratio(own, before, rate));
+    let cpu = |turn: &Turn| turn.cpu_us;
+    tell("processor time ÷ the build before".to_owned(), None, results.ratio(own, before, cpu));
+    let mut add = |what: String, bound: Bound, measured| tell(what, Some(bound), measured);
     match scenario {
         Scenario::Uncontended => {
             let (of_ceiling, of_peers) = match depth {

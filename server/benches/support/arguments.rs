@@ -17,6 +17,10 @@ pub(crate) struct Common {
     #[arg(long, default_value = env!("CARGO_BIN_EXE_elockd"))]
     daemon: PathBuf,
 
+    /// Another build of the daemon, measured in the same rounds
+    #[arg(long)]
+    before: Option<PathBuf>,
+
     /// An argument for the daemon; may be given several times
     #[arg(long, allow_hyphen_values = true)]
     daemon_arg: Vec<String>,
@@ -36,6 +40,6 @@ impl Common {
     }
 
     pub(crate) fn daemon(&self) -> Daemon {
-        Daemon { program: self.daemon.clone(), args: self.daemon_arg.clone() }
+        Daemon { program: self.daemon.clone(), before: self.before.clone(), args: self.daemon_arg.clone() }
     }
 }

@@ -23,6 +23,8 @@ pub(crate) enum Kind {
     Ceiling,
     /// The daemon.
     Elockd,
+    /// Another build of the daemon, to compare with.
+    Before,
     /// redis-server.
     Redis,
     /// valkey-server.
@@ -37,9 +39,10 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All of them, in the order of their turns.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Ceiling,
         Self::Elockd,
+        Self::Before,
         Self::Redis,
         Self::Valkey,
         Self::Memcached,
@@ -55,6 +58,7 @@ impl Kind {
         match self {
             Self::Ceiling => "ceiling",
             Self::Elockd => "elockd",
+            Self::Before => "before",
             Self::Redis => "redis",
             Self::Valkey => "valkey",
             Self::Memcached => "memcached",
@@ -67,7 +71,7 @@ impl Kind {
     pub(crate) const fn protocol(self) -> Protocol {
         match self {
             Self::Ceiling => Protocol::Echo,
-            Self::Elockd => Protocol::Elockd,
+            Self::Elockd | Self::Before => Protocol::Elockd,
             Self::Redis | Self::Valkey => Protocol::Redis,
             Self::Memcached => Protocol::Memcached,
             Self::PoolCounter => Protocol::PoolCounter,
@@ -86,6 +90,11 @@ impl Kind {
     /// Whether it works when nobody asks it for anything. It would disturb the others, so it runs in its turns alone.
     pub(crate) const fn is_restless(self) -> bool {
         matches!(self, Self::Etcd)
+    }
+
+    /// Whether it is built here, so that it cannot be left out.
+    pub(super) const fn is_ours(self) -> bool {
+        matches!(self, Self::Elockd | Self::Before)
     }
 
     /// How many locks a connection may hold.
@@ -110,7 +119,7 @@ impl Kind {
             Self::Ceiling => {
                 command.args([ceiling::ARGUMENT, &port]);
             }
-            Self::Elockd => {
+            Self::Elockd | Self::Before => {
                 command.args(["--listen", "127.0.0.1", "--port", &port, "--log-level", "error"]);
                 command.args(["--max-connections", CONNECTIONS, "--max-locks", LOCKS]);
                 command.args(["--max-locks-per-connection", LOCKS, "--max-listing-bytes", "1000000000"]);
@@ -164,6 +173,7 @@ impl Kind {
         Ok(match self {
             Self::Ceiling => std::env::current_exe()?,
             Self::Elockd => daemon.program.clone(),
+            Self::Before => daemon.before.clone().ok_or("no other build was named")?,
             Self::Redis => "redis-server".into(),
             Self::Valkey => "valkey-server".into(),
             Self::Memcached => "memcached".into(),
@@ -177,5 +187,7 @@ impl Kind {
 #[derive(Clone, Debug)]
 pub(crate) struct Daemon {
     pub(crate) program: PathBuf,
+    /// Another build to compare with.
+    pub(crate) before: Option<PathBuf>,
     pub(crate) args: Vec<String>,
 }

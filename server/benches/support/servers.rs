@@ -31,7 +31,7 @@ impl Server {
         let (mut command, home) = kind.command(listener, daemon)?;
         let child = match cores.start_server(&mut command) {
             Ok(child) => child,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && kind != Kind::Elockd => {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !kind.is_ours() => {
                 return Ok(None);
             }
             Err(error) => return Err(format!("cannot start {}: {error}", kind.name()).into()),
@@ -60,6 +60,9 @@ impl Server {
     pub(crate) fn start_all(kinds: &[Kind], cores: &Cores, daemon: &Daemon) -> Result<Vec<Self>, Failure> {
         let mut servers = Vec::new();
         for &kind in kinds {
+            if kind == Kind::Before && daemon.before.is_none() {
+                continue;
+            }
             match Self::start(kind, cores, daemon)? {
                 Some(server) => servers.push(server),
                 None => println!("LEFT OUT: {} is not installed", kind.name()),
