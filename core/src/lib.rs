@@ -5,10 +5,10 @@
 //!
 //! * [`Machine`] takes `(now, input)` and pushes replies. It is the only place that decides anything
 //!   about locks.
-//! * [`codec`] turns bytes into commands and replies into bytes.
+//! * [`wire`] turns bytes into commands and replies into bytes.
 //!
 //! ```
-//! use elockd_core::codec::{Decoder, encode};
+//! use elockd_core::wire::{Decoder, encode};
 //! use elockd_core::{Account, Addr, Config, Conn, Input, Machine, Now, Origin, Output};
 //!
 //! let mut machine = Machine::new(Config::default());
@@ -31,25 +31,19 @@
 
 #![forbid(unsafe_code)]
 
-#[doc(hidden)]
-pub mod canary;
-pub mod codec;
 mod config;
-mod figures;
-mod input;
-pub mod listing;
+mod inspect;
 mod machine;
 #[doc(hidden)]
-pub mod mark;
-mod output;
+pub mod probe;
 mod storage;
-mod times;
+mod table;
 mod types;
+pub mod wire;
 
 pub use config::{Config, Features, Identity, Limits, Storage};
-pub use figures::{Figure, Figures};
-pub use input::{Cause, Command, Input, Verb};
-pub use machine::{Entry, Machine, RestoreError, Scan, Violation};
-pub use output::{Listing, Output, Reason, Reply, Subject};
-pub use times::Times;
+pub use inspect::{Entry, Figure, Figures, RestoreError, Scan, Violation};
+pub use machine::{Cause, Input, Machine, Output, Reason};
+pub use table::Times;
 pub use types::{Account, Addr, Conn, Kind, Now, Origin, Seq};
+pub use wire::{Command, Listing, Reply, Subject, Verb};

@@ -1,7 +1,7 @@
 //! Which harness is meant to find which canary. (The simulation has a list of its own, and a test that every
 //! canary is in one of them.)
 
-use elockd_core::canary::Canary;
+use elockd_core::probe::Canary;
 
 /// Found where the machine and the reference part, or an invariant breaks.
 pub const BY_THE_REFERENCE: [Canary; 45] = [

@@ -1,8 +1,8 @@
 //! What the outside sees of a machine, owned and comparable: the bytes that each connection is sent, and
 //! the connections that are closed. It must leave nothing out that a client could notice.
 
-use elockd_core::codec::{encode, encode_reason};
-use elockd_core::listing::{Slice, Text};
+use elockd_core::wire::listing::{Slice, Text};
+use elockd_core::wire::{encode, encode_reason};
 use elockd_core::{Conn, Input, Machine, Now, Output, Reason, Reply, Scan};
 use std::fmt;
 

@@ -14,7 +14,7 @@ use crate::listing::{Addrs, UnderWay};
 use crate::observe::{Event, observe};
 use crate::reference::Reference;
 use crate::runner;
-use elockd_core::codec::Decoder;
+use elockd_core::wire::Decoder;
 use elockd_core::{
     Account, Command, Config, Conn, Input, Kind, Listing, Machine, Now, Output, Reply, RestoreError, Scan,
     Storage, Subject, Times,

@@ -10,7 +10,7 @@
 //! ```
 //! The first byte chooses the limits and switches. Connection 5 is an operator's.
 
-use elockd_core::codec::Decoder;
+use elockd_core::wire::Decoder;
 use elockd_core::{Account, Cause, Config, Conn, Input, Machine, Now};
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -1,10 +1,10 @@
 //! Goal: the tests find bugs. Method: each canary (a small bug planted on purpose, see
-//! `elockd_core::canary`) is planted, and the harness that is meant to find it has to, within a bound that
+//! `elockd_core::probe`) is planted, and the harness that is meant to find it has to, within a bound that
 //! is stated here. What it took is printed. Which harness is meant to find which is in
 //! `elockd_model_tests::canaries`; those of the hub are found in `hub_under_loom.rs`, by its models.
 
 use elockd_core::Kind;
-use elockd_core::canary::{Canary, plant};
+use elockd_core::probe::{Canary, plant};
 use elockd_model_tests::canaries::{
     BY_LISTINGS, BY_RAW_BYTES, BY_SNAPSHOTS, BY_THE_REFERENCE, BY_THE_SEARCH,
 };

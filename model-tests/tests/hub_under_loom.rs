@@ -3,7 +3,7 @@
 //! model is named for the race it looks for. How many orders there were is printed and has a floor, so
 //! that a model cannot quietly come to explore nothing.
 
-use elockd_core::canary::{Canary, plant};
+use elockd_core::probe::{Canary, plant};
 use elockd_core::{Account, Addr, Cause, Command, Config, Conn, Kind, Machine, Now, Origin, Reason};
 use elockd_model_tests::canaries;
 use elockd_server::hub::{Ending, Flow, Handle, Hub, Lock, Locks, Mail};

@@ -8,20 +8,17 @@
 mod clock;
 pub mod config;
 pub mod hub;
-mod latency;
 pub mod listen;
-mod monitor;
-mod overdue;
 mod server;
 mod session;
 mod shared;
 mod ticker;
 pub mod tokens;
+mod watch;
 
 pub use config::{Config, Tunables};
-pub use latency::{Latency, LatencySnapshot};
-pub use monitor::Monitor;
 pub use server::Server;
+pub use watch::{Latency, LatencySnapshot, Monitor};
 
 /// The exit status of a process whose machine panicked: `EX_SOFTWARE` of BSD's sysexits.
 pub const EXIT_PANIC: i32 = 70;

@@ -3,10 +3,10 @@
 use crate::config::Config;
 use crate::hub::Witness;
 use crate::listen::{Acceptor, Listener, Peer};
-use crate::monitor::Monitor;
 use crate::session::{self, Teller};
 use crate::shared::Shared;
 use crate::tokens::{ClockTokens, Keeper, TokenSource};
+use crate::watch::Monitor;
 use elockd_core::{Addr, Conn, Origin};
 use std::future::Future;
 use std::pin::pin;
@@ -108,7 +108,7 @@ impl Server {
             () = keeping => {}
             () = serving => {}
             () = ticking => {}
-            () = crate::overdue::run(&shared) => {}
+            () = crate::watch::overdue::run(&shared) => {}
         }
     }
 }

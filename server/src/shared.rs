@@ -3,7 +3,7 @@
 use crate::clock::Clock;
 use crate::config::{Config, Tunables};
 use crate::hub::Hub;
-use crate::latency::Latency;
+use crate::watch::Latency;
 use elockd_core::Machine;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};

@@ -3,7 +3,7 @@
 
 use crate::clock::Clock;
 use crate::hub::Hub;
-use elockd_core::mark::{Mark, reach};
+use elockd_core::probe::{Mark, reach};
 use std::future::poll_fn;
 use tokio::time::sleep_until;
 

@@ -4,7 +4,7 @@
 //! wrong command line, or a file that cannot be read or written.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use elockd_core::canary::{Canary, plant};
+use elockd_core::probe::{Canary, plant};
 use elockd_sim::plan::{Orphaning, Plan};
 use elockd_sim::script::Step;
 use elockd_sim::shrink::{Shrunk, shrink};

@@ -6,7 +6,7 @@ use crate::panics;
 use crate::plan::Plan;
 use crate::script::{Action, Fault, Step};
 use crate::world::{self, Report};
-use elockd_core::canary::{plant, planted};
+use elockd_core::probe::{plant, planted};
 use std::thread;
 
 /// A run that is over.

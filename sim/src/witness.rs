@@ -4,7 +4,7 @@
 use crate::belief::Belief;
 use crate::invariants::{self, Given, Outcome, State};
 use crate::log::{Applied, Event, Life, Log, Told};
-use elockd_core::codec::encode;
+use elockd_core::wire::encode;
 use elockd_core::{Conn, Input, Kind, Limits, Machine, Now, Output, Reply, Seq};
 use elockd_server::hub;
 use std::collections::BTreeMap;

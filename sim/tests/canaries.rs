@@ -1,12 +1,12 @@
 //! Goal: the simulation finds bugs. Method: each canary (a small bug planted on purpose, see
-//! `elockd_core::canary`) that it is meant to find is planted, and a swarm has to find it within so many
+//! `elockd_core::probe`) that it is meant to find is planted, and a swarm has to find it within so many
 //! seeds. What it took is printed. A canary that no harness is meant to find fails the test too.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod support;
 
-use elockd_core::canary::Canary;
+use elockd_core::probe::Canary;
 use elockd_model_tests::canaries;
 use elockd_model_tests::runner::say;
 use elockd_sim::swarm::Swarm;

@@ -5,7 +5,7 @@
 
 mod support;
 
-use elockd_core::canary::{Canary, plant};
+use elockd_core::probe::{Canary, plant};
 use elockd_sim::script::{Action, Step};
 use elockd_sim::shrink::{ShrinkError, shrink};
 use elockd_sim::swarm::{Failure, Swarm};

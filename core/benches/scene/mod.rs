@@ -1,7 +1,7 @@
 //! What is measured of the machine and the codec alone: a scene with some locks held, and for each case what comes
 //! before a step, the step, and what undoes it, so that steps can be repeated for ever.
 
-use elockd_core::codec::{Decoder, encode};
+use elockd_core::wire::{Decoder, encode};
 use elockd_core::{
     Account, Addr, Cause, Command, Config, Conn, Input, Kind, Machine, Now, Origin, Output, Reply,
 };

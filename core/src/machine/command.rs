@@ -1,19 +1,19 @@
 //! Commands: what each is answered, apart from getting locks and from what only operators may say.
 
-use crate::canary::{Canary, is_planted};
-use crate::input::{Cause, Command, Verb};
-use crate::mark::{Mark, reach};
-use crate::output::{Listing, Output, Reason, Reply, Subject};
-use crate::storage::Id;
-use crate::types::{Account, Conn, Kind};
-
 use super::Machine;
-use super::connection::Connection;
+use super::input::Cause;
+use super::output::{Output, Reason};
+use crate::probe::{Canary, Mark, is_planted, reach};
+use crate::storage::Id;
+use crate::table::Connection;
+use crate::types::{Account, Conn, Kind};
+use crate::wire::{Command, Listing, Reply, Subject, Verb};
+
 use super::get::Wish;
 
 impl Machine {
     /// Runs a command of an open connection. The lines are to be settled after it.
-    pub(super) fn command<N: AsRef<[u8]>>(
+    pub(crate) fn command<N: AsRef<[u8]>>(
         &mut self,
         id: Id<Connection>,
         conn: Conn,

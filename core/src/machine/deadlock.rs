@@ -8,17 +8,12 @@
 //! To look when a wait begins is enough: every wait before it could be granted then, and nothing that happens
 //! later takes that away, because whatever is granted or ends goes the way of those that release.
 
-use crate::canary::{Canary, is_planted};
-use crate::mark::{Mark, reach};
+use super::Machine;
+use crate::probe::{Canary, Mark, is_planted, reach};
 use crate::storage::Id;
+use crate::table::{Connection, Lock, TiedHold, Wait};
 
 use std::collections::{BTreeMap, BTreeSet};
-
-use super::Machine;
-use super::connection::Connection;
-use super::lock::Lock;
-use super::tie::TiedHold;
-use super::wait::Wait;
 
 /// The part of the graph that the asker needs, as far as it has been looked at. Connections and locks are called
 /// by their slots' positions.
@@ -54,7 +49,7 @@ impl Machine {
     ///
     /// It looks at no hold twice, and only at those of locks whose holders the asker needs; in lines, only at
     /// waits that would be granted beside a holder that stays.
-    pub(super) fn is_deadlock(&self, asker: Id<Connection>, lock: Id<Lock>, limit: u32) -> bool {
+    pub(crate) fn is_deadlock(&self, asker: Id<Connection>, lock: Id<Lock>, limit: u32) -> bool {
         if self.keeps_nobody_waiting(asker) {
             return false;
         }

@@ -1,20 +1,16 @@
 //! Getting a lock: at once, not at all, or by waiting. The order in which the questions are asked is part of the
 //! protocol.
 
-use crate::canary::{Canary, is_planted};
-use crate::input::Command;
-use crate::mark::{Mark, reach};
-use crate::output::Reply;
-use crate::storage::Id;
-use crate::types::{Kind, Now};
-
 use super::Machine;
-use super::connection::{Connection, TallyId};
-use super::holds::Found;
+use crate::probe::{Canary, Mark, is_planted, reach};
+use crate::storage::Id;
+use crate::table::{Connection, Found, TallyId};
+use crate::types::{Kind, Now};
+use crate::wire::{Command, Reply};
 
 /// What a get asks for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wish<'a> {
+pub(crate) struct Wish<'a> {
     kind: Kind,
     name: &'a [u8],
     /// How many holders there may be, the asker included; 0 is no limit.
@@ -28,7 +24,7 @@ pub(super) struct Wish<'a> {
 impl<'a> Wish<'a> {
     /// What `g` and `sg` ask for.
     #[inline]
-    pub(super) const fn at_once(kind: Kind, name: &'a [u8]) -> Self {
+    pub(crate) const fn at_once(kind: Kind, name: &'a [u8]) -> Self {
         match kind {
             Kind::Exclusive => Self { kind, name, limit: 1, ms: None, heeds_line: true },
             Kind::Shared => Self { kind, name, limit: 0, ms: None, heeds_line: false },
@@ -36,7 +32,7 @@ impl<'a> Wish<'a> {
     }
 
     /// What another get asks for. Panics when the command is none.
-    pub(super) fn of<N: AsRef<[u8]>>(command: &'a Command<N>) -> Self {
+    pub(crate) fn of<N: AsRef<[u8]>>(command: &'a Command<N>) -> Self {
         let shared = |limit: u32, ms: Option<u32>, name: &'a N| {
             let more = u32::from(limit > 0 && is_planted(Canary::WaitLimitOffByOne));
             let heeds_line = ms.is_some() || !is_planted(Canary::SglIgnoresTheLine);
@@ -53,7 +49,7 @@ impl<'a> Wish<'a> {
     }
 
     /// The reply when it is granted.
-    pub(super) const fn granted(self, holders: u32) -> Reply<'a> {
+    pub(crate) const fn granted(self, holders: u32) -> Reply<'a> {
         Reply::Got { kind: self.kind, holders, name: self.name }
     }
 }
@@ -65,7 +61,7 @@ impl Machine {
 
     /// Gets a lock, and says how many hold it then, or why not; `Err(None)` when the connection waits for it now.
     #[inline]
-    pub(super) fn get<'a>(&mut self, id: Id<Connection>, wish: Wish<'a>) -> Result<u32, Option<Reply<'a>>> {
+    pub(crate) fn get<'a>(&mut self, id: Id<Connection>, wish: Wish<'a>) -> Result<u32, Option<Reply<'a>>> {
         let Wish { kind, name, limit, ms, .. } = wish;
         if self.draining && !is_planted(Canary::DrainStillGrants) {
             reach(Mark::DrainRefusedAGet);
@@ -177,7 +173,7 @@ impl Machine {
 
     /// After a get or a grant, by a connection that has so many holds now, of a name so long.
     #[inline]
-    pub(super) fn note_peaks(&mut self, own: u32, name_bytes: usize) {
+    pub(crate) fn note_peaks(&mut self, own: u32, name_bytes: usize) {
         let peaks = &mut self.counters;
         peaks.peak_connection_holds = peaks.peak_connection_holds.max(own);
         peaks.peak_holds = peaks.peak_holds.max(self.holds.live.iter().sum());

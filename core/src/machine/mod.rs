@@ -1,47 +1,25 @@
 //! The lock machine: every decision about who holds what, as one deterministic function of its inputs.
 //! It does no I/O and reads no clock, and nothing in it depends on a hash seed or an address in memory.
 
-mod check;
-mod check_waits;
 mod command;
-mod connection;
 mod deadlock;
 mod get;
-mod holds;
-mod kept;
-mod lock;
-mod moment;
+mod input;
 mod operator;
-mod scan;
-mod shape;
-mod snapshot;
-mod tenure;
-mod tie;
-mod timers;
-mod tokens;
-mod wait;
-mod waiting;
+mod output;
+mod waits;
 
-pub use check::Violation;
-pub(crate) use scan::More;
-pub use scan::{Entry, Scan};
-pub use snapshot::RestoreError;
+pub use input::{Cause, Input};
+pub use output::{Output, Reason};
 
-use crate::canary::{Canary, is_planted};
 use crate::config::Config;
-use crate::figures::{Counters, Figures};
-use crate::input::{Cause, Command, Input};
-use crate::mark::{Mark, reach};
-use crate::output::{Output, Reason};
+use crate::inspect::{Counters, Figures};
+use crate::probe::{Canary, Mark, is_planted, reach};
 use crate::storage::Id;
+use crate::table::{Connection, Connections, Holds, Lock, TallyId, Tenure, Tokens};
 use crate::types::{Account, Conn, Kind, Now, Origin, Seq};
-
-use connection::{Connection, Connections, TallyId};
-use holds::Holds;
-use lock::Lock;
-use tenure::Tenure;
-use tokens::Tokens;
-use waiting::Grant;
+use crate::wire::Command;
+use waits::Grant;
 
 /// The lock machine.
 ///
@@ -61,16 +39,16 @@ use waiting::Grant;
 /// An ended connection's holds and its wait are gone in the same step; whatever comes after sees none of them.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    config: Config,
-    now: Now,
-    seq: Seq,
-    draining: bool,
-    connections: Connections,
-    holds: Holds,
-    tokens: Tokens,
-    counters: Counters,
+    pub(crate) config: Config,
+    pub(crate) now: Now,
+    pub(crate) seq: Seq,
+    pub(crate) draining: bool,
+    pub(crate) connections: Connections,
+    pub(crate) holds: Holds,
+    pub(crate) tokens: Tokens,
+    pub(crate) counters: Counters,
     /// Empty between inputs: room for the grants of one.
-    grants: Vec<Grant>,
+    pub(crate) grants: Vec<Grant>,
 }
 
 impl Machine {
@@ -297,7 +275,7 @@ impl Machine {
         self.config.limits.idle_ms + u64::from(is_planted(Canary::IdleOneLate))
     }
 
-    fn begin_tenure(&mut self, id: Id<Connection>) -> Id<Tenure> {
+    pub(crate) fn begin_tenure(&mut self, id: Id<Connection>) -> Id<Tenure> {
         let tenure = self.holds.open(id);
         self.connections.set_tenure(id, tenure);
         tenure

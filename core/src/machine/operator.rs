@@ -1,18 +1,18 @@
 //! What only operators may say, on an administrative listener: closing a connection, and taking a lock away.
 
-use crate::input::{Cause, Verb};
-use crate::mark::{Mark, reach};
-use crate::output::{Output, Reason, Reply};
-use crate::storage::Id;
-use crate::types::{Addr, Conn, Kind};
-
 use super::Machine;
-use super::connection::Connection;
+use super::input::Cause;
+use super::output::{Output, Reason};
+use crate::probe::{Mark, reach};
+use crate::storage::Id;
+use crate::table::Connection;
+use crate::types::{Addr, Conn, Kind};
+use crate::wire::{Reply, Verb};
 
 impl Machine {
     /// Closes the connections that come from an address; they may be none, and the asker may be among them. It
     /// looks at every connection. Their locks are orphaned as at any end.
-    pub(super) fn kick(&mut self, asker: Conn, addr: &[u8], out: &mut impl FnMut(Conn, Output<'_>)) {
+    pub(crate) fn kick(&mut self, asker: Conn, addr: &[u8], out: &mut impl FnMut(Conn, Output<'_>)) {
         let wanted = Addr::parse(addr);
         let is_it = |connection: &Connection| Some(connection.origin.addr) == wanted;
         let connections = self.connections.slots().iter().filter(|(_, connection)| is_it(connection));
@@ -31,7 +31,7 @@ impl Machine {
     }
 
     /// Takes an exclusive lock from its holder, as if that had released it.
-    pub(super) fn steal<'a>(&mut self, name: &'a [u8]) -> Reply<'a> {
+    pub(crate) fn steal<'a>(&mut self, name: &'a [u8]) -> Reply<'a> {
         let found = self.holds.find(Kind::Exclusive, name);
         let Some(lock) = found.lock().filter(|_| found.holders > 0) else {
             return Reply::Stolen { was_held: false, name };

@@ -1,7 +1,7 @@
 //! A slab: values in numbered slots, allocated one chunk at a time, so that growth never copies what
 //! is there and a slot's number never changes. Chunks that empty out are given back.
 
-use crate::mark::{Mark, reach};
+use crate::probe::{Mark, reach};
 use std::fmt;
 use std::marker::PhantomData;
 use std::num::NonZeroU32;

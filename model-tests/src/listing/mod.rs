@@ -7,7 +7,7 @@ use crate::Outcome;
 use crate::census::Census;
 use crate::observe::{read_slice, whole};
 use crate::reference::Reference;
-use elockd_core::listing::Text;
+use elockd_core::wire::listing::Text;
 use elockd_core::{Conn, Kind, Machine, Scan, Subject};
 use everything::Everything;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,7 +1,7 @@
 //! One connection that says the same batches over and over, straight to the hub, and checks how much it is answered.
 
-use elockd_client::load::name;
 use elockd_core::{Account, Addr, Command, Config, Conn, Kind, Machine, Now, Origin};
+use elockd_load::name;
 use elockd_server::hub::{Flow, Handle, Hub};
 use std::sync::Arc;
 use std::time::Instant;

@@ -2,7 +2,7 @@
 
 use crate::arguments::{Arguments, Part};
 use crate::support::kind::Kind;
-use elockd_client::load::Scenario;
+use elockd_load::Scenario;
 
 /// One thing that is measured, of one server or of several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

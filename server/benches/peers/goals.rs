@@ -7,7 +7,7 @@ use crate::rounds::{Results, Turn};
 use crate::support::goal::{Bound, Goal};
 use crate::support::kind::Kind;
 use crate::support::spread::Spread;
-use elockd_client::load::Scenario;
+use elockd_load::Scenario;
 
 /// Every goal of which something was measured, and what is shown beside them.
 pub(crate) fn all(results: &Results, locks: &[Lock], connections: &[Connection]) -> Vec<Goal> {

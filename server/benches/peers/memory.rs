@@ -5,7 +5,7 @@ use crate::support::cores::Cores;
 use crate::support::kind::{Daemon, Kind};
 use crate::support::machine::connections_allowed;
 use crate::support::servers::Server;
-use elockd_client::load::{Caller, Grip};
+use elockd_load::{Caller, Grip};
 
 /// Connections that hold the locks together.
 const HOLDERS: usize = 4;

@@ -6,7 +6,7 @@ use crate::support::Failure;
 use crate::support::kind::Kind;
 use crate::support::servers::Server;
 use crate::support::spread::Spread;
-use elockd_client::load::{Load, Report};
+use elockd_load::{Load, Report};
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -6,7 +6,7 @@ use crate::outcome::{Outcome, ms};
 use crate::storm::close_all;
 use crate::support::Failure;
 use crate::support::goal::Goal;
-use elockd_client::load::{Caller, Grip};
+use elockd_load::{Caller, Grip};
 use std::time::{Duration, Instant};
 
 /// How long the others are watched from the end on: far longer than it takes to free the memory.

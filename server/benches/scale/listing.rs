@@ -4,7 +4,7 @@ use crate::Stage;
 use crate::observer::Observer;
 use crate::outcome::{Outcome, ms};
 use crate::support::Failure;
-use elockd_client::load::{Caller, Grip};
+use elockd_load::{Caller, Grip};
 use std::time::Instant;
 
 #[allow(clippy::cast_precision_loss, reason = "counts of one run are far below 2^52")]

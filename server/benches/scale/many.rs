@@ -7,7 +7,7 @@ use crate::storm::{close_all, gather};
 use crate::support::Failure;
 use crate::support::goal::Goal;
 use crate::support::machine::connections_allowed;
-use elockd_client::load::Caller;
+use elockd_load::Caller;
 use std::time::{Duration, Instant};
 
 pub(crate) fn run(stage: &Stage) -> Result<Outcome, Failure> {

@@ -4,7 +4,7 @@ use crate::Stage;
 use crate::support::Failure;
 use crate::support::servers::Server;
 use crate::support::spread::quantile_us;
-use elockd_client::load::{Latencies, Watch};
+use elockd_load::{Latencies, Watch};
 use std::ops::Range;
 use std::thread::sleep;
 use std::time::{Duration, Instant};

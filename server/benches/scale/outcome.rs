@@ -3,7 +3,7 @@
 use crate::observer::{Noticed, Stretch};
 use crate::support::goal::Goal;
 use crate::support::spread::quantile_us;
-use elockd_client::load::Latencies;
+use elockd_load::Latencies;
 use serde_json::{Value, json};
 use std::time::Instant;
 

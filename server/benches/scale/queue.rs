@@ -4,7 +4,7 @@
 use crate::Stage;
 use crate::outcome::Outcome;
 use crate::support::Failure;
-use elockd_client::load::{Caller, Load, Scenario};
+use elockd_load::{Caller, Load, Scenario};
 use std::time::Duration;
 
 #[allow(clippy::cast_precision_loss, reason = "counts of one run are far below 2^52")]

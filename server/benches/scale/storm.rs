@@ -8,7 +8,7 @@ use crate::support::Failure;
 use crate::support::goal::Goal;
 use crate::support::machine::connections_allowed;
 use crate::support::servers::Server;
-use elockd_client::load::{Caller, Grip};
+use elockd_load::{Caller, Grip};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 

@@ -2,7 +2,7 @@
 //! single-threaded tokio runtime and a task for each connection; it counts the lines of each read and writes as
 //! many fixed replies at once.
 
-use elockd_client::load::ECHO_REPLY;
+use elockd_load::ECHO_REPLY;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

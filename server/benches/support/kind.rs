@@ -1,7 +1,7 @@
 //! Which servers are measured: what each is called and speaks, and how it is started.
 
 use super::{Failure, ceiling};
-use elockd_client::load::Protocol;
+use elockd_load::Protocol;
 use std::fs::Permissions;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};

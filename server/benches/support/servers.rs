@@ -4,7 +4,7 @@
 use super::cores::Cores;
 use super::kind::{Daemon, Kind};
 use super::{Failure, process};
-use elockd_client::load::Target;
+use elockd_load::Target;
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::Child;
 use std::thread::sleep;

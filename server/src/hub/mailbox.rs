@@ -3,7 +3,7 @@
 
 use super::{Lock, Locks};
 use elockd_core::Reason;
-use elockd_core::canary::{Canary, is_planted};
+use elockd_core::probe::{Canary, is_planted};
 use std::task::{Poll, Waker};
 
 /// News for a connection that it did not cause itself.

@@ -17,9 +17,9 @@ pub use lock::{Lock, Locks, StdLocks};
 pub use mailbox::{Ending, Mail};
 pub use witness::Witness;
 
-use elockd_core::canary::{ARE_COMPILED_IN, Canary, is_planted};
-use elockd_core::codec::encode;
-use elockd_core::listing::Slice;
+use elockd_core::probe::{ARE_COMPILED_IN, Canary, is_planted};
+use elockd_core::wire::encode;
+use elockd_core::wire::listing::Slice;
 use elockd_core::{
     Cause, Command, Conn, Entry, Figures, Input, Machine, Now, Origin, Output, Reason, Reply, Scan,
 };

@@ -1,7 +1,7 @@
 //! Accepting without end: which errors are nothing, and which are waited out and told of once.
 
 use super::{Listener, Peer};
-use elockd_core::mark::{Mark, reach};
+use elockd_core::probe::{Mark, reach};
 use std::io::ErrorKind;
 use std::time::Duration;
 use tokio::time::sleep;

@@ -3,9 +3,8 @@
 
 use super::{End, MAX_UNSENT, Session};
 use elockd_core::Scan;
-use elockd_core::canary::{Canary, is_planted};
-use elockd_core::listing::{Slice, Text, write_too_large};
-use elockd_core::mark::{Mark, reach};
+use elockd_core::probe::{Canary, Mark, is_planted, reach};
+use elockd_core::wire::listing::{Slice, Text, write_too_large};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::yield_now;

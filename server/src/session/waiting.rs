@@ -3,8 +3,7 @@
 use super::scratch::Scratch;
 use super::{End, READS_PER_TURN, Session, Unrun};
 use crate::hub::{Ending, Mail};
-use elockd_core::canary::{Canary, is_planted};
-use elockd_core::mark::{Mark, reach};
+use elockd_core::probe::{Canary, Mark, is_planted, reach};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};

@@ -2,7 +2,7 @@
 //! and keeps nothing.
 
 use super::HIGHEST_TOKEN;
-use elockd_core::canary::{Canary, is_planted};
+use elockd_core::probe::{Canary, is_planted};
 use std::io;
 use std::ops::RangeInclusive;
 

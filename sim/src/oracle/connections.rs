@@ -7,7 +7,7 @@ use crate::conversation::Conversation;
 use crate::history::{ClientSide, Close, History, ServerSide};
 use crate::log::{Ended, Entry, Told};
 use crate::plan::Plan;
-use elockd_core::codec::encode_reason;
+use elockd_core::wire::encode_reason;
 use elockd_core::{Cause, Reason};
 
 /// Judges every connection.

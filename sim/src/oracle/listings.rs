@@ -5,7 +5,7 @@ use super::Finding;
 use crate::history::{History, Place};
 use crate::log::{Applied, Life, Told};
 use crate::plan::Plan;
-use elockd_core::listing::write_too_large;
+use elockd_core::wire::listing::write_too_large;
 use elockd_core::{Conn, Input, Subject};
 use elockd_model_tests::listing::{Addrs, Truth};
 use elockd_model_tests::reference::Reference;

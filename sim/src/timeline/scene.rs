@@ -5,7 +5,7 @@ use crate::log::{Applied, Ended, Entry, Event, Life, Told};
 use crate::plan::Plan;
 use crate::script::{Client, Fault, Host};
 use crate::world::Report;
-use elockd_core::mark::Mark;
+use elockd_core::probe::Mark;
 use elockd_core::{Account, Addr, Cause, Conn, Input, Now, Origin, Reason, Seq};
 use elockd_model_tests::lines::commands;
 use std::collections::BTreeMap;

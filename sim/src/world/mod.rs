@@ -15,7 +15,7 @@ use crate::plan::Plan;
 use crate::script::{Action, Client, Fault, FaultKind, Host, Step};
 use client::{Deed, Door, Progress, Queue, Shared};
 use disk::Disk;
-use elockd_core::mark::{self, Mark};
+use elockd_core::probe::{self, Mark};
 use server::{HOST, ServerHost};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,7 +42,7 @@ pub struct Report {
 #[must_use]
 pub fn run(plan: &Plan, script: &[Step]) -> Report {
     // What an earlier run on this thread reached is not of this one.
-    let _ = mark::take();
+    let _ = probe::take();
     let log = Log::default();
     let panicked = panics::catch(|| World::new(plan, &log, script).run());
     if let Err(panic) = panicked {
@@ -50,7 +50,7 @@ pub fn run(plan: &Plan, script: &[Step]) -> Report {
     }
     let virtual_ms = log.time_ms();
     let (entries, violation, bites) = log.take();
-    Report { entries, violation, bites, marks: mark::take(), virtual_ms }
+    Report { entries, violation, bites, marks: probe::take(), virtual_ms }
 }
 
 struct World<'a> {

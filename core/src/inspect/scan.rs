@@ -1,0 +1,491 @@
+//! Listings, a slice at a time: what is held, who waits and who is registered, read without changing anything.
+//!
+//! A scan goes over slots, which never move, so what is there throughout is met. A wait may become a tied hold
+//! while a scan is under way, and a sole hold a tied one, never the other way round: waits are read first, then
+//! sole holds, so whatever changes so is met once or twice, and [`crate::wire::listing`] drops the second. A hold that was
+//! released and got again meanwhile is another one: it may be met twice, or not at all.
+
+use crate::machine::Machine;
+use crate::probe::{Canary, is_planted};
+use crate::storage::Id;
+use crate::table::{Connection, Hold, Lock, Locks, Moment, Tenure, TiedHold};
+use crate::types::{Addr, Conn, Kind, Now};
+use crate::wire::{Listing, Subject};
+
+/// A listing under way: what it is of, and how far it has come.
+#[derive(Clone, Debug)]
+pub struct Scan {
+    subject: Subject,
+    name: Box<[u8]>,
+    position: Position,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Position {
+    /// Next: the wait in this slot.
+    Wait(u32),
+    /// Next: the sole hold in this slot.
+    Sole(u32),
+    /// Next: the tied hold in this slot.
+    Tied(u32),
+    /// Next: the holds of the one name after this order, which was that of the hold in slot `last`.
+    Name {
+        after: u64,
+        last: Option<Id<TiedHold>>,
+    },
+    /// Next: the connection in this slot.
+    Connection(u32),
+    Done,
+}
+
+/// One line of a listing.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// The lock; for `who`, the registered name.
+    pub name: &'a [u8],
+    /// The holder's connection.
+    pub conn: Conn,
+    /// Its address.
+    pub addr: Addr,
+    /// Its registered name.
+    pub registered: Option<&'a [u8]>,
+    /// Ascends in the order in which the lock's holders got it; for `who`, by registration.
+    pub order: u64,
+    /// Since when it is held; `None` for `who` and for a wait.
+    pub(crate) since: Option<Moment>,
+    /// What only `ls` shows.
+    pub(crate) more: Option<More>,
+}
+
+/// What `ls` shows of an entry and no other listing does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct More {
+    pub(crate) kind: Kind,
+    pub(crate) is_waiting: bool,
+    /// For how long it is held or waited for by now.
+    pub(crate) ms: u64,
+    /// How many wait for the lock.
+    pub(crate) waiters: u32,
+}
+
+impl Entry<'_> {
+    /// How long it has been held, in milliseconds, at a time that is not before the machine's; 0 for `who`.
+    #[must_use]
+    pub fn held_ms(&self, now: Now) -> u64 {
+        self.since.map_or(0, |since| since.until(now))
+    }
+}
+
+impl Scan {
+    /// A listing from its start.
+    #[must_use]
+    pub fn new(listing: Listing<'_>) -> Self {
+        let position = match listing.subject {
+            Subject::Who => Position::Connection(0),
+            Subject::All => Position::Wait(0),
+            _ if listing.name.is_empty() && is_planted(Canary::ListingMissesWhatIsTiedMeanwhile) => {
+                Position::Tied(0)
+            }
+            _ if listing.name.is_empty() => Position::Sole(0),
+            _ => Position::Name { after: 0, last: None },
+        };
+        Self { subject: listing.subject, name: listing.name.into(), position }
+    }
+
+    /// Whether a lock belongs into a listing of all names, or of all that start in one way.
+    fn is_of(&self, locks: &Locks, lock: &Lock) -> bool {
+        match self.subject {
+            Subject::All => locks.name(lock).starts_with(&self.name),
+            subject => Some(lock.kind()) == subject.kind(),
+        }
+    }
+
+    /// What it is of.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        self.subject
+    }
+
+    /// Whether everything was read.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        matches!(self.position, Position::Done)
+    }
+}
+
+/// What is left of a slice: it ends after so many entries, bytes of names, or slots looked at.
+struct Slice {
+    entries: u32,
+    bytes: usize,
+    slots: u32,
+}
+
+impl Slice {
+    /// Names copied in one slice, in bytes: a slice of the longest names takes no longer than others.
+    const BYTES: usize = 64 << 10;
+    /// Slots looked at for each entry that may be copied.
+    const SLOTS_PER_ENTRY: u32 = 16;
+
+    fn new(entries: u32) -> Self {
+        Self { entries, bytes: Self::BYTES, slots: entries.saturating_mul(Self::SLOTS_PER_ENTRY) }
+    }
+
+    fn is_full(&self) -> bool {
+        self.entries == 0 || self.bytes == 0 || self.slots == 0
+    }
+
+    fn took(&mut self, entry: &Entry<'_>) {
+        let bytes = entry.name.len() + entry.registered.map_or(0, <[u8]>::len);
+        self.entries -= 1;
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+}
+
+impl Machine {
+    /// Reads the next slice of a listing: at most `scan_slice` entries, and a bounded number of bytes
+    /// and slots. Call until the scan is done, letting other inputs in between.
+    pub fn scan(&self, scan: &mut Scan, each: &mut impl FnMut(Entry<'_>)) {
+        let mut slice = Slice::new(self.config.storage.scan_slice);
+        while !slice.is_full() {
+            scan.position = match scan.position {
+                Position::Done => return,
+                Position::Wait(slot) => self.scan_wait(scan, slot, &mut slice, each),
+                Position::Sole(slot) => self.scan_sole(scan, slot, &mut slice, each),
+                Position::Tied(slot) => self.scan_tied(scan, slot, &mut slice, each),
+                Position::Name { after, last } => self.scan_name(scan, after, last, &mut slice, each),
+                Position::Connection(slot) => self.scan_connection(scan, slot, &mut slice, each),
+            };
+        }
+    }
+
+    fn scan_wait(
+        &self,
+        scan: &Scan,
+        slot: u32,
+        slice: &mut Slice,
+        each: &mut impl FnMut(Entry<'_>),
+    ) -> Position {
+        let waits = &self.holds.waits.slots;
+        if slot >= waits.end() {
+            return Position::Sole(0);
+        }
+        slice.slots -= 1;
+        if let Some((_, wait)) = waits.at(slot)
+            && scan.is_of(&self.holds.locks, &self.holds.locks[wait.lock])
+        {
+            let lock = &self.holds.locks[wait.lock];
+            let ms = self.now.0 - wait.began.0;
+            let waiters = self.holds.waiting(wait.lock);
+            let more = Some(More { kind: lock.kind(), is_waiting: true, ms, waiters });
+            let entry = Entry {
+                order: wait.order,
+                more,
+                ..entry(&self.connections[wait.by], self.holds.locks.name(lock))
+            };
+            slice.took(&entry);
+            each(entry);
+        }
+        Position::Wait(slot + 1)
+    }
+
+    fn scan_sole(
+        &self,
+        scan: &Scan,
+        slot: u32,
+        slice: &mut Slice,
+        each: &mut impl FnMut(Entry<'_>),
+    ) -> Position {
+        let locks = self.holds.locks.slots();
+        if slot >= locks.end() {
+            if is_planted(Canary::ListingMissesWhatIsTiedMeanwhile) {
+                return Position::Done;
+            }
+            return Position::Tied(0);
+        }
+        slice.slots -= 1;
+        if let Some((id, lock)) = locks.at(slot)
+            && scan.is_of(&self.holds.locks, lock)
+            && let Hold::Sole { tenure, .. } = *lock.hold()
+        {
+            self.give(scan, id, tenure, (0, lock.since()), slice, each);
+        }
+        Position::Sole(slot + 1)
+    }
+
+    fn scan_tied(
+        &self,
+        scan: &Scan,
+        slot: u32,
+        slice: &mut Slice,
+        each: &mut impl FnMut(Entry<'_>),
+    ) -> Position {
+        let holds = &self.holds.ties.holds;
+        if slot >= holds.end() {
+            if is_planted(Canary::ListingMissesWhatIsTiedMeanwhile) {
+                return Position::Sole(0);
+            }
+            return Position::Done;
+        }
+        slice.slots -= 1;
+        if let Some((_, hold)) = holds.at(slot)
+            && scan.is_of(&self.holds.locks, &self.holds.locks[hold.lock])
+        {
+            self.give(scan, hold.lock, hold.tenure, (hold.order, hold.since), slice, each);
+        }
+        Position::Tied(slot + 1)
+    }
+
+    /// The holds of one name: at once when there is only one, else along its list. When the hold that
+    /// was read last is gone, its place is found again by the order, which costs a walk along the list.
+    fn scan_name(
+        &self,
+        scan: &Scan,
+        after: u64,
+        last: Option<Id<TiedHold>>,
+        slice: &mut Slice,
+        each: &mut impl FnMut(Entry<'_>),
+    ) -> Position {
+        let Some(kind) = scan.subject.kind() else { return Position::Done };
+        let Some(id) = self.holds.find(kind, &scan.name).lock() else { return Position::Done };
+        let lock = &self.holds.locks[id];
+        let tie = match *lock.hold() {
+            Hold::Sole { tenure, .. } => {
+                self.give(scan, id, tenure, (0, lock.since()), slice, each);
+                return Position::Done;
+            }
+            Hold::Tied(tie) => &self.holds.ties.locks[tie],
+        };
+        let holds = &self.holds.ties.holds;
+        let known = last.filter(|last| {
+            holds.at(last.position()).is_some_and(|(_, hold)| hold.order == after && hold.lock == id)
+        });
+        let mut next = match known {
+            Some(last) => holds[last].newer,
+            None => tie.first,
+        };
+        let mut position = Position::Done;
+        while let Some(current) = next {
+            if slice.is_full() {
+                return position;
+            }
+            let hold = &holds[current];
+            if hold.order > after {
+                self.give(scan, id, hold.tenure, (hold.order, hold.since), slice, each);
+                position = Position::Name { after: hold.order, last: Some(current) };
+            }
+            next = hold.newer;
+        }
+        Position::Done
+    }
+
+    fn scan_connection(
+        &self,
+        scan: &Scan,
+        slot: u32,
+        slice: &mut Slice,
+        each: &mut impl FnMut(Entry<'_>),
+    ) -> Position {
+        let slots = self.connections.slots();
+        if slot >= slots.end() {
+            return Position::Done;
+        }
+        slice.slots -= 1;
+        if let Some((_, connection)) = slots.at(slot)
+            && let Some(registered) = &connection.registered
+            && (scan.name.is_empty() || scan.name == registered.name)
+        {
+            let entry = Entry { order: registered.order, ..entry(connection, &registered.name) };
+            slice.took(&entry);
+            each(entry);
+        }
+        Position::Connection(slot + 1)
+    }
+
+    /// Gives one hold, unless its tenure is dead or only keeps the lock: then that is free.
+    fn give(
+        &self,
+        scan: &Scan,
+        id: Id<Lock>,
+        tenure: Id<Tenure>,
+        (order, since): (u64, Moment),
+        slice: &mut Slice,
+        each: &mut impl FnMut(Entry<'_>),
+    ) {
+        let Some(owner) = self.holds.tenures[tenure].owner else { return };
+        if self.holds.keeps(tenure, id) && !is_planted(Canary::KeptLockIsListed) {
+            return;
+        }
+        let lock = &self.holds.locks[id];
+        let more = (scan.subject == Subject::All).then(|| More {
+            kind: lock.kind(),
+            is_waiting: false,
+            ms: since.until(self.now),
+            waiters: self.holds.waiting(id),
+        });
+        let entry = Entry {
+            order,
+            since: Some(since),
+            more,
+            ..entry(&self.connections[owner], self.holds.locks.name(lock))
+        };
+        slice.took(&entry);
+        each(entry);
+    }
+}
+
+fn entry<'a>(connection: &'a Connection, name: &'a [u8]) -> Entry<'a> {
+    let registered = connection.registered.as_ref().map(|registered| &*registered.name);
+    Entry {
+        name,
+        conn: connection.conn,
+        addr: connection.origin.addr,
+        registered,
+        order: 0,
+        since: None,
+        more: None,
+    }
+}
+
+impl Subject {
+    /// The kind of lock it is of; `None` for `ls`, which is of both, and for `who`.
+    #[must_use]
+    pub const fn kind(self) -> Option<Kind> {
+        match self {
+            Self::Locks(kind) | Self::Dump(kind) => Some(kind),
+            Self::All | Self::Who => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::machine::Input;
+    use crate::types::{Account, Origin};
+    use crate::wire::Command;
+
+    /// A machine whose slices copy so many entries, with so many connections.
+    fn machine(scan_slice: u32, connections: u64) -> Machine {
+        let mut config = Config::smallest_storage();
+        config.storage.scan_slice = scan_slice;
+        let mut machine = Machine::new(config);
+        for serial in 1..=connections {
+            let origin = Origin { addr: Addr::Unix(serial), account: Account::default() };
+            machine.apply(Now(0), Input::<&str>::Opened(conn(serial), origin), &mut |_, _| {});
+        }
+        machine
+    }
+
+    fn conn(serial: u64) -> Conn {
+        Conn::new(0, serial)
+    }
+
+    fn get(machine: &mut Machine, serial: u64, kind: Kind, name: &str) {
+        machine.apply(Now(0), Input::Command(conn(serial), Command::Get(kind, name)), &mut |_, _| {});
+    }
+
+    /// How many entries each slice of a listing has.
+    fn slices(machine: &Machine, subject: Subject, name: &str) -> Vec<usize> {
+        let mut scan = Scan::new(Listing { subject, name: name.as_bytes() });
+        let mut slices = Vec::new();
+        while !scan.is_done() {
+            let mut entries = 0;
+            machine.scan(&mut scan, &mut |_| entries += 1);
+            slices.push(entries);
+        }
+        slices
+    }
+
+    const D: Subject = Subject::Locks(Kind::Exclusive);
+    const SD: Subject = Subject::Locks(Kind::Shared);
+
+    #[test]
+    fn a_slice_has_no_more_entries_than_it_may() {
+        let mut machine = machine(4, 2);
+        for name in 0..10 {
+            get(&mut machine, 1, Kind::Exclusive, &name.to_string());
+            get(&mut machine, 1, Kind::Shared, &name.to_string());
+            get(&mut machine, 2, Kind::Shared, &name.to_string());
+        }
+        assert_eq!(slices(&machine, D, ""), [4, 4, 2]);
+        assert_eq!(slices(&machine, SD, ""), [4, 4, 4, 4, 4, 0], "a full slice does not look for the end");
+        assert_eq!(slices(&machine, SD, "7"), [2]);
+        assert_eq!(slices(&machine, D, "7"), [1]);
+        assert_eq!(slices(&machine, D, "none"), [0]);
+    }
+
+    #[test]
+    fn a_slice_ends_when_its_names_are_many_bytes() {
+        let mut machine = machine(1000, 2);
+        for name in 0..40 {
+            get(&mut machine, 1, Kind::Exclusive, &format!("{name:04096}"));
+        }
+        assert_eq!(slices(&machine, D, ""), [16, 16, 8]);
+        let name = "x".repeat(4096);
+        machine.apply(Now(0), Input::Command(conn(1), Command::Iam(name)), &mut |_, _| {});
+        assert_eq!(slices(&machine, D, ""), [8, 8, 8, 8, 8, 0], "a holder's name counts too");
+    }
+
+    #[test]
+    fn a_slice_looks_at_a_bounded_number_of_slots() {
+        let mut machine = machine(1, 2);
+        for name in 0..160 {
+            get(&mut machine, 1, Kind::Shared, &name.to_string());
+        }
+        get(&mut machine, 1, Kind::Exclusive, "x");
+        let slices = slices(&machine, D, "");
+        assert_eq!(slices.iter().sum::<usize>(), 1);
+        assert_eq!(slices.len(), 12, "ten of 16 slots of the other kind, the lock, and the end");
+        let mut scan = Scan::new(Listing { subject: Subject::Who, name: b"" });
+        machine.scan(&mut scan, &mut |_| panic!("nobody is registered"));
+        assert!(scan.is_done(), "two connections are few slots");
+    }
+
+    #[test]
+    fn the_tied_holds_of_the_other_kind_are_slots_too() {
+        let mut machine = machine(1, 2);
+        for name in 0..80 {
+            get(&mut machine, 1, Kind::Shared, &name.to_string());
+            get(&mut machine, 2, Kind::Shared, &name.to_string());
+        }
+        let slices = slices(&machine, D, "");
+        assert_eq!(slices, [0; 16], "five of 16 tied locks, ten of 16 tied holds, and the end");
+    }
+
+    #[test]
+    fn registered_connections_come_in_slices_too() {
+        let mut machine = machine(1, 2);
+        for serial in [1, 2] {
+            machine.apply(Now(0), Input::Command(conn(serial), Command::Iam("n")), &mut |_, _| {});
+        }
+        assert_eq!(slices(&machine, Subject::Who, ""), [1, 1, 0]);
+        assert_eq!(slices(&machine, Subject::Who, "m"), [0]);
+    }
+
+    #[test]
+    fn connections_that_are_not_registered_are_slots_too() {
+        let machine = machine(1, 40);
+        assert_eq!(slices(&machine, Subject::Who, ""), [0, 0, 0], "16, 16 and 8 of them");
+    }
+
+    #[test]
+    fn a_listing_of_one_name_goes_on_when_the_hold_it_read_last_is_gone_and_its_slot_used_again() {
+        let mut machine = machine(1, 5);
+        (1..=4).for_each(|serial| get(&mut machine, serial, Kind::Shared, "n"));
+        let mut scan = Scan::new(Listing { subject: SD, name: b"n" });
+        let mut read = Vec::new();
+        let mut slice = |machine: &Machine, scan: &mut Scan| {
+            machine.scan(scan, &mut |entry| read.push(entry.conn.serial()));
+        };
+        slice(&machine, &mut scan);
+        slice(&machine, &mut scan);
+        let release = Command::Release(Kind::Shared, "n");
+        machine.apply(Now(0), Input::Command(conn(2), release), &mut |_, _| {});
+        get(&mut machine, 5, Kind::Shared, "n");
+        while !scan.is_done() {
+            slice(&machine, &mut scan);
+        }
+        assert_eq!(read, [1, 2, 3, 4, 5]);
+    }
+}

@@ -1,0 +1,118 @@
+//! What of a machine's state decides its future, for model checkers: who holds what and in which order,
+//! what is dead, and who waits, in which order and how much longer. History (counters, the order of inputs), absolute time and registered names are left
+//! out, and which tokens were given out, so that the states of a small machine are finitely many. Nothing else may use it.
+
+use crate::machine::Machine;
+use crate::storage::{Id, Slab};
+use crate::table::{Connection, Hold, Lock, Locks, Tenure};
+use crate::types::Conn;
+
+impl Machine {
+    /// The state as words. Two machines with the same words say the same for ever after, but for what
+    /// they count and for the order in which a listing's slices meet their entries. `call` says what each
+    /// connection is called: numbers go up for ever, names for a few connections do not.
+    ///
+    /// With `places` the words also say in which slot everything is, and which slots are used next.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn shape(&self, places: bool, call: impl Fn(Conn) -> u32) -> Vec<u32> {
+        let mut words = vec![u32::from(self.draining)];
+        let place = |words: &mut Vec<u32>, position: u32| words.extend(places.then_some(position));
+        let mut connections: Vec<_> = self.connections.slots().iter().collect();
+        connections.sort_by_key(|(_, connection)| call(connection.conn));
+        if self.config.limits.idle_ms > 0 {
+            let slots = self.connections.slots();
+            let is_waiting = |connection: &Connection| connection.wait.is_some();
+            let waiting = connections.into_iter().filter(|(_, connection)| is_waiting(connection));
+            let silent = self.connections.by_activity().filter_map(|id| slots.at(id.position()));
+            connections = silent.chain(waiting).collect();
+        }
+        words.push(connections.len() as u32);
+        for (id, connection) in connections {
+            // While it waits nothing depends on when it was last active.
+            let is_timed = self.config.limits.idle_ms > 0 && connection.wait.is_none();
+            let idle_ms = if is_timed { self.now.0 - connection.active.0 } else { 0 };
+            words.extend([call(connection.conn), u32::from(connection.origin.account.0), idle_ms as u32]);
+            place(&mut words, id.position());
+            words.extend([u32::from(connection.tenure.is_some()), u32::from(connection.wait.is_some())]);
+            if let Some(tenure) = connection.tenure {
+                place(&mut words, tenure.position());
+                self.shape_of_tenure(tenure, places, &mut words);
+            }
+        }
+        let mut next = self.holds.first_dead;
+        while let Some(tenure) = next {
+            place(&mut words, tenure.position());
+            self.shape_of_tenure(tenure, places, &mut words);
+            next = self.holds.tenures[tenure].next_dead;
+        }
+        words.push(u32::MAX);
+        for id in self.holds.waits.by_beginning() {
+            let wait = &self.holds.waits.slots[id];
+            shape_of_name(&self.holds.locks, wait.lock, &mut words);
+            let ms = wait.deadline.0 - self.now.0;
+            words.extend([call(self.connections[wait.by].conn), wait.limit, ms as u32]);
+            place(&mut words, id.position());
+        }
+        words.extend([u32::MAX, self.tokens.left() as u32]);
+        let mut ties: Vec<_> = self.holds.locks.slots().iter().collect();
+        ties.sort_by_key(|(_, lock)| (lock.kind(), self.holds.locks.name(lock)));
+        for (id, lock) in ties {
+            let Hold::Tied(tie) = *lock.hold() else { continue };
+            place(&mut words, tie.position());
+            shape_of_name(&self.holds.locks, id, &mut words);
+            words.push(u32::from(self.holds.ties.locks[tie].token > 0));
+            for hold in self.holds.ties.from(self.holds.ties.locks[tie].first) {
+                let owner = self.holds.tenures[hold.tenure].owner.expect("a tied holder lives");
+                words.push(call(self.connections[owner].conn));
+            }
+            words.push(u32::MAX);
+        }
+        if places {
+            words.push(self.holds.kept.hand);
+            for (id, tenure) in self.holds.tenures.iter() {
+                if let Some(kept) = tenure.kept {
+                    words.extend([id.position(), kept.position()]);
+                    shape_of_name(&self.holds.locks, kept, &mut words);
+                }
+            }
+            words.push(u32::MAX);
+            shape_of_slab(self.connections.slots(), &mut words);
+            shape_of_slab(&self.holds.tenures, &mut words);
+            shape_of_slab(self.holds.locks.slots(), &mut words);
+            shape_of_slab(&self.holds.ties.locks, &mut words);
+            shape_of_slab(&self.holds.ties.holds, &mut words);
+            shape_of_slab(&self.holds.waits.slots, &mut words);
+        }
+        words
+    }
+
+    /// Its lists of sole and of tied holds, in their order.
+    fn shape_of_tenure(&self, tenure: Id<Tenure>, places: bool, words: &mut Vec<u32>) {
+        for lock in self.holds.soles(tenure) {
+            words.extend(places.then_some(lock.position()));
+            shape_of_name(&self.holds.locks, lock, words);
+        }
+        words.push(u32::MAX);
+        let mut next = self.holds.tenures[tenure].tied;
+        while let Some(id) = next {
+            let hold = &self.holds.ties.holds[id];
+            words.extend(places.then_some(id.position()));
+            shape_of_name(&self.holds.locks, hold.lock, words);
+            next = hold.next;
+        }
+        words.push(u32::MAX);
+    }
+}
+
+fn shape_of_name(locks: &Locks, lock: Id<Lock>, words: &mut Vec<u32>) {
+    let lock = &locks[lock];
+    let name = locks.name(lock);
+    words.extend([lock.kind().index() as u32, name.len() as u32]);
+    words.extend(name.iter().map(|byte| u32::from(*byte)));
+}
+
+fn shape_of_slab<T>(slab: &Slab<T>, words: &mut Vec<u32>) {
+    words.extend(slab.vacancies());
+    words.push(u32::MAX);
+}

@@ -1,0 +1,157 @@
+//! The ends of waits: by a grant, at the deadline, with the connection, or because the daemon drains.
+
+use super::Machine;
+use super::input::Cause;
+use super::output::Output;
+use crate::probe::{Canary, Mark, is_planted, reach};
+use crate::storage::Id;
+use crate::table::{Connection, Lock, Wait};
+use crate::types::{Conn, Kind};
+use crate::wire::{Reply, Verb};
+
+/// A wait that was granted, until its connection is told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Grant {
+    /// Of the wait.
+    order: u64,
+    to: Id<Connection>,
+    lock: Id<Lock>,
+    /// Holders, with this one.
+    holders: u32,
+}
+
+impl Machine {
+    /// Ends the waits whose deadlines have come, the oldest deadline first. The lines are to be settled after it:
+    /// a wait that is due is never granted, even where the end of another one's would let it in.
+    #[inline]
+    pub(crate) fn end_due_waits(&mut self, out: &mut impl FnMut(Conn, Output<'_>)) {
+        while let Some(id) = self.holds.waits.due(self.now) {
+            reach(Mark::WaitTimedOut);
+            self.counters.waits_timed_out += 1;
+            self.answer(id, |kind, name| Reply::GetTimeout { kind, name }, out);
+            let by = self.end_wait(id);
+            self.is_active_again(by);
+        }
+    }
+
+    /// Grants the heads of lines that can be, and goes on with the next of each. The connections are told in the
+    /// order in which their waits began. It costs O(1) for each line and each grant, and their sorting.
+    #[inline]
+    pub(crate) fn settle(&mut self, why: Mark, out: &mut impl FnMut(Conn, Output<'_>)) {
+        if !self.holds.is_calm() {
+            self.settle_stirred(why, out);
+        }
+    }
+
+    fn settle_stirred(&mut self, why: Mark, out: &mut impl FnMut(Conn, Output<'_>)) {
+        let mut grants = std::mem::take(&mut self.grants);
+        while let Some(lock) = self.holds.next_stirred() {
+            let is_forgotten = why == Mark::GrantByTimeout && is_planted(Canary::TimeoutForgetsTheLine)
+                || why == Mark::GrantBySteal && is_planted(Canary::StealGrantsNobody);
+            while let Some(id) = self.holds.grantable(lock).filter(|_| !is_forgotten) {
+                reach(why);
+                grants.push(self.grant(id));
+            }
+        }
+        if grants.len() > 1 {
+            reach(Mark::SeveralGrantsAtOnce);
+            if !is_planted(Canary::GrantsOutOfOrder) {
+                grants.sort_unstable_by_key(|grant| grant.order);
+            }
+        }
+        for Grant { to, lock, holders, .. } in grants.drain(..) {
+            self.is_active_again(to);
+            let lock = &self.holds.locks[lock];
+            let conn = self.connections[to].conn;
+            let reply = Reply::Got { kind: lock.kind(), holders, name: self.holds.locks.name(lock) };
+            if is_planted(Canary::WaiterGrantedTwice) {
+                out(conn, Output::Reply(reply));
+            }
+            out(conn, Output::Reply(reply));
+        }
+        self.grants = grants;
+    }
+
+    fn grant(&mut self, id: Id<Wait>) -> Grant {
+        let to = self.holds.waits.slots[id].by;
+        let tenure = self.connections[to].tenure.unwrap_or_else(|| self.begin_tenure(to));
+        let (Wait { lock, order, .. }, holders) = self.holds.grant(id, tenure, self.now);
+        self.connections.take_wait(to);
+        let tally = self.connections[to].tally;
+        self.connections.tally_mut(tally).holds += 1;
+        self.counters.waits_granted += 1;
+        self.note_peaks(
+            self.holds.tenures[tenure].holds(),
+            self.holds.locks.name(&self.holds.locks[lock]).len(),
+        );
+        Grant { order, to, lock, holders }
+    }
+
+    /// Ends the wait of a connection that ends. One that only will not say more is told that it got nothing.
+    pub(crate) fn abandon(&mut self, id: Id<Wait>, cause: Cause, out: &mut impl FnMut(Conn, Output<'_>)) {
+        if cause == Cause::Eof {
+            reach(Mark::WaitEndedByFin);
+            self.counters.waits_timed_out += 1;
+            self.answer(id, |kind, name| Reply::GetTimeout { kind, name }, out);
+        } else {
+            reach(Mark::WaitingConnectionDied);
+        }
+        if is_planted(Canary::DeadWaiterGranted) {
+            self.connections.take_wait(self.holds.waits.slots[id].by);
+            return;
+        }
+        self.end_wait(id);
+    }
+
+    /// From now on nothing is granted: whoever waits is told so, in the order in which the waits began.
+    pub(crate) fn drain(&mut self, out: &mut impl FnMut(Conn, Output<'_>)) {
+        self.draining = true;
+        while let Some(id) = self.holds.waits.oldest.filter(|_| !is_planted(Canary::DrainForgetsWaits)) {
+            reach(Mark::DrainEndedAWait);
+            self.counters.waits_drained += 1;
+            self.answer(id, |_, _| Reply::ShuttingDown, out);
+            let by = self.end_wait(id);
+            self.is_active_again(by);
+        }
+        self.holds.forget_stirred();
+    }
+
+    /// For how long the wait has lasted that has lasted longest; 0 when nobody waits.
+    pub(crate) fn longest_wait_ms(&self) -> u64 {
+        let oldest = self.holds.waits.oldest;
+        oldest.map_or(0, |oldest| self.now.0 - self.holds.waits.slots[oldest].began.0)
+    }
+
+    /// Tells a waiting connection why it does not get what it waits for.
+    fn answer(
+        &mut self,
+        id: Id<Wait>,
+        reply: impl FnOnce(Kind, &[u8]) -> Reply<'_>,
+        out: &mut impl FnMut(Conn, Output<'_>),
+    ) {
+        let wait = &self.holds.waits.slots[id];
+        let lock = &self.holds.locks[wait.lock];
+        let verb = match lock.kind() {
+            Kind::Exclusive => Verb::GetWait,
+            Kind::Shared => Verb::SharedGetWait,
+        };
+        self.counters.failures[verb.index()] += 1;
+        out(self.connections[wait.by].conn, Output::Reply(reply(lock.kind(), self.holds.locks.name(lock))));
+    }
+
+    /// Takes a wait out of its line. Says whose it was.
+    fn end_wait(&mut self, id: Id<Wait>) -> Id<Connection> {
+        let Wait { by, .. } = self.holds.end_wait(id, self.now);
+        self.connections.take_wait(by);
+        by
+    }
+
+    /// A connection's idle time begins anew with the end of its wait.
+    fn is_active_again(&mut self, id: Id<Connection>) {
+        match self.config.limits.idle_ms {
+            0 => {}
+            _ if is_planted(Canary::WaitingIsIdle) => self.connections.touch(id, self.now),
+            _ => self.connections.link(id, self.now),
+        }
+    }
+}

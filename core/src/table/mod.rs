@@ -1,0 +1,24 @@
+//! Who holds what: locks, ties, tenures, waits and connections, as structures that stay consistent by themselves.
+//! They know neither limits nor replies.
+
+mod connection;
+mod holds;
+mod kept;
+mod lock;
+mod moment;
+mod tenure;
+mod tie;
+mod timers;
+mod times;
+mod tokens;
+mod wait;
+
+pub(crate) use connection::{Connection, Connections, Registered, TallyId};
+pub(crate) use holds::{Found, Holds};
+pub(crate) use lock::{Hold, Lock, Locks};
+pub(crate) use moment::Moment;
+pub(crate) use tenure::Tenure;
+pub(crate) use tie::{Tie, TiedHold};
+pub use times::Times;
+pub(crate) use tokens::Tokens;
+pub(crate) use wait::Wait;

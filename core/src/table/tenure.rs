@@ -1,0 +1,77 @@
+//! A tenure: one stretch of a connection's holding. It owns what it holds, and ends all at once.
+
+use super::connection::Connection;
+use super::lock::Lock;
+use super::tie::TiedHold;
+use crate::storage::Id;
+use crate::types::{Kind, Now};
+
+/// ```text
+///            connection opens             it ends, holding nothing solely
+///   (none) --------------------> live ------------------------------------> (none)
+///                                 |                                            ^
+///                                 | it ends: tied holds are released,          |
+///                                 | figures corrected, all in one step         | last one swept, or got by another
+///                                 +---------------> dead ----------------------+
+/// ```
+/// A dead tenure holds nothing, but has storage left. Its sole holds are only storage that nobody has freed yet, and each of
+/// them means "free" wherever it is met.
+#[derive(Clone, Debug)]
+pub(crate) struct Tenure {
+    /// Whose it is; `None` once dead.
+    pub(crate) owner: Option<Id<Connection>>,
+    /// When it ended, once dead: until then its sole holds lasted.
+    pub(crate) ended: Now,
+    /// Locks that only this tenure holds, the newest first.
+    pub(crate) sole: Option<Id<Lock>>,
+    /// How many those are, by kind. Ending a tenure subtracts these instead of visiting each.
+    pub(crate) sole_count: [u32; 2],
+    /// Bytes of their names that stand outside the slots.
+    pub(crate) sole_name_bytes: u64,
+    /// Holds of locks that others hold too, or held: the newest first.
+    pub(crate) tied: Option<Id<TiedHold>>,
+    /// How many those are, by kind.
+    pub(crate) tied_count: [u32; 2],
+    /// The sole lock that it released last, which is free but keeps its slot for a while (see `kept.rs`).
+    pub(crate) kept: Option<Id<Lock>>,
+    /// Neighbours in the line of dead tenures to be swept.
+    pub(crate) prev_dead: Option<Id<Tenure>>,
+    pub(crate) next_dead: Option<Id<Tenure>>,
+}
+
+impl Tenure {
+    pub(crate) fn new(owner: Id<Connection>) -> Self {
+        Self {
+            owner: Some(owner),
+            ended: Now::default(),
+            sole: None,
+            sole_count: [0; 2],
+            sole_name_bytes: 0,
+            tied: None,
+            tied_count: [0; 2],
+            kept: None,
+            prev_dead: None,
+            next_dead: None,
+        }
+    }
+
+    /// Keeps a lock no more.
+    pub(crate) fn give_up(&mut self, lock: Id<Lock>) {
+        assert!(self.kept.take() == Some(lock), "what is given up is kept");
+    }
+
+    /// Holds of one kind.
+    pub(crate) fn count(&self, kind: Kind) -> u32 {
+        self.sole_count[kind.index()] + self.tied_count[kind.index()]
+    }
+
+    /// Holds of both kinds.
+    pub(crate) fn holds(&self) -> u32 {
+        self.count(Kind::Exclusive) + self.count(Kind::Shared)
+    }
+
+    /// Storage of sole holds of both kinds: what a dead tenure leaves to be swept.
+    pub(crate) fn soles(&self) -> u32 {
+        self.sole_count.iter().sum()
+    }
+}
