@@ -31,11 +31,13 @@
 
 #![forbid(unsafe_code)]
 
+#[doc(hidden)]
+#[macro_use]
+pub mod probe;
+
 mod config;
 mod inspect;
 mod machine;
-#[doc(hidden)]
-pub mod probe;
 mod storage;
 mod table;
 mod types;

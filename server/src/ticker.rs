@@ -3,7 +3,7 @@
 
 use crate::clock::Clock;
 use crate::hub::Hub;
-use elockd_core::probe::{Mark, reach};
+use elockd_core::mark;
 use std::future::poll_fn;
 use tokio::time::sleep_until;
 
@@ -21,7 +21,7 @@ pub(crate) async fn run(hub: &Hub, clock: Clock) {
             // A millisecond may be cut off on the way to the timer; the loop just comes round again.
             Some(instant) => tokio::select! {
                 biased;
-                () = due_earlier => reach(Mark::TickerWokenEarly),
+                () = due_earlier => mark!(TickerWokenEarly),
                 () = sleep_until(instant) => {}
             },
             None => due_earlier.await,

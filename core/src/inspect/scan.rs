@@ -6,7 +6,6 @@
 //! released and got again meanwhile is another one: it may be met twice, or not at all.
 
 use crate::machine::Machine;
-use crate::probe::{Canary, is_planted};
 use crate::storage::Id;
 use crate::table::{Connection, Hold, Lock, Locks, Moment, Tenure, TiedHold};
 use crate::types::{Addr, Conn, Kind, Now};
@@ -83,9 +82,7 @@ impl Scan {
         let position = match listing.subject {
             Subject::Who => Position::Connection(0),
             Subject::All => Position::Wait(0),
-            _ if listing.name.is_empty() && is_planted(Canary::ListingMissesWhatIsTiedMeanwhile) => {
-                Position::Tied(0)
-            }
+            _ if listing.name.is_empty() && bug!(ListingMissesWhatIsTiedMeanwhile) => Position::Tied(0),
             _ if listing.name.is_empty() => Position::Sole(0),
             _ => Position::Name { after: 0, last: None },
         };
@@ -197,7 +194,7 @@ impl Machine {
     ) -> Position {
         let locks = self.holds.locks.slots();
         if slot >= locks.end() {
-            if is_planted(Canary::ListingMissesWhatIsTiedMeanwhile) {
+            if bug!(ListingMissesWhatIsTiedMeanwhile) {
                 return Position::Done;
             }
             return Position::Tied(0);
@@ -221,7 +218,7 @@ impl Machine {
     ) -> Position {
         let holds = &self.holds.ties.holds;
         if slot >= holds.end() {
-            if is_planted(Canary::ListingMissesWhatIsTiedMeanwhile) {
+            if bug!(ListingMissesWhatIsTiedMeanwhile) {
                 return Position::Sole(0);
             }
             return Position::Done;
@@ -312,7 +309,7 @@ impl Machine {
         each: &mut impl FnMut(Entry<'_>),
     ) {
         let Some(owner) = self.holds.tenures[tenure].owner else { return };
-        if self.holds.keeps(tenure, id) && !is_planted(Canary::KeptLockIsListed) {
+        if self.holds.keeps(tenure, id) && !bug!(KeptLockIsListed) {
             return;
         }
         let lock = &self.holds.locks[id];

@@ -7,7 +7,6 @@ use crate::config::Config;
 use crate::inspect::Counters;
 use crate::inspect::Violation;
 use crate::machine::{Cause, Machine};
-use crate::probe::{Canary, is_planted};
 use crate::storage::Id;
 use crate::table::{Hold, Lock, Registered, Times, Tokens};
 use crate::types::{Account, Addr, Conn, Kind, Now, Origin, Seq};
@@ -233,7 +232,7 @@ impl Machine {
         State {
             now: self.now.0,
             seq: self.seq.0,
-            draining: self.draining && !is_planted(Canary::SnapshotForgetsDraining),
+            draining: self.draining && !bug!(SnapshotForgetsDraining),
             highest: self.connections.highest.map(Conn::bits),
             last_registration: self.connections.last_registration,
             counters: (&self.counters).into(),
@@ -259,7 +258,7 @@ impl Machine {
                 deadline: wait.deadline.0,
             }
         });
-        waits.filter(|_| !is_planted(Canary::SnapshotForgetsTheLine)).collect()
+        waits.filter(|_| !bug!(SnapshotForgetsTheLine)).collect()
     }
 
     fn connection_record(&self, id: Id<crate::table::Connection>) -> ConnectionRecord {
@@ -303,7 +302,7 @@ impl Machine {
             self.set_connection(record)?;
         }
         for TieRecord { shared, name, mut holders } in state.ties {
-            if is_planted(Canary::SnapshotReversesHolders) {
+            if bug!(SnapshotReversesHolders) {
                 holders.reverse();
             }
             let kind = if shared { Kind::Shared } else { Kind::Exclusive };

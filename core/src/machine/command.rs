@@ -3,7 +3,6 @@
 use super::Machine;
 use super::input::Cause;
 use super::output::{Output, Reason};
-use crate::probe::{Canary, Mark, is_planted, reach};
 use crate::storage::Id;
 use crate::table::Connection;
 use crate::types::{Account, Conn, Kind};
@@ -20,8 +19,7 @@ impl Machine {
         command: &Command<N>,
         out: &mut impl FnMut(Conn, Output<'_>),
     ) {
-        let is_idleness =
-            matches!(command, Command::Unknown(_)) && is_planted(Canary::UnknownCommandIsIdleness);
+        let is_idleness = matches!(command, Command::Unknown(_)) && bug!(UnknownCommandIsIdleness);
         if self.config.limits.idle_ms > 0 && !is_idleness {
             self.connections.touch(id, self.now);
         }
@@ -38,7 +36,7 @@ impl Machine {
     }
 
     fn is_too_long(&self, name: &[u8]) -> bool {
-        let less = usize::from(is_planted(Canary::NameLengthOffByOne));
+        let less = usize::from(bug!(NameLengthOffByOne));
         name.len() > usize::from(self.config.limits.name_bytes) - less
     }
 
@@ -94,13 +92,13 @@ impl Machine {
         let (verb, name) = command.parts();
         let too_long = name.is_some_and(|name| self.is_too_long(name.as_ref()));
         match verb {
-            Some(verb) if !too_long || is_planted(Canary::RefusedNameIsCounted) => {
+            Some(verb) if !too_long || bug!(RefusedNameIsCounted) => {
                 self.counters.commands[verb.index()] += 1;
             }
             _ => self.counters.invalid_commands += 1,
         }
         if too_long {
-            reach(Mark::NameWasTooLong);
+            mark!(NameWasTooLong);
         }
         let framed = command.is_framed();
         let features = &self.config.features;
@@ -174,16 +172,13 @@ impl Machine {
     /// Releases a lock, if the connection holds it.
     #[inline]
     fn release(&mut self, id: Id<Connection>, kind: Kind, name: &[u8]) -> bool {
-        if is_planted(Canary::AnybodyReleases)
-            && kind == Kind::Exclusive
-            && self.holds.find(kind, name).holders > 0
-        {
+        if bug!(AnybodyReleases) && kind == Kind::Exclusive && self.holds.find(kind, name).holders > 0 {
             return true;
         }
         let Connection { tenure, tally, .. } = self.connections[id];
         let held = tenure.and_then(|tenure| Some((self.holds.held_by(tenure, kind, name)?, tenure)));
         let Some((lock, tenure)) = held else {
-            reach(Mark::ReleaseWasRefused);
+            mark!(ReleaseWasRefused);
             return false;
         };
         self.end_hold(lock, tenure, tally);
@@ -194,7 +189,7 @@ impl Machine {
     fn release_all<'a>(&mut self, id: Id<Connection>) -> Reply<'a> {
         let Some(tenure) = self.connections[id].tenure else { return Reply::ReleasedAll { holds: 0 } };
         let of_all = &self.holds.tenures[tenure];
-        if of_all.tied_count != [0; 2] && is_planted(Canary::RaKeepsTiedHolds) {
+        if of_all.tied_count != [0; 2] && bug!(RaKeepsTiedHolds) {
             return Reply::ReleasedAll { holds: of_all.holds() };
         }
         self.connections.forget_tenure(id);
@@ -210,14 +205,14 @@ impl Machine {
         let Some(lock) = tenure.and_then(|tenure| self.holds.held_by(tenure, Kind::Exclusive, name)) else {
             return Reply::NotHeld { name };
         };
-        if let Some(token) = self.holds.token(lock).filter(|_| !is_planted(Canary::TokenPerAsk)) {
+        if let Some(token) = self.holds.token(lock).filter(|_| !bug!(TokenPerAsk)) {
             return Reply::Fenced { token, name };
         }
         let Some(token) = self.tokens.draw() else {
-            reach(Mark::TokensRanOut);
+            mark!(TokensRanOut);
             return Reply::NoTokens;
         };
-        reach(Mark::TokenDrawn);
+        mark!(TokenDrawn);
         self.counters.tokens_given += 1;
         self.holds.set_token(lock, token, self.now);
         Reply::Fenced { token, name }

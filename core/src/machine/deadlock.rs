@@ -9,7 +9,6 @@
 //! later takes that away, because whatever is granted or ends goes the way of those that release.
 
 use super::Machine;
-use crate::probe::{Canary, Mark, is_planted, reach};
 use crate::storage::Id;
 use crate::table::{Connection, Lock, TiedHold, Wait};
 
@@ -70,7 +69,7 @@ impl Machine {
             self.look_at(next, &mut search);
             if self.is_granted_after(next, &mut search) {
                 if search.sites.len() > 1 {
-                    reach(Mark::DeadlockRuledOut);
+                    mark!(DeadlockRuledOut);
                 }
                 return false;
             }
@@ -96,7 +95,7 @@ impl Machine {
             let owner = self.holds.tenures[tenure].owner.expect("a holder of a lock with a line lives");
             let holder = owner.position();
             let wait = self.connections[owner].wait.map(|wait| self.holds.waits.slots[wait].lock);
-            let is_known = place == 0 || !is_planted(Canary::DeadlockSeesOnlyTheFirstHolder);
+            let is_known = place == 0 || !bug!(DeadlockSeesOnlyTheFirstHolder);
             let stays = (wait.is_some() || holder == search.asker) && is_known;
             if !stays || search.is_released(holder, wait) {
                 continue;
@@ -117,10 +116,8 @@ impl Machine {
         let mut changed = vec![lock.position()];
         while let Some(at) = changed.pop() {
             let Site { left, next } = search.sites[&at];
-            let is_enough = |limit: u32| {
-                limit == 0 || left < if is_planted(Canary::DeadlockInvented) { 1 } else { limit }
-            };
-            let is_hasty = is_planted(Canary::DeadlockMissed);
+            let is_enough = |limit: u32| limit == 0 || left < if bug!(DeadlockInvented) { 1 } else { limit };
+            let is_hasty = bug!(DeadlockMissed);
             if at == search.wanted && (left == 0 || (next.is_none() || is_hasty) && is_enough(search.limit)) {
                 return true;
             }

@@ -2,7 +2,6 @@
 //! protocol.
 
 use super::Machine;
-use crate::probe::{Canary, Mark, is_planted, reach};
 use crate::storage::Id;
 use crate::table::{Connection, Found, TallyId};
 use crate::types::{Kind, Now};
@@ -34,8 +33,8 @@ impl<'a> Wish<'a> {
     /// What another get asks for. Panics when the command is none.
     pub(crate) fn of<N: AsRef<[u8]>>(command: &'a Command<N>) -> Self {
         let shared = |limit: u32, ms: Option<u32>, name: &'a N| {
-            let more = u32::from(limit > 0 && is_planted(Canary::WaitLimitOffByOne));
-            let heeds_line = ms.is_some() || !is_planted(Canary::SglIgnoresTheLine);
+            let more = u32::from(limit > 0 && bug!(WaitLimitOffByOne));
+            let heeds_line = ms.is_some() || !bug!(SglIgnoresTheLine);
             Self { kind: Kind::Shared, name: name.as_ref(), limit: limit + more, ms, heeds_line }
         };
         match command {
@@ -63,13 +62,13 @@ impl Machine {
     #[inline]
     pub(crate) fn get<'a>(&mut self, id: Id<Connection>, wish: Wish<'a>) -> Result<u32, Option<Reply<'a>>> {
         let Wish { kind, name, limit, ms, .. } = wish;
-        if self.draining && !is_planted(Canary::DrainStillGrants) {
-            reach(Mark::DrainRefusedAGet);
+        if self.draining && !bug!(DrainStillGrants) {
+            mark!(DrainRefusedAGet);
             return Err(Some(Reply::ShuttingDown));
         }
         // Before the look-up, which it would invalidate.
-        if !is_planted(Canary::GetsDoNotSweep) && self.holds.sweep(Self::SWEEP_FOR_GET) > 0 {
-            reach(Mark::GetSwept);
+        if !bug!(GetsDoNotSweep) && self.holds.sweep(Self::SWEEP_FOR_GET) > 0 {
+            mark!(GetSwept);
         }
         let Connection { tenure, tally, .. } = self.connections[id];
         let owner = tenure.map(|tenure| &self.holds.tenures[tenure]);
@@ -79,18 +78,18 @@ impl Machine {
             && !has_too_many
             && self.holds.locks.is(&self.holds.locks[kept], kind, name)
         {
-            reach(Mark::GotItsKeptLock);
+            mark!(GotItsKeptLock);
             self.holds.add_kept(kept, tenure, tenure, self.now);
             self.note_get(own + 1, tally, name);
             return Ok(1);
         }
         let found = self.holds.find(kind, name);
         if found.lock().zip(tenure).is_some_and(|(lock, tenure)| self.holds.is_holder(lock, tenure)) {
-            let more = u32::from(kind == Kind::Shared && is_planted(Canary::AskingAgainCounts));
+            let more = u32::from(kind == Kind::Shared && bug!(AskingAgainCounts));
             return Ok(found.holders + more);
         }
         if has_too_many {
-            reach(Mark::LocksRanOut);
+            mark!(LocksRanOut);
             self.counters.locks_refused += 1;
             return Err(Some(Reply::TooManyLocks { name }));
         }
@@ -118,9 +117,9 @@ impl Machine {
     #[inline]
     fn has_too_many(&self, own: u32, tally: TallyId) -> bool {
         let limits = &self.config.limits;
-        let limit = limits.locks_per_connection + u32::from(is_planted(Canary::LocksOfAConnectionOffByOne));
+        let limit = limits.locks_per_connection + u32::from(bug!(LocksOfAConnectionOffByOne));
         let tally = self.connections.tally(tally);
-        let waits = if is_planted(Canary::WaitIsNotReserved) { 0 } else { tally.waits };
+        let waits = if bug!(WaitIsNotReserved) { 0 } else { tally.waits };
         own >= limit || u64::from(tally.holds) + u64::from(waits) >= u64::from(limits.locks)
     }
 
@@ -141,21 +140,21 @@ impl Machine {
     ) -> Option<Reply<'a>> {
         let lock = found.lock().expect("what is not free is held");
         if self.is_deadlock(id, lock, limit) {
-            reach(Mark::DeadlockRefused);
+            mark!(DeadlockRefused);
             self.counters.deadlocks_refused += 1;
             return Some(Reply::GetDeadlock { kind, name });
         }
         let limits = &self.config.limits;
-        let for_name = limits.waiters_per_name + u32::from(is_planted(Canary::QueueLimitOffByOne));
+        let for_name = limits.waiters_per_name + u32::from(bug!(QueueLimitOffByOne));
         let tally = self.connections[id].tally;
         if self.connections.tally(tally).waits >= limits.waiters || self.holds.waiting(lock) >= for_name {
-            reach(Mark::QueueWasFull);
+            mark!(QueueWasFull);
             self.counters.queue_full += 1;
             return Some(Reply::QueueFull { kind, name });
         }
         let wait = self.holds.begin_wait(found, id, limit, (self.now, deadline));
         self.connections.set_wait(id, wait);
-        if self.config.limits.idle_ms > 0 && !is_planted(Canary::WaitingIsIdle) {
+        if self.config.limits.idle_ms > 0 && !bug!(WaitingIsIdle) {
             self.connections.unlink(id);
         }
         self.counters.waits += 1;

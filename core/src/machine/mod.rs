@@ -14,7 +14,7 @@ pub use output::{Output, Reason};
 
 use crate::config::Config;
 use crate::inspect::{Counters, Figures};
-use crate::probe::{Canary, Mark, is_planted, reach};
+use crate::probe::Mark;
 use crate::storage::Id;
 use crate::table::{Connection, Connections, Holds, Lock, TallyId, Tenure, Tokens};
 use crate::types::{Account, Conn, Kind, Now, Origin, Seq};
@@ -98,7 +98,7 @@ impl Machine {
             },
             Input::Tick => {
                 if self.holds.sweep(self.config.storage.sweep_slice) > 0 {
-                    reach(Mark::TickSwept);
+                    mark!(TickSwept);
                 }
             }
             Input::Drain => self.drain(out),
@@ -131,7 +131,7 @@ impl Machine {
         out: &mut impl FnMut(Conn, Output<'_>),
     ) {
         match self.connections.find_speaker(conn) {
-            Some(id) if self.connections[id].wait.is_none() || is_planted(Canary::WaitingCommandRuns) => {
+            Some(id) if self.connections[id].wait.is_none() || bug!(WaitingCommandRuns) => {
                 self.command(id, conn, command, out);
                 if !self.holds.is_calm() {
                     let why = match command {
@@ -152,7 +152,7 @@ impl Machine {
         self.now = self.now.max(now);
         self.seq.0 += 1;
         self.end_due_waits(out);
-        if !is_planted(Canary::IdleOnlyByTick) || is_tick {
+        if !bug!(IdleOnlyByTick) || is_tick {
             self.close_idle(out);
         }
         self.settle(Mark::GrantByTimeout, out);
@@ -166,7 +166,7 @@ impl Machine {
             return Some(self.now);
         }
         let idle = self.connections.oldest().map(|oldest| self.idle_deadline(oldest));
-        let late = u64::from(is_planted(Canary::GrantAfterDeadline));
+        let late = u64::from(bug!(GrantAfterDeadline));
         let due = self.holds.waits.timers.next().map(|Now(due)| Now(due.saturating_add(late)));
         idle.into_iter().chain(due).min()
     }
@@ -203,13 +203,13 @@ impl Machine {
             self.counters.ignored += 1;
             return;
         }
-        let limit = self.config.limits.connections + u32::from(is_planted(Canary::ConnectionsOffByOne));
+        let limit = self.config.limits.connections + u32::from(bug!(ConnectionsOffByOne));
         let is_exempt = origin.account == Account::ADMIN;
         let tally = self.connections.tally_of(origin.account);
         if !is_exempt && self.connections.tally(tally).connections >= limit {
             self.connections.highest = Some(conn);
             self.counters.refused += 1;
-            reach(Mark::ConnectionsRanOut);
+            mark!(ConnectionsRanOut);
             out(conn, Output::Disconnect(Reason::TooManyConnections));
             return;
         }
@@ -233,7 +233,7 @@ impl Machine {
         let Some(tenure) = tenure else { return };
         let holds = self.end_tenure(tenure, tally);
         for kind in Kind::ALL {
-            let counted = if is_planted(Canary::OrphansOfTheWrongKind) { Kind::Exclusive } else { kind };
+            let counted = if bug!(OrphansOfTheWrongKind) { Kind::Exclusive } else { kind };
             self.counters.orphans[counted.index()] += u64::from(holds[kind.index()]);
         }
     }
@@ -261,7 +261,7 @@ impl Machine {
                 return;
             }
             let conn = self.connections[id].conn;
-            reach(Mark::ConnectionWasIdle);
+            mark!(ConnectionWasIdle);
             self.close(id, Cause::Idle, out);
             out(conn, Output::Disconnect(Reason::Idle));
         }
@@ -272,7 +272,7 @@ impl Machine {
     }
 
     fn idle_limit(&self) -> u64 {
-        self.config.limits.idle_ms + u64::from(is_planted(Canary::IdleOneLate))
+        self.config.limits.idle_ms + u64::from(bug!(IdleOneLate))
     }
 
     pub(crate) fn begin_tenure(&mut self, id: Id<Connection>) -> Id<Tenure> {

@@ -3,7 +3,6 @@
 use super::Machine;
 use super::input::Cause;
 use super::output::{Output, Reason};
-use crate::probe::{Mark, reach};
 use crate::storage::Id;
 use crate::table::Connection;
 use crate::types::{Addr, Conn, Kind};
@@ -24,7 +23,7 @@ impl Machine {
         }
         out(asker, Output::Reply(Reply::Kicked { connections: kicked.len() as u32, addr }));
         for (conn, id) in kicked {
-            reach(Mark::ConnectionWasKicked);
+            mark!(ConnectionWasKicked);
             self.close(id, Cause::Kicked, out);
             out(conn, Output::Disconnect(Reason::Kicked));
         }

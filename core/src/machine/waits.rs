@@ -3,7 +3,7 @@
 use super::Machine;
 use super::input::Cause;
 use super::output::Output;
-use crate::probe::{Canary, Mark, is_planted, reach};
+use crate::probe::{Mark, reach};
 use crate::storage::Id;
 use crate::table::{Connection, Lock, Wait};
 use crate::types::{Conn, Kind};
@@ -26,7 +26,7 @@ impl Machine {
     #[inline]
     pub(crate) fn end_due_waits(&mut self, out: &mut impl FnMut(Conn, Output<'_>)) {
         while let Some(id) = self.holds.waits.due(self.now) {
-            reach(Mark::WaitTimedOut);
+            mark!(WaitTimedOut);
             self.counters.waits_timed_out += 1;
             self.answer(id, |kind, name| Reply::GetTimeout { kind, name }, out);
             let by = self.end_wait(id);
@@ -46,16 +46,16 @@ impl Machine {
     fn settle_stirred(&mut self, why: Mark, out: &mut impl FnMut(Conn, Output<'_>)) {
         let mut grants = std::mem::take(&mut self.grants);
         while let Some(lock) = self.holds.next_stirred() {
-            let is_forgotten = why == Mark::GrantByTimeout && is_planted(Canary::TimeoutForgetsTheLine)
-                || why == Mark::GrantBySteal && is_planted(Canary::StealGrantsNobody);
+            let is_forgotten = why == Mark::GrantByTimeout && bug!(TimeoutForgetsTheLine)
+                || why == Mark::GrantBySteal && bug!(StealGrantsNobody);
             while let Some(id) = self.holds.grantable(lock).filter(|_| !is_forgotten) {
                 reach(why);
                 grants.push(self.grant(id));
             }
         }
         if grants.len() > 1 {
-            reach(Mark::SeveralGrantsAtOnce);
-            if !is_planted(Canary::GrantsOutOfOrder) {
+            mark!(SeveralGrantsAtOnce);
+            if !bug!(GrantsOutOfOrder) {
                 grants.sort_unstable_by_key(|grant| grant.order);
             }
         }
@@ -64,7 +64,7 @@ impl Machine {
             let lock = &self.holds.locks[lock];
             let conn = self.connections[to].conn;
             let reply = Reply::Got { kind: lock.kind(), holders, name: self.holds.locks.name(lock) };
-            if is_planted(Canary::WaiterGrantedTwice) {
+            if bug!(WaiterGrantedTwice) {
                 out(conn, Output::Reply(reply));
             }
             out(conn, Output::Reply(reply));
@@ -90,13 +90,13 @@ impl Machine {
     /// Ends the wait of a connection that ends. One that only will not say more is told that it got nothing.
     pub(crate) fn abandon(&mut self, id: Id<Wait>, cause: Cause, out: &mut impl FnMut(Conn, Output<'_>)) {
         if cause == Cause::Eof {
-            reach(Mark::WaitEndedByFin);
+            mark!(WaitEndedByFin);
             self.counters.waits_timed_out += 1;
             self.answer(id, |kind, name| Reply::GetTimeout { kind, name }, out);
         } else {
-            reach(Mark::WaitingConnectionDied);
+            mark!(WaitingConnectionDied);
         }
-        if is_planted(Canary::DeadWaiterGranted) {
+        if bug!(DeadWaiterGranted) {
             self.connections.take_wait(self.holds.waits.slots[id].by);
             return;
         }
@@ -106,8 +106,8 @@ impl Machine {
     /// From now on nothing is granted: whoever waits is told so, in the order in which the waits began.
     pub(crate) fn drain(&mut self, out: &mut impl FnMut(Conn, Output<'_>)) {
         self.draining = true;
-        while let Some(id) = self.holds.waits.oldest.filter(|_| !is_planted(Canary::DrainForgetsWaits)) {
-            reach(Mark::DrainEndedAWait);
+        while let Some(id) = self.holds.waits.oldest.filter(|_| !bug!(DrainForgetsWaits)) {
+            mark!(DrainEndedAWait);
             self.counters.waits_drained += 1;
             self.answer(id, |_, _| Reply::ShuttingDown, out);
             let by = self.end_wait(id);
@@ -150,7 +150,7 @@ impl Machine {
     fn is_active_again(&mut self, id: Id<Connection>) {
         match self.config.limits.idle_ms {
             0 => {}
-            _ if is_planted(Canary::WaitingIsIdle) => self.connections.touch(id, self.now),
+            _ if bug!(WaitingIsIdle) => self.connections.touch(id, self.now),
             _ => self.connections.link(id, self.now),
         }
     }

@@ -10,3 +10,22 @@ pub use canary::{plant, planted};
 #[cfg(feature = "marks")]
 pub use mark::take;
 pub use mark::{Mark, reach};
+
+/// Whether the planted bug of this name is in this thread: `bug!(Name)`. One boolean in one expression; whatever would
+/// need more than that is a patch file (`model-tests/canaries/`).
+#[doc(hidden)]
+#[macro_export]
+macro_rules! bug {
+    ($name:ident) => {
+        $crate::probe::is_planted($crate::probe::Canary::$name)
+    };
+}
+
+/// Notes that this place was reached: `mark!(Name)`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! mark {
+    ($name:ident) => {
+        $crate::probe::reach($crate::probe::Mark::$name)
+    };
+}

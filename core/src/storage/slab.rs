@@ -1,7 +1,6 @@
 //! A slab: values in numbered slots, allocated one chunk at a time, so that growth never copies what
 //! is there and a slot's number never changes. Chunks that empty out are given back.
 
-use crate::probe::{Mark, reach};
 use std::fmt;
 use std::marker::PhantomData;
 use std::num::NonZeroU32;
@@ -218,7 +217,7 @@ impl<T> Slab<T> {
     /// Gives memory to a bare chunk, or to a new one, and opens it.
     fn grow(&mut self) -> u32 {
         let number = if let Some(number) = self.bare {
-            reach(Mark::FreedSlotsUsedAgain);
+            mark!(FreedSlotsUsedAgain);
             self.bare = self.chunks[number as usize].next.take();
             number
         } else {

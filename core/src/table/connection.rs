@@ -2,7 +2,6 @@
 
 use super::tenure::Tenure;
 use super::wait::Wait;
-use crate::probe::{Canary, is_planted};
 use crate::storage::{Id, Index, Linked, Slab};
 use crate::types::{Account, Conn, Now, Origin};
 
@@ -227,7 +226,7 @@ impl Connections {
         } else {
             self.last_registration += 1;
             let known = self.slots[id].registered.as_ref().map(|registered| registered.order);
-            let kept = known.filter(|_| is_planted(Canary::RegisteringAgainKeepsThePlace));
+            let kept = known.filter(|_| bug!(RegisteringAgainKeepsThePlace));
             let order = kept.unwrap_or(self.last_registration);
             Some(Box::new(Registered { name: name.into(), order }))
         };

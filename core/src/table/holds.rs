@@ -10,7 +10,7 @@ use super::tie::{Tie, TiedHold, Ties};
 use super::times::Times;
 use super::wait::{Wait, Waits};
 use crate::config::Storage;
-use crate::probe::{Canary, Mark, is_planted, reach};
+use crate::probe::{Mark, reach};
 use crate::storage::{Id, Slab};
 use crate::types::{Kind, Now};
 
@@ -138,13 +138,13 @@ impl Holds {
         assert!(self.tenures[tenure].owner.is_some(), "only a live tenure gets locks");
         match *self.locks[lock].hold() {
             Hold::Sole { tenure: keeper, .. } if self.keeps(keeper, lock) => {
-                reach(Mark::GotAnothersKeptLock);
+                mark!(GotAnothersKeptLock);
                 self.add_kept(lock, keeper, tenure, now);
                 return 1;
             }
             Hold::Sole { tenure: dead, .. } if found.holders == 0 => {
-                reach(Mark::GetMetADeadSoleHolder);
-                if is_planted(Canary::SweptWhileHeld) {
+                mark!(GetMetADeadSoleHolder);
+                if bug!(SweptWhileHeld) {
                     let link = *sole_links(&mut self.locks, lock).1;
                     *self.locks.hold_mut(lock) = Hold::Sole { tenure, prev: None, next: link };
                     self.tenures[tenure].sole_count[found.kind.index()] += 1;
@@ -158,7 +158,7 @@ impl Holds {
             }
             Hold::Sole { tenure: first, .. } => {
                 assert!(first != tenure, "a holder does not get its lock again");
-                reach(Mark::HoldBecameTied);
+                mark!(HoldBecameTied);
                 let tie = self.make_tied(lock, now);
                 self.tie(tie, lock, tenure, Moment::of(now));
             }
@@ -214,7 +214,7 @@ impl Holds {
         let holder = &self.tenures[tenure];
         assert!(holder.owner.is_some() && holder.kept != Some(lock), "only what is held is tied");
         self.unlink_sole(lock, tenure);
-        let is_late = is_planted(Canary::TiedHoldIsTimedAnew);
+        let is_late = bug!(TiedHoldIsTimedAnew);
         let since = if is_late { Moment::of(now) } else { self.locks[lock].since() };
         let tie = self.ties.locks.insert(Tie::default());
         *self.locks.hold_mut(lock) = Hold::Tied(tie);
@@ -303,7 +303,7 @@ impl Holds {
     /// The head of a line, when it can be granted.
     pub(crate) fn grantable(&self, lock: Id<Lock>) -> Option<Id<Wait>> {
         let tie = &self.ties.locks[self.tie_of(lock)?];
-        let first = if is_planted(Canary::LineIsAStack) { tie.last_wait? } else { tie.first_wait? };
+        let first = if bug!(LineIsAStack) { tie.last_wait? } else { tie.first_wait? };
         let limit = self.waits.slots[first].limit;
         (limit == 0 || tie.holders < limit).then_some(first)
     }
@@ -397,18 +397,18 @@ impl Holds {
         let holds = Kind::ALL.map(|kind| tenure.count(kind));
         for kind in Kind::ALL.map(Kind::index) {
             self.live[kind] -= holds[kind];
-            if !is_planted(Canary::OrphaningKeepsSoleCounts) {
+            if !bug!(OrphaningKeepsSoleCounts) {
                 self.held[kind] -= tenure.sole_count[kind];
             }
         }
         self.name_bytes -= tenure.sole_name_bytes;
-        if tenure.kept.is_some() && !is_planted(Canary::KeptLockOutlivesItsTenure) {
-            reach(Mark::KeptLockEndedWithItsTenure);
+        if tenure.kept.is_some() && !bug!(KeptLockOutlivesItsTenure) {
+            mark!(KeptLockEndedWithItsTenure);
             self.free_kept(id);
         }
         while let Some(hold) = self.tenures[id].tied {
             let is_last = self.ties.holds[hold].next.is_none();
-            if is_last && is_planted(Canary::OrphaningSkipsTheLastTiedHold) {
+            if is_last && bug!(OrphaningSkipsTheLastTiedHold) {
                 break;
             }
             reach(match self.untie(hold, now) {
@@ -420,7 +420,7 @@ impl Holds {
         if soles == 0 {
             self.tenures.remove(id);
         } else {
-            reach(Mark::OrphaningLeftSoleHolds);
+            mark!(OrphaningLeftSoleHolds);
             self.dead += soles;
             let last = self.last_dead.replace(id);
             self.tenures[id].prev_dead = last;
@@ -444,7 +444,7 @@ impl Holds {
             let lock = self.tenures[tenure].sole.expect("a dead tenure has storage left");
             self.unlink_dead(lock, tenure);
             self.turn_hand_if_sparse();
-            if is_planted(Canary::SweptButStillIndexed) {
+            if bug!(SweptButStillIndexed) {
                 self.locks.forget(lock);
                 continue;
             }
@@ -463,7 +463,7 @@ impl Holds {
     pub(crate) fn holders(&self, lock: Id<Lock>) -> u32 {
         match *self.locks[lock].hold() {
             Hold::Sole { tenure, .. } => {
-                let lives = self.tenures[tenure].owner.is_some() || is_planted(Canary::DeadHolderCounts);
+                let lives = self.tenures[tenure].owner.is_some() || bug!(DeadHolderCounts);
                 u32::from(lives && !self.keeps(tenure, lock))
             }
             Hold::Tied(tie) => self.ties.locks[tie].holders,
@@ -505,7 +505,7 @@ impl Holds {
         let owner = &mut self.tenures[tenure];
         owner.tied_count[kind.index()] -= 1;
         let left = self.ties.remove(tie, id, &mut owner.tied);
-        if !is_planted(Canary::TokenSurvivesTheHold) {
+        if !bug!(TokenSurvivesTheHold) {
             self.ties.locks[tie].token = 0;
         }
         if self.ties.locks[tie].waits > 0 {

@@ -8,7 +8,6 @@
 use super::holds::Holds;
 use super::lock::Lock;
 use super::tenure::Tenure;
-use crate::probe::{Canary, Mark, is_planted, reach};
 use crate::storage::Id;
 use crate::types::Now;
 
@@ -34,7 +33,7 @@ impl Holds {
 
     /// Whether a tenure keeps a lock that it does not hold any more.
     pub(crate) fn keeps(&self, tenure: Id<Tenure>, lock: Id<Lock>) -> bool {
-        self.tenures[tenure].kept == Some(lock) && !is_planted(Canary::KeptLockIsHeld)
+        self.tenures[tenure].kept == Some(lock) && !bug!(KeptLockIsHeld)
     }
 
     /// Whether a lock may be kept without asking further.
@@ -55,7 +54,7 @@ impl Holds {
         match before {
             None => self.kept.count += 1,
             Some(before) => {
-                reach(Mark::KeptLockWasFreed);
+                mark!(KeptLockWasFreed);
                 self.locks.remove(before);
             }
         }
@@ -72,7 +71,7 @@ impl Holds {
             self.tenures[tenure].kept = Some(lock);
             self.kept.count += 1;
         } else {
-            reach(Mark::ReleasedLockWasNotKept);
+            mark!(ReleasedLockWasNotKept);
             self.locks.remove(lock);
         }
     }
@@ -90,7 +89,7 @@ impl Holds {
         for _ in 0..Self::HAND_STEPS {
             self.kept.hand = if self.kept.hand + 1 < self.tenures.end() { self.kept.hand + 1 } else { 0 };
             if let Some((tenure, Tenure { kept: Some(_), .. })) = self.tenures.at(self.kept.hand) {
-                reach(Mark::HandFreedAKeptLock);
+                mark!(HandFreedAKeptLock);
                 self.free_kept(tenure);
             }
         }

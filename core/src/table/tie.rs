@@ -6,7 +6,6 @@ use super::lock::Lock;
 use super::moment::Moment;
 use super::tenure::Tenure;
 use super::wait::Wait;
-use crate::probe::{Canary, is_planted};
 use crate::storage::{Id, Index, Linked, Slab};
 use siphasher::sip::SipHasher13;
 
@@ -136,7 +135,7 @@ impl Ties {
             self.holds[next].prev = hold.prev;
         }
         let tie = &mut self.locks[tie];
-        if !is_planted(Canary::ShareNotGivenBack) || tie.holders == 1 {
+        if !bug!(ShareNotGivenBack) || tie.holders == 1 {
             tie.holders -= 1;
         }
         tie.holders

@@ -5,7 +5,6 @@
 //! over absolute times, with a list in each slot.
 
 use super::wait::Wait;
-use crate::probe::{Canary, is_planted};
 use crate::storage::{Id, Slab};
 use crate::types::Now;
 
@@ -58,7 +57,7 @@ impl Timers {
     /// Sets the deadline that the wait has. [`due`](Self::due) must have found nothing more at `now`: it is what
     /// turns the wheel.
     pub(crate) fn set(&mut self, waits: &mut Slab<Wait>, id: Id<Wait>, Now(now): Now) {
-        let is_turned = now < self.next || self.lowest().is_none() || is_planted(Canary::GrantAfterDeadline);
+        let is_turned = now < self.next || self.lowest().is_none() || bug!(GrantAfterDeadline);
         assert!(is_turned, "what is due comes before what is set");
         assert!(waits[id].deadline.0 > now, "a deadline lies ahead");
         self.reached = self.reached.max(now);

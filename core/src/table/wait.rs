@@ -4,7 +4,6 @@ use super::connection::Connection;
 use super::lock::Lock;
 use super::tie::Tie;
 use super::timers::Timers;
-use crate::probe::{Canary, is_planted};
 use crate::storage::{Id, Slab};
 use crate::types::Now;
 
@@ -55,12 +54,12 @@ impl Waits {
     /// The wait that is due first, if it is due.
     #[inline]
     pub(crate) fn due(&mut self, now: Now) -> Option<Id<Wait>> {
-        if is_planted(Canary::TimersInOrderOfBeginning) {
+        if bug!(TimersInOrderOfBeginning) {
             // It has to turn the wheel all the same.
             self.timers.due(&mut self.slots, now)?;
             return self.by_beginning().find(|id| self.slots[*id].deadline <= now);
         }
-        if is_planted(Canary::GrantAfterDeadline) {
+        if bug!(GrantAfterDeadline) {
             return self.timers.due(&mut self.slots, Now(now.0.saturating_sub(1)));
         }
         self.timers.due(&mut self.slots, now)

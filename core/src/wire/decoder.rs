@@ -1,7 +1,6 @@
 //! Bytes to commands. However the bytes are cut into pieces, the commands are the same.
 
 use super::request::{Command, parse};
-use crate::probe::{Canary, Mark, is_planted, reach};
 use crate::types::Kind;
 use std::borrow::Cow;
 
@@ -66,8 +65,8 @@ impl Decoder {
                 self.dropping = !ended;
             } else if self.partial.len() + line.len() > self.max_line_bytes {
                 self.partial = Vec::new();
-                self.dropping = !ended && !is_planted(Canary::LongLineReportedAgain);
-                reach(Mark::LineWasTooLong);
+                self.dropping = !ended && !bug!(LongLineReportedAgain);
+                mark!(LineWasTooLong);
                 return Some(Command::LineTooLong);
             } else if !ended {
                 self.partial.extend_from_slice(line);
@@ -78,8 +77,8 @@ impl Decoder {
             } else {
                 let mut joined = std::mem::take(&mut self.partial);
                 joined.extend_from_slice(line);
-                reach(Mark::LineCameInPieces);
-                if is_planted(Canary::SplitLineKeepsItsReturn) && joined.ends_with(b"\r") {
+                mark!(LineCameInPieces);
+                if bug!(SplitLineKeepsItsReturn) && joined.ends_with(b"\r") {
                     joined.push(b'_');
                 }
                 if let Some(command) = parse(&joined) {

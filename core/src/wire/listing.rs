@@ -4,7 +4,6 @@
 
 use super::reply::Subject;
 use crate::inspect::{Entry, More, Scan};
-use crate::probe::{Mark, reach};
 use crate::types::{Conn, Kind};
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -226,7 +225,7 @@ impl Text {
             _ => self.holders.contains(&row.conn),
         };
         if is_double {
-            reach(Mark::ListingMetAHoldTwice);
+            mark!(ListingMetAHoldTwice);
         } else {
             self.holders.insert(row.conn);
             self.group = group;

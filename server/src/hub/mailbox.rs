@@ -3,7 +3,7 @@
 
 use super::{Lock, Locks};
 use elockd_core::Reason;
-use elockd_core::probe::{Canary, is_planted};
+use elockd_core::bug;
 use std::task::{Poll, Waker};
 
 /// News for a connection that it did not cause itself.
@@ -84,7 +84,7 @@ impl<L: Locks> Mailbox<L> {
 
     /// Looks for mail and, in the same locked step, registers the waker when there is none.
     pub(super) fn poll(&self, waker: &Waker) -> Poll<Mail> {
-        if is_planted(Canary::WakerRegisteredLate) {
+        if bug!(WakerRegisteredLate) {
             if let Some(mail) = self.state.with(State::take) {
                 return Poll::Ready(mail);
             }

@@ -17,7 +17,8 @@ pub use lock::{Lock, Locks, StdLocks};
 pub use mailbox::{Ending, Mail};
 pub use witness::Witness;
 
-use elockd_core::probe::{ARE_COMPILED_IN, Canary, is_planted};
+use elockd_core::bug;
+use elockd_core::probe::ARE_COMPILED_IN;
 use elockd_core::wire::encode;
 use elockd_core::wire::listing::Slice;
 use elockd_core::{
@@ -133,7 +134,7 @@ impl<L: Locks> Hub<L> {
                 return Err(reason);
             }
             let mailbox = Arc::new(Mailbox::new());
-            if state.draining && !is_planted(Canary::OpenedWhileDrainingIsNotTold) {
+            if state.draining && !bug!(OpenedWhileDrainingIsNotTold) {
                 mailbox.put(Mail::Ending(Ending::Drained));
             }
             state.post.boxes.insert(conn, Arc::clone(&mailbox));
@@ -145,7 +146,7 @@ impl<L: Locks> Hub<L> {
     /// Does one slice of what is due, when something is. Says when the next is due.
     pub fn tick(&self, now: Now) -> Option<Now> {
         self.with(|state| {
-            let is_due = |due: Now| due < now || due == now && !is_planted(Canary::TickerSpins);
+            let is_due = |due: Now| due < now || due == now && !bug!(TickerSpins);
             if state.machine.deadline().is_some_and(is_due) {
                 state.apply(now, Input::<&[u8]>::Tick, &mut |_| {});
             }
@@ -188,8 +189,8 @@ impl<L: Locks> Hub<L> {
         self.with(|state| {
             state.apply(now, Input::<&[u8]>::Drain, &mut |_| {});
             state.draining = true;
-            let told = state.post.boxes.len()
-                - usize::from(is_planted(Canary::DrainSkipsAMailbox)).min(state.post.boxes.len());
+            let told =
+                state.post.boxes.len() - usize::from(bug!(DrainSkipsAMailbox)).min(state.post.boxes.len());
             for mailbox in state.post.boxes.values().take(told) {
                 mailbox.put(Mail::Ending(Ending::Drained));
             }
@@ -226,7 +227,7 @@ impl<L: Locks> Hub<L> {
             assert!(!self.is_broken(), "the machine panicked before");
             let unwinding = Unwinding(&self.is_broken, self.on_panic);
             let result = act(state);
-            if !is_planted(Canary::TickerNotWoken) {
+            if !bug!(TickerNotWoken) {
                 state.wake_ticker();
             }
             state.wake_keeper();
@@ -251,8 +252,8 @@ impl<L: Locks> Post<L> {
     fn deliver(&mut self, to: Conn, output: Output<'_>) {
         let mailbox = self.boxes.get(&to).expect("a connection of the machine has a mailbox");
         let mail = match output {
-            Output::Disconnect(_) if is_planted(Canary::MailIsLost) => return,
-            Output::Reply(_) if is_planted(Canary::GrantIsLost) => return,
+            Output::Disconnect(_) if bug!(MailIsLost) => return,
+            Output::Reply(_) if bug!(GrantIsLost) => return,
             Output::Disconnect(reason) => Mail::Ending(Ending::Machine(reason)),
             Output::Reply(reply) => {
                 let mut bytes = Vec::new();
@@ -261,7 +262,7 @@ impl<L: Locks> Post<L> {
             }
             Output::Wait => panic!("{to:?} waits without having asked"),
         };
-        if is_planted(Canary::MailAfterUnlock) {
+        if bug!(MailAfterUnlock) {
             return self.late.push((Arc::clone(mailbox), mail));
         }
         mailbox.put(mail);
@@ -440,7 +441,7 @@ impl<L: Locks> Handle<L> {
 
 impl<L: Locks> Drop for Handle<L> {
     fn drop(&mut self) {
-        if self.hub.is_broken() || is_planted(Canary::DroppedHandleStaysOpen) {
+        if self.hub.is_broken() || bug!(DroppedHandleStaysOpen) {
             return;
         }
         // No clock at hand: a time that goes back counts as the last one the machine has seen.

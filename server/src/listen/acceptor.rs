@@ -1,7 +1,7 @@
 //! Accepting without end: which errors are nothing, and which are waited out and told of once.
 
 use super::{Listener, Peer};
-use elockd_core::probe::{Mark, reach};
+use elockd_core::mark;
 use std::io::ErrorKind;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -38,7 +38,7 @@ impl<L: Listener> Acceptor<L> {
                 Err(error)
                     if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
                 Err(error) => {
-                    reach(Mark::AcceptFailed);
+                    mark!(AcceptFailed);
                     if !std::mem::replace(is_failing, true) {
                         warn!("cannot accept on {listener}, trying again every {RETRY:?}: {error}");
                     }

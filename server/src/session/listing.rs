@@ -3,8 +3,8 @@
 
 use super::{End, MAX_UNSENT, Session};
 use elockd_core::Scan;
-use elockd_core::probe::{Canary, Mark, is_planted, reach};
 use elockd_core::wire::listing::{Slice, Text, write_too_large};
+use elockd_core::{bug, mark};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::yield_now;
@@ -22,7 +22,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let mut slice = Slice::new(&scan);
             shared.hub.scan(&mut scan, &mut slice);
             if !reservation.grow(slice.weight(), shared.tunables().max_listing_bytes) {
-                reach(Mark::ListingWasTooLarge);
+                mark!(ListingWasTooLarge);
                 shared.listings_refused.fetch_add(1, Ordering::Relaxed);
                 drop(text);
                 drop(reservation);
@@ -31,7 +31,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             text.add(slice);
             if !scan.is_done() {
-                reach(Mark::ListingTookSlices);
+                mark!(ListingTookSlices);
             }
             yield_now().await;
         }
@@ -73,7 +73,7 @@ impl<'a> Reservation<'a> {
 
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
-        if !is_planted(Canary::ListingBudgetLeaks) {
+        if !bug!(ListingBudgetLeaks) {
             self.total.fetch_sub(self.own, Ordering::Relaxed);
         }
     }

@@ -13,9 +13,9 @@ pub(crate) use teller::Teller;
 use crate::hub::{Ending, Flow, Handle, Mail};
 use crate::shared::Shared;
 use arrayvec::ArrayVec;
-use elockd_core::probe::{Canary, Mark, is_planted, reach};
 use elockd_core::wire::{Decoder, encode_reason};
 use elockd_core::{Cause, Command, Now, Reason, Scan};
+use elockd_core::{bug, mark};
 use scratch::Scratch;
 use serving::Serving;
 use std::borrow::Cow;
@@ -136,7 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if !scratch.replies.is_empty() {
                 self.unsent().extend_from_slice(&scratch.replies);
             }
-            if !is_planted(Canary::RepliesLeftForTheNextConnection) {
+            if !bug!(RepliesLeftForTheNextConnection) {
                 scratch.replies.clear();
             }
             step
@@ -156,7 +156,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
             }
             let unsent = self.unsent_len() + scratch.replies.len();
-            let most = if is_planted(Canary::ReadsOnlyWhenAllIsSent) { 1 } else { MAX_UNSENT };
+            let most = if bug!(ReadsOnlyWhenAllIsSent) { 1 } else { MAX_UNSENT };
             if unsent < most {
                 if let Some(unrun) = self.unrun.take() {
                     if let Some(step) = self.run(&unrun.input, Some(unrun.read_at), &mut scratch.replies) {
@@ -165,7 +165,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     continue;
                 }
                 if self.is_at_end {
-                    if is_planted(Canary::CutOffLineIsRun) {
+                    if bug!(CutOffLineIsRun) {
                         let _ = self.run(b"\n", None, &mut scratch.replies);
                     }
                     return Poll::Ready(Step::End(End::Eof));
@@ -191,17 +191,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     Poll::Pending => {}
                 }
             } else {
-                reach(Mark::ReadingStopped);
+                mark!(ReadingStopped);
             }
             return match ready!(self.poll_ending(cx)) {
                 // What was read is answered first; when the peer takes replies again, it goes on here.
-                Ending::Drained if unsent >= MAX_UNSENT && !is_planted(Canary::DrainDropsWhatWasRead) => {
-                    reach(Mark::DrainWaitedForReplies);
+                Ending::Drained if unsent >= MAX_UNSENT && !bug!(DrainDropsWhatWasRead) => {
+                    mark!(DrainWaitedForReplies);
                     Poll::Pending
                 }
                 Ending::Drained => Poll::Ready(Step::End(End::Drained)),
                 Ending::Machine(reason) => {
-                    reach(Mark::EndedByMail);
+                    mark!(EndedByMail);
                     Poll::Ready(Step::End(End::Closed(reason)))
                 }
             };
@@ -241,8 +241,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return None;
             }
             if batch.is_full() {
-                reach(Mark::BatchWasFull);
-                if is_planted(Canary::FullBatchLosesACommand) {
+                mark!(BatchWasFull);
+                if bug!(FullBatchLosesACommand) {
                     self.decoder.next(&mut input);
                 }
             }
@@ -263,9 +263,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             let step = match flow {
                 Flow::Go if may_wait && waits == WAITS_PER_TURN => Some(Step::Turn),
-                Flow::Go if replies.len() < MAX_UNSENT || is_planted(Canary::RepliesWithoutBound) => continue,
+                Flow::Go if replies.len() < MAX_UNSENT || bug!(RepliesWithoutBound) => continue,
                 Flow::Go => None,
-                Flow::Wait if is_planted(Canary::RunsWhileWaiting) => {
+                Flow::Wait if bug!(RunsWhileWaiting) => {
                     self.is_waiting = true;
                     continue;
                 }
@@ -276,11 +276,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Flow::List(scan) => Some(Step::List(scan)),
                 Flow::Close(reason) => Some(Step::End(End::Closed(reason))),
             };
-            if matches!(step, Some(Step::List(_))) && is_planted(Canary::InputBehindAListingIsLost) {
+            if matches!(step, Some(Step::List(_))) && bug!(InputBehindAListingIsLost) {
                 return step;
             }
             if !input.is_empty() {
-                reach(Mark::InputHadToWait);
+                mark!(InputHadToWait);
                 self.unrun = Some(Box::new(Unrun { input: input.to_vec(), read_at }));
             }
             return step;
@@ -326,7 +326,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 unsent.tail().append(fresh);
                 let result = poll_write(&mut self.stream, cx, unsent.rest(), &mut sent);
                 unsent.advance(sent);
-                if sent > 0 && !is_planted(Canary::SlowPeerIsStalled) {
+                if sent > 0 && !bug!(SlowPeerIsStalled) {
                     unsent.stalling = None;
                 }
                 result
@@ -336,13 +336,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.unsent = None;
             return result;
         }
-        reach(Mark::RepliesHadToWait);
+        mark!(RepliesHadToWait);
         self.poll_stall(cx).map(|()| Err(End::Stalled))
     }
 
     /// Ready when the peer has taken no byte of what is unsent for the write timeout.
     fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if is_planted(Canary::StalledPeerIsKept) {
+        if bug!(StalledPeerIsKept) {
             return Poll::Pending;
         }
         let Some(unsent) = &mut self.unsent else { return Poll::Pending };
@@ -390,7 +390,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             End::Closed(Reason::Quit | Reason::TooManyConnections) => Cause::Quit,
             End::Drained => Cause::Shutdown,
         };
-        if matches!(end, End::Eof) && is_planted(Canary::LocksAreHeldWhileFlushing) {
+        if matches!(end, End::Eof) && bug!(LocksAreHeldWhileFlushing) {
             self.send_rest().await;
         }
         if let End::Closed(reason) = end {
@@ -407,13 +407,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             teller.disconnected(cause).await;
         }
         match end {
-            End::Error => reach(Mark::ConnectionFailed),
-            End::Stalled => reach(Mark::PeerStalled),
+            End::Error => mark!(ConnectionFailed),
+            End::Stalled => mark!(PeerStalled),
             End::Eof => {
                 if self.unsent_len() > 0 {
-                    reach(Mark::ReplyAfterFin);
+                    mark!(ReplyAfterFin);
                 }
-                if !is_planted(Canary::RepliesAreDroppedAtFin) {
+                if !bug!(RepliesAreDroppedAtFin) {
                     self.send_rest().await;
                 }
             }
@@ -449,7 +449,7 @@ fn poll_write<S: AsyncWrite + Unpin>(
             Ok(0) | Err(_) => return Poll::Ready(Err(End::Error)),
             Ok(taken) => *sent += taken,
         }
-        if is_planted(Canary::ShortWriteLosesTheRest) {
+        if bug!(ShortWriteLosesTheRest) {
             *sent = bytes.len();
         }
     }
@@ -458,7 +458,7 @@ fn poll_write<S: AsyncWrite + Unpin>(
 
 /// Closes a connection whose peer has not: FIN, then its input is taken and dropped until it closes too.
 async fn close_first<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
-    if is_planted(Canary::NoLinger) {
+    if bug!(NoLinger) {
         return;
     }
     let linger = async {

@@ -3,7 +3,7 @@
 use super::scratch::Scratch;
 use super::{End, READS_PER_TURN, Session, Unrun};
 use crate::hub::{Ending, Mail};
-use elockd_core::probe::{Canary, Mark, is_planted, reach};
+use elockd_core::{bug, mark};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -28,7 +28,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     self.tell_answer(&reply);
                     scratch.replies.extend(reply);
                     if let Some(unrun) = &mut self.unrun {
-                        reach(Mark::InputWaitedForAGrant);
+                        mark!(InputWaitedForAGrant);
                         // Latency is that of the daemon, not of those who hold the lock.
                         unrun.read_at = Instant::now();
                     }
@@ -41,16 +41,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Poll::Ready(Mail::Ending(Ending::Drained)) => return Poll::Ready(Some(End::Drained)),
                 Poll::Pending => {}
             }
-            if self.is_at_end && !is_planted(Canary::FinDoesNotEndTheWait) {
+            if self.is_at_end && !bug!(FinDoesNotEndTheWait) {
                 let Some(reply) = self.handle.close_waiting(self.now()) else { continue };
                 self.tell_answer(&reply);
                 scratch.replies.extend(reply);
                 return Poll::Ready(Some(End::Eof));
             }
             let ahead = self.unrun.as_ref().map_or(0, |unrun| unrun.input.len());
-            if ahead >= MAX_AHEAD || is_planted(Canary::WaitEndsTheReading) || self.is_at_end {
+            if ahead >= MAX_AHEAD || bug!(WaitEndsTheReading) || self.is_at_end {
                 if ahead >= MAX_AHEAD {
-                    reach(Mark::ReadAheadWasFull);
+                    mark!(ReadAheadWasFull);
                 }
                 return Poll::Pending;
             }

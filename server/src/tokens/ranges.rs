@@ -2,7 +2,7 @@
 //! and keeps nothing.
 
 use super::HIGHEST_TOKEN;
-use elockd_core::probe::{Canary, is_planted};
+use elockd_core::bug;
 use std::io;
 use std::ops::RangeInclusive;
 
@@ -50,7 +50,7 @@ impl Ranges {
     /// The number that has to be on record before a range is handed out.
     #[must_use]
     pub fn record_of(&self, range: &RangeInclusive<u64>) -> u64 {
-        if is_planted(Canary::TokensRepeatAfterRestart) {
+        if bug!(TokensRepeatAfterRestart) {
             return range.start().saturating_sub(1);
         }
         *range.end()
