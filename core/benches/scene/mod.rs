@@ -3,7 +3,7 @@
 
 use elockd_core::wire::{Decoder, encode};
 use elockd_core::{
-    Account, Addr, Cause, Command, Config, Conn, Input, Kind, Machine, Now, Origin, Output, Reply,
+    Account, Addr, Cause, Command, Config, Conn, Input, Kind, Machine, Now, Origin, Output, Reply, Wish,
 };
 use std::fmt;
 use std::hint::black_box;
@@ -87,33 +87,33 @@ pub const CASES: [Case; 19] = [
         name: "g of a free lock, not the one released last",
         budget: 761,
         before: |scene| {
-            scene.say(ALICE, Command::Get(EXCLUSIVE, OTHER));
+            scene.say(ALICE, Command::get(EXCLUSIVE, OTHER));
             scene.say(ALICE, Command::Release(EXCLUSIVE, OTHER));
         },
-        step: |scene| scene.say(ALICE, Command::Get(EXCLUSIVE, NAME)),
+        step: |scene| scene.say(ALICE, Command::get(EXCLUSIVE, NAME)),
         after: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
     },
     Case {
         name: "g of the lock released last",
         budget: 459,
         before: |_| {},
-        step: |scene| scene.say(ALICE, Command::Get(EXCLUSIVE, NAME)),
+        step: |scene| scene.say(ALICE, Command::get(EXCLUSIVE, NAME)),
         after: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
     },
     Case {
         name: "g of a held lock",
         budget: 636,
-        before: |scene| scene.say(BOB, Command::Get(EXCLUSIVE, NAME)),
-        step: |scene| scene.say(ALICE, Command::Get(EXCLUSIVE, NAME)),
+        before: |scene| scene.say(BOB, Command::get(EXCLUSIVE, NAME)),
+        step: |scene| scene.say(ALICE, Command::get(EXCLUSIVE, NAME)),
         after: |scene| scene.say(BOB, Command::Release(EXCLUSIVE, NAME)),
     },
     Case {
         name: "r, another than the last",
         budget: 514,
         before: |scene| {
-            scene.say(ALICE, Command::Get(EXCLUSIVE, OTHER));
+            scene.say(ALICE, Command::get(EXCLUSIVE, OTHER));
             scene.say(ALICE, Command::Release(EXCLUSIVE, OTHER));
-            scene.say(ALICE, Command::Get(EXCLUSIVE, NAME));
+            scene.say(ALICE, Command::get(EXCLUSIVE, NAME));
         },
         step: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
         after: |_| {},
@@ -121,14 +121,14 @@ pub const CASES: [Case; 19] = [
     Case {
         name: "r, the same as the last",
         budget: 412,
-        before: |scene| scene.say(ALICE, Command::Get(EXCLUSIVE, NAME)),
+        before: |scene| scene.say(ALICE, Command::get(EXCLUSIVE, NAME)),
         step: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
         after: |_| {},
     },
     Case {
         name: "i of a held lock",
         budget: 564,
-        before: |scene| scene.say(BOB, Command::Get(EXCLUSIVE, NAME)),
+        before: |scene| scene.say(BOB, Command::get(EXCLUSIVE, NAME)),
         step: |scene| scene.say(ALICE, Command::Inspect(EXCLUSIVE, NAME)),
         after: |scene| scene.say(BOB, Command::Release(EXCLUSIVE, NAME)),
     },
@@ -136,21 +136,21 @@ pub const CASES: [Case; 19] = [
         name: "sg of the lock released last",
         budget: 459,
         before: |_| {},
-        step: |scene| scene.say(ALICE, Command::Get(SHARED, NAME)),
+        step: |scene| scene.say(ALICE, Command::get(SHARED, NAME)),
         after: |scene| scene.say(ALICE, Command::Release(SHARED, NAME)),
     },
     Case {
         name: "sr, the last",
         budget: 412,
-        before: |scene| scene.say(ALICE, Command::Get(SHARED, NAME)),
+        before: |scene| scene.say(ALICE, Command::get(SHARED, NAME)),
         step: |scene| scene.say(ALICE, Command::Release(SHARED, NAME)),
         after: |_| {},
     },
     Case {
         name: "sg, the second (ties the lock)",
         budget: 1891,
-        before: |scene| scene.say(BOB, Command::Get(SHARED, NAME)),
-        step: |scene| scene.say(ALICE, Command::Get(SHARED, NAME)),
+        before: |scene| scene.say(BOB, Command::get(SHARED, NAME)),
+        step: |scene| scene.say(ALICE, Command::get(SHARED, NAME)),
         after: |scene| {
             scene.say(ALICE, Command::Release(SHARED, NAME));
             scene.say(BOB, Command::Release(SHARED, NAME));
@@ -160,8 +160,8 @@ pub const CASES: [Case; 19] = [
         name: "sr of a tied lock",
         budget: 1419,
         before: |scene| {
-            scene.say(BOB, Command::Get(SHARED, NAME));
-            scene.say(ALICE, Command::Get(SHARED, NAME));
+            scene.say(BOB, Command::get(SHARED, NAME));
+            scene.say(ALICE, Command::get(SHARED, NAME));
         },
         step: |scene| scene.say(ALICE, Command::Release(SHARED, NAME)),
         after: |scene| scene.say(BOB, Command::Release(SHARED, NAME)),
@@ -169,8 +169,8 @@ pub const CASES: [Case; 19] = [
     Case {
         name: "gw that waits",
         budget: 1867,
-        before: |scene| scene.say(BOB, Command::Get(EXCLUSIVE, NAME)),
-        step: |scene| scene.say(ALICE, Command::GetWait { ms: LONG_MS, name: NAME }),
+        before: |scene| scene.say(BOB, Command::get(EXCLUSIVE, NAME)),
+        step: |scene| scene.say(ALICE, Command::Get(Wish::at_once(Kind::Exclusive, NAME).waiting(LONG_MS))),
         after: |scene| {
             scene.say(BOB, Command::Release(EXCLUSIVE, NAME));
             scene.say(ALICE, Command::Release(EXCLUSIVE, NAME));
@@ -180,8 +180,8 @@ pub const CASES: [Case; 19] = [
         name: "r that grants to a waiter",
         budget: 2991,
         before: |scene| {
-            scene.say(BOB, Command::Get(EXCLUSIVE, NAME));
-            scene.say(ALICE, Command::GetWait { ms: LONG_MS, name: NAME });
+            scene.say(BOB, Command::get(EXCLUSIVE, NAME));
+            scene.say(ALICE, Command::Get(Wish::at_once(Kind::Exclusive, NAME).waiting(LONG_MS)));
         },
         step: |scene| scene.say(BOB, Command::Release(EXCLUSIVE, NAME)),
         after: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
@@ -190,8 +190,8 @@ pub const CASES: [Case; 19] = [
         name: "a wait times out",
         budget: 767,
         before: |scene| {
-            scene.say(BOB, Command::Get(EXCLUSIVE, NAME));
-            scene.say(ALICE, Command::GetWait { ms: 50, name: NAME });
+            scene.say(BOB, Command::get(EXCLUSIVE, NAME));
+            scene.say(ALICE, Command::Get(Wish::at_once(Kind::Exclusive, NAME).waiting(50)));
             scene.now.0 += 50;
         },
         step: Scene::tick,
@@ -232,7 +232,7 @@ impl Scene {
             scene.open(conn);
         }
         for number in 0..HELD {
-            scene.say(OWNER, Command::Get(EXCLUSIVE, format!("held.{number:019}").as_bytes()));
+            scene.say(OWNER, Command::get(EXCLUSIVE, format!("held.{number:019}").as_bytes()));
         }
         scene
     }
@@ -250,10 +250,10 @@ impl Scene {
     }
 
     fn say(&mut self, conn: Conn, command: Command<&[u8]>) {
-        self.apply(Input::Command(conn, black_box(command)));
+        self.apply(Input::Command(conn, black_box(&command)));
     }
 
-    fn apply(&mut self, input: Input<&[u8]>) {
+    fn apply(&mut self, input: Input<&Command<&[u8]>>) {
         self.machine.apply(self.now, input, &mut |conn, output| {
             black_box((conn, output));
         });
@@ -263,7 +263,7 @@ impl Scene {
         let mut input = black_box(GET);
         while let Some(command) = self.decoder.next(&mut input) {
             let wire = &mut self.wire;
-            self.machine.apply(self.now, Input::Command(ALICE, command), &mut |_, output| {
+            self.machine.apply(self.now, Input::Command(ALICE, &command), &mut |_, output| {
                 if let Output::Reply(reply) = output {
                     encode(&reply, wire);
                 }
@@ -278,7 +278,7 @@ impl Scene {
         let mut name = *b"mortal.00000000000000000";
         for number in 0..locks {
             name[16..20].copy_from_slice(&number.to_be_bytes());
-            self.say(mortal, Command::Get(EXCLUSIVE, &name));
+            self.say(mortal, Command::get(EXCLUSIVE, &name));
         }
     }
 

@@ -358,7 +358,7 @@ impl Subject {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::machine::Input;
+    use crate::machine::{DriverInput, Input};
     use crate::types::{Account, Origin};
     use crate::wire::Command;
 
@@ -369,7 +369,7 @@ mod tests {
         let mut machine = Machine::new(config);
         for serial in 1..=connections {
             let origin = Origin { addr: Addr::Unix(serial), account: Account::default() };
-            machine.apply(Now(0), Input::<&str>::Opened(conn(serial), origin), &mut |_, _| {});
+            machine.apply(Now(0), DriverInput::Opened(conn(serial), origin), &mut |_, _| {});
         }
         machine
     }
@@ -379,7 +379,7 @@ mod tests {
     }
 
     fn get(machine: &mut Machine, serial: u64, kind: Kind, name: &str) {
-        machine.apply(Now(0), Input::Command(conn(serial), Command::Get(kind, name)), &mut |_, _| {});
+        machine.apply(Now(0), Input::Command(conn(serial), &Command::get(kind, name)), &mut |_, _| {});
     }
 
     /// How many entries each slice of a listing has.
@@ -420,7 +420,7 @@ mod tests {
         }
         assert_eq!(slices(&machine, D, ""), [16, 16, 8]);
         let name = "x".repeat(4096);
-        machine.apply(Now(0), Input::Command(conn(1), Command::Iam(name)), &mut |_, _| {});
+        machine.apply(Now(0), Input::Command(conn(1), &Command::Iam(name)), &mut |_, _| {});
         assert_eq!(slices(&machine, D, ""), [8, 8, 8, 8, 8, 0], "a holder's name counts too");
     }
 
@@ -454,7 +454,7 @@ mod tests {
     fn registered_connections_come_in_slices_too() {
         let mut machine = machine(1, 2);
         for serial in [1, 2] {
-            machine.apply(Now(0), Input::Command(conn(serial), Command::Iam("n")), &mut |_, _| {});
+            machine.apply(Now(0), Input::Command(conn(serial), &Command::Iam("n")), &mut |_, _| {});
         }
         assert_eq!(slices(&machine, Subject::Who, ""), [1, 1, 0]);
         assert_eq!(slices(&machine, Subject::Who, "m"), [0]);
@@ -478,7 +478,7 @@ mod tests {
         slice(&machine, &mut scan);
         slice(&machine, &mut scan);
         let release = Command::Release(Kind::Shared, "n");
-        machine.apply(Now(0), Input::Command(conn(2), release), &mut |_, _| {});
+        machine.apply(Now(0), Input::Command(conn(2), &release), &mut |_, _| {});
         get(&mut machine, 5, Kind::Shared, "n");
         while !scan.is_done() {
             slice(&machine, &mut scan);

@@ -526,7 +526,7 @@ convert_counters!(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::Input;
+    use crate::machine::{DriverInput, Input};
     use crate::wire::Command;
 
     /// Restores what becomes of a state: two connections hold the shared lock `s`, the first alone `a`.
@@ -535,9 +535,9 @@ mod tests {
         for serial in [1, 2] {
             let conn = Conn::new(0, serial);
             let origin = Origin { addr: Addr::Unix(serial), account: Account::default() };
-            machine.apply(Now(0), Input::<&str>::Opened(conn, origin), &mut |_, _| {});
-            for command in [Command::Get(Kind::Shared, "s"), Command::Get(Kind::Exclusive, "a")] {
-                machine.apply(Now(0), Input::Command(conn, command), &mut |_, _| {});
+            machine.apply(Now(0), DriverInput::Opened(conn, origin), &mut |_, _| {});
+            for command in [Command::get(Kind::Shared, "s"), Command::get(Kind::Exclusive, "a")] {
+                machine.apply(Now(0), Input::Command(conn, &command), &mut |_, _| {});
             }
         }
         let mut state = machine.state();

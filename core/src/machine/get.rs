@@ -5,53 +5,7 @@ use super::Machine;
 use crate::storage::Id;
 use crate::table::{Connection, Found, TallyId};
 use crate::types::{Kind, Now};
-use crate::wire::{Command, Reply};
-
-/// What a get asks for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Wish<'a> {
-    kind: Kind,
-    name: &'a [u8],
-    /// How many holders there may be, the asker included; 0 is no limit.
-    limit: u32,
-    /// How long to wait; `None` fails instead, as verbs do that know of no waiting.
-    ms: Option<u32>,
-    /// Whether it stays behind those that wait already. Only `sg` does not.
-    heeds_line: bool,
-}
-
-impl<'a> Wish<'a> {
-    /// What `g` and `sg` ask for.
-    #[inline]
-    pub(crate) const fn at_once(kind: Kind, name: &'a [u8]) -> Self {
-        match kind {
-            Kind::Exclusive => Self { kind, name, limit: 1, ms: None, heeds_line: true },
-            Kind::Shared => Self { kind, name, limit: 0, ms: None, heeds_line: false },
-        }
-    }
-
-    /// What another get asks for. Panics when the command is none.
-    pub(crate) fn of<N: AsRef<[u8]>>(command: &'a Command<N>) -> Self {
-        let shared = |limit: u32, ms: Option<u32>, name: &'a N| {
-            let more = u32::from(limit > 0 && bug!(WaitLimitOffByOne));
-            let heeds_line = ms.is_some() || !bug!(SglIgnoresTheLine);
-            Self { kind: Kind::Shared, name: name.as_ref(), limit: limit + more, ms, heeds_line }
-        };
-        match command {
-            Command::GetWait { ms, name } => {
-                Self { ms: Some(*ms), ..Self::at_once(Kind::Exclusive, name.as_ref()) }
-            }
-            Command::SharedGetLimited { limit, name } => shared(*limit, None, name),
-            Command::SharedGetWait { ms, limit, name } => shared(*limit, Some(*ms), name),
-            _ => panic!("no get that has numbers"),
-        }
-    }
-
-    /// The reply when it is granted.
-    pub(crate) const fn granted(self, holders: u32) -> Reply<'a> {
-        Reply::Got { kind: self.kind, holders, name: self.name }
-    }
-}
+use crate::wire::{Reply, Wish};
 
 impl Machine {
     /// Dead holds that a get frees before it adds one. Two for one, so that live and dead holds
@@ -60,8 +14,12 @@ impl Machine {
 
     /// Gets a lock, and says how many hold it then, or why not; `Err(None)` when the connection waits for it now.
     #[inline]
-    pub(crate) fn get<'a>(&mut self, id: Id<Connection>, wish: Wish<'a>) -> Result<u32, Option<Reply<'a>>> {
-        let Wish { kind, name, limit, ms, .. } = wish;
+    pub(crate) fn get<'a>(
+        &mut self,
+        id: Id<Connection>,
+        wish: Wish<&'a [u8]>,
+    ) -> Result<u32, Option<Reply<'a>>> {
+        let (kind, name) = (wish.kind(), *wish.name());
         if self.draining && !bug!(DrainStillGrants) {
             mark!(DrainRefusedAGet);
             return Err(Some(Reply::ShuttingDown));
@@ -99,7 +57,7 @@ impl Machine {
             self.note_get(own + 1, tally, name);
             return Ok(holders);
         }
-        match ms {
+        match wish.ms() {
             None => Err(Some(Reply::GetFailure { kind, name })),
             Some(ms) => {
                 let deadline = Now(self.now.0.saturating_add(u64::from(ms)));
@@ -107,7 +65,7 @@ impl Machine {
                 if deadline == self.now {
                     return Err(Some(Reply::GetTimeout { kind, name }));
                 }
-                Err(self.wait(id, found, limit, deadline, wish))
+                Err(self.wait(id, found, deadline, wish))
             }
         }
     }
@@ -124,9 +82,11 @@ impl Machine {
     }
 
     #[inline]
-    fn is_free(&self, found: Found, wish: Wish<'_>) -> bool {
-        let has_room = wish.limit == 0 || found.holders < wish.limit;
-        has_room && (!wish.heeds_line || found.lock().is_none_or(|lock| self.holds.waiting(lock) == 0))
+    fn is_free(&self, found: Found, wish: Wish<&[u8]>) -> bool {
+        let limit = limit_of(wish);
+        let has_room = limit == 0 || found.holders < limit;
+        let heeds_line = wish.heeds_line() && !(wish.ms().is_none() && bug!(SglIgnoresTheLine));
+        has_room && (!heeds_line || found.lock().is_none_or(|lock| self.holds.waiting(lock) == 0))
     }
 
     /// Begins a wait, or says why not: it could never end well or too many wait.
@@ -134,10 +94,10 @@ impl Machine {
         &mut self,
         id: Id<Connection>,
         found: Found,
-        limit: u32,
         deadline: Now,
-        Wish { kind, name, .. }: Wish<'a>,
+        wish: Wish<&'a [u8]>,
     ) -> Option<Reply<'a>> {
+        let (kind, name, limit) = (wish.kind(), *wish.name(), limit_of(wish));
         let lock = found.lock().expect("what is not free is held");
         if self.is_deadlock(id, lock, limit) {
             mark!(DeadlockRefused);
@@ -179,4 +139,11 @@ impl Machine {
         peaks.peak_lock_bytes = peaks.peak_lock_bytes.max(self.holds.live_bytes());
         peaks.peak_name_bytes = peaks.peak_name_bytes.max(name_bytes as u32);
     }
+}
+
+/// How many holders a get allows; 0 is no limit.
+#[inline]
+fn limit_of(wish: Wish<&[u8]>) -> u32 {
+    let limit = wish.limit();
+    limit + u32::from(limit > 0 && wish.kind() == Kind::Shared && bug!(WaitLimitOffByOne))
 }

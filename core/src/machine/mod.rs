@@ -9,7 +9,7 @@ mod operator;
 mod output;
 mod waits;
 
-pub use input::{Cause, Input};
+pub use input::{Cause, DriverInput, Input};
 pub use output::{Output, Reason};
 
 use crate::config::Config;
@@ -79,16 +79,17 @@ impl Machine {
     /// waits began.
     ///
     /// Returns the input's place in the machine's total order.
+    #[inline]
     pub fn apply<N: AsRef<[u8]>>(
         &mut self,
         now: Now,
-        input: Input<N>,
+        input: Input<&Command<N>>,
         out: &mut impl FnMut(Conn, Output<'_>),
     ) -> Seq {
         self.begin(now, matches!(input, Input::Tick), out);
         match input {
             Input::Opened(conn, origin) => self.opened(conn, origin, out),
-            Input::Command(conn, command) => self.hear(conn, &command, out),
+            Input::Command(conn, command) => self.hear(conn, command, out),
             Input::Closed(conn, cause) => match self.connections.find(conn) {
                 Some(id) => {
                     self.close(id, cause, out);
@@ -104,21 +105,6 @@ impl Machine {
             Input::Drain => self.drain(out),
             Input::Tokens { first, last } => self.tokens.extend(first, last),
         }
-        self.seq
-    }
-
-    /// Applies a command of a connection: the same as [`apply`](Self::apply) does with an [`Input::Command`], for who has
-    /// many of them and would not move each into an input first.
-    #[inline]
-    pub fn apply_command<N: AsRef<[u8]>>(
-        &mut self,
-        now: Now,
-        conn: Conn,
-        command: &Command<N>,
-        out: &mut impl FnMut(Conn, Output<'_>),
-    ) -> Seq {
-        self.begin(now, false, out);
-        self.hear(conn, command, out);
         self.seq
     }
 
@@ -295,8 +281,8 @@ mod tests {
         let inputs = [
             Input::Closed(conn, Cause::Eof),
             Input::Opened(conn, origin),
-            Input::Command(conn, Command::Ping),
-            Input::Command(Conn::new(0, 2), Command::Get(Kind::Shared, "x")),
+            Input::Command(conn, &Command::Ping),
+            Input::Command(Conn::new(0, 2), &Command::get(Kind::Shared, "x")),
             Input::Tick,
             Input::Drain,
             Input::Closed(conn, Cause::Eof),

@@ -114,7 +114,7 @@ impl Holds {
 #[cfg(test)]
 mod tests {
     use crate::config::Config;
-    use crate::machine::{Input, Machine};
+    use crate::machine::{DriverInput, Input, Machine};
     use crate::types::{Account, Addr, Conn, Kind, Now, Origin};
     use crate::wire::Command;
 
@@ -124,19 +124,19 @@ mod tests {
         let mut machine = Machine::new(config);
         for serial in 1..=connections {
             let origin = Origin { addr: Addr::Unix(serial), account: Account::default() };
-            machine.apply(Now(0), Input::<&[u8]>::Opened(Conn::new(0, serial), origin), &mut |_, _| {});
+            machine.apply(Now(0), DriverInput::Opened(Conn::new(0, serial), origin), &mut |_, _| {});
         }
         machine
     }
 
     fn get(machine: &mut Machine, serial: u64, name: &str) {
-        let command = Command::Get(Kind::Exclusive, name);
-        machine.apply(Now(0), Input::Command(Conn::new(0, serial), command), &mut |_, _| {});
+        let command = Command::get(Kind::Exclusive, name);
+        machine.apply(Now(0), Input::Command(Conn::new(0, serial), &command), &mut |_, _| {});
     }
 
     fn release(machine: &mut Machine, serial: u64, name: &str) {
         let command = Command::Release(Kind::Exclusive, name);
-        machine.apply(Now(0), Input::Command(Conn::new(0, serial), command), &mut |_, _| {});
+        machine.apply(Now(0), Input::Command(Conn::new(0, serial), &command), &mut |_, _| {});
         machine.check().unwrap();
     }
 
@@ -201,7 +201,7 @@ mod tests {
             let last = serial % LOCKS;
             for lock in (0..LOCKS).filter(|lock| *lock != last).chain([last]) {
                 let command = Command::Release(Kind::Exclusive, format!("{serial}.{lock}"));
-                machine.apply(Now(0), Input::Command(Conn::new(0, serial), command), &mut |_, _| {});
+                machine.apply(Now(0), Input::Command(Conn::new(0, serial), &command), &mut |_, _| {});
             }
         }
         machine.check().unwrap();
