@@ -10,8 +10,6 @@ use std::hint::black_box;
 
 /// The lock that steps are about: 24 bytes.
 const NAME: &[u8] = b"bench.000000000000000000";
-/// Another one.
-const OTHER: &[u8] = b"bench.000000000000000001";
 /// Locks that are held all the while, by a connection that does nothing else.
 const HELD: u32 = 10_000;
 /// Locks of a connection that ends.
@@ -56,7 +54,7 @@ const SHARED: Kind = Kind::Shared;
 const LONG_MS: u32 = 1_000_000_000;
 
 /// Everything that is measured. The budgets are what the step took when it was last looked at, on x86-64.
-pub const CASES: [Case; 19] = [
+pub const CASES: [Case; 17] = [
     Case {
         name: "parse g",
         budget: 157,
@@ -77,25 +75,15 @@ pub const CASES: [Case; 19] = [
         after: |_| {},
     },
     Case {
-        name: "parse, apply and encode g of the lock released last",
+        name: "parse, apply and encode g",
         budget: 684,
         before: |scene| scene.wire.clear(),
         step: Scene::whole_get,
         after: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
     },
     Case {
-        name: "g of a free lock, not the one released last",
+        name: "g of a free lock",
         budget: 761,
-        before: |scene| {
-            scene.say(ALICE, Command::Get(EXCLUSIVE, OTHER));
-            scene.say(ALICE, Command::Release(EXCLUSIVE, OTHER));
-        },
-        step: |scene| scene.say(ALICE, Command::Get(EXCLUSIVE, NAME)),
-        after: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
-    },
-    Case {
-        name: "g of the lock released last",
-        budget: 459,
         before: |_| {},
         step: |scene| scene.say(ALICE, Command::Get(EXCLUSIVE, NAME)),
         after: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
@@ -108,18 +96,7 @@ pub const CASES: [Case; 19] = [
         after: |scene| scene.say(BOB, Command::Release(EXCLUSIVE, NAME)),
     },
     Case {
-        name: "r, another than the last",
-        budget: 514,
-        before: |scene| {
-            scene.say(ALICE, Command::Get(EXCLUSIVE, OTHER));
-            scene.say(ALICE, Command::Release(EXCLUSIVE, OTHER));
-            scene.say(ALICE, Command::Get(EXCLUSIVE, NAME));
-        },
-        step: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
-        after: |_| {},
-    },
-    Case {
-        name: "r, the same as the last",
+        name: "r",
         budget: 412,
         before: |scene| scene.say(ALICE, Command::Get(EXCLUSIVE, NAME)),
         step: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
@@ -133,14 +110,14 @@ pub const CASES: [Case; 19] = [
         after: |scene| scene.say(BOB, Command::Release(EXCLUSIVE, NAME)),
     },
     Case {
-        name: "sg of the lock released last",
+        name: "sg of a free lock",
         budget: 459,
         before: |_| {},
         step: |scene| scene.say(ALICE, Command::Get(SHARED, NAME)),
         after: |scene| scene.say(ALICE, Command::Release(SHARED, NAME)),
     },
     Case {
-        name: "sr, the last",
+        name: "sr",
         budget: 412,
         before: |scene| scene.say(ALICE, Command::Get(SHARED, NAME)),
         step: |scene| scene.say(ALICE, Command::Release(SHARED, NAME)),

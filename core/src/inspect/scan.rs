@@ -298,7 +298,7 @@ impl Machine {
         Position::Connection(slot + 1)
     }
 
-    /// Gives one hold, unless its tenure is dead or only keeps the lock: then that is free.
+    /// Gives one hold, unless its tenure is dead: then the lock is free.
     fn give(
         &self,
         scan: &Scan,
@@ -309,9 +309,6 @@ impl Machine {
         each: &mut impl FnMut(Entry<'_>),
     ) {
         let Some(owner) = self.holds.tenures[tenure].owner else { return };
-        if self.holds.keeps(tenure, id) && !bug!(KeptLockIsListed) {
-            return;
-        }
         let lock = &self.holds.locks[id];
         let more = (scan.subject == Subject::All).then(|| More {
             kind: lock.kind(),

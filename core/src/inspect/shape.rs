@@ -69,14 +69,6 @@ impl Machine {
             words.push(u32::MAX);
         }
         if places {
-            words.push(self.holds.kept.hand);
-            for (id, tenure) in self.holds.tenures.iter() {
-                if let Some(kept) = tenure.kept {
-                    words.extend([id.position(), kept.position()]);
-                    shape_of_name(&self.holds.locks, kept, &mut words);
-                }
-            }
-            words.push(u32::MAX);
             shape_of_slab(self.connections.slots(), &mut words);
             shape_of_slab(&self.holds.tenures, &mut words);
             shape_of_slab(self.holds.locks.slots(), &mut words);

@@ -55,7 +55,7 @@ impl<'a> Wish<'a> {
 
 impl Machine {
     /// Dead holds that a get frees before it adds one. Two for one, so that live and dead holds
-    /// together never take more storage than the live ones did at their most, kept locks apart.
+    /// together never take more storage than the live ones did at their most.
     const SWEEP_FOR_GET: u32 = 2;
 
     /// Gets a lock, and says how many hold it then, or why not; `Err(None)` when the connection waits for it now.
@@ -71,18 +71,8 @@ impl Machine {
             mark!(GetSwept);
         }
         let Connection { tenure, tally, .. } = self.connections[id];
-        let owner = tenure.map(|tenure| &self.holds.tenures[tenure]);
-        let (own, kept) = owner.map_or((0, None), |owner| (owner.holds(), owner.kept));
+        let own = tenure.map_or(0, |tenure| self.holds.tenures[tenure].holds());
         let has_too_many = self.has_too_many(own, tally);
-        if let (Some(tenure), Some(kept)) = (tenure, kept)
-            && !has_too_many
-            && self.holds.locks.is(&self.holds.locks[kept], kind, name)
-        {
-            mark!(GotItsKeptLock);
-            self.holds.add_kept(kept, tenure, tenure, self.now);
-            self.note_get(own + 1, tally, name);
-            return Ok(1);
-        }
         let found = self.holds.find(kind, name);
         if found.lock().zip(tenure).is_some_and(|(lock, tenure)| self.holds.is_holder(lock, tenure)) {
             let more = u32::from(kind == Kind::Shared && bug!(AskingAgainCounts));

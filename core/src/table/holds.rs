@@ -2,7 +2,6 @@
 //! neither limits nor replies nor connections' names; the machine asks it and decides.
 
 use super::connection::Connection;
-use super::kept::Kept;
 use super::lock::{Hold, Lock, Locks, NameHash};
 use super::moment::Moment;
 use super::tenure::Tenure;
@@ -20,7 +19,6 @@ pub(crate) struct Holds {
     pub(crate) ties: Ties,
     pub(crate) tenures: Slab<Tenure>,
     pub(crate) waits: Waits,
-    pub(crate) kept: Kept,
     /// How many waits there are, by kind.
     pub(crate) waiting_by_kind: [u32; 2],
     /// Locks whose lines have to be looked at again before the input is done: their heads may be granted. One
@@ -54,7 +52,7 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// The slot, also when all that is there is a dead hold or a lock that somebody keeps.
+    /// The slot, also when all that is there is a dead hold.
     pub(crate) fn lock(self) -> Option<Id<Lock>> {
         self.lock
     }
@@ -67,13 +65,12 @@ pub(crate) struct Ended {
 
 impl Holds {
     pub(crate) fn new(storage: &Storage) -> Self {
-        let Storage { chunk_slots, index_tables, kept_locks, hash_key, .. } = *storage;
+        let Storage { chunk_slots, index_tables, hash_key, .. } = *storage;
         Self {
             locks: Locks::new(chunk_slots, index_tables, hash_key),
             ties: Ties::new(chunk_slots, index_tables, hash_key),
             tenures: Slab::new(chunk_slots),
             waits: Waits::new(chunk_slots),
-            kept: Kept::new(kept_locks),
             waiting_by_kind: [0; 2],
             stirred: Vec::new(),
             first_dead: None,
@@ -115,7 +112,7 @@ impl Holds {
     #[inline]
     pub(crate) fn is_holder(&self, lock: Id<Lock>, tenure: Id<Tenure>) -> bool {
         match *self.locks[lock].hold() {
-            Hold::Sole { tenure: holder, .. } => holder == tenure && !self.keeps(tenure, lock),
+            Hold::Sole { tenure: holder, .. } => holder == tenure,
             Hold::Tied(_) => self.ties.find(lock, tenure).is_some(),
         }
     }
@@ -132,16 +129,11 @@ impl Holds {
         }
     }
 
-    /// The same where there is a slot, if only with a dead hold or a lock that somebody keeps.
+    /// The same where there is a slot, if only with a dead hold.
     fn add_to(&mut self, lock: Id<Lock>, found: Found, tenure: Id<Tenure>, now: Now) -> u32 {
         assert!(found.kind == Kind::Shared || found.holders == 0, "an exclusive lock has one holder");
         assert!(self.tenures[tenure].owner.is_some(), "only a live tenure gets locks");
         match *self.locks[lock].hold() {
-            Hold::Sole { tenure: keeper, .. } if self.keeps(keeper, lock) => {
-                mark!(GotAnothersKeptLock);
-                self.add_kept(lock, keeper, tenure, now);
-                return 1;
-            }
             Hold::Sole { tenure: dead, .. } if found.holders == 0 => {
                 mark!(GetMetADeadSoleHolder);
                 if bug!(SweptWhileHeld) {
@@ -211,8 +203,7 @@ impl Holds {
             Hold::Tied(tie) => return tie,
             Hold::Sole { tenure, .. } => tenure,
         };
-        let holder = &self.tenures[tenure];
-        assert!(holder.owner.is_some() && holder.kept != Some(lock), "only what is held is tied");
+        assert!(self.tenures[tenure].owner.is_some(), "only what is held is tied");
         self.unlink_sole(lock, tenure);
         let is_late = bug!(TiedHoldIsTimedAnew);
         let since = if is_late { Moment::of(now) } else { self.locks[lock].since() };
@@ -369,17 +360,8 @@ impl Holds {
                 let outer_bytes = self.locks.outer_bytes(hold);
                 self.held[kind] -= 1;
                 self.name_bytes -= outer_bytes;
-                if prev.is_some() || next.is_some() {
-                    *self.locks.hold_mut(lock) = Hold::Sole { tenure, prev: None, next: None };
-                }
-                let may_keep = outer_bytes == 0 && self.may_keep();
-                let owner = self.discount_sole(tenure, kind, outer_bytes, (prev, next));
-                if may_keep {
-                    let before = owner.kept.replace(lock);
-                    self.note_kept(before);
-                } else {
-                    self.keep_or_free(lock, tenure, outer_bytes == 0);
-                }
+                self.discount_sole(tenure, kind, outer_bytes, (prev, next));
+                self.locks.remove(lock);
             }
             Hold::Tied(_) => {
                 let hold = self.ties.find(lock, tenure).expect("only a holder releases");
@@ -402,10 +384,6 @@ impl Holds {
             }
         }
         self.name_bytes -= tenure.sole_name_bytes;
-        if tenure.kept.is_some() && !bug!(KeptLockOutlivesItsTenure) {
-            mark!(KeptLockEndedWithItsTenure);
-            self.free_kept(id);
-        }
         while let Some(hold) = self.tenures[id].tied {
             let is_last = self.ties.holds[hold].next.is_none();
             if is_last && bug!(OrphaningSkipsTheLastTiedHold) {
@@ -443,7 +421,6 @@ impl Holds {
             let Some(tenure) = self.first_dead else { return swept };
             let lock = self.tenures[tenure].sole.expect("a dead tenure has storage left");
             self.unlink_dead(lock, tenure);
-            self.turn_hand_if_sparse();
             if bug!(SweptButStillIndexed) {
                 self.locks.forget(lock);
                 continue;
@@ -464,7 +441,7 @@ impl Holds {
         match *self.locks[lock].hold() {
             Hold::Sole { tenure, .. } => {
                 let lives = self.tenures[tenure].owner.is_some() || bug!(DeadHolderCounts);
-                u32::from(lives && !self.keeps(tenure, lock))
+                u32::from(lives)
             }
             Hold::Tied(tie) => self.ties.locks[tie].holders,
         }
@@ -575,7 +552,7 @@ impl Holds {
     }
 
     /// Takes note that a tenure holds a lock solely no more, of whose name so many bytes stand outside the slot: its
-    /// neighbours become each other's. Gives the tenure.
+    /// neighbours become each other's.
     #[inline]
     fn discount_sole(
         &mut self,
@@ -583,7 +560,7 @@ impl Holds {
         kind: usize,
         outer_bytes: u64,
         (prev, next): (Option<Id<Lock>>, Option<Id<Lock>>),
-    ) -> &mut Tenure {
+    ) {
         let owner = &mut self.tenures[tenure];
         owner.sole_count[kind] -= 1;
         owner.sole_name_bytes -= outer_bytes;
@@ -594,7 +571,6 @@ impl Holds {
         if let Some(next) = next {
             *sole_links(&mut self.locks, next).0 = prev;
         }
-        owner
     }
 }
 

@@ -7,22 +7,19 @@ use crate::storage::{Id, Index, Linked, Slab};
 use crate::types::{Kind, Now};
 use siphasher::sip::SipHasher13;
 
-/// A name that is locked, or that a dead tenure was the last to hold, or that a tenure keeps.
+/// A name that is locked, or that a dead tenure was the last to hold.
 ///
 /// ```text
 ///              first get                second holder,
 ///                                       first wait, or token
 ///   (no slot) -----------> Sole(live) ----------------------> Tied --+ last holder gone,
-///       ^                   |  ^  | ^                         |  ^   | but somebody waits:
-///       |           release |  |  | | get                     |  +---+ the head is granted
-///       |                   v  |  | |                         |
-///       |<--- freed ----- kept |  | |                         |
-///       |                  get +  v |  tenure ends            |
+///       ^                   |     | ^                         |  ^   | but somebody waits:
+///       |<--- release ------+     | | get                     |  +---+ the head is granted
+///       |                         v |  tenure ends            |
 ///       |<--- swept ------- Sole(dead)                        | last holder gone,
 ///       +<----------------------------------------------------+ nobody waits
 /// ```
-/// A lock whose sole holder is dead is free, and so is one that its tenure keeps ([`Tenure::kept`]): every reader of
-/// `hold` must ask whether its tenure holds it.
+/// A lock whose sole holder is dead is free: every reader of `hold` must ask whether its tenure lives.
 /// Once tied, a lock stays tied until it is free.
 #[derive(Clone, Debug)]
 pub(crate) struct Lock {

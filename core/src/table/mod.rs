@@ -3,7 +3,6 @@
 
 mod connection;
 mod holds;
-mod kept;
 mod lock;
 mod moment;
 mod tenure;

@@ -32,8 +32,6 @@ pub(crate) struct Tenure {
     pub(crate) tied: Option<Id<TiedHold>>,
     /// How many those are, by kind.
     pub(crate) tied_count: [u32; 2],
-    /// The sole lock that it released last, which is free but keeps its slot for a while (see `kept.rs`).
-    pub(crate) kept: Option<Id<Lock>>,
     /// Neighbours in the line of dead tenures to be swept.
     pub(crate) prev_dead: Option<Id<Tenure>>,
     pub(crate) next_dead: Option<Id<Tenure>>,
@@ -49,15 +47,9 @@ impl Tenure {
             sole_name_bytes: 0,
             tied: None,
             tied_count: [0; 2],
-            kept: None,
             prev_dead: None,
             next_dead: None,
         }
-    }
-
-    /// Keeps a lock no more.
-    pub(crate) fn give_up(&mut self, lock: Id<Lock>) {
-        assert!(self.kept.take() == Some(lock), "what is given up is kept");
     }
 
     /// Holds of one kind.

@@ -99,11 +99,6 @@ impl Machine {
                 Some(Hold::Sole { tenure: holder, prev, next }) if *holder == tenure => Some((*prev, *next)),
                 _ => None,
             };
-        if owner.kept == Some(id) {
-            ensure!(owner.owner.is_some(), "{id:?} is kept by a dead tenure");
-            ensure!((prev, next) == (None, None), "{id:?} is kept, and in a list");
-            return Ok(());
-        }
         match prev {
             Some(prev) => {
                 ensure!(link(prev).is_some_and(|(_, n)| n == Some(id)), "broken link before {id:?}");
@@ -173,12 +168,6 @@ impl Machine {
                 ensure!(soles <= self.holds.locks.slots().len(), "tenure {id:?}: its sole holds are a ring");
                 next = following;
             }
-            let kept = tenure.kept.map(|kept| self.holds.locks.slots().at(kept.position()));
-            let is_kept = kept.is_none_or(|kept| {
-                let hold = kept.map(|(_, lock)| lock.hold());
-                matches!(hold, Some(Hold::Sole { tenure: keeper, .. }) if *keeper == id)
-            });
-            ensure!(is_kept, "tenure {id:?} keeps what is another's");
             let mut tied_count = [0; 2];
             let mut prev = None;
             let mut next = tenure.tied;
@@ -352,12 +341,9 @@ impl Machine {
         ensure!(self.counters.peak_holds >= live.iter().sum(), "more holds than the peak");
         let slots = self.holds.locks.slots().len();
         ensure!(self.counters.peak_lock_bytes >= self.holds.live_bytes(), "more bytes than the peak");
-        let kept = self.holds.tenures.iter().filter(|(_, tenure)| tenure.kept.is_some()).count() as u32;
-        ensure!(self.holds.kept.count == kept, "{kept} locks are kept, counted {}", self.holds.kept.count);
-        ensure!(kept <= self.holds.kept.limit, "{kept} locks are kept, of {}", self.holds.kept.limit);
         ensure!(
-            slots - kept <= self.counters.peak_holds,
-            "{slots} slots of locks are used, {kept} of them kept, but there were never more than {} holds",
+            slots <= self.counters.peak_holds,
+            "{slots} slots of locks are used, but there were never more than {} holds",
             self.counters.peak_holds
         );
         Ok(())
