@@ -9,9 +9,11 @@ use crate::inspect::Violation;
 use crate::machine::{Cause, Machine};
 use crate::storage::Id;
 use crate::table::{Hold, Lock, Registered, Times, Tokens};
-use crate::types::{Account, Addr, Conn, Kind, Now, Origin, Seq};
+use crate::types::{Account, Addr, ByKind, Conn, Kind, Now, Origin, Seq};
 use crate::wire::Verb;
-use bincode::error::DecodeError;
+use bincode::de::{BorrowDecode, BorrowDecoder, Decoder};
+use bincode::enc::Encoder;
+use bincode::error::{DecodeError, EncodeError};
 use bincode::{Decode, Encode};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -59,8 +61,8 @@ struct State {
     highest: Option<u64>,
     last_registration: u64,
     counters: CountersRecord,
-    hold_times: [TimesRecord; 2],
-    wait_times: [TimesRecord; 2],
+    hold_times: ByKind<TimesRecord>,
+    wait_times: ByKind<TimesRecord>,
     /// The next fencing token, and the last that may be given out.
     tokens: (u64, u64),
     /// The longest idle first.
@@ -79,7 +81,7 @@ struct ConnectionRecord {
     registered: Option<(Vec<u8>, u64)>,
     active: u64,
     /// Locks that it alone holds, the oldest first: exclusive ones, then shared ones.
-    soles: [Vec<SoleRecord>; 2],
+    soles: ByKind<Vec<SoleRecord>>,
 }
 
 #[derive(Encode, Decode, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,6 +117,25 @@ struct TimesRecord {
     sum_ms: u64,
 }
 
+impl<T: Encode> Encode for ByKind<T> {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        self.iter().try_for_each(|(_, value)| value.encode(encoder))
+    }
+}
+
+impl<C, T: Decode<C> + 'static> Decode<C> for ByKind<T> {
+    fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        Decode::decode(decoder).map(Self::from_array)
+    }
+}
+
+/// What `Decode` can be derived with.
+impl<'de, C, T: BorrowDecode<'de, C> + 'static> BorrowDecode<'de, C> for ByKind<T> {
+    fn borrow_decode<D: BorrowDecoder<'de, Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        BorrowDecode::borrow_decode(decoder).map(Self::from_array)
+    }
+}
+
 /// bincode knows the standard library's addresses only with its own `std` feature.
 #[derive(Encode, Decode)]
 enum AddrRecord {
@@ -128,7 +149,7 @@ struct CountersRecord {
     commands: [u64; Verb::COUNT],
     failures: [u64; Verb::COUNT],
     invalid_commands: u64,
-    orphans: [u64; 2],
+    orphans: ByKind<u64>,
     opened: u64,
     refused: u64,
     closed: [u64; Cause::ALL.len()],
@@ -140,7 +161,7 @@ struct CountersRecord {
     waits_drained: u64,
     deadlocks_refused: u64,
     queue_full: u64,
-    released_together: [u64; 2],
+    released_together: ByKind<u64>,
     tokens_given: u64,
     peak_waiters: u32,
     peak_connections: u32,
@@ -227,7 +248,7 @@ impl Machine {
         let place_of: BTreeMap<u64, usize> =
             connections.iter().enumerate().map(|(place, record)| (record.conn, place)).collect();
         for (_, holder, kind, sole) in lone {
-            connections[place_of[&holder]].soles[kind.index()].push(sole);
+            connections[place_of[&holder]].soles[kind].push(sole);
         }
         State {
             now: self.now.0,
@@ -236,8 +257,8 @@ impl Machine {
             highest: self.connections.highest.map(Conn::bits),
             last_registration: self.connections.last_registration,
             counters: (&self.counters).into(),
-            hold_times: self.holds.times.each_ref().map(TimesRecord::from),
-            wait_times: self.holds.wait_times.each_ref().map(TimesRecord::from),
+            hold_times: self.holds.times.clone().map(TimesRecord::from),
+            wait_times: self.holds.wait_times.clone().map(TimesRecord::from),
             tokens: (self.tokens.next, self.tokens.last),
             connections,
             ties,
@@ -263,7 +284,7 @@ impl Machine {
 
     fn connection_record(&self, id: Id<crate::table::Connection>) -> ConnectionRecord {
         let connection = &self.connections[id];
-        let mut soles = [Vec::new(), Vec::new()];
+        let mut soles = ByKind::<Vec<_>>::default();
         for lock in connection.tenure.into_iter().flat_map(|tenure| self.holds.soles(tenure)) {
             let lock = &self.holds.locks[lock];
             let sole = SoleRecord {
@@ -271,17 +292,15 @@ impl Machine {
                 since: lock.since().bits(),
                 token: 0,
             };
-            soles[lock.kind().index()].push(sole);
+            soles[lock.kind()].push(sole);
         }
-        soles[0].reverse();
-        soles[1].reverse();
         ConnectionRecord {
             conn: connection.conn.bits(),
             addr: connection.origin.addr.into(),
             account: connection.origin.account.0,
             registered: connection.registered.as_ref().map(|r| (r.name.to_vec(), r.order)),
             active: connection.active.0,
-            soles,
+            soles: soles.map(|newest_first| newest_first.into_iter().rev().collect()),
         }
     }
 
@@ -340,7 +359,7 @@ impl Machine {
         if let Some((name, order)) = record.registered {
             self.connections.restore_registration(id, Registered { name: name.into(), order });
         }
-        for (kind, soles) in Kind::ALL.into_iter().zip(&record.soles) {
+        for (kind, soles) in record.soles.iter() {
             for SoleRecord { name, since, token } in soles {
                 let lock = self.set_hold(record.conn, kind, name, *since)?;
                 if *token > 0 && kind == Kind::Exclusive {
@@ -424,20 +443,20 @@ impl State {
             counters.queue_full,
             counters.tokens_given,
         ];
-        let times = self.hold_times.iter().chain(&self.wait_times).flat_map(|times| times.counts);
+        let times = self.hold_times.iter().chain(self.wait_times.iter()).flat_map(|(_, times)| times.counts);
         let verbs = counters.commands.into_iter().chain(counters.failures);
         single
             .into_iter()
             .chain(verbs)
-            .chain(counters.orphans)
+            .chain(Kind::ALL.map(|kind| counters.orphans[kind]))
             .chain(counters.closed)
-            .chain(counters.released_together)
+            .chain(Kind::ALL.map(|kind| counters.released_together[kind]))
             .chain(times)
     }
 }
 
-impl From<&Times> for TimesRecord {
-    fn from(times: &Times) -> Self {
+impl From<Times> for TimesRecord {
+    fn from(times: Times) -> Self {
         Self { counts: *times.counts(), sum_ms: times.sum_ms() }
     }
 }
@@ -567,7 +586,11 @@ mod tests {
         let twice = damage(|state| state.ties[0].holders = vec![(1, 0), (2, 0), (1, 0)]);
         assert!(twice.contains("a holder too many"), "{twice}");
         let two = damage(|state| {
-            state.connections[1].soles[0].push(SoleRecord { name: b"a".to_vec(), since: 0, token: 0 });
+            state.connections[1].soles[Kind::Exclusive].push(SoleRecord {
+                name: b"a".to_vec(),
+                since: 0,
+                token: 0,
+            });
         });
         assert!(two.contains("a holder too many"), "{two}");
         let stranger = damage(|state| state.ties[0].holders.push((9, 0)));

@@ -189,15 +189,15 @@ impl Machine {
     fn release_all<'a>(&mut self, id: Id<Connection>) -> Reply<'a> {
         let Some(tenure) = self.connections[id].tenure else { return Reply::ReleasedAll { holds: 0 } };
         let of_all = &self.holds.tenures[tenure];
-        if of_all.tied_count != [0; 2] && bug!(RaKeepsTiedHolds) {
+        if of_all.tied_count.total() > 0 && bug!(RaKeepsTiedHolds) {
             return Reply::ReleasedAll { holds: of_all.holds() };
         }
         self.connections.forget_tenure(id);
         let holds = self.end_tenure(tenure, self.connections[id].tally);
-        for kind in Kind::ALL.map(Kind::index) {
+        for kind in Kind::ALL {
             self.counters.released_together[kind] += u64::from(holds[kind]);
         }
-        Reply::ReleasedAll { holds: holds.iter().sum() }
+        Reply::ReleasedAll { holds: holds.total() }
     }
 
     fn fence<'a>(&mut self, id: Id<Connection>, name: &'a [u8]) -> Reply<'a> {

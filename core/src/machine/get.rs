@@ -165,7 +165,7 @@ impl Machine {
     pub(crate) fn note_peaks(&mut self, own: u32, name_bytes: usize) {
         let peaks = &mut self.counters;
         peaks.peak_connection_holds = peaks.peak_connection_holds.max(own);
-        peaks.peak_holds = peaks.peak_holds.max(self.holds.live.iter().sum());
+        peaks.peak_holds = peaks.peak_holds.max(self.holds.live.total());
         peaks.peak_lock_bytes = peaks.peak_lock_bytes.max(self.holds.live_bytes());
         peaks.peak_name_bytes = peaks.peak_name_bytes.max(name_bytes as u32);
     }

@@ -17,7 +17,7 @@ use crate::inspect::{Counters, Figures};
 use crate::probe::Mark;
 use crate::storage::Id;
 use crate::table::{Connection, Connections, Holds, Lock, TallyId, Tenure, Tokens};
-use crate::types::{Account, Conn, Kind, Now, Origin, Seq};
+use crate::types::{Account, ByKind, Conn, Kind, Now, Origin, Seq};
 use crate::wire::Command;
 use waits::Grant;
 
@@ -234,14 +234,14 @@ impl Machine {
         let holds = self.end_tenure(tenure, tally);
         for kind in Kind::ALL {
             let counted = if bug!(OrphansOfTheWrongKind) { Kind::Exclusive } else { kind };
-            self.counters.orphans[counted.index()] += u64::from(holds[kind.index()]);
+            self.counters.orphans[counted] += u64::from(holds[kind]);
         }
     }
 
     /// Ends a tenure of somebody who is counted there, and all it holds. Says how many holds those were, by kind.
-    fn end_tenure(&mut self, tenure: Id<Tenure>, tally: TallyId) -> [u32; 2] {
+    fn end_tenure(&mut self, tenure: Id<Tenure>, tally: TallyId) -> ByKind<u32> {
         let holds = self.holds.end(tenure, self.now).holds;
-        self.connections.tally_mut(tally).holds -= holds.iter().sum::<u32>();
+        self.connections.tally_mut(tally).holds -= holds.total();
         holds
     }
 

@@ -11,7 +11,7 @@ use super::wait::{Wait, Waits};
 use crate::config::Storage;
 use crate::probe::{Mark, reach};
 use crate::storage::{Id, Slab};
-use crate::types::{Kind, Now};
+use crate::types::{ByKind, Kind, Now};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Holds {
@@ -20,7 +20,7 @@ pub(crate) struct Holds {
     pub(crate) tenures: Slab<Tenure>,
     pub(crate) waits: Waits,
     /// How many waits there are, by kind.
-    pub(crate) waiting_by_kind: [u32; 2],
+    pub(crate) waiting_by_kind: ByKind<u32>,
     /// Locks whose lines have to be looked at again before the input is done: their heads may be granted. One
     /// that was freed since is not stirred any more.
     stirred: Vec<Id<Lock>>,
@@ -30,15 +30,15 @@ pub(crate) struct Holds {
     /// Sole holds of dead tenures: storage that is still to be freed.
     pub(crate) dead: u32,
     /// Holds of live tenures, by kind.
-    pub(crate) live: [u32; 2],
+    pub(crate) live: ByKind<u32>,
     /// Distinct names held now, by kind.
-    pub(crate) held: [u32; 2],
+    pub(crate) held: ByKind<u32>,
     /// Bytes of those names that stand outside the slots.
     pub(crate) name_bytes: u64,
     /// How long the holds lasted that are over, by kind; but for those that are dead and not yet swept.
-    pub(crate) times: [Times; 2],
+    pub(crate) times: ByKind<Times>,
     /// The same of the waits that are over.
-    pub(crate) wait_times: [Times; 2],
+    pub(crate) wait_times: ByKind<Times>,
 }
 
 /// What there is under a name right now. Valid until the next change.
@@ -60,7 +60,7 @@ impl Found {
 
 /// What an ended tenure held, by kind.
 pub(crate) struct Ended {
-    pub(crate) holds: [u32; 2],
+    pub(crate) holds: ByKind<u32>,
 }
 
 impl Holds {
@@ -71,16 +71,16 @@ impl Holds {
             ties: Ties::new(chunk_slots, index_tables, hash_key),
             tenures: Slab::new(chunk_slots),
             waits: Waits::new(chunk_slots),
-            waiting_by_kind: [0; 2],
+            waiting_by_kind: ByKind::default(),
             stirred: Vec::new(),
             first_dead: None,
             last_dead: None,
             dead: 0,
-            live: [0; 2],
-            held: [0; 2],
+            live: ByKind::default(),
+            held: ByKind::default(),
             name_bytes: 0,
-            times: Default::default(),
-            wait_times: Default::default(),
+            times: ByKind::default(),
+            wait_times: ByKind::default(),
         }
     }
 
@@ -139,8 +139,8 @@ impl Holds {
                 if bug!(SweptWhileHeld) {
                     let link = *sole_links(&mut self.locks, lock).1;
                     *self.locks.hold_mut(lock) = Hold::Sole { tenure, prev: None, next: link };
-                    self.tenures[tenure].sole_count[found.kind.index()] += 1;
-                    self.live[found.kind.index()] += 1;
+                    self.tenures[tenure].sole_count[found.kind] += 1;
+                    self.live[found.kind] += 1;
                     self.count_name(lock);
                     return 1;
                 }
@@ -156,7 +156,7 @@ impl Holds {
             }
             Hold::Tied(tie) => self.tie(tie, lock, tenure, Moment::of(now)),
         }
-        self.live[found.kind.index()] += 1;
+        self.live[found.kind] += 1;
         found.holders + 1
     }
 
@@ -169,12 +169,12 @@ impl Holds {
         let next = owner.sole;
         let lock = self.locks.insert(hash, name, kind, Hold::Sole { tenure, prev: None, next }, now);
         owner.sole = Some(lock);
-        owner.sole_count[kind.index()] += 1;
+        owner.sole_count[kind] += 1;
         if let Some(next) = next {
             *sole_links(&mut self.locks, next).0 = Some(lock);
         }
-        self.live[kind.index()] += 1;
-        self.held[kind.index()] += 1;
+        self.live[kind] += 1;
+        self.held[kind] += 1;
         let outer_bytes = Locks::outer_bytes_of(name);
         owner.sole_name_bytes += outer_bytes;
         self.name_bytes += outer_bytes;
@@ -187,13 +187,13 @@ impl Holds {
         assert!(owner.owner.is_some(), "only a live tenure gets locks");
         let next = owner.sole.replace(lock);
         let (kind, outer_bytes) = self.locks.hold_anew(lock, Hold::Sole { tenure, prev: None, next }, now);
-        owner.sole_count[kind.index()] += 1;
+        owner.sole_count[kind] += 1;
         owner.sole_name_bytes += outer_bytes;
         if let Some(next) = next {
             *sole_links(&mut self.locks, next).0 = Some(lock);
         }
-        self.live[kind.index()] += 1;
-        self.held[kind.index()] += 1;
+        self.live[kind] += 1;
+        self.held[kind] += 1;
         self.name_bytes += outer_bytes;
     }
 
@@ -254,7 +254,7 @@ impl Holds {
     ) -> Id<Wait> {
         let lock = found.lock.expect("a name that has to be waited for is held");
         let tie = self.make_tied(lock, now);
-        self.waiting_by_kind[found.kind.index()] += 1;
+        self.waiting_by_kind[found.kind] += 1;
         self.waits.push(&mut self.ties.locks[tie], lock, by, limit, (now, deadline))
     }
 
@@ -314,7 +314,7 @@ impl Holds {
         if self.ties.locks[tie].holders == 0 {
             self.count_name(lock);
         }
-        self.live[kind.index()] += 1;
+        self.live[kind] += 1;
         self.tie(tie, lock, tenure, Moment::of(now));
         (wait, self.ties.locks[tie].holders)
     }
@@ -322,7 +322,7 @@ impl Holds {
     /// Takes a wait out of its line.
     fn take_wait(&mut self, id: Id<Wait>, tie: Id<Tie>, now: Now) -> Wait {
         let wait = self.waits.remove(&mut self.ties.locks[tie], id);
-        let kind = self.locks[wait.lock].kind().index();
+        let kind = self.locks[wait.lock].kind();
         self.wait_times[kind].note(now.0 - wait.began.0);
         self.waiting_by_kind[kind] -= 1;
         wait
@@ -351,7 +351,7 @@ impl Holds {
     #[inline]
     pub(crate) fn remove(&mut self, lock: Id<Lock>, tenure: Id<Tenure>, now: Now) {
         let hold = &self.locks[lock];
-        let kind = hold.kind().index();
+        let kind = hold.kind();
         self.live[kind] -= 1;
         match *hold.hold() {
             Hold::Sole { tenure: holder, prev, next } => {
@@ -376,8 +376,8 @@ impl Holds {
         let tenure = &mut self.tenures[id];
         assert!(tenure.owner.take().is_some(), "a tenure ends once");
         tenure.ended = now;
-        let holds = Kind::ALL.map(|kind| tenure.count(kind));
-        for kind in Kind::ALL.map(Kind::index) {
+        let holds = ByKind::from_fn(|kind| tenure.count(kind));
+        for kind in Kind::ALL {
             self.live[kind] -= holds[kind];
             if !bug!(OrphaningKeepsSoleCounts) {
                 self.held[kind] -= tenure.sole_count[kind];
@@ -460,8 +460,8 @@ impl Holds {
     /// sweeping has come, and the indexes, which take 4 to 8 bytes for each of those, and after a peak up to 32.
     #[inline]
     pub(crate) fn live_bytes(&self) -> u64 {
-        let names = u64::from(self.held[0]) + u64::from(self.held[1]);
-        let holds = u64::from(self.live[0]) + u64::from(self.live[1]);
+        let names = self.held.map(u64::from).total();
+        let holds = self.live.map(u64::from).total();
         names * Slab::<Lock>::slot_bytes() as u64
             + (holds - names) * Slab::<TiedHold>::slot_bytes() as u64
             + self.name_bytes
@@ -469,7 +469,7 @@ impl Holds {
 
     fn tie(&mut self, tie: Id<Tie>, lock: Id<Lock>, tenure: Id<Tenure>, since: Moment) {
         let owner = &mut self.tenures[tenure];
-        owner.tied_count[self.locks[lock].kind().index()] += 1;
+        owner.tied_count[self.locks[lock].kind()] += 1;
         self.ties.push(tie, lock, tenure, since, &mut owner.tied);
     }
 
@@ -478,9 +478,9 @@ impl Holds {
         let TiedHold { lock, tenure, since, .. } = self.ties.holds[id];
         let kind = self.locks[lock].kind();
         let Hold::Tied(tie) = *self.locks[lock].hold() else { panic!("a tied hold's lock is tied") };
-        self.times[kind.index()].note(since.until(now));
+        self.times[kind].note(since.until(now));
         let owner = &mut self.tenures[tenure];
-        owner.tied_count[kind.index()] -= 1;
+        owner.tied_count[kind] -= 1;
         let left = self.ties.remove(tie, id, &mut owner.tied);
         if !bug!(TokenSurvivesTheHold) {
             self.ties.locks[tie].token = 0;
@@ -520,7 +520,7 @@ impl Holds {
     /// Takes a lock out of a dead tenure's list, and forgets the tenure with its last one.
     fn unlink_dead(&mut self, lock: Id<Lock>, tenure: Id<Tenure>) {
         let ended = self.tenures[tenure].ended;
-        self.times[self.locks[lock].kind().index()].note(self.locks[lock].since().until(ended));
+        self.times[self.locks[lock].kind()].note(self.locks[lock].since().until(ended));
         self.unlink_sole(lock, tenure);
         self.dead -= 1;
         if self.tenures[tenure].sole.is_some() {
@@ -538,10 +538,10 @@ impl Holds {
         }
     }
 
-    /// How a lock is counted: by the index of its kind, and with so many bytes of its name.
-    fn counted(&self, lock: Id<Lock>) -> (usize, u64) {
+    /// How a lock is counted: by its kind, and with so many bytes of its name.
+    fn counted(&self, lock: Id<Lock>) -> (Kind, u64) {
         let lock = &self.locks[lock];
-        (lock.kind().index(), self.locks.outer_bytes(lock))
+        (lock.kind(), self.locks.outer_bytes(lock))
     }
 
     /// Takes a lock out of a tenure's list; the caller gives it its next state.
@@ -557,7 +557,7 @@ impl Holds {
     fn discount_sole(
         &mut self,
         tenure: Id<Tenure>,
-        kind: usize,
+        kind: Kind,
         outer_bytes: u64,
         (prev, next): (Option<Id<Lock>>, Option<Id<Lock>>),
     ) {

@@ -126,9 +126,9 @@ impl Locks {
     }
 
     pub(crate) fn hash(&self, kind: Kind, name: &[u8]) -> NameHash {
-        // The constant has bits everywhere, so that the same name in both kinds lands in two places.
+        // The constant has bits everywhere, so that the same name in two kinds lands in two places.
         let kind = if bug!(KindsAreOne) { Kind::Exclusive } else { kind };
-        NameHash(self.hasher.hash(name) as u32 ^ [0, 0x9E37_79B9][kind.index()])
+        NameHash(self.hasher.hash(name) as u32 ^ 0x9E37_79B9_u32.wrapping_mul(kind.index() as u32))
     }
 
     #[inline]

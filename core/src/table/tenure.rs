@@ -4,7 +4,7 @@ use super::connection::Connection;
 use super::lock::Lock;
 use super::tie::TiedHold;
 use crate::storage::Id;
-use crate::types::{Kind, Now};
+use crate::types::{ByKind, Kind, Now};
 
 /// ```text
 ///            connection opens             it ends, holding nothing solely
@@ -25,13 +25,13 @@ pub(crate) struct Tenure {
     /// Locks that only this tenure holds, the newest first.
     pub(crate) sole: Option<Id<Lock>>,
     /// How many those are, by kind. Ending a tenure subtracts these instead of visiting each.
-    pub(crate) sole_count: [u32; 2],
+    pub(crate) sole_count: ByKind<u32>,
     /// Bytes of their names that stand outside the slots.
     pub(crate) sole_name_bytes: u64,
     /// Holds of locks that others hold too, or held: the newest first.
     pub(crate) tied: Option<Id<TiedHold>>,
     /// How many those are, by kind.
-    pub(crate) tied_count: [u32; 2],
+    pub(crate) tied_count: ByKind<u32>,
     /// Neighbours in the line of dead tenures to be swept.
     pub(crate) prev_dead: Option<Id<Tenure>>,
     pub(crate) next_dead: Option<Id<Tenure>>,
@@ -43,10 +43,10 @@ impl Tenure {
             owner: Some(owner),
             ended: Now::default(),
             sole: None,
-            sole_count: [0; 2],
+            sole_count: ByKind::default(),
             sole_name_bytes: 0,
             tied: None,
-            tied_count: [0; 2],
+            tied_count: ByKind::default(),
             prev_dead: None,
             next_dead: None,
         }
@@ -54,16 +54,16 @@ impl Tenure {
 
     /// Holds of one kind.
     pub(crate) fn count(&self, kind: Kind) -> u32 {
-        self.sole_count[kind.index()] + self.tied_count[kind.index()]
+        self.sole_count[kind] + self.tied_count[kind]
     }
 
-    /// Holds of both kinds.
+    /// Holds of all kinds.
     pub(crate) fn holds(&self) -> u32 {
-        self.count(Kind::Exclusive) + self.count(Kind::Shared)
+        self.sole_count.total() + self.tied_count.total()
     }
 
-    /// Storage of sole holds of both kinds: what a dead tenure leaves to be swept.
+    /// Storage of sole holds of all kinds: what a dead tenure leaves to be swept.
     pub(crate) fn soles(&self) -> u32 {
-        self.sole_count.iter().sum()
+        self.sole_count.total()
     }
 }

@@ -6,7 +6,7 @@ mod waits;
 use crate::machine::{Cause, Machine};
 use crate::storage::Id;
 use crate::table::{Hold, Lock, Tenure, TiedHold};
-use crate::types::{Account, Kind};
+use crate::types::{Account, ByKind, Kind};
 use crate::wire::Verb;
 
 use std::collections::BTreeSet;
@@ -153,7 +153,7 @@ impl Machine {
     fn check_tenures(&self) -> Result<(), Violation> {
         let mut soles = 0;
         for (id, tenure) in self.holds.tenures.iter() {
-            let mut sole_count = [0; 2];
+            let mut sole_count = ByKind::default();
             let mut name_bytes = 0;
             let mut next = tenure.sole;
             while let Some(lock) = next {
@@ -161,21 +161,21 @@ impl Machine {
                 let Hold::Sole { next: following, .. } = *lock.hold() else {
                     return Err(Violation(format!("tenure {id:?} lists a tied lock as sole")));
                 };
-                sole_count[lock.kind().index()] += 1;
+                sole_count[lock.kind()] += 1;
                 name_bytes += self.holds.locks.outer_bytes(lock);
                 soles += 1;
                 // A list that is a ring would never end.
                 ensure!(soles <= self.holds.locks.slots().len(), "tenure {id:?}: its sole holds are a ring");
                 next = following;
             }
-            let mut tied_count = [0; 2];
+            let mut tied_count = ByKind::default();
             let mut prev = None;
             let mut next = tenure.tied;
             while let Some(hold_id) = next {
                 let hold = &self.holds.ties.holds[hold_id];
                 ensure!(hold.tenure == id, "tenure {id:?} lists a hold of {:?}", hold.tenure);
                 ensure!(hold.prev == prev, "tenure {id:?}: broken link in its tied holds");
-                tied_count[self.holds.locks[hold.lock].kind().index()] += 1;
+                tied_count[self.holds.locks[hold.lock].kind()] += 1;
                 (prev, next) = (next, hold.next);
             }
             ensure!(
@@ -317,13 +317,13 @@ impl Machine {
 
     /// What `q` says is what is there.
     fn check_figures(&self) -> Result<(), Violation> {
-        let mut held = [0; 2];
-        let mut live = [0; 2];
+        let mut held = ByKind::default();
+        let mut live = ByKind::default();
         let mut name_bytes = 0;
         for (id, lock) in self.holds.locks.slots().iter() {
             let holders = self.holds.holders(id);
-            held[lock.kind().index()] += u32::from(holders > 0);
-            live[lock.kind().index()] += holders;
+            held[lock.kind()] += u32::from(holders > 0);
+            live[lock.kind()] += holders;
             name_bytes += if holders > 0 { self.holds.locks.outer_bytes(lock) } else { 0 };
         }
         ensure!(name_bytes == self.holds.name_bytes, "{name_bytes} bytes of names, not as counted");
@@ -338,7 +338,7 @@ impl Machine {
         );
         self.check_outcomes()?;
         ensure!(self.counters.peak_connections >= self.connections.len(), "more connections than the peak");
-        ensure!(self.counters.peak_holds >= live.iter().sum(), "more holds than the peak");
+        ensure!(self.counters.peak_holds >= live.total(), "more holds than the peak");
         let slots = self.holds.locks.slots().len();
         ensure!(self.counters.peak_lock_bytes >= self.holds.live_bytes(), "more bytes than the peak");
         ensure!(
@@ -355,8 +355,8 @@ impl Machine {
         for verb in Verb::ALL {
             let (asked, failed) = figures.outcomes(verb);
             let waiting = match verb {
-                Verb::GetWait => figures.waits[0],
-                Verb::SharedGetWait => figures.waits[1],
+                Verb::GetWait => figures.waits[Kind::Exclusive],
+                Verb::SharedGetWait => figures.waits[Kind::Shared],
                 _ => 0,
             };
             ensure!(
@@ -370,12 +370,12 @@ impl Machine {
             let (asked, failed) = figures.outcomes(verb);
             u128::from(asked - failed)
         });
-        let orphaned = self.counters.orphans.map(u128::from);
-        let together = self.counters.released_together.map(u128::from);
-        let timed = Kind::ALL.map(|kind| u128::from(figures.hold_times(kind).count()));
-        let over = released.iter().chain(&orphaned).chain(&together).sum::<u128>();
+        let orphaned = self.counters.orphans.map(u128::from).total();
+        let together = self.counters.released_together.map(u128::from).total();
+        let timed = ByKind::from_fn(|kind| u128::from(figures.hold_times(kind).count()));
+        let over = released.iter().sum::<u128>() + orphaned + together;
         ensure!(
-            timed.iter().sum::<u128>() + u128::from(self.holds.dead) == over,
+            timed.total() + u128::from(self.holds.dead) == over,
             "{timed:?} hold times and {} dead holds, but {over} holds are over",
             self.holds.dead
         );

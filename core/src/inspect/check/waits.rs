@@ -4,7 +4,7 @@ use super::{Violation, ensure};
 use crate::machine::Machine;
 use crate::storage::Id;
 use crate::table::{Hold, Lock, Tie, Tokens};
-use crate::types::{Kind, Now};
+use crate::types::{ByKind, Kind, Now};
 
 use std::collections::BTreeSet;
 
@@ -13,16 +13,16 @@ impl Machine {
     pub(crate) fn check_lines(&self) -> Result<(), Violation> {
         ensure!(self.holds.is_calm(), "lines were left to be looked at");
         ensure!(self.grants.is_empty(), "grants were left to be told");
-        let mut waits = [0; 2];
+        let mut waits = ByKind::default();
         for (id, lock) in self.holds.locks.slots().iter() {
             if let Hold::Tied(tie) = *lock.hold() {
-                waits[lock.kind().index()] += self.check_line(id, lock, &self.holds.ties.locks[tie])?;
+                waits[lock.kind()] += self.check_line(id, lock, &self.holds.ties.locks[tie])?;
             }
         }
         ensure!(waits == self.holds.waiting_by_kind, "{waits:?} waits in lines, not as counted");
         let slots = &self.holds.waits.slots;
-        ensure!(waits.iter().sum::<u32>() == slots.len(), "waits in no line");
-        ensure!(waits == [0; 2] || !self.draining, "somebody waits while nothing is granted any more");
+        ensure!(waits.total() == slots.len(), "waits in no line");
+        ensure!(waits.total() == 0 || !self.draining, "somebody waits while nothing is granted any more");
         ensure!(self.counters.peak_waiters >= slots.len(), "more waits than the peak");
         self.check_every_wait_can_end()
     }
@@ -122,7 +122,7 @@ impl Machine {
             counters.waits
         );
         // Wide enough for what a damaged snapshot may claim.
-        let timed: u128 = self.holds.wait_times.iter().map(|times| u128::from(times.count())).sum();
+        let timed: u128 = self.holds.wait_times.iter().map(|(_, times)| u128::from(times.count())).sum();
         ensure!(
             timed + u128::from(going_on) == u128::from(counters.waits),
             "{timed} wait times, {going_on} go on"
