@@ -76,56 +76,56 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "parse, apply and encode g",
-        budget: 684,
+        budget: 920,
         before: |scene| scene.wire.clear(),
         step: Scene::whole_get,
         after: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
     },
     Case {
         name: "g of a free lock",
-        budget: 761,
+        budget: 695,
         before: |_| {},
         step: |scene| scene.say(ALICE, Command::Get(EXCLUSIVE, NAME)),
         after: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
     },
     Case {
         name: "g of a held lock",
-        budget: 636,
+        budget: 634,
         before: |scene| scene.say(BOB, Command::Get(EXCLUSIVE, NAME)),
         step: |scene| scene.say(ALICE, Command::Get(EXCLUSIVE, NAME)),
         after: |scene| scene.say(BOB, Command::Release(EXCLUSIVE, NAME)),
     },
     Case {
         name: "r",
-        budget: 412,
+        budget: 472,
         before: |scene| scene.say(ALICE, Command::Get(EXCLUSIVE, NAME)),
         step: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
         after: |_| {},
     },
     Case {
         name: "i of a held lock",
-        budget: 564,
+        budget: 561,
         before: |scene| scene.say(BOB, Command::Get(EXCLUSIVE, NAME)),
         step: |scene| scene.say(ALICE, Command::Inspect(EXCLUSIVE, NAME)),
         after: |scene| scene.say(BOB, Command::Release(EXCLUSIVE, NAME)),
     },
     Case {
         name: "sg of a free lock",
-        budget: 459,
+        budget: 695,
         before: |_| {},
         step: |scene| scene.say(ALICE, Command::Get(SHARED, NAME)),
         after: |scene| scene.say(ALICE, Command::Release(SHARED, NAME)),
     },
     Case {
         name: "sr",
-        budget: 412,
+        budget: 472,
         before: |scene| scene.say(ALICE, Command::Get(SHARED, NAME)),
         step: |scene| scene.say(ALICE, Command::Release(SHARED, NAME)),
         after: |_| {},
     },
     Case {
         name: "sg, the second (ties the lock)",
-        budget: 1891,
+        budget: 1842,
         before: |scene| scene.say(BOB, Command::Get(SHARED, NAME)),
         step: |scene| scene.say(ALICE, Command::Get(SHARED, NAME)),
         after: |scene| {
@@ -135,7 +135,7 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "sr of a tied lock",
-        budget: 1419,
+        budget: 1417,
         before: |scene| {
             scene.say(BOB, Command::Get(SHARED, NAME));
             scene.say(ALICE, Command::Get(SHARED, NAME));
@@ -145,7 +145,7 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "gw that waits",
-        budget: 1867,
+        budget: 1856,
         before: |scene| scene.say(BOB, Command::Get(EXCLUSIVE, NAME)),
         step: |scene| scene.say(ALICE, Command::GetWait { ms: LONG_MS, name: NAME }),
         after: |scene| {
@@ -155,7 +155,7 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "r that grants to a waiter",
-        budget: 2991,
+        budget: 2989,
         before: |scene| {
             scene.say(BOB, Command::Get(EXCLUSIVE, NAME));
             scene.say(ALICE, Command::GetWait { ms: LONG_MS, name: NAME });
@@ -176,21 +176,21 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "Closed with one sole lock",
-        budget: 495,
+        budget: 490,
         before: |scene| scene.open_mortal(1),
         step: Scene::close_mortal,
         after: Scene::sweep,
     },
     Case {
         name: "Closed with 1,000 sole locks",
-        budget: 495,
+        budget: 490,
         before: |scene| scene.open_mortal(ESTATE),
         step: Scene::close_mortal,
         after: Scene::sweep,
     },
     Case {
         name: "Tick that sweeps 256 dead holds",
-        budget: 103_757,
+        budget: 100_430,
         before: |scene| {
             scene.open_mortal(ESTATE);
             scene.close_mortal();
