@@ -7,7 +7,7 @@
 
 use crate::machine::Machine;
 use crate::storage::Id;
-use crate::table::{Connection, Hold, Lock, Locks, Moment, Tenure, TiedHold};
+use crate::table::{Connection, Hold, Lock, Locks, Moment, Registered, Tenure, TiedHold};
 use crate::types::{Addr, Conn, Kind, Now};
 use crate::wire::{Listing, Subject};
 
@@ -288,10 +288,10 @@ impl Machine {
         }
         slice.slots -= 1;
         if let Some((_, connection)) = slots.at(slot)
-            && let Some(registered) = &connection.registered
-            && (scan.name.is_empty() || scan.name == registered.name)
+            && let Some(registered) = connection.registered()
+            && (scan.name.is_empty() || *scan.name == *registered.name())
         {
-            let entry = Entry { order: registered.order, ..entry(connection, &registered.name) };
+            let entry = Entry { order: registered.order(), ..entry(connection, registered.name()) };
             slice.took(&entry);
             each(entry);
         }
@@ -328,11 +328,11 @@ impl Machine {
 }
 
 fn entry<'a>(connection: &'a Connection, name: &'a [u8]) -> Entry<'a> {
-    let registered = connection.registered.as_ref().map(|registered| &*registered.name);
+    let registered = connection.registered().map(Registered::name);
     Entry {
         name,
-        conn: connection.conn,
-        addr: connection.origin.addr,
+        conn: connection.conn(),
+        addr: connection.origin().addr,
         registered,
         order: 0,
         since: None,

@@ -19,23 +19,21 @@ impl Machine {
         let mut words = vec![u32::from(self.draining)];
         let place = |words: &mut Vec<u32>, position: u32| words.extend(places.then_some(position));
         let mut connections: Vec<_> = self.connections.slots().iter().collect();
-        connections.sort_by_key(|(_, connection)| call(connection.conn));
+        connections.sort_by_key(|(_, connection)| call(connection.conn()));
         if self.config.limits.idle_ms > 0 {
-            let slots = self.connections.slots();
-            let is_waiting = |connection: &Connection| connection.wait.is_some();
+            let is_waiting = |connection: &Connection| connection.wait().is_some();
             let waiting = connections.into_iter().filter(|(_, connection)| is_waiting(connection));
-            let silent = self.connections.by_activity().filter_map(|id| slots.at(id.position()));
-            connections = silent.chain(waiting).collect();
+            connections = self.connections.by_activity().chain(waiting).collect();
         }
         words.push(connections.len() as u32);
         for (id, connection) in connections {
             // While it waits nothing depends on when it was last active.
-            let is_timed = self.config.limits.idle_ms > 0 && connection.wait.is_none();
-            let idle_ms = if is_timed { self.now.0 - connection.active.0 } else { 0 };
-            words.extend([call(connection.conn), u32::from(connection.origin.account.0), idle_ms as u32]);
+            let is_timed = self.config.limits.idle_ms > 0 && connection.wait().is_none();
+            let idle_ms = if is_timed { self.now.0 - connection.active().0 } else { 0 };
+            words.extend([call(connection.conn()), u32::from(connection.origin().account.0), idle_ms as u32]);
             place(&mut words, id.position());
-            words.extend([u32::from(connection.tenure.is_some()), u32::from(connection.wait.is_some())]);
-            if let Some(tenure) = connection.tenure {
+            words.extend([u32::from(connection.tenure().is_some()), u32::from(connection.wait().is_some())]);
+            if let Some(tenure) = connection.tenure() {
                 place(&mut words, tenure.position());
                 self.shape_of_tenure(tenure, places, &mut words);
             }
@@ -51,7 +49,7 @@ impl Machine {
             let wait = &self.holds.waits.slots[id];
             shape_of_name(&self.holds.locks, wait.lock, &mut words);
             let ms = wait.deadline.0 - self.now.0;
-            words.extend([call(self.connections[wait.by].conn), wait.limit, ms as u32]);
+            words.extend([call(self.connections[wait.by].conn()), wait.limit, ms as u32]);
             place(&mut words, id.position());
         }
         words.extend([u32::MAX, self.tokens.left() as u32]);
@@ -64,7 +62,7 @@ impl Machine {
             words.push(u32::from(self.holds.ties.locks[tie].token > 0));
             for hold in self.holds.ties.from(self.holds.ties.locks[tie].first) {
                 let owner = self.holds.tenures[hold.tenure].owner.expect("a tied holder lives");
-                words.push(call(self.connections[owner].conn));
+                words.push(call(self.connections[owner].conn()));
             }
             words.push(u32::MAX);
         }

@@ -218,11 +218,11 @@ impl Machine {
 
     fn state(&self) -> State {
         let mut connections: Vec<_> = self.connections.slots().iter().map(|(id, _)| id).collect();
-        connections.sort_by_key(|id| self.connections[*id].conn);
+        connections.sort_by_key(|id| self.connections[*id].conn());
         if self.config.limits.idle_ms > 0 {
             let (waiting, _): (Vec<_>, Vec<_>) =
-                connections.into_iter().partition(|id| self.connections[*id].wait.is_some());
-            connections = self.connections.by_activity().chain(waiting).collect();
+                connections.into_iter().partition(|id| self.connections[*id].wait().is_some());
+            connections = self.connections.by_activity().map(|(id, _)| id).chain(waiting).collect();
         }
         let mut ties = Vec::new();
         let mut lone = Vec::new();
@@ -254,8 +254,8 @@ impl Machine {
             now: self.now.0,
             seq: self.seq.0,
             draining: self.draining && !bug!(SnapshotForgetsDraining),
-            highest: self.connections.highest.map(Conn::bits),
-            last_registration: self.connections.last_registration,
+            highest: self.connections.highest().map(Conn::bits),
+            last_registration: self.connections.last_registration(),
             counters: (&self.counters).into(),
             hold_times: self.holds.times.clone().map(TimesRecord::from),
             wait_times: self.holds.wait_times.clone().map(TimesRecord::from),
@@ -271,7 +271,7 @@ impl Machine {
             let wait = &self.holds.waits.slots[id];
             let lock = &self.holds.locks[wait.lock];
             WaitRecord {
-                conn: self.connections[wait.by].conn.bits(),
+                conn: self.connections[wait.by].conn().bits(),
                 shared: lock.kind() == Kind::Shared,
                 name: self.holds.locks.name(lock).to_vec(),
                 limit: wait.limit,
@@ -285,7 +285,7 @@ impl Machine {
     fn connection_record(&self, id: Id<crate::table::Connection>) -> ConnectionRecord {
         let connection = &self.connections[id];
         let mut soles = ByKind::<Vec<_>>::default();
-        for lock in connection.tenure.into_iter().flat_map(|tenure| self.holds.soles(tenure)) {
+        for lock in connection.tenure().into_iter().flat_map(|tenure| self.holds.soles(tenure)) {
             let lock = &self.holds.locks[lock];
             let sole = SoleRecord {
                 name: self.holds.locks.name(lock).to_vec(),
@@ -295,18 +295,18 @@ impl Machine {
             soles[lock.kind()].push(sole);
         }
         ConnectionRecord {
-            conn: connection.conn.bits(),
-            addr: connection.origin.addr.into(),
-            account: connection.origin.account.0,
-            registered: connection.registered.as_ref().map(|r| (r.name.to_vec(), r.order)),
-            active: connection.active.0,
+            conn: connection.conn().bits(),
+            addr: connection.origin().addr.into(),
+            account: connection.origin().account.0,
+            registered: connection.registered().map(|of| (of.name().to_vec(), of.order())),
+            active: connection.active().0,
             soles: soles.map(|newest_first| newest_first.into_iter().rev().collect()),
         }
     }
 
     fn holder(&self, tenure: Id<crate::table::Tenure>) -> Conn {
         let owner = self.holds.tenures[tenure].owner.expect("a tied holder lives");
-        self.connections[owner].conn
+        self.connections[owner].conn()
     }
 
     /// Fills a new machine. What bytes can get wrong is an error here or in `check`, never a panic.
@@ -337,8 +337,7 @@ impl Machine {
         self.now = Now(state.now);
         self.seq = Seq(state.seq);
         self.draining = state.draining;
-        self.connections.highest = state.highest.map(Conn::from_bits);
-        self.connections.last_registration = state.last_registration;
+        self.connections.restore_history(state.highest.map(Conn::from_bits), state.last_registration);
         self.counters = state.counters.into();
         self.holds.times = state.hold_times.map(Times::from);
         self.holds.wait_times = state.wait_times.map(Times::from);
@@ -357,7 +356,7 @@ impl Machine {
             self.connections.link(id, active);
         }
         if let Some((name, order)) = record.registered {
-            self.connections.restore_registration(id, Registered { name: name.into(), order });
+            self.connections.restore_registration(id, Registered::restored(name.into(), order));
         }
         for (kind, soles) in record.soles.iter() {
             for SoleRecord { name, since, token } in soles {
@@ -382,26 +381,26 @@ impl Machine {
         let Some(id) = self.connections.find(Conn::from_bits(holder)) else {
             return Err(damaged(format!("holder {holder} is not connected")));
         };
-        let tenure = self.connections[id].tenure.unwrap_or_else(|| self.begin_tenure(id));
+        let tenure = self.connections[id].tenure().unwrap_or_else(|| self.begin_tenure(id));
         let found = self.holds.find(kind, name);
         let is_holder = found.lock().is_some_and(|lock| self.holds.is_holder(lock, tenure));
         if is_holder || (kind == Kind::Exclusive && found.holders > 0) {
             return Err(damaged("a lock has a holder too many".to_owned()));
         }
         self.holds.add(found, name, tenure, Now(since));
-        let tally = self.connections[id].tally;
-        self.connections.tally_mut(tally).holds += 1;
+        let tally = self.connections[id].tally();
+        self.connections.tally_mut(tally).add_hold();
         Ok(self.holds.find(kind, name).lock().expect("it was just added"))
     }
 
     fn set_wait(&mut self, record: WaitRecord, now: u64) -> Result<(), RestoreError> {
         let WaitRecord { conn, shared, name, limit, began, deadline } = record;
         let id = self.connections.find(Conn::from_bits(conn));
-        let Some(id) = id.filter(|id| self.connections[*id].wait.is_none()) else {
+        let Some(id) = id.filter(|id| self.connections[*id].wait().is_none()) else {
             return Err(damaged(format!("connection {conn} is gone or waits twice")));
         };
         let found = self.holds.find(if shared { Kind::Shared } else { Kind::Exclusive }, &name);
-        let tenure = self.connections[id].tenure;
+        let tenure = self.connections[id].tenure();
         let is_holder =
             found.lock().zip(tenure).is_some_and(|(lock, tenure)| self.holds.is_holder(lock, tenure));
         if found.holders == 0 || is_holder || (!shared && limit != 1) {

@@ -4,7 +4,7 @@ use super::Machine;
 use super::input::Cause;
 use super::output::{Output, Reason};
 use crate::storage::Id;
-use crate::table::Connection;
+use crate::table::{Connection, Registered};
 use crate::types::{Account, Conn, Kind};
 use crate::wire::{Command, Listing, Reply, Subject, Verb};
 
@@ -102,7 +102,7 @@ impl Machine {
         }
         let framed = command.is_framed();
         let features = &self.config.features;
-        let is_admin = || self.connections[id].origin.account == Account::ADMIN;
+        let is_admin = || self.connections[id].origin().account == Account::ADMIN;
         let reply = match command {
             _ if too_long => Reply::NameTooLong { framed },
             Command::LineTooLong => Reply::LineTooLong,
@@ -149,9 +149,11 @@ impl Machine {
                 Reply::Registered
             }
             Command::Me => {
-                let Connection { origin, registered, .. } = &self.connections[id];
-                let name = registered.as_ref().map(|registered| &*registered.name);
-                Reply::Me { addr: &origin.addr, name }
+                let connection = &self.connections[id];
+                Reply::Me {
+                    addr: &connection.origin().addr,
+                    name: connection.registered().map(Registered::name),
+                }
             }
             Command::Query { full } => {
                 let figures = self.figures();
@@ -175,7 +177,7 @@ impl Machine {
         if bug!(AnybodyReleases) && kind == Kind::Exclusive && self.holds.find(kind, name).holders > 0 {
             return true;
         }
-        let Connection { tenure, tally, .. } = self.connections[id];
+        let (tenure, tally) = (self.connections[id].tenure(), self.connections[id].tally());
         let held = tenure.and_then(|tenure| Some((self.holds.held_by(tenure, kind, name)?, tenure)));
         let Some((lock, tenure)) = held else {
             mark!(ReleaseWasRefused);
@@ -187,13 +189,13 @@ impl Machine {
 
     /// Ends the connection's tenure, as its end would; its next get begins another.
     fn release_all<'a>(&mut self, id: Id<Connection>) -> Reply<'a> {
-        let Some(tenure) = self.connections[id].tenure else { return Reply::ReleasedAll { holds: 0 } };
+        let Some(tenure) = self.connections[id].tenure() else { return Reply::ReleasedAll { holds: 0 } };
         let of_all = &self.holds.tenures[tenure];
         if of_all.tied_count.total() > 0 && bug!(RaKeepsTiedHolds) {
             return Reply::ReleasedAll { holds: of_all.holds() };
         }
         self.connections.forget_tenure(id);
-        let holds = self.end_tenure(tenure, self.connections[id].tally);
+        let holds = self.end_tenure(tenure, self.connections[id].tally());
         for kind in Kind::ALL {
             self.counters.released_together[kind] += u64::from(holds[kind]);
         }
@@ -201,7 +203,7 @@ impl Machine {
     }
 
     fn fence<'a>(&mut self, id: Id<Connection>, name: &'a [u8]) -> Reply<'a> {
-        let tenure = self.connections[id].tenure;
+        let tenure = self.connections[id].tenure();
         let Some(lock) = tenure.and_then(|tenure| self.holds.held_by(tenure, Kind::Exclusive, name)) else {
             return Reply::NotHeld { name };
         };

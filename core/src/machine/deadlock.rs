@@ -80,7 +80,7 @@ impl Machine {
     /// Whether it is known that nobody waits for what a connection holds. Every wait that goes on could be granted
     /// if it released all; so if nobody needs that, its own wait can be granted too.
     fn keeps_nobody_waiting(&self, id: Id<Connection>) -> bool {
-        let Some(tenure) = self.connections[id].tenure else { return true };
+        let Some(tenure) = self.connections[id].tenure() else { return true };
         let holds = &self.holds.ties.holds;
         let first = self.holds.tenures[tenure].tied;
         let mut own = std::iter::successors(first, |hold| holds[*hold].next);
@@ -94,7 +94,7 @@ impl Machine {
         for (place, tenure) in self.holds.holder_tenures(lock).enumerate() {
             let owner = self.holds.tenures[tenure].owner.expect("a holder of a lock with a line lives");
             let holder = owner.position();
-            let wait = self.connections[owner].wait.map(|wait| self.holds.waits.slots[wait].lock);
+            let wait = self.connections[owner].wait().map(|wait| self.holds.waits.slots[wait].lock);
             let is_known = place == 0 || !bug!(DeadlockSeesOnlyTheFirstHolder);
             let stays = (wait.is_some() || holder == search.asker) && is_known;
             if !stays || search.is_released(holder, wait) {

@@ -70,7 +70,7 @@ impl Machine {
         if !bug!(GetsDoNotSweep) && self.holds.sweep(Self::SWEEP_FOR_GET) > 0 {
             mark!(GetSwept);
         }
-        let Connection { tenure, tally, .. } = self.connections[id];
+        let (tenure, tally) = (self.connections[id].tenure(), self.connections[id].tally());
         let own = tenure.map_or(0, |tenure| self.holds.tenures[tenure].holds());
         let has_too_many = self.has_too_many(own, tally);
         let found = self.holds.find(kind, name);
@@ -109,8 +109,8 @@ impl Machine {
         let limits = &self.config.limits;
         let limit = limits.locks_per_connection + u32::from(bug!(LocksOfAConnectionOffByOne));
         let tally = self.connections.tally(tally);
-        let waits = if bug!(WaitIsNotReserved) { 0 } else { tally.waits };
-        own >= limit || u64::from(tally.holds) + u64::from(waits) >= u64::from(limits.locks)
+        let waits = if bug!(WaitIsNotReserved) { 0 } else { tally.waits() };
+        own >= limit || u64::from(tally.holds()) + u64::from(waits) >= u64::from(limits.locks)
     }
 
     #[inline]
@@ -136,8 +136,8 @@ impl Machine {
         }
         let limits = &self.config.limits;
         let for_name = limits.waiters_per_name + u32::from(bug!(QueueLimitOffByOne));
-        let tally = self.connections[id].tally;
-        if self.connections.tally(tally).waits >= limits.waiters || self.holds.waiting(lock) >= for_name {
+        let tally = self.connections[id].tally();
+        if self.connections.tally(tally).waits() >= limits.waiters || self.holds.waiting(lock) >= for_name {
             mark!(QueueWasFull);
             self.counters.queue_full += 1;
             return Some(Reply::QueueFull { kind, name });
@@ -156,7 +156,7 @@ impl Machine {
     /// After a get by somebody who has so many holds now, and is counted there.
     #[inline]
     fn note_get(&mut self, own: u32, tally: TallyId, name: &[u8]) {
-        self.connections.tally_mut(tally).holds += 1;
+        self.connections.tally_mut(tally).add_hold();
         self.note_peaks(own, name.len());
     }
 

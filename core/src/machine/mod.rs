@@ -131,7 +131,7 @@ impl Machine {
         out: &mut impl FnMut(Conn, Output<'_>),
     ) {
         match self.connections.find_speaker(conn) {
-            Some(id) if self.connections[id].wait.is_none() || bug!(WaitingCommandRuns) => {
+            Some(id) if self.connections[id].wait().is_none() || bug!(WaitingCommandRuns) => {
                 self.command(id, conn, command, out);
                 if !self.holds.is_calm() {
                     let why = match command {
@@ -199,15 +199,15 @@ impl Machine {
 
     fn opened(&mut self, conn: Conn, origin: Origin, out: &mut impl FnMut(Conn, Output<'_>)) {
         // One node: with several, each has numbers of its own that go up.
-        if self.connections.highest >= Some(conn) {
+        if self.connections.highest() >= Some(conn) {
             self.counters.ignored += 1;
             return;
         }
         let limit = self.config.limits.connections + u32::from(bug!(ConnectionsOffByOne));
         let is_exempt = origin.account == Account::ADMIN;
         let tally = self.connections.tally_of(origin.account);
-        if !is_exempt && self.connections.tally(tally).connections >= limit {
-            self.connections.highest = Some(conn);
+        if !is_exempt && self.connections.tally(tally).connections() >= limit {
+            self.connections.note_number(conn);
             self.counters.refused += 1;
             mark!(ConnectionsRanOut);
             out(conn, Output::Disconnect(Reason::TooManyConnections));
@@ -223,15 +223,15 @@ impl Machine {
 
     /// Ends a connection: its wait, and all it holds. The lines are to be settled after it.
     fn close(&mut self, id: Id<Connection>, cause: Cause, out: &mut impl FnMut(Conn, Output<'_>)) {
-        if let Some(wait) = self.connections[id].wait {
+        if let Some(wait) = self.connections[id].wait() {
             self.abandon(wait, cause, out);
         } else if self.config.limits.idle_ms > 0 {
             self.connections.unlink(id);
         }
-        let Connection { tenure, tally, .. } = self.connections.close(id);
+        let connection = self.connections.close(id);
         self.counters.closed[cause.index()] += 1;
-        let Some(tenure) = tenure else { return };
-        let holds = self.end_tenure(tenure, tally);
+        let Some(tenure) = connection.tenure() else { return };
+        let holds = self.end_tenure(tenure, connection.tally());
         for kind in Kind::ALL {
             let counted = if bug!(OrphansOfTheWrongKind) { Kind::Exclusive } else { kind };
             self.counters.orphans[counted] += u64::from(holds[kind]);
@@ -241,7 +241,7 @@ impl Machine {
     /// Ends a tenure of somebody who is counted there, and all it holds. Says how many holds those were, by kind.
     fn end_tenure(&mut self, tenure: Id<Tenure>, tally: TallyId) -> ByKind<u32> {
         let holds = self.holds.end(tenure, self.now).holds;
-        self.connections.tally_mut(tally).holds -= holds.total();
+        self.connections.tally_mut(tally).remove_holds(holds.total());
         holds
     }
 
@@ -249,7 +249,7 @@ impl Machine {
     #[inline]
     fn end_hold(&mut self, lock: Id<Lock>, tenure: Id<Tenure>, tally: TallyId) {
         self.holds.remove(lock, tenure, self.now);
-        self.connections.tally_mut(tally).holds -= 1;
+        self.connections.tally_mut(tally).remove_holds(1);
     }
 
     /// Ends every connection whose idle limit is up: before anything else of an input, so that no reply
@@ -257,10 +257,10 @@ impl Machine {
     fn close_idle(&mut self, out: &mut impl FnMut(Conn, Output<'_>)) {
         while let Some(id) = self.connections.oldest() {
             // Not by the deadline: near the end of time that would be cut short.
-            if self.now.0 - self.connections[id].active.0 < self.idle_limit() {
+            if self.now.0 - self.connections[id].active().0 < self.idle_limit() {
                 return;
             }
-            let conn = self.connections[id].conn;
+            let conn = self.connections[id].conn();
             mark!(ConnectionWasIdle);
             self.close(id, Cause::Idle, out);
             out(conn, Output::Disconnect(Reason::Idle));
@@ -268,7 +268,7 @@ impl Machine {
     }
 
     fn idle_deadline(&self, id: Id<Connection>) -> Now {
-        Now(self.connections[id].active.0.saturating_add(self.idle_limit()))
+        Now(self.connections[id].active().0.saturating_add(self.idle_limit()))
     }
 
     fn idle_limit(&self) -> u64 {

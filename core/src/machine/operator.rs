@@ -13,10 +13,10 @@ impl Machine {
     /// looks at every connection. Their locks are orphaned as at any end.
     pub(crate) fn kick(&mut self, asker: Conn, addr: &[u8], out: &mut impl FnMut(Conn, Output<'_>)) {
         let wanted = Addr::parse(addr);
-        let is_it = |connection: &Connection| Some(connection.origin.addr) == wanted;
+        let is_it = |connection: &Connection| Some(connection.origin().addr) == wanted;
         let connections = self.connections.slots().iter().filter(|(_, connection)| is_it(connection));
         let mut kicked: Vec<(Conn, Id<Connection>)> =
-            connections.map(|(id, connection)| (connection.conn, id)).collect();
+            connections.map(|(id, connection)| (connection.conn(), id)).collect();
         kicked.sort_unstable_by_key(|(conn, _)| *conn);
         if kicked.is_empty() {
             self.counters.failures[Verb::Kick.index()] += 1;
@@ -37,7 +37,7 @@ impl Machine {
         };
         let tenure = self.holds.holder_tenures(lock).next().expect("a held lock has a holder");
         let holder = self.holds.tenures[tenure].owner.expect("a holder lives");
-        self.end_hold(lock, tenure, self.connections[holder].tally);
+        self.end_hold(lock, tenure, self.connections[holder].tally());
         Reply::Stolen { was_held: true, name }
     }
 }

@@ -62,7 +62,7 @@ impl Machine {
         for Grant { to, lock, holders, .. } in grants.drain(..) {
             self.is_active_again(to);
             let lock = &self.holds.locks[lock];
-            let conn = self.connections[to].conn;
+            let conn = self.connections[to].conn();
             let reply = Reply::Got { kind: lock.kind(), holders, name: self.holds.locks.name(lock) };
             if bug!(WaiterGrantedTwice) {
                 out(conn, Output::Reply(reply));
@@ -74,11 +74,11 @@ impl Machine {
 
     fn grant(&mut self, id: Id<Wait>) -> Grant {
         let to = self.holds.waits.slots[id].by;
-        let tenure = self.connections[to].tenure.unwrap_or_else(|| self.begin_tenure(to));
+        let tenure = self.connections[to].tenure().unwrap_or_else(|| self.begin_tenure(to));
         let (Wait { lock, order, .. }, holders) = self.holds.grant(id, tenure, self.now);
         self.connections.take_wait(to);
-        let tally = self.connections[to].tally;
-        self.connections.tally_mut(tally).holds += 1;
+        let tally = self.connections[to].tally();
+        self.connections.tally_mut(tally).add_hold();
         self.counters.waits_granted += 1;
         self.note_peaks(
             self.holds.tenures[tenure].holds(),
@@ -136,7 +136,7 @@ impl Machine {
             Kind::Shared => Verb::SharedGetWait,
         };
         self.counters.failures[verb.index()] += 1;
-        out(self.connections[wait.by].conn, Output::Reply(reply(lock.kind(), self.holds.locks.name(lock))));
+        out(self.connections[wait.by].conn(), Output::Reply(reply(lock.kind(), self.holds.locks.name(lock))));
     }
 
     /// Takes a wait out of its line. Says whose it was.

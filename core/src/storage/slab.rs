@@ -121,6 +121,11 @@ impl<T> Slab<T> {
         }
     }
 
+    /// The value in a slot, when that is used.
+    pub(crate) fn get(&self, id: Id<T>) -> Option<&T> {
+        self.at(id.position()).map(|(_, value)| value)
+    }
+
     /// Every used slot, by position. Chunks without memory cost no look at each of their slots.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Id<T>, &T)> {
         (0..).zip(&self.slots).flat_map(move |(number, slots): (u32, _)| {

@@ -1,6 +1,7 @@
 //! Who holds what: locks, ties, tenures, waits and connections, as structures that stay consistent by themselves.
 //! They know neither limits nor replies.
 
+mod account;
 mod connection;
 mod holds;
 mod lock;
@@ -12,7 +13,8 @@ mod times;
 mod tokens;
 mod wait;
 
-pub(crate) use connection::{Connection, Connections, Registered, TallyId};
+pub(crate) use account::TallyId;
+pub(crate) use connection::{Connection, Connections, Registered};
 pub(crate) use holds::{Found, Holds};
 pub(crate) use lock::{Hold, Lock, Locks};
 pub(crate) use moment::Moment;

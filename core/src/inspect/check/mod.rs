@@ -192,7 +192,7 @@ impl Machine {
             );
             let is_own = tenure.owner.is_none_or(|owner| {
                 let connection = self.connections.slots().at(owner.position());
-                connection.is_some_and(|(_, connection)| connection.tenure == Some(id))
+                connection.is_some_and(|(_, connection)| connection.tenure() == Some(id))
             });
             ensure!(is_own, "tenure {id:?} is not its connection's");
         }
@@ -225,22 +225,22 @@ impl Machine {
         let slots = self.connections.slots();
         let mut tallies: Vec<[u32; 3]> = vec![[0; 3]; self.connections.tallies().len()];
         for (id, connection) in slots.iter() {
-            let conn = connection.conn;
+            let conn = connection.conn();
             ensure!(self.connections.find(conn) == Some(id), "{conn:?} is not found by its number");
-            ensure!(self.connections.highest >= Some(conn), "{conn:?} is above the highest number");
-            let tenure = connection.tenure.map(|tenure| &self.holds.tenures[tenure]);
+            ensure!(self.connections.highest() >= Some(conn), "{conn:?} is above the highest number");
+            let tenure = connection.tenure().map(|tenure| &self.holds.tenures[tenure]);
             ensure!(tenure.is_none_or(|tenure| tenure.owner == Some(id)), "{conn:?} has another's tenure");
             let holds = tenure.map_or(0, Tenure::holds);
             ensure!(holds <= self.config.limits.locks_per_connection, "{conn:?} holds {holds} locks");
             ensure!(holds <= self.counters.peak_connection_holds, "{conn:?} holds more than the peak");
-            let account = connection.origin.account;
-            let Some(at) = self.connections.tallies().iter().position(|tally| tally.account == account)
+            let account = connection.origin().account;
+            let Some(at) = self.connections.tallies().iter().position(|tally| tally.account() == account)
             else {
                 return Err(Violation(format!("{account:?} is not counted")));
             };
             tallies[at][0] += 1;
             tallies[at][1] += holds;
-            if let Some(wait) = connection.wait {
+            if let Some(wait) = connection.wait() {
                 tallies[at][2] += 1;
                 let wait = self.holds.waits.slots.at(wait.position());
                 ensure!(wait.is_some_and(|(_, wait)| wait.by == id), "{conn:?} has another's wait");
@@ -252,14 +252,14 @@ impl Machine {
         }
         ensure!(self.connections.indexed() == slots.len(), "the index of connections has strangers in it");
         let speaker = self.connections.speaker().map(|(conn, id)| (Some(conn), slots.at(id.position())));
-        let is_itself = speaker.is_none_or(|(conn, found)| found.map(|(_, found)| found.conn) == conn);
+        let is_itself = speaker.is_none_or(|(conn, found)| found.map(|(_, found)| found.conn()) == conn);
         ensure!(is_itself, "who spoke last is somebody else");
         let limits = &self.config.limits;
         for (tally, [connections, holds, waits]) in self.connections.tallies().iter().zip(tallies) {
-            ensure!(tally.connections == connections, "{tally:?} has {connections} connections");
-            ensure!(tally.holds == holds, "{tally:?} has {holds} holds");
-            ensure!(tally.waits == waits, "{tally:?} has {waits} waits");
-            let is_exempt = tally.account == Account::ADMIN;
+            ensure!(tally.connections() == connections, "{tally:?} has {connections} connections");
+            ensure!(tally.holds() == holds, "{tally:?} has {holds} holds");
+            ensure!(tally.waits() == waits, "{tally:?} has {waits} waits");
+            let is_exempt = tally.account() == Account::ADMIN;
             ensure!(is_exempt || connections <= limits.connections, "{tally:?} is over its connections");
             ensure!(
                 u64::from(holds) + u64::from(waits) <= u64::from(limits.locks),
@@ -274,16 +274,16 @@ impl Machine {
     fn check_registrations(&self) -> Result<(), Violation> {
         let mut orders = BTreeSet::new();
         for (_, connection) in self.connections.slots().iter() {
-            let Some(registered) = &connection.registered else { continue };
-            let conn = connection.conn;
-            let bytes = registered.name.len();
+            let Some(registered) = connection.registered() else { continue };
+            let conn = connection.conn();
+            let bytes = registered.name().len();
             ensure!(
                 (1..=usize::from(self.config.limits.name_bytes)).contains(&bytes),
                 "{conn:?} is registered under {bytes} bytes"
             );
-            ensure!(orders.insert(registered.order), "{conn:?} was registered when another was");
+            ensure!(orders.insert(registered.order()), "{conn:?} was registered when another was");
             ensure!(
-                registered.order <= self.connections.last_registration,
+                registered.order() <= self.connections.last_registration(),
                 "{conn:?} was registered in the future"
             );
         }
@@ -296,17 +296,23 @@ impl Machine {
         let limit = self.config.limits.idle_ms;
         let mut linked = 0;
         let mut last = None;
-        for id in self.connections.by_activity() {
-            let connection = &self.connections[id];
-            ensure!(last <= Some(connection.active), "{:?} is out of the order of activity", connection.conn);
-            ensure!(connection.wait.is_none(), "{:?} waits and is idle", connection.conn);
-            ensure!(connection.active <= self.now, "{:?} was active in the future", connection.conn);
+        if let Err(broken) = self.connections.check_activity() {
+            return Err(Violation(format!("connections by activity: {broken}")));
+        }
+        for (_, connection) in self.connections.by_activity() {
             ensure!(
-                self.now.0 - connection.active.0 < limit,
-                "{:?} should have been closed as idle",
-                connection.conn
+                last <= Some(connection.active()),
+                "{:?} is out of the order of activity",
+                connection.conn()
             );
-            last = Some(connection.active);
+            ensure!(connection.wait().is_none(), "{:?} waits and is idle", connection.conn());
+            ensure!(connection.active() <= self.now, "{:?} was active in the future", connection.conn());
+            ensure!(
+                self.now.0 - connection.active().0 < limit,
+                "{:?} should have been closed as idle",
+                connection.conn()
+            );
+            last = Some(connection.active());
             linked += 1;
         }
         let silent = self.connections.len() - self.holds.waits.slots.len();

@@ -40,7 +40,7 @@ impl Machine {
             );
             let by = self.connections.slots().at(wait.by.position());
             ensure!(
-                by.is_some_and(|(_, connection)| connection.wait == Some(wait_id)),
+                by.is_some_and(|(_, connection)| connection.wait() == Some(wait_id)),
                 "{id:?}: a wait that is not its connection's"
             );
             (ahead, last_order) = (Some(wait_id), wait.order);
