@@ -162,22 +162,22 @@ impl Machine {
         slice: &mut Slice,
         each: &mut impl FnMut(Entry<'_>),
     ) -> Position {
-        let waits = &self.holds.waits.slots;
+        let waits = self.holds.waits().slots();
         if slot >= waits.end() {
             return Position::Sole(0);
         }
         slice.slots -= 1;
         if let Some((_, wait)) = waits.at(slot)
-            && scan.is_of(&self.holds.locks, &self.holds.locks[wait.lock])
+            && scan.is_of(&self.holds.locks, &self.holds.locks[wait.lock()])
         {
-            let lock = &self.holds.locks[wait.lock];
-            let ms = self.now.0 - wait.began.0;
-            let waiters = self.holds.waiting(wait.lock);
+            let lock = &self.holds.locks[wait.lock()];
+            let ms = self.now.0 - wait.began().0;
+            let waiters = self.holds.waiting(wait.lock());
             let more = Some(More { kind: lock.kind(), is_waiting: true, ms, waiters });
             let entry = Entry {
-                order: wait.order,
+                order: wait.order(),
                 more,
-                ..entry(&self.connections[wait.by], self.holds.locks.name(lock))
+                ..entry(&self.connections[wait.by()], self.holds.locks.name(lock))
             };
             slice.took(&entry);
             each(entry);

@@ -45,11 +45,10 @@ impl Machine {
             next = self.holds.tenures[tenure].next_dead;
         }
         words.push(u32::MAX);
-        for id in self.holds.waits.by_beginning() {
-            let wait = &self.holds.waits.slots[id];
-            shape_of_name(&self.holds.locks, wait.lock, &mut words);
-            let ms = wait.deadline.0 - self.now.0;
-            words.extend([call(self.connections[wait.by].conn()), wait.limit, ms as u32]);
+        for (id, wait) in self.holds.waits().by_beginning() {
+            shape_of_name(&self.holds.locks, wait.lock(), &mut words);
+            let ms = wait.deadline().0 - self.now.0;
+            words.extend([call(self.connections[wait.by()].conn()), wait.place().limit(), ms as u32]);
             place(&mut words, id.position());
         }
         words.extend([u32::MAX, self.tokens.left() as u32]);
@@ -72,7 +71,7 @@ impl Machine {
             shape_of_slab(self.holds.locks.slots(), &mut words);
             shape_of_slab(&self.holds.ties.locks, &mut words);
             shape_of_slab(&self.holds.ties.holds, &mut words);
-            shape_of_slab(&self.holds.waits.slots, &mut words);
+            shape_of_slab(self.holds.waits().slots(), &mut words);
         }
         words
     }

@@ -226,7 +226,7 @@ impl Machine {
         }
         let mut ties = Vec::new();
         let mut lone = Vec::new();
-        for (_, lock) in self.holds.locks.slots().iter() {
+        for (id, lock) in self.holds.locks.slots().iter() {
             let Hold::Tied(tie) = *lock.hold() else { continue };
             let holds = self.holds.ties.from(self.holds.ties.locks[tie].first);
             let holders: Vec<(u64, u64)> =
@@ -236,7 +236,7 @@ impl Machine {
                 [(holder, since)] => {
                     let token = self.holds.ties.locks[tie].token;
                     // Those that will be sole come first: in the order in which they will be kept.
-                    let is_tied_again = token > 0 || self.holds.ties.locks[tie].waits > 0;
+                    let is_tied_again = token > 0 || self.holds.waiting(id) > 0;
                     lone.push((is_tied_again, holder, lock.kind(), SoleRecord { name, since, token }));
                 }
                 _ => ties.push(TieRecord { shared: lock.kind() == Kind::Shared, name, holders }),
@@ -267,16 +267,15 @@ impl Machine {
     }
 
     fn wait_records(&self) -> Vec<WaitRecord> {
-        let waits = self.holds.waits.by_beginning().map(|id| {
-            let wait = &self.holds.waits.slots[id];
-            let lock = &self.holds.locks[wait.lock];
+        let waits = self.holds.waits().by_beginning().map(|(_, wait)| {
+            let lock = &self.holds.locks[wait.lock()];
             WaitRecord {
-                conn: self.connections[wait.by].conn().bits(),
+                conn: self.connections[wait.by()].conn().bits(),
                 shared: lock.kind() == Kind::Shared,
                 name: self.holds.locks.name(lock).to_vec(),
-                limit: wait.limit,
-                began: wait.began.0,
-                deadline: wait.deadline.0,
+                limit: wait.place().limit(),
+                began: wait.began().0,
+                deadline: wait.deadline().0,
             }
         });
         waits.filter(|_| !bug!(SnapshotForgetsTheLine)).collect()
@@ -406,11 +405,12 @@ impl Machine {
         if found.holders == 0 || is_holder || (!shared && limit != 1) {
             return Err(damaged("a wait for a lock that is not waited for so".to_owned()));
         }
-        let newest = self.holds.waits.newest.map_or(0, |newest| self.holds.waits.slots[newest].began.0);
+        let waits = self.holds.waits();
+        let newest = waits.newest().map_or(0, |newest| waits[newest].began().0);
         if began < newest || began > now || deadline <= now {
             return Err(damaged("a wait that began or ends at the wrong time".to_owned()));
         }
-        assert!(self.holds.waits.due(Now(began)).is_none(), "nothing is due before the time of the snapshot");
+        assert!(self.holds.due(Now(began)).is_none(), "nothing is due before the time of the snapshot");
         let wait = self.holds.begin_wait(found, id, limit, (Now(began), Now(deadline)));
         self.connections.set_wait(id, wait);
         if self.config.limits.idle_ms > 0 {

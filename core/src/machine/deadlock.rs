@@ -94,7 +94,7 @@ impl Machine {
         for (place, tenure) in self.holds.holder_tenures(lock).enumerate() {
             let owner = self.holds.tenures[tenure].owner.expect("a holder of a lock with a line lives");
             let holder = owner.position();
-            let wait = self.connections[owner].wait().map(|wait| self.holds.waits.slots[wait].lock);
+            let wait = self.connections[owner].wait().map(|wait| self.holds.waits()[wait].lock());
             let is_known = place == 0 || !bug!(DeadlockSeesOnlyTheFirstHolder);
             let stays = (wait.is_some() || holder == search.asker) && is_known;
             if !stays || search.is_released(holder, wait) {
@@ -126,10 +126,10 @@ impl Machine {
                     search.release(waiter, &mut changed);
                 }
             } else if let Some(next) = next {
-                let wait = &self.holds.waits.slots[next];
-                if is_enough(wait.limit) {
-                    search.sites.get_mut(&at).expect("looked at").next = wait.behind;
-                    search.release(wait.by.position(), &mut changed);
+                let wait = &self.holds.waits()[next];
+                if is_enough(wait.place().limit()) {
+                    search.sites.get_mut(&at).expect("looked at").next = wait.place().behind();
+                    search.release(wait.by().position(), &mut changed);
                     changed.push(at);
                 }
             }

@@ -148,7 +148,7 @@ impl Machine {
             self.connections.unlink(id);
         }
         self.counters.waits += 1;
-        let waiters = self.holds.waits.slots.len();
+        let waiters = self.holds.waits().len();
         self.counters.peak_waiters = self.counters.peak_waiters.max(waiters);
         None
     }

@@ -167,7 +167,7 @@ impl Machine {
         }
         let idle = self.connections.oldest().map(|oldest| self.idle_deadline(oldest));
         let late = u64::from(bug!(GrantAfterDeadline));
-        let due = self.holds.waits.timers.next().map(|Now(due)| Now(due.saturating_add(late)));
+        let due = self.holds.waits().next_due().map(|Now(due)| Now(due.saturating_add(late)));
         idle.into_iter().chain(due).min()
     }
 

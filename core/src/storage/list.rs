@@ -302,6 +302,11 @@ impl<C: Chain> Clone for List<C> {
     }
 }
 impl<C: Chain> Copy for List<C> {}
+impl<C: Chain> Default for List<C> {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
 impl<C: Chain> fmt::Debug for List<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} .. {:?}", self.front.first, self.last)

@@ -2,6 +2,7 @@
 //! neither limits nor replies nor connections' names; the machine asks it and decides.
 
 use super::connection::Connection;
+use super::line::Place;
 use super::lock::{Hold, Lock, Locks, NameHash};
 use super::moment::Moment;
 use super::tenure::Tenure;
@@ -18,7 +19,7 @@ pub(crate) struct Holds {
     pub(crate) locks: Locks,
     pub(crate) ties: Ties,
     pub(crate) tenures: Slab<Tenure>,
-    pub(crate) waits: Waits,
+    waits: Waits,
     /// How many waits there are, by kind.
     pub(crate) waiting_by_kind: ByKind<u32>,
     /// Locks whose lines have to be looked at again before the input is done: their heads may be granted. One
@@ -227,12 +228,12 @@ impl Holds {
 
     /// How many wait for a lock.
     pub(crate) fn waiting(&self, lock: Id<Lock>) -> u32 {
-        self.tie_of(lock).map_or(0, |tie| self.ties.locks[tie].waits)
+        self.tie_of(lock).map_or(0, |tie| self.ties.locks[tie].line.len())
     }
 
     /// The wait at the head of a lock's line.
     pub(crate) fn line_head(&self, lock: Id<Lock>) -> Option<Id<Wait>> {
-        self.tie_of(lock).and_then(|tie| self.ties.locks[tie].first_wait)
+        self.tie_of(lock).and_then(|tie| self.ties.locks[tie].line.head())
     }
 
     /// The tenures that hold a lock that is held, the oldest first. (Of one that is not, whose it was.)
@@ -255,21 +256,35 @@ impl Holds {
         let lock = found.lock.expect("a name that has to be waited for is held");
         let tie = self.make_tied(lock, now);
         self.waiting_by_kind[found.kind] += 1;
-        self.waits.push(&mut self.ties.locks[tie], lock, by, limit, (now, deadline))
+        let wait = self.waits.begin(lock, by, Place::new(limit), (now, deadline));
+        self.ties.locks[tie].line.push(&mut self.waits, wait);
+        wait
     }
 
     /// Ends a wait, in whatever way. The line is looked at again when it was the head.
     pub(crate) fn end_wait(&mut self, id: Id<Wait>, now: Now) -> Wait {
-        let lock = self.waits.slots[id].lock;
+        let lock = self.waits[id].lock();
         let tie = self.tie_of(lock).expect("a lock with a line is tied");
+        let was_head = self.ties.locks[tie].line.head() == Some(id);
         let wait = self.take_wait(id, tie, now);
         let left = &self.ties.locks[tie];
-        if left.waits == 0 && left.holders == 0 {
+        if left.line.is_empty() && left.holders == 0 {
             self.free_tied(lock, tie);
-        } else if wait.ahead.is_none() {
+        } else if was_head {
             self.stir(lock, tie);
         }
         wait
+    }
+
+    /// The wait that is due first, if it is due.
+    #[inline]
+    pub(crate) fn due(&mut self, now: Now) -> Option<Id<Wait>> {
+        self.waits.due(now)
+    }
+
+    /// Every wait.
+    pub(crate) fn waits(&self) -> &Waits {
+        &self.waits
     }
 
     /// A lock whose line has to be looked at again. Each is given once.
@@ -294,16 +309,15 @@ impl Holds {
     /// The head of a line, when it can be granted.
     pub(crate) fn grantable(&self, lock: Id<Lock>) -> Option<Id<Wait>> {
         let tie = &self.ties.locks[self.tie_of(lock)?];
-        let first = if bug!(LineIsAStack) { tie.last_wait? } else { tie.first_wait? };
-        let limit = self.waits.slots[first].limit;
-        (limit == 0 || tie.holders < limit).then_some(first)
+        let first = if bug!(LineIsAStack) { tie.line.end()? } else { tie.line.head()? };
+        self.waits[first].place().has_room_beside(tie.holders).then_some(first)
     }
 
     /// Ends the wait at the head of a line by making its connection's tenure a holder. Says how many holders
     /// there are then.
     pub(crate) fn grant(&mut self, id: Id<Wait>, tenure: Id<Tenure>, now: Now) -> (Wait, u32) {
-        assert!(self.tenures[tenure].owner == Some(self.waits.slots[id].by), "whoever waited gets the lock");
-        let lock = self.waits.slots[id].lock;
+        assert!(self.tenures[tenure].owner == Some(self.waits[id].by()), "whoever waited gets the lock");
+        let lock = self.waits[id].lock();
         let kind = self.locks[lock].kind();
         let tie = self.tie_of(lock).expect("a lock with a line is tied");
         let wait = self.take_wait(id, tie, now);
@@ -321,9 +335,10 @@ impl Holds {
 
     /// Takes a wait out of its line.
     fn take_wait(&mut self, id: Id<Wait>, tie: Id<Tie>, now: Now) -> Wait {
-        let wait = self.waits.remove(&mut self.ties.locks[tie], id);
-        let kind = self.locks[wait.lock].kind();
-        self.wait_times[kind].note(now.0 - wait.began.0);
+        self.ties.locks[tie].line.remove(&mut self.waits, id);
+        let wait = self.waits.end(id);
+        let kind = self.locks[wait.lock()].kind();
+        self.wait_times[kind].note(now.0 - wait.began().0);
         self.waiting_by_kind[kind] -= 1;
         wait
     }
@@ -342,7 +357,7 @@ impl Holds {
 
     fn stir(&mut self, lock: Id<Lock>, tie: Id<Tie>) {
         let tie = &mut self.ties.locks[tie];
-        if tie.waits > 0 && !std::mem::replace(&mut tie.is_stirred, true) {
+        if !tie.line.is_empty() && !std::mem::replace(&mut tie.is_stirred, true) {
             self.stirred.push(lock);
         }
     }
@@ -485,7 +500,7 @@ impl Holds {
         if !bug!(TokenSurvivesTheHold) {
             self.ties.locks[tie].token = 0;
         }
-        if self.ties.locks[tie].waits > 0 {
+        if !self.ties.locks[tie].line.is_empty() {
             if left == 0 {
                 self.discount_name(lock);
             }

@@ -4,6 +4,7 @@
 mod account;
 mod connection;
 mod holds;
+mod line;
 mod lock;
 mod moment;
 mod tenure;

@@ -2,10 +2,10 @@
 //! those of which any of that was so since they were last free.
 //! Each hold has a record of its own here, in its lock's list (by order of getting) and in its tenure's.
 
+use super::line::Line;
 use super::lock::Lock;
 use super::moment::Moment;
 use super::tenure::Tenure;
-use super::wait::Wait;
 use crate::storage::{Id, Index, Linked, Slab};
 use siphasher::sip::SipHasher13;
 
@@ -20,11 +20,8 @@ pub(crate) struct Tie {
     pub(crate) last: Option<Id<TiedHold>>,
     /// The fencing token of the one hold of an exclusive lock; 0 while it has none.
     pub(crate) token: u64,
-    pub(crate) waits: u32,
-    /// The head of the line: the wait that began first.
-    pub(crate) first_wait: Option<Id<Wait>>,
-    /// Its end.
-    pub(crate) last_wait: Option<Id<Wait>>,
+    /// Who waits for it.
+    pub(crate) line: Line,
     /// Whether the line is among those to be looked at again.
     pub(crate) is_stirred: bool,
 }

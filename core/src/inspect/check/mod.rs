@@ -242,8 +242,8 @@ impl Machine {
             tallies[at][1] += holds;
             if let Some(wait) = connection.wait() {
                 tallies[at][2] += 1;
-                let wait = self.holds.waits.slots.at(wait.position());
-                ensure!(wait.is_some_and(|(_, wait)| wait.by == id), "{conn:?} has another's wait");
+                let wait = self.holds.waits().slots().get(wait);
+                ensure!(wait.is_some_and(|wait| wait.by() == id), "{conn:?} has another's wait");
                 ensure!(
                     holds < self.config.limits.locks_per_connection,
                     "{conn:?} waits for a lock too many"
@@ -315,7 +315,7 @@ impl Machine {
             last = Some(connection.active());
             linked += 1;
         }
-        let silent = self.connections.len() - self.holds.waits.slots.len();
+        let silent = self.connections.len() - self.holds.waits().len();
         let expected = if limit > 0 { silent } else { 0 };
         ensure!(linked == expected, "{linked} connections in the order of activity, not {expected}");
         Ok(())
