@@ -4,7 +4,7 @@
 
 use crate::machine::Machine;
 use crate::storage::{Id, Slab};
-use crate::table::{Connection, Hold, Lock, Locks, Tenure};
+use crate::table::{Connection, Lock, Locks, State, Tenure};
 use crate::types::Conn;
 
 impl Machine {
@@ -38,39 +38,38 @@ impl Machine {
                 self.shape_of_tenure(tenure, places, &mut words);
             }
         }
-        let mut next = self.holds.first_dead;
-        while let Some(tenure) = next {
+        for (tenure, _) in self.holds.dead_tenures() {
             place(&mut words, tenure.position());
             self.shape_of_tenure(tenure, places, &mut words);
-            next = self.holds.tenures[tenure].next_dead;
         }
         words.push(u32::MAX);
         for (id, wait) in self.holds.waits().by_beginning() {
-            shape_of_name(&self.holds.locks, wait.lock(), &mut words);
+            shape_of_name(self.holds.locks(), wait.lock(), &mut words);
             let ms = wait.deadline().0 - self.now.0;
             words.extend([call(self.connections[wait.by()].conn()), wait.place().limit(), ms as u32]);
             place(&mut words, id.position());
         }
         words.extend([u32::MAX, self.tokens.left() as u32]);
-        let mut ties: Vec<_> = self.holds.locks.slots().iter().collect();
-        ties.sort_by_key(|(_, lock)| (lock.kind(), self.holds.locks.name(lock)));
-        for (id, lock) in ties {
-            let Hold::Tied(tie) = *lock.hold() else { continue };
+        let locks = self.holds.locks();
+        let mut ties: Vec<_> = locks.slots().iter().collect();
+        ties.sort_by_key(|(_, lock)| (lock.kind(), locks.name(lock)));
+        for (id, _) in ties {
+            let State::Tied(tie) = self.holds.state(id) else { continue };
             place(&mut words, tie.position());
-            shape_of_name(&self.holds.locks, id, &mut words);
-            words.push(u32::from(self.holds.ties.locks[tie].token > 0));
-            for hold in self.holds.ties.from(self.holds.ties.locks[tie].first) {
-                let owner = self.holds.tenures[hold.tenure].owner.expect("a tied holder lives");
+            shape_of_name(locks, id, &mut words);
+            words.push(u32::from(self.holds.token(id).is_some()));
+            for tenure in self.holds.holder_tenures(id) {
+                let owner = self.holds.tenure(tenure).owner().expect("a tied holder lives");
                 words.push(call(self.connections[owner].conn()));
             }
             words.push(u32::MAX);
         }
         if places {
             shape_of_slab(self.connections.slots(), &mut words);
-            shape_of_slab(&self.holds.tenures, &mut words);
-            shape_of_slab(self.holds.locks.slots(), &mut words);
-            shape_of_slab(&self.holds.ties.locks, &mut words);
-            shape_of_slab(&self.holds.ties.holds, &mut words);
+            shape_of_slab(self.holds.tenures(), &mut words);
+            shape_of_slab(locks.slots(), &mut words);
+            shape_of_slab(self.holds.ties().slots(), &mut words);
+            shape_of_slab(self.holds.ties().holds(), &mut words);
             shape_of_slab(self.holds.waits().slots(), &mut words);
         }
         words
@@ -78,17 +77,14 @@ impl Machine {
 
     /// Its lists of sole and of tied holds, in their order.
     fn shape_of_tenure(&self, tenure: Id<Tenure>, places: bool, words: &mut Vec<u32>) {
-        for lock in self.holds.soles(tenure) {
+        for (lock, _) in self.holds.soles(tenure) {
             words.extend(places.then_some(lock.position()));
-            shape_of_name(&self.holds.locks, lock, words);
+            shape_of_name(self.holds.locks(), lock, words);
         }
         words.push(u32::MAX);
-        let mut next = self.holds.tenures[tenure].tied;
-        while let Some(id) = next {
-            let hold = &self.holds.ties.holds[id];
+        for (id, hold) in self.holds.tied(tenure) {
             words.extend(places.then_some(id.position()));
-            shape_of_name(&self.holds.locks, hold.lock, words);
-            next = hold.next;
+            shape_of_name(self.holds.locks(), hold.lock(), words);
         }
         words.push(u32::MAX);
     }

@@ -8,7 +8,7 @@ use crate::inspect::Counters;
 use crate::inspect::Violation;
 use crate::machine::{Cause, Machine};
 use crate::storage::Id;
-use crate::table::{Hold, Lock, Registered, Times, Tokens};
+use crate::table::{Lock, Registered, State, Times, Tokens};
 use crate::types::{Account, Addr, ByKind, Conn, Kind, Now, Origin, Seq};
 use crate::wire::Verb;
 use bincode::de::{BorrowDecode, BorrowDecoder, Decoder};
@@ -54,7 +54,7 @@ fn bincode_config() -> impl bincode::config::Config {
 }
 
 #[derive(Encode, Decode)]
-struct State {
+struct MachineRecord {
     now: u64,
     seq: u64,
     draining: bool,
@@ -205,7 +205,8 @@ impl Machine {
         if found != VERSION {
             return Err(RestoreError::Version { found, known: VERSION });
         }
-        let decoded: Result<(State, usize), DecodeError> = bincode::decode_from_slice(rest, bincode_config());
+        let decoded: Result<(MachineRecord, usize), DecodeError> =
+            bincode::decode_from_slice(rest, bincode_config());
         let (state, consumed) = decoded.map_err(|error| RestoreError::Damaged(error.to_string()))?;
         if consumed != rest.len() {
             return Err(damaged(format!("{} bytes follow its end", rest.len() - consumed)));
@@ -216,7 +217,7 @@ impl Machine {
         Ok(machine)
     }
 
-    fn state(&self) -> State {
+    fn state(&self) -> MachineRecord {
         let mut connections: Vec<_> = self.connections.slots().iter().map(|(id, _)| id).collect();
         connections.sort_by_key(|id| self.connections[*id].conn());
         if self.config.limits.idle_ms > 0 {
@@ -226,15 +227,15 @@ impl Machine {
         }
         let mut ties = Vec::new();
         let mut lone = Vec::new();
-        for (id, lock) in self.holds.locks.slots().iter() {
-            let Hold::Tied(tie) = *lock.hold() else { continue };
-            let holds = self.holds.ties.from(self.holds.ties.locks[tie].first);
+        for (id, lock) in self.holds.locks().slots().iter() {
+            let State::Tied(tie) = self.holds.state(id) else { continue };
+            let holds = self.holds.ties().holds_from(self.holds.ties()[tie].oldest());
             let holders: Vec<(u64, u64)> =
-                holds.map(|hold| (self.holder(hold.tenure).bits(), hold.since.bits())).collect();
-            let name = self.holds.locks.name(lock).to_vec();
+                holds.map(|(_, hold)| (self.holder(hold.tenure()).bits(), hold.since().bits())).collect();
+            let name = self.holds.locks().name(lock).to_vec();
             match holders[..] {
                 [(holder, since)] => {
-                    let token = self.holds.ties.locks[tie].token;
+                    let token = self.holds.token(id).unwrap_or(0);
                     // Those that will be sole come first: in the order in which they will be kept.
                     let is_tied_again = token > 0 || self.holds.waiting(id) > 0;
                     lone.push((is_tied_again, holder, lock.kind(), SoleRecord { name, since, token }));
@@ -250,16 +251,16 @@ impl Machine {
         for (_, holder, kind, sole) in lone {
             connections[place_of[&holder]].soles[kind].push(sole);
         }
-        State {
+        MachineRecord {
             now: self.now.0,
             seq: self.seq.0,
             draining: self.draining && !bug!(SnapshotForgetsDraining),
             highest: self.connections.highest().map(Conn::bits),
             last_registration: self.connections.last_registration(),
             counters: (&self.counters).into(),
-            hold_times: self.holds.times.clone().map(TimesRecord::from),
-            wait_times: self.holds.wait_times.clone().map(TimesRecord::from),
-            tokens: (self.tokens.next, self.tokens.last),
+            hold_times: self.holds.counts().hold_times().clone().map(TimesRecord::from),
+            wait_times: self.holds.counts().wait_times().clone().map(TimesRecord::from),
+            tokens: (self.tokens.next(), self.tokens.last()),
             connections,
             ties,
             waits: self.wait_records(),
@@ -268,11 +269,11 @@ impl Machine {
 
     fn wait_records(&self) -> Vec<WaitRecord> {
         let waits = self.holds.waits().by_beginning().map(|(_, wait)| {
-            let lock = &self.holds.locks[wait.lock()];
+            let lock = &self.holds.locks()[wait.lock()];
             WaitRecord {
                 conn: self.connections[wait.by()].conn().bits(),
                 shared: lock.kind() == Kind::Shared,
-                name: self.holds.locks.name(lock).to_vec(),
+                name: self.holds.locks().name(lock).to_vec(),
                 limit: wait.place().limit(),
                 began: wait.began().0,
                 deadline: wait.deadline().0,
@@ -284,10 +285,9 @@ impl Machine {
     fn connection_record(&self, id: Id<crate::table::Connection>) -> ConnectionRecord {
         let connection = &self.connections[id];
         let mut soles = ByKind::<Vec<_>>::default();
-        for lock in connection.tenure().into_iter().flat_map(|tenure| self.holds.soles(tenure)) {
-            let lock = &self.holds.locks[lock];
+        for (_, lock) in connection.tenure().into_iter().flat_map(|tenure| self.holds.soles(tenure)) {
             let sole = SoleRecord {
-                name: self.holds.locks.name(lock).to_vec(),
+                name: self.holds.locks().name(lock).to_vec(),
                 since: lock.since().bits(),
                 token: 0,
             };
@@ -304,12 +304,12 @@ impl Machine {
     }
 
     fn holder(&self, tenure: Id<crate::table::Tenure>) -> Conn {
-        let owner = self.holds.tenures[tenure].owner.expect("a tied holder lives");
+        let owner = self.holds.tenure(tenure).owner().expect("a tied holder lives");
         self.connections[owner].conn()
     }
 
     /// Fills a new machine. What bytes can get wrong is an error here or in `check`, never a panic.
-    fn set_state(&mut self, state: State) -> Result<(), RestoreError> {
+    fn set_state(&mut self, state: MachineRecord) -> Result<(), RestoreError> {
         if state.figures().any(|figure| figure > MAX_FIGURE) {
             return Err(damaged("a figure is impossibly high".to_owned()));
         }
@@ -332,14 +332,13 @@ impl Machine {
             self.set_wait(record, state.now)?;
         }
         let (next, last) = state.tokens;
-        self.tokens = Tokens { next, last };
+        self.tokens = Tokens::restored(next, last);
         self.now = Now(state.now);
         self.seq = Seq(state.seq);
         self.draining = state.draining;
         self.connections.restore_history(state.highest.map(Conn::from_bits), state.last_registration);
         self.counters = state.counters.into();
-        self.holds.times = state.hold_times.map(Times::from);
-        self.holds.wait_times = state.wait_times.map(Times::from);
+        self.holds.restore_times(state.hold_times.map(Times::from), state.wait_times.map(Times::from));
         Ok(())
     }
 
@@ -383,7 +382,7 @@ impl Machine {
         let tenure = self.connections[id].tenure().unwrap_or_else(|| self.begin_tenure(id));
         let found = self.holds.find(kind, name);
         let is_holder = found.lock().is_some_and(|lock| self.holds.is_holder(lock, tenure));
-        if is_holder || (kind == Kind::Exclusive && found.holders > 0) {
+        if is_holder || (kind == Kind::Exclusive && found.holders() > 0) {
             return Err(damaged("a lock has a holder too many".to_owned()));
         }
         self.holds.add(found, name, tenure, Now(since));
@@ -402,7 +401,7 @@ impl Machine {
         let tenure = self.connections[id].tenure();
         let is_holder =
             found.lock().zip(tenure).is_some_and(|(lock, tenure)| self.holds.is_holder(lock, tenure));
-        if found.holders == 0 || is_holder || (!shared && limit != 1) {
+        if found.holders() == 0 || is_holder || (!shared && limit != 1) {
             return Err(damaged("a wait for a lock that is not waited for so".to_owned()));
         }
         let waits = self.holds.waits();
@@ -420,7 +419,7 @@ impl Machine {
     }
 }
 
-impl State {
+impl MachineRecord {
     /// Every number that goes on to be counted up.
     fn figures(&self) -> impl Iterator<Item = u64> {
         let counters = &self.counters;
@@ -548,7 +547,7 @@ mod tests {
     use crate::wire::Command;
 
     /// Restores what becomes of a state: two connections hold the shared lock `s`, the first alone `a`.
-    fn restore(change: impl FnOnce(&mut State)) -> Result<Machine, RestoreError> {
+    fn restore(change: impl FnOnce(&mut MachineRecord)) -> Result<Machine, RestoreError> {
         let mut machine = Machine::new(Config::smallest_storage());
         for serial in [1, 2] {
             let conn = Conn::new(0, serial);
@@ -565,7 +564,7 @@ mod tests {
         Machine::restore(Config::smallest_storage(), &bytes)
     }
 
-    fn damage(change: impl FnOnce(&mut State)) -> String {
+    fn damage(change: impl FnOnce(&mut MachineRecord)) -> String {
         restore(change).expect_err("damaged").to_string()
     }
 

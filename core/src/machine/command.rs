@@ -129,7 +129,7 @@ impl Machine {
             Command::ReleaseAll => self.release_all(id),
             Command::Fence(name) => self.fence(id, name.as_ref()),
             Command::Inspect(kind, name) => {
-                let holders = self.holds.find(*kind, name.as_ref()).holders;
+                let holders = self.holds.find(*kind, name.as_ref()).holders();
                 Reply::Inspected { kind: *kind, holders, name: name.as_ref() }
             }
             Command::ListAll(_) if !features.dump && !is_admin() => Reply::Disabled { framed },
@@ -174,7 +174,7 @@ impl Machine {
     /// Releases a lock, if the connection holds it.
     #[inline]
     fn release(&mut self, id: Id<Connection>, kind: Kind, name: &[u8]) -> bool {
-        if bug!(AnybodyReleases) && kind == Kind::Exclusive && self.holds.find(kind, name).holders > 0 {
+        if bug!(AnybodyReleases) && kind == Kind::Exclusive && self.holds.find(kind, name).holders() > 0 {
             return true;
         }
         let (tenure, tally) = (self.connections[id].tenure(), self.connections[id].tally());
@@ -190,8 +190,8 @@ impl Machine {
     /// Ends the connection's tenure, as its end would; its next get begins another.
     fn release_all<'a>(&mut self, id: Id<Connection>) -> Reply<'a> {
         let Some(tenure) = self.connections[id].tenure() else { return Reply::ReleasedAll { holds: 0 } };
-        let of_all = &self.holds.tenures[tenure];
-        if of_all.tied_count.total() > 0 && bug!(RaKeepsTiedHolds) {
+        let of_all = self.holds.tenure(tenure);
+        if of_all.tied_count().total() > 0 && bug!(RaKeepsTiedHolds) {
             return Reply::ReleasedAll { holds: of_all.holds() };
         }
         self.connections.forget_tenure(id);

@@ -81,10 +81,8 @@ impl Machine {
     /// if it released all; so if nobody needs that, its own wait can be granted too.
     fn keeps_nobody_waiting(&self, id: Id<Connection>) -> bool {
         let Some(tenure) = self.connections[id].tenure() else { return true };
-        let holds = &self.holds.ties.holds;
-        let first = self.holds.tenures[tenure].tied;
-        let mut own = std::iter::successors(first, |hold| holds[*hold].next);
-        let is_wanted = |hold: Id<TiedHold>| self.holds.waiting(holds[hold].lock) > 0;
+        let mut own = self.holds.tied(tenure);
+        let is_wanted = |(_, hold): (Id<TiedHold>, &TiedHold)| self.holds.waiting(hold.lock()) > 0;
         !own.by_ref().take(Self::HOLDS_LOOKED_AT).any(is_wanted) && own.next().is_none()
     }
 
@@ -92,7 +90,7 @@ impl Machine {
         let at = lock.position();
         let mut left = 0;
         for (place, tenure) in self.holds.holder_tenures(lock).enumerate() {
-            let owner = self.holds.tenures[tenure].owner.expect("a holder of a lock with a line lives");
+            let owner = self.holds.tenure(tenure).owner().expect("a holder of a lock with a line lives");
             let holder = owner.position();
             let wait = self.connections[owner].wait().map(|wait| self.holds.waits()[wait].lock());
             let is_known = place == 0 || !bug!(DeadlockSeesOnlyTheFirstHolder);

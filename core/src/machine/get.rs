@@ -71,12 +71,12 @@ impl Machine {
             mark!(GetSwept);
         }
         let (tenure, tally) = (self.connections[id].tenure(), self.connections[id].tally());
-        let own = tenure.map_or(0, |tenure| self.holds.tenures[tenure].holds());
+        let own = tenure.map_or(0, |tenure| self.holds.tenure(tenure).holds());
         let has_too_many = self.has_too_many(own, tally);
         let found = self.holds.find(kind, name);
         if found.lock().zip(tenure).is_some_and(|(lock, tenure)| self.holds.is_holder(lock, tenure)) {
             let more = u32::from(kind == Kind::Shared && bug!(AskingAgainCounts));
-            return Ok(found.holders + more);
+            return Ok(found.holders() + more);
         }
         if has_too_many {
             mark!(LocksRanOut);
@@ -115,7 +115,7 @@ impl Machine {
 
     #[inline]
     fn is_free(&self, found: Found, wish: Wish<'_>) -> bool {
-        let has_room = wish.limit == 0 || found.holders < wish.limit;
+        let has_room = wish.limit == 0 || found.holders() < wish.limit;
         has_room && (!wish.heeds_line || found.lock().is_none_or(|lock| self.holds.waiting(lock) == 0))
     }
 
@@ -165,8 +165,8 @@ impl Machine {
     pub(crate) fn note_peaks(&mut self, own: u32, name_bytes: usize) {
         let peaks = &mut self.counters;
         peaks.peak_connection_holds = peaks.peak_connection_holds.max(own);
-        peaks.peak_holds = peaks.peak_holds.max(self.holds.live.total());
-        peaks.peak_lock_bytes = peaks.peak_lock_bytes.max(self.holds.live_bytes());
+        peaks.peak_holds = peaks.peak_holds.max(self.holds.counts().live().total());
+        peaks.peak_lock_bytes = peaks.peak_lock_bytes.max(self.holds.counts().live_bytes());
         peaks.peak_name_bytes = peaks.peak_name_bytes.max(name_bytes as u32);
     }
 }

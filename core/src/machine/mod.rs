@@ -184,13 +184,13 @@ impl Machine {
             counters: &self.counters,
             config: &self.config,
             connections: self.connections.len(),
-            held: self.holds.held,
-            holds: self.holds.live,
-            dead_holds: self.holds.dead,
-            lock_bytes: self.holds.live_bytes(),
-            hold_times: &self.holds.times,
-            wait_times: &self.holds.wait_times,
-            waits: self.holds.waiting_by_kind,
+            held: self.holds.counts().held(),
+            holds: self.holds.counts().live(),
+            dead_holds: self.holds.dead(),
+            lock_bytes: self.holds.counts().live_bytes(),
+            hold_times: self.holds.counts().hold_times(),
+            wait_times: self.holds.counts().wait_times(),
+            waits: self.holds.counts().waiting(),
             longest_wait_ms: self.longest_wait_ms(),
             tokens_left: self.tokens.left(),
             uptime_ms: self.now.0,
@@ -240,7 +240,7 @@ impl Machine {
 
     /// Ends a tenure of somebody who is counted there, and all it holds. Says how many holds those were, by kind.
     fn end_tenure(&mut self, tenure: Id<Tenure>, tally: TallyId) -> ByKind<u32> {
-        let holds = self.holds.end(tenure, self.now).holds;
+        let holds = self.holds.end(tenure, self.now);
         self.connections.tally_mut(tally).remove_holds(holds.total());
         holds
     }

@@ -32,11 +32,11 @@ impl Machine {
     /// Takes an exclusive lock from its holder, as if that had released it.
     pub(crate) fn steal<'a>(&mut self, name: &'a [u8]) -> Reply<'a> {
         let found = self.holds.find(Kind::Exclusive, name);
-        let Some(lock) = found.lock().filter(|_| found.holders > 0) else {
+        let Some(lock) = found.lock().filter(|_| found.holders() > 0) else {
             return Reply::Stolen { was_held: false, name };
         };
         let tenure = self.holds.holder_tenures(lock).next().expect("a held lock has a holder");
-        let holder = self.holds.tenures[tenure].owner.expect("a holder lives");
+        let holder = self.holds.tenure(tenure).owner().expect("a holder lives");
         self.end_hold(lock, tenure, self.connections[holder].tally());
         Reply::Stolen { was_held: true, name }
     }

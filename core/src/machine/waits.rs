@@ -61,9 +61,9 @@ impl Machine {
         }
         for Grant { to, lock, holders, .. } in grants.drain(..) {
             self.is_active_again(to);
-            let lock = &self.holds.locks[lock];
+            let lock = &self.holds.locks()[lock];
             let conn = self.connections[to].conn();
-            let reply = Reply::Got { kind: lock.kind(), holders, name: self.holds.locks.name(lock) };
+            let reply = Reply::Got { kind: lock.kind(), holders, name: self.holds.locks().name(lock) };
             if bug!(WaiterGrantedTwice) {
                 out(conn, Output::Reply(reply));
             }
@@ -82,8 +82,8 @@ impl Machine {
         self.connections.tally_mut(tally).add_hold();
         self.counters.waits_granted += 1;
         self.note_peaks(
-            self.holds.tenures[tenure].holds(),
-            self.holds.locks.name(&self.holds.locks[lock]).len(),
+            self.holds.tenure(tenure).holds(),
+            self.holds.locks().name(&self.holds.locks()[lock]).len(),
         );
         Grant { order: wait.order(), to, lock, holders }
     }
@@ -131,7 +131,7 @@ impl Machine {
         out: &mut impl FnMut(Conn, Output<'_>),
     ) {
         let wait = &self.holds.waits()[id];
-        let lock = &self.holds.locks[wait.lock()];
+        let lock = &self.holds.locks()[wait.lock()];
         let verb = match lock.kind() {
             Kind::Exclusive => Verb::GetWait,
             Kind::Shared => Verb::SharedGetWait,
@@ -139,7 +139,7 @@ impl Machine {
         self.counters.failures[verb.index()] += 1;
         out(
             self.connections[wait.by()].conn(),
-            Output::Reply(reply(lock.kind(), self.holds.locks.name(lock))),
+            Output::Reply(reply(lock.kind(), self.holds.locks().name(lock))),
         );
     }
 

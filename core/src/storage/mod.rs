@@ -6,7 +6,7 @@ mod list;
 mod slab;
 
 pub(crate) use index::{Index, Linked};
-pub(crate) use list::{Broken, Chain, Links, List, Slots, Stack};
+pub(crate) use list::{Broken, Chain, Links, List, Stack};
 pub(crate) use slab::{Id, Slab};
 
 /// Panics unless each bit of the hashes is set in about half of them. There have to be 4,096.

@@ -3,10 +3,12 @@
 
 mod account;
 mod connection;
+mod counts;
 mod holds;
 mod line;
 mod lock;
 mod moment;
+mod name;
 mod tenure;
 mod tie;
 mod timers;
@@ -16,8 +18,8 @@ mod wait;
 
 pub(crate) use account::TallyId;
 pub(crate) use connection::{Connection, Connections, Registered};
-pub(crate) use holds::{Found, Holds};
-pub(crate) use lock::{Hold, Lock, Locks};
+pub(crate) use holds::{Found, Holds, State};
+pub(crate) use lock::{Lock, Locks};
 pub(crate) use moment::Moment;
 pub(crate) use tenure::Tenure;
 pub(crate) use tie::{Tie, TiedHold};

@@ -4,8 +4,7 @@
 mod waits;
 
 use crate::machine::{Cause, Machine};
-use crate::storage::Id;
-use crate::table::{Hold, Lock, Tenure, TiedHold};
+use crate::table::{State, Tenure};
 use crate::types::{Account, ByKind, Kind};
 use crate::wire::Verb;
 
@@ -52,9 +51,9 @@ impl Machine {
         self.check_figures()
     }
 
-    /// Each lock is found under its name, and its holders are tenures that know of it.
+    /// Each lock is found under its name.
     fn check_locks(&self) -> Result<(), Violation> {
-        let locks = &self.holds.locks;
+        let locks = self.holds.locks();
         for (id, lock) in locks.slots().iter() {
             let name = locks.name(lock);
             let found = self.holds.find(lock.kind(), name).lock();
@@ -64,15 +63,6 @@ impl Machine {
                 "lock {id:?} has a name of {} bytes",
                 name.len()
             );
-            match *lock.hold() {
-                Hold::Sole { tenure, prev, next } => {
-                    self.check_sole(id, tenure, prev, next)?;
-                }
-                Hold::Tied(tie) => {
-                    let tie = self.holds.ties.locks.at(tie.position());
-                    ensure!(tie.is_some_and(|(_, tie)| tie.holders > 0), "tied lock {id:?} has no holder");
-                }
-            }
         }
         ensure!(locks.indexed() == locks.slots().len(), "the index of locks has strangers in it");
         let long = locks.slots().iter().filter(|(_, lock)| locks.outer_bytes(lock) > 0).count();
@@ -84,139 +74,100 @@ impl Machine {
         Ok(())
     }
 
-    fn check_sole(
-        &self,
-        id: Id<Lock>,
-        tenure: Id<Tenure>,
-        prev: Option<Id<Lock>>,
-        next: Option<Id<Lock>>,
-    ) -> Result<(), Violation> {
-        let Some((_, owner)) = self.holds.tenures.at(tenure.position()) else {
-            return Err(Violation(format!("lock {id:?} is held by no tenure")));
-        };
-        let link =
-            |of: Id<Lock>| match self.holds.locks.slots().at(of.position()).map(|(_, lock)| lock.hold()) {
-                Some(Hold::Sole { tenure: holder, prev, next }) if *holder == tenure => Some((*prev, *next)),
-                _ => None,
-            };
-        match prev {
-            Some(prev) => {
-                ensure!(link(prev).is_some_and(|(_, n)| n == Some(id)), "broken link before {id:?}");
-            }
-            None => ensure!(owner.sole == Some(id), "lock {id:?} heads no list"),
-        }
-        if let Some(next) = next {
-            ensure!(link(next).is_some_and(|(p, _)| p == Some(id)), "broken link after {id:?}");
-        }
-        Ok(())
-    }
-
     /// Each tied lock's list is in order, its count is right, and its holders live.
     fn check_ties(&self) -> Result<(), Violation> {
-        let ties = &self.holds.ties;
+        let ties = self.holds.ties();
         let mut holds = 0;
         let mut tied_locks = 0;
-        for (id, lock) in self.holds.locks.slots().iter() {
-            let Hold::Tied(tie) = *lock.hold() else { continue };
+        for (id, lock) in self.holds.locks().slots().iter() {
+            let State::Tied(tie) = self.holds.state(id) else { continue };
             tied_locks += 1;
-            let tie = &ties.locks[tie];
-            let mut older: Option<&TiedHold> = None;
-            let mut count = 0;
-            for hold in ties.from(tie.first) {
-                ensure!(hold.lock == id, "a hold of {:?} is in the list of {id:?}", hold.lock);
-                ensure!(older.is_none_or(|older| older.order < hold.order), "{id:?}: holders out of order");
-                let owner = self.holds.tenures.at(hold.tenure.position());
-                ensure!(
-                    owner.is_some_and(|(_, owner)| owner.owner.is_some()),
-                    "{id:?}: a tied holder is dead"
-                );
-                let found = ties.find(id, hold.tenure).map(|found| ties.holds[found].order);
-                ensure!(found == Some(hold.order), "{id:?}: a tied hold is not found by lock and tenure");
-                older = Some(hold);
-                count += 1;
+            let Some(tie) = ties.slots().get(tie) else {
+                return Err(Violation(format!("tied lock {id:?} has no tie")));
+            };
+            let count =
+                ties.check_holds(tie).map_err(|broken| Violation(format!("holds of {id:?}: {broken}")))?;
+            let mut last_order = 0;
+            for (_, hold) in ties.holds_from(tie.oldest()) {
+                ensure!(hold.lock() == id, "a hold of {:?} is in the list of {id:?}", hold.lock());
+                ensure!(hold.order() > last_order, "{id:?}: holders out of order");
+                let owner = self.holds.tenures().get(hold.tenure());
+                ensure!(owner.is_some_and(Tenure::lives), "{id:?}: a tied holder is dead");
+                let found = ties.find(id, hold.tenure()).map(|found| ties.holds()[found].order());
+                ensure!(found == Some(hold.order()), "{id:?}: a tied hold is not found by lock and tenure");
+                last_order = hold.order();
             }
-            ensure!(
-                tie.last.map(|last| ties.holds[last].order) == older.map(|hold| hold.order),
-                "{id:?}: the newest hold is not the last"
-            );
-            ensure!(count == tie.holders, "{id:?}: {count} holders, counted {}", tie.holders);
+            ensure!(count > 0, "tied lock {id:?} has no holder");
+            ensure!(count == tie.holders(), "{id:?}: {count} holders, counted {}", tie.holders());
             ensure!(lock.kind() == Kind::Shared || count == 1, "exclusive {id:?} has {count} holders");
             holds += count;
         }
-        ensure!(ties.holds.len() == holds, "tied holds that no lock lists");
+        ensure!(ties.holds().len() == holds, "tied holds that no lock lists");
         ensure!(ties.indexed() == holds, "the index of tied holds has strangers in it");
-        ensure!(ties.locks.len() == tied_locks, "a tie without its lock");
+        ensure!(ties.slots().len() == tied_locks, "a tie without its lock");
         Ok(())
     }
 
-    /// Each tenure's lists have the lengths it counts.
+    /// Each tenure's lists have what is its own, as much as it counts, and every hold is in one of them.
     fn check_tenures(&self) -> Result<(), Violation> {
-        let mut soles = 0;
-        for (id, tenure) in self.holds.tenures.iter() {
+        let (mut soles, mut tied) = (0, 0);
+        for (id, tenure) in self.holds.tenures().iter() {
+            let listed = self.holds.check_holds_of(tenure);
+            let listed = listed.map_err(|broken| Violation(format!("holds of tenure {id:?}: {broken}")))?;
+            (soles, tied) = (soles + listed.0, tied + listed.1);
             let mut sole_count = ByKind::default();
             let mut name_bytes = 0;
-            let mut next = tenure.sole;
-            while let Some(lock) = next {
-                let lock = &self.holds.locks[lock];
-                let Hold::Sole { next: following, .. } = *lock.hold() else {
-                    return Err(Violation(format!("tenure {id:?} lists a tied lock as sole")));
-                };
+            for (_, lock) in self.holds.soles(id) {
+                ensure!(
+                    lock.listed_by() == Some(id),
+                    "tenure {id:?} lists a lock that it does not hold alone"
+                );
                 sole_count[lock.kind()] += 1;
-                name_bytes += self.holds.locks.outer_bytes(lock);
-                soles += 1;
-                // A list that is a ring would never end.
-                ensure!(soles <= self.holds.locks.slots().len(), "tenure {id:?}: its sole holds are a ring");
-                next = following;
+                name_bytes += self.holds.locks().outer_bytes(lock);
             }
             let mut tied_count = ByKind::default();
-            let mut prev = None;
-            let mut next = tenure.tied;
-            while let Some(hold_id) = next {
-                let hold = &self.holds.ties.holds[hold_id];
-                ensure!(hold.tenure == id, "tenure {id:?} lists a hold of {:?}", hold.tenure);
-                ensure!(hold.prev == prev, "tenure {id:?}: broken link in its tied holds");
-                tied_count[self.holds.locks[hold.lock].kind()] += 1;
-                (prev, next) = (next, hold.next);
+            for (_, hold) in self.holds.tied(id) {
+                ensure!(hold.tenure() == id, "tenure {id:?} lists a hold of {:?}", hold.tenure());
+                tied_count[self.holds.locks()[hold.lock()].kind()] += 1;
             }
             ensure!(
-                sole_count == tenure.sole_count,
+                sole_count == tenure.sole_count(),
                 "tenure {id:?} has {sole_count:?} sole holds, not as counted"
             );
             ensure!(
-                name_bytes == tenure.sole_name_bytes,
+                name_bytes == tenure.sole_name_bytes(),
                 "tenure {id:?}: {name_bytes} bytes of names, not as counted"
             );
             ensure!(
-                tied_count == tenure.tied_count,
+                tied_count == tenure.tied_count(),
                 "tenure {id:?} has {tied_count:?} tied holds, not as counted"
             );
-            let is_own = tenure.owner.is_none_or(|owner| {
-                let connection = self.connections.slots().at(owner.position());
-                connection.is_some_and(|(_, connection)| connection.tenure() == Some(id))
+            let is_own = tenure.owner().is_none_or(|owner| {
+                let connection = self.connections.slots().get(owner);
+                connection.is_some_and(|connection| connection.tenure() == Some(id))
             });
             ensure!(is_own, "tenure {id:?} is not its connection's");
         }
+        let locks = self.holds.locks().slots().len() - self.holds.ties().slots().len();
+        ensure!(soles == locks, "{soles} locks in lists of sole holds, {locks} are there");
+        ensure!(tied == self.holds.ties().holds().len(), "tied holds that no tenure lists");
         Ok(())
     }
 
     /// The dead tenures are exactly those in line to be swept, and each has something to sweep.
     fn check_dead(&self) -> Result<(), Violation> {
-        let (mut lined_up, mut holds) = (0, 0);
-        let (mut prev, mut next) = (None, self.holds.first_dead);
-        while let Some(id) = next {
-            let tenure = &self.holds.tenures[id];
-            ensure!(tenure.owner.is_none(), "tenure {id:?} lives and is to be swept");
-            ensure!(tenure.tied.is_none(), "dead tenure {id:?} has a tied hold");
-            ensure!(tenure.sole.is_some(), "dead tenure {id:?} has nothing to sweep");
-            ensure!(tenure.prev_dead == prev, "broken link before dead tenure {id:?}");
-            lined_up += 1;
-            holds += tenure.soles();
-            (prev, next) = (next, tenure.next_dead);
+        let lined_up = self.holds.check_dead_tenures();
+        let lined_up = lined_up.map_err(|broken| Violation(format!("dead tenures: {broken}")))?;
+        let mut holds = 0;
+        for (id, tenure) in self.holds.dead_tenures() {
+            ensure!(!tenure.lives(), "tenure {id:?} lives and is to be swept");
+            ensure!(tenure.tied_count().total() == 0, "dead tenure {id:?} has a tied hold");
+            ensure!(tenure.holds() > 0, "dead tenure {id:?} has nothing to sweep");
+            holds += tenure.holds();
         }
-        ensure!(self.holds.last_dead == prev, "the line of the dead ends elsewhere");
-        let dead = self.holds.tenures.iter().filter(|(_, tenure)| tenure.owner.is_none()).count();
-        ensure!(dead == lined_up, "{dead} dead tenures, {lined_up} of them to be swept");
-        ensure!(self.holds.dead == holds, "{holds} dead holds, counted {}", self.holds.dead);
+        let dead = self.holds.tenures().iter().filter(|(_, tenure)| !tenure.lives()).count();
+        ensure!(dead == lined_up as usize, "{dead} dead tenures, {lined_up} of them to be swept");
+        ensure!(self.holds.dead() == holds, "{holds} dead holds, counted {}", self.holds.dead());
         Ok(())
     }
 
@@ -228,8 +179,8 @@ impl Machine {
             let conn = connection.conn();
             ensure!(self.connections.find(conn) == Some(id), "{conn:?} is not found by its number");
             ensure!(self.connections.highest() >= Some(conn), "{conn:?} is above the highest number");
-            let tenure = connection.tenure().map(|tenure| &self.holds.tenures[tenure]);
-            ensure!(tenure.is_none_or(|tenure| tenure.owner == Some(id)), "{conn:?} has another's tenure");
+            let tenure = connection.tenure().map(|tenure| self.holds.tenure(tenure));
+            ensure!(tenure.is_none_or(|tenure| tenure.owner() == Some(id)), "{conn:?} has another's tenure");
             let holds = tenure.map_or(0, Tenure::holds);
             ensure!(holds <= self.config.limits.locks_per_connection, "{conn:?} holds {holds} locks");
             ensure!(holds <= self.counters.peak_connection_holds, "{conn:?} holds more than the peak");
@@ -326,15 +277,16 @@ impl Machine {
         let mut held = ByKind::default();
         let mut live = ByKind::default();
         let mut name_bytes = 0;
-        for (id, lock) in self.holds.locks.slots().iter() {
+        for (id, lock) in self.holds.locks().slots().iter() {
             let holders = self.holds.holders(id);
             held[lock.kind()] += u32::from(holders > 0);
             live[lock.kind()] += holders;
-            name_bytes += if holders > 0 { self.holds.locks.outer_bytes(lock) } else { 0 };
+            name_bytes += if holders > 0 { self.holds.locks().outer_bytes(lock) } else { 0 };
         }
-        ensure!(name_bytes == self.holds.name_bytes, "{name_bytes} bytes of names, not as counted");
-        ensure!(held == self.holds.held, "{held:?} names are held, counted {:?}", self.holds.held);
-        ensure!(live == self.holds.live, "{live:?} holds, counted {:?}", self.holds.live);
+        let counts = self.holds.counts();
+        ensure!(name_bytes == counts.name_bytes(), "{name_bytes} bytes of names, not as counted");
+        ensure!(held == counts.held(), "{held:?} names are held, counted {:?}", counts.held());
+        ensure!(live == counts.live(), "{live:?} holds, counted {:?}", counts.live());
         let closed: u64 = Cause::ALL.iter().map(|cause| self.counters.closed[cause.index()]).sum();
         ensure!(
             self.counters.opened == closed + u64::from(self.connections.len()),
@@ -345,8 +297,8 @@ impl Machine {
         self.check_outcomes()?;
         ensure!(self.counters.peak_connections >= self.connections.len(), "more connections than the peak");
         ensure!(self.counters.peak_holds >= live.total(), "more holds than the peak");
-        let slots = self.holds.locks.slots().len();
-        ensure!(self.counters.peak_lock_bytes >= self.holds.live_bytes(), "more bytes than the peak");
+        let slots = self.holds.locks().slots().len();
+        ensure!(self.counters.peak_lock_bytes >= counts.live_bytes(), "more bytes than the peak");
         ensure!(
             slots <= self.counters.peak_holds,
             "{slots} slots of locks are used, but there were never more than {} holds",
@@ -381,9 +333,9 @@ impl Machine {
         let timed = ByKind::from_fn(|kind| u128::from(figures.hold_times(kind).count()));
         let over = released.iter().sum::<u128>() + orphaned + together;
         ensure!(
-            timed.total() + u128::from(self.holds.dead) == over,
+            timed.total() + u128::from(self.holds.dead()) == over,
             "{timed:?} hold times and {} dead holds, but {over} holds are over",
-            self.holds.dead
+            self.holds.dead()
         );
         Ok(())
     }

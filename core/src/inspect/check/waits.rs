@@ -3,7 +3,7 @@
 use super::{Violation, ensure};
 use crate::machine::Machine;
 use crate::storage::Id;
-use crate::table::{Hold, Lock, Tie, Tokens};
+use crate::table::{Lock, State, Tie, Tokens};
 use crate::types::{ByKind, Kind, Now};
 
 use std::collections::BTreeSet;
@@ -14,12 +14,12 @@ impl Machine {
         ensure!(self.holds.is_calm(), "lines were left to be looked at");
         ensure!(self.grants.is_empty(), "grants were left to be told");
         let mut waits = ByKind::default();
-        for (id, lock) in self.holds.locks.slots().iter() {
-            if let Hold::Tied(tie) = *lock.hold() {
-                waits[lock.kind()] += self.check_line(id, lock, &self.holds.ties.locks[tie])?;
+        for (id, lock) in self.holds.locks().slots().iter() {
+            if let State::Tied(tie) = self.holds.state(id) {
+                waits[lock.kind()] += self.check_line(id, lock, &self.holds.ties()[tie])?;
             }
         }
-        ensure!(waits == self.holds.waiting_by_kind, "{waits:?} waits in lines, not as counted");
+        ensure!(waits == self.holds.counts().waiting(), "{waits:?} waits in lines, not as counted");
         let all = self.holds.waits().len();
         ensure!(waits.total() == all, "waits in no line");
         ensure!(all == 0 || !self.draining, "somebody waits while nothing is granted any more");
@@ -28,11 +28,12 @@ impl Machine {
     }
 
     fn check_line(&self, id: Id<Lock>, lock: &Lock, tie: &Tie) -> Result<u32, Violation> {
-        ensure!(!tie.is_stirred, "the line of {id:?} was left to be looked at");
+        ensure!(!tie.is_stirred(), "the line of {id:?} was left to be looked at");
         let waits = self.holds.waits();
-        let count = tie.line.check(waits).map_err(|broken| Violation(format!("line of {id:?}: {broken}")))?;
+        let count =
+            tie.line().check(waits).map_err(|broken| Violation(format!("line of {id:?}: {broken}")))?;
         let mut last_order = 0;
-        for (wait_id, wait) in tie.line.iter(waits) {
+        for (wait_id, wait) in tie.line().iter(waits) {
             ensure!(wait.lock() == id, "a wait for {:?} is in the line of {id:?}", wait.lock());
             ensure!(wait.order() > last_order, "{id:?}: its line is out of order");
             ensure!(
@@ -46,7 +47,7 @@ impl Machine {
             );
             last_order = wait.order();
         }
-        ensure!(count == tie.line.len(), "{id:?}: {count} waits, counted {}", tie.line.len());
+        ensure!(count == tie.line().len(), "{id:?}: {count} waits, counted {}", tie.line().len());
         ensure!(count <= self.config.limits.waiters_per_name, "{id:?}: {count} wait, too many");
         ensure!(self.holds.grantable(id).is_none(), "{id:?} could be granted to the head of its line");
         Ok(count)
@@ -59,13 +60,13 @@ impl Machine {
             waits.by_beginning().map(|(_, wait)| wait.by().position()).collect();
         // Each line with the first in it that would not be granted.
         let locks: BTreeSet<_> = waits.by_beginning().map(|(_, wait)| wait.lock().position()).collect();
-        let locks = locks.into_iter().filter_map(|position| self.holds.locks.slots().at(position));
+        let locks = locks.into_iter().filter_map(|position| self.holds.locks().slots().at(position));
         let mut lines: Vec<_> = locks.map(|(lock, _)| (lock, self.holds.line_head(lock))).collect();
         while !standing.is_empty() {
             let before = standing.len();
             for (lock, next) in &mut lines {
                 let owners = self.holds.holder_tenures(*lock);
-                let owners = owners.filter_map(|tenure| self.holds.tenures[tenure].owner);
+                let owners = owners.filter_map(|tenure| self.holds.tenure(tenure).owner());
                 let left = owners.filter(|owner| standing.contains(&owner.position())).count() as u32;
                 // Whoever is granted beside those that are left releases too.
                 while let Some(wait) = next.map(|next| &waits[next])
@@ -119,7 +120,8 @@ impl Machine {
             counters.waits
         );
         // Wide enough for what a damaged snapshot may claim.
-        let timed: u128 = self.holds.wait_times.iter().map(|(_, times)| u128::from(times.count())).sum();
+        let timed: u128 =
+            self.holds.counts().wait_times().iter().map(|(_, times)| u128::from(times.count())).sum();
         ensure!(
             timed + u128::from(going_on) == u128::from(counters.waits),
             "{timed} wait times, {going_on} go on"
@@ -130,15 +132,14 @@ impl Machine {
     /// No two holds have the same token, none has one that is still to come, and a shared one has none.
     pub(crate) fn check_tokens(&self) -> Result<(), Violation> {
         let mut tokens = BTreeSet::new();
-        for (id, lock) in self.holds.locks.slots().iter() {
-            let Hold::Tied(tie) = *lock.hold() else { continue };
-            let token = self.holds.ties.locks[tie].token;
-            ensure!(token < self.tokens.next, "{id:?} has token {token}, which is still to come");
-            ensure!(token == 0 || tokens.insert(token), "{id:?} has token {token}, and another has it too");
-            ensure!(token == 0 || lock.kind() == Kind::Exclusive, "shared {id:?} has a token");
+        for (id, lock) in self.holds.locks().slots().iter() {
+            let Some(token) = self.holds.token(id) else { continue };
+            ensure!(token < self.tokens.next(), "{id:?} has token {token}, which is still to come");
+            ensure!(tokens.insert(token), "{id:?} has token {token}, and another has it too");
+            ensure!(lock.kind() == Kind::Exclusive, "shared {id:?} has a token");
         }
-        ensure!(self.tokens.last <= Tokens::MAX, "{:?}", self.tokens);
-        ensure!(self.tokens.next >= 1 && self.tokens.next <= self.tokens.last + 1, "{:?}", self.tokens);
+        ensure!(self.tokens.last() <= Tokens::MAX, "{:?}", self.tokens);
+        ensure!((1..=self.tokens.last() + 1).contains(&self.tokens.next()), "{:?}", self.tokens);
         Ok(())
     }
 }
