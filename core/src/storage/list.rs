@@ -17,12 +17,12 @@ impl<T> Links<T> {
     pub(crate) const NONE: Self = Self { prev: None, next: None };
 
     /// The value that comes before.
-    pub(crate) fn prev(&self) -> Option<Id<T>> {
+    pub(crate) fn prev(self) -> Option<Id<T>> {
         self.prev
     }
 
     /// The value that comes next.
-    pub(crate) fn next(&self) -> Option<Id<T>> {
+    pub(crate) fn next(self) -> Option<Id<T>> {
         self.next
     }
 }
@@ -51,6 +51,9 @@ pub(crate) trait Chain {
     /// The place of those links.
     fn links_mut(value: &mut Self::Value) -> &mut Links<Self::Value>;
 }
+
+/// How many values a list has, and the last of them.
+type Walked<C> = (u32, Option<Id<<C as Chain>::Value>>);
 
 /// Where the values of a list are.
 pub(crate) trait Slots<T>: IndexMut<Id<T>, Output = T> {}
@@ -162,10 +165,7 @@ impl<C: Chain> Stack<C> {
     }
 
     /// The length, and the last value.
-    fn walk<'a>(
-        &self,
-        at: impl Fn(Id<C::Value>) -> Option<&'a C::Value>,
-    ) -> Result<(u32, Option<Id<C::Value>>), Broken>
+    fn walk<'a>(&self, at: impl Fn(Id<C::Value>) -> Option<&'a C::Value>) -> Result<Walked<C>, Broken>
     where
         C::Value: 'a,
     {
@@ -284,12 +284,12 @@ pub(crate) enum Broken {
     End,
 }
 
+/// A clone is of use only beside a clone of the slots: a value is in one list of a sort.
 impl<C: Chain> Clone for Stack<C> {
     fn clone(&self) -> Self {
-        *self
+        Self { first: self.first }
     }
 }
-impl<C: Chain> Copy for Stack<C> {}
 impl<C: Chain> fmt::Debug for Stack<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} ..", self.first)
@@ -298,10 +298,9 @@ impl<C: Chain> fmt::Debug for Stack<C> {
 
 impl<C: Chain> Clone for List<C> {
     fn clone(&self) -> Self {
-        *self
+        Self { front: self.front.clone(), last: self.last }
     }
 }
-impl<C: Chain> Copy for List<C> {}
 impl<C: Chain> Default for List<C> {
     fn default() -> Self {
         Self::EMPTY

@@ -152,7 +152,7 @@ impl Chain for HoldsOfTenure {
 /// All tied locks and their holds.
 #[derive(Clone, Debug)]
 pub(crate) struct Ties {
-    ties: Slab<Tie>,
+    slots: Slab<Tie>,
     holds: Slab<TiedHold>,
     index: Index<TiedHold>,
     hasher: SipHasher13,
@@ -162,7 +162,7 @@ pub(crate) struct Ties {
 impl Ties {
     pub(super) fn new(chunk_slots: u32, index_tables: u32, key: (u64, u64)) -> Self {
         Self {
-            ties: Slab::new(chunk_slots),
+            slots: Slab::new(chunk_slots),
             holds: Slab::new(chunk_slots),
             index: Index::new(index_tables),
             hasher: SipHasher13::new_with_keys(key.0, key.1),
@@ -171,7 +171,7 @@ impl Ties {
     }
 
     pub(crate) fn slots(&self) -> &Slab<Tie> {
-        &self.ties
+        &self.slots
     }
 
     /// Every tied hold.
@@ -199,12 +199,12 @@ impl Ties {
 
     /// Adds a tie that nobody holds yet.
     pub(super) fn open(&mut self) -> Id<Tie> {
-        self.ties.insert(Tie::default())
+        self.slots.insert(Tie::default())
     }
 
     /// Takes a tie away that nobody holds or waits for any more.
     pub(super) fn close(&mut self, id: Id<Tie>) {
-        self.ties.remove(id);
+        self.slots.remove(id);
     }
 
     /// Adds a hold as the newest of its lock, and as the head of its tenure's list.
@@ -229,7 +229,7 @@ impl Ties {
         let hasher = &self.hasher;
         let id = self.index.insert(&mut self.holds, hold, |hold| hash(hasher, hold.lock, hold.tenure));
         of_tenure.push(&mut self.holds, id);
-        let tie = &mut self.ties[tie];
+        let tie = &mut self.slots[tie];
         tie.holds.push_back(&mut self.holds, id);
         tie.holders += 1;
     }
@@ -244,7 +244,7 @@ impl Ties {
         let hasher = &self.hasher;
         let hold = self.index.remove(&mut self.holds, id, |hold| hash(hasher, hold.lock, hold.tenure));
         of_tenure.close_gap(&mut self.holds, hold.of_tenure);
-        let tie = &mut self.ties[tie];
+        let tie = &mut self.slots[tie];
         tie.holds.close_gap(&mut self.holds, hold.of_lock);
         if !bug!(ShareNotGivenBack) || tie.holders == 1 {
             tie.holders -= 1;
@@ -267,14 +267,14 @@ impl std::ops::Index<Id<Tie>> for Ties {
 
     #[inline]
     fn index(&self, id: Id<Tie>) -> &Tie {
-        &self.ties[id]
+        &self.slots[id]
     }
 }
 
 impl std::ops::IndexMut<Id<Tie>> for Ties {
     #[inline]
     fn index_mut(&mut self, id: Id<Tie>) -> &mut Tie {
-        &mut self.ties[id]
+        &mut self.slots[id]
     }
 }
 

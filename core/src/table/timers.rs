@@ -131,7 +131,7 @@ impl<T: Timed> Timers<T> {
     fn put(&mut self, slots: &mut Slab<T>, id: Id<T>) {
         let (level, slot) = self.place(slots[id].deadline());
         while self.levels.len() <= level {
-            self.levels.push(Level { occupied: 0, slots: [List::EMPTY; SLOTS] });
+            self.levels.push(Level { occupied: 0, slots: [const { List::EMPTY }; SLOTS] });
         }
         let level = &mut self.levels[level];
         level.occupied |= 1 << slot;

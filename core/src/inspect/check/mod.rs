@@ -38,6 +38,7 @@ impl Machine {
     ///
     /// The first one that does not hold.
     pub fn check(&self) -> Result<(), Violation> {
+        self.check_storage()?;
         self.check_locks()?;
         self.check_ties()?;
         self.check_tenures()?;
@@ -49,6 +50,22 @@ impl Machine {
         self.check_registrations()?;
         self.check_activity()?;
         self.check_figures()
+    }
+
+    /// Every slab knows where it has room.
+    fn check_storage(&self) -> Result<(), Violation> {
+        let holds = &self.holds;
+        let slabs = [
+            ("connections", self.connections.slots().check()),
+            ("tenures", holds.tenures().check()),
+            ("locks", holds.locks().slots().check()),
+            ("ties", holds.ties().slots().check()),
+            ("tied holds", holds.ties().holds().check()),
+            ("waits", holds.waits().slots().check()),
+        ];
+        slabs.into_iter().try_for_each(|(of, checked)| {
+            checked.map_err(|wrong| Violation(format!("slab of {of}: {wrong}")))
+        })
     }
 
     /// Each lock is found under its name.
