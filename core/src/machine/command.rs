@@ -4,7 +4,7 @@ use super::Machine;
 use super::input::Cause;
 use super::output::{Output, Reason};
 use crate::storage::Id;
-use crate::table::Connection;
+use crate::table::{Connection, Registered};
 use crate::types::{Account, Conn, Kind};
 use crate::wire::{Command, Listing, Reply, Subject, Verb};
 
@@ -120,7 +120,7 @@ impl Machine {
             return None;
         }
         let features = &self.config.features;
-        let is_operator = self.connections[id].origin.account == Account::ADMIN;
+        let is_operator = self.connections[id].origin().account == Account::ADMIN;
         if verb.needs_operator() && !is_operator {
             return Some(Reply::NotAllowed { verb });
         }
@@ -131,7 +131,7 @@ impl Machine {
     }
 
     fn inspect<'a>(&self, kind: Kind, name: &'a [u8]) -> Reply<'a> {
-        Reply::Inspected { kind, holders: self.holds.find(kind, name).holders, name }
+        Reply::Inspected { kind, holders: self.holds.find(kind, name).holders(), name }
     }
 
     fn register(&mut self, id: Id<Connection>, name: &[u8]) -> Reply<'static> {
@@ -140,9 +140,9 @@ impl Machine {
     }
 
     fn me(&self, id: Id<Connection>, conn: Conn, out: &mut impl FnMut(Conn, Output<'_>)) {
-        let Connection { origin, registered, .. } = &self.connections[id];
-        let name = registered.as_ref().map(|registered| &*registered.name);
-        out(conn, Output::Reply(Reply::Me { addr: &origin.addr, name }));
+        let connection = &self.connections[id];
+        let (addr, name) = (&connection.origin().addr, connection.registered().map(Registered::name));
+        out(conn, Output::Reply(Reply::Me { addr, name }));
     }
 
     fn query(&self, conn: Conn, full: bool, out: &mut impl FnMut(Conn, Output<'_>)) {
@@ -158,10 +158,10 @@ impl Machine {
     /// Releases a lock, if the connection holds it; returns whether it did.
     #[inline]
     fn release(&mut self, id: Id<Connection>, kind: Kind, name: &[u8]) -> bool {
-        if bug!(AnybodyReleases) && kind == Kind::Exclusive && self.holds.find(kind, name).holders > 0 {
+        if bug!(AnybodyReleases) && kind == Kind::Exclusive && self.holds.find(kind, name).holders() > 0 {
             return true;
         }
-        let Connection { tenure, tally, .. } = self.connections[id];
+        let (tenure, tally) = (self.connections[id].tenure(), self.connections[id].tally());
         let held = tenure.and_then(|tenure| Some((self.holds.held_by(tenure, kind, name)?, tenure)));
         let Some((lock, tenure)) = held else {
             mark!(ReleaseWasRefused);
@@ -173,21 +173,21 @@ impl Machine {
 
     /// Ends the connection's tenure, as its end would; its next get begins another.
     fn release_all<'a>(&mut self, id: Id<Connection>) -> Reply<'a> {
-        let Some(tenure) = self.connections[id].tenure else { return Reply::ReleasedAll { holds: 0 } };
-        let of_all = &self.holds.tenures[tenure];
-        if of_all.tied_count != [0; 2] && bug!(RaKeepsTiedHolds) {
+        let Some(tenure) = self.connections[id].tenure() else { return Reply::ReleasedAll { holds: 0 } };
+        let of_all = self.holds.tenure(tenure);
+        if of_all.tied_count().total() > 0 && bug!(RaKeepsTiedHolds) {
             return Reply::ReleasedAll { holds: of_all.holds() };
         }
         self.connections.forget_tenure(id);
-        let holds = self.end_tenure(tenure, self.connections[id].tally);
-        for kind in Kind::ALL.map(Kind::index) {
+        let holds = self.end_tenure(tenure, self.connections[id].tally());
+        for kind in Kind::ALL {
             self.counters.released_together[kind] += u64::from(holds[kind]);
         }
-        Reply::ReleasedAll { holds: holds.iter().sum() }
+        Reply::ReleasedAll { holds: holds.total() }
     }
 
     fn fence<'a>(&mut self, id: Id<Connection>, name: &'a [u8]) -> Reply<'a> {
-        let tenure = self.connections[id].tenure;
+        let tenure = self.connections[id].tenure();
         let Some(lock) = tenure.and_then(|tenure| self.holds.held_by(tenure, Kind::Exclusive, name)) else {
             return Reply::NotHeld { name };
         };

@@ -9,7 +9,7 @@ use crate::wire::{Reply, Wish};
 
 impl Machine {
     /// Dead holds that a get frees before it adds one. Two for one, so that live and dead holds
-    /// together never take more storage than the live ones did at their most, kept locks apart.
+    /// together never take more storage than the live ones did at their most.
     const SWEEP_FOR_GET: u32 = 2;
 
     /// Gets a lock, and says how many hold it then, or why not; `Err(None)` when the connection waits for it now.
@@ -28,23 +28,13 @@ impl Machine {
         if !bug!(GetsDoNotSweep) && self.holds.sweep(Self::SWEEP_FOR_GET) > 0 {
             mark!(GetSwept);
         }
-        let Connection { tenure, tally, .. } = self.connections[id];
-        let owner = tenure.map(|tenure| &self.holds.tenures[tenure]);
-        let (own, kept) = owner.map_or((0, None), |owner| (owner.holds(), owner.kept));
+        let (tenure, tally) = (self.connections[id].tenure(), self.connections[id].tally());
+        let own = tenure.map_or(0, |tenure| self.holds.tenure(tenure).holds());
         let has_too_many = self.has_too_many(own, tally);
-        if let (Some(tenure), Some(kept)) = (tenure, kept)
-            && !has_too_many
-            && self.holds.locks.is(&self.holds.locks[kept], kind, name)
-        {
-            mark!(GotItsKeptLock);
-            self.holds.add_kept(kept, tenure, tenure, self.now);
-            self.note_get(own + 1, tally, name);
-            return Ok(1);
-        }
         let found = self.holds.find(kind, name);
         if found.lock().zip(tenure).is_some_and(|(lock, tenure)| self.holds.is_holder(lock, tenure)) {
             let more = u32::from(kind == Kind::Shared && bug!(AskingAgainCounts));
-            return Ok(found.holders + more);
+            return Ok(found.holders() + more);
         }
         if has_too_many {
             mark!(LocksRanOut);
@@ -77,14 +67,14 @@ impl Machine {
         let limits = &self.config.limits;
         let limit = limits.locks_per_connection + u32::from(bug!(LocksOfAConnectionOffByOne));
         let tally = self.connections.tally(tally);
-        let waits = if bug!(WaitIsNotReserved) { 0 } else { tally.waits };
-        own >= limit || u64::from(tally.holds) + u64::from(waits) >= u64::from(limits.locks)
+        let waits = if bug!(WaitIsNotReserved) { 0 } else { tally.waits() };
+        own >= limit || u64::from(tally.holds()) + u64::from(waits) >= u64::from(limits.locks)
     }
 
     #[inline]
     fn is_free(&self, found: Found, wish: Wish<&[u8]>) -> bool {
         let limit = limit_of(wish);
-        let has_room = limit == 0 || found.holders < limit;
+        let has_room = limit == 0 || found.holders() < limit;
         let heeds_line = wish.heeds_line() && !(wish.ms().is_none() && bug!(SglIgnoresTheLine));
         has_room && (!heeds_line || found.lock().is_none_or(|lock| self.holds.waiting(lock) == 0))
     }
@@ -106,8 +96,8 @@ impl Machine {
         }
         let limits = &self.config.limits;
         let for_name = limits.waiters_per_name + u32::from(bug!(QueueLimitOffByOne));
-        let tally = self.connections[id].tally;
-        if self.connections.tally(tally).waits >= limits.waiters || self.holds.waiting(lock) >= for_name {
+        let tally = self.connections[id].tally();
+        if self.connections.tally(tally).waits() >= limits.waiters || self.holds.waiting(lock) >= for_name {
             mark!(QueueWasFull);
             self.counters.queue_full += 1;
             return Some(Reply::QueueFull { kind, name });
@@ -118,7 +108,7 @@ impl Machine {
             self.connections.unlink(id);
         }
         self.counters.waits += 1;
-        let waiters = self.holds.waits.slots.len();
+        let waiters = self.holds.waits().len();
         self.counters.peak_waiters = self.counters.peak_waiters.max(waiters);
         None
     }
@@ -126,7 +116,7 @@ impl Machine {
     /// After a get by somebody who has so many holds now, and is counted there.
     #[inline]
     fn note_get(&mut self, own: u32, tally: TallyId, name: &[u8]) {
-        self.connections.tally_mut(tally).holds += 1;
+        self.connections.tally_mut(tally).add_hold();
         self.note_peaks(own, name.len());
     }
 
@@ -135,8 +125,8 @@ impl Machine {
     pub(crate) fn note_peaks(&mut self, own: u32, name_bytes: usize) {
         let peaks = &mut self.counters;
         peaks.peak_connection_holds = peaks.peak_connection_holds.max(own);
-        peaks.peak_holds = peaks.peak_holds.max(self.holds.live.iter().sum());
-        peaks.peak_lock_bytes = peaks.peak_lock_bytes.max(self.holds.live_bytes());
+        peaks.peak_holds = peaks.peak_holds.max(self.holds.counts().live().total());
+        peaks.peak_lock_bytes = peaks.peak_lock_bytes.max(self.holds.counts().live_bytes());
         peaks.peak_name_bytes = peaks.peak_name_bytes.max(name_bytes as u32);
     }
 }

@@ -95,7 +95,6 @@ impl Arbitrary for Layout {
             index_tables: 1 << dice.below(6),
             sweep_slice: 1 + dice.below(5) as u32,
             scan_slice: 1 + dice.below(5) as u32,
-            kept_locks: dice.below(4) as u32,
             hash_key: (u64::arbitrary(dice.0), u64::arbitrary(dice.0)),
         })
     }
