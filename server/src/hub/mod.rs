@@ -28,7 +28,7 @@ use elockd_core::wire::listing::Slice;
 use elockd_core::{Conn, Entry, Figures, Input, Machine, Now, Origin, Output, Reason, Scan};
 use mailbox::Mailbox;
 use post::Post;
-use sleepers::{Keeper, Ticker, is_before};
+use sleepers::{KeeperAsleep, TickerAsleep, is_before};
 use state::State;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ use std::task::{Poll, Waker};
 
 /// The machine, shared by all connections.
 pub struct Hub<L: Locks = StdLocks> {
-    state: L::Lock<State<L>>,
+    state: L::Around<State<L>>,
     /// Called when a panic unwinds through the hub's lock.
     on_panic: Option<fn()>,
     /// Set then: the machine may be half changed, and is not touched again.
@@ -55,11 +55,11 @@ impl<L: Locks> Hub<L> {
             post: Post { boxes: BTreeMap::new(), late: Vec::new() },
             last_serial: 0,
             draining: false,
-            ticker: Ticker::default(),
-            keeper: Keeper::default(),
+            ticker: TickerAsleep::default(),
+            keeper: KeeperAsleep::default(),
             witness: None,
         };
-        Self { state: L::Lock::new(state), on_panic, is_broken: AtomicBool::new(false) }
+        Self { state: L::Around::new(state), on_panic, is_broken: AtomicBool::new(false) }
     }
 
     /// Has every input seen by a witness from here on.
@@ -117,7 +117,7 @@ impl<L: Locks> Hub<L> {
             if is_before(state.machine.deadline(), until) {
                 return Poll::Ready(());
             }
-            state.ticker = Ticker { until, waker: Some(waker.clone()) };
+            state.ticker = TickerAsleep { until, waker: Some(waker.clone()) };
             Poll::Pending
         })
     }
@@ -134,7 +134,7 @@ impl<L: Locks> Hub<L> {
             if state.machine.tokens_left() < few {
                 return Poll::Ready(());
             }
-            state.keeper = Keeper { few, waker: Some(waker.clone()) };
+            state.keeper = KeeperAsleep { few, waker: Some(waker.clone()) };
             Poll::Pending
         })
     }

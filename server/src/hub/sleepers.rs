@@ -6,7 +6,7 @@ use std::task::Waker;
 
 /// The driver's clock hand: whoever turns `deadline` into `Tick`s, asleep until then.
 #[derive(Default)]
-pub(super) struct Ticker {
+pub(super) struct TickerAsleep {
     /// What it sleeps until; `None` is for ever.
     pub(super) until: Option<Now>,
     /// Set while it sleeps.
@@ -15,7 +15,7 @@ pub(super) struct Ticker {
 
 /// Whoever reserves fencing tokens for the machine, asleep while enough are left.
 #[derive(Default)]
-pub(super) struct Keeper {
+pub(super) struct KeeperAsleep {
     /// Fewer than these are not enough.
     pub(super) few: u64,
     /// Set while it sleeps.

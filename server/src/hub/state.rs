@@ -1,7 +1,7 @@
 //! What the hub's lock guards: the machine, the post, and whoever sleeps until the machine needs it.
 
 use super::post::Post;
-use super::sleepers::{Keeper, Ticker, is_before};
+use super::sleepers::{KeeperAsleep, TickerAsleep, is_before};
 use super::{Locks, Witness};
 use elockd_core::{Command, Conn, Input, Machine, Now, Output};
 
@@ -10,8 +10,8 @@ pub(super) struct State<L: Locks> {
     pub(super) post: Post<L>,
     pub(super) last_serial: u64,
     pub(super) draining: bool,
-    pub(super) ticker: Ticker,
-    pub(super) keeper: Keeper,
+    pub(super) ticker: TickerAsleep,
+    pub(super) keeper: KeeperAsleep,
     /// Only where a simulation drives the hub.
     pub(super) witness: Option<Box<dyn Witness>>,
 }
