@@ -2,6 +2,7 @@
 //! the hub's lock nor this thread is ever held for long, and memory has a bound.
 
 use super::{End, MAX_UNSENT, Session};
+use crate::gate::Gate;
 use elockd_core::Scan;
 use elockd_core::wire::listing::{Slice, Text, write_too_large};
 use elockd_core::{bug, mark};
@@ -12,7 +13,7 @@ use tokio::task::yield_now;
 /// Rows that are merged before other connections have their turn.
 const ROWS_PER_TURN: usize = 256;
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
     /// Answers with a listing.
     pub(super) async fn list(&mut self, mut scan: Scan) -> Result<(), End> {
         let shared = self.shared.clone();
@@ -20,7 +21,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let mut text = Text::new(scan.subject());
         while !scan.is_done() {
             let mut slice = Slice::new(&scan);
-            shared.hub.scan(&mut scan, &mut slice);
+            shared.gate.hub().scan(&mut scan, &mut slice);
             if !reservation.grow(slice.weight(), shared.tunables().max_listing_bytes) {
                 mark!(ListingWasTooLarge);
                 shared.listings_refused.fetch_add(1, Ordering::Relaxed);

@@ -10,7 +10,8 @@ mod waiting;
 
 pub(crate) use teller::Teller;
 
-use crate::hub::{Ending, Flow, Handle, Mail};
+use crate::gate::{Gate, GateHandle, Local};
+use crate::hub::{Ending, Flow, Mail};
 use crate::shared::Shared;
 use arrayvec::ArrayVec;
 use elockd_core::wire::{Decoder, encode_reason};
@@ -41,10 +42,10 @@ const READS_PER_TURN: u32 = 4;
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Serves a connection to its end.
-pub(crate) fn serve<S>(
-    shared: Arc<Shared>,
+pub(crate) fn serve<S, G: Gate>(
+    shared: Arc<Shared<G>>,
     stream: S,
-    handle: Handle,
+    handle: G::Handle,
     teller: Option<Box<Teller>>,
 ) -> impl Future<Output = ()>
 where
@@ -67,10 +68,10 @@ pub(crate) async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, rea
 }
 
 /// One connection. Whoever adds to it looks at what an idle one takes (`serving.rs`): what is seldom needed is boxed.
-struct Session<S> {
-    shared: Arc<Shared>,
+struct Session<S, G: Gate = Local> {
+    shared: Arc<Shared<G>>,
     stream: S,
-    handle: Handle,
+    handle: G::Handle,
     decoder: Decoder,
     /// Input that was read and has not run, because replies before it are still to be sent.
     unrun: Option<Box<Unrun>>,
@@ -113,8 +114,8 @@ enum End {
     Drained,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    fn new(shared: Arc<Shared>, stream: S, handle: Handle, teller: Option<Box<Teller>>) -> Self {
+impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
+    fn new(shared: Arc<Shared<G>>, stream: S, handle: G::Handle, teller: Option<Box<Teller>>) -> Self {
         Self {
             decoder: Decoder::new(shared.config.max_line_bytes),
             shared,

@@ -2,6 +2,7 @@
 //! connection small, and knows nothing of what the session does.
 
 use super::{Session, Step};
+use crate::gate::{Gate, Local};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -18,14 +19,16 @@ use tokio::task::yield_now;
 ///        ^                           |
 ///        +-------it is done----------+
 /// ```
-pub(super) enum Serving<S> {
+pub(super) enum Serving<S, G: Gate = Local> {
     /// It reads, runs and writes, as nearly always; `None` when the connection is over.
-    Turns(Option<Session<S>>),
+    Turns(Option<Session<S, G>>),
     /// It does what is rare, in room of its own, and gives the session back unless the connection is over.
-    Aside(Pin<Box<dyn Future<Output = Option<Session<S>>> + Send>>),
+    Aside(Aside<Session<S, G>>),
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Future for Serving<S> {
+type Aside<T> = Pin<Box<dyn Future<Output = Option<T>> + Send>>;
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static, G: Gate> Future for Serving<S, G> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -43,7 +46,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Future for Serving<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
     /// Does what is rare. Gives the session back unless the connection is over.
     async fn step_aside(mut self, step: Step) -> Option<Self> {
         let end = match step {

@@ -48,8 +48,9 @@ mod tests {
     use super::super::{Session, Step};
     use super::*;
     use crate::config::Config;
+    use crate::gate::{Gate, Local};
     use crate::shared::Shared;
-    use elockd_core::{Account, Addr, Origin};
+    use elockd_core::{Account, Addr, Machine, Origin};
     use std::future::poll_fn;
     use std::sync::Arc;
     use std::task::Poll;
@@ -117,9 +118,11 @@ mod tests {
     }
 
     fn session(stream: DuplexStream) -> Session<DuplexStream> {
-        let shared = Arc::new(Shared::new(Config::default()));
+        let config = Config::default();
+        let gate = Local::new(Machine::new(config.machine.clone()), None);
+        let shared = Arc::new(Shared::new(config, gate));
         let origin = |_| Origin { addr: Addr::Unix(1), account: Account::default() };
-        let handle = shared.hub.open(shared.clock.now(), origin).expect("the first connection is welcome");
+        let handle = shared.gate.open(shared.clock.now(), origin).expect("the first connection is welcome");
         Session::new(shared, stream, handle, None)
     }
 

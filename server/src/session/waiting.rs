@@ -2,6 +2,7 @@
 
 use super::scratch::Scratch;
 use super::{End, READS_PER_TURN, Session, Unrun};
+use crate::gate::{Gate, GateHandle};
 use crate::hub::{Ending, Mail};
 use elockd_core::{bug, mark};
 use std::pin::Pin;
@@ -12,7 +13,7 @@ use tokio::time::Instant;
 /// Bytes that are read of a connection while it waits.
 const MAX_AHEAD: usize = 64 << 10;
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
     /// While the connection waits: looks for the end of the wait, and reads ahead, so that it notices the
     /// connection's. Ready when the wait is over, with how the connection ends if it does too.
     pub(super) fn poll_wait(
