@@ -4,6 +4,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Tunables};
 use crate::gate::Gate;
 use crate::watch::Latency;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -14,7 +15,7 @@ pub(crate) struct Shared<G> {
     pub(crate) gate: G,
     pub(crate) clock: Clock,
     /// Bytes that listings under way have taken.
-    pub(crate) listing_bytes: AtomicUsize,
+    pub(crate) listing_bytes: Arc<AtomicUsize>,
     /// Listings that were too large, since the start.
     pub(crate) listings_refused: AtomicU64,
     /// How long commands took, where that is wanted.
@@ -38,7 +39,7 @@ impl<G: Gate> Shared<G> {
             config,
             gate,
             clock: Clock::start(),
-            listing_bytes: AtomicUsize::new(0),
+            listing_bytes: Arc::default(),
             listings_refused: AtomicU64::new(0),
             long_holds: AtomicU64::new(0),
             token_failures: AtomicU64::new(0),

@@ -1,75 +1,65 @@
 //! The end of a connection: its locks go first, then it gets what it is still owed, then the socket is closed.
 
-use super::{End, LINGER, Session};
+use super::Session;
+use super::lingering::Linger;
+use super::serving::give_way;
+use super::state::{End, State};
 use crate::gate::{Gate, GateHandle};
 use elockd_core::wire::encode_reason;
-use elockd_core::{Cause, Reason};
 use elockd_core::{bug, mark};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::timeout;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
-    /// The end of a connection: its locks go first, then it gets what it is still owed.
-    pub(super) async fn finish(mut self, end: End) {
-        let now = self.now();
-        let cause = match end {
-            End::Error => Cause::Error,
-            End::Stalled => Cause::Stalled,
-            End::Eof => Cause::Eof,
-            End::Closed(Reason::Idle) => Cause::Idle,
-            End::Closed(Reason::Kicked) => Cause::Kicked,
-            End::Closed(Reason::Quit | Reason::TooManyConnections) => Cause::Quit,
-            End::Drained => Cause::Shutdown,
-        };
-        if matches!(end, End::Eof) && bug!(LocksAreHeldWhileFlushing) {
-            self.send_rest().await;
-        }
+    /// Ends the connection in the machine. What has not run never runs; what the machine still owes is to be sent.
+    pub(super) fn finish(&mut self, end: End) -> State {
+        drop(self.take_unrun());
+        let cause = end.cause();
         if let End::Closed(reason) = end {
             self.handle.closed();
             encode_reason(reason, self.unsent());
         } else {
-            let owed = self.handle.close(now, cause);
+            let owed = self.handle.close(self.now(), cause);
             if !owed.is_empty() {
                 self.tell_answer(&owed);
                 self.unsent().extend(owed);
             }
         }
-        if let Some(teller) = self.teller.take() {
-            teller.disconnected(cause).await;
+        if let Some(teller) = &self.teller {
+            teller.disconnected(cause);
         }
-        match end {
-            End::Error => mark!(ConnectionFailed),
-            End::Stalled => mark!(PeerStalled),
+        State::Telling(end)
+    }
+
+    /// Has the teller tell what was held. Ready when that is done.
+    pub(super) fn poll_tell(&mut self, end: End, cx: &mut Context<'_>) -> Poll<State> {
+        if self.teller.as_mut().is_some_and(|teller| teller.tell_orphans()) {
+            return give_way(cx);
+        }
+        self.teller = None;
+        Poll::Ready(match end {
+            End::Error => {
+                mark!(ConnectionFailed);
+                State::Over
+            }
+            End::Stalled => {
+                mark!(PeerStalled);
+                State::Over
+            }
             End::Eof => {
                 if self.unsent_len() > 0 {
                     mark!(ReplyAfterFin);
                 }
-                if !bug!(RepliesAreDroppedAtFin) {
-                    self.send_rest().await;
-                }
+                if bug!(RepliesAreDroppedAtFin) { State::Over } else { State::Flushing { lingers: false } }
             }
-            End::Closed(_) | End::Drained => self.close_in_order().await,
-        }
+            End::Closed(_) | End::Drained => State::Flushing { lingers: true },
+        })
     }
 
-    async fn close_in_order(mut self) {
-        if self.send_rest().await {
-            close_first(self.stream).await;
-        }
+    /// Sends what is left. Ready when that is done, or cannot be done.
+    pub(super) fn poll_flush(&mut self, lingers: bool, cx: &mut Context<'_>) -> Poll<State> {
+        let is_sent = ready!(self.poll_send(cx, &mut Vec::new())).is_ok();
+        let linger = is_sent && lingers;
+        Poll::Ready(if linger { State::Lingering(Box::new(Linger::new())) } else { State::Over })
     }
-}
-
-/// Closes a connection whose peer has not: FIN, then its input is taken and dropped until it closes too.
-pub(super) async fn close_first<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
-    if bug!(NoLinger) {
-        return;
-    }
-    let linger = async {
-        stream.shutdown().await?;
-        let mut dropped = [0; 1024];
-        while stream.read(&mut dropped).await? > 0 {}
-        std::io::Result::Ok(())
-    };
-    // However it goes, the connection is over.
-    let _ = timeout(LINGER, linger).await;
 }

@@ -1,12 +1,16 @@
 //! One connection: bytes in, commands to the hub, replies out. It decides nothing about locks; it
 //! decides when to read, when to write, and when to give up.
 
+mod alarm;
+mod backlog;
 mod finishing;
+mod lingering;
 mod listing;
 mod running;
 mod scratch;
 mod sending;
 mod serving;
+mod state;
 mod teller;
 mod unsent;
 mod waiting;
@@ -16,24 +20,21 @@ pub(crate) use teller::Teller;
 use crate::gate::{Gate, GateHandle, Local};
 use crate::hub::{Ending, Mail};
 use crate::shared::Shared;
+use backlog::Backlog;
 use elockd_core::wire::{Decoder, encode_reason};
 use elockd_core::{Now, Reason, Scan};
-use finishing::close_first;
-use serving::Serving;
+use lingering::{LINGER, Linger};
+use state::{End, State};
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::time::{Instant, timeout};
-use unsent::Unsent;
+use tokio::time::timeout;
 
 /// Bytes of unsent replies at which a connection is no longer read from.
 const MAX_UNSENT: usize = 64 << 10;
 /// Reads in a row before other connections have their turn.
 const READS_PER_TURN: u32 = 4;
-/// How long input is still taken, and dropped, after the server closed first: closing a socket with
-/// unread input makes the kernel send a reset, which can eat the last reply.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// Serves a connection to its end.
 pub(crate) fn serve<S, G: Gate>(
@@ -49,7 +50,7 @@ where
     if let Some(teller) = &session.teller {
         teller.connected();
     }
-    Serving::Turns(Some(session))
+    session
 }
 
 /// Tells a connection why it is not wanted.
@@ -58,54 +59,34 @@ pub(crate) async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, rea
     encode_reason(reason, &mut line);
     // Whoever does not take one line within the time does not get it.
     let _ = timeout(LINGER, stream.write_all(&line)).await;
-    close_first(stream).await;
+    let mut linger = Linger::new();
+    poll_fn(|cx| linger.poll(&mut stream, cx)).await;
 }
 
-/// One connection. Whoever adds to it looks at what an idle one takes (`serving.rs`): what is seldom needed is boxed.
+/// One connection. It is a future that is ready when the connection is over.
+///
+/// Look at what an idle one takes (`serving.rs`) before you add to it: what is seldom needed is boxed.
 struct Session<S, G: Gate = Local> {
     shared: Arc<Shared<G>>,
     stream: S,
     handle: G::Handle,
     decoder: Decoder,
-    /// Input that was read and has not run, because replies before it are still to be sent.
-    unrun: Option<Box<Unrun>>,
-    /// Replies that were not sent at once.
-    unsent: Option<Box<Unsent>>,
-    /// Whether the peer sent FIN.
-    is_at_end: bool,
-    /// Whether the machine owes it the reply of a wait. Until then nothing is run.
-    is_waiting: bool,
+    /// What it is doing.
+    state: State,
+    /// What is left over of its last turn.
+    backlog: Option<Box<Backlog>>,
     /// Logs what the connection does, where that is wanted.
     teller: Option<Box<Teller>>,
 }
 
-/// Input that waits, and since when.
-struct Unrun {
-    input: Vec<u8>,
-    /// When it was read off the socket.
-    read_at: Instant,
-}
-
-/// What a connection comes to.
+/// What a connection that runs or waits comes to.
 enum Step {
+    /// It answers with a listing.
     List(Scan),
     /// Others have their turn first.
     Turn,
+    /// It ends.
     End(End),
-}
-
-/// How a connection ends.
-enum End {
-    /// The peer sent FIN, and all it said has run.
-    Eof,
-    /// The socket failed.
-    Error,
-    /// The peer takes no replies.
-    Stalled,
-    /// The machine closed it.
-    Closed(Reason),
-    /// The daemon is shutting down.
-    Drained,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
@@ -115,10 +96,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
             shared,
             stream,
             handle,
-            unrun: None,
-            unsent: None,
-            is_at_end: false,
-            is_waiting: false,
+            state: State::Running,
+            backlog: None,
             teller,
         }
     }

@@ -1,7 +1,9 @@
 //! A connection that runs: it reads, runs what came in batches, and writes all replies at once, in turns.
 
+use super::backlog::Unrun;
 use super::scratch::{self, Scratch};
-use super::{End, MAX_UNSENT, READS_PER_TURN, Session, Step, Unrun};
+use super::state::{End, State};
+use super::{MAX_UNSENT, READS_PER_TURN, Session, Step};
 use crate::gate::{Gate, GateHandle};
 use crate::hub::{Ending, Flow};
 use arrayvec::ArrayVec;
@@ -40,7 +42,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
             if let Poll::Ready(Err(end)) = self.poll_send(cx, &mut scratch.replies) {
                 return Poll::Ready(Step::End(end));
             }
-            if self.is_waiting {
+            if matches!(self.state, State::Waiting) {
                 match ready!(self.poll_wait(cx, scratch, &mut reads)) {
                     Some(end) => return Poll::Ready(Step::End(end)),
                     None => continue,
@@ -49,13 +51,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
             let unsent = self.unsent_len() + scratch.replies.len();
             let most = if bug!(ReadsOnlyWhenAllIsSent) { 1 } else { MAX_UNSENT };
             if unsent < most {
-                if let Some(unrun) = self.unrun.take() {
+                if let Some(unrun) = self.take_unrun() {
                     if let Some(step) = self.run(&unrun.input, Some(unrun.read_at), &mut scratch.replies) {
                         return Poll::Ready(step);
                     }
                     continue;
                 }
-                if self.is_at_end {
+                if self.is_at_end() {
+                    if bug!(LocksAreHeldWhileFlushing) && unsent > 0 {
+                        return Poll::Pending;
+                    }
                     if bug!(CutOffLineIsRun) {
                         let _ = self.run(b"\n", None, &mut scratch.replies);
                     }
@@ -69,7 +74,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
                 let mut buffer = ReadBuf::new(&mut scratch.input);
                 match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
                     Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
-                        self.is_at_end = true;
+                        self.backlog().is_at_end = true;
                         continue;
                     }
                     Poll::Ready(Ok(())) => {
@@ -149,11 +154,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
                 Flow::Go if replies.len() < MAX_UNSENT || bug!(RepliesWithoutBound) => continue,
                 Flow::Go => None,
                 Flow::Wait if bug!(RunsWhileWaiting) => {
-                    self.is_waiting = true;
+                    self.state = State::Waiting;
                     continue;
                 }
                 Flow::Wait => {
-                    self.is_waiting = true;
+                    self.state = State::Waiting;
                     None
                 }
                 Flow::List(scan) => Some(Step::List(scan)),
@@ -164,7 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
             }
             if !input.is_empty() {
                 mark!(InputHadToWait);
-                self.unrun = Some(Box::new(Unrun { input: input.to_vec(), read_at }));
+                self.backlog().unrun = Some(Unrun { input: input.to_vec(), read_at });
             }
             return step;
         }
