@@ -21,7 +21,7 @@ struct LoomLocks;
 struct LoomLock<T>(loom::sync::Mutex<T>);
 
 impl Locks for LoomLocks {
-    type Lock<T: Send> = LoomLock<T>;
+    type Around<T: Send> = LoomLock<T>;
 }
 
 impl<T: Send> Lock<T> for LoomLock<T> {
