@@ -161,8 +161,8 @@ static LIMITS: [FigureRow; Limits::ROWS.len()] = {
 
 static COMMANDS: Family = Family {
     name: "commands",
-    help: "Commands that were answered; a failure is an answer that begins with 0.",
-    note: "`failure` is an answer that begins with `0 `. For `i` and `si` that means that nobody holds the lock. A \
+    help: "Commands that were answered, by verb; a failure is an answer that begins with 0.",
+    note: "For `i` and `si` a failure means that nobody holds the lock. A \
            `gw` or `sgw` is counted when its wait is over. One that gets no answer is no failure.",
 };
 static WAITS_ENDED: Family = Family {
@@ -274,7 +274,11 @@ static ROWS: &[FigureRow] = &[
     FigureRow::by_verb("command", |figures, verb| figures.outcomes(verb).0)
         .shown(Shown::Short)
         .not_a_metric()
-        .help("Commands with this verb, whatever the answer was."),
+        .help("Commands with this verb, whatever the answer was.")
+        .note(
+            "`d`, `dump`, `g`, `i`, `q`, `r`, `sd`, `sg`, `si` and `sr` have a line from the start. Other verbs have \
+             one once they have been used *(new)*.",
+        ),
     FigureRow::by_verb("succeeded", succeeded)
         .shown(Shown::Export)
         .series(&COMMANDS, "outcome", "success")
