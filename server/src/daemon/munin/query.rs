@@ -40,7 +40,7 @@ impl FromStr for Address {
         match text.strip_prefix("unix:") {
             Some(path) if !path.is_empty() => Ok(Self::Unix(path.into())),
             _ => text.parse().map(Self::Tcp).map_err(|_| {
-                "give IP:PORT, [IPv6]:PORT or unix:PATH; names of hosts are not looked up".to_owned()
+                "give IP:PORT, [IPv6]:PORT or unix:PATH; host names are not looked up".to_owned()
             }),
         }
     }
