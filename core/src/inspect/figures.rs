@@ -10,41 +10,57 @@ use crate::types::Kind;
 use crate::wire::Verb;
 use std::borrow::Cow;
 
-/// What only ever goes up, and the highest values seen. All of it since the daemon's start.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counters {
-    pub(crate) commands: [u64; Verb::COUNT],
-    /// Of those, how many were answered with a failure.
-    pub(crate) failures: [u64; Verb::COUNT],
-    pub(crate) invalid_commands: u64,
-    pub(crate) orphans: [u64; 2],
-    pub(crate) opened: u64,
-    pub(crate) refused: u64,
-    pub(crate) closed: [u64; Cause::ALL.len()],
-    pub(crate) ignored: u64,
-    /// Gets that would have passed a limit.
-    pub(crate) locks_refused: u64,
-    /// Waits that began, and how those ended that are over. The rest ended with their connections.
-    pub(crate) waits: u64,
-    pub(crate) waits_granted: u64,
-    pub(crate) waits_timed_out: u64,
-    pub(crate) waits_drained: u64,
-    /// Waits that did not begin.
-    pub(crate) deadlocks_refused: u64,
-    pub(crate) queue_full: u64,
-    /// Holds that ended by `ra`, by kind.
-    pub(crate) released_together: [u64; 2],
-    /// Fencing tokens given out.
-    pub(crate) tokens_given: u64,
-    pub(crate) peak_waiters: u32,
-    pub(crate) peak_connections: u32,
-    pub(crate) peak_holds: u32,
-    /// The most that one connection held at a time.
-    pub(crate) peak_connection_holds: u32,
-    pub(crate) peak_lock_bytes: u64,
-    /// The longest name that was got.
-    pub(crate) peak_name_bytes: u32,
+/// Hands every counter to a macro: the counters themselves are declared from this list, and so is what a snapshot
+/// keeps of them.
+macro_rules! for_each_counter {
+    ($then:ident) => {
+        $then! {
+            commands: [u64; Verb::COUNT],
+            /// Of those, how many were answered with a failure.
+            failures: [u64; Verb::COUNT],
+            invalid_commands: u64,
+            orphans: [u64; 2],
+            opened: u64,
+            refused: u64,
+            closed: [u64; Cause::ALL.len()],
+            ignored: u64,
+            /// Gets that would have passed a limit.
+            locks_refused: u64,
+            /// Waits that began, and how those ended that are over. The rest ended with their connections.
+            waits: u64,
+            waits_granted: u64,
+            waits_timed_out: u64,
+            waits_drained: u64,
+            /// Waits that did not begin.
+            deadlocks_refused: u64,
+            queue_full: u64,
+            /// Holds that ended by `ra`, by kind.
+            released_together: [u64; 2],
+            /// Fencing tokens given out.
+            tokens_given: u64,
+            peak_waiters: u32,
+            peak_connections: u32,
+            peak_holds: u32,
+            /// The most that one connection held at a time.
+            peak_connection_holds: u32,
+            peak_lock_bytes: u64,
+            /// The longest name that was got.
+            peak_name_bytes: u32,
+        }
+    };
 }
+pub(crate) use for_each_counter;
+
+macro_rules! declare_counters {
+    ($($(#[doc = $doc:literal])* $field:ident: $type:ty,)+) => {
+        /// What only ever goes up, and the highest values seen. All of it since the daemon's start.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub(crate) struct Counters {
+            $($(#[doc = $doc])* pub(crate) $field: $type,)+
+        }
+    };
+}
+for_each_counter!(declare_counters);
 
 /// Every figure of the machine at one point in its total order; all of them are exact.
 #[derive(Clone, Debug, PartialEq, Eq)]
