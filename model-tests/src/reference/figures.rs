@@ -11,7 +11,7 @@ const ONCE_USED: [&str; 14] =
     ["f", "gw", "help", "iam", "kick", "ls", "me", "ping", "quit", "ra", "sgl", "sgw", "steal", "who"];
 
 /// What only ever goes up.
-const COUNTED: [&str; 26] = [
+const COUNTED: &[&str] = &[
     "closed_eof",
     "closed_error",
     "closed_idle",
@@ -41,7 +41,7 @@ const COUNTED: [&str; 26] = [
 ];
 
 /// Counts of refusals: the figure, and how the replies begin that it counts.
-const REFUSALS: [(&str, &str); 5] = [
+const REFUSALS: &[(&str, &str)] = &[
     ("locks_refused", "0 Too Many Locks: "),
     ("deadlocks_refused", "0 Lock Get Deadlock: "),
     ("deadlocks_refused", "0 Shared Lock Get Deadlock: "),
@@ -71,7 +71,7 @@ impl Reference {
             for verb in &verbs {
                 number(&format!("failed_{verb}"), self.failures.get(verb).copied().unwrap_or(0));
             }
-            for key in COUNTED {
+            for &key in COUNTED {
                 number(key, count(key));
             }
             for (kind, holds, waiters) in
@@ -128,7 +128,7 @@ impl Reference {
         if text.starts_with(b"0 ") {
             *self.failures.entry(verb).or_default() += 1;
         }
-        for (key, _) in REFUSALS.into_iter().filter(|(_, reply)| text.starts_with(reply.as_bytes())) {
+        for (key, _) in REFUSALS.iter().filter(|(_, reply)| text.starts_with(reply.as_bytes())) {
             self.count(key);
         }
     }
