@@ -4,8 +4,7 @@
 //! the original for ever after, and may keep them in other slots. Nothing dead is in it.
 
 use crate::config::Config;
-use crate::inspect::Counters;
-use crate::inspect::Violation;
+use crate::inspect::{Counters, Violation, for_each_counter};
 use crate::machine::{Cause, Machine};
 use crate::storage::Id;
 use crate::table::{Lock, Registered, State, Times, Tokens};
@@ -144,31 +143,66 @@ enum AddrRecord {
     Unix(u64),
 }
 
-#[derive(Encode, Decode)]
-struct CountersRecord {
-    commands: [u64; Verb::COUNT],
-    failures: [u64; Verb::COUNT],
-    invalid_commands: u64,
-    orphans: ByKind<u64>,
-    opened: u64,
-    refused: u64,
-    closed: [u64; Cause::ALL.len()],
-    ignored: u64,
-    locks_refused: u64,
-    waits: u64,
-    waits_granted: u64,
-    waits_timed_out: u64,
-    waits_drained: u64,
-    deadlocks_refused: u64,
-    queue_full: u64,
-    released_together: ByKind<u64>,
-    tokens_given: u64,
-    peak_waiters: u32,
-    peak_connections: u32,
-    peak_holds: u32,
-    peak_connection_holds: u32,
-    peak_lock_bytes: u64,
-    peak_name_bytes: u32,
+/// The counters, field by field as the machine has them.
+macro_rules! counters_record {
+    ($($(#[doc = $doc:literal])* $field:ident: $type:ty,)+) => {
+        #[derive(Encode, Decode)]
+        struct CountersRecord {
+            $($field: $type,)+
+        }
+
+        impl CountersRecord {
+            /// The highest number of each field.
+            fn highest(&self) -> impl Iterator<Item = u64> {
+                [$(self.$field.highest()),+].into_iter()
+            }
+        }
+
+        impl From<&Counters> for CountersRecord {
+            fn from(counters: &Counters) -> Self {
+                let Counters { $($field),+ } = counters.clone();
+                Self { $($field),+ }
+            }
+        }
+
+        impl From<CountersRecord> for Counters {
+            fn from(record: CountersRecord) -> Self {
+                let CountersRecord { $($field),+ } = record;
+                Self { $($field),+ }
+            }
+        }
+    };
+}
+for_each_counter!(counters_record);
+
+/// A counter, or several of one sort.
+trait Counted {
+    /// The highest of its numbers.
+    fn highest(&self) -> u64;
+}
+
+impl Counted for u64 {
+    fn highest(&self) -> u64 {
+        *self
+    }
+}
+
+impl Counted for u32 {
+    fn highest(&self) -> u64 {
+        u64::from(*self)
+    }
+}
+
+impl Counted for ByKind<u64> {
+    fn highest(&self) -> u64 {
+        self.iter().map(|(_, count)| *count).max().unwrap_or(0)
+    }
+}
+
+impl<const N: usize> Counted for [u64; N] {
+    fn highest(&self) -> u64 {
+        self.iter().copied().max().unwrap_or(0)
+    }
 }
 
 impl Machine {
@@ -420,36 +454,11 @@ impl Machine {
 }
 
 impl MachineRecord {
-    /// Every number that goes on to be counted up.
+    /// Every number that goes on to be counted up, or one that is at least as high.
     fn figures(&self) -> impl Iterator<Item = u64> {
-        let counters = &self.counters;
-        let single = [
-            self.seq,
-            self.last_registration,
-            self.tokens.0,
-            self.tokens.1,
-            counters.invalid_commands,
-            counters.opened,
-            counters.refused,
-            counters.ignored,
-            counters.locks_refused,
-            counters.waits,
-            counters.waits_granted,
-            counters.waits_timed_out,
-            counters.waits_drained,
-            counters.deadlocks_refused,
-            counters.queue_full,
-            counters.tokens_given,
-        ];
+        let single = [self.seq, self.last_registration, self.tokens.0, self.tokens.1];
         let times = self.hold_times.iter().chain(self.wait_times.iter()).flat_map(|(_, times)| times.counts);
-        let verbs = counters.commands.into_iter().chain(counters.failures);
-        single
-            .into_iter()
-            .chain(verbs)
-            .chain(Kind::ALL.map(|kind| counters.orphans[kind]))
-            .chain(counters.closed)
-            .chain(Kind::ALL.map(|kind| counters.released_together[kind]))
-            .chain(times)
+        single.into_iter().chain(self.counters.highest()).chain(times)
     }
 }
 
@@ -497,49 +506,6 @@ impl From<AddrRecord> for Addr {
     }
 }
 
-/// The same fields in both directions; a field that one of them lacks does not compile.
-macro_rules! convert_counters {
-    ($($field:ident),+) => {
-        impl From<&Counters> for CountersRecord {
-            fn from(counters: &Counters) -> Self {
-                let Counters { $($field),+ } = counters.clone();
-                Self { $($field),+ }
-            }
-        }
-        impl From<CountersRecord> for Counters {
-            fn from(record: CountersRecord) -> Self {
-                let CountersRecord { $($field),+ } = record;
-                Self { $($field),+ }
-            }
-        }
-    };
-}
-convert_counters!(
-    commands,
-    failures,
-    invalid_commands,
-    orphans,
-    opened,
-    refused,
-    closed,
-    ignored,
-    locks_refused,
-    waits,
-    waits_granted,
-    waits_timed_out,
-    waits_drained,
-    deadlocks_refused,
-    queue_full,
-    released_together,
-    tokens_given,
-    peak_waiters,
-    peak_connections,
-    peak_holds,
-    peak_connection_holds,
-    peak_lock_bytes,
-    peak_name_bytes
-);
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -577,6 +543,8 @@ mod tests {
     fn figures_are_allowed_up_to_their_limit() {
         assert!(restore(|state| state.seq = MAX_FIGURE).is_ok());
         assert!(damage(|state| state.seq = MAX_FIGURE + 1).contains("impossibly high"));
+        assert!(damage(|state| state.counters.queue_full = MAX_FIGURE + 1).contains("impossibly high"));
+        assert!(damage(|state| state.counters.closed[6] = MAX_FIGURE + 1).contains("impossibly high"));
     }
 
     #[test]
