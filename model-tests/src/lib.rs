@@ -24,7 +24,6 @@ macro_rules! ensure {
 /// Whether a property held; if not, what was wrong, and after which step.
 pub type Outcome = Result<(), String>;
 
-pub mod canaries;
 pub mod census;
 pub mod example;
 pub mod explore;

@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use elockd_core::Verb;
-use elockd_model_tests::example::{Act, Example, On, read};
+use elockd_model_tests::example::{Act, Example, On, all};
 use elockd_model_tests::runner::say;
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,55 +18,27 @@ const LEAST: usize = 100;
 /// and of `me` every word is a value.
 const NOT_HERE: [&str; 2] = ["0 Too Large", "N ADDR NAME"];
 
-fn examples() -> Vec<Example> {
-    let mut all = Vec::new();
-    for (file, text) in files() {
-        let header: Vec<&str> = text.lines().take_while(|line| line.starts_with("# ")).collect();
-        let sentences = header.join(" ").matches(['.', ':']).count();
-        assert!(sentences >= 2, "{file} must open with two sentences that say what it shows");
-        let scripts = read(&file, &text).unwrap_or_else(|problem| panic!("{problem}"));
-        assert!(!scripts.is_empty(), "{file} has no script");
-        all.extend(scripts);
-    }
-    all
-}
-
-fn files() -> Vec<(String, String)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
-    let mut files: Vec<(String, String)> = fs::read_dir(folder)
-        .unwrap()
-        .map(|file| file.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "txt"))
-        .map(|path| {
-            let name = path.file_name().unwrap().to_string_lossy();
-            (format!("model-tests/examples/{name}"), fs::read_to_string(&path).unwrap())
-        })
-        .collect();
-    files.sort();
-    files
-}
-
 #[test]
 fn both_machines_say_what_is_written() {
-    let examples = examples();
+    let examples = all();
+    assert!(examples.len() >= LEAST, "there are only {} scripts", examples.len());
     let play = |example: &Example| [On::Reference, On::Machine].map(|on| example.play(on).err());
     let wrong: Vec<String> = examples.iter().flat_map(play).flatten().collect();
     assert!(wrong.is_empty(), "{} failed:\n\n{}\n", wrong.len(), wrong.join("\n\n"));
     say(&format!("examples: {} scripts held\n", examples.len()));
-    assert!(examples.len() >= LEAST, "there are only {} scripts", examples.len());
 }
 
 #[test]
 fn titles_are_told_apart() {
     let mut titles = BTreeSet::new();
-    for example in examples() {
+    for example in all() {
         assert!(titles.insert(example.title.clone()), "two scripts are called `{}`", example.title);
     }
 }
 
 #[test]
 fn every_verb_is_in_one() {
-    let examples = examples();
+    let examples = all();
     let acts = examples.iter().flat_map(|example| &example.steps).map(|step| &step.act);
     let said = acts.filter_map(|act| match act {
         Act::Say(_, line) => line.split(u8::is_ascii_whitespace).find(|word| !word.is_empty()),
@@ -90,7 +62,7 @@ fn every_reply_of_the_protocol_page_is_in_one() {
     let named: BTreeSet<String> = spans.filter(is_reply).map(shape).collect();
     assert!(named.len() >= 35, "only {} replies were found in the protocol page", named.len());
 
-    let examples = examples();
+    let examples = all();
     let outcomes = examples.iter().flat_map(|example| &example.steps).flat_map(|step| &step.outcome);
     let heard: BTreeSet<String> =
         outcomes.filter_map(|line| line.text.split_once("< ")).map(|(_, reply)| shape(reply)).collect();

@@ -102,7 +102,7 @@ impl Ledger {
         let marks = Mark::ALL.into_iter().zip(&self.marks).filter(|(_, runs)| **runs == 0);
         let faults = FaultKind::ALL.into_iter().filter(|kind| !self.bites.contains_key(kind));
         marks
-            .map(|(mark, _)| format!("no run reached the mark {mark:?}"))
+            .map(|(mark, _)| format!("no run reached the mark {mark:?}: {}", mark.doc()))
             .chain(faults.map(|kind| format!("no fault of the kind {kind:?} made a difference")))
             .collect()
     }

@@ -5,9 +5,37 @@
 //! They exist only with the feature `marks`, which nothing but the tests asks for; without it [`reach`] does
 //! nothing and is compiled away. They are counted for one thread. No decision may ever depend on them.
 
-/// Each a thing that happens, told as a sentence would.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Mark {
+/// Makes [`Mark`] from its table: what happens, and its name. A swarm of a thousand seeds must reach each.
+macro_rules! marks {
+    ($(
+        $(#[doc = $doc:literal])+
+        $name:ident,
+    )+) => {
+        /// Each a thing that happens, told as a sentence would.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Mark {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Mark {
+            /// Every mark.
+            pub const ALL: [Self; Self::COUNT] = [$(Self::$name),+];
+
+            /// How many there are.
+            pub const COUNT: usize = [$(Self::$name),+].len();
+
+            /// What happens.
+            #[must_use]
+            pub const fn doc(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!($($doc),+).trim_ascii(),)+
+                }
+            }
+        }
+    };
+}
+
+marks! {
     /// A get met a lock whose sole holder is dead, and took over its slot.
     GetMetADeadSoleHolder,
     /// A get took over the slot of a lock that its own tenure released last.
@@ -114,68 +142,6 @@ pub enum Mark {
     InputWaitedForAGrant,
     /// A waiting connection sent so much that it was read no further.
     ReadAheadWasFull,
-}
-
-impl Mark {
-    /// Every mark.
-    pub const ALL: [Self; 53] = [
-        Self::GetMetADeadSoleHolder,
-        Self::GotItsKeptLock,
-        Self::GotAnothersKeptLock,
-        Self::KeptLockWasFreed,
-        Self::KeptLockEndedWithItsTenure,
-        Self::ReleasedLockWasNotKept,
-        Self::HandFreedAKeptLock,
-        Self::GetSwept,
-        Self::TickSwept,
-        Self::FreedSlotsUsedAgain,
-        Self::HoldBecameTied,
-        Self::OrphaningLeftOtherHolders,
-        Self::OrphaningFreedATiedLock,
-        Self::OrphaningLeftSoleHolds,
-        Self::ConnectionWasIdle,
-        Self::LocksRanOut,
-        Self::ConnectionsRanOut,
-        Self::DrainRefusedAGet,
-        Self::ReleaseWasRefused,
-        Self::NameWasTooLong,
-        Self::ListingMetAHoldTwice,
-        Self::LineCameInPieces,
-        Self::LineWasTooLong,
-        Self::BatchWasFull,
-        Self::RepliesHadToWait,
-        Self::ReadingStopped,
-        Self::InputHadToWait,
-        Self::PeerStalled,
-        Self::ConnectionFailed,
-        Self::ReplyAfterFin,
-        Self::ListingWasTooLarge,
-        Self::ListingTookSlices,
-        Self::DrainWaitedForReplies,
-        Self::AcceptFailed,
-        Self::EndedByMail,
-        Self::TickerWokenEarly,
-        Self::GrantByRelease,
-        Self::GrantByOrphaning,
-        Self::GrantByTimeout,
-        Self::GrantBySteal,
-        Self::SeveralGrantsAtOnce,
-        Self::WaitTimedOut,
-        Self::DeadlockRefused,
-        Self::DeadlockRuledOut,
-        Self::QueueWasFull,
-        Self::WaitEndedByFin,
-        Self::WaitingConnectionDied,
-        Self::DrainEndedAWait,
-        Self::TokenDrawn,
-        Self::TokensRanOut,
-        Self::ConnectionWasKicked,
-        Self::InputWaitedForAGrant,
-        Self::ReadAheadWasFull,
-    ];
-
-    /// How often each was reached, in the order of [`Mark::ALL`].
-    pub const COUNT: usize = Self::ALL.len();
 }
 
 #[cfg(feature = "marks")]

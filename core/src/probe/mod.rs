@@ -4,7 +4,7 @@
 mod canary;
 mod mark;
 
-pub use canary::{ARE_COMPILED_IN, Canary, is_planted};
+pub use canary::{ARE_COMPILED_IN, Canary, Harness, is_planted};
 #[cfg(feature = "canaries")]
 pub use canary::{plant, planted};
 #[cfg(feature = "marks")]

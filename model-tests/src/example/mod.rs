@@ -41,6 +41,8 @@ mod play;
 pub use play::On;
 
 use elockd_core::{Config, Now};
+use std::fs;
+use std::path::{Path, PathBuf};
 
 /// One script.
 #[derive(Debug)]
@@ -98,6 +100,29 @@ pub enum Act {
     Drain,
     /// Fencing tokens are reserved.
     Tokens(u64, u64),
+}
+
+/// Reads all scripts there are, file by file. Panics when one cannot be read.
+#[must_use]
+pub fn all() -> Vec<Example> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let files =
+        fs::read_dir(folder).expect("the examples are there").map(|file| file.expect("readable").path());
+    let is_script = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "txt");
+    let mut files: Vec<PathBuf> = files.filter(is_script).collect();
+    files.sort();
+    files.iter().flat_map(|path| of_file(path)).collect()
+}
+
+fn of_file(path: &Path) -> Vec<Example> {
+    let file = format!("model-tests/examples/{}", path.file_name().expect("a file has a name").display());
+    let text = fs::read_to_string(path).expect("the script is readable");
+    let header: Vec<&str> = text.lines().take_while(|line| line.starts_with("# ")).collect();
+    let sentences = header.iter().filter(|line| line.ends_with('.')).count();
+    assert!(sentences >= 2, "{file} must open with two sentences: what it shows, and where that is promised");
+    let scripts = read(&file, &text).unwrap_or_else(|problem| panic!("{problem}"));
+    assert!(!scripts.is_empty(), "{file} has no script");
+    scripts
 }
 
 /// Reads the scripts of a file.
