@@ -39,7 +39,7 @@ fn titles_are_told_apart() {
 #[test]
 fn every_verb_is_in_one() {
     let examples = all();
-    let acts = examples.iter().flat_map(|example| &example.steps).map(|step| &step.act);
+    let acts = examples.iter().flat_map(|example| &example.turns).map(|turn| &turn.act);
     let said = acts.filter_map(|act| match act {
         Act::Say(_, line) => line.split(u8::is_ascii_whitespace).find(|word| !word.is_empty()),
         _ => None,
@@ -63,7 +63,7 @@ fn every_reply_of_the_protocol_page_is_in_one() {
     assert!(named.len() >= 35, "only {} replies were found in the protocol page", named.len());
 
     let examples = all();
-    let outcomes = examples.iter().flat_map(|example| &example.steps).flat_map(|step| &step.outcome);
+    let outcomes = examples.iter().flat_map(|example| &example.turns).flat_map(|turn| &turn.outcome);
     let heard: BTreeSet<String> =
         outcomes.filter_map(|line| line.text.split_once("< ")).map(|(_, reply)| shape(reply)).collect();
     let missing: Vec<&String> =

@@ -190,7 +190,7 @@ canaries! {
     GrantAfterDeadline: Reference, Examples, Search, Swarm,
     /// Waits that are due end in the order in which they began, not of their deadlines.
     TimersInOrderOfBeginning: Reference, Examples, Search;
-        not Swarm: "the ticker ticks in every millisecond with a deadline, so different ones never end together",
+        not Swarm: "the ticker ticks at every deadline, so different ones never end together",
     /// A limited shared lock lets one holder too many in.
     WaitLimitOffByOne: Reference, Examples, Search, Swarm,
     /// A limited get without a wait passes those that wait.

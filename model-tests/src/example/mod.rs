@@ -14,8 +14,9 @@
 //! bob< 1 Lock Get Success: job
 //! ```
 //!
-//! After each input come all the lines that anybody hears because of it, in order; none means silence. The text that a
-//! client says or hears may contain `\t`, `\r`, `\0`, `\\` and `\xNN`. White space at the end of a line counts for nothing.
+//! After each input come all the lines that anybody hears because of it, in order; none means silence. The text that
+//! a client says or hears may contain `\t`, `\r`, `\0`, `\\` and `\xNN`. White space at the end of a line counts for
+//! nothing.
 //!
 //! | input | meaning |
 //! |---|---|
@@ -58,12 +59,12 @@ pub struct Example {
     /// How many fencing tokens are reserved at the start.
     pub tokens: u64,
     /// What happens.
-    pub steps: Vec<Step>,
+    pub turns: Vec<Turn>,
 }
 
 /// One input, and all that must come of it.
 #[derive(Debug)]
-pub struct Step {
+pub struct Turn {
     /// Where it stands in its file, counted from 1.
     pub at: usize,
     /// The line as it is written.
@@ -157,7 +158,7 @@ impl Example {
             config: Config::smallest_storage(),
             line_bytes: 8192,
             tokens: 1_000_000,
-            steps: Vec::new(),
+            turns: Vec::new(),
         }
     }
 
@@ -165,11 +166,11 @@ impl Example {
     fn take(&mut self, at: usize, line: &str) -> Result<(), &'static str> {
         let text = line.to_owned();
         if is_outcome(line) {
-            let step = self.steps.last_mut().ok_or("nothing has happened that this could come of")?;
-            step.outcome.push(Expected { at, text });
+            let turn = self.turns.last_mut().ok_or("nothing has happened that this could come of")?;
+            turn.outcome.push(Expected { at, text });
         } else if let Some(act) = act(line) {
-            self.steps.push(Step { at, text, act, outcome: Vec::new() });
-        } else if self.steps.is_empty() {
+            self.turns.push(Turn { at, text, act, outcome: Vec::new() });
+        } else if self.turns.is_empty() {
             self.set(line).ok_or("neither a setting nor an input")?;
         } else {
             return Err("neither an input nor an outcome");

@@ -1,7 +1,7 @@
 //! Plays an example on one of the two machines, as the server would: a connection's further lines are kept while it
 //! waits, and the ticker ticks when something is due.
 
-use super::{Act, Example, Expected, START, Step};
+use super::{Act, Example, Expected, START, Turn};
 use crate::generate::origin;
 use crate::lines;
 use crate::observe::{Event, observe};
@@ -29,30 +29,30 @@ impl Example {
     /// The first line that is not as written: its file and number, what was expected, and what came instead.
     pub fn play(&self, on: On) -> Result<(), String> {
         let mut stage = Stage::new(self, on);
-        for step in &self.steps {
-            let told = stage.act(&step.act).map_err(|problem| {
-                format!("{}:{}: {}: {problem}: `{}`", self.file, step.at, self.title, step.text)
+        for turn in &self.turns {
+            let told = stage.act(&turn.act).map_err(|problem| {
+                format!("{}:{}: {}: {problem}: `{}`", self.file, turn.at, self.title, turn.text)
             })?;
-            self.compare(step, &told, on)?;
+            self.compare(turn, &told, on)?;
         }
         Ok(())
     }
 
-    fn compare(&self, step: &Step, told: &[String], on: On) -> Result<(), String> {
-        let Some((at, expected, got)) = difference(step, told) else { return Ok(()) };
+    fn compare(&self, turn: &Turn, told: &[String], on: On) -> Result<(), String> {
+        let Some((at, expected, got)) = difference(turn, told) else { return Ok(()) };
         let on = if on == On::Reference { "the reference" } else { "the machine" };
         Err(format!(
             "{}:{at}: {}, on {on}\n  after     {}\n  expected  {expected}\n  got       {got}",
-            self.file, self.title, step.text
+            self.file, self.title, turn.text
         ))
     }
 }
 
 /// The first line that was expected and not told, or told and not expected: where, and both.
-fn difference<'a>(step: &'a Step, told: &'a [String]) -> Option<(usize, &'a str, &'a str)> {
+fn difference<'a>(turn: &'a Turn, told: &'a [String]) -> Option<(usize, &'a str, &'a str)> {
     let mut told = told.iter().map(String::as_str).peekable();
     let mut skipped = None;
-    for Expected { at, text } in &step.outcome {
+    for Expected { at, text } in &turn.outcome {
         if text.ends_with("< ...") {
             skipped = text.strip_suffix(" ...");
             continue;
@@ -68,7 +68,7 @@ fn difference<'a>(step: &'a Step, told: &'a [String]) -> Option<(usize, &'a str,
     if let Some(of) = skipped {
         while told.next_if(|line| line.starts_with(of)).is_some() {}
     }
-    told.next().map(|line| (step.at, "nothing", line))
+    told.next().map(|line| (turn.at, "nothing", line))
 }
 
 /// One of the machines, with its clients.
@@ -76,7 +76,7 @@ struct Stage {
     subject: Subject,
     now: Now,
     line_bytes: usize,
-    clients: Vec<Client>,
+    clients: Vec<Caller>,
     told: Vec<String>,
 }
 
@@ -86,7 +86,7 @@ enum Subject {
 }
 
 /// A connection that there is or was.
-struct Client {
+struct Caller {
     name: String,
     conn: Conn,
     is_open: bool,
@@ -138,7 +138,7 @@ impl Stage {
         let origin = Origin { addr: Addr::Unix(number), ..origin(number, account) };
         let conn = Conn::new(0, number);
         let (name, unrun) = (name.to_owned(), VecDeque::new());
-        self.clients.push(Client { name, conn, is_open: true, is_waiting: false, unrun });
+        self.clients.push(Caller { name, conn, is_open: true, is_waiting: false, unrun });
         self.apply(Input::Opened(conn, origin))
     }
 
@@ -180,7 +180,7 @@ impl Stage {
     }
 
     fn run_what_waits(&mut self) -> Result<(), String> {
-        let can_run = |client: &&mut Client| client.is_open && !client.is_waiting && !client.unrun.is_empty();
+        let can_run = |client: &&mut Caller| client.is_open && !client.is_waiting && !client.unrun.is_empty();
         while let Some(client) = self.clients.iter_mut().find(can_run) {
             let command = client.unrun.pop_front().expect("something is kept");
             let input = Input::Command(client.conn, command);
@@ -216,8 +216,8 @@ impl Stage {
     }
 
     /// The open connection of this name.
-    fn client(&mut self, name: &str) -> Result<&mut Client, String> {
-        let is_it = |client: &&mut Client| client.is_open && client.name == name;
+    fn client(&mut self, name: &str) -> Result<&mut Caller, String> {
+        let is_it = |client: &&mut Caller| client.is_open && client.name == name;
         self.clients.iter_mut().find(is_it).ok_or_else(|| format!("{name} is not connected"))
     }
 }
