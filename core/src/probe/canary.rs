@@ -5,28 +5,7 @@
 //! constant and every canary is compiled away. Which one sings is chosen at run time, for one thread: nothing else
 //! that runs at the same time hears it.
 
-/// What must find a canary.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Harness {
-    /// quickcheck, where the machine and the reference model part or an invariant breaks.
-    Reference,
-    /// The scripts in `model-tests/examples/`, one by one.
-    Examples,
-    /// The search of small worlds to their ends.
-    Search,
-    /// quickcheck, where a restored machine says something else.
-    Snapshots,
-    /// quickcheck, with listings that other inputs come between.
-    Listings,
-    /// quickcheck, with raw bytes.
-    RawBytes,
-    /// The model of this name in `model-tests/tests/hub_under_loom.rs`.
-    Loom(&'static str),
-    /// The simulation.
-    Swarm,
-    /// The simulation's watch for runs that do not end.
-    Watchdog,
-}
+use super::Harness;
 
 /// Makes [`Canary`] from its table. A row says what goes wrong, the name, and the harnesses that must find it. If the
 /// swarm is not one of them, the row says why.

@@ -1,15 +1,17 @@
 //! Marks: places that a good set of tests must reach. The code says [`reach`] where something special
-//! happens; a harness asks afterwards which of [`Mark::ALL`] were reached, and fails when one never was, so
-//! that it cannot quietly come to run dull cases only.
+//! happens; a harness asks afterwards which of [`Mark::ALL`] were reached, and fails if one that it must reach
+//! never was, so that it cannot quietly come to run dull cases only.
 //!
 //! They exist only with the feature `marks`, which nothing but the tests asks for; without it [`reach`] does
 //! nothing and is compiled away. They are counted for one thread. No decision may ever depend on them.
 
-/// Makes [`Mark`] from its table: what happens, and its name. A swarm of a thousand seeds must reach each.
+use super::Harness;
+
+/// Makes [`Mark`] from its table. A row says what happens, the name, and the harnesses that must reach it.
 macro_rules! marks {
     ($(
         $(#[doc = $doc:literal])+
-        $name:ident,
+        $name:ident: $($harness:ident),+;
     )+) => {
         /// Each a thing that happens, told as a sentence would.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,117 +33,125 @@ macro_rules! marks {
                     $(Self::$name => concat!($($doc),+).trim_ascii(),)+
                 }
             }
+
+            /// The harnesses that must reach it.
+            #[must_use]
+            pub const fn harnesses(self) -> &'static [Harness] {
+                match self {
+                    $(Self::$name => &[$(Harness::$harness),+],)+
+                }
+            }
         }
     };
 }
 
 marks! {
     /// A get met a lock whose sole holder is dead, and took over its slot.
-    GetMetADeadSoleHolder,
+    GetMetADeadSoleHolder: Reference, Swarm;
     /// A get took over the slot of a lock that its own tenure released last.
-    GotItsKeptLock,
+    GotItsKeptLock: Reference, Swarm;
     /// A get took over the slot of a lock that another tenure released last.
-    GotAnothersKeptLock,
+    GotAnothersKeptLock: Reference, Swarm;
     /// The slot that a tenure kept was freed for another one.
-    KeptLockWasFreed,
+    KeptLockWasFreed: Reference, Swarm;
     /// The slot that a tenure kept was freed at its end.
-    KeptLockEndedWithItsTenure,
+    KeptLockEndedWithItsTenure: Reference, Swarm;
     /// A lock was freed as it was released: its name was long, enough were kept, or most slots were empty.
-    ReleasedLockWasNotKept,
+    ReleasedLockWasNotKept: Reference, Swarm;
     /// Where too many were kept, one was freed that another tenure kept.
-    HandFreedAKeptLock,
+    HandFreedAKeptLock: Swarm;
     /// A get freed dead holds before it added one.
-    GetSwept,
+    GetSwept: Reference, Swarm;
     /// A tick freed dead holds.
-    TickSwept,
+    TickSwept: Reference, Swarm;
     /// Slots whose memory had been given back are used again.
-    FreedSlotsUsedAgain,
+    FreedSlotsUsedAgain: Reference, Swarm;
     /// A sole hold became tied because a second holder came.
-    HoldBecameTied,
+    HoldBecameTied: Reference, Swarm;
     /// The end of a connection took a tied hold out of a lock that others hold too.
-    OrphaningLeftOtherHolders,
+    OrphaningLeftOtherHolders: Reference, Swarm;
     /// The end of a connection freed a tied lock.
-    OrphaningFreedATiedLock,
+    OrphaningFreedATiedLock: Reference, Swarm;
     /// The end of a connection left sole holds to be swept.
-    OrphaningLeftSoleHolds,
+    OrphaningLeftSoleHolds: Reference, Swarm;
     /// A connection was silent for too long.
-    ConnectionWasIdle,
+    ConnectionWasIdle: Reference, Swarm;
     /// A get would have passed a limit.
-    LocksRanOut,
+    LocksRanOut: Reference, Swarm;
     /// A connection was one too many.
-    ConnectionsRanOut,
+    ConnectionsRanOut: Reference, Swarm;
     /// A get was refused because the daemon is shutting down.
-    DrainRefusedAGet,
+    DrainRefusedAGet: Reference, Swarm;
     /// A release was refused because its asker is not a holder.
-    ReleaseWasRefused,
+    ReleaseWasRefused: Reference, Swarm;
     /// A name was over the limit.
-    NameWasTooLong,
+    NameWasTooLong: Reference, Swarm;
     /// A listing met a hold that had become tied under way a second time.
-    ListingMetAHoldTwice,
+    ListingMetAHoldTwice: Listings, Swarm;
     /// A line came in more than one piece.
-    LineCameInPieces,
+    LineCameInPieces: RawBytes, Swarm;
     /// A line was over the limit.
-    LineWasTooLong,
+    LineWasTooLong: RawBytes, Swarm;
     /// A batch was full before the input was used up.
-    BatchWasFull,
+    BatchWasFull: Swarm;
     /// Replies could not be sent at once.
-    RepliesHadToWait,
+    RepliesHadToWait: Swarm;
     /// So many replies waited that a connection was read no further.
-    ReadingStopped,
+    ReadingStopped: Swarm;
     /// Input that was read waited until replies before it were sent.
-    InputHadToWait,
+    InputHadToWait: Swarm;
     /// A peer took no byte of its replies for too long.
-    PeerStalled,
+    PeerStalled: Swarm;
     /// A connection failed.
-    ConnectionFailed,
+    ConnectionFailed: Swarm;
     /// A peer sent FIN and is still owed replies.
-    ReplyAfterFin,
+    ReplyAfterFin: Swarm;
     /// A listing took more than the bytes allowed.
-    ListingWasTooLarge,
+    ListingWasTooLarge: Swarm;
     /// A listing took more than one slice.
-    ListingTookSlices,
+    ListingTookSlices: Swarm;
     /// A shutdown found a connection with replies waiting, and let it have them.
-    DrainWaitedForReplies,
+    DrainWaitedForReplies: Swarm;
     /// Accepting failed.
-    AcceptFailed,
+    AcceptFailed: Swarm;
     /// A connection was ended by the machine while it had nothing to say.
-    EndedByMail,
+    EndedByMail: Swarm;
     /// The ticker was woken before the time it slept until.
-    TickerWokenEarly,
+    TickerWokenEarly: Swarm;
     /// A release let a waiting connection have the lock.
-    GrantByRelease,
+    GrantByRelease: Reference, Swarm;
     /// The end of a connection let a waiting one have its lock.
-    GrantByOrphaning,
+    GrantByOrphaning: Reference, Swarm;
     /// The head of a line timed out and let another in.
-    GrantByTimeout,
+    GrantByTimeout: Reference, Swarm;
     /// A lock was stolen and the head of its line got it.
-    GrantBySteal,
+    GrantBySteal: Reference, Swarm;
     /// One input granted several waits.
-    SeveralGrantsAtOnce,
+    SeveralGrantsAtOnce: Reference, Swarm;
     /// A wait came to its deadline.
-    WaitTimedOut,
+    WaitTimedOut: Reference, Swarm;
     /// A wait was refused because it could never be granted.
-    DeadlockRefused,
+    DeadlockRefused: Reference, Swarm;
     /// A wait for holders that wait themselves was found to be no deadlock.
-    DeadlockRuledOut,
+    DeadlockRuledOut: Reference, Swarm;
     /// A wait was refused because too many wait.
-    QueueWasFull,
+    QueueWasFull: Reference, Swarm;
     /// A connection sent FIN while it waited.
-    WaitEndedByFin,
+    WaitEndedByFin: Reference, Swarm;
     /// A connection ended in another way while it waited.
-    WaitingConnectionDied,
+    WaitingConnectionDied: Reference, Swarm;
     /// A shutdown ended a wait.
-    DrainEndedAWait,
+    DrainEndedAWait: Reference, Swarm;
     /// A fencing token was drawn.
-    TokenDrawn,
+    TokenDrawn: Reference, Swarm;
     /// There was no fencing token left.
-    TokensRanOut,
+    TokensRanOut: Reference, Swarm;
     /// An operator closed a connection.
-    ConnectionWasKicked,
+    ConnectionWasKicked: Reference, Swarm;
     /// Requests were read while their connection waited.
-    InputWaitedForAGrant,
+    InputWaitedForAGrant: Swarm;
     /// A waiting connection sent so much that it was read no further.
-    ReadAheadWasFull,
+    ReadAheadWasFull: Swarm;
 }
 
 #[cfg(feature = "marks")]
