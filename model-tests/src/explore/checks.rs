@@ -379,14 +379,20 @@ impl Edge<'_> {
 }
 
 fn is_success(events: &[Event], conn: Option<Conn>) -> bool {
-    let is_it = |event: &Event| matches!(event, Event::Sent(of, text) if Some(*of) == conn && !text.starts_with(b"0 "));
+    let is_it = |event: &Event| match event {
+        Event::Sent(of, text) => Some(*of) == conn && !text.starts_with(b"0 "),
+        _ => false,
+    };
     events.iter().any(is_it)
 }
 
 /// Whether a connection was told of a success of this sort.
 fn is_success_of(events: &[Event], conn: Conn, what: &str) -> bool {
     let what = format!(" {what} Success: ");
-    let is_it = |event: &Event| matches!(event, Event::Sent(of, text) if *of == conn && String::from_utf8_lossy(text).contains(&what));
+    let is_it = |event: &Event| match event {
+        Event::Sent(of, text) => *of == conn && String::from_utf8_lossy(text).contains(&what),
+        _ => false,
+    };
     events.iter().any(is_it)
 }
 
