@@ -6,8 +6,8 @@ use elockd_core::{Account, Output, Reason, Reply};
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "bounded",
-    guards: "Connections, locks, waits, names, lines, listings and unsent replies have limits, and what is over \
-             one is refused with a reply.",
+    guards: "Connections, locks, waits, names, lines and listings have limits, and a request that exceeds one is \
+             refused with a reply.",
     given: None,
     told: Some(told),
     state: Some(state),

@@ -5,8 +5,8 @@ use elockd_core::{Command, Input, Output, Reply};
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "deadlines hold",
-    guards: "A wait ends when its MS milliseconds are over, not earlier without a reason, and it is never granted \
-             after that.",
+    guards: "A wait ends when its MS milliseconds are over. It ends earlier only if it is granted, its connection \
+             ends, or the daemon shuts down. It is never granted after its deadline.",
     given: None,
     told: Some(told),
     state: Some(state),

@@ -7,8 +7,7 @@ use elockd_core::{Input, Output, Reply};
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "deadlocks are refused",
-    guards: "A wait is refused as a deadlock if, and only if, it could never be granted even if every connection \
-             that does not wait released all it holds, and whoever is granted something thereby did the same.",
+    guards: "A wait is refused as a deadlock exactly if no releases could ever lead to its grant.",
     given: None,
     told: Some(told),
     state: None,

@@ -6,8 +6,8 @@ use elockd_core::{Command, Input, Output, Reply};
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "first come, first served",
-    guards: "Waits for a lock are served strictly in the order in which they began, and whoever asks for a lock \
-             that others wait for gets in line behind them.",
+    guards: "Waits for a lock are granted strictly in the order in which they began. No other request gets a lock \
+             that somebody waits for.",
     given: None,
     told: Some(told),
     state: None,

@@ -5,7 +5,7 @@ use elockd_core::{Command, Input, Kind, Output, Reply};
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "limits of shares hold",
-    guards: "Nobody is given a limited share that as many hold already as its LIMIT allows.",
+    guards: "A request with LIMIT N is never granted while N or more other connections hold the lock.",
     given: None,
     told: Some(told),
     state: None,

@@ -5,7 +5,7 @@ use elockd_core::{Command, Input, Output, Reply};
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "names are exact",
-    guards: "no name is shortened, hashed into another, or cut at a strange byte.",
+    guards: "No name is shortened, hashed into another, or cut at a strange byte.",
     given: None,
     told: Some(told),
     state: None,

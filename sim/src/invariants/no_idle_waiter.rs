@@ -4,7 +4,7 @@ use super::{Invariant, State, Verdict, shown};
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "no waiter while it could be granted",
-    guards: "Nobody is first in line for a lock that could be granted to it.",
+    guards: "As soon as a lock can be granted to the first that waits for it, it is granted.",
     given: None,
     told: None,
     state: Some(state),

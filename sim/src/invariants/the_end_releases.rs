@@ -6,7 +6,7 @@ use elockd_core::{Kind, Listing, Scan, Subject};
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "the end releases",
-    guards: "When a connection ends in whatever way, everything it holds is released in one step.",
+    guards: "When a connection ends, in whatever way, everything it holds is released in one step.",
     given: None,
     told: None,
     state: Some(state),

@@ -7,7 +7,7 @@ use elockd_core::{Command, Input, Kind, Output, Reply};
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "tokens ascend",
     guards: "A fencing token is greater than every token that was given out before, for any lock, also before a \
-             restart of the daemon, and stays with its hold until that ends.",
+             restart of the daemon. It stays with its hold until that ends.",
     given: None,
     told: Some(told),
     state: None,

@@ -5,8 +5,8 @@ use elockd_core::{Input, Output};
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "who waits is told once",
-    guards: "While a connection waits for a lock, none of its later requests is run, and it is told once how its \
-             wait has ended.",
+    guards: "While a connection waits for a lock, none of its later requests is run. It is told once how its wait \
+             has ended.",
     given: None,
     told: Some(told),
     state: None,

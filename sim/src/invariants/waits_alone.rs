@@ -5,7 +5,7 @@ use elockd_core::Input;
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "who waits says nothing else",
-    guards: "While a connection waits for a lock, none of its later requests is run, and",
+    guards: "While a connection waits for a lock, none of its later requests is run.",
     given: Some(given),
     told: None,
     state: None,
