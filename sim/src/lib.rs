@@ -15,12 +15,12 @@ compile_error!(
      workspace, and without RUSTFLAGS in the environment, which would take its place"
 );
 
-pub mod belief;
 pub mod conversation;
 pub mod draw;
 pub mod history;
 pub mod invariants;
 pub mod log;
+pub mod observed;
 pub mod oracle;
 mod panics;
 pub mod plan;

@@ -1,9 +1,9 @@
 //! The server's witness: sees every input of the machine within the hub's lock, writes it into the log, and
 //! holds the machine to the invariants on the spot.
 
-use crate::belief::Belief;
 use crate::invariants::{self, Given, Outcome, State};
 use crate::log::{Applied, Event, Life, Log, Told};
+use crate::observed::Observed;
 use elockd_core::wire::encode;
 use elockd_core::{Conn, Input, Kind, Limits, Machine, Now, Output, Reply, Seq};
 use elockd_server::hub;
@@ -43,7 +43,7 @@ pub struct Witness {
     /// Cleared when the server's process is killed: what its destructors do is nobody's.
     is_alive: Arc<AtomicBool>,
     left: Arc<Left>,
-    belief: Belief,
+    observed: Observed,
     /// When each open connection last said something, or opened.
     active: BTreeMap<Conn, Now>,
     now: Now,
@@ -72,7 +72,7 @@ impl Witness {
             limits,
             is_alive,
             left,
-            belief: Belief::default(),
+            observed: Observed::default(),
             active: BTreeMap::new(),
             now: Now::default(),
             inputs: 0,
@@ -86,7 +86,7 @@ impl Witness {
     }
 
     fn holds(&self) -> u64 {
-        Kind::ALL.iter().map(|kind| self.belief.holds(*kind)).sum()
+        Kind::ALL.iter().map(|kind| self.observed.holds(*kind)).sum()
     }
 
     fn is_time_to_look(&self, input: &Input<Vec<u8>>) -> bool {
@@ -95,7 +95,7 @@ impl Witness {
                 || self.told.iter().any(|(_, told)| matches!(told, Told::Disconnect(_)))
                 || self.inputs.is_multiple_of(Self::SOMETIMES);
         }
-        self.belief.waits().longest() < Self::LONG_LINE
+        self.observed.waits().longest() < Self::LONG_LINE
             || *input == Input::Drain
             || self.inputs.is_multiple_of(Self::NOW_AND_THEN)
     }
@@ -104,7 +104,7 @@ impl Witness {
 impl hub::Witness for Witness {
     fn input(&mut self, now: Now, input: Input<&[u8]>) {
         self.now = self.now.max(now);
-        self.belief.input(now, &input);
+        self.observed.input(now, &input);
         match &input {
             Input::Opened(conn, _) => {
                 self.active.insert(*conn, self.now);
@@ -118,7 +118,7 @@ impl hub::Witness for Witness {
         }
         let input = input.map(<[u8]>::to_vec);
         if self.is_alive() {
-            let given = Given { belief: &self.belief, input: &input };
+            let given = Given { observed: &self.observed, input: &input };
             for invariant in &invariants::ALL {
                 if let Some(look) = invariant.given
                     && let Err(what) = look(&given)
@@ -134,9 +134,9 @@ impl hub::Witness for Witness {
         if !self.is_alive() {
             return;
         }
-        self.belief.before(to, output);
+        self.observed.before(to, output);
         let input = self.input.as_ref().expect("an outcome comes after its input");
-        let outcome = Outcome { belief: &self.belief, input, to, output, limits: &self.limits };
+        let outcome = Outcome { observed: &self.observed, input, to, output, limits: &self.limits };
         for invariant in &invariants::ALL {
             if let Some(told) = invariant.told
                 && let Err(what) = told(&outcome)
@@ -144,8 +144,8 @@ impl hub::Witness for Witness {
                 self.log.violate(invariant.name, Some(to), what);
             }
         }
-        let has_waited = self.belief.waits().of(to).is_some();
-        self.belief.output(to, output);
+        let has_waited = self.observed.waits().of(to).is_some();
+        self.observed.output(to, output);
         match output {
             // While it waits it is not idle, and then it has just been active.
             Output::Wait | Output::Disconnect(_) => {
@@ -164,7 +164,7 @@ impl hub::Witness for Witness {
             return;
         }
         self.inputs += 1;
-        self.belief.applied();
+        self.observed.applied();
         let figures = machine.figures();
         self.left.connections.store(figures.connections().into(), Ordering::Relaxed);
         self.left.exclusive.store(figures.holds(Kind::Exclusive).into(), Ordering::Relaxed);
@@ -178,7 +178,7 @@ impl hub::Witness for Witness {
         if self.is_time_to_look(&input) {
             let state = State {
                 machine,
-                belief: &self.belief,
+                observed: &self.observed,
                 now: self.now,
                 active: &self.active,
                 limits: &self.limits,

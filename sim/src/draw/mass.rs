@@ -1,7 +1,7 @@
 //! Mass orphaning: many connections get many locks, half of them shared, and all end in the same
 //! millisecond, while others inspect, get and wait for what they held.
 
-use super::{Dice, LIVENESS_MS};
+use super::{LIVENESS_MS, Rng};
 use crate::plan::{Network, Orphaning, Plan, Scenario, Settings};
 use crate::script::{Action, Client, Fault, Host, Step};
 
@@ -17,7 +17,7 @@ pub fn mass(seed: u64, how: Orphaning, connections: u32, locks: u32) -> (Plan, V
     /// When connections open and get their locks, and when they end.
     const OPENING_MS: u32 = 100;
     const END_MS: u32 = 300;
-    let mut dice = Dice::new(seed);
+    let mut rng = Rng::new(seed);
     // The cost of a step of the simulation grows with the square of the hosts.
     let hosts = connections.div_ceil(50).clamp(1, 40) as u8;
     // One more, on which the others are.
@@ -27,7 +27,7 @@ pub fn mass(seed: u64, how: Orphaning, connections: u32, locks: u32) -> (Plan, V
     let mut at = |at_ms, action| script.push(Step { at_ms, action });
     for number in 0..connections {
         let client = Client(number);
-        at(dice.between(0, OPENING_MS), Action::Open(client, Host((number % u32::from(hosts)) as u8)));
+        at(rng.between(0, OPENING_MS), Action::Open(client, Host((number % u32::from(hosts)) as u8)));
         let mut lines = Vec::new();
         for lock in 0..each {
             // Half of them alone, half of them in fives.
@@ -37,7 +37,7 @@ pub fn mass(seed: u64, how: Orphaning, connections: u32, locks: u32) -> (Plan, V
                 format!("sg s.{}.{lock}\n", number / 5).into_bytes()
             });
         }
-        at(OPENING_MS + dice.between(10, 100), Action::Say(client, lines));
+        at(OPENING_MS + rng.between(10, 100), Action::Say(client, lines));
     }
     for host in (0..hosts).map(Host) {
         match how {
@@ -50,7 +50,7 @@ pub fn mass(seed: u64, how: Orphaning, connections: u32, locks: u32) -> (Plan, V
                 if host.0 == 0 {
                     at(END_MS, Action::Fault(Fault::Drain));
                 }
-                at(END_MS + dice.between(0, 1), Action::Fault(Fault::Crash(host)));
+                at(END_MS + rng.between(0, 1), Action::Fault(Fault::Crash(host)));
             }
         }
     }
@@ -62,9 +62,9 @@ pub fn mass(seed: u64, how: Orphaning, connections: u32, locks: u32) -> (Plan, V
         let client = Client(connections + observer);
         at(0, Action::Open(client, observers_host));
         for at_ms in (OPENING_MS..until_ms).filter(|at_ms| *at_ms < OPENING_MS + 5 || *at_ms > from_ms) {
-            let number = dice.between(0, connections - 1);
-            let lock = dice.between(0, each.max(1) - 1);
-            let line = match dice.between(0, 5) {
+            let number = rng.between(0, connections - 1);
+            let lock = rng.between(0, each.max(1) - 1);
+            let line = match rng.between(0, 5) {
                 0 => format!("i x.{number}.{lock}\n"),
                 1 => format!("si s.{}.{lock}\n", number / 5),
                 2 => format!("g x.{number}.{lock}\n"),
@@ -77,9 +77,9 @@ pub fn mass(seed: u64, how: Orphaning, connections: u32, locks: u32) -> (Plan, V
     }
     for waiter in 0..waiters(connections) {
         let client = Client(connections + 5 + waiter);
-        at(dice.between(0, OPENING_MS), Action::Open(client, observers_host));
+        at(rng.between(0, OPENING_MS), Action::Open(client, observers_host));
         let lines = wait(waiter, connections, each);
-        at(OPENING_MS + dice.between(120, 150), Action::Say(client, lines.into_bytes()));
+        at(OPENING_MS + rng.between(120, 150), Action::Say(client, lines.into_bytes()));
     }
     script.sort_by_key(|step| step.at_ms);
     let server = settings(connections, locks, if how == Orphaning::HalfOpen { idle_ms } else { 0 });

@@ -11,16 +11,16 @@ pub use line::line;
 pub use mass::{mass, waiters};
 pub use swarm::swarm;
 
-use rand::{Rng, SeedableRng};
+use rand::{Rng as _, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// In the liveness phase, all of what is to be done takes a few seconds at the most.
 const LIVENESS_MS: u32 = 60_000;
 
 /// Random numbers.
-struct Dice(ChaCha8Rng);
+struct Rng(ChaCha8Rng);
 
-impl Dice {
+impl Rng {
     fn new(seed: u64) -> Self {
         Self(ChaCha8Rng::seed_from_u64(seed))
     }
@@ -50,6 +50,6 @@ impl Dice {
             }
             rest -= weight;
         }
-        unreachable!("the weights sum up to where the dice end")
+        unreachable!("the weights sum up to where the rng end")
     }
 }

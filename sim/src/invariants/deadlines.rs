@@ -13,21 +13,21 @@ pub(super) const INVARIANT: Invariant = Invariant {
 };
 
 fn told(outcome: &Outcome<'_>) -> Verdict {
-    let Outcome { belief, to, .. } = outcome;
-    let wait = belief.waits().of(*to).map(|(_, wait)| wait);
+    let Outcome { observed, to, .. } = outcome;
+    let wait = observed.waits().of(*to).map(|(_, wait)| wait);
     match outcome.output {
-        Output::Reply(Reply::Got { name, .. }) if wait.is_some_and(|wait| wait.is_due(belief.now())) => {
-            Err(format!("{to:?} was given {} at {} ms, after its deadline", shown(name), belief.now().0))
+        Output::Reply(Reply::Got { name, .. }) if wait.is_some_and(|wait| wait.is_due(observed.now())) => {
+            Err(format!("{to:?} was given {} at {} ms, after its deadline", shown(name), observed.now().0))
         }
         Output::Reply(Reply::GetTimeout { name, .. }) => {
             // The end of its connection ends a wait, too, and who asks for no time has none.
-            let has_ended = belief.cut_off(*to).is_some();
+            let has_ended = observed.cut_off(*to).is_some();
             let asked_for_none = matches!(
                 outcome.input,
                 Input::Command(conn, Command::GetWait { ms: 0, .. } | Command::SharedGetWait { ms: 0, .. })
                     if conn == to
             );
-            let is_due = wait.map_or(has_ended || asked_for_none, |wait| wait.is_due(belief.now()));
+            let is_due = wait.map_or(has_ended || asked_for_none, |wait| wait.is_due(observed.now()));
             if is_due { Ok(()) } else { Err(format!("{to:?} gave up {} too early", shown(name))) }
         }
         _ => Ok(()),
@@ -35,8 +35,8 @@ fn told(outcome: &Outcome<'_>) -> Verdict {
 }
 
 fn state(state: &State<'_>) -> Verdict {
-    let now = state.belief.now();
-    match state.belief.waits().all().find(|wait| wait.is_due(now)) {
+    let now = state.observed.now();
+    match state.observed.waits().all().find(|wait| wait.is_due(now)) {
         Some(wait) => {
             let (conn, deadline) = (wait.conn, wait.deadline.0);
             Err(format!("{conn:?} waits at {} ms, and its deadline was at {deadline} ms", now.0))

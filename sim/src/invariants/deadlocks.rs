@@ -2,7 +2,7 @@
 //! could is told by the definition, from who holds and who waits.
 
 use super::{Invariant, Outcome, Verdict, shown};
-use crate::belief::wanted;
+use crate::observed::wanted;
 use elockd_core::{Input, Output, Reply};
 
 pub(super) const INVARIANT: Invariant = Invariant {
@@ -25,7 +25,7 @@ fn told(outcome: &Outcome<'_>) -> Verdict {
         _ => None,
     };
     let Some((lock, limit, _)) = asked else { return Err(format!("{to:?} waits, and did not ask to")) };
-    if outcome.belief.could_serve(to, &lock, limit) != is_refused {
+    if outcome.observed.could_serve(to, &lock, limit) != is_refused {
         return Ok(());
     }
     let what = if is_refused { "was refused a wait that is no deadlock" } else { "waits for ever" };

@@ -16,12 +16,12 @@ pub(super) const INVARIANT: Invariant = Invariant {
 fn told(outcome: &Outcome<'_>) -> Verdict {
     let Output::Reply(Reply::Got { kind, name, .. }) = outcome.output else { return Ok(()) };
     let lock = (*kind, name.to_vec());
-    let Some(head) = outcome.belief.waits().head(&lock) else { return Ok(()) };
+    let Some(head) = outcome.observed.waits().head(&lock) else { return Ok(()) };
     let to = outcome.to;
     // The old verb is the one that knows no lines.
     let is_old = matches!(outcome.input, Input::Command(conn, Command::Get(of, _)) if *conn == to && of == kind)
         && *kind == elockd_core::Kind::Shared;
-    if head.conn == to || is_old || outcome.belief.is_holder(to, *kind, name) {
+    if head.conn == to || is_old || outcome.observed.is_holder(to, *kind, name) {
         return Ok(());
     }
     Err(format!("{to:?} was given {kind:?} {}, and {:?} was first in line", shown(name), head.conn))

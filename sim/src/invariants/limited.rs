@@ -16,7 +16,7 @@ fn told(outcome: &Outcome<'_>) -> Verdict {
         return Ok(());
     };
     let to = outcome.to;
-    let waited = outcome.belief.waits().of(to).map(|(_, wait)| wait.limit);
+    let waited = outcome.observed.waits().of(to).map(|(_, wait)| wait.limit);
     let asked = match outcome.input {
         Input::Command(
             conn,
@@ -25,7 +25,7 @@ fn told(outcome: &Outcome<'_>) -> Verdict {
         _ => 0,
     };
     let limit = waited.unwrap_or(asked);
-    if limit == 0 || *holders <= limit || outcome.belief.is_holder(to, Kind::Shared, name) {
+    if limit == 0 || *holders <= limit || outcome.observed.is_holder(to, Kind::Shared, name) {
         return Ok(());
     }
     Err(format!("{to:?} was given {}, of which {limit} may be, as one of {holders}", shown(name)))

@@ -24,7 +24,7 @@ mod tokens;
 mod told_once;
 mod waits_alone;
 
-use crate::belief::Belief;
+use crate::observed::Observed;
 use elockd_core::{Conn, Input, Limits, Machine, Now, Output};
 
 /// Whether a claim holds; if not, what is wrong.
@@ -46,17 +46,17 @@ pub struct Invariant {
 
 /// An input, before anything comes of it.
 pub struct Given<'a> {
-    /// What is believed; of the input no more than its time has been taken note of.
-    pub belief: &'a Belief,
+    /// What is observed; of the input no more than its time has been taken note of.
+    pub observed: &'a Observed,
     /// The input.
     pub input: &'a Input<Vec<u8>>,
 }
 
 /// An outcome of an input, as it is told.
 pub struct Outcome<'a> {
-    /// What was believed before it was told. The input itself has been taken note of, unless this is of what was
+    /// What was observed before it was told. The input itself has been taken note of, unless this is of what was
     /// due before it.
-    pub belief: &'a Belief,
+    pub observed: &'a Observed,
     /// The input.
     pub input: &'a Input<Vec<u8>>,
     /// Who is told.
@@ -71,8 +71,8 @@ pub struct Outcome<'a> {
 pub struct State<'a> {
     /// The machine.
     pub machine: &'a Machine,
-    /// What has to be believed.
-    pub belief: &'a Belief,
+    /// What has to be observed.
+    pub observed: &'a Observed,
     /// The latest time that the machine was given.
     pub now: Now,
     /// When each open connection last said something, or opened.

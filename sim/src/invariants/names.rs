@@ -31,8 +31,8 @@ fn told(outcome: &Outcome<'_>) -> Verdict {
         _ => return Ok(()),
     };
     // Who waits has asked before.
-    let waited_for = outcome.belief.waits().of(outcome.to).map(|((_, name), _)| &name[..]);
-    let cut_off = outcome.belief.cut_off(outcome.to).map(|((_, name), _)| &name[..]);
+    let waited_for = outcome.observed.waits().of(outcome.to).map(|((_, name), _)| &name[..]);
+    let cut_off = outcome.observed.cut_off(outcome.to).map(|((_, name), _)| &name[..]);
     let asked = waited_for.or(cut_off).or(match outcome.input {
         Input::Command(
             conn,

@@ -11,9 +11,9 @@ pub(super) const INVARIANT: Invariant = Invariant {
 };
 
 fn state(state: &State<'_>) -> Verdict {
-    let belief = state.belief;
-    for (lock, mut line) in belief.waits().lines() {
-        if belief.could_be_granted(lock) {
+    let observed = state.observed;
+    for (lock, mut line) in observed.waits().lines() {
+        if observed.could_be_granted(lock) {
             let (kind, name) = (lock.0, shown(&lock.1));
             let head = line.next().map(|wait| wait.conn);
             return Err(format!("{head:?} waits for {kind:?} {name}, which could be granted to it"));

@@ -14,7 +14,7 @@ pub(super) const INVARIANT: Invariant = Invariant {
 
 fn told(outcome: &Outcome<'_>) -> Verdict {
     let Output::Reply(Reply::Got { kind: Kind::Exclusive, name, .. }) = outcome.output else { return Ok(()) };
-    let holders = outcome.belief.locks(Kind::Exclusive).get(*name);
+    let holders = outcome.observed.locks(Kind::Exclusive).get(*name);
     match holders.and_then(|holders| holders.iter().find(|holder| **holder != outcome.to)) {
         Some(holder) => Err(format!("{:?} was given {}, which {holder:?} holds", outcome.to, shown(name))),
         None => Ok(()),

@@ -17,7 +17,7 @@ fn told(outcome: &Outcome<'_>) -> Verdict {
         Output::Reply(Reply::ReleaseFailure { kind, name }) => (*kind, *name, false),
         _ => return Ok(()),
     };
-    if outcome.belief.is_holder(outcome.to, kind, name) == succeeded {
+    if outcome.observed.is_holder(outcome.to, kind, name) == succeeded {
         return Ok(());
     }
     let (to, is) =

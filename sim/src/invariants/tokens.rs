@@ -14,10 +14,10 @@ pub(super) const INVARIANT: Invariant = Invariant {
 };
 
 fn told(outcome: &Outcome<'_>) -> Verdict {
-    let Outcome { belief, to, .. } = outcome;
-    let tokens = belief.tokens();
+    let Outcome { observed, to, .. } = outcome;
+    let tokens = observed.tokens();
     let Input::Command(_, Command::Fence(asked)) = outcome.input else { return Ok(()) };
-    let (is_holder, token) = (belief.is_holder(*to, Kind::Exclusive, asked), tokens.of(*to, asked));
+    let (is_holder, token) = (observed.is_holder(*to, Kind::Exclusive, asked), tokens.of(*to, asked));
     let name = shown(asked);
     match outcome.output {
         Output::Reply(Reply::Fenced { .. } | Reply::NoTokens) if !is_holder => {

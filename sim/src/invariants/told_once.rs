@@ -13,9 +13,9 @@ pub(super) const INVARIANT: Invariant = Invariant {
 };
 
 fn told(outcome: &Outcome<'_>) -> Verdict {
-    let Outcome { belief, input, to, output, .. } = outcome;
+    let Outcome { observed, input, to, output, .. } = outcome;
     let has_asked = matches!(input, Input::Command(conn, _) if conn == to);
-    let waits = belief.waits().of(*to).is_some() || belief.cut_off(*to).is_some();
+    let waits = observed.waits().of(*to).is_some() || observed.cut_off(*to).is_some();
     match output {
         Output::Reply(reply) if !has_asked && !waits => {
             Err(format!("{to:?} was told {reply:?}, and neither asked nor waits"))

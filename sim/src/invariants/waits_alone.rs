@@ -13,7 +13,7 @@ pub(super) const INVARIANT: Invariant = Invariant {
 
 fn given(given: &Given<'_>) -> Verdict {
     match given.input {
-        Input::Command(conn, command) if given.belief.waits().of(*conn).is_some() => {
+        Input::Command(conn, command) if given.observed.waits().of(*conn).is_some() => {
             Err(format!("{command:?} of {conn:?} is run while it waits"))
         }
         _ => Ok(()),

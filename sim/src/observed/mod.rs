@@ -19,7 +19,7 @@ pub type Lock = (Kind, Vec<u8>);
 
 /// What one has to believe.
 #[derive(Clone, Debug, Default)]
-pub struct Belief {
+pub struct Observed {
     /// The latest time that the machine was given.
     now: Now,
     /// Open connections and what each holds.
@@ -71,7 +71,7 @@ enum Pending {
     Drain,
 }
 
-impl Belief {
+impl Observed {
     /// The latest time that the machine was given.
     #[must_use]
     pub fn now(&self) -> Now {
