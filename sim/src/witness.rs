@@ -1,5 +1,5 @@
-//! The server's witness: sees every input of the machine within the hub's lock, writes it into the log, and
-//! holds the machine to the invariants on the spot.
+//! The server's witness: it sees every input of the machine within the hub's lock, writes it into the log, and checks
+//! the invariants at once.
 
 use crate::invariants::{self, Given, Outcome, State};
 use crate::log::{Applied, Event, Life, Log, Told};
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// What is left to do in the machine, for whoever waits until nothing is.
+/// What is left in the machine, for code that waits until nothing is.
 #[derive(Debug)]
 pub struct Left {
     /// Open connections.
@@ -35,31 +35,32 @@ impl Default for Left {
     }
 }
 
-/// One for each life of the server.
+/// One witness for each life of the server.
 pub struct Witness {
     life: Life,
     log: Log,
     limits: Limits,
-    /// Cleared when the server's process is killed: what its destructors do is nobody's.
+    /// Cleared when the server's process is killed: the effects of its destructors are not part of the run.
     is_alive: Arc<AtomicBool>,
     left: Arc<Left>,
     observed: Observed,
-    /// When each open connection last said something, or opened.
+    /// When each open connection last sent a command, or opened.
     active: BTreeMap<Conn, Now>,
     now: Now,
     inputs: u64,
-    /// The input under way, and what has come of it.
+    /// The current input and its outcomes so far.
     input: Option<Input<Vec<u8>>>,
     told: Vec<(Conn, Told)>,
 }
 
 impl Witness {
-    /// With so many holds, looking at everything after each input would take too long.
+    /// With this many holds, checking everything after each input would take too long.
     const MANY_HOLDS: u64 = 1_000;
-    /// Then everything is looked at after so many inputs, beside the special ones.
+    /// Then everything is checked after this many inputs, and after special ones.
     const SOMETIMES: u64 = 1_000;
 
-    /// With a line of so many too, where it goes with the square: then after so many inputs.
+    /// The same for a line of this many waits, where the cost goes with the square: then everything is checked after
+    /// this many inputs.
     const LONG_LINE: usize = 100;
     const NOW_AND_THEN: u64 = 100;
 
@@ -147,7 +148,7 @@ impl hub::Witness for Witness {
         let has_waited = self.observed.waits().of(to).is_some();
         self.observed.output(to, output);
         match output {
-            // While it waits it is not idle, and then it has just been active.
+            // A waiting connection is not idle. When its wait ends, it has just been active.
             Output::Wait | Output::Disconnect(_) => {
                 self.active.remove(&to);
             }

@@ -1,10 +1,10 @@
-//! The schedule of faults. They come where and when there is somebody to be hit.
+//! The schedule of faults. Faults come where and when there is a client that they hit.
 
 use super::Rng;
 use crate::script::{Action, Client, Fault, Host, Step};
 use std::collections::BTreeMap;
 
-/// A kind of fault that one run may have.
+/// A kind of fault that a run may have.
 #[derive(Clone, Copy)]
 enum Kind {
     Crash,
@@ -51,7 +51,7 @@ pub(super) fn faults(
         let target = targets[rng.between(0, targets.len() as u32 - 1) as usize];
         let host = target.host;
         let begin_ms = rng.between(target.from_ms, target.until_ms.max(target.from_ms));
-        // Before, nobody is connected; later, it may make no difference any more.
+        // Before that time nobody is connected. Later, the fault may make no difference any more.
         let begin_ms = begin_ms.clamp(settled_ms, duration_ms - 25);
         let end_ms = begin_ms + rng.between(5, 300);
         let mut at = |at_ms, fault| faults.push(Step { at_ms, action: Action::Fault(fault) });
@@ -64,7 +64,7 @@ pub(super) fn faults(
                 at(begin_ms, rng.of(&[Fault::CutOff(host), Fault::Mute(host), Fault::Unheard(host)]));
                 at(end_ms, Fault::Mend(host));
             }
-            // The server hears nothing of it, ever: half-open peers.
+            // The server never hears of it: half-open peers.
             Kind::CutAndCrash => {
                 at(begin_ms, Fault::CutOff(host));
                 at(begin_ms + rng.between(0, 3), Fault::Crash(host));
@@ -102,7 +102,7 @@ pub(super) fn faults(
     faults
 }
 
-/// A client who can be hit: where it is, and when it has something to lose.
+/// A client that can be hit: its host, and when it has something to lose.
 #[derive(Clone, Copy)]
 struct Target {
     host: Host,

@@ -1,11 +1,12 @@
-//! One long line: very many connections on several hosts wait for one lock, pass it on as they get it, and go.
+//! One long line: very many connections on several hosts wait for one lock. Each passes it on as it gets it, and
+//! leaves.
 
 use super::{LIVENESS_MS, Rng, mass};
 use crate::plan::{Orphaning, Plan, Scenario};
 use crate::script::{Action, Client, Host, Step};
 
-/// Draws a line of so many on so many hosts. Each releases the lock as soon as it has got it, and goes: it has said so
-/// before.
+/// Draws a line of `waiters` connections on `hosts` hosts. Each has sent its release and its end beforehand, so it
+/// passes the lock on as soon as it gets it.
 #[must_use]
 pub fn line(seed: u64, waiters: u32, hosts: u8) -> (Plan, Vec<Step>) {
     const OPENING_MS: u32 = 50;

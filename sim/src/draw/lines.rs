@@ -1,22 +1,22 @@
-//! Request lines: every verb of the protocol, about few names, written in all the ways that are allowed, and
-//! in some that are not.
+//! Request lines: every verb of the protocol, with few names, written in all the ways that are allowed and in some
+//! that are not.
 
 use super::Rng;
 use crate::plan::Settings;
 
-/// What requests of one run look like.
+/// How the requests of one run look.
 pub(super) struct Lines {
     names: Vec<Vec<u8>>,
     verbs: Vec<(Verb, u32)>,
-    /// In how many of a hundred cases a line is written in an odd way.
+    /// Percentage of lines that are written in an odd way.
     odd: u32,
-    /// For how many milliseconds clients wait, by weight.
+    /// Milliseconds that clients wait, by weight.
     patience: Vec<((u32, u32), u32)>,
     name_bytes: usize,
     line_bytes: usize,
 }
 
-/// What a line asks for.
+/// The shape of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verb {
     Get(&'static str),
@@ -26,11 +26,11 @@ enum Verb {
     Limited,
     /// With both.
     LimitedWait,
-    /// Without the number that it takes, or with none that may be.
+    /// Without its number, or with one that is not allowed.
     BadNumber,
-    /// Of an address that nobody has.
+    /// With an address that nobody has.
     Kick,
-    /// Of something that the client asked for before.
+    /// About something that the client asked for before.
     Release(&'static str),
     Named(&'static str),
     Bare(&'static str),
@@ -40,7 +40,7 @@ enum Verb {
     Blank,
 }
 
-/// Verbs that came later than the rest, in groups of which a run may have none.
+/// Verbs of the new protocol, in groups. A run may have none of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Group {
     Old,
@@ -52,7 +52,7 @@ enum Group {
     Operators,
 }
 
-/// How many holders somebody allows, by weight; 0 is any number.
+/// Number of holders that a request allows, by weight; 0 is any number.
 const LIMITS: [(u32, u32); 5] = [(1, 4), (2, 4), (3, 2), (4, 1), (0, 1)];
 
 const NAMES: [&[u8]; 9] = [
@@ -118,7 +118,7 @@ impl Lines {
             Group::Operators,
         ];
         let left_out: Vec<Group> = groups.into_iter().filter(|_| rng.percent(25)).collect();
-        // Gets stay, so that there is always something to lose.
+        // Gets are never left out, so that there is always something to lose.
         let spared = if rng.percent(50) { 1 } else { 2 };
         for (group, _, weight) in &mut verbs[spared..] {
             if rng.percent(30) || left_out.contains(group) {
@@ -155,7 +155,7 @@ impl Lines {
         &self.names
     }
 
-    /// A line, with its end. What the client asks for is added to what is `mine`.
+    /// A line with its end. The name that the client asks for is added to `mine`.
     pub(super) fn line(&self, rng: &mut Rng, mine: &mut Vec<Vec<u8>>) -> Vec<u8> {
         let (verb, name) = match rng.weighted(&self.verbs) {
             Verb::Get(verb) => {
@@ -203,25 +203,25 @@ impl Lines {
         self.write(rng, verb, &name)
     }
 
-    /// For how long somebody waits.
+    /// Milliseconds that a client waits.
     fn ms(&self, rng: &mut Rng) -> u32 {
         let (least, most) = rng.weighted(&self.patience);
         rng.between(least, most)
     }
 
-    /// `steal`, of a name that clients want.
+    /// `steal` of a name that clients want.
     pub(super) fn steal(&self, rng: &mut Rng) -> Vec<u8> {
         let name = self.name(rng);
         self.write(rng, "steal", &name)
     }
 
     fn name(&self, rng: &mut Rng) -> Vec<u8> {
-        // The first names are the most fought over.
+        // The first names are asked for most often.
         let most = rng.between(0, self.names.len() as u32 - 1);
         self.names[rng.between(0, most) as usize].clone()
     }
 
-    /// A line as some client writes it.
+    /// A line as a client may write it.
     fn write(&self, rng: &mut Rng, verb: &str, name: &[u8]) -> Vec<u8> {
         let space: &[u8] = if name.is_empty() { b"" } else { b" " };
         if !rng.percent(self.odd) {
@@ -234,7 +234,7 @@ impl Lines {
     }
 }
 
-/// Where a line is cut in two, if it is.
+/// Where a line is cut in two, if at all.
 pub(super) fn piece_at(rng: &mut Rng, percent: u32, line: &[u8]) -> Option<usize> {
     (line.len() > 1 && rng.percent(percent)).then(|| rng.between(1, line.len() as u32 - 1) as usize)
 }

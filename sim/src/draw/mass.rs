@@ -1,26 +1,26 @@
-//! Mass orphaning: many connections get many locks, half of them shared, and all end in the same
-//! millisecond, while others inspect, get and wait for what they held.
+//! Mass orphaning: many connections get many locks, half of them shared, and all end in the same millisecond.
+//! Meanwhile others inspect the locks, get them and wait for them.
 
 use super::{LIVENESS_MS, Rng};
 use crate::plan::{Network, Orphaning, Plan, Scenario, Settings};
 use crate::script::{Action, Client, Fault, Host, Step};
 
-/// How many wait for what so many connections hold.
+/// The number of clients that wait for the locks of `connections` connections.
 #[must_use]
 pub const fn waiters(connections: u32) -> u32 {
     connections / 4
 }
 
-/// Draws a mass orphaning: so many connections with so many holds together.
+/// Draws a mass orphaning: `connections` connections that have `locks` holds together.
 #[must_use]
 pub fn mass(seed: u64, how: Orphaning, connections: u32, locks: u32) -> (Plan, Vec<Step>) {
-    /// When connections open and get their locks, and when they end.
+    /// When connections open and get their locks, and when they end, in milliseconds.
     const OPENING_MS: u32 = 100;
     const END_MS: u32 = 300;
     let mut rng = Rng::new(seed);
     // The cost of a step of the simulation grows with the square of the hosts.
     let hosts = connections.div_ceil(50).clamp(1, 40) as u8;
-    // One more, on which the others are.
+    // One more host, for the other clients.
     let observers_host = Host(hosts);
     let each = locks / connections.max(1);
     let mut script = Vec::new();
@@ -30,7 +30,7 @@ pub fn mass(seed: u64, how: Orphaning, connections: u32, locks: u32) -> (Plan, V
         at(rng.between(0, OPENING_MS), Action::Open(client, Host((number % u32::from(hosts)) as u8)));
         let mut lines = Vec::new();
         for lock in 0..each {
-            // Half of them alone, half of them in fives.
+            // Half of the holds alone, half shared by five.
             lines.extend(if lock % 2 == 0 {
                 format!("g x.{number}.{lock}\n").into_bytes()
             } else {
@@ -55,7 +55,7 @@ pub fn mass(seed: u64, how: Orphaning, connections: u32, locks: u32) -> (Plan, V
         }
     }
     let idle_ms = 500;
-    // With half-open peers, the end is when the limit is up.
+    // With half-open peers, the end comes when the idle limit is reached.
     let from_ms = END_MS - 20;
     let until_ms = if how == Orphaning::HalfOpen { END_MS + idle_ms + 50 } else { END_MS + 60 };
     for observer in 0..5 {
@@ -102,7 +102,8 @@ pub fn mass(seed: u64, how: Orphaning, connections: u32, locks: u32) -> (Plan, V
     )
 }
 
-/// What one of those who wait says: three at a time want what one of them has, or five share, and give it back.
+/// The requests of one waiting client. Three clients at a time want a lock of the same connection, or five share one,
+/// and release it again.
 fn wait(waiter: u32, connections: u32, each: u32) -> String {
     let (number, lock) = (waiter / 3 % connections, waiter / 3 % each.max(1));
     if lock.is_multiple_of(2) {
@@ -141,7 +142,7 @@ fn network() -> Network {
         window_bytes: 1 << 20,
         read_bytes: 16 << 10,
         accept_fails_every: 0,
-        // So that it is the idle limit that finds half-open peers.
+        // Makes the idle limit, and nothing else, find half-open peers.
         peer_timeout_ms: 15_000,
     }
 }

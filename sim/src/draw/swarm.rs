@@ -1,5 +1,5 @@
-//! Runs of any kind. Each leaves some things out that others have (verbs, faults, limits), so that over
-//! many seeds everything meets everything: Groce et al., "Swarm Testing", ISSTA 2012.
+//! Runs of any kind. Each run leaves out some things that others have (verbs, faults, limits), so that over many
+//! seeds everything meets everything: Groce et al., "Swarm Testing", ISSTA 2012.
 
 use super::faults::faults;
 use super::lines::{Lines, piece_at};
@@ -21,7 +21,7 @@ pub fn swarm(seed: u64) -> (Plan, Vec<Step>) {
     if duration_ms < 400 {
         network.accept_fails_every = 0;
     }
-    // Before, nobody may be connected: accepting is tried again after a tenth of a second.
+    // Before that time nobody may be connected: a failed accept is tried again after a tenth of a second.
     let settled_ms = if network.accept_fails_every > 0 { 150 } else { 30 };
     let server = settings(&mut rng, &network);
     let lines = Lines::draw(&mut rng, &server);
@@ -58,7 +58,7 @@ pub fn swarm(seed: u64) -> (Plan, Vec<Step>) {
     let first = all.filter(is_sure).min_by_key(|step| step.at_ms).cloned();
     if let Some(Step { at_ms, action: Action::Fault(fault) }) = first {
         let host = fault.host().unwrap_or(Host(0));
-        // Where connections are few, or accepting fails, it has to be among the first.
+        // If connections are few, or accepting fails, the bait must be among the first to connect.
         let is_hard = server.connections < 100 || network.accept_fails_every > 0;
         let early_ms = if is_hard { at_ms } else { rng.between(60, 100) };
         bait(&mut rng, Client(clients + 1), host, at_ms.saturating_sub(early_ms), at_ms, &mut script);
@@ -71,7 +71,7 @@ pub fn swarm(seed: u64) -> (Plan, Vec<Step>) {
     (Plan { seed, scenario, hosts, network, server, duration_ms, liveness_ms: LIVENESS_MS, names }, script)
 }
 
-/// A client is there and talks when a fault comes, so that it cannot come to nothing.
+/// A client that talks when a fault comes, so that the fault makes a difference.
 fn bait(rng: &mut Rng, client: Client, host: Host, begin_ms: u32, fault_ms: u32, script: &mut Vec<Step>) {
     let mut life = Life { rng, client, at_ms: begin_ms, script };
     life.act(0, Action::Open(client, host));
@@ -82,14 +82,14 @@ fn bait(rng: &mut Rng, client: Client, host: Host, begin_ms: u32, fault_ms: u32,
     }
 }
 
-/// A client asks for more than it takes, and in the middle of that the server is told to shut down: what was
-/// read still has to be answered, and its gets have to be refused.
+/// A client asks for more than it reads, and in the middle of that the server is told to shut down. All that was read
+/// must still be answered, and its gets must be refused.
 fn drain_amid_a_flood(rng: &mut Rng, client: Client, hosts: u8, duration_ms: u32, script: &mut Vec<Step>) {
     let host = Host(rng.between(0, u32::from(hosts) - 1) as u8);
     let begin_ms = rng.between(0, duration_ms / 2);
     let mut life = Life { rng, client, at_ms: begin_ms, script };
     life.act(0, Action::Open(client, host));
-    // It has to be connected first, also where accepting fails once.
+    // The client must be connected first, even if accepting fails once.
     life.act(150, Action::Deafen(client));
     let helps = life.rng.between(100, 400) as usize;
     let flood = [b"help\n".repeat(helps), b"g a\nsg a\n".to_vec()].concat();
@@ -100,7 +100,7 @@ fn drain_amid_a_flood(rng: &mut Rng, client: Client, hosts: u8, duration_ms: u32
     life.act(pause, Action::Hear(client));
 }
 
-/// A client waits, and says more than the server reads ahead; then the lock is released, or one of them ends.
+/// A client waits and sends more than the server reads ahead. Then the lock is released, or one of the clients ends.
 fn flood_behind_a_wait(rng: &mut Rng, client: Client, hosts: u8, duration_ms: u32, script: &mut Vec<Step>) {
     const NAME: &str = "flooded";
     let holder = Client(client.0 + 1);
@@ -112,7 +112,7 @@ fn flood_behind_a_wait(rng: &mut Rng, client: Client, hosts: u8, duration_ms: u3
     life.act(0, Action::Open(client, host));
     life.act(60, Action::Say(holder, format!("g {NAME}\n").into_bytes()));
     life.act(60, Action::Say(client, format!("gw {ms} {NAME}\n").into_bytes()));
-    // Blank lines are nothing, but have to be read.
+    // Blank lines do nothing, but must be read.
     let blank = [&[b' '; 100][..], b"\n"].concat();
     life.act(1, Action::Say(client, [blank.repeat(700), b"ping\n".to_vec()].concat()));
     let pause = life.rng.between(5, 80);
@@ -125,7 +125,7 @@ fn flood_behind_a_wait(rng: &mut Rng, client: Client, hosts: u8, duration_ms: u3
 }
 
 fn settings(rng: &mut Rng, network: &Network) -> Settings {
-    // Who asks and waits for the answer must not be taken for idle.
+    // A client that waits for its answer must not count as idle.
     let round_trip_ms = network.latency_us.1.div_ceil(500);
     let few = rng.of(&[200, 3_000]);
     let listing_bytes = if rng.percent(15) { rng.between(0, few) } else { 1 << 20 };
@@ -164,16 +164,16 @@ fn network(rng: &mut Rng) -> Network {
 
 /// How clients behave in one run.
 struct Habits {
-    /// Requests that one client makes.
+    /// Number of requests of one client.
     requests: (u32, u32),
-    /// Milliseconds between two requests, and in how many of a hundred cases there are none.
+    /// Milliseconds between two requests, and the percentage of cases without a pause.
     pause_ms: u32,
     pipelined: u32,
-    /// In how many of a hundred cases a line is written in pieces.
+    /// Percentage of lines that are written in pieces.
     pieces: u32,
-    /// Before how many of a hundred requests a client stops reading for a while.
+    /// Percentage of requests before which a client stops reading for a while.
     deaf: u32,
-    /// In how many of a hundred cases it then asks for much at once.
+    /// Percentage of these cases in which it then asks for much at once.
     flood: u32,
     /// How clients end, by weight.
     ends: [(End, u32); 6],
@@ -204,7 +204,7 @@ impl Habits {
                 end.1 = 0;
             }
         }
-        // Through a small window, much takes too long.
+        // Through a small window, large replies take too long.
         let may_flood = network.window_bytes >= 4_096 && network.read_bytes >= 40;
         Self {
             requests: rng.of(&[(1, 8), (4, 30), (20, 60)]),
@@ -218,7 +218,7 @@ impl Habits {
     }
 }
 
-/// One client's life, as it is being drawn.
+/// One client's life while it is drawn.
 struct Life<'a> {
     rng: &'a mut Rng,
     client: Client,
@@ -266,7 +266,7 @@ impl Life<'_> {
         self.end(habits, lines, &mut mine);
     }
 
-    /// An operator's life: steals, kicks, looks on, and does what others do.
+    /// An operator's life: it steals, kicks, lists, and does what other clients do.
     fn operate(&mut self, lines: &Lines, habits: &Habits, clients: u32, duration_ms: u32) {
         let mut mine = Vec::new();
         for _ in 0..self.rng.between(1, 16) {
@@ -277,7 +277,7 @@ impl Life<'_> {
             let deed = match self.rng.between(1, 100) {
                 1..=45 => Action::Say(self.client, lines.steal(self.rng)),
                 46..=60 => Action::Kick(self.client, Client(self.rng.between(0, clients - 1))),
-                // One of those who came first, perhaps an operator, perhaps itself.
+                // One of the first clients, perhaps an operator, perhaps itself.
                 61..=66 => {
                     let number = self.rng.between(1, clients + 3);
                     Action::Say(self.client, format!("kick unix:{number}\n").into_bytes())

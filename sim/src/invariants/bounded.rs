@@ -1,4 +1,4 @@
-//! Limits hold, and nobody is refused below one.
+//! Limits hold, and no request is refused below its limit.
 
 use super::{Invariant, Outcome, State, Verdict};
 use crate::observed::Observed;
@@ -35,7 +35,7 @@ fn told(outcome: &Outcome<'_>) -> Verdict {
             }
         }
         Output::Disconnect(Reason::TooManyConnections) => {
-            // The one that is refused was taken note of when it came.
+            // The refused connection was noted when it opened, so it is not counted here.
             let others = in_account(observed, account).connections - 1;
             if others < u64::from(limits.connections) {
                 return Err(format!("{to:?} was refused beside {others} connections"));
@@ -61,7 +61,7 @@ fn state(state: &State<'_>) -> Verdict {
         }
     }
     for (conn, held) in observed.open() {
-        // What it waits for it may come to hold.
+        // A wait counts as the hold that it may become.
         let held = held.len() + usize::from(observed.waits().of(*conn).is_some());
         if held > limits.locks_per_connection as usize {
             return Err(format!(

@@ -1,4 +1,4 @@
-//! Deadlines: no grant comes after its wait's, no timeout before it, and no wait is there beyond it.
+//! Deadlines: no grant comes after its wait's deadline, no timeout comes before it, and no wait lasts beyond it.
 
 use super::{Invariant, Outcome, State, Verdict, shown};
 use elockd_core::{Command, Input, Output, Reply};
@@ -20,7 +20,7 @@ fn told(outcome: &Outcome<'_>) -> Verdict {
             Err(format!("{to:?} was given {} at {} ms, after its deadline", shown(name), observed.now().0))
         }
         Output::Reply(Reply::GetTimeout { name, .. }) => {
-            // The end of its connection ends a wait, too, and who asks for no time has none.
+            // The end of its connection ends a wait too, and a request with MS 0 times out at once.
             let has_ended = observed.cut_off(*to).is_some();
             let asked_for_none = matches!(
                 outcome.input,

@@ -1,5 +1,5 @@
-//! Deadlocks: a wait that could never be served does not begin, and no other is refused as one. Whether it
-//! could is told by the definition, from who holds and who waits.
+//! Deadlocks: a wait that could never be granted does not begin, and no other wait is refused as a deadlock. The
+//! definition decides, from the holds and the waits there are.
 
 use super::{Invariant, Outcome, Verdict, shown};
 use crate::observed::wanted;

@@ -1,4 +1,4 @@
-//! A shutdown grants nothing: from its beginning on no connection becomes a holder, and every wait has ended.
+//! A shutdown grants nothing: from its beginning no connection becomes a holder, and every wait has ended.
 
 use super::{Invariant, Outcome, State, Verdict, shown};
 use elockd_core::{Output, Reply};

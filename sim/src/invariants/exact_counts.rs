@@ -1,4 +1,4 @@
-//! Counts are exact: the N of every reply, and the figures of `q`, are what can be counted.
+//! Counts are exact: the N of every reply and the figures of `q` are the numbers that can be counted.
 
 use super::{Invariant, Outcome, State, Verdict, shown};
 use crate::observed::Observed;
@@ -16,7 +16,7 @@ pub(super) const INVARIANT: Invariant = Invariant {
 fn told(outcome: &Outcome<'_>) -> Verdict {
     let (kind, holders, name, more) = match outcome.output {
         Output::Reply(Reply::Got { kind, holders, name }) => {
-            // What is told has not been taken note of yet.
+            // This outcome has not been noted yet.
             let is_new = !outcome.observed.is_holder(outcome.to, *kind, name);
             (*kind, *holders, *name, usize::from(is_new))
         }

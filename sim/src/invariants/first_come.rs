@@ -1,5 +1,5 @@
-//! First come, first served: whoever is granted a lock is the first in its line, and nobody gets past a line
-//! but with `sg`, or by holding the lock already.
+//! First come, first served: a granted wait is the first in its line. Only `sg`, and a connection that already holds
+//! the lock, get past a line.
 
 use super::{Invariant, Outcome, Verdict, shown};
 use elockd_core::{Command, Input, Output, Reply};
@@ -18,7 +18,7 @@ fn told(outcome: &Outcome<'_>) -> Verdict {
     let lock = (*kind, name.to_vec());
     let Some(head) = outcome.observed.waits().head(&lock) else { return Ok(()) };
     let to = outcome.to;
-    // The old verb is the one that knows no lines.
+    // `sg` is the old verb, which knows no lines.
     let is_old = matches!(outcome.input, Input::Command(conn, Command::Get(of, _)) if *conn == to && of == kind)
         && *kind == elockd_core::Kind::Shared;
     if head.conn == to || is_old || outcome.observed.is_holder(to, *kind, name) {

@@ -1,4 +1,4 @@
-//! Limited shares: whoever asked for a share with a limit is given it only below that.
+//! Limited shares: a request with LIMIT N is granted only while fewer than N connections hold the lock.
 
 use super::{Invariant, Outcome, Verdict, shown};
 use elockd_core::{Command, Input, Kind, Output, Reply};

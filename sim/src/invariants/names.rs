@@ -1,4 +1,4 @@
-//! Names are exact: a reply is about the very name that was asked for.
+//! Names are exact: a reply has the very name of its request.
 
 use super::{Invariant, Outcome, Verdict, shown};
 use elockd_core::{Command, Input, Output, Reply};
@@ -30,7 +30,7 @@ fn told(outcome: &Outcome<'_>) -> Verdict {
         Reply::UnknownCommand { verb } => *verb,
         _ => return Ok(()),
     };
-    // Who waits has asked before.
+    // A connection that waits has sent its request earlier.
     let waited_for = outcome.observed.waits().of(outcome.to).map(|((_, name), _)| &name[..]);
     let cut_off = outcome.observed.cut_off(outcome.to).map(|((_, name), _)| &name[..]);
     let asked = waited_for.or(cut_off).or(match outcome.input {

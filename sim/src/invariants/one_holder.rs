@@ -1,5 +1,5 @@
-//! An exclusive lock has one holder: nobody is told "success" while somebody else has to believe that it
-//! holds the lock.
+//! An exclusive lock has one holder: no connection is told "success" while another holds the lock in the observed
+//! state.
 
 use super::{Invariant, Outcome, Verdict, shown};
 use elockd_core::{Kind, Output, Reply};

@@ -1,4 +1,4 @@
-//! Only a holder releases: a release succeeds if, and only if, its asker holds the lock.
+//! Only a holder releases: a release succeeds if, and only if, the connection holds the lock.
 
 use super::{Invariant, Outcome, Verdict, shown};
 use elockd_core::{Output, Reply};

@@ -1,5 +1,5 @@
-//! What operators do: `steal` ends the holder's hold and `kick` the connections from an address, nobody else
-//! can do either, and who was robbed finds out as soon as it asks.
+//! Operators: `steal` ends the hold of the holder, and `kick` ends the connections from an address. Nobody else can
+//! do either. A connection whose lock was stolen finds out as soon as it asks.
 
 use super::{Invariant, Outcome, Verdict, shown};
 use crate::observed::Observed;
@@ -45,7 +45,7 @@ fn told(outcome: &Outcome<'_>) -> Verdict {
             }
         }
         Output::Disconnect(Reason::Kicked) => match outcome.input {
-            // Whether that is an operator was looked at when it was answered.
+            // Whether the sender was an operator was checked when it got its reply.
             Input::Command(_, Command::Kick(addr)) if is_at(observed, *to, addr) => Ok(()),
             other => Err(format!("{to:?} was closed by {other:?}")),
         },

@@ -1,5 +1,5 @@
-//! The end of a connection releases all it held, and nothing else does: the machine's own listing of who
-//! holds what is what has to be observed from what it said.
+//! The end of a connection releases all that it held, and nothing else does: the machine's own listing of holds
+//! equals the observed state.
 
 use super::{Invariant, State, Verdict, shown};
 use elockd_core::{Kind, Listing, Scan, Subject};
@@ -22,18 +22,20 @@ fn state(state: &State<'_>) -> Verdict {
             state.machine.scan(&mut scan, &mut |entry| {
                 rows += 1;
                 if observed.get(entry.name).is_none_or(|holders| !holders.contains(&entry.conn)) {
-                    let what = format!("{:?} holds {kind:?} {}, and nobody", entry.conn, shown(entry.name));
-                    wrong.get_or_insert(format!("{what} who looks on can believe it"));
+                    let what = format!("{:?} holds {kind:?} {}", entry.conn, shown(entry.name));
+                    wrong.get_or_insert(format!("{what}, and the observed state has no such hold"));
                 }
             });
         }
         if let Some(wrong) = wrong {
             return Err(wrong);
         }
-        // Every row is observed, and none is there twice: if something is missing, there are fewer.
+        // Every row is in the observed state, and no row is there twice. So a missing hold shows as a lower count.
         let holds = state.observed.holds(kind);
         if rows != holds {
-            return Err(format!("{rows} {kind:?} holds are there, and {holds} have to be observed"));
+            return Err(format!(
+                "the machine lists {rows} {kind:?} holds, and the observed state has {holds}"
+            ));
         }
     }
     Ok(())

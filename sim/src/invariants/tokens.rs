@@ -1,5 +1,5 @@
-//! Fencing tokens ascend, belong to a hold and to no other, and are shown to its holder alone. (Across the
-//! server's lives, and without its witness, that is a judge's matter: `oracle/tokens.rs`.)
+//! Fencing tokens ascend. Each belongs to one hold and is shown only to its holder. (The judge `oracle/tokens.rs`
+//! checks the same across the server's lives and without its witness.)
 
 use super::{Invariant, Outcome, Verdict, shown};
 use elockd_core::{Command, Input, Kind, Output, Reply};

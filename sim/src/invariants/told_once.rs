@@ -1,4 +1,4 @@
-//! Each is told once how its wait has ended, and nobody is told anything who neither asked nor waits.
+//! Each connection is told once how its wait has ended. A connection that neither asked nor waits is told nothing.
 
 use super::{Invariant, Outcome, Verdict};
 use elockd_core::{Input, Output};

@@ -1,4 +1,4 @@
-//! Who waits says nothing else: none of its later requests is run before its wait is over.
+//! While a connection waits, none of its later requests is run.
 
 use super::{Given, Invariant, Verdict};
 use elockd_core::Input;
