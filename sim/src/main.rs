@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// Plant this bug (see core/src/probe/canary.rs). The run is meant to fail.
+    /// Plant this bug (see core/src/probe/canary.rs); the run is meant to fail.
     #[arg(long, global = true, value_name = "NAME", value_parser = canary)]
     canary: Option<Canary>,
 }
@@ -193,7 +193,7 @@ fn main() -> ExitCode {
 
 fn canary(name: &str) -> Result<Canary, String> {
     let found = Canary::ALL.into_iter().find(|canary| format!("{canary:?}") == name);
-    found.ok_or_else(|| format!("no canary has this name; the names are {:?}", Canary::ALL))
+    found.ok_or_else(|| format!("there is none of that name; there are {:?}", Canary::ALL))
 }
 
 fn load(file: &Path) -> Result<(Plan, Vec<Step>), Box<dyn Error>> {

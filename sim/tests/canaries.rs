@@ -1,6 +1,6 @@
-//! Goal: the simulation finds bugs. Method: each canary (a small bug planted on purpose, see `elockd_core::probe`)
-//! that the simulation should find is planted. A swarm must find it within a fixed number of seeds. The number of
-//! seeds that it took is printed. A canary that no harness should find fails the test too.
+//! Goal: the simulation finds bugs. Method: each canary (a small bug planted on purpose, see
+//! `elockd_core::probe`) that it is meant to find is planted, and a swarm has to find it within so many
+//! seeds. What it took is printed. A canary that no harness is meant to find fails the test too.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
@@ -14,10 +14,10 @@ use std::process::Command;
 use std::thread::available_parallelism;
 use support::Quiet;
 
-/// The number of seeds within which each must be found.
+/// Seeds within which each has to be found.
 const SEEDS: u64 = 1_000;
 
-/// Bugs of the server around the hub. Only the simulation should find them.
+/// Bugs of the server around the hub: nothing else is meant to find them.
 const OF_THE_SERVER: [Canary; 20] = [
     Canary::RepliesLeftForTheNextConnection,
     Canary::CutOffLineIsRun,
@@ -41,10 +41,10 @@ const OF_THE_SERVER: [Canary; 20] = [
     Canary::TokensRepeatAfterRestart,
 ];
 
-/// Bugs that the model tests find, and that no client notices in a thousand seeds. The ticker ticks in the very
-/// millisecond in which something is due, so an idle limit is never looked at late, and waits with different
-/// deadlines never end together. No invariant is about the order of `who`. A whole server never gives the machine a
-/// command of a waiting connection.
+/// Bugs that the model tests find, and nothing that clients see in a thousand seeds tells: the ticker ticks in
+/// the very millisecond in which something is due, so that an idle limit is never looked at late and waits with different
+/// deadlines never end together; no claim is made of the order of `who`; and a server that is whole has nothing run of
+/// who waits.
 const NOT_SEEN_HERE: [Canary; 4] = [
     Canary::IdleOnlyByTick,
     Canary::TimersInOrderOfBeginning,
@@ -74,8 +74,8 @@ fn the_swarm_finds_canaries_of_core_and_hub() {
     seen.chain([Canary::TickerNotWoken, Canary::GrantIsLost]).for_each(hunt);
 }
 
-/// Goal: a server that is busy for ever is a failure too. Method: there is no way out of such a run, so it is made in
-/// a process of its own, which must name the seed and end.
+/// Goal: a server that is busy for ever is a failure, too. Method: there is no way out of such a run, so it is
+/// made in a process of its own, which has to say which seed it is, and end.
 #[test]
 fn the_swarm_tells_of_a_seed_that_does_not_end() {
     let folder = tempfile::tempdir().unwrap();
