@@ -33,7 +33,7 @@ pub(super) struct ServerHost {
     has_ended: Cell<bool>,
     /// When the present life began.
     started_ms: Cell<u32>,
-    /// Of the present life: the sender tells it to shut down, the receiver notices its death.
+    /// Of the present life: `shutdown` tells it to shut down, `is_alive` says whether it was killed.
     shutdown: RefCell<Arc<Notify>>,
     is_alive: RefCell<Arc<AtomicBool>>,
     left: RefCell<Arc<Left>>,
