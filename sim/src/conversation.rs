@@ -1,7 +1,7 @@
 //! One connection's conversation, as its client sees it: the requests in the bytes that it wrote, and the replies in
 //! the bytes that it read. A client knows from its request where the reply ends.
 
-use elockd_core::{Command, Kind};
+use elockd_core::Command;
 use elockd_model_tests::lines::commands;
 use std::collections::VecDeque;
 
@@ -122,31 +122,11 @@ impl Conversation {
 
     fn shape(&self, command: &Command<Vec<u8>>) -> Shape {
         match command {
-            Command::List(..)
-            | Command::ListAll(_)
-            | Command::Who(_)
-            | Command::Query { .. }
-            | Command::Help => Shape::Block,
             Command::Unknown(_) if self.silent_errors => Shape::Nothing,
             // `quit` has no reply: the connection ends.
             Command::Quit => Shape::Nothing,
-            Command::Get(Kind::Exclusive | Kind::Shared, _)
-            | Command::GetWait { .. }
-            | Command::SharedGetLimited { .. }
-            | Command::SharedGetWait { .. }
-            | Command::Release(..)
-            | Command::ReleaseAll
-            | Command::Fence(_)
-            | Command::Kick(_)
-            | Command::Steal(_)
-            | Command::BadArgument(_)
-            | Command::Inspect(..)
-            | Command::Dump(_)
-            | Command::Me
-            | Command::Iam(_)
-            | Command::Ping
-            | Command::Unknown(_)
-            | Command::LineTooLong => Shape::Line,
+            _ if command.is_framed() => Shape::Block,
+            _ => Shape::Line,
         }
     }
 }

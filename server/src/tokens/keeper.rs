@@ -159,7 +159,7 @@ mod tests {
 
         /// The answer of `f` for a new hold.
         fn token(&self) -> String {
-            self.say(Command::Get(Kind::Exclusive, b"a"));
+            self.say(Command::get(Kind::Exclusive, b"a"));
             let answer = self.say(Command::Fence(b"a"));
             self.say(Command::Release(Kind::Exclusive, b"a"));
             answer

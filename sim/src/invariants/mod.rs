@@ -26,7 +26,7 @@ mod told_once;
 mod waits_alone;
 
 use crate::observed::Observed;
-use elockd_core::{Conn, Input, Limits, Machine, Now, Output};
+use elockd_core::{Command, Conn, Input, Limits, Machine, Now, Output};
 
 /// Whether an invariant holds; the error says what is wrong.
 pub type Verdict = Result<(), String>;
@@ -50,7 +50,7 @@ pub struct Given<'a> {
     /// The observed state. Of the input only its time has been noted.
     pub observed: &'a Observed,
     /// The input.
-    pub input: &'a Input<Vec<u8>>,
+    pub input: &'a Input<Command<Vec<u8>>>,
 }
 
 /// An outcome of an input, at the moment when a connection is told.
@@ -59,7 +59,7 @@ pub struct Outcome<'a> {
     /// due before it.
     pub observed: &'a Observed,
     /// The input.
-    pub input: &'a Input<Vec<u8>>,
+    pub input: &'a Input<Command<Vec<u8>>>,
     /// The connection that is told.
     pub to: Conn,
     /// What it is told.
