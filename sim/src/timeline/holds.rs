@@ -1,6 +1,6 @@
-//! Who held what and who waited for what, and when, and what was refused, read from what the machine told
-//! connections: a hold is from the place at which success was told to that of its release, or of its connection's
-//! end, and a wait from the place at which it began to that of its reply.
+//! Holds, waits and refused gets with their times, read from what the machine told connections. A hold goes from the
+//! place at which success was told to the place of its release, or of its connection's end. A wait goes from its
+//! beginning to its reply.
 
 use super::lives::{LifeEnd, LifeSpan};
 use super::picture::Span;
@@ -9,13 +9,13 @@ use crate::log::{Applied, Entry, Event, Life, Told};
 use elockd_core::{Command, Conn, Input, Kind, Reply};
 use std::collections::BTreeMap;
 
-/// A lock: which name space, and the name.
+/// A lock: its name space and its name.
 pub(super) type Lock<'a> = (Kind, &'a [u8]);
 
 /// A connection of one of the server's lives.
 pub(super) type Id = (Life, Conn);
 
-/// All of a run, connection by connection.
+/// All holds, waits and refusals of a run, connection by connection.
 #[allow(clippy::struct_field_names, reason = "holds are the first of what is told of them")]
 #[derive(Clone, Debug, Default)]
 pub(super) struct Holds<'a> {
@@ -43,7 +43,7 @@ pub(super) enum HoldEnd {
     Stolen,
     /// The server's life ended.
     Lost,
-    /// It is held when the run is over.
+    /// It is still held at the end of the run.
     Lasts,
 }
 
@@ -60,13 +60,13 @@ pub(super) struct Wait<'a> {
 pub(super) enum WaitEnd {
     /// The lock was granted.
     Granted,
-    /// It was told that it ends without the lock.
+    /// It ended without the lock, and its connection was told.
     InVain,
     /// Its connection ended.
     CutOff,
     /// The server's life ended.
     Lost,
-    /// It goes on when the run is over.
+    /// It still goes on at the end of the run.
     Lasts,
 }
 
@@ -75,7 +75,7 @@ pub(super) enum WaitEnd {
 pub(super) struct Refused<'a> {
     pub(super) at: Place,
     pub(super) lock: Lock<'a>,
-    /// What was asked.
+    /// The request.
     pub(super) command: &'a Command<Vec<u8>>,
     pub(super) reply: &'a [u8],
 }
@@ -147,7 +147,7 @@ impl<'a> Holds<'a> {
         }
     }
 
-    /// Ends a connection's wait, and says whether there was one.
+    /// Ends a connection's wait. Returns whether there was one.
     fn end_wait(&mut self, place: Place, id: Id, end: WaitEnd) -> bool {
         let waits = self.waits.get_mut(&id).into_iter().flatten();
         let Some(wait) = waits.rev().find(|wait| wait.end == WaitEnd::Lasts) else { return false };
@@ -155,7 +155,7 @@ impl<'a> Holds<'a> {
         true
     }
 
-    /// Whoever of a life holds a lock holds it no more.
+    /// Ends the holds of a lock in one life.
     fn stolen(&mut self, place: Place, life: Life, lock: Lock<'a>) {
         let of_life = self.holds.iter_mut().filter(|((of, _), _)| *of == life);
         for hold in of_life.flat_map(|(_, holds)| holds) {
@@ -217,7 +217,7 @@ fn wanted(command: &Command<Vec<u8>>) -> Option<Lock<'_>> {
     }
 }
 
-/// What a reply says of its reader's holds.
+/// What a reply says about the holds of its receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change<'a> {
     Got(Lock<'a>),

@@ -1,5 +1,5 @@
-//! Logs made by hand, for tests: one server, connections that are numbered as their clients are, and a
-//! millisecond for each thing that happens.
+//! Logs made by hand, for tests: one server, connections with the same numbers as their clients, and a millisecond
+//! for each event.
 
 use crate::log::{Applied, Ended, Entry, Event, Life, Told};
 use crate::plan::Plan;
@@ -26,7 +26,7 @@ impl Scene {
         scene
     }
 
-    /// Whatever happens, happens a millisecond later. Its place is given back.
+    /// Adds an event, one millisecond later. Returns its place.
     pub(super) fn note(&mut self, event: Event) -> usize {
         self.entries.push(Entry { at_ms: self.at_ms, event });
         self.at_ms += 1;
@@ -46,7 +46,7 @@ impl Scene {
         self.accept(number, host)
     }
 
-    /// The server has a connection, whether its client knows or not.
+    /// The server has a connection, even if its client does not know it.
     pub(super) fn accept(&mut self, number: u32, host: u8) -> usize {
         let origin = Origin { addr: Addr::Ip(addr(number, host)), account: Account::default() };
         self.input(Input::Opened(conn(number), origin), Vec::new())
@@ -64,7 +64,7 @@ impl Scene {
         self.input(Input::Command(conn(number), command), vec![(conn(number), Told::Wait)])
     }
 
-    /// A command is applied and answered, and another connection is told something by it.
+    /// A command is applied and answered, and thereby another connection is told something.
     pub(super) fn tell(&mut self, number: u32, line: &[u8], reply: &[u8], other: u32, news: &[u8]) -> usize {
         let command = commands(&[line, b"\n"].concat(), 1_000).remove(0);
         let told = [(number, reply), (other, news)];
