@@ -175,3 +175,14 @@ impl Tenure {
         &mut self.tied
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::Slab;
+
+    #[test]
+    fn a_slot_takes_56_bytes() {
+        assert_eq!(Slab::<Tenure>::slot_bytes(), 56, "each connection that got a lock has one");
+    }
+}
