@@ -156,11 +156,11 @@ impl Tenure {
         locks: &mut Locks,
         kind: Kind,
         outer_bytes: u64,
-        links: Links<Lock>,
+        (lock, links): (Id<Lock>, Links<Lock>),
     ) {
         self.sole_count[kind] -= 1;
         self.sole_name_bytes -= outer_bytes;
-        self.soles.close_gap(locks, links);
+        self.soles.close_gap(locks, lock, links);
     }
 
     /// Counts a tied hold, and gives the list to put it into.
