@@ -3,9 +3,8 @@
 //! model is named for the race it looks for. How many orders there were is printed and has a floor, so
 //! that a model cannot quietly come to explore nothing.
 
-use elockd_core::probe::{Canary, plant};
-use elockd_core::{Account, Addr, Cause, Command, Config, Conn, Kind, Machine, Now, Origin, Reason};
-use elockd_model_tests::canaries;
+use elockd_core::probe::{Canary, Harness, plant};
+use elockd_core::{Account, Addr, Cause, Command, Config, Conn, Kind, Machine, Now, Origin, Reason, Wish};
 use elockd_server::hub::{Ending, Flow, Handle, Hub, Lock, Locks, Mail};
 use loom::future::block_on;
 use loom::thread;
@@ -14,6 +13,9 @@ use std::io::Write;
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The environment variable by which a process of the models is told which canary to plant.
+const CANARY: &str = "ELOCKD_CANARY";
 
 /// loom's mutex in the hub.
 struct LoomLocks;
@@ -53,8 +55,8 @@ fn explore(name: &str, floor: usize, model: impl Fn() + Send + Sync + 'static) {
 }
 
 fn canary_of_this_process() -> Option<Canary> {
-    let name = std::env::var(canaries::VARIABLE).ok()?;
-    Some(Canary::ALL.into_iter().find(|canary| format!("{canary:?}") == name).expect("a canary's name"))
+    let name = std::env::var(CANARY).ok()?;
+    Some(Canary::named(&name).expect("a canary's name"))
 }
 
 fn hub(idle_ms: u64) -> Arc<LoomHub> {
@@ -76,16 +78,20 @@ fn say(handle: &LoomHandle, now: u64, command: Command<&[u8]>) -> Option<u32> {
 }
 
 fn get(handle: &LoomHandle) -> bool {
-    say(handle, 0, Command::Get(Kind::Exclusive, b"x")) == Some(1)
+    say(handle, 0, Command::get(Kind::Exclusive, b"x")) == Some(1)
 }
 
 fn share(handle: &LoomHandle) -> u32 {
-    say(handle, 0, Command::Get(Kind::Shared, b"x")).expect("a reply")
+    say(handle, 0, Command::get(Kind::Shared, b"x")).expect("a reply")
 }
 
 /// Begins to wait for the exclusive lock.
 fn wait(handle: &LoomHandle, ms: u32) {
-    let flow = handle.batch(Now(0), &[Command::GetWait { ms, name: &b"x"[..] }], &mut Vec::new());
+    let flow = handle.batch(
+        Now(0),
+        &[Command::Get(Wish::at_once(Kind::Exclusive, &b"x"[..]).waiting(ms))],
+        &mut Vec::new(),
+    );
     assert!(matches!(flow, Flow::Wait), "{flow:?}");
 }
 
@@ -162,10 +168,10 @@ fn sole_holds_are_orphaned_while_another_takes_them_over_and_the_ticker_sweeps()
         let hub = hub(0);
         let (mut holder, other) = (open(&hub), open(&hub));
         for name in [b"x", b"y", b"z"] {
-            assert_eq!(say(&holder, 0, Command::Get(Kind::Exclusive, name)), Some(1));
+            assert_eq!(say(&holder, 0, Command::get(Kind::Exclusive, name)), Some(1));
         }
         let taker = thread::spawn(move || {
-            let got = [&b"x"[..], b"z"].map(|name| say(&other, 0, Command::Get(Kind::Exclusive, name)));
+            let got = [&b"x"[..], b"z"].map(|name| say(&other, 0, Command::get(Kind::Exclusive, name)));
             (got, other)
         });
         let swept = Arc::clone(&hub);
@@ -361,7 +367,7 @@ fn sharers_are_orphaned_while_one_waits_for_both() {
         let hub = hub(0);
         let (mut a, mut b, waiter) = (open(&hub), open(&hub), open(&hub));
         assert_eq!((share(&a), share(&b)), (1, 2));
-        let wish = Command::SharedGetWait { ms: 1000, limit: 1, name: &b"x"[..] };
+        let wish = Command::Get(Wish::at_once(Kind::Shared, &b"x"[..]).limited(1).waiting(1000));
         assert!(matches!(waiter.batch(Now(0), &[wish], &mut Vec::new()), Flow::Wait));
         let a = thread::spawn(move || drop(a.close(Now(0), Cause::Error)));
         let b = thread::spawn(move || drop(b.close(Now(0), Cause::Error)));
@@ -377,10 +383,16 @@ fn sharers_are_orphaned_while_one_waits_for_both() {
 /// loom ends the process when it finds a deadlock, and that process has to fail.
 #[test]
 fn the_models_find_the_canaries_of_the_hub() {
-    for (canary, model) in canaries::OF_THE_HUB {
+    let of_loom = |canary: Canary| {
+        canary.harnesses().iter().filter_map(move |harness| match harness {
+            Harness::Loom(model) => Some((canary, model)),
+            _ => None,
+        })
+    };
+    for (canary, model) in Canary::ALL.into_iter().flat_map(of_loom) {
         let output = process::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", model])
-            .env(canaries::VARIABLE, format!("{canary:?}"))
+            .env(CANARY, format!("{canary:?}"))
             .output()
             .unwrap();
         assert!(!output.status.success(), "{model} did not find {canary:?}: {output:?}");

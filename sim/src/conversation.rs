@@ -1,18 +1,18 @@
-//! One connection's conversation, as its client sees it: which requests it has made, in what it wrote, and
-//! which replies it has got, in what it read. A client knows where each reply ends, from what it asked.
+//! One connection's conversation, as its client sees it: the requests in the bytes that it wrote, and the replies in
+//! the bytes that it read. A client knows from its request where the reply ends.
 
-use elockd_core::{Command, Kind};
+use elockd_core::Command;
 use elockd_model_tests::lines::commands;
 use std::collections::VecDeque;
 
-/// What a client has said and heard.
+/// What a client has sent and received.
 #[derive(Clone, Debug)]
 pub struct Conversation {
     max_line_bytes: usize,
     silent_errors: bool,
     /// The start of a line that is not complete.
     line: Vec<u8>,
-    /// Requests that are not answered yet, in order. Those that get no answer are not in it.
+    /// Requests that are not answered yet, in order. Requests that get no answer are left out.
     open: VecDeque<(usize, Shape)>,
     /// Requests so far.
     requests: usize,
@@ -27,7 +27,7 @@ enum Shape {
     Line,
     /// With an empty line.
     Block,
-    /// There is none.
+    /// There is no reply.
     Nothing,
 }
 
@@ -54,7 +54,7 @@ impl Conversation {
         }
     }
 
-    /// The client wrote this. Says which requests are complete with it.
+    /// Takes bytes that the client wrote. Returns the requests that are complete with them.
     pub fn said(&mut self, bytes: &[u8]) -> Vec<Command<Vec<u8>>> {
         let mut made = Vec::new();
         for byte in bytes {
@@ -80,11 +80,11 @@ impl Conversation {
         made
     }
 
-    /// The client read this. Says which replies are complete with it.
+    /// Takes bytes that the client read. Returns the replies that are complete with them.
     ///
     /// # Errors
     ///
-    /// The bytes that are the answer to nothing.
+    /// The bytes, if they answer no request.
     pub fn heard(&mut self, bytes: &[u8]) -> Result<Vec<Answer>, Vec<u8>> {
         let mut answers = Vec::new();
         for byte in bytes {
@@ -108,7 +108,7 @@ impl Conversation {
         &self.reply
     }
 
-    /// Requests that are not answered and should be.
+    /// Requests that should be answered and are not.
     #[must_use]
     pub fn unanswered(&self) -> usize {
         self.open.len()
@@ -122,31 +122,11 @@ impl Conversation {
 
     fn shape(&self, command: &Command<Vec<u8>>) -> Shape {
         match command {
-            Command::List(..)
-            | Command::ListAll(_)
-            | Command::Who(_)
-            | Command::Query { .. }
-            | Command::Help => Shape::Block,
             Command::Unknown(_) if self.silent_errors => Shape::Nothing,
-            // The connection ends instead.
+            // `quit` has no reply: the connection ends.
             Command::Quit => Shape::Nothing,
-            Command::Get(Kind::Exclusive | Kind::Shared, _)
-            | Command::GetWait { .. }
-            | Command::SharedGetLimited { .. }
-            | Command::SharedGetWait { .. }
-            | Command::Release(..)
-            | Command::ReleaseAll
-            | Command::Fence(_)
-            | Command::Kick(_)
-            | Command::Steal(_)
-            | Command::BadArgument(_)
-            | Command::Inspect(..)
-            | Command::Dump(_)
-            | Command::Me
-            | Command::Iam(_)
-            | Command::Ping
-            | Command::Unknown(_)
-            | Command::LineTooLong => Shape::Line,
+            _ if command.is_framed() => Shape::Block,
+            _ => Shape::Line,
         }
     }
 }

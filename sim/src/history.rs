@@ -1,5 +1,5 @@
-//! The log, read connection by connection: what each client said and heard and when, beside what the server
-//! applied and told it and when. A time here is a place in the log, which orders everything.
+//! The log, connection by connection: what each client sent and received and when, beside what the server applied and
+//! told it and when. A time here is a place in the log, which orders everything.
 
 use crate::conversation::Conversation;
 use crate::log::{Applied, Ended, Entry, Event, Life, Told};
@@ -15,36 +15,36 @@ pub type Place = usize;
 /// One connection, from both sides.
 #[derive(Clone, Debug)]
 pub struct Connection {
-    /// Where it came from.
+    /// The address that it came from.
     pub addr: SocketAddr,
-    /// The client's side, if the log has it.
+    /// The client's side; `None` if the log has none.
     pub client: Option<ClientSide>,
-    /// The server's side, unless it was never accepted.
+    /// The server's side; `None` if it was never accepted.
     pub server: Option<ServerSide>,
 }
 
 /// A connection as its client saw it.
 #[derive(Clone, Debug)]
 pub struct ClientSide {
-    /// Whose.
+    /// The client.
     pub client: Client,
-    /// Where the client was.
+    /// The host that the client was on.
     pub host: Host,
     /// When it was connected.
     pub connected: Place,
-    /// What it asked.
+    /// Its requests.
     pub requests: Vec<Request>,
-    /// All that it wrote.
+    /// All bytes that it wrote.
     pub sent: Vec<u8>,
-    /// All that it read.
+    /// All bytes that it read.
     pub received: Vec<u8>,
-    /// When it read something.
+    /// When it read bytes.
     pub received_at: Vec<Place>,
     /// The start of a reply whose end it did not get.
     pub rest: Vec<u8>,
-    /// What it read that answers nothing.
+    /// Bytes that it read and that answer nothing.
     pub stray: Option<Vec<u8>>,
-    /// When it sent FIN, reading on.
+    /// When it sent FIN and went on reading.
     pub half_closed: Option<Place>,
     /// How it ended, and when.
     pub ended: Option<(Ended, Place)>,
@@ -53,30 +53,30 @@ pub struct ClientSide {
 /// A request, as its client saw it.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// What was asked.
+    /// The request line.
     pub command: Command<Vec<u8>>,
-    /// When the last byte of it was written.
+    /// When its last byte was written.
     pub sent: Place,
-    /// The whole answer, and when the last byte of it was read.
+    /// The whole answer, and when its last byte was read.
     pub answer: Option<(Vec<u8>, Place)>,
 }
 
 /// A connection as the server saw it.
 #[derive(Clone, Debug)]
 pub struct ServerSide {
-    /// In which of its lives.
+    /// The life of the server that accepted it.
     pub life: Life,
-    /// Its number there.
+    /// Its number in that life.
     pub conn: Conn,
     /// Its address, as the server shows it.
     pub shown: Vec<u8>,
     /// When it was opened in the machine.
     pub opened: Place,
-    /// What was applied, in order.
+    /// The commands that were applied, in order.
     pub commands: Vec<Run>,
     /// Why it ended in the machine, and when.
     pub closed: Option<(Close, Place)>,
-    /// The same, more exactly.
+    /// The same, with the step within that place.
     pub closed_at: Option<Moment>,
     /// How many bytes had been read, after each read.
     pub read: Vec<(Place, usize)>,
@@ -86,20 +86,20 @@ pub struct ServerSide {
     pub fin: Option<Place>,
     /// When reading or writing failed.
     pub failed: Option<Place>,
-    /// When its stream was let go, and since when the peer had taken nothing.
+    /// When the server dropped its stream, and since when the peer had taken nothing.
     pub dropped: Option<(Place, Option<u32>)>,
 }
 
 /// A command, as the server saw it.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// What was applied.
+    /// The command.
     pub command: Command<Vec<u8>>,
-    /// When.
+    /// When it was applied.
     pub applied: Place,
-    /// What came of it, unless nothing did. For a wait, what ended it, as soon as something did.
+    /// Its outcome, if it had one. For a wait, the outcome that ended it, as soon as there is one.
     pub told: Option<Told>,
-    /// When that was told: for a wait, later than it was applied.
+    /// When the outcome was told: for a wait, later than the command was applied.
     pub told_at: Moment,
     /// Whether it was a wait.
     pub has_waited: bool,
@@ -113,7 +113,7 @@ impl Run {
         self.has_waited && self.applied <= place && goes_on
     }
 
-    /// Its reply, if it was told it by a place in the log.
+    /// Its reply, if it was told before a place in the log.
     #[must_use]
     pub fn reply_by(&self, place: Place) -> Option<&Told> {
         let is_reply = |told: &&Told| matches!(told, Told::Reply(_) | Told::Listing(..));
@@ -121,26 +121,26 @@ impl Run {
     }
 }
 
-/// A place in the log, and which of all that happened there: what comes of an input comes in an order.
+/// A place in the log, and a step within it: the outcomes of one input have an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment {
     /// The place.
     pub place: Place,
-    /// 0 for the input itself, and from 1 on what came of it.
+    /// 0 is the input itself; its outcomes are numbered from 1.
     pub part: usize,
 }
 
 /// Why a connection ended in the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Close {
-    /// The server said so.
+    /// The server reported it.
     Said(Cause),
     /// The machine decided it.
     Decided(Reason),
 }
 
 impl ServerSide {
-    /// It was told something: what it waited for, or else the outcome of its last command.
+    /// Notes an outcome: the end of its wait, or else the outcome of its last command.
     fn told(&mut self, told: &Told, moment: Moment) {
         let is_asked = |run: &Run| run.applied == moment.place && run.told.is_none();
         let waiting = self.commands.iter().rposition(|run| run.told == Some(Told::Wait));
@@ -157,8 +157,8 @@ impl ServerSide {
         }
     }
 
-    /// Bytes of replies that had been told and not written at a place in the log; `None` where a listing was
-    /// told before, whose bytes nobody counts.
+    /// Bytes of replies that had been told and not written at a place in the log; `None` if a listing was told
+    /// before, because nobody counts the bytes of listings.
     #[must_use]
     pub fn unsent(&self, place: Place) -> Option<usize> {
         let mut told = 0;
@@ -175,8 +175,8 @@ impl ServerSide {
 }
 
 impl Connection {
-    /// Whether the server may have had so much to send, or to run once a wait is over, at a place in the log that
-    /// it read no further.
+    /// Whether the server may have stopped reading at a place in the log, because it had too much to send, or too
+    /// much to run after a wait.
     #[must_use]
     pub fn is_busy(&self, place: Place) -> bool {
         /// Bytes of unsent replies, or of requests behind a wait, at which the server reads no further.
@@ -193,7 +193,7 @@ impl Connection {
         if let Some(unsent) = server.unsent(place) {
             return unsent >= MUCH;
         }
-        // Nobody knows how long a listing is; with its answer read, and all after it, nothing is left.
+        // The length of a listing is unknown. Once the client has read it and all replies after it, nothing is left.
         let mut run = server.commands.iter().enumerate().take_while(|(_, run)| run.applied <= place);
         run.any(|(number, run)| run.reply_by(place).is_some() && !is_answered(number))
     }
@@ -202,9 +202,9 @@ impl Connection {
 /// Every connection of a run.
 #[derive(Clone, Debug)]
 pub struct History {
-    /// In the order in which they were first heard of.
+    /// The connections, in the order of their first appearance.
     pub connections: Vec<Connection>,
-    /// When each of the server's lives ended, in order or not.
+    /// When each of the server's lives ended, in order or killed.
     pub ends: BTreeMap<Life, Place>,
 }
 
@@ -233,7 +233,7 @@ struct Reader<'a> {
     by_client: BTreeMap<Client, usize>,
     by_conn: BTreeMap<(Life, Conn), usize>,
     ends: BTreeMap<Life, Place>,
-    /// Operators who are accepted and not open yet.
+    /// Operators that are accepted and not open yet.
     operators: VecDeque<SocketAddr>,
     /// The server's present life.
     life: Life,
@@ -425,7 +425,7 @@ impl<'a> Reader<'a> {
         for ((to, told), moment) in told.iter().zip(moments) {
             let Some(server) = self.server(*life, *to) else { continue };
             if let Told::Disconnect(reason) = told {
-                // A command of a connection that has just been found idle is not run.
+                // A command of a connection that was just closed as idle is not run.
                 if *reason == Reason::Idle && server.commands.last().is_some_and(|run| run.applied == place) {
                     server.commands.pop();
                 }
@@ -437,7 +437,7 @@ impl<'a> Reader<'a> {
         if let Input::Closed(conn, cause) = input
             && let Some(server) = self.server(*life, *conn)
         {
-            // What is told to itself comes before what others are granted by it.
+            // Its own outcome comes before the grants to others.
             let part = told.iter().rposition(|(to, _)| to == conn).map_or(0, |at| at + 1);
             server.close(Close::Said(*cause), Moment { place, part });
         }

@@ -1,13 +1,12 @@
-//! The production server over a simulated network, with faults, as often as one likes.
+//! The production server over a simulated network, with faults, any number of times.
 //!
-//! A seed decides everything: a [`plan`] (how many hosts, how fast a network, which limits) and a
-//! [`script`] (what clients and network do, and when), made by [`draw`]. The [`world`] runs it: the server
-//! of `elockd-server` on one simulated host, clients on others. While it runs, a [`witness`] holds the
-//! machine to the [`invariants`]; what happened is in the [`log`], and when all is over the [`oracle`]
-//! judges it.
+//! A seed decides everything. [`draw`] makes from it a [`plan`] (how many hosts, how fast a network, which limits)
+//! and a [`script`] (what clients and network do, and when). The [`world`] runs them: the server of `elockd-server`
+//! on one simulated host, clients on others. During the run a [`witness`] keeps the [`observed`] state and checks the
+//! [`invariants`]. The [`log`] has everything that happened. After the run the [`oracle`] judges it.
 //!
-//! What failed can be run again: a [`trace`] is a run on disk, [`shrink`] finds what of it is needed to
-//! fail, and [`timeline`] draws it. [`swarm`] runs many seeds.
+//! A failure can be run again: a [`trace`] is a run on disk, [`shrink`] finds the part of it that is needed to fail,
+//! and [`timeline`] draws it. [`swarm`] runs many seeds.
 
 #[cfg(not(any(tokio_unstable, doc)))]
 compile_error!(
@@ -15,12 +14,12 @@ compile_error!(
      workspace, and without RUSTFLAGS in the environment, which would take its place"
 );
 
-pub mod belief;
 pub mod conversation;
 pub mod draw;
 pub mod history;
 pub mod invariants;
 pub mod log;
+pub mod observed;
 pub mod oracle;
 mod panics;
 pub mod plan;

@@ -1,40 +1,40 @@
-//! The log of a run: everything that happened in it, on the server's side and on the clients', in the one
-//! order in which it did. All that is said about a run afterwards is said from its log.
+//! The log of a run: everything that happened, on the server's side and on the clients' side, in one order. Every
+//! judgement about a run is made from its log.
 
 use crate::script::{Client, Fault, FaultKind, Host};
-use elockd_core::{Command, Conn, Input, Kind, Now, Reason, Seq, Subject, Verb};
+use elockd_core::{Command, Conn, Input, Now, Reason, Seq, Subject};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-/// Which of the server's processes: each has a machine of its own that begins with nothing.
+/// One of the server's processes. Each has a machine of its own that begins with nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Life(pub u32);
 
-/// One thing that happened. Its place in the log is its place in the order of all things.
+/// One event. Its place in the log is its place in the order of all events.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// Milliseconds of virtual time since the run began.
     pub at_ms: u32,
-    /// What it was.
+    /// The event.
     pub event: Event,
 }
 
-/// What may happen.
+/// The kinds of events.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// The server's process started.
     ServerStarted(Life),
-    /// It ended in order: its shutdown is complete.
+    /// The server's process ended in order: its shutdown is complete.
     ServerEnded(Life),
-    /// A client's connection stands.
+    /// A client is connected.
     Connected {
-        /// Whose.
+        /// The client.
         client: Client,
         /// The host it is on.
         host: Host,
-        /// From where, as the server sees it.
+        /// Its address, as the server sees it.
         addr: SocketAddr,
     },
     /// The server accepted an operator's connection. The next that opens without an address is this one.
@@ -45,43 +45,43 @@ pub enum Event {
     Sent(Client, Vec<u8>),
     /// A client got bytes.
     Received(Client, Vec<u8>),
-    /// A client's side of its connection is over.
+    /// The client's side of a connection ended.
     Ended(Client, Ended),
     /// A client sent FIN and goes on reading.
     HalfClosed(Client),
-    /// The server read so many bytes.
+    /// The server read bytes.
     ReadBytes {
         /// From where the connection came.
         addr: SocketAddr,
         /// How many.
         bytes: usize,
     },
-    /// The server wrote so many bytes.
+    /// The server wrote bytes.
     WroteBytes {
         /// From where the connection came.
         addr: SocketAddr,
         /// How many.
         bytes: usize,
     },
-    /// The server let go of a connection's stream.
+    /// The server dropped a connection's stream.
     Dropped {
         /// From where the connection came.
         addr: SocketAddr,
-        /// Since when the peer had taken nothing of what the server had to write, if it was so.
+        /// Since when the peer had taken nothing of what the server had to write; `None` if it had taken all.
         blocked_since_ms: Option<u32>,
     },
-    /// The server read the end of a connection, or failed to read or write.
+    /// The server read FIN from a connection, or failed to read or write.
     ReadEnd {
         /// From where the connection came.
         addr: SocketAddr,
-        /// Whether it was FIN, not an error.
+        /// Whether it was FIN; otherwise it was an error.
         is_fin: bool,
     },
     /// The machine was given an input.
     Applied(Applied),
     /// A fault began or ended.
     Fault(Fault),
-    /// Faults are over, and everybody left has to get every lock.
+    /// Faults are over. Every client that is left must get every lock.
     LivenessBegins,
 }
 
@@ -94,31 +94,31 @@ pub enum Ended {
     Crashed,
     /// The server closed it in order.
     Fin,
-    /// It broke.
+    /// The connection broke.
     Broken,
 }
 
-/// One input of the machine, and all that came of it.
+/// One input of the machine, and all its outcomes.
 #[derive(Clone, Debug)]
 pub struct Applied {
-    /// Whose machine.
+    /// The life whose machine it is.
     pub life: Life,
     /// The input's place in the machine's order.
     pub seq: Seq,
-    /// The time it came with.
+    /// The time that came with it.
     pub now: Now,
     /// The input.
-    pub input: Input<Vec<u8>>,
+    pub input: Input<Command<Vec<u8>>>,
     /// What connections were told, in this order.
     pub told: Vec<(Conn, Told)>,
 }
 
-/// What a connection was told.
+/// An outcome for one connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told {
     /// A reply, as the bytes on the wire.
     Reply(Vec<u8>),
-    /// It will be sent a listing.
+    /// It is going to get a listing.
     Listing(Subject, Vec<u8>),
     /// It waits: its reply comes later.
     Wait,
@@ -126,16 +126,16 @@ pub enum Told {
     Disconnect(Reason),
 }
 
-/// A claim that did not hold.
+/// An invariant that was violated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     /// When, in milliseconds of virtual time.
     pub at_ms: u32,
-    /// Which claim: the name of the check that fell.
+    /// The name of the violated invariant.
     pub check: &'static str,
     /// What was wrong.
     pub what: String,
-    /// The connection it was about, by the machine's number, if it was about one.
+    /// The connection that it is about, by the machine's number, if it is about one.
     pub conn: Option<Conn>,
 }
 
@@ -145,7 +145,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// The log while the run goes on: everybody in the world writes into it.
+/// The log during the run. Everything in the world writes into it.
 #[derive(Clone, Default)]
 pub struct Log(Arc<Mutex<Inner>>);
 
@@ -158,7 +158,7 @@ struct Inner {
 }
 
 impl Log {
-    /// What happens from here on happens at this time.
+    /// Sets the time of the events that follow.
     pub fn set_time(&self, at_ms: u32) {
         self.with(|inner| inner.at_ms = at_ms);
     }
@@ -169,7 +169,7 @@ impl Log {
         self.with(|inner| inner.at_ms)
     }
 
-    /// Writes down what happened.
+    /// Adds an event.
     pub fn note(&self, event: Event) {
         self.with(|inner| inner.entries.push(Entry { at_ms: inner.at_ms, event }));
     }
@@ -179,7 +179,7 @@ impl Log {
         self.with(|inner| *inner.bites.entry(fault).or_default() += 1);
     }
 
-    /// Writes down that a claim does not hold. The first one counts: the rest may come of it.
+    /// Records a violation. Only the first is kept: later ones may be its consequences.
     pub fn violate(&self, check: &'static str, conn: Option<Conn>, what: String) {
         self.with(|inner| {
             let at_ms = inner.at_ms;
@@ -187,7 +187,7 @@ impl Log {
         });
     }
 
-    /// Whether a claim has fallen.
+    /// Whether an invariant was violated.
     #[must_use]
     pub fn is_violated(&self) -> bool {
         self.with(|inner| inner.violation.is_some())
@@ -261,7 +261,7 @@ impl fmt::Display for Applied {
 }
 
 /// An input in words.
-struct Text<'a>(&'a Input<Vec<u8>>);
+struct Text<'a>(&'a Input<Command<Vec<u8>>>);
 
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -279,33 +279,9 @@ impl fmt::Display for Text<'_> {
 /// A command as a line, without its end.
 #[must_use]
 pub fn spoken(command: &Command<Vec<u8>>) -> String {
-    let name = match command {
-        Command::Get(_, name)
-        | Command::Release(_, name)
-        | Command::Fence(name)
-        | Command::Inspect(_, name)
-        | Command::List(_, name)
-        | Command::ListAll(name)
-        | Command::Kick(name)
-        | Command::Steal(name)
-        | Command::Iam(name)
-        | Command::Who(name) => name,
-        Command::GetWait { ms, name } => return spoken_with(command, &[*ms], name),
-        Command::SharedGetLimited { limit, name } => return spoken_with(command, &[*limit], name),
-        Command::SharedGetWait { ms, limit, name } => return spoken_with(command, &[*ms, *limit], name),
-        Command::BadArgument(verb) => return format!("{} (and no number)", verb.word()),
-        Command::Unknown(verb) => return verb.escape_ascii().to_string(),
-        Command::Dump(Kind::Shared) => return "dump shared".to_owned(),
-        Command::Query { full: true } => return "q full".to_owned(),
-        Command::LineTooLong => return "(a line over the limit)".to_owned(),
-        _ => &Vec::new(),
-    };
-    spoken_with(command, &[], name)
-}
-
-fn spoken_with(command: &Command<Vec<u8>>, numbers: &[u32], name: &[u8]) -> String {
-    let verb = command.verb().map_or("", Verb::word);
-    let numbers = numbers.iter().map(ToString::to_string);
-    let words: Vec<String> = numbers.chain([name.escape_ascii().to_string()]).collect();
-    format!("{verb} {}", words.join(" ")).trim_end().to_owned()
+    match command {
+        Command::BadArgument(verb) => format!("{} (and no number)", verb.word()),
+        Command::LineTooLong => "(a line over the limit)".to_owned(),
+        _ => command.line().escape_ascii().to_string(),
+    }
 }

@@ -1,7 +1,7 @@
 //! The simulation's command line: runs seeds, runs kept traces again, shrinks what fails, draws it.
 //!
-//! Exit status: 0 when every claim held; 1 when one fell, or when a swarm left something unreached; 2 for a
-//! wrong command line, or a file that cannot be read or written.
+//! Exit status: 0 when every invariant held; 1 when one was violated, or when a swarm did not reach everything; 2 for
+//! a wrong command line, or a file that cannot be read or written.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use elockd_core::probe::{Canary, plant};
@@ -20,13 +20,13 @@ use std::process::{self, ExitCode};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The production server over a simulated network, with faults, as often as one likes.
+/// The production server over a simulated network, with faults, any number of times.
 #[derive(Debug, Parser)]
 #[command(name = "elockd-sim", version, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// Plant this bug (see core/src/canary.rs); the run is meant to fail.
+    /// Plant this bug (see core/src/probe/canary.rs); the run is meant to fail.
     #[arg(long, global = true, value_name = "NAME", value_parser = canary)]
     canary: Option<Canary>,
 }
@@ -41,17 +41,17 @@ enum Command {
         /// The first of them.
         #[arg(long, default_value_t = 0)]
         from: u64,
-        /// On so many threads; as many as there are cores by default.
+        /// Number of threads; by default one for each core.
         #[arg(long)]
         threads: Option<usize>,
         /// Do not fail when a mark was never reached or a kind of fault never made a difference. Fewer
         /// than a thousand seeds are not expected to reach everything.
         #[arg(long)]
         allow_gaps: bool,
-        /// Seconds until a seed is taken to hang.
+        /// Seconds after which a seed counts as hanging.
         #[arg(long, value_name = "SECONDS", default_value_t = Swarm::PATIENCE.as_secs())]
         patience: u64,
-        /// Where a failure is kept.
+        /// Folder for the trace of a failure.
         #[arg(long, value_name = "DIR", default_value = "target/sim")]
         keep: PathBuf,
     },
@@ -70,7 +70,7 @@ enum Command {
         /// Connections that end.
         #[arg(long, default_value_t = 2000)]
         connections: u32,
-        /// Holds that they have together, half of them shared by five each.
+        /// Number of their holds, half of them shared by five connections each.
         #[arg(long, default_value_t = 100_000)]
         locks: u32,
         /// What else is decided by chance.
@@ -79,7 +79,7 @@ enum Command {
         #[command(flatten)]
         show: Show,
     },
-    /// Run a long line: many connections wait for one lock, and pass it on as they get it.
+    /// Run a long line: many connections wait for one lock, and each passes it on as soon as it gets it.
     Line {
         /// Connections that wait.
         #[arg(long, default_value_t = 1000)]
@@ -100,14 +100,14 @@ enum Command {
         #[command(flatten)]
         show: Show,
     },
-    /// Find the least part of a failing trace that fails.
+    /// Find the smallest part of a failing trace that still fails.
     Shrink {
         /// The trace.
         file: PathBuf,
-        /// Where to keep what is left; beside it, as `.shrunk.trace`, by default.
+        /// Where to keep the shrunk trace; by default beside the trace, as `.shrunk.trace`.
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
-        /// Runs that it may take.
+        /// Highest number of runs.
         #[arg(long, default_value_t = 20_000)]
         most_runs: usize,
     },
@@ -115,7 +115,7 @@ enum Command {
     Timeline {
         /// The trace.
         file: PathBuf,
-        /// Where to; beside it, as `.html`, by default.
+        /// Where to write the page; by default beside the trace, as `.html`.
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
     },
@@ -145,7 +145,7 @@ enum How {
     Shutdown,
 }
 
-/// Whether every claim held, or what went wrong on the way.
+/// Whether every invariant held; or what went wrong with the program itself.
 type Outcome = Result<bool, Box<dyn Error>>;
 
 fn main() -> ExitCode {
@@ -192,8 +192,7 @@ fn main() -> ExitCode {
 }
 
 fn canary(name: &str) -> Result<Canary, String> {
-    let found = Canary::ALL.into_iter().find(|canary| format!("{canary:?}") == name);
-    found.ok_or_else(|| format!("there is none of that name; there are {:?}", Canary::ALL))
+    Canary::named(name).ok_or_else(|| format!("there is none of that name; there are {:?}", Canary::ALL))
 }
 
 fn load(file: &Path) -> Result<(Plan, Vec<Step>), Box<dyn Error>> {
@@ -218,11 +217,11 @@ fn run_swarm(swarm: &Swarm, allow_gaps: bool, keep: &Path) -> Outcome {
     for gap in &gaps {
         println!("{gap}");
     }
-    println!("every claim held");
+    println!("every invariant held");
     Ok(gaps.is_empty() || may_have_gaps)
 }
 
-/// Tells whoever sits before it.
+/// Reports to the terminal.
 struct Terminal {
     begin: Instant,
     total: u64,
@@ -234,7 +233,7 @@ impl Watcher for Terminal {
     fn progress(&self, runs: u64) {
         if runs.is_multiple_of(1000) {
             let seconds = self.begin.elapsed().as_secs();
-            // Progress is worth nothing without somebody to tell.
+            // If the terminal is gone, nobody needs the progress.
             let _ = writeln!(io::stderr(), "{runs} of {} seeds, {seconds} s", self.total);
         }
     }
@@ -248,14 +247,16 @@ impl Watcher for Terminal {
             .map_err(TraceError::from)
             .and_then(|()| Trace::record(&plan, script)?.keep(&file));
         match kept {
-            Ok(()) => println!("kept as {}; it cannot be shrunk, because it does not end", file.display()),
-            Err(error) => println!("it cannot be kept: {error}"),
+            Ok(()) => {
+                println!("its trace is {}; it cannot be shrunk, because it does not end", file.display());
+            }
+            Err(error) => println!("cannot keep its trace: {error}"),
         }
         process::exit(1);
     }
 }
 
-/// Says how to have a failure again, keeps it, shrinks it and draws it.
+/// Prints how to repeat a failure, keeps it, shrinks it and draws it.
 fn tell_failure(failure: &Failure, canary: Option<Canary>, keep: &Path) -> Result<(), Box<dyn Error>> {
     let Failure { seed, violation, trace } = failure;
     println!("\nseed {seed} failed: {violation}");
@@ -272,7 +273,7 @@ fn tell_failure(failure: &Failure, canary: Option<Canary>, keep: &Path) -> Resul
     Ok(())
 }
 
-/// How to call this program from the workspace.
+/// The command that runs this program from the workspace.
 fn program() -> &'static str {
     "cargo run -p elockd-sim --release --"
 }
@@ -311,10 +312,10 @@ fn run_one(plan: &Plan, script: Vec<Step>, show: &Show) -> Outcome {
     )?;
     match &violation {
         Some(violation) => writeln!(out, "failed: {violation}")?,
-        None => writeln!(out, "every claim held")?,
+        None => writeln!(out, "every invariant held")?,
     }
     out.flush()?;
-    // Not part of what a seed decides.
+    // The seed does not decide this, so it goes to stderr.
     writeln!(io::stderr(), "{:.1} s", begin.elapsed().as_secs_f64())?;
     if let Some(file) = &show.keep {
         trace.keep(file)?;
@@ -335,7 +336,11 @@ fn run_shrink(file: &Path, to: Option<PathBuf>, most_runs: usize, canary: Option
     for step in &script {
         println!("{step}");
     }
-    let least = if is_least { "no single step can go" } else { "stopped before the least was found" };
+    let least = if is_least {
+        "no single step can go"
+    } else {
+        "stopped before the smallest was found; raise --most-runs"
+    };
     println!("failed: {violation}");
     println!("shrunk from {before} steps to {after} in {runs} runs: {least}");
     println!("again: {} replay {}{}", program(), to.display(), planted(canary));

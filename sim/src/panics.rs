@@ -1,4 +1,4 @@
-//! Panics as findings: what a panic said and where, caught on the thread of the run, and not printed.
+//! Panics as findings: the message and the place of a panic, caught on the thread of the run, and not printed.
 
 use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
@@ -9,7 +9,7 @@ thread_local! {
     static CAUGHT: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
 }
 
-/// Calls `run`; what panics first in it is the error.
+/// Calls `run`. The first panic in it is the error.
 ///
 /// # Errors
 ///
@@ -20,7 +20,7 @@ pub(crate) fn catch<R>(run: impl FnOnce() -> R) -> Result<R, String> {
     let result = panic::catch_unwind(AssertUnwindSafe(run));
     let caught = CAUGHT.take().unwrap_or_default();
     match (result, caught.into_iter().next()) {
-        // A task that panics ends the run, which panics too; the first one is the reason.
+        // A panic of a task ends the run, which panics too. The first panic is the reason.
         (_, Some(first)) => Err(first),
         (Ok(value), None) => Ok(value),
         (Err(_), None) => Err("a panic without a message".to_owned()),

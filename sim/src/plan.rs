@@ -1,5 +1,5 @@
-//! What is settled before a run begins, beside its script: how many hosts, how fast the network, which
-//! limits the server has. A seed decides all of it.
+//! What is fixed before a run begins, beside its script: the number of hosts, the speed of the network, the limits of
+//! the server. A seed decides all of it.
 
 use bincode::{Decode, Encode};
 use elockd_core::{Config as MachineConfig, Features, Identity, Limits};
@@ -7,10 +7,10 @@ use elockd_server::Config;
 use std::fmt;
 use std::time::Duration;
 
-/// A run, but for its script.
+/// A run without its script.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Plan {
-    /// Where it came from, and where the network's own random numbers start.
+    /// The seed that it was drawn from, and the seed of the network's own random numbers.
     pub seed: u64,
     /// What kind of run it is.
     pub scenario: Scenario,
@@ -22,9 +22,10 @@ pub struct Plan {
     pub server: Settings,
     /// Milliseconds until faults stop and the liveness phase begins.
     pub duration_ms: u32,
-    /// Milliseconds of virtual time within which that has to be through, beside the server's own timeouts.
+    /// Milliseconds of virtual time within which the liveness phase must end, in addition to the server's own
+    /// timeouts.
     pub liveness_ms: u32,
-    /// Locks that every client has to get in the liveness phase, of both kinds.
+    /// Locks that every client must get in the liveness phase, of both kinds.
     pub names: Vec<Vec<u8>>,
 }
 
@@ -39,13 +40,12 @@ pub enum Scenario {
     Line,
 }
 
-/// How many connections come to end at once.
+/// The way in which many connections end at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Orphaning {
     /// Their hosts crash.
     Crash,
-    /// Their hosts are cut off and crash: the server hears nothing ever again, and ends them by its idle
-    /// limit.
+    /// Their hosts are cut off and crash. The server never hears of it, and its idle limit ends them.
     HalfOpen,
     /// Their hosts crash while the server shuts down.
     Shutdown,
@@ -54,19 +54,19 @@ pub enum Orphaning {
 /// The simulated network.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Network {
-    /// The least and the most that a message takes, in microseconds.
+    /// The shortest and the longest time of a message, in microseconds.
     pub latency_us: (u32, u32),
-    /// Bytes that may be on their way to a client, written and not read.
+    /// Bytes that may be on their way to a client: written and not read.
     pub window_bytes: u32,
-    /// Bytes that the server gets from one read.
+    /// The most bytes that the server gets from one read.
     pub read_bytes: u32,
-    /// Every which time that the server accepts, it fails; 0 is never.
+    /// Every how many accepts one fails; 0 is never.
     pub accept_fails_every: u32,
     /// Milliseconds until the server's kernel gives up a peer that is cut off.
     pub peer_timeout_ms: u32,
 }
 
-/// What the server is told.
+/// The server's settings.
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch of the server")]
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Settings {
@@ -88,15 +88,15 @@ pub struct Settings {
     pub dump: bool,
     /// See [`Features::registry`].
     pub registry: bool,
-    /// Whether it listens for operators, too.
+    /// Whether it listens for operators too.
     pub admin: bool,
-    /// How many fencing tokens it reserves at a time; 0 is none ever, as without a state directory.
+    /// The number of fencing tokens that it reserves at a time; 0 means that it can never reserve any.
     pub tokens: u32,
     /// See [`Config::verbose`].
     pub verbose: bool,
     /// See [`Features::silent_errors`].
     pub silent_errors: bool,
-    /// Whether storage comes in the smallest sizes, which reach every boundary soon.
+    /// Whether storage has the smallest sizes, which reach every boundary soon.
     pub smallest_storage: bool,
     /// See [`Config::max_line_bytes`].
     pub line_bytes: u32,
@@ -111,6 +111,7 @@ pub struct Settings {
 impl Settings {
     /// The configuration of the production server.
     #[must_use]
+    #[allow(clippy::needless_update, reason = "a new limit is at its default until plans draw it")]
     pub fn config(&self) -> Config {
         let defaults =
             if self.smallest_storage { MachineConfig::smallest_storage() } else { MachineConfig::default() };
@@ -124,6 +125,7 @@ impl Settings {
                     waiters_per_name: self.waiters_per_name,
                     name_bytes: self.name_bytes,
                     idle_ms: self.idle_ms.into(),
+                    ..defaults.limits
                 },
                 features: Features {
                     dump: self.dump,
@@ -137,7 +139,7 @@ impl Settings {
             max_listing_bytes: self.listing_bytes as usize,
             write_timeout: Some(Duration::from_millis(self.write_timeout_ms.into())),
             shutdown_timeout: Duration::from_millis(self.shutdown_timeout_ms.into()),
-            // Who wants to be told of everything wants to be told of long holds, too.
+            // With verbose logging it warns of long holds too.
             verbose: self.verbose,
             warn_held: self.verbose.then(|| Duration::from_millis(50)),
             ..Config::default()

@@ -1,8 +1,8 @@
-//! What clients and the network do in a run, as data: a list of steps with times, made from the seed before
-//! the run begins and never changed by what happens in it. It can be printed, kept, cut down and run again.
+//! What clients and the network do in a run, as data: a list of steps with times. It is made from the seed before the
+//! run begins, and nothing in the run changes it. It can be printed, kept, cut down and run again.
 //!
-//! Every step makes sense in every state of the world: what is asked of a connection that is not open, or
-//! of a host that is not up, is passed over. So any part of a script is a script.
+//! Every step makes sense in every state of the world: a step for a connection that is not open, or a host that is
+//! down, is skipped. So any part of a script is a script.
 
 use bincode::{Decode, Encode};
 use std::fmt;
@@ -15,76 +15,76 @@ pub struct Client(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub struct Host(pub u8);
 
-/// Something that is done at a time.
+/// One step: an action and its time.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Step {
     /// Milliseconds of virtual time since the run began.
     pub at_ms: u32,
-    /// What is done.
+    /// The action.
     pub action: Action,
 }
 
-/// What may be done.
+/// The kinds of actions.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Action {
     /// A client connects from a host.
     Open(Client, Host),
-    /// An operator connects from a host, where the server listens for operators.
+    /// An operator connects from a host, if the server listens for operators.
     OpenAsOperator(Client, Host),
-    /// A client writes bytes. What it says within one millisecond is one write.
+    /// A client writes bytes. All that it says within one millisecond is one write.
     Say(Client, Vec<u8>),
-    /// A client writes `kick` and the address of another one, which no script knows.
+    /// A client writes `kick` and the address of another client. A script cannot know the address.
     Kick(Client, Client),
     /// A client stops taking what the server sends.
     Deafen(Client),
-    /// It takes it again.
+    /// It goes on taking it.
     Hear(Client),
     /// A client ends its side and goes on reading.
     HalfClose(Client),
     /// A client closes. With replies unread, that is a reset.
     Close(Client),
-    /// Something goes wrong.
+    /// A fault begins or ends.
     Fault(Fault),
 }
 
-/// What may go wrong.
+/// The kinds of faults and their ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Fault {
-    /// All processes of a host are killed; its kernel says so to their peers.
+    /// All processes of a host are killed. Its kernel tells their peers.
     Crash(Host),
     /// The processes of a crashed host start again.
     Restart(Host),
-    /// Nothing gets through between a host and the server, either way, and nothing that was on its way.
+    /// Nothing gets through between a host and the server, either way. Messages on their way are lost too.
     CutOff(Host),
     /// Nothing gets through from a host to the server.
     Mute(Host),
     /// Nothing gets through from the server to a host.
     Unheard(Host),
-    /// New connections get through again. Those that were cut stay dead: lost bytes are not sent again.
+    /// New connections get through again. Connections that were cut stay dead: lost bytes are not sent again.
     Mend(Host),
-    /// Everything between a host and the server is held back.
+    /// All messages between a host and the server are held back.
     Hold(Host),
-    /// What was held back comes all at once.
+    /// The messages that were held back all arrive at once.
     Release(Host),
-    /// Everything between a host and the server takes this many milliseconds, up to a second.
+    /// Each message between a host and the server takes this many milliseconds, up to a second.
     Slow(Host, u16),
-    /// A slow link is as fast as it was.
+    /// A slow link is as fast as before.
     Hasten(Host),
-    /// The server's process is killed, and its locks with it.
+    /// The server's process is killed. Its locks are gone.
     KillServer,
-    /// It starts again, with nothing.
+    /// The server starts again, without locks.
     StartServer,
     /// The server is told to shut down in order.
     Drain,
-    /// What is to be written into the state directory cannot be written.
+    /// Writes to the state directory fail.
     FillDisk,
-    /// It can again.
+    /// Writes to the state directory succeed again.
     FreeDisk,
     /// The server's process is killed as soon as it has reserved fencing tokens, before it uses them.
     KillAtReserve,
 }
 
-/// A fault without its place: what is counted.
+/// A fault without its host: the kind that is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FaultKind {
     /// [`Fault::Crash`].
@@ -103,9 +103,9 @@ pub enum FaultKind {
     KillServer,
     /// [`Fault::Drain`].
     Drain,
-    /// [`Fault::FillDisk`], when tokens were to be reserved.
+    /// [`Fault::FillDisk`], if tokens were to be reserved meanwhile.
     FullDisk,
-    /// [`Fault::KillAtReserve`], when they were.
+    /// [`Fault::KillAtReserve`], if tokens were reserved.
     KillAtReserve,
     /// [`Action::Deafen`].
     Deaf,
@@ -138,7 +138,7 @@ impl FaultKind {
 }
 
 impl Fault {
-    /// What it is counted as; `None` for what ends a fault.
+    /// The kind that it is counted as; `None` for the end of a fault.
     #[must_use]
     pub const fn kind(self) -> Option<FaultKind> {
         match self {
@@ -161,8 +161,8 @@ impl Fault {
         }
     }
 
-    /// Whether it begins something that makes a difference to whoever is there. When fencing tokens are reserved
-    /// nobody knows beforehand.
+    /// Whether it is sure to make a difference to the clients that are there. For faults of reserving fencing tokens
+    /// nobody can know that beforehand.
     #[must_use]
     pub fn is_sure(self) -> bool {
         self.kind().is_some_and(|kind| !matches!(kind, FaultKind::FullDisk | FaultKind::KillAtReserve))

@@ -1,7 +1,7 @@
-//! From a run that fails to the least of it that does. The script moves back and forth between two files
-//! without a name, and on each way what the failure does not need is left out: halves first, then quarters,
-//! down to single steps, until no single step can go (the scheme is delta debugging's: Zeller and
-//! Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", 2002). What fails must be the same claim.
+//! From a failing run to the smallest part of it that fails. The script is copied back and forth between two files
+//! without a name. On each way steps are left out that the failure does not need: halves first, then quarters, down
+//! to single steps, until no single step can go. (The scheme is delta debugging: Zeller and Hildebrandt, "Simplifying
+//! and Isolating Failure-Inducing Input", 2002.) The same invariant must be violated each time.
 
 use crate::log::Violation;
 use crate::plan::Plan;
@@ -24,21 +24,21 @@ pub enum ShrinkError {
 /// A run that was shrunk.
 #[derive(Debug)]
 pub struct Shrunk {
-    /// What is left of it.
+    /// The smaller run.
     pub trace: Trace,
-    /// What falls in it.
+    /// The violation in it.
     pub violation: Violation,
-    /// Steps before, each with one request line at most.
+    /// Steps before, each with at most one request line.
     pub before: usize,
     /// Steps that are left.
     pub after: usize,
     /// Runs that it took.
     pub runs: usize,
-    /// Whether no single step can go: not so when `most_runs` were not enough.
+    /// Whether no single step can go. Not so if `most_runs` was too low.
     pub is_least: bool,
 }
 
-/// Shrinks a run, by at most so many runs.
+/// Shrinks a run, with at most `most_runs` runs.
 ///
 /// # Errors
 ///
@@ -66,7 +66,7 @@ pub fn shrink(trace: &Trace, most_runs: usize) -> Result<Shrunk, ShrinkError> {
     Ok(Shrunk { trace: kept, violation, before, after: steps, runs, is_least: runs < most_runs })
 }
 
-/// What is said in one millisecond is one write, so a write of many lines may as well be many steps.
+/// All that is said in one millisecond is one write, so a write of many lines may become many steps.
 fn single_lines(step: Step) -> Vec<Step> {
     let Step { at_ms, action: Action::Say(client, bytes) } = step else { return vec![step] };
     let lines = bytes.split_inclusive(|byte| *byte == b'\n');
@@ -74,14 +74,14 @@ fn single_lines(step: Step) -> Vec<Step> {
 }
 
 struct Shrinker {
-    /// The least run so far that fails, and the file for the next one to try.
+    /// The smallest failing run so far, and the file for the next try.
     kept: Trace,
     tried: Trace,
     plan: Plan,
-    /// What falls in the least run so far.
+    /// The violation in the smallest run so far.
     violation: Violation,
     before: usize,
-    /// Steps of the least run so far.
+    /// Steps of the smallest run so far.
     steps: usize,
     runs: usize,
     most_runs: usize,
@@ -106,7 +106,7 @@ impl Shrinker {
             if self.runs >= self.most_runs || (part == 1 && !has_dropped) {
                 return Ok(());
             }
-            // Single steps again and again: what one needs may be gone with another.
+            // Single steps are tried again and again: a step may have been needed only by one that is gone now.
             part = (part / 2).max(1);
         }
     }
@@ -126,7 +126,7 @@ impl Shrinker {
         Ok(())
     }
 
-    /// Makes the world simpler where the failure does not need it as it is.
+    /// Makes the world simpler as far as the failure allows.
     fn simplify_plan(&mut self) -> Result<(), TraceError> {
         let last_ms = self.kept.load()?.1.last().map_or(0, |step| step.at_ms);
         let simpler: [fn(&mut Plan, u32); 12] = [
@@ -153,8 +153,8 @@ impl Shrinker {
         Ok(())
     }
 
-    /// Copies the steps through a filter into the other file and runs what comes out. If that fails as
-    /// before, it is the least run from now on.
+    /// Copies the steps through a filter into the other file and runs the copy. If that fails in the same way, it is
+    /// the smallest run from now on.
     fn try_with(
         &mut self,
         plan: &Plan,

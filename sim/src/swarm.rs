@@ -1,4 +1,4 @@
-//! Many seeds: run one after the other on every core, and what they reached together.
+//! Many seeds, run one after the other on every core, and what they reached together.
 
 use crate::draw;
 use crate::log::Violation;
@@ -6,7 +6,7 @@ use crate::oracle::Judged;
 use crate::script::FaultKind;
 use crate::trace::{Trace, TraceError};
 use crate::verdict::{self, Verdict, is_toothless};
-use elockd_core::probe::{Canary, Mark, plant};
+use elockd_core::probe::{Canary, Harness, Mark, plant};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
@@ -20,11 +20,11 @@ use std::time::{Duration, Instant};
 pub struct Swarm {
     /// The seeds.
     pub seeds: Range<u64>,
-    /// On so many threads.
+    /// The number of threads.
     pub threads: usize,
-    /// With this bug planted.
+    /// The planted bug.
     pub canary: Option<Canary>,
-    /// Real time after which a seed is taken to hang.
+    /// Real time after which a seed counts as hanging.
     pub patience: Duration,
 }
 
@@ -33,17 +33,17 @@ impl Swarm {
     pub const PATIENCE: Duration = Duration::from_mins(1);
 }
 
-/// Whoever is told how a swarm gets on.
+/// An observer of a swarm's progress.
 pub trait Watcher: Sync {
-    /// So many runs are over.
+    /// `runs` runs are over.
     fn progress(&self, runs: u64);
 
-    /// A seed has been running for much longer than any should: virtual time stands still, because
-    /// something in the server is busy for ever. There is no way out of that but the end of the process.
+    /// A seed has been running for much longer than any should: virtual time stands still, because something in the
+    /// server is busy for ever. Only the end of the process ends that.
     fn hangs(&self, seed: u64);
 }
 
-/// What each thread is at, and since when.
+/// The seed that each thread is at, and since when.
 type Slots = [Mutex<Option<(u64, Instant)>>];
 
 /// A seed that failed.
@@ -51,7 +51,7 @@ type Slots = [Mutex<Option<(u64, Instant)>>];
 pub struct Failure {
     /// The seed.
     pub seed: u64,
-    /// What fell.
+    /// The violation.
     pub violation: Violation,
     /// The run.
     pub trace: Trace,
@@ -72,7 +72,7 @@ pub struct Ledger {
     pub marks: Vec<u64>,
     /// How often each kind of fault made a difference.
     pub bites: BTreeMap<FaultKind, u64>,
-    /// What could be judged.
+    /// How much could be judged.
     pub judged: Judged,
 }
 
@@ -96,13 +96,14 @@ impl Ledger {
         self.judged.tokens += judged.tokens;
     }
 
-    /// What was never reached, in words.
+    /// Marks and faults that were never reached, in words.
     #[must_use]
     pub fn gaps(&self) -> Vec<String> {
-        let marks = Mark::ALL.into_iter().zip(&self.marks).filter(|(_, runs)| **runs == 0);
+        let is_due = |mark: &Mark| mark.harnesses().contains(&Harness::Swarm);
+        let marks = Mark::ALL.into_iter().zip(&self.marks).filter(|(mark, runs)| **runs == 0 && is_due(mark));
         let faults = FaultKind::ALL.into_iter().filter(|kind| !self.bites.contains_key(kind));
         marks
-            .map(|(mark, _)| format!("no run reached the mark {mark:?}"))
+            .map(|(mark, _)| format!("no run reached the mark {mark:?}: {}", mark.doc()))
             .chain(faults.map(|kind| format!("no fault of the kind {kind:?} made a difference")))
             .collect()
     }
@@ -198,7 +199,7 @@ fn hanging(slots: &Slots, patience: Duration) -> Vec<u64> {
     slots.iter().filter_map(at).filter(is_late).map(|(seed, _)| seed).collect()
 }
 
-/// Draws a seed, records it, and runs what was recorded. Says how many steps it had.
+/// Draws a seed, records it, and runs the record. Returns the number of its steps.
 fn run_seed(seed: u64, trace: &mut Trace) -> Result<(usize, Verdict), TraceError> {
     let (plan, script) = draw::swarm(seed);
     trace.write(&plan, script)?;

@@ -1,7 +1,7 @@
-//! Runs on disk: a plan and its script, written with bincode, in files without a name that are gone with the
-//! process, however it ends. Only what is worth keeping is copied out to a file with a name.
+//! Runs on disk: a plan and its script, written with bincode, in files without a name. Such a file is gone with the
+//! process, however that ends. Only a run that is worth keeping is copied to a file with a name.
 //!
-//! This is the one module of the simulation that knows of bincode beside the derives of what is written.
+//! Only this module knows of bincode, apart from the derives on the written types.
 
 use crate::plan::Plan;
 use crate::script::Step;
@@ -13,7 +13,7 @@ use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use thiserror::Error;
 
-/// What a trace begins with: what it is, and the number of its format.
+/// The first bytes of a trace: what it is, and the number of its format.
 const HEADER: &[u8; 18] = b"elockd sim trace 2";
 
 /// Why a trace cannot be read or written.
@@ -22,10 +22,10 @@ pub enum TraceError {
     /// The file cannot be read or written.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// It is something else.
+    /// The file is not a trace.
     #[error("this is not a trace of this version of elockd-sim")]
     NotATrace,
-    /// It begins as a trace does and goes on as none.
+    /// The file begins as a trace but is damaged.
     #[error("the trace is damaged or cut short: {0}")]
     Damaged(DecodeError),
     /// A step cannot be written.
@@ -39,7 +39,7 @@ pub struct Trace {
     file: File,
 }
 
-/// What follows the plan: steps, and then the end, so that a file that was cut short is found out.
+/// After the plan come steps, and then the end, so that a file that was cut short is noticed.
 #[derive(Encode, Decode)]
 enum Record {
     Step(Step),
@@ -90,7 +90,7 @@ impl Trace {
     ///
     /// # Errors
     ///
-    /// It is not there, or not a trace.
+    /// The file is not there, or is not a trace.
     pub fn open(path: &Path) -> Result<Self, TraceError> {
         let trace = Self { file: File::open(path)? };
         trace.read()?;
@@ -170,7 +170,7 @@ impl Iterator for Steps<'_> {
     }
 }
 
-/// No value takes more than this: a damaged length must not ask for all memory.
+/// The largest size of a value: a damaged length must not ask for all memory.
 const MOST: usize = 16 << 20;
 
 fn format()

@@ -1,4 +1,4 @@
-//! One run and the verdict on it: what the invariants said while it ran, and the judges when it was over.
+//! One run and the verdict on it: of the invariants during the run, and of the judges after it.
 
 use crate::log::Violation;
 use crate::oracle::{self, Judged};
@@ -13,7 +13,7 @@ use std::thread;
 pub struct Verdict {
     /// What happened.
     pub report: Report,
-    /// The first claim that fell, if one did.
+    /// The first violation, if there was one.
     pub violation: Option<Violation>,
     /// How much could be judged.
     pub judged: Judged,
@@ -21,8 +21,8 @@ pub struct Verdict {
 
 /// Runs a script and judges it.
 ///
-/// Each run has a thread of its own, so that nothing that threads keep (a server that panicked may leave
-/// anything) comes from one run into another. What is planted here is planted there.
+/// Each run has a thread of its own, so that thread-local state does not leak from one run into another: a server
+/// that panicked may leave anything there. The canary that is planted on this thread is planted on that one.
 #[must_use]
 pub fn run(plan: &Plan, script: &[Step]) -> Verdict {
     let canary = planted();
@@ -43,15 +43,15 @@ fn run_here(plan: &Plan, script: &[Step]) -> Verdict {
                 None
             }
             Ok(Err(violation)) => Some(violation),
-            // A log that the judges cannot even read is a finding, too.
+            // A log that the judges cannot even read is a finding too.
             Err(what) => Some(Violation { at_ms: 0, check: "the log makes sense", what, conn: None }),
         }
     });
     Verdict { report, violation, judged }
 }
 
-/// Whether a script has faults that are sure to make a difference to whoever is there, and none did: such a run
-/// shows nothing.
+/// Whether a script has faults that should make a difference to the clients that are there, and none of them did.
+/// Such a run shows nothing.
 #[must_use]
 pub fn is_toothless(script: &[Step], report: &Report) -> bool {
     let faults = script.iter().filter_map(|step| match step.action {

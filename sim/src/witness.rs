@@ -1,17 +1,17 @@
-//! The server's witness: sees every input of the machine within the hub's lock, writes it into the log, and
-//! holds the machine to the invariants on the spot.
+//! The server's witness: it sees every input of the machine within the hub's lock, writes it into the log, and checks
+//! the invariants at once.
 
-use crate::belief::Belief;
 use crate::invariants::{self, Given, Outcome, State};
 use crate::log::{Applied, Event, Life, Log, Told};
+use crate::observed::Observed;
 use elockd_core::wire::encode;
-use elockd_core::{Conn, Input, Kind, Limits, Machine, Now, Output, Reply, Seq};
+use elockd_core::{Command, Conn, Input, Kind, Limits, Machine, Now, Output, Reply, Seq};
 use elockd_server::hub;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// What is left to do in the machine, for whoever waits until nothing is.
+/// What is left in the machine, for code that waits until nothing is.
 #[derive(Debug)]
 pub struct Left {
     /// Open connections.
@@ -35,31 +35,32 @@ impl Default for Left {
     }
 }
 
-/// One for each life of the server.
+/// One witness for each life of the server.
 pub struct Witness {
     life: Life,
     log: Log,
     limits: Limits,
-    /// Cleared when the server's process is killed: what its destructors do is nobody's.
+    /// Cleared when the server's process is killed: the effects of its destructors are not part of the run.
     is_alive: Arc<AtomicBool>,
     left: Arc<Left>,
-    belief: Belief,
-    /// When each open connection last said something, or opened.
+    observed: Observed,
+    /// When each open connection last sent a command, or opened.
     active: BTreeMap<Conn, Now>,
     now: Now,
     inputs: u64,
-    /// The input under way, and what has come of it.
-    input: Option<Input<Vec<u8>>>,
+    /// The current input and its outcomes so far.
+    input: Option<Input<Command<Vec<u8>>>>,
     told: Vec<(Conn, Told)>,
 }
 
 impl Witness {
-    /// With so many holds, looking at everything after each input would take too long.
+    /// With this many holds, checking everything after each input would take too long.
     const MANY_HOLDS: u64 = 1_000;
-    /// Then everything is looked at after so many inputs, beside the special ones.
+    /// Then everything is checked after this many inputs, and after special ones.
     const SOMETIMES: u64 = 1_000;
 
-    /// With a line of so many too, where it goes with the square: then after so many inputs.
+    /// The same for a line of this many waits, where the cost goes with the square: then everything is checked after
+    /// this many inputs.
     const LONG_LINE: usize = 100;
     const NOW_AND_THEN: u64 = 100;
 
@@ -72,7 +73,7 @@ impl Witness {
             limits,
             is_alive,
             left,
-            belief: Belief::default(),
+            observed: Observed::default(),
             active: BTreeMap::new(),
             now: Now::default(),
             inputs: 0,
@@ -86,25 +87,25 @@ impl Witness {
     }
 
     fn holds(&self) -> u64 {
-        Kind::ALL.iter().map(|kind| self.belief.holds(*kind)).sum()
+        Kind::ALL.iter().map(|kind| self.observed.holds(*kind)).sum()
     }
 
-    fn is_time_to_look(&self, input: &Input<Vec<u8>>) -> bool {
+    fn is_time_to_look(&self, input: &Input<Command<Vec<u8>>>) -> bool {
         if self.holds() >= Self::MANY_HOLDS {
             return matches!(input, Input::Closed(..) | Input::Drain)
                 || self.told.iter().any(|(_, told)| matches!(told, Told::Disconnect(_)))
                 || self.inputs.is_multiple_of(Self::SOMETIMES);
         }
-        self.belief.waits().longest() < Self::LONG_LINE
+        self.observed.waits().longest() < Self::LONG_LINE
             || *input == Input::Drain
             || self.inputs.is_multiple_of(Self::NOW_AND_THEN)
     }
 }
 
 impl hub::Witness for Witness {
-    fn input(&mut self, now: Now, input: Input<&[u8]>) {
+    fn input(&mut self, now: Now, input: Input<Command<&[u8]>>) {
         self.now = self.now.max(now);
-        self.belief.input(now, &input);
+        self.observed.input(now, &input);
         match &input {
             Input::Opened(conn, _) => {
                 self.active.insert(*conn, self.now);
@@ -116,9 +117,9 @@ impl hub::Witness for Witness {
             }
             Input::Closed(..) | Input::Tick | Input::Drain | Input::Tokens { .. } => {}
         }
-        let input = input.map(<[u8]>::to_vec);
+        let input = input.map(|command| command.map(<[u8]>::to_vec));
         if self.is_alive() {
-            let given = Given { belief: &self.belief, input: &input };
+            let given = Given { observed: &self.observed, input: &input };
             for invariant in &invariants::ALL {
                 if let Some(look) = invariant.given
                     && let Err(what) = look(&given)
@@ -134,9 +135,9 @@ impl hub::Witness for Witness {
         if !self.is_alive() {
             return;
         }
-        self.belief.before(to, output);
+        self.observed.before(to, output);
         let input = self.input.as_ref().expect("an outcome comes after its input");
-        let outcome = Outcome { belief: &self.belief, input, to, output, limits: &self.limits };
+        let outcome = Outcome { observed: &self.observed, input, to, output, limits: &self.limits };
         for invariant in &invariants::ALL {
             if let Some(told) = invariant.told
                 && let Err(what) = told(&outcome)
@@ -144,10 +145,10 @@ impl hub::Witness for Witness {
                 self.log.violate(invariant.name, Some(to), what);
             }
         }
-        let has_waited = self.belief.waits().of(to).is_some();
-        self.belief.output(to, output);
+        let has_waited = self.observed.waits().of(to).is_some();
+        self.observed.output(to, output);
         match output {
-            // While it waits it is not idle, and then it has just been active.
+            // A waiting connection is not idle. When its wait ends, it has just been active.
             Output::Wait | Output::Disconnect(_) => {
                 self.active.remove(&to);
             }
@@ -164,7 +165,7 @@ impl hub::Witness for Witness {
             return;
         }
         self.inputs += 1;
-        self.belief.applied();
+        self.observed.applied();
         let figures = machine.figures();
         self.left.connections.store(figures.connections().into(), Ordering::Relaxed);
         self.left.exclusive.store(figures.holds(Kind::Exclusive).into(), Ordering::Relaxed);
@@ -178,7 +179,7 @@ impl hub::Witness for Witness {
         if self.is_time_to_look(&input) {
             let state = State {
                 machine,
-                belief: &self.belief,
+                observed: &self.observed,
                 now: self.now,
                 active: &self.active,
                 limits: &self.limits,

@@ -1,5 +1,5 @@
-//! Goal: a seed decides everything. Method: each run is made twice, in two processes, and everything that
-//! happened in it, in order, is compared to the byte. All else in the simulation rests on this.
+//! Goal: a seed decides everything. Method: each run is made twice, in two processes, and all its events are compared
+//! in order, byte for byte. The whole simulation relies on this.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
@@ -43,7 +43,7 @@ fn a_long_line_gives_the_same_run_in_two_processes() {
 
 #[test]
 fn another_seed_gives_another_run() {
-    // What happened, without the words that name the seed.
+    // The events, without the words that name the seed.
     let happened = |seed| {
         let log = log(&["seed", seed]);
         let start = log.windows(17).position(|text| text == b"the server starts").unwrap();
@@ -52,7 +52,7 @@ fn another_seed_gives_another_run() {
     assert!(happened("1") != happened("2"));
 }
 
-/// Everything that happened in some seeds, run one after the other on this thread.
+/// All events of some seeds that run one after the other on this thread.
 fn logs(seeds: impl Iterator<Item = u64>) -> Vec<(u64, String)> {
     let log = |seed| {
         let (plan, script) = draw::swarm(seed);
@@ -62,7 +62,7 @@ fn logs(seeds: impl Iterator<Item = u64>) -> Vec<(u64, String)> {
     seeds.map(log).collect()
 }
 
-/// What a process counts, over all its threads, must not show in a run.
+/// Counters of a process, over all its threads, must not influence a run.
 #[test]
 fn a_seed_gives_the_same_run_whatever_runs_before_and_beside_it() {
     const SEEDS: u64 = 200;

@@ -1,6 +1,6 @@
-//! Goal: the judges see what is wrong in a log. Method: a run that held is told otherwise, in one place, by the
-//! clients, by the witness, or by both: a witness that lies together with the server is found out by what the
-//! clients saw of the order of events.
+//! Goal: the judges see what is wrong in a log. Method: a run that held is changed in one place, on the side of the
+//! clients, of the witness, or of both. A witness that lies together with the server is found out by the order of
+//! events that clients saw.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
@@ -13,7 +13,7 @@ use elockd_sim::plan::{Network, Plan, Scenario};
 use elockd_sim::script::{Action, Client, Fault, Host, Step};
 use elockd_sim::verdict;
 
-/// One client gets a lock, another is refused it, and both go.
+/// One client gets a lock, another is refused it, and both leave.
 fn run() -> (Plan, Vec<Entry>) {
     let (plan, _) = draw::swarm(1);
     let mut server = plan.server.clone();
@@ -49,7 +49,7 @@ fn run() -> (Plan, Vec<Entry>) {
 const REFUSED: &[u8] = b"0 Lock Get Failure: job\n";
 const GIVEN: &[u8] = b"1 Lock Get Success: job\n";
 
-/// What the second client read is told otherwise.
+/// Changes what the second client read.
 fn the_client_says(entries: &mut [Entry]) {
     let told = entries.iter_mut().filter_map(|entry| match &mut entry.event {
         Event::Received(_, bytes) if bytes == REFUSED => Some(bytes),
@@ -58,7 +58,7 @@ fn the_client_says(entries: &mut [Entry]) {
     assert_eq!(told.map(|bytes| *bytes = GIVEN.to_vec()).count(), 1);
 }
 
-/// What the machine told the second client is told otherwise.
+/// Changes what the machine told the second client.
 fn the_witness_says(entries: &mut [Entry]) {
     let told = entries.iter_mut().filter_map(|entry| match &mut entry.event {
         Event::Applied(applied) => Some(&mut applied.told),
@@ -129,8 +129,8 @@ fn an_end_that_comes_late_is_seen() {
     assert!(check == "ends come at once" || check == "ends have a reason", "{check}");
 }
 
-/// A client waits for what another one has, and gets it; both are shown a token of it, and the server restarts
-/// in between.
+/// A client waits for another client's lock and gets it. Both are shown a token of it, and the server restarts in
+/// between.
 fn run_with_waits() -> (Plan, Vec<Entry>) {
     let (mut plan, _) = run();
     plan.server.tokens = 100;
@@ -156,7 +156,7 @@ fn run_with_waits() -> (Plan, Vec<Entry>) {
     (plan, run.report.entries)
 }
 
-/// Clients are told otherwise, wherever they read this.
+/// Changes what clients read, wherever they read this.
 fn clients_read(entries: &mut [Entry], what: &[u8], instead: &[u8]) {
     let mut times = 0;
     for entry in entries {
@@ -170,7 +170,7 @@ fn clients_read(entries: &mut [Entry], what: &[u8], instead: &[u8]) {
     assert!(times > 0, "nobody read \"{}\"", what.escape_ascii());
 }
 
-/// What clients saw of the order of events, and nothing else, is judged.
+/// Judges only the order of events that clients saw.
 fn clients_alone(plan: &Plan, entries: &[Entry]) -> Result<(), &'static str> {
     let history = History::new(plan, entries);
     let mut judged = Judged::default();
@@ -184,7 +184,7 @@ fn clients_alone(plan: &Plan, entries: &[Entry]) -> Result<(), &'static str> {
 fn a_wait_that_got_more_than_there_was_is_seen_by_the_clients_alone() {
     let (plan, entries) = run_with_waits();
     assert_eq!(clients_alone(&plan, &entries), Ok(()));
-    // The first waits in vain, because the second has it.
+    // The first client waits in vain, because the second has the lock.
     let mut lied = entries.clone();
     clients_read(&mut lied, b"0 Lock Get Timeout: job\n", GIVEN);
     assert_eq!(clients_alone(&plan, &lied), Err("clients see one order"));

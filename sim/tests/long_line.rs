@@ -1,6 +1,6 @@
-//! Goal: however long a line is, it is served in its order, each who waits once. Method: a thousand connections on
-//! twenty hosts wait for one lock, and each gives it back as soon as it has got it, in a request that it sent
-//! before: while it waited.
+//! Goal: a line is served in its order, and each waiter once, however long the line is. Method: a thousand
+//! connections on twenty hosts wait for one lock. Each releases it as soon as it has it, by a request that it sent
+//! while it waited.
 
 use elockd_core::{Conn, Input};
 use elockd_sim::draw;

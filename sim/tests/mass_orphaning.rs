@@ -1,8 +1,8 @@
-//! Goal: mass orphaning is exact, whatever ends the connections. Method: many connections hold many locks,
-//! half of them shared by five each, and all end in the same millisecond, while five others inspect, get and
-//! count, and many wait for what they hold. Every wait is granted, and only once. The invariants look at everything after every single end; here it is made sure that the scenario is
-//! what it says. The full size, 2,000 connections with 100,000 holds, is
-//! `cargo run -p elockd-sim --release -- mass --how crash` (and `half-open`, `shutdown`).
+//! Goal: mass orphaning is exact, whatever ends the connections. Method: many connections hold many locks, half of
+//! them shared by five each, and all end in the same millisecond. Meanwhile five others inspect, get and count, and
+//! many wait for these locks. Every wait is granted, and only once. The invariants check everything after every
+//! single end; this test checks that the scenario is what it claims. The full size, 2,000 connections with 100,000
+//! holds, is `cargo run -p elockd-sim --release -- mass --how crash` (and `half-open`, `shutdown`).
 
 use elockd_core::{Conn, Input, Reason};
 use elockd_sim::draw;
@@ -15,10 +15,10 @@ use std::collections::{BTreeMap, BTreeSet};
 const CONNECTIONS: u32 = 300;
 const LOCKS: u32 = 9_000;
 
-/// What happened in such a run.
+/// The events of such a run, counted.
 #[derive(Debug, Default)]
 struct Seen {
-    /// Holds there were.
+    /// The number of holds before the fault.
     holds: usize,
     /// Connections that ended after the fault.
     ends: usize,
@@ -26,7 +26,7 @@ struct Seen {
     observed: usize,
     /// Waits that began.
     waits: usize,
-    /// How often each connection was granted what it waited for.
+    /// How often each waiting connection was granted its lock.
     grants: BTreeMap<Conn, usize>,
     /// Waits that the shutdown ended.
     drained: usize,
@@ -39,7 +39,7 @@ fn orphan(how: Orphaning, fault: FaultKind) -> Seen {
     assert!(report.bites.contains_key(&fault), "{:?}", report.bites);
     let mut seen = Seen::default();
     let (mut is_over, mut is_liveness) = (false, false);
-    // Some wait until the observers give back what they got, at the latest in the liveness phase.
+    // Some wait until the observers release their locks, at the latest in the liveness phase.
     let mut waiting = BTreeSet::new();
     let is_got = |told: &Told| matches!(told, Told::Reply(reply) if reply.windows(12).any(|text| text == b" Get Success"));
     for entry in &report.entries {
@@ -81,7 +81,7 @@ fn orphan(how: Orphaning, fault: FaultKind) -> Seen {
     seen
 }
 
-/// Everybody who waited was granted it once.
+/// Every waiter was granted its lock once.
 fn everybody_was_granted_it(seen: &Seen) {
     let waiters = draw::waiters(CONNECTIONS) as usize;
     assert_eq!((seen.waits, seen.grants.len()), (waiters, waiters), "{seen:?}");

@@ -1,7 +1,7 @@
-//! Goal: the production server keeps every guarantee under every fault. Method: a swarm of seeds; no claim
-//! may fall, every mark has to be reached, and every kind of fault has to make a difference.
+//! Goal: the production server keeps every guarantee under every fault. Method: a swarm of seeds. No invariant may be
+//! violated, every mark must be reached, and every kind of fault must make a difference.
 //!
-//! `ELOCKD_SIM_SEEDS` and `ELOCKD_SIM_FROM` change which seeds are run.
+//! `ELOCKD_SIM_SEEDS` and `ELOCKD_SIM_FROM` select the seeds.
 
 mod support;
 
@@ -11,7 +11,7 @@ use std::thread::available_parallelism;
 use support::Quiet;
 
 #[test]
-fn every_claim_holds_over_a_swarm_of_seeds() {
+fn every_invariant_holds_over_a_swarm_of_seeds() {
     let from = number("ELOCKD_SIM_FROM").unwrap_or(0);
     let seeds = number("ELOCKD_SIM_SEEDS").unwrap_or(1_000);
     let threads = available_parallelism().map_or(1, usize::from);

@@ -1,5 +1,5 @@
-//! Goal: what failed can be had again, and made small. Method: a failure of a canary is kept, shrunk, run
-//! again and drawn; files that are no traces, or damaged ones, are refused with a clear word.
+//! Goal: a failure can be repeated and made small. Method: a failure of a canary is kept, shrunk, run again and
+//! drawn. Files that are not traces, or are damaged, are refused with a clear message.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
@@ -27,7 +27,7 @@ fn a_failure_is_shrunk_until_no_single_step_can_go() {
     plant(Some(canary));
     let shrunk = shrink(&trace, 20_000).unwrap();
     assert!(shrunk.is_least);
-    assert_eq!(shrunk.violation.check, violation.check, "the same claim falls");
+    assert_eq!(shrunk.violation.check, violation.check, "the same invariant is violated");
     let (plan, script) = shrunk.trace.load().unwrap();
     assert_eq!(script.len(), shrunk.after);
     assert!(shrunk.after <= 5 && shrunk.before > 50, "{} to {}: {script:?}", shrunk.before, shrunk.after);
@@ -41,7 +41,7 @@ fn a_failure_is_shrunk_until_no_single_step_can_go() {
     let again = verdict::run(&plan, &script);
     assert_eq!(again.violation.as_ref(), Some(&shrunk.violation), "it fails in the same way again");
     let page = timeline::page(&plan, &again.report, again.violation.as_ref());
-    assert!(page.contains(shrunk.violation.check), "the picture tells what fell");
+    assert!(page.contains(shrunk.violation.check), "the picture names the violated invariant");
     plant(None);
     assert_eq!(verdict::run(&plan, &script).violation, None, "without the bug it holds");
     assert!(matches!(shrink(&trace, 100), Err(ShrinkError::Holds)));
@@ -49,7 +49,7 @@ fn a_failure_is_shrunk_until_no_single_step_can_go() {
 
 #[test]
 fn a_panic_of_the_server_is_a_failure_like_others() {
-    // With this one, a release meets a lock that the machine has lost.
+    // With this canary, a release meets a lock that the machine has lost.
     let Failure { violation, trace, .. } = failure(Canary::SweptWhileHeld);
     plant(Some(Canary::SweptWhileHeld));
     let (plan, script) = trace.load().unwrap();

@@ -1,28 +1,27 @@
-//! A hash index over the slots of a slab, cut into sub-tables so that no growth step touches everything.
-//! It keeps slot numbers only: the values themselves carry the link to the next one in their bucket, and the
-//! caller says how to compare and how to hash.
+//! A hash index over the slots of a slab, cut into sub-tables, so that no growth step touches everything. It stores
+//! only slot numbers. Each value carries the link to the next value in its bucket. The caller compares and hashes.
 
 use super::{Id, Slab};
 
-/// What can be found by an index: it has room for the index's link.
+/// A value that an index can find: it has room for the index's link.
 pub(crate) trait Linked: Sized {
-    /// The next value in the same bucket. The index's own; nobody else touches it.
+    /// The next value in the same bucket. Only the index uses it.
     fn link(&self) -> Option<Id<Self>>;
 
-    /// The place of that link.
+    /// That link, to change it.
     fn link_mut(&mut self) -> &mut Option<Id<Self>>;
 }
 
-/// Finds values in a slab by a 32-bit hash. Iteration is not offered: the order inside depends on the hash's
-/// key, and nothing may depend on that.
+/// Finds values in a slab by a 32-bit hash. There is no iteration: its order would depend on the hash's key, and
+/// nothing may depend on that.
 ///
 /// ```text
 ///   hash:    ....bucket.... | table      tables[table].buckets[bucket] -> slot -> slot -> end
 /// ```
-/// A sub-table has as many buckets as entries or more, so that a chain is short whatever there is in it.
+/// A sub-table has at least as many buckets as entries, so chains are always short.
 #[derive(Clone, Debug)]
 pub(crate) struct Index<T> {
-    /// A power of two of them.
+    /// The number of sub-tables is a power of two.
     tables: Box<[Table<T>]>,
     /// log2 of the number of sub-tables.
     shift: u32,
@@ -31,18 +30,18 @@ pub(crate) struct Index<T> {
 
 #[derive(Clone, Debug)]
 struct Table<T> {
-    /// A power of two of them, or none.
+    /// The number of buckets is a power of two, or zero.
     buckets: Box<[Option<Id<T>>]>,
     len: u32,
 }
 
 impl<T: Linked> Index<T> {
-    /// Buckets of a sub-table with its first entry.
+    /// Number of buckets when a sub-table gets its first entry.
     const FEWEST_BUCKETS: usize = 4;
-    /// Sub-tables of up to so many buckets are not shrunk: there is nothing to win.
+    /// Sub-tables with up to this many buckets are not shrunk: there is nothing to win.
     const SMALL_TABLE: usize = 64;
 
-    /// An empty index of so many sub-tables (a power of two).
+    /// An empty index with `tables` sub-tables (a power of two).
     pub(crate) fn new(tables: u32) -> Self {
         assert!(tables.is_power_of_two(), "sub-tables must be a power of two, not {tables}");
         let table = || Table { buckets: Box::default(), len: 0 };
@@ -73,7 +72,8 @@ impl<T: Linked> Index<T> {
         None
     }
 
-    /// Puts a value into a vacant slot, where `find` finds it from now on, and says which. It must not be there yet.
+    /// Puts a value into a vacant slot and returns the slot. From now on `find` finds it. The value must not be there
+    /// yet.
     #[inline]
     pub(crate) fn insert(&mut self, slots: &mut Slab<T>, mut value: T, hash_of: impl Fn(&T) -> u32) -> Id<T> {
         let hash = hash_of(&value);
@@ -93,7 +93,7 @@ impl<T: Linked> Index<T> {
         id
     }
 
-    /// Takes a value out of its slot and of the index. Panics when it is not in both.
+    /// Removes a value from its slot and from the index. Panics if it is not in both.
     #[inline]
     pub(crate) fn remove(&mut self, slots: &mut Slab<T>, id: Id<T>, hash_of: impl Fn(&T) -> u32) -> T {
         let mut value = slots.remove(id);
@@ -117,7 +117,7 @@ impl<T: Linked> Index<T> {
         value
     }
 
-    /// Gives a sub-table another number of buckets (a power of two).
+    /// Changes the number of a sub-table's buckets (to a power of two).
     #[cold]
     #[inline(never)]
     fn resize(&mut self, number: usize, buckets: usize, slots: &mut Slab<T>, hash_of: impl Fn(&T) -> u32) {
@@ -134,12 +134,12 @@ impl<T: Linked> Index<T> {
         }
     }
 
-    /// The lowest bits choose the sub-table, the next ones the bucket in it.
+    /// The lowest bits of a hash select the sub-table, the next ones the bucket in it.
     fn table_of(&self, hash: u32) -> usize {
         hash as usize & (self.tables.len() - 1)
     }
 
-    /// Beyond every bucket when there are none.
+    /// Beyond all buckets if there are none.
     fn bucket_of(&self, hash: u32, buckets: usize) -> usize {
         (hash >> self.shift) as usize & buckets.wrapping_sub(1)
     }
@@ -205,7 +205,7 @@ mod tests {
             assert_eq!(map.find(0), None, "an empty index finds nothing");
             (0..10_000).for_each(|key| map.insert(key));
             assert_eq!(map.index.len(), 10_000);
-            // From both ends of chains.
+            // Removes from both ends of chains.
             for key in (0..10_000).rev().step_by(2).chain((0..10_000).step_by(2)) {
                 if key % 100 != 0 {
                     map.remove(key);

@@ -3,7 +3,7 @@
 use super::deadlock::would_be_for_ever;
 use super::{Reference, line};
 use crate::observe::Event;
-use elockd_core::{Cause, Command, Conn, Input, Kind};
+use elockd_core::{Cause, Command, Conn, Input, Kind, Verb, Wish};
 
 /// A connection that waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,14 +71,8 @@ impl Reference {
     }
 
     /// `g`, `sg`, `gw`, `sgl`, `sgw`.
-    pub(super) fn get(&mut self, conn: Conn, command: &Command<Vec<u8>>) -> Event {
-        let (kind, name, limit, ms) = match command {
-            Command::Get(kind, name) => (*kind, name, 1, None),
-            Command::GetWait { ms, name } => (Kind::Exclusive, name, 1, Some(*ms)),
-            Command::SharedGetLimited { limit, name } => (Kind::Shared, name, *limit, None),
-            Command::SharedGetWait { ms, limit, name } => (Kind::Shared, name, *limit, Some(*ms)),
-            _ => unreachable!("no other command gets"),
-        };
+    pub(super) fn get(&mut self, conn: Conn, wish: &Wish<Vec<u8>>) -> Event {
+        let (kind, name, limit, ms) = (wish.kind(), wish.name(), wish.limit(), wish.ms());
         if self.draining {
             return Event::Sent(conn, line("0 Shutting Down", b""));
         }
@@ -87,10 +81,9 @@ impl Reference {
         let holders = self.holders(kind, name);
         if !holders.contains(&conn) {
             if self.has_too_many_locks(conn) {
-                self.count("locks_refused");
                 return Event::Sent(conn, line("0 Too Many Locks: ", name));
             }
-            let is_old_and_shared = matches!(command, Command::Get(Kind::Shared, _));
+            let is_old_and_shared = wish.verb() == Verb::SharedGet;
             let is_free = wait.fits(holders.len()) && self.line(kind, name).is_empty();
             if !is_free && !is_old_and_shared {
                 return match ms {
@@ -122,14 +115,12 @@ impl Reference {
     /// Begins a wait, unless it may not.
     fn wait(&mut self, wait: Wait) -> Event {
         if would_be_for_ever(&self.locks, &self.waits, &wait) {
-            self.count("deadlocks_refused");
             return Event::Sent(wait.conn, wait.failure("Deadlock"));
         }
         let limits = &self.config.limits;
         if self.waits_of_account(wait.conn) >= limits.waiters as usize
             || self.line(wait.kind, &wait.name).len() >= limits.waiters_per_name as usize
         {
-            self.count("queue_full");
             return Event::Sent(wait.conn, wait.failure("Queue Full"));
         }
         self.count("waits");

@@ -59,7 +59,7 @@ fn estimated(results: &Results, arguments: &Arguments) {
         return;
     }
     print!(
-        "\n| commands in a batch | outside µs | handover ns | limit, commands a second | from so many cores on |"
+        "\n| commands in a batch | outside µs | handover ns | limit, commands a second | reached with, cores |"
     );
     for number in cores {
         print!(" lock held with {number} cores, % |");

@@ -54,42 +54,42 @@ fn of_case(case: Case, results: &Results, goals: &mut Vec<Goal>) {
             };
             let ceiling = (case, Kind::Ceiling);
             let bound = Bound::AtLeast(of_ceiling - leeway);
-            add("rate by the ceiling's".to_owned(), bound, results.ratio(own, ceiling, rate));
+            add("rate ÷ ceiling".to_owned(), bound, results.ratio(own, ceiling, rate));
             for (peer, least) in Kind::PEERS.into_iter().filter_map(|peer| Some((peer, of_peers?))) {
                 let bound = Bound::AtLeast(least - leeway);
-                add(format!("rate by {}'s", peer.name()), bound, results.ratio(own, (case, peer), rate));
+                add(format!("rate ÷ {}", peer.name()), bound, results.ratio(own, (case, peer), rate));
             }
             let most = if depth == 1 { 1.05 } else { 1.2 };
             let cpu = results.ratio(own, ceiling, |turn| turn.cpu_us);
             if depth <= 16 {
-                add("processor time by the ceiling's".to_owned(), Bound::AtMost(most + leeway), cpu);
+                add("processor time ÷ ceiling".to_owned(), Bound::AtMost(most + leeway), cpu);
             }
         }
         Scenario::Fresh => {
             let uncontended = (Case::new(Scenario::Uncontended, connections, depth), Kind::Elockd);
-            tell("rate by the ceiling's".to_owned(), None, results.ratio(own, (case, Kind::Ceiling), rate));
+            tell("rate ÷ ceiling".to_owned(), None, results.ratio(own, (case, Kind::Ceiling), rate));
             for peer in Kind::PEERS {
-                tell(format!("rate by {}'s", peer.name()), None, results.ratio(own, (case, peer), rate));
+                tell(format!("rate ÷ {}", peer.name()), None, results.ratio(own, (case, peer), rate));
             }
-            tell("rate by the uncontended".to_owned(), None, results.ratio(own, uncontended, rate));
+            tell("rate ÷ uncontended".to_owned(), None, results.ratio(own, uncontended, rate));
         }
         Scenario::Reconnect => {
             let ceiling = results.ratio(own, (case, Kind::Ceiling), rate);
-            add("rate by the ceiling's".to_owned(), Bound::AtLeast(0.9), ceiling);
+            add("rate ÷ ceiling".to_owned(), Bound::AtLeast(0.9), ceiling);
             for peer in Kind::PEERS {
                 let ratio = results.ratio(own, (case, peer), rate);
-                add(format!("rate by {}'s", peer.name()), Bound::AtLeast(1.0), ratio);
+                add(format!("rate ÷ {}", peer.name()), Bound::AtLeast(1.0), ratio);
             }
         }
         Scenario::Fight | Scenario::LinePipelined => {
             let uncontended = (Case::new(Scenario::Uncontended, connections, depth), Kind::Elockd);
             let ratio = results.ratio(own, uncontended, rate);
-            add("rate by the uncontended".to_owned(), Bound::AtLeast(0.9), ratio);
+            add("rate ÷ uncontended".to_owned(), Bound::AtLeast(0.9), ratio);
         }
         Scenario::LineTurns => {
             let token = (Case::new(Scenario::Token, connections, depth), Kind::Ceiling);
             let ratio = results.ratio(own, token, rate);
-            add("rate by the token's".to_owned(), Bound::AtLeast(0.9), ratio);
+            add("rate ÷ token".to_owned(), Bound::AtLeast(0.9), ratio);
         }
         Scenario::Token | Scenario::Mixed | Scenario::Crowd { .. } => {}
     }

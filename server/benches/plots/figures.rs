@@ -67,7 +67,7 @@ impl Run {
         })
     }
 
-    /// The rate by another's, round by round.
+    /// The rate ÷ another's, round by round.
     pub(crate) fn rate_by(&self, other: &Self) -> Option<Spread> {
         Spread::of(self.rates.iter().zip(&other.rates).map(|(one, other)| one / other))
     }

@@ -1,4 +1,4 @@
-//! Rates of every server by the ceiling's, at every depth: bars, with the lowest and the highest round.
+//! Rates of every server ÷ the ceiling's, at every depth: bars, with the lowest and the highest round.
 
 use crate::axis::{Axis, rate};
 use crate::figures::{Run, uncontended};
@@ -29,7 +29,7 @@ pub(crate) fn draw(runs: &[Run], about: &str, path: &Path) -> Result<bool, Failu
 
     let all = groups.iter().flat_map(|group| group.runs.iter().filter_map(|run| run.rate_by(group.ceiling)));
     let highest = all.map(|spread| spread.max).fold(1.0, f64::max);
-    let y = Axis::linear("rate by the ceiling's", 0.0..highest + 0.1, 0.2, &|ratio| format!("{ratio:.1}"));
+    let y = Axis::linear("rate ÷ ceiling", 0.0..highest + 0.1, 0.2, &|ratio| format!("{ratio:.1}"));
     let depths: Vec<u64> = groups.iter().map(|group| group.ceiling.depth).collect();
     let centres: Vec<f64> = (0..groups.len()).map(|nth| left_of(nth) + 0.5).collect();
     let x = Axis {

@@ -21,7 +21,7 @@ pub(crate) fn of_sole(stage: &Stage) -> Result<Outcome, Failure> {
     let (mut outcome, above_ms) = watch_end(stage, &server, holder, &mut look, "alone")?;
     look.see_free(0..locks)?;
     outcome.goals.push(Goal::at_most(
-        format!("{locks} sole locks orphaned: others' worst above their worst before, ms"),
+        format!("{locks} sole locks orphaned: others' worst − their worst before, ms"),
         10.0,
         above_ms,
     ));

@@ -32,7 +32,7 @@ pub(crate) fn run(stage: &Stage, locks: usize) -> Result<Outcome, Failure> {
     let growing = outcome.notice("while it grows", &after, (begin, end));
     outcome.goals.push(Goal::at_most(format!("{locks} locks: bytes of a held lock"), 64.0, bytes));
     outcome.goals.push(Goal::at_most(
-        format!("growth to {locks} locks: others' worst above their worst before, ms"),
+        format!("growth to {locks} locks: others' worst − their worst before, ms"),
         1.0,
         (growing.worst_us - quiet.worst_us) / 1e3,
     ));

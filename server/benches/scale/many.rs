@@ -49,7 +49,7 @@ pub(crate) fn run(stage: &Stage) -> Result<Outcome, Failure> {
     let what = format!("{connections} connections with {locks} locks end");
     outcome.goals.push(Goal::at_most(format!("{what}: ms until all is free"), 50.0, free_ms));
     let ratio = meanwhile.p99_us / before.p99_us;
-    outcome.goals.push(Goal::at_most(format!("{what}: others' p99 by their p99 before"), 2.0, ratio));
+    outcome.goals.push(Goal::at_most(format!("{what}: others' p99 ÷ their p99 before"), 2.0, ratio));
     outcome.closing(format!("{connections} connections without locks"), &latencies, without.times());
     outcome.closing(format!("{connections} connections with {each} locks each"), &latencies, storm.times());
     outcome.picture(&latencies);

@@ -64,7 +64,7 @@ pub(crate) fn run(stage: &Stage) -> Result<Outcome, Failure> {
     let free_ms = ms(with.last_close, with.free);
     outcome.goals.push(Goal::at_most("mass orphaning: ms until all is free", 50.0, free_ms));
     let ratio = meanwhile.p99_us / before.p99_us;
-    outcome.goals.push(Goal::at_most("mass orphaning: others' p99 by their p99 before", 2.0, ratio));
+    outcome.goals.push(Goal::at_most("mass orphaning: others' p99 ÷ their p99 before", 2.0, ratio));
     outcome.closing(format!("{connections} connections without locks"), &latencies, without.times());
     outcome.closing(format!("{connections} connections with {each} locks each"), &latencies, with.times());
     outcome.picture(&latencies);

@@ -7,10 +7,12 @@ mod allocator;
 mod logging;
 mod metrics;
 mod munin;
+#[cfg(test)]
+mod pages;
 mod pidfile;
 mod settings;
 
-use elockd_server::listen::{AdminListener, TcpListener, TcpOptions, UnixListener};
+use elockd_server::listen::{AdminListener, TcpListener, UnixListener};
 use elockd_server::tokens::{FileTokens, StateError};
 use elockd_server::{Monitor, Server};
 use logging::{LogError, Logging};
@@ -131,8 +133,7 @@ async fn serve(
         server = server.tokens_from(tokens);
     }
     for &address in &settings.tcp {
-        let options = TcpOptions { peer_timeout: settings.peer_timeout };
-        let listener = TcpListener::bind(address, options)
+        let listener = TcpListener::bind(address, settings.tcp_options.clone())
             .map_err(|source| StartError::Listen { address: format!("tcp {address}"), source })?;
         server.listen(listener);
     }

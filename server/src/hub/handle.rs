@@ -5,7 +5,7 @@ use super::state::State;
 use super::{Hub, Locks, Mail, StdLocks};
 use elockd_core::bug;
 use elockd_core::wire::encode;
-use elockd_core::{Cause, Command, Conn, Input, Now, Output, Reason, Reply, Scan};
+use elockd_core::{Cause, Command, Conn, DriverInput, Input, Now, Output, Reason, Reply, Scan};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
@@ -51,7 +51,7 @@ impl<L: Locks> Handle<L> {
             for command in commands {
                 assert!(matches!(flow, Flow::Go | Flow::Close(Reason::Idle)), "a command after the last");
                 // By reference: to move a reply would take as long as to encode it.
-                state.command(now, self.conn, command, &mut |output| match &output {
+                state.apply(now, Input::Command(self.conn, command), &mut |output| match &output {
                     Output::Reply(reply) => {
                         heard(reply);
                         match reply {
@@ -89,7 +89,7 @@ impl<L: Locks> Handle<L> {
     fn close_with(&self, state: &mut State<L>, mailbox: &Mailbox<L>, now: Now, cause: Cause) -> Vec<u8> {
         state.post.boxes.remove(&self.conn);
         let mut owed = mailbox.take_reply().unwrap_or_default();
-        let input = Input::<&[u8]>::Closed(self.conn, cause);
+        let input = DriverInput::Closed(self.conn, cause);
         state.apply(now, input, &mut |output| match output {
             Output::Reply(reply) => encode(&reply, &mut owed),
             // It may have been due to be closed as idle in this very moment.

@@ -25,7 +25,7 @@ pub use witness::Witness;
 use elockd_core::bug;
 use elockd_core::probe::ARE_COMPILED_IN;
 use elockd_core::wire::listing::Slice;
-use elockd_core::{Conn, Entry, Figures, Input, Machine, Now, Origin, Output, Reason, Scan};
+use elockd_core::{Conn, DriverInput, Entry, Figures, Machine, Now, Origin, Output, Reason, Scan};
 use mailbox::Mailbox;
 use post::Post;
 use sleepers::{KeeperAsleep, TickerAsleep, is_before};
@@ -81,7 +81,7 @@ impl<L: Locks> Hub<L> {
             state.last_serial += 1;
             let conn = Conn::new(0, state.last_serial);
             let mut refused = None;
-            let input = Input::<&[u8]>::Opened(conn, origin(conn));
+            let input = DriverInput::Opened(conn, origin(conn));
             state.apply(now, input, &mut |output| match output {
                 Output::Disconnect(reason) => refused = Some(reason),
                 output => panic!("{conn:?} was sent {output:?} when it opened"),
@@ -104,7 +104,7 @@ impl<L: Locks> Hub<L> {
         self.with(|state| {
             let is_due = |due: Now| due < now || due == now && !bug!(TickerSpins);
             if state.machine.deadline().is_some_and(is_due) {
-                state.apply(now, Input::<&[u8]>::Tick, &mut |_| {});
+                state.apply(now, DriverInput::Tick, &mut |_| {});
             }
             state.machine.deadline()
         })
@@ -124,7 +124,7 @@ impl<L: Locks> Hub<L> {
 
     /// Lets the machine give out fencing tokens from `first` to `last`.
     pub fn tokens(&self, now: Now, first: u64, last: u64) {
-        self.with(|state| state.apply(now, Input::<&[u8]>::Tokens { first, last }, &mut |_| {}));
+        self.with(|state| state.apply(now, DriverInput::Tokens { first, last }, &mut |_| {}));
     }
 
     /// Ready when fewer fencing tokens than `few` are left; else the waker is called when that becomes so.
@@ -143,7 +143,7 @@ impl<L: Locks> Hub<L> {
     /// to end.
     pub fn drain(&self, now: Now) {
         self.with(|state| {
-            state.apply(now, Input::<&[u8]>::Drain, &mut |_| {});
+            state.apply(now, DriverInput::Drain, &mut |_| {});
             state.draining = true;
             let told =
                 state.post.boxes.len() - usize::from(bug!(DrainSkipsAMailbox)).min(state.post.boxes.len());

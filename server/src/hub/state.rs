@@ -3,7 +3,7 @@
 use super::post::Post;
 use super::sleepers::{KeeperAsleep, TickerAsleep, is_before};
 use super::{Locks, Witness};
-use elockd_core::{Command, Conn, Input, Machine, Now, Output};
+use elockd_core::{Command, Input, Machine, Now, Output};
 
 pub(super) struct State<L: Locks> {
     pub(super) machine: Machine,
@@ -19,46 +19,23 @@ pub(super) struct State<L: Locks> {
 impl<L: Locks> State<L> {
     /// Applies an input. What it causes for connections with a box goes into their boxes; the rest,
     /// which is what the causer itself is told, goes to `own`.
+    #[inline]
     pub(super) fn apply<N: AsRef<[u8]>>(
         &mut self,
         now: Now,
-        input: Input<N>,
+        input: Input<&Command<N>>,
         own: &mut impl FnMut(Output<'_>),
     ) {
         let causer = input.conn();
         let Self { machine, post, witness, .. } = self;
         if let Some(witness) = witness {
-            witness.input(now, input.borrowed());
+            witness.input(now, input.as_ref().map(|command| command.borrowed()));
         }
         let seq = machine.apply(now, input, &mut |to, output| {
             if let Some(witness) = witness {
                 witness.output(to, &output);
             }
             if Some(to) == causer { own(output) } else { post.deliver(to, output) }
-        });
-        if let Some(witness) = witness {
-            witness.applied(seq, machine);
-        }
-    }
-
-    /// The same with a command, which is not moved.
-    #[inline]
-    pub(super) fn command<N: AsRef<[u8]>>(
-        &mut self,
-        now: Now,
-        conn: Conn,
-        command: &Command<N>,
-        own: &mut impl FnMut(Output<'_>),
-    ) {
-        let Self { machine, post, witness, .. } = self;
-        if let Some(witness) = witness {
-            witness.input(now, Input::Command(conn, command.borrowed()));
-        }
-        let seq = machine.apply_command(now, conn, command, &mut |to, output| {
-            if let Some(witness) = witness {
-                witness.output(to, &output);
-            }
-            if to == conn { own(output) } else { post.deliver(to, output) }
         });
         if let Some(witness) = witness {
             witness.applied(seq, machine);

@@ -1,4 +1,4 @@
-//! Accepting without end: which errors are nothing, and which are waited out and told of once.
+//! Accepting that never stops: some errors are ignored, others are waited out and reported once.
 
 use super::{Listener, Peer};
 use elockd_core::mark;
@@ -7,18 +7,18 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-/// How long it waits after an error.
+/// Pause after an error.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// A listener whose errors are dealt with: what runs out (file descriptors, memory) comes back when connections
-/// end, and until then it tries again at a slow pace.
+/// A listener that handles its errors. If file descriptors or memory run out, they come back when connections end.
+/// Until then it tries again at a slow pace.
 pub struct Acceptor<L> {
     listener: L,
     is_failing: bool,
 }
 
 impl<L: Listener> Acceptor<L> {
-    /// For a listener, of which no error is known.
+    /// An acceptor of a listener. No error is known yet.
     pub fn new(listener: L) -> Self {
         Self { listener, is_failing: false }
     }

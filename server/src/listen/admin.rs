@@ -1,5 +1,5 @@
-//! The administrative socket: a Unix socket whose connections may `kick` and `steal`. Whoever may open the file is an
-//! operator; of each the system is asked which user and process it is, for the log.
+//! The administrative socket: a Unix socket whose connections may `kick` and `steal`. Every process that may open the
+//! file is an operator. For the log, the system is asked for the user and the process of each.
 
 use super::{Credentials, Listener, Peer, UnixListener};
 use std::fmt;
@@ -16,7 +16,7 @@ impl AdminListener {
     ///
     /// # Errors
     ///
-    /// Those of [`UnixListener::bind`].
+    /// The errors of [`UnixListener::bind`].
     pub fn bind(path: &Path, mode: u32) -> io::Result<Self> {
         UnixListener::bind(path, mode).map(Self)
     }
@@ -33,7 +33,7 @@ impl Listener for AdminListener {
 
     async fn accept(&mut self) -> io::Result<(UnixStream, Peer)> {
         let (stream, _) = self.0.accept().await?;
-        // Without them it is an operator all the same: the file has let it in.
+        // Without credentials it is an operator too: the file has let it in.
         let credentials = stream.peer_cred().ok().map(|of| Credentials { user: of.uid(), process: of.pid() });
         Ok((stream, Peer::Operator(credentials)))
     }

@@ -1,4 +1,4 @@
-//! Listeners: where connections come from. One file for one kind; the server takes any.
+//! Listeners: where connections come from. There is one file for each kind; the server takes any kind.
 
 mod acceptor;
 mod admin;
@@ -17,7 +17,7 @@ use std::io;
 use std::net::SocketAddr;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// A source of connections. What it displays as is where it listens.
+/// A source of connections. It displays as the place where it listens.
 pub trait Listener: fmt::Display + Send + 'static {
     /// A connection, ready to be served.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
@@ -26,19 +26,20 @@ pub trait Listener: fmt::Display + Send + 'static {
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Stream, Peer)>> + Send;
 }
 
-/// Who connected.
+/// The peer of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
-    /// Somebody at an address.
+    /// A TCP peer.
     Ip(SocketAddr),
-    /// Somebody on this machine, through a Unix socket.
+    /// A peer on this machine, through a Unix socket.
     Unix,
-    /// Somebody on this machine, through the administrative socket, and who that is where the system tells.
+    /// An operator on this machine, through the administrative socket. The credentials are there if the system tells
+    /// them.
     Operator(Option<Credentials>),
 }
 
 impl Peer {
-    /// Whom the connection's locks are counted for, and so what it may do.
+    /// The account that the connection's locks are counted for. It decides what the connection may do.
     pub(crate) fn account(self) -> Account {
         match self {
             Self::Ip(_) | Self::Unix => Account::default(),
@@ -47,12 +48,12 @@ impl Peer {
     }
 }
 
-/// Who opened a Unix socket, as the system says.
+/// The user and the process that opened a Unix socket, according to the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Credentials {
     /// Number of the user.
     pub user: u32,
-    /// Number of the process, where the system tells.
+    /// Number of the process, if the system tells it.
     pub process: Option<i32>,
 }
 
@@ -66,5 +67,5 @@ impl fmt::Display for Credentials {
     }
 }
 
-/// Connections that may wait to be accepted; the kernel cuts it to `net.core.somaxconn`.
+/// Connections that may wait to be accepted. The kernel lowers it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;

@@ -8,18 +8,18 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
-/// How accepted sockets are set up.
+/// The options of accepted sockets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TcpOptions {
-    /// How long a peer may stay silent to the kernel's probes, or leave sent bytes unacknowledged, until
-    /// its connection is ended; `None` leaves both to the kernel, where it takes two hours. Between
-    /// [`MIN_PEER_TIMEOUT`] and [`MAX_PEER_TIMEOUT`].
+    /// How long a peer may leave the kernel's probes unanswered, or sent bytes unacknowledged. Then its connection is
+    /// ended. `None` leaves both to the kernel, which waits two hours. Between [`MIN_PEER_TIMEOUT`] and
+    /// [`MAX_PEER_TIMEOUT`].
     pub peer_timeout: Option<Duration>,
 }
 
-/// Three probes a second apart, and the kernel counts in seconds.
+/// The shortest: three steps of a second each, because the kernel counts in whole seconds.
 pub const MIN_PEER_TIMEOUT: Duration = Duration::from_secs(3);
-/// A third of it has to be within the 32,767 seconds that the kernel allows for one.
+/// The longest: a third of it must be at most 32,767 seconds, which is the kernel's limit.
 pub const MAX_PEER_TIMEOUT: Duration = Duration::from_hours(24);
 
 /// A TCP listener on one address.
@@ -31,12 +31,12 @@ pub struct TcpListener {
 }
 
 impl TcpListener {
-    /// Listens on an address. An IPv6 address means IPv6 alone, also the unspecified one: so peers
-    /// always show as what they are, and `0.0.0.0` and `::` can be listened on side by side.
+    /// Listens on an address. An IPv6 address, even the unspecified one, means IPv6 alone. So peers always show their
+    /// real addresses, and `0.0.0.0` and `::` can be listened on side by side.
     ///
     /// # Errors
     ///
-    /// What the system says: the address is in use, not of this machine, or not allowed.
+    /// The system's error: the address is in use, does not belong to this machine, or is not allowed.
     pub fn bind(address: SocketAddr, options: TcpOptions) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         if address.is_ipv6() {
@@ -52,7 +52,7 @@ impl TcpListener {
         Ok(Self { listener, address, options })
     }
 
-    /// Where it listens, with the port that the system chose where none was given.
+    /// The address that it listens on. If port 0 was given, this has the port that the system chose.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -71,7 +71,10 @@ impl Listener for TcpListener {
     async fn accept(&mut self) -> io::Result<(TcpStream, Peer)> {
         let (stream, address) = self.listener.accept().await?;
         if let Err(error) = set_up(&stream, &self.options) {
-            tracing::warn!("cannot set the options of the connection from {address}: {error}");
+            tracing::warn!(
+                "cannot set the options of the connection from {address}; if its peer dies, its locks may be held \
+                 for hours: {error}"
+            );
         }
         Ok((stream, Peer::Ip(address)))
     }
@@ -82,16 +85,16 @@ fn set_up(stream: &TcpStream, options: &TcpOptions) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let Some(timeout) = options.peer_timeout else { return Ok(()) };
     let socket = SockRef::from(stream);
-    // The kernel counts these in whole seconds. First probe after a third of the time, then two more:
-    // with the last one unanswered the time is up.
+    // The kernel counts these in whole seconds. The first probe comes after a third of the time, then one more. If
+    // both are unanswered after another third, the time is up.
     let third = Duration::from_secs((timeout.as_secs() / 3).max(1));
     socket
         .set_tcp_keepalive(&TcpKeepalive::new().with_time(third).with_interval(third).with_retries(PROBES))?;
-    // Keepalive does not probe while sent bytes are unacknowledged; this ends those connections.
+    // Keepalive does not probe while sent bytes are unacknowledged. This option ends such connections.
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(timeout))?;
     Ok(())
 }
 
-/// Unanswered probes that end a connection. The kernel gives up when it would send the next one.
+/// Unanswered probes that end a connection. The kernel gives up when the next one would be due.
 const PROBES: u32 = 2;

@@ -1,4 +1,4 @@
-//! Unix sockets: a path with a mode, and nothing left behind.
+//! Unix sockets: a path with a mode. No file is left behind.
 
 use super::{BACKLOG, Listener, Peer};
 use rustix::fs::Mode;
@@ -11,27 +11,27 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use tokio::net::UnixStream;
 
-/// A Unix-socket listener. Dropping it removes the file, unless another has taken its place.
+/// A Unix-socket listener. Dropping it removes the file, unless another file has taken its place.
 #[derive(Debug)]
 pub struct UnixListener {
     listener: tokio::net::UnixListener,
     path: PathBuf,
-    /// Device and inode of the file that was made.
+    /// Device and inode of the file that it made.
     identity: (u64, u64),
 }
 
 impl UnixListener {
-    /// Listens at a path. Whoever may write to the file by its mode may connect. A socket file that
-    /// nobody listens on any more is replaced.
+    /// Listens at a path. A process that may write to the file by its mode may connect. A socket file that nobody
+    /// listens on any more is replaced.
     ///
     /// # Errors
     ///
-    /// When somebody listens there already, when the path is something else than a socket (which is
-    /// left alone), or what the system says.
+    /// Another process listens there already; the path is something else than a socket, which is left alone; or the
+    /// system's error.
     pub fn bind(path: &Path, mode: u32) -> io::Result<Self> {
         remove_stale(path)?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        // Between `bind` and `chmod` nobody else may connect, whatever mode is wanted in the end.
+        // Between `bind` and `chmod` nobody else may connect, whatever the final mode is.
         let mask = umask(Mode::RWXG | Mode::RWXO);
         let bound = socket.bind(&SockAddr::unix(path)?);
         umask(mask);
@@ -51,7 +51,10 @@ impl Drop for UnixListener {
         let is_ours =
             fs::symlink_metadata(&self.path).is_ok_and(|file| (file.dev(), file.ino()) == self.identity);
         if is_ours && let Err(error) = fs::remove_file(&self.path) {
-            tracing::warn!("cannot remove the socket file {}: {error}", self.path.display());
+            tracing::warn!(
+                "cannot remove the socket file {}; the next start replaces it: {error}",
+                self.path.display()
+            );
         }
     }
 }
@@ -71,22 +74,26 @@ impl Listener for UnixListener {
     }
 }
 
-/// Removes a socket file that a daemon left behind which did not end in order.
+/// Removes a socket file that a daemon left behind because it did not end in order.
 fn remove_stale(path: &Path) -> io::Result<()> {
     let metadata = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         other => other?,
     };
     if !metadata.file_type().is_socket() {
-        return Err(io::Error::new(ErrorKind::AlreadyExists, "the path exists and is not a socket"));
+        return Err(io::Error::new(
+            ErrorKind::AlreadyExists,
+            "the path exists and is not a socket; give another path, or move it away",
+        ));
     }
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // Somebody may listen and be too busy to accept: that is no reason to wait.
+    // A process may listen and be too busy to accept. That is no reason to wait.
     probe.set_nonblocking(true)?;
     match probe.connect(&SockAddr::unix(path)?).map_err(|error| (error.kind(), error)) {
-        Ok(()) | Err((ErrorKind::WouldBlock, _)) => {
-            Err(io::Error::new(ErrorKind::AddrInUse, "somebody listens there already"))
-        }
+        Ok(()) | Err((ErrorKind::WouldBlock, _)) => Err(io::Error::new(
+            ErrorKind::AddrInUse,
+            "another process listens there already; stop it, or give another path",
+        )),
         Err((ErrorKind::ConnectionRefused, _)) => fs::remove_file(path),
         Err((_, error)) => Err(error),
     }

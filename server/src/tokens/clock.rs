@@ -1,13 +1,13 @@
-//! Tokens by the wall clock alone, for a daemon that has nowhere to write to. What it promises is weaker: tokens ascend
-//! across a restart as long as the clock is not set back, and fewer than a million a second are given out.
+//! Tokens by the wall clock alone, for a daemon without a state directory. The promise is weaker: tokens ascend
+//! across a restart if the clock is not set back and fewer than a million a second are given out.
 
 use super::{Ranges, Reserving, TokenSource};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Tokens of one range. Few, so that what a burst takes ahead of the clock is few too.
+/// Tokens of one range. The number is small, so that a burst takes few tokens ahead of the clock.
 const LENGTH: u64 = 65_536;
 
-/// Fencing tokens that nothing is written down of.
+/// Fencing tokens without a record.
 #[derive(Debug)]
 pub struct ClockTokens {
     ranges: Ranges,
@@ -37,9 +37,9 @@ impl TokenSource for ClockTokens {
     }
 }
 
-/// Microseconds since 1970 by the system's clock.
+/// Microseconds since 1970, by the system's clock.
 pub(super) fn wall_micros() -> u64 {
-    // Before 1970 there is nothing to go by.
+    // A clock before 1970 counts as 1970.
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
@@ -58,7 +58,7 @@ mod tests {
         assert_eq!(first.end() - first.start() + 1, LENGTH);
         let second = source.reserve().await.unwrap();
         assert!(second.start() > first.end());
-        // Another daemon, which has given nothing yet: above where the first one began.
+        // Another daemon begins above the first one's beginning.
         let restarted = ClockTokens::new().reserve().await.unwrap();
         assert!(restarted.start() >= first.start());
     }

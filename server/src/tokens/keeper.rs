@@ -1,5 +1,5 @@
-//! The keeper: reserves fencing tokens ahead of their use, whenever fewer than half a range is left. When that fails
-//! it says so once, tries again every second, and says once that it works again.
+//! The keeper: it reserves fencing tokens before they are needed, whenever fewer than half a range is left. If that
+//! fails, it reports the failure once, tries again every second, and reports once that it works again.
 
 use super::TokenSource;
 use crate::clock::Clock;
@@ -14,25 +14,25 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-/// How long it waits after a failure.
+/// Pause after a failure.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Reserves for one machine.
+/// The keeper of one machine.
 pub(crate) struct Keeper {
     source: Box<dyn TokenSource>,
-    /// Fewer tokens than these are not enough.
+    /// If fewer tokens than these are left, it reserves more.
     few: u64,
     is_failing: bool,
 }
 
 impl Keeper {
     pub(crate) fn new(source: impl TokenSource) -> Self {
-        // Before the first range there is none to go by, and any token is enough.
+        // The size of a range is not known yet. One token is enough until then.
         Self { source: Box::new(source), few: 1, is_failing: false }
     }
 
-    /// Runs until it is dropped. `tried` is told when the first reservation has been made, or has failed; `failures`
-    /// counts those that fail.
+    /// Runs until it is dropped. It sends to `tried` when the first reservation has succeeded or failed. `failures`
+    /// counts failures.
     pub(crate) async fn run(
         mut self,
         hub: &Hub,
@@ -48,7 +48,7 @@ impl Keeper {
             let has_failed = handed_over.is_err();
             self.tell(handed_over);
             if let Some(tried) = tried.take() {
-                // Nobody waits for it once the server has ended.
+                // After the server's end nobody waits for it.
                 let _ = tried.send(());
             }
             if has_failed {
@@ -62,21 +62,19 @@ impl Keeper {
     ///
     /// # Errors
     ///
-    /// When it is still in want of tokens then, so that asking again at once would go on without end.
+    /// The machine still has too few tokens. Asking again at once would never end.
     fn hand_over(&mut self, hub: &Hub, clock: Clock, range: &RangeInclusive<u64>) -> io::Result<()> {
         let (first, last) = (*range.start(), *range.end());
-        // At the end of all tokens a range may be shorter than half of the one before.
+        // Near the highest token a range may be shorter than half of the one before.
         self.few = last.saturating_sub(first).div_ceil(2).max(1);
         hub.tokens(clock.now(), first, last);
         match hub.poll_tokens_below(self.few, Waker::noop()) {
             Poll::Pending => Ok(()),
-            Poll::Ready(()) => {
-                Err(io::Error::other(format!("those from {first} to {last} were reserved before")))
-            }
+            Poll::Ready(()) => Err(io::Error::other(format!("the source gave {first} to {last} again"))),
         }
     }
 
-    /// Tells of a failure after a success, and of a success after a failure.
+    /// Reports a failure after a success, and a success after a failure.
     fn tell(&mut self, reserved: io::Result<()>) {
         match reserved {
             Ok(()) if std::mem::take(&mut self.is_failing) => info!("reserving fencing tokens works again"),
@@ -102,7 +100,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use tokio::time::{Instant, advance};
 
-    /// A source that does as it is told, and takes a second for each reservation.
+    /// A source that gives prepared answers and takes a second for each.
     #[derive(Clone, Default)]
     struct Told(Arc<Mutex<Script>>);
 
@@ -134,7 +132,7 @@ mod tests {
         }
     }
 
-    /// A keeper at work, and a connection that asks for tokens.
+    /// A running keeper, and a connection that asks for tokens.
     struct Kept {
         handle: Handle,
         failures: Arc<AtomicU64>,
@@ -159,9 +157,9 @@ mod tests {
             String::from_utf8(out).unwrap()
         }
 
-        /// What `f` says to a new hold.
+        /// The answer of `f` for a new hold.
         fn token(&self) -> String {
-            self.say(Command::Get(Kind::Exclusive, b"a"));
+            self.say(Command::get(Kind::Exclusive, b"a"));
             let answer = self.say(Command::Fence(b"a"));
             self.say(Command::Release(Kind::Exclusive, b"a"));
             answer
@@ -172,7 +170,7 @@ mod tests {
         }
     }
 
-    /// Lets a reservation end, and what comes of it happen.
+    /// Lets a reservation end and take effect.
     async fn a_second() {
         settle().await;
         advance(Duration::from_secs(1)).await;

@@ -1,6 +1,7 @@
-//! Fencing tokens: where the ranges come from that the machine may give out. A source reserves a range in a way that
-//! no later daemon can miss; the keeper hands it to the machine, and asks for the next one before the last is used up.
-//! Locks never wait for it: when nothing can be reserved, `f` answers `0 No Tokens` in the end, and that is all.
+//! Fencing tokens: the sources of the ranges that the machine may give out. A source reserves a range in such a way
+//! that no later daemon can give out the same tokens. The keeper hands the range to the machine, and reserves the
+//! next one before the last is used up. Locks never wait for that: if nothing can be reserved, only `f` fails, with
+//! `0 No Tokens`.
 
 mod clock;
 mod file;
@@ -18,20 +19,19 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
 
-/// The highest fencing token there can be: the highest whole number that JSON, and JavaScript, can tell from its
-/// neighbours.
+/// The highest fencing token. It is the highest whole number that JSON and JavaScript can tell from its neighbours.
 pub const HIGHEST_TOKEN: u64 = (1 << 53) - 1;
 
-/// A reservation under way.
+/// A reservation in progress.
 pub type Reserving<'a> = Pin<Box<dyn Future<Output = io::Result<RangeInclusive<u64>>> + Send + 'a>>;
 
-/// Where fencing tokens come from.
+/// A source of fencing tokens.
 pub trait TokenSource: Send + 'static {
-    /// Reserves the next range: all of it above every range before, whoever reserved that. Only what is handed back
-    /// counts: after an error, or when it is dropped half way, the same range may come again.
+    /// Reserves the next range. All of it is above every range before, even those that other daemons reserved. Only a
+    /// returned range counts: after an error, or if the future is dropped half way, the same range may come again.
     ///
     /// # Errors
     ///
-    /// When it cannot be made sure that no later daemon gives out the same tokens. It is asked again later.
+    /// It is not certain that no later daemon gives out the same tokens. The keeper asks again later.
     fn reserve(&mut self) -> Reserving<'_>;
 }

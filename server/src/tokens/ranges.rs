@@ -1,5 +1,5 @@
-//! Which range comes next, and what has to be recorded of it: the arithmetic that all sources share. It knows no clock
-//! and keeps nothing.
+//! The next range, and the number to record for it: the arithmetic that all sources share. It reads no clock and
+//! stores nothing.
 
 use super::HIGHEST_TOKEN;
 use elockd_core::bug;
@@ -8,46 +8,46 @@ use std::ops::RangeInclusive;
 
 /// Ranges of one length, one above the other, as near to the wall clock in microseconds as that allows.
 ///
-/// Tokens follow the clock so that they ascend where the record of them was lost, or where there is none: as long as
-/// fewer than a million tokens a second are given out, whatever stretch of time is looked at, none is then above the
-/// clock by more than [`HEADROOM`](Self::HEADROOM), which is where the next start begins.
+/// Tokens follow the clock so that they ascend even if their record was lost, or if there is none. The condition:
+/// over any period, fewer than a million tokens a second are given out. Then no token is above the clock by more than
+/// [`HEADROOM`](Self::HEADROOM), and that is where the next start begins.
 #[derive(Clone, Debug)]
 pub struct Ranges {
     length: u64,
-    /// The highest token that was ever reserved, as far as is known.
+    /// The highest token that was ever reserved; `None` if that is not known.
     highest: Option<u64>,
     has_begun: bool,
 }
 
 impl Ranges {
-    /// How far above the clock, in microseconds, the first range of each start begins: what a burst may have been
-    /// ahead of the clock before.
+    /// Distance between the clock and the first range of each start, in microseconds. An earlier burst may have been
+    /// this far ahead of the clock.
     pub const HEADROOM: u64 = 2 * 65_536;
 
-    /// For ranges of so many tokens, above the highest that was recorded, if any was.
+    /// Ranges of `length` tokens, above the highest recorded token if there is one.
     #[must_use]
     pub fn new(length: u64, recorded: Option<u64>) -> Self {
         Self { length, highest: recorded, has_begun: false }
     }
 
-    /// The next range, with `micros` on the wall clock. It does not count before it is [`taken`](Self::taken).
+    /// The next range when the wall clock shows `micros`. It does not count until it is [`taken`](Self::taken).
     ///
     /// # Errors
     ///
-    /// When all tokens are used up.
+    /// All tokens are used up.
     pub fn next(&self, micros: u64) -> io::Result<RangeInclusive<u64>> {
         let headroom = if self.has_begun { 0 } else { Self::HEADROOM };
         let above = self.highest.map_or(0, |highest| highest + 1);
         let by_clock = micros.saturating_add(headroom);
-        // A clock that is centuries ahead must not use up all tokens there are.
+        // A clock that is centuries ahead must not use up all tokens.
         let first = if by_clock <= HIGHEST_TOKEN / 2 { above.max(by_clock) } else { above };
         if first > HIGHEST_TOKEN {
-            return Err(io::Error::other("all fencing tokens that there are have been reserved"));
+            return Err(io::Error::other("no fencing tokens are left: all below 2^53 have been reserved"));
         }
         Ok(first..=first.saturating_add(self.length - 1).min(HIGHEST_TOKEN))
     }
 
-    /// The number that has to be on record before a range is handed out.
+    /// The number that must be on record before a range is handed out.
     #[must_use]
     pub fn record_of(&self, range: &RangeInclusive<u64>) -> u64 {
         if bug!(TokensRepeatAfterRestart) {
@@ -56,7 +56,7 @@ impl Ranges {
         *range.end()
     }
 
-    /// A range is going to be handed out.
+    /// Notes that a range is going to be handed out.
     pub fn taken(&mut self, range: &RangeInclusive<u64>) {
         self.highest = Some(*range.end());
         self.has_begun = true;
@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(take(&mut ranges, 0), HIGHEST_TOKEN - 100..=HIGHEST_TOKEN - 1);
         assert_eq!(take(&mut ranges, 0), HIGHEST_TOKEN..=HIGHEST_TOKEN);
         let error = ranges.next(0).unwrap_err().to_string();
-        assert_eq!(error, "all fencing tokens that there are have been reserved");
+        assert_eq!(error, "no fencing tokens are left: all below 2^53 have been reserved");
     }
 
     #[test]
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn below_a_million_a_second_every_restart_is_above_all_that_was_given() {
-        // Runs of different lengths and speeds, with pauses in which the clock gets ahead and ranges are dropped.
+        // Runs of different lengths and speeds. In the pauses the clock gets ahead, and ranges are dropped.
         let mut clock = 1_000_000_000;
         let mut highest_given = 0;
         for run in 0..60_u64 {
@@ -139,7 +139,7 @@ mod tests {
             let mut next = *range.start();
             assert!(next > highest_given, "run {run} gives {next} again");
             for step in 0..run {
-                // In so many microseconds, one token fewer.
+                // In this many microseconds, one token fewer is drawn.
                 let micros = 1 + (step * 7_919 + run * 31) % 30_000;
                 for _ in 1..micros {
                     if range.end() - next < 32_768 {

@@ -1,29 +1,29 @@
-//! How long commands take: a histogram that costs a few atomic additions for a batch and never a lock or an
-//! allocation. It is only ever added to, and read by exporters.
+//! The latency of commands: a histogram. It costs a few atomic additions for a batch and never a lock or an
+//! allocation. Sessions only add to it, and only exporters read it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A histogram of the time from reading a request off its socket to having its reply ready to be sent; of a listing,
-/// to when it begins to be collected. What a request waits because replies before it are not taken is part of it.
-/// The commands of a batch all count with the time of the batch, which is when their replies are sent.
+/// A histogram of the time from reading a request off its socket to having its reply ready; for a listing, to its
+/// beginning. The time that a request waits because earlier replies are not taken is included. All commands of a
+/// batch count with the time of the batch, because their replies are sent then.
 #[derive(Debug, Default)]
 pub struct Latency {
     counts: [AtomicU64; Self::BOUNDS.len() + 1],
     sum_nanos: AtomicU64,
 }
 
-/// What a [`Latency`] held at one moment.
+/// The content of a [`Latency`] at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LatencySnapshot {
     /// Commands in each bucket, the one without an upper bound last. Not cumulative.
     pub counts: [u64; Latency::BOUNDS.len() + 1],
-    /// The time that all of them took together.
+    /// The sum of all their times.
     pub sum: Duration,
 }
 
 impl Latency {
-    /// The upper bounds of all buckets but the last, inclusive.
+    /// The inclusive upper bounds of all buckets but the last.
     pub const BOUNDS: [Duration; 12] = [
         Duration::from_micros(1),
         Duration::from_micros(2),
@@ -39,9 +39,9 @@ impl Latency {
         Duration::from_secs(1),
     ];
 
-    /// Notes that so many commands took so long.
+    /// Adds `commands` commands that took `took`.
     pub(crate) fn note(&self, commands: u64, took: Duration) {
-        // From below: most are short.
+        // The search begins with the shortest: most are short.
         let bucket = Self::BOUNDS.iter().position(|bound| took <= *bound).unwrap_or(Self::BOUNDS.len());
         let nanos =
             took.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(took.subsec_nanos()));

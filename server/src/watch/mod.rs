@@ -1,5 +1,5 @@
-//! What can be seen of a running server from outside the protocol: figures, the latency of commands, locks that are
-//! held for long.
+//! What a running server shows outside the protocol: figures, the latency of commands, and locks that are held for
+//! long.
 
 mod latency;
 mod monitor;

@@ -1,10 +1,10 @@
-//! The schedule of faults. They come where and when there is somebody to be hit.
+//! The schedule of faults. Faults come where and when there is a client that they hit.
 
-use super::Dice;
+use super::Rng;
 use crate::script::{Action, Client, Fault, Host, Step};
 use std::collections::BTreeMap;
 
-/// A kind of fault that one run may have.
+/// A kind of fault that a run may have.
 #[derive(Clone, Copy)]
 enum Kind {
     Crash,
@@ -20,7 +20,7 @@ enum Kind {
 
 /// Draws faults and, for most of them, their ends.
 pub(super) fn faults(
-    dice: &mut Dice,
+    rng: &mut Rng,
     script: &[Step],
     has_tokens: bool,
     settled_ms: u32,
@@ -38,7 +38,7 @@ pub(super) fn faults(
         (Kind::KillAtReserve, if has_tokens { 2 } else { 0 }),
     ];
     for (_, weight) in &mut kinds {
-        if dice.percent(40) {
+        if rng.percent(40) {
             *weight = 0;
         }
     }
@@ -47,27 +47,27 @@ pub(super) fn faults(
     }
     let targets = targets(script);
     let mut faults = Vec::new();
-    for _ in 0..dice.between(0, 4) {
-        let target = targets[dice.between(0, targets.len() as u32 - 1) as usize];
+    for _ in 0..rng.between(0, 4) {
+        let target = targets[rng.between(0, targets.len() as u32 - 1) as usize];
         let host = target.host;
-        let begin_ms = dice.between(target.from_ms, target.until_ms.max(target.from_ms));
-        // Before, nobody is connected; later, it may make no difference any more.
+        let begin_ms = rng.between(target.from_ms, target.until_ms.max(target.from_ms));
+        // Before that time nobody is connected. Later, the fault may make no difference any more.
         let begin_ms = begin_ms.clamp(settled_ms, duration_ms - 25);
-        let end_ms = begin_ms + dice.between(5, 300);
+        let end_ms = begin_ms + rng.between(5, 300);
         let mut at = |at_ms, fault| faults.push(Step { at_ms, action: Action::Fault(fault) });
-        match dice.weighted(&kinds) {
+        match rng.weighted(&kinds) {
             Kind::Crash => {
                 at(begin_ms, Fault::Crash(host));
                 at(end_ms, Fault::Restart(host));
             }
             Kind::Cut => {
-                at(begin_ms, dice.of(&[Fault::CutOff(host), Fault::Mute(host), Fault::Unheard(host)]));
+                at(begin_ms, rng.of(&[Fault::CutOff(host), Fault::Mute(host), Fault::Unheard(host)]));
                 at(end_ms, Fault::Mend(host));
             }
-            // The server hears nothing of it, ever: half-open peers.
+            // The server never hears of it: half-open peers.
             Kind::CutAndCrash => {
                 at(begin_ms, Fault::CutOff(host));
-                at(begin_ms + dice.between(0, 3), Fault::Crash(host));
+                at(begin_ms + rng.between(0, 3), Fault::Crash(host));
                 at(end_ms, Fault::Mend(host));
                 at(end_ms, Fault::Restart(host));
             }
@@ -76,7 +76,7 @@ pub(super) fn faults(
                 at(end_ms, Fault::Release(host));
             }
             Kind::Slow => {
-                at(begin_ms, Fault::Slow(host, dice.between(5, 150) as u16));
+                at(begin_ms, Fault::Slow(host, rng.between(5, 150) as u16));
                 at(end_ms, Fault::Hasten(host));
             }
             Kind::KillServer => {
@@ -93,7 +93,7 @@ pub(super) fn faults(
             }
             Kind::Drain => {
                 at(begin_ms, Fault::Drain);
-                if dice.percent(50) {
+                if rng.percent(50) {
                     at(end_ms + 2_000, Fault::StartServer);
                 }
             }
@@ -102,7 +102,7 @@ pub(super) fn faults(
     faults
 }
 
-/// A client who can be hit: where it is, and when it has something to lose.
+/// A client that can be hit: its host, and when it has something to lose.
 #[derive(Clone, Copy)]
 struct Target {
     host: Host,

@@ -1,16 +1,17 @@
-//! One long line: very many connections on several hosts wait for one lock, pass it on as they get it, and go.
+//! One long line: very many connections on several hosts wait for one lock. Each passes it on as it gets it, and
+//! leaves.
 
-use super::{Dice, LIVENESS_MS, mass};
+use super::{LIVENESS_MS, Rng, mass};
 use crate::plan::{Orphaning, Plan, Scenario};
 use crate::script::{Action, Client, Host, Step};
 
-/// Draws a line of so many on so many hosts. Each releases the lock as soon as it has got it, and goes: it has said so
-/// before.
+/// Draws a line of `waiters` connections on `hosts` hosts. Each has sent its release and its end beforehand, so it
+/// passes the lock on as soon as it gets it.
 #[must_use]
 pub fn line(seed: u64, waiters: u32, hosts: u8) -> (Plan, Vec<Step>) {
     const OPENING_MS: u32 = 50;
     const RELEASE_MS: u32 = 200;
-    let mut dice = Dice::new(seed);
+    let mut rng = Rng::new(seed);
     let mut script = Vec::new();
     let mut at = |at_ms, action| script.push(Step { at_ms, action });
     let holder = Client(0);
@@ -18,9 +19,9 @@ pub fn line(seed: u64, waiters: u32, hosts: u8) -> (Plan, Vec<Step>) {
     at(OPENING_MS, Action::Say(holder, b"g job\n".to_vec()));
     for number in 1..=waiters {
         let host = Host((number % u32::from(hosts)) as u8);
-        at(dice.between(0, OPENING_MS - 5), Action::Open(Client(number), host));
+        at(rng.between(0, OPENING_MS - 5), Action::Open(Client(number), host));
         let wait = b"gw 60000 job\nr job\nquit\n".to_vec();
-        at(OPENING_MS + dice.between(10, 120), Action::Say(Client(number), wait));
+        at(OPENING_MS + rng.between(10, 120), Action::Say(Client(number), wait));
     }
     at(RELEASE_MS, Action::Say(holder, b"r job\n".to_vec()));
     script.sort_by_key(|step| step.at_ms);

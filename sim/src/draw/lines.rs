@@ -1,22 +1,22 @@
-//! Request lines: every verb of the protocol, about few names, written in all the ways that are allowed, and
-//! in some that are not.
+//! Request lines: every verb of the protocol, with few names, written in all the ways that are allowed and in some
+//! that are not.
 
-use super::Dice;
+use super::Rng;
 use crate::plan::Settings;
 
-/// What requests of one run look like.
+/// How the requests of one run look.
 pub(super) struct Lines {
     names: Vec<Vec<u8>>,
     verbs: Vec<(Verb, u32)>,
-    /// In how many of a hundred cases a line is written in an odd way.
+    /// Percentage of lines that are written in an odd way.
     odd: u32,
-    /// For how many milliseconds clients wait, by weight.
+    /// Milliseconds that clients wait, by weight.
     patience: Vec<((u32, u32), u32)>,
     name_bytes: usize,
     line_bytes: usize,
 }
 
-/// What a line asks for.
+/// The shape of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verb {
     Get(&'static str),
@@ -26,11 +26,11 @@ enum Verb {
     Limited,
     /// With both.
     LimitedWait,
-    /// Without the number that it takes, or with none that may be.
+    /// Without its number, or with one that is not allowed.
     BadNumber,
-    /// Of an address that nobody has.
+    /// With an address that nobody has.
     Kick,
-    /// Of something that the client asked for before.
+    /// About something that the client asked for before.
     Release(&'static str),
     Named(&'static str),
     Bare(&'static str),
@@ -40,7 +40,7 @@ enum Verb {
     Blank,
 }
 
-/// Verbs that came later than the rest, in groups of which a run may have none.
+/// Verbs of the new protocol, in groups. A run may have none of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Group {
     Old,
@@ -52,7 +52,7 @@ enum Group {
     Operators,
 }
 
-/// How many holders somebody allows, by weight; 0 is any number.
+/// Number of holders that a request allows, by weight; 0 is any number.
 const LIMITS: [(u32, u32); 5] = [(1, 4), (2, 4), (3, 2), (4, 1), (0, 1)];
 
 const NAMES: [&[u8]; 9] = [
@@ -68,9 +68,9 @@ const NAMES: [&[u8]; 9] = [
 ];
 
 impl Lines {
-    pub(super) fn draw(dice: &mut Dice, settings: &Settings) -> Self {
-        let count = dice.between(1, NAMES.len() as u32) as usize;
-        let first = dice.between(0, NAMES.len() as u32 - 1) as usize;
+    pub(super) fn draw(rng: &mut Rng, settings: &Settings) -> Self {
+        let count = rng.between(1, NAMES.len() as u32) as usize;
+        let first = rng.between(0, NAMES.len() as u32 - 1) as usize;
         let names = NAMES.iter().cycle().skip(first).take(count).map(|name| name.to_vec()).collect();
         let mut verbs = vec![
             (Group::Old, Verb::Get("g"), 30),
@@ -117,13 +117,13 @@ impl Lines {
             Group::Everything,
             Group::Operators,
         ];
-        let left_out: Vec<Group> = groups.into_iter().filter(|_| dice.percent(25)).collect();
-        // Gets stay, so that there is always something to lose.
-        let spared = if dice.percent(50) { 1 } else { 2 };
+        let left_out: Vec<Group> = groups.into_iter().filter(|_| rng.percent(25)).collect();
+        // Gets are never left out, so that there is always something to lose.
+        let spared = if rng.percent(50) { 1 } else { 2 };
         for (group, _, weight) in &mut verbs[spared..] {
-            if dice.percent(30) || left_out.contains(group) {
+            if rng.percent(30) || left_out.contains(group) {
                 *weight = 0;
-            } else if dice.percent(10) {
+            } else if rng.percent(10) {
                 *weight *= 4;
             }
         }
@@ -137,14 +137,14 @@ impl Lines {
             ((u32::MAX - 5, u32::MAX), 1),
         ];
         for (_, weight) in &mut patience[1..] {
-            if dice.percent(30) {
+            if rng.percent(30) {
                 *weight = 0;
             }
         }
         Self {
             names,
             verbs,
-            odd: dice.of(&[0, 5, 40]),
+            odd: rng.of(&[0, 5, 40]),
             patience,
             name_bytes: settings.name_bytes.into(),
             line_bytes: settings.line_bytes as usize,
@@ -155,86 +155,86 @@ impl Lines {
         &self.names
     }
 
-    /// A line, with its end. What the client asks for is added to what is `mine`.
-    pub(super) fn line(&self, dice: &mut Dice, mine: &mut Vec<Vec<u8>>) -> Vec<u8> {
-        let (verb, name) = match dice.weighted(&self.verbs) {
+    /// A line with its end. The name that the client asks for is added to `mine`.
+    pub(super) fn line(&self, rng: &mut Rng, mine: &mut Vec<Vec<u8>>) -> Vec<u8> {
+        let (verb, name) = match rng.weighted(&self.verbs) {
             Verb::Get(verb) => {
-                let name = self.name(dice);
+                let name = self.name(rng);
                 mine.push(name.clone());
                 (verb, name)
             }
             verb @ (Verb::Wait | Verb::Limited | Verb::LimitedWait) => {
-                let name = self.name(dice);
+                let name = self.name(rng);
                 mine.push(name.clone());
-                let (ms, limit) = (self.ms(dice).to_string(), dice.weighted(&LIMITS).to_string());
+                let (ms, limit) = (self.ms(rng).to_string(), rng.weighted(&LIMITS).to_string());
                 let numbers = match verb {
                     Verb::Wait => vec!["gw", &ms],
                     Verb::Limited => vec!["sgl", &limit],
                     _ => vec!["sgw", &ms, &limit],
                 };
-                return self.write(dice, &numbers.join(" "), &name);
+                return self.write(rng, &numbers.join(" "), &name);
             }
             Verb::BadNumber => {
                 let verb =
-                    dice.of(&["gw", "gw -1", "gw x", "gw 4294967296", "gw 00000000001", "sgl", "sgw 5"]);
+                    rng.of(&["gw", "gw -1", "gw x", "gw 4294967296", "gw 00000000001", "sgl", "sgw 5"]);
                 return [verb.as_bytes(), b"\n"].concat();
             }
-            Verb::Kick => ("kick", dice.of(&[&b""[..], b"1.2.3.4:5", b"nobody", b"unix:1"]).to_vec()),
-            Verb::Release(verb) if !mine.is_empty() && dice.percent(85) => {
-                let at = dice.between(0, mine.len() as u32 - 1) as usize;
+            Verb::Kick => ("kick", rng.of(&[&b""[..], b"1.2.3.4:5", b"nobody", b"unix:1"]).to_vec()),
+            Verb::Release(verb) if !mine.is_empty() && rng.percent(85) => {
+                let at = rng.between(0, mine.len() as u32 - 1) as usize;
                 (verb, mine[at].clone())
             }
-            Verb::Release(verb) | Verb::Named(verb) => (verb, self.name(dice)),
+            Verb::Release(verb) | Verb::Named(verb) => (verb, self.name(rng)),
             Verb::Bare(verb) => (verb, Vec::new()),
-            Verb::Unknown => (dice.of(&["gg", "G", "get", "g\ta", "\x01", "x y"]), self.name(dice)),
+            Verb::Unknown => (rng.of(&["gg", "G", "get", "g\ta", "\x01", "x y"]), self.name(rng)),
             Verb::NameTooLong => {
-                let more = dice.between(0, 2) as usize;
-                (dice.of(&["g", "sg", "r", "d"]), vec![b'n'; self.name_bytes + more])
+                let more = rng.between(0, 2) as usize;
+                (rng.of(&["g", "sg", "r", "d"]), vec![b'n'; self.name_bytes + more])
             }
             Verb::LineTooLong => {
-                let bytes = self.line_bytes + dice.of(&[0_usize, 1, 1, 2, 300]);
+                let bytes = self.line_bytes + rng.of(&[0_usize, 1, 1, 2, 300]);
                 let mut line = b"g ".to_vec();
                 line.resize(bytes, b'l');
                 line.push(b'\n');
                 return line;
             }
-            Verb::Blank => (dice.of(&["", " ", "\t\x0b\x0c"]), Vec::new()),
+            Verb::Blank => (rng.of(&["", " ", "\t\x0b\x0c"]), Vec::new()),
         };
-        self.write(dice, verb, &name)
+        self.write(rng, verb, &name)
     }
 
-    /// For how long somebody waits.
-    fn ms(&self, dice: &mut Dice) -> u32 {
-        let (least, most) = dice.weighted(&self.patience);
-        dice.between(least, most)
+    /// Milliseconds that a client waits.
+    fn ms(&self, rng: &mut Rng) -> u32 {
+        let (least, most) = rng.weighted(&self.patience);
+        rng.between(least, most)
     }
 
-    /// `steal`, of a name that clients want.
-    pub(super) fn steal(&self, dice: &mut Dice) -> Vec<u8> {
-        let name = self.name(dice);
-        self.write(dice, "steal", &name)
+    /// `steal` of a name that clients want.
+    pub(super) fn steal(&self, rng: &mut Rng) -> Vec<u8> {
+        let name = self.name(rng);
+        self.write(rng, "steal", &name)
     }
 
-    fn name(&self, dice: &mut Dice) -> Vec<u8> {
-        // The first names are the most fought over.
-        let most = dice.between(0, self.names.len() as u32 - 1);
-        self.names[dice.between(0, most) as usize].clone()
+    fn name(&self, rng: &mut Rng) -> Vec<u8> {
+        // The first names are asked for most often.
+        let most = rng.between(0, self.names.len() as u32 - 1);
+        self.names[rng.between(0, most) as usize].clone()
     }
 
-    /// A line as some client writes it.
-    fn write(&self, dice: &mut Dice, verb: &str, name: &[u8]) -> Vec<u8> {
+    /// A line as a client may write it.
+    fn write(&self, rng: &mut Rng, verb: &str, name: &[u8]) -> Vec<u8> {
         let space: &[u8] = if name.is_empty() { b"" } else { b" " };
-        if !dice.percent(self.odd) {
+        if !rng.percent(self.odd) {
             return [verb.as_bytes(), space, name, b"\n"].concat();
         }
-        let before = dice.of(&[&b""[..], b" ", b"\t "]);
-        let space = if name.is_empty() { space } else { dice.of(&[&b" "[..], b"  ", b" \t"]) };
-        let end = dice.of(&[&b"\n"[..], b"\r\n", b" \r\n", b"\x0b\n"]);
+        let before = rng.of(&[&b""[..], b" ", b"\t "]);
+        let space = if name.is_empty() { space } else { rng.of(&[&b" "[..], b"  ", b" \t"]) };
+        let end = rng.of(&[&b"\n"[..], b"\r\n", b" \r\n", b"\x0b\n"]);
         [before, verb.as_bytes(), space, name, end].concat()
     }
 }
 
-/// Where a line is cut in two, if it is.
-pub(super) fn piece_at(dice: &mut Dice, percent: u32, line: &[u8]) -> Option<usize> {
-    (line.len() > 1 && dice.percent(percent)).then(|| dice.between(1, line.len() as u32 - 1) as usize)
+/// Where a line is cut in two, if at all.
+pub(super) fn piece_at(rng: &mut Rng, percent: u32, line: &[u8]) -> Option<usize> {
+    (line.len() > 1 && rng.percent(percent)).then(|| rng.between(1, line.len() as u32 - 1) as usize)
 }

@@ -1,43 +1,43 @@
-//! Mass orphaning: many connections get many locks, half of them shared, and all end in the same
-//! millisecond, while others inspect, get and wait for what they held.
+//! Mass orphaning: many connections get many locks, half of them shared, and all end in the same millisecond.
+//! Meanwhile others inspect the locks, get them and wait for them.
 
-use super::{Dice, LIVENESS_MS};
+use super::{LIVENESS_MS, Rng};
 use crate::plan::{Network, Orphaning, Plan, Scenario, Settings};
 use crate::script::{Action, Client, Fault, Host, Step};
 
-/// How many wait for what so many connections hold.
+/// The number of clients that wait for the locks of `connections` connections.
 #[must_use]
 pub const fn waiters(connections: u32) -> u32 {
     connections / 4
 }
 
-/// Draws a mass orphaning: so many connections with so many holds together.
+/// Draws a mass orphaning: `connections` connections that have `locks` holds together.
 #[must_use]
 pub fn mass(seed: u64, how: Orphaning, connections: u32, locks: u32) -> (Plan, Vec<Step>) {
-    /// When connections open and get their locks, and when they end.
+    /// When connections open and get their locks, and when they end, in milliseconds.
     const OPENING_MS: u32 = 100;
     const END_MS: u32 = 300;
-    let mut dice = Dice::new(seed);
+    let mut rng = Rng::new(seed);
     // The cost of a step of the simulation grows with the square of the hosts.
     let hosts = connections.div_ceil(50).clamp(1, 40) as u8;
-    // One more, on which the others are.
+    // One more host, for the other clients.
     let observers_host = Host(hosts);
     let each = locks / connections.max(1);
     let mut script = Vec::new();
     let mut at = |at_ms, action| script.push(Step { at_ms, action });
     for number in 0..connections {
         let client = Client(number);
-        at(dice.between(0, OPENING_MS), Action::Open(client, Host((number % u32::from(hosts)) as u8)));
+        at(rng.between(0, OPENING_MS), Action::Open(client, Host((number % u32::from(hosts)) as u8)));
         let mut lines = Vec::new();
         for lock in 0..each {
-            // Half of them alone, half of them in fives.
+            // Half of the holds alone, half shared by five.
             lines.extend(if lock % 2 == 0 {
                 format!("g x.{number}.{lock}\n").into_bytes()
             } else {
                 format!("sg s.{}.{lock}\n", number / 5).into_bytes()
             });
         }
-        at(OPENING_MS + dice.between(10, 100), Action::Say(client, lines));
+        at(OPENING_MS + rng.between(10, 100), Action::Say(client, lines));
     }
     for host in (0..hosts).map(Host) {
         match how {
@@ -50,21 +50,21 @@ pub fn mass(seed: u64, how: Orphaning, connections: u32, locks: u32) -> (Plan, V
                 if host.0 == 0 {
                     at(END_MS, Action::Fault(Fault::Drain));
                 }
-                at(END_MS + dice.between(0, 1), Action::Fault(Fault::Crash(host)));
+                at(END_MS + rng.between(0, 1), Action::Fault(Fault::Crash(host)));
             }
         }
     }
     let idle_ms = 500;
-    // With half-open peers, the end is when the limit is up.
+    // With half-open peers, the end comes when the idle limit is reached.
     let from_ms = END_MS - 20;
     let until_ms = if how == Orphaning::HalfOpen { END_MS + idle_ms + 50 } else { END_MS + 60 };
     for observer in 0..5 {
         let client = Client(connections + observer);
         at(0, Action::Open(client, observers_host));
         for at_ms in (OPENING_MS..until_ms).filter(|at_ms| *at_ms < OPENING_MS + 5 || *at_ms > from_ms) {
-            let number = dice.between(0, connections - 1);
-            let lock = dice.between(0, each.max(1) - 1);
-            let line = match dice.between(0, 5) {
+            let number = rng.between(0, connections - 1);
+            let lock = rng.between(0, each.max(1) - 1);
+            let line = match rng.between(0, 5) {
                 0 => format!("i x.{number}.{lock}\n"),
                 1 => format!("si s.{}.{lock}\n", number / 5),
                 2 => format!("g x.{number}.{lock}\n"),
@@ -77,9 +77,9 @@ pub fn mass(seed: u64, how: Orphaning, connections: u32, locks: u32) -> (Plan, V
     }
     for waiter in 0..waiters(connections) {
         let client = Client(connections + 5 + waiter);
-        at(dice.between(0, OPENING_MS), Action::Open(client, observers_host));
+        at(rng.between(0, OPENING_MS), Action::Open(client, observers_host));
         let lines = wait(waiter, connections, each);
-        at(OPENING_MS + dice.between(120, 150), Action::Say(client, lines.into_bytes()));
+        at(OPENING_MS + rng.between(120, 150), Action::Say(client, lines.into_bytes()));
     }
     script.sort_by_key(|step| step.at_ms);
     let server = settings(connections, locks, if how == Orphaning::HalfOpen { idle_ms } else { 0 });
@@ -102,7 +102,8 @@ pub fn mass(seed: u64, how: Orphaning, connections: u32, locks: u32) -> (Plan, V
     )
 }
 
-/// What one of those who wait says: three at a time want what one of them has, or five share, and give it back.
+/// The requests of one waiting client. Three clients at a time want a lock of the same connection, or five share one,
+/// and release it again.
 fn wait(waiter: u32, connections: u32, each: u32) -> String {
     let (number, lock) = (waiter / 3 % connections, waiter / 3 % each.max(1));
     if lock.is_multiple_of(2) {
@@ -141,7 +142,7 @@ fn network() -> Network {
         window_bytes: 1 << 20,
         read_bytes: 16 << 10,
         accept_fails_every: 0,
-        // So that it is the idle limit that finds half-open peers.
+        // Makes the idle limit, and nothing else, find half-open peers.
         peer_timeout_ms: 15_000,
     }
 }

@@ -1,5 +1,5 @@
-//! What a seed decides: a plan and a script, drawn from one generator and from nothing else. What is drawn
-//! changes with this module; a run that is to stay is kept as a trace.
+//! What a seed decides: a plan and a script, drawn from one generator and nothing else. A change of this module
+//! changes what a seed draws. A run that must stay the same is kept as a trace.
 
 mod faults;
 mod line;
@@ -11,36 +11,36 @@ pub use line::line;
 pub use mass::{mass, waiters};
 pub use swarm::swarm;
 
-use rand::{Rng, SeedableRng};
+use rand::{Rng as _, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// In the liveness phase, all of what is to be done takes a few seconds at the most.
+/// The longest time for the liveness phase, in milliseconds. It needs a few seconds at most.
 const LIVENESS_MS: u32 = 60_000;
 
-/// Random numbers.
-struct Dice(ChaCha8Rng);
+/// A source of random numbers.
+struct Rng(ChaCha8Rng);
 
-impl Dice {
+impl Rng {
     fn new(seed: u64) -> Self {
         Self(ChaCha8Rng::seed_from_u64(seed))
     }
 
-    /// A number from `least` to `most`, both among them.
+    /// A number from `least` to `most`, both included.
     fn between(&mut self, least: u32, most: u32) -> u32 {
         self.0.random_range(least..=most)
     }
 
-    /// Whether something that happens so many times in a hundred happens.
+    /// True in `percent` of a hundred cases.
     fn percent(&mut self, percent: u32) -> bool {
         self.between(1, 100) <= percent
     }
 
-    /// One of some.
+    /// One item of `some`, each as likely as the others.
     fn of<T: Copy>(&mut self, some: &[T]) -> T {
         some[self.between(0, some.len() as u32 - 1) as usize]
     }
 
-    /// One of some, by their weights.
+    /// One item of `some`, by their weights.
     fn weighted<T: Copy>(&mut self, some: &[(T, u32)]) -> T {
         let total = some.iter().map(|(_, weight)| weight).sum();
         let mut rest = self.between(1, total);
@@ -50,6 +50,6 @@ impl Dice {
             }
             rest -= weight;
         }
-        unreachable!("the weights sum up to where the dice end")
+        unreachable!("the number is at most the sum of the weights")
     }
 }

@@ -1,42 +1,42 @@
-//! Limits hold, and nobody is refused below one.
+//! Limits hold, and no request is refused below its limit.
 
 use super::{Invariant, Outcome, State, Verdict};
-use crate::belief::Belief;
+use crate::observed::Observed;
 use elockd_core::{Account, Output, Reason, Reply};
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "bounded",
-    guards: "Connections, locks, waits, names, lines, listings and unsent replies have limits, and what is over \
-             one is refused with a reply.",
+    guards: "Connections, locks, waits, names, lines and listings have limits, and a request that exceeds one is \
+             refused with a reply.",
     given: None,
     told: Some(told),
     state: Some(state),
 };
 
 fn told(outcome: &Outcome<'_>) -> Verdict {
-    let Outcome { belief, to, limits, .. } = outcome;
-    let account = belief.origin(*to).map(|origin| origin.account).unwrap_or_default();
+    let Outcome { observed, to, limits, .. } = outcome;
+    let account = observed.origin(*to).map(|origin| origin.account).unwrap_or_default();
     match outcome.output {
         Output::Reply(Reply::Got { name, .. }) if name.len() > usize::from(limits.name_bytes) => {
             return Err(format!("{to:?} was given a name of {} bytes", name.len()));
         }
         Output::Reply(Reply::TooManyLocks { .. }) => {
-            let own = belief.open().get(to).map_or(0, |held| held.len() as u64);
-            let all = in_account(belief, account).locks;
+            let own = observed.open().get(to).map_or(0, |held| held.len() as u64);
+            let all = in_account(observed, account).locks;
             if own < u64::from(limits.locks_per_connection) && all < u64::from(limits.locks) {
                 return Err(format!("{to:?} was refused a lock with {own} of its own and {all} in all"));
             }
         }
         Output::Reply(Reply::QueueFull { kind, name }) => {
-            let all = in_account(belief, account).waits;
-            let line = belief.waits().length(&(*kind, name.to_vec()));
+            let all = in_account(observed, account).waits;
+            let line = observed.waits().length(&(*kind, name.to_vec()));
             if all < u64::from(limits.waiters) && line < limits.waiters_per_name as usize {
                 return Err(format!("{to:?} may not wait with {line} in line and {all} waits in all"));
             }
         }
         Output::Disconnect(Reason::TooManyConnections) => {
-            // The one that is refused was taken note of when it came.
-            let others = in_account(belief, account).connections - 1;
+            // The refused connection was noted when it opened, so it is not counted here.
+            let others = in_account(observed, account).connections - 1;
             if others < u64::from(limits.connections) {
                 return Err(format!("{to:?} was refused beside {others} connections"));
             }
@@ -47,9 +47,9 @@ fn told(outcome: &Outcome<'_>) -> Verdict {
 }
 
 fn state(state: &State<'_>) -> Verdict {
-    let State { belief, limits, .. } = state;
+    let State { observed, limits, .. } = state;
     for account in [Account::default(), Account::ADMIN] {
-        let Counts { connections, locks, waits } = in_account(belief, account);
+        let Counts { connections, locks, waits } = in_account(observed, account);
         if connections > u64::from(limits.connections) && account != Account::ADMIN {
             return Err(format!("{connections} connections, and {} may be", limits.connections));
         }
@@ -60,9 +60,9 @@ fn state(state: &State<'_>) -> Verdict {
             return Err(format!("{waits} waits, and {} may be", limits.waiters));
         }
     }
-    for (conn, held) in belief.open() {
-        // What it waits for it may come to hold.
-        let held = held.len() + usize::from(belief.waits().of(*conn).is_some());
+    for (conn, held) in observed.open() {
+        // A wait counts as the hold that it may become.
+        let held = held.len() + usize::from(observed.waits().of(*conn).is_some());
         if held > limits.locks_per_connection as usize {
             return Err(format!(
                 "{conn:?} has {held} holds and waits, {} may be",
@@ -70,7 +70,7 @@ fn state(state: &State<'_>) -> Verdict {
             ));
         }
     }
-    for (lock, line) in belief.waits().lines() {
+    for (lock, line) in observed.waits().lines() {
         let waits = line.count();
         if waits > limits.waiters_per_name as usize {
             return Err(format!("{waits} wait for {lock:?}, {} may", limits.waiters_per_name));
@@ -87,11 +87,11 @@ struct Counts {
     waits: u64,
 }
 
-fn in_account(belief: &Belief, account: Account) -> Counts {
+fn in_account(observed: &Observed, account: Account) -> Counts {
     let mut counts = Counts::default();
-    for (conn, held) in belief.open() {
-        if belief.origin(*conn).is_some_and(|origin| origin.account == account) {
-            let waits = u64::from(belief.waits().of(*conn).is_some());
+    for (conn, held) in observed.open() {
+        if observed.origin(*conn).is_some_and(|origin| origin.account == account) {
+            let waits = u64::from(observed.waits().of(*conn).is_some());
             counts.connections += 1;
             counts.waits += waits;
             counts.locks += held.len() as u64 + waits;

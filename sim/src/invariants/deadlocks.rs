@@ -1,14 +1,13 @@
-//! Deadlocks: a wait that could never be served does not begin, and no other is refused as one. Whether it
-//! could is told by the definition, from who holds and who waits.
+//! Deadlocks: a wait that could never be granted does not begin, and no other wait is refused as a deadlock. The
+//! definition decides, from the holds and the waits there are.
 
 use super::{Invariant, Outcome, Verdict, shown};
-use crate::belief::wanted;
+use crate::observed::wanted;
 use elockd_core::{Input, Output, Reply};
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "deadlocks are refused",
-    guards: "A wait is refused as a deadlock if, and only if, it could never be granted even if every connection \
-             that does not wait released all it holds, and whoever is granted something thereby did the same.",
+    guards: "A wait is refused as a deadlock exactly if no releases could ever lead to its grant.",
     given: None,
     told: Some(told),
     state: None,
@@ -26,7 +25,7 @@ fn told(outcome: &Outcome<'_>) -> Verdict {
         _ => None,
     };
     let Some((lock, limit, _)) = asked else { return Err(format!("{to:?} waits, and did not ask to")) };
-    if outcome.belief.could_serve(to, &lock, limit) != is_refused {
+    if outcome.observed.could_serve(to, &lock, limit) != is_refused {
         return Ok(());
     }
     let what = if is_refused { "was refused a wait that is no deadlock" } else { "waits for ever" };

@@ -1,4 +1,4 @@
-//! A shutdown grants nothing: from its beginning on no connection becomes a holder, and every wait has ended.
+//! A shutdown grants nothing: from its beginning no connection becomes a holder, and every wait has ended.
 
 use super::{Invariant, Outcome, State, Verdict, shown};
 use elockd_core::{Output, Reply};
@@ -14,13 +14,13 @@ pub(super) const INVARIANT: Invariant = Invariant {
 
 fn told(outcome: &Outcome<'_>) -> Verdict {
     match outcome.output {
-        Output::Reply(Reply::Got { name, .. }) if outcome.belief.is_draining() => {
+        Output::Reply(Reply::Got { name, .. }) if outcome.observed.is_draining() => {
             Err(format!("{:?} was given {} during the shutdown", outcome.to, shown(name)))
         }
-        Output::Wait if outcome.belief.is_draining() => {
+        Output::Wait if outcome.observed.is_draining() => {
             Err(format!("{:?} waits for a lock during the shutdown", outcome.to))
         }
-        Output::Reply(Reply::ShuttingDown) if !outcome.belief.is_draining() => {
+        Output::Reply(Reply::ShuttingDown) if !outcome.observed.is_draining() => {
             Err(format!("{:?} was told of a shutdown, and there is none", outcome.to))
         }
         _ => Ok(()),
@@ -28,8 +28,8 @@ fn told(outcome: &Outcome<'_>) -> Verdict {
 }
 
 fn state(state: &State<'_>) -> Verdict {
-    match state.belief.waits().conns().next() {
-        Some(conn) if state.belief.is_draining() => Err(format!("{conn:?} still waits in the shutdown")),
+    match state.observed.waits().conns().next() {
+        Some(conn) if state.observed.is_draining() => Err(format!("{conn:?} still waits in the shutdown")),
         _ => Ok(()),
     }
 }

@@ -1,7 +1,7 @@
-//! Counts are exact: the N of every reply, and the figures of `q`, are what can be counted.
+//! Counts are exact: the N of every reply and the figures of `q` are the numbers that can be counted.
 
 use super::{Invariant, Outcome, State, Verdict, shown};
-use crate::belief::Belief;
+use crate::observed::Observed;
 use elockd_core::{Figure, Figures, Kind, Output, Reply};
 
 pub(super) const INVARIANT: Invariant = Invariant {
@@ -16,15 +16,17 @@ pub(super) const INVARIANT: Invariant = Invariant {
 fn told(outcome: &Outcome<'_>) -> Verdict {
     let (kind, holders, name, more) = match outcome.output {
         Output::Reply(Reply::Got { kind, holders, name }) => {
-            // What is told has not been taken note of yet.
-            let is_new = !outcome.belief.is_holder(outcome.to, *kind, name);
+            // This outcome has not been noted yet.
+            let is_new = !outcome.observed.is_holder(outcome.to, *kind, name);
             (*kind, *holders, *name, usize::from(is_new))
         }
         Output::Reply(Reply::Inspected { kind, holders, name }) => (*kind, *holders, *name, 0),
-        Output::Reply(Reply::Figures { figures, .. }) => return figures_are_counted(figures, outcome.belief),
+        Output::Reply(Reply::Figures { figures, .. }) => {
+            return figures_are_counted(figures, outcome.observed);
+        }
         _ => return Ok(()),
     };
-    let counted = outcome.belief.holders(kind, name) + more;
+    let counted = outcome.observed.holders(kind, name) + more;
     if counted == holders as usize {
         return Ok(());
     }
@@ -36,24 +38,24 @@ fn told(outcome: &Outcome<'_>) -> Verdict {
 }
 
 fn state(state: &State<'_>) -> Verdict {
-    figures_are_counted(&state.machine.figures(), state.belief)
+    figures_are_counted(&state.machine.figures(), state.observed)
 }
 
-fn figures_are_counted(figures: &Figures<'_>, belief: &Belief) -> Verdict {
-    let names = |kind| belief.locks(kind).len() as u64;
-    let counts = belief.counts();
-    let begun = belief.waits().all().map(|wait| wait.begun).min();
-    let longest_wait_ms = begun.map_or(0, |begun| belief.now().0 - begun.0);
+fn figures_are_counted(figures: &Figures<'_>, observed: &Observed) -> Verdict {
+    let names = |kind| observed.locks(kind).len() as u64;
+    let counts = observed.counts();
+    let begun = observed.waits().all().map(|wait| wait.begun).min();
+    let longest_wait_ms = begun.map_or(0, |begun| observed.now().0 - begun.0);
     let counted = [
-        ("connections", belief.open().len() as u64),
+        ("connections", observed.open().len() as u64),
         ("locks", names(Kind::Exclusive)),
         ("shared_locks", names(Kind::Shared)),
-        ("holds", belief.holds(Kind::Exclusive)),
-        ("shared_holds", belief.holds(Kind::Shared)),
-        ("orphans", belief.orphans(Kind::Exclusive)),
-        ("shared_orphans", belief.orphans(Kind::Shared)),
-        ("waiters", belief.waits().count(Kind::Exclusive)),
-        ("shared_waiters", belief.waits().count(Kind::Shared)),
+        ("holds", observed.holds(Kind::Exclusive)),
+        ("shared_holds", observed.holds(Kind::Shared)),
+        ("orphans", observed.orphans(Kind::Exclusive)),
+        ("shared_orphans", observed.orphans(Kind::Shared)),
+        ("waiters", observed.waits().count(Kind::Exclusive)),
+        ("shared_waiters", observed.waits().count(Kind::Shared)),
         ("longest_wait_ms", longest_wait_ms),
         ("waits", counts.waits),
         ("waits_granted", counts.granted),
@@ -63,8 +65,8 @@ fn figures_are_counted(figures: &Figures<'_>, belief: &Belief) -> Verdict {
         ("queue_full", counts.queue_full),
         ("released_together", counts.released_together[0]),
         ("shared_released_together", counts.released_together[1]),
-        ("tokens_given", belief.tokens().given()),
-        ("tokens_left", belief.tokens().left()),
+        ("tokens_given", observed.tokens().given()),
+        ("tokens_left", observed.tokens().left()),
     ];
     let mut verdict = Ok(());
     let mut seen = 0;

@@ -1,13 +1,13 @@
-//! First come, first served: whoever is granted a lock is the first in its line, and nobody gets past a line
-//! but with `sg`, or by holding the lock already.
+//! First come, first served: a granted wait is the first in its line. Only `sg`, and a connection that already holds
+//! the lock, get past a line.
 
 use super::{Invariant, Outcome, Verdict, shown};
 use elockd_core::{Command, Input, Output, Reply};
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "first come, first served",
-    guards: "Waits for a lock are served strictly in the order in which they began, and whoever asks for a lock \
-             that others wait for gets in line behind them.",
+    guards: "Waits for a lock are granted strictly in the order in which they began. No other request gets a lock \
+             that somebody waits for.",
     given: None,
     told: Some(told),
     state: None,
@@ -16,12 +16,14 @@ pub(super) const INVARIANT: Invariant = Invariant {
 fn told(outcome: &Outcome<'_>) -> Verdict {
     let Output::Reply(Reply::Got { kind, name, .. }) = outcome.output else { return Ok(()) };
     let lock = (*kind, name.to_vec());
-    let Some(head) = outcome.belief.waits().head(&lock) else { return Ok(()) };
+    let Some(head) = outcome.observed.waits().head(&lock) else { return Ok(()) };
     let to = outcome.to;
-    // The old verb is the one that knows no lines.
-    let is_old = matches!(outcome.input, Input::Command(conn, Command::Get(of, _)) if *conn == to && of == kind)
-        && *kind == elockd_core::Kind::Shared;
-    if head.conn == to || is_old || outcome.belief.is_holder(to, *kind, name) {
+    // `sg` is the old verb, which knows no lines.
+    let is_old = matches!(
+        outcome.input,
+        Input::Command(conn, Command::Get(wish)) if *conn == to && wish.kind() == *kind && !wish.heeds_line()
+    );
+    if head.conn == to || is_old || outcome.observed.is_holder(to, *kind, name) {
         return Ok(());
     }
     Err(format!("{to:?} was given {kind:?} {}, and {:?} was first in line", shown(name), head.conn))

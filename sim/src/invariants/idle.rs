@@ -1,5 +1,5 @@
-//! The idle limit: a connection that has said nothing for so long is ended, and no other is.
-//! (That none is ended early is seen by the reference model, which replays the run.)
+//! The idle limit: a connection that has sent nothing for that long is ended. (The reference model, which replays the
+//! run, sees that no connection is ended early.)
 
 use super::{Invariant, State, Verdict};
 use elockd_core::Now;

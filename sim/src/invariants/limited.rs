@@ -1,11 +1,11 @@
-//! Limited shares: whoever asked for a share with a limit is given it only below that.
+//! Limited shares: a request with LIMIT N is granted only while fewer than N connections hold the lock.
 
 use super::{Invariant, Outcome, Verdict, shown};
 use elockd_core::{Command, Input, Kind, Output, Reply};
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "limits of shares hold",
-    guards: "Nobody is given a limited share that as many hold already as its LIMIT allows.",
+    guards: "A request with LIMIT N is never granted while N or more other connections hold the lock.",
     given: None,
     told: Some(told),
     state: None,
@@ -16,16 +16,15 @@ fn told(outcome: &Outcome<'_>) -> Verdict {
         return Ok(());
     };
     let to = outcome.to;
-    let waited = outcome.belief.waits().of(to).map(|(_, wait)| wait.limit);
+    let waited = outcome.observed.waits().of(to).map(|(_, wait)| wait.limit);
     let asked = match outcome.input {
-        Input::Command(
-            conn,
-            Command::SharedGetLimited { limit, .. } | Command::SharedGetWait { limit, .. },
-        ) if *conn == to => *limit,
+        Input::Command(conn, Command::Get(wish)) if *conn == to && wish.kind() == Kind::Shared => {
+            wish.limit()
+        }
         _ => 0,
     };
     let limit = waited.unwrap_or(asked);
-    if limit == 0 || *holders <= limit || outcome.belief.is_holder(to, Kind::Shared, name) {
+    if limit == 0 || *holders <= limit || outcome.observed.is_holder(to, Kind::Shared, name) {
         return Ok(());
     }
     Err(format!("{to:?} was given {}, of which {limit} may be, as one of {holders}", shown(name)))

@@ -1,9 +1,10 @@
-//! What has to be so after every input of the machine. One claim a file, each with the sentence of
+//! What must hold after every input of the machine. There is one invariant a file, each with the sentence of
 //! `docs/guarantees.md` that it guards.
 //!
-//! A claim looks at three things: at an input as it comes (`given`) and at each outcome of it (`told`), which is
-//! cheap, and at the whole state after the input (`state`), which costs time in proportion to it. With a thousand holds or more
-//! the latter is done after each end of a connection, after each drain, and after every thousandth input; with a line of a hundred or more after every hundredth.
+//! An invariant looks at up to three things: at each input as it comes (`given`), at each outcome of it (`told`), and
+//! at the whole state after it (`state`). The first two are cheap; the third costs time in proportion to the state.
+//! With a thousand holds or more it is done after each end of a connection, after each drain, and after every
+//! thousandth input. With a line of a hundred waits or more it is done after every hundredth input.
 
 mod bounded;
 mod deadlines;
@@ -24,64 +25,64 @@ mod tokens;
 mod told_once;
 mod waits_alone;
 
-use crate::belief::Belief;
-use elockd_core::{Conn, Input, Limits, Machine, Now, Output};
+use crate::observed::Observed;
+use elockd_core::{Command, Conn, Input, Limits, Machine, Now, Output};
 
-/// Whether a claim holds; if not, what is wrong.
+/// Whether an invariant holds; the error says what is wrong.
 pub type Verdict = Result<(), String>;
 
-/// A claim.
+/// An invariant.
 pub struct Invariant {
-    /// What it is called in a failure.
+    /// Its name in a failure.
     pub name: &'static str,
     /// The sentence of `docs/guarantees.md` that it guards, word for word.
     pub guards: &'static str,
-    /// Looks at an input before anything comes of it, if it is about those.
+    /// Checks an input before it is applied, if the invariant is about inputs.
     pub given: Option<fn(&Given<'_>) -> Verdict>,
-    /// Looks at one outcome of an input, if it is about those.
+    /// Checks one outcome of an input, if the invariant is about outcomes.
     pub told: Option<fn(&Outcome<'_>) -> Verdict>,
-    /// Looks at everything after an input, if it is about that.
+    /// Checks the whole state after an input, if the invariant is about states.
     pub state: Option<fn(&State<'_>) -> Verdict>,
 }
 
-/// An input, before anything comes of it.
+/// An input before it is applied.
 pub struct Given<'a> {
-    /// What is believed; of the input no more than its time has been taken note of.
-    pub belief: &'a Belief,
+    /// The observed state. Of the input only its time has been noted.
+    pub observed: &'a Observed,
     /// The input.
-    pub input: &'a Input<Vec<u8>>,
+    pub input: &'a Input<Command<Vec<u8>>>,
 }
 
-/// An outcome of an input, as it is told.
+/// An outcome of an input, at the moment when a connection is told.
 pub struct Outcome<'a> {
-    /// What was believed before it was told. The input itself has been taken note of, unless this is of what was
+    /// The observed state before this outcome. The input itself has been noted, unless this is an outcome of what was
     /// due before it.
-    pub belief: &'a Belief,
+    pub observed: &'a Observed,
     /// The input.
-    pub input: &'a Input<Vec<u8>>,
-    /// Who is told.
+    pub input: &'a Input<Command<Vec<u8>>>,
+    /// The connection that is told.
     pub to: Conn,
-    /// What.
+    /// What it is told.
     pub output: &'a Output<'a>,
     /// The server's limits.
     pub limits: &'a Limits,
 }
 
-/// Everything, after an input.
+/// The whole state after an input.
 pub struct State<'a> {
     /// The machine.
     pub machine: &'a Machine,
-    /// What has to be believed.
-    pub belief: &'a Belief,
+    /// The observed state.
+    pub observed: &'a Observed,
     /// The latest time that the machine was given.
     pub now: Now,
-    /// When each open connection last said something, or opened.
+    /// When each open connection last sent a command, or opened.
     pub active: &'a std::collections::BTreeMap<Conn, Now>,
     /// The server's limits.
     pub limits: &'a Limits,
 }
 
-/// Every claim.
+/// Every invariant.
 pub const ALL: [Invariant; 18] = [
     told_once::INVARIANT,
     one_holder::INVARIANT,
@@ -114,7 +115,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn each_claim_guards_a_sentence_of_the_guarantees() {
+    fn each_invariant_guards_a_sentence_of_the_guarantees() {
         let guarantees = include_str!("../../../docs/guarantees.md");
         let plain: String = guarantees.split_whitespace().collect::<Vec<_>>().join(" ").replace("**", "");
         for invariant in ALL {

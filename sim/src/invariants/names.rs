@@ -1,11 +1,11 @@
-//! Names are exact: a reply is about the very name that was asked for.
+//! Names are exact: a reply has the very name of its request.
 
 use super::{Invariant, Outcome, Verdict, shown};
 use elockd_core::{Command, Input, Output, Reply};
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "names are exact",
-    guards: "no name is shortened, hashed into another, or cut at a strange byte.",
+    guards: "No name is shortened, hashed into another, or cut at a strange byte.",
     given: None,
     told: Some(told),
     state: None,
@@ -30,23 +30,12 @@ fn told(outcome: &Outcome<'_>) -> Verdict {
         Reply::UnknownCommand { verb } => *verb,
         _ => return Ok(()),
     };
-    // Who waits has asked before.
-    let waited_for = outcome.belief.waits().of(outcome.to).map(|((_, name), _)| &name[..]);
-    let cut_off = outcome.belief.cut_off(outcome.to).map(|((_, name), _)| &name[..]);
+    // A connection that waits has sent its request earlier.
+    let waited_for = outcome.observed.waits().of(outcome.to).map(|((_, name), _)| &name[..]);
+    let cut_off = outcome.observed.cut_off(outcome.to).map(|((_, name), _)| &name[..]);
     let asked = waited_for.or(cut_off).or(match outcome.input {
-        Input::Command(
-            conn,
-            Command::Get(_, name)
-            | Command::GetWait { name, .. }
-            | Command::SharedGetLimited { name, .. }
-            | Command::SharedGetWait { name, .. }
-            | Command::Release(_, name)
-            | Command::Fence(name)
-            | Command::Inspect(_, name)
-            | Command::Steal(name)
-            | Command::Kick(name)
-            | Command::Unknown(name),
-        ) if *conn == outcome.to => Some(&name[..]),
+        Input::Command(conn, Command::Unknown(verb)) if *conn == outcome.to => Some(&verb[..]),
+        Input::Command(conn, command) if *conn == outcome.to => command.name().map(|name| &name[..]),
         _ => None,
     });
     if asked == Some(name) {

@@ -4,16 +4,16 @@ use super::{Invariant, State, Verdict, shown};
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "no waiter while it could be granted",
-    guards: "Nobody is first in line for a lock that could be granted to it.",
+    guards: "As soon as a lock can be granted to the first that waits for it, it is granted.",
     given: None,
     told: None,
     state: Some(state),
 };
 
 fn state(state: &State<'_>) -> Verdict {
-    let belief = state.belief;
-    for (lock, mut line) in belief.waits().lines() {
-        if belief.could_be_granted(lock) {
+    let observed = state.observed;
+    for (lock, mut line) in observed.waits().lines() {
+        if observed.could_be_granted(lock) {
             let (kind, name) = (lock.0, shown(&lock.1));
             let head = line.next().map(|wait| wait.conn);
             return Err(format!("{head:?} waits for {kind:?} {name}, which could be granted to it"));

@@ -1,5 +1,5 @@
-//! An exclusive lock has one holder: nobody is told "success" while somebody else has to believe that it
-//! holds the lock.
+//! An exclusive lock has one holder: no connection is told "success" while another holds the lock in the observed
+//! state.
 
 use super::{Invariant, Outcome, Verdict, shown};
 use elockd_core::{Kind, Output, Reply};
@@ -14,7 +14,7 @@ pub(super) const INVARIANT: Invariant = Invariant {
 
 fn told(outcome: &Outcome<'_>) -> Verdict {
     let Output::Reply(Reply::Got { kind: Kind::Exclusive, name, .. }) = outcome.output else { return Ok(()) };
-    let holders = outcome.belief.locks(Kind::Exclusive).get(*name);
+    let holders = outcome.observed.locks(Kind::Exclusive).get(*name);
     match holders.and_then(|holders| holders.iter().find(|holder| **holder != outcome.to)) {
         Some(holder) => Err(format!("{:?} was given {}, which {holder:?} holds", outcome.to, shown(name))),
         None => Ok(()),

@@ -1,4 +1,4 @@
-//! Only a holder releases: a release succeeds if, and only if, its asker holds the lock.
+//! Only a holder releases: a release succeeds if, and only if, the connection holds the lock.
 
 use super::{Invariant, Outcome, Verdict, shown};
 use elockd_core::{Output, Reply};
@@ -17,7 +17,7 @@ fn told(outcome: &Outcome<'_>) -> Verdict {
         Output::Reply(Reply::ReleaseFailure { kind, name }) => (*kind, *name, false),
         _ => return Ok(()),
     };
-    if outcome.belief.is_holder(outcome.to, kind, name) == succeeded {
+    if outcome.observed.is_holder(outcome.to, kind, name) == succeeded {
         return Ok(());
     }
     let (to, is) =

@@ -1,8 +1,8 @@
-//! What operators do: `steal` ends the holder's hold and `kick` the connections from an address, nobody else
-//! can do either, and who was robbed finds out as soon as it asks.
+//! Operators: `steal` ends the hold of the holder, and `kick` ends the connections from an address. Nobody else can
+//! do either. A connection whose lock was stolen finds out as soon as it asks.
 
 use super::{Invariant, Outcome, Verdict, shown};
-use crate::belief::Belief;
+use crate::observed::Observed;
 use elockd_core::{Account, Command, Conn, Input, Kind, Output, Reason, Reply};
 
 pub(super) const INVARIANT: Invariant = Invariant {
@@ -15,9 +15,9 @@ pub(super) const INVARIANT: Invariant = Invariant {
 };
 
 fn told(outcome: &Outcome<'_>) -> Verdict {
-    let Outcome { belief, to, .. } = outcome;
+    let Outcome { observed, to, .. } = outcome;
     let is_operator =
-        |conn: &Conn| belief.origin(*conn).is_some_and(|origin| origin.account == Account::ADMIN);
+        |conn: &Conn| observed.origin(*conn).is_some_and(|origin| origin.account == Account::ADMIN);
     match outcome.output {
         Output::Reply(Reply::Stolen { .. } | Reply::Kicked { .. }) if !is_operator(to) => {
             Err(format!("{to:?} is no operator, and could do it"))
@@ -26,7 +26,7 @@ fn told(outcome: &Outcome<'_>) -> Verdict {
             Err(format!("{to:?} is an operator, and was not allowed to"))
         }
         Output::Reply(Reply::Stolen { was_held, name }) => {
-            let is_held = belief.holders(Kind::Exclusive, name) > 0;
+            let is_held = observed.holders(Kind::Exclusive, name) > 0;
             if *was_held == is_held {
                 Ok(())
             } else {
@@ -34,7 +34,7 @@ fn told(outcome: &Outcome<'_>) -> Verdict {
             }
         }
         Output::Reply(Reply::Kicked { connections, addr }) => {
-            let here = belief.open().keys().filter(|conn| is_at(belief, **conn, addr)).count();
+            let here = observed.open().keys().filter(|conn| is_at(observed, **conn, addr)).count();
             if *connections as usize == here {
                 Ok(())
             } else {
@@ -45,12 +45,12 @@ fn told(outcome: &Outcome<'_>) -> Verdict {
             }
         }
         Output::Disconnect(Reason::Kicked) => match outcome.input {
-            // Whether that is an operator was looked at when it was answered.
-            Input::Command(_, Command::Kick(addr)) if is_at(belief, *to, addr) => Ok(()),
+            // Whether the sender was an operator was checked when it got its reply.
+            Input::Command(_, Command::Kick(addr)) if is_at(observed, *to, addr) => Ok(()),
             other => Err(format!("{to:?} was closed by {other:?}")),
         },
         Output::Reply(Reply::Released { kind: Kind::Exclusive, name } | Reply::Fenced { name, .. })
-            if belief.is_stolen(*to, name) =>
+            if observed.is_stolen(*to, name) =>
         {
             Err(format!("{to:?} was robbed of {} and still has it", shown(name)))
         }
@@ -58,6 +58,6 @@ fn told(outcome: &Outcome<'_>) -> Verdict {
     }
 }
 
-fn is_at(belief: &Belief, conn: Conn, addr: &[u8]) -> bool {
-    belief.origin(conn).is_some_and(|origin| origin.addr.to_string().as_bytes() == addr)
+fn is_at(observed: &Observed, conn: Conn, addr: &[u8]) -> bool {
+    observed.origin(conn).is_some_and(|origin| origin.addr.to_string().as_bytes() == addr)
 }

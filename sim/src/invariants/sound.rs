@@ -4,7 +4,7 @@ use super::{Invariant, State, Verdict};
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "the machine is sound",
-    guards: "Whoever asks after that step sees none of it; nobody sees half of it.",
+    guards: "A request that runs after that step sees none of it, and no request sees half of it.",
     given: None,
     told: None,
     state: Some(state),

@@ -1,12 +1,12 @@
-//! The end of a connection releases all it held, and nothing else does: the machine's own listing of who
-//! holds what is what has to be believed from what it said.
+//! The end of a connection releases all that it held, and nothing else does: the machine's own listing of holds
+//! equals the observed state.
 
 use super::{Invariant, State, Verdict, shown};
 use elockd_core::{Kind, Listing, Scan, Subject};
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "the end releases",
-    guards: "When a connection ends in whatever way, everything it holds is released in one step.",
+    guards: "When a connection ends, in whatever way, everything it holds is released in one step.",
     given: None,
     told: None,
     state: Some(state),
@@ -14,26 +14,28 @@ pub(super) const INVARIANT: Invariant = Invariant {
 
 fn state(state: &State<'_>) -> Verdict {
     for kind in Kind::ALL {
-        let believed = state.belief.locks(kind);
+        let observed = state.observed.locks(kind);
         let mut rows = 0;
         let mut wrong = None;
         let mut scan = Scan::new(Listing { subject: Subject::Locks(kind), name: &[] });
         while !scan.is_done() {
             state.machine.scan(&mut scan, &mut |entry| {
                 rows += 1;
-                if believed.get(entry.name).is_none_or(|holders| !holders.contains(&entry.conn)) {
-                    let what = format!("{:?} holds {kind:?} {}, and nobody", entry.conn, shown(entry.name));
-                    wrong.get_or_insert(format!("{what} who looks on can believe it"));
+                if observed.get(entry.name).is_none_or(|holders| !holders.contains(&entry.conn)) {
+                    let what = format!("{:?} holds {kind:?} {}", entry.conn, shown(entry.name));
+                    wrong.get_or_insert(format!("{what}, and the observed state has no such hold"));
                 }
             });
         }
         if let Some(wrong) = wrong {
             return Err(wrong);
         }
-        // Every row is believed, and none is there twice: if something is missing, there are fewer.
-        let holds = state.belief.holds(kind);
+        // Every row is in the observed state, and no row is there twice. So a missing hold shows as a lower count.
+        let holds = state.observed.holds(kind);
         if rows != holds {
-            return Err(format!("{rows} {kind:?} holds are there, and {holds} have to be believed"));
+            return Err(format!(
+                "the machine lists {rows} {kind:?} holds, and the observed state has {holds}"
+            ));
         }
     }
     Ok(())

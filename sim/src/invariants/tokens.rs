@@ -1,5 +1,5 @@
-//! Fencing tokens ascend, belong to a hold and to no other, and are shown to its holder alone. (Across the
-//! server's lives, and without its witness, that is a judge's matter: `oracle/tokens.rs`.)
+//! Fencing tokens ascend. Each belongs to one hold and is shown only to its holder. (The judge `oracle/tokens.rs`
+//! checks the same across the server's lives and without its witness.)
 
 use super::{Invariant, Outcome, Verdict, shown};
 use elockd_core::{Command, Input, Kind, Output, Reply};
@@ -7,17 +7,17 @@ use elockd_core::{Command, Input, Kind, Output, Reply};
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "tokens ascend",
     guards: "A fencing token is greater than every token that was given out before, for any lock, also before a \
-             restart of the daemon, and stays with its hold until that ends.",
+             restart of the daemon. It stays with its hold until that ends.",
     given: None,
     told: Some(told),
     state: None,
 };
 
 fn told(outcome: &Outcome<'_>) -> Verdict {
-    let Outcome { belief, to, .. } = outcome;
-    let tokens = belief.tokens();
+    let Outcome { observed, to, .. } = outcome;
+    let tokens = observed.tokens();
     let Input::Command(_, Command::Fence(asked)) = outcome.input else { return Ok(()) };
-    let (is_holder, token) = (belief.is_holder(*to, Kind::Exclusive, asked), tokens.of(*to, asked));
+    let (is_holder, token) = (observed.is_holder(*to, Kind::Exclusive, asked), tokens.of(*to, asked));
     let name = shown(asked);
     match outcome.output {
         Output::Reply(Reply::Fenced { .. } | Reply::NoTokens) if !is_holder => {

@@ -1,11 +1,11 @@
-//! Who waits says nothing else: none of its later requests is run before its wait is over.
+//! While a connection waits, none of its later requests is run.
 
 use super::{Given, Invariant, Verdict};
 use elockd_core::Input;
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "who waits says nothing else",
-    guards: "While a connection waits for a lock, none of its later requests is run, and",
+    guards: "While a connection waits for a lock, none of its later requests is run.",
     given: Some(given),
     told: None,
     state: None,
@@ -13,7 +13,7 @@ pub(super) const INVARIANT: Invariant = Invariant {
 
 fn given(given: &Given<'_>) -> Verdict {
     match given.input {
-        Input::Command(conn, command) if given.belief.waits().of(*conn).is_some() => {
+        Input::Command(conn, command) if given.observed.waits().of(*conn).is_some() => {
             Err(format!("{command:?} of {conn:?} is run while it waits"))
         }
         _ => Ok(()),

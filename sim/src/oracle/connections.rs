@@ -1,6 +1,5 @@
-//! Both sides of each connection agree: what was applied is what was asked, in order, whole and within its
-//! time; what was told is what was heard; nobody is left without an answer, and no more is kept unsent than may
-//! be.
+//! Both sides of each connection agree. The applied commands are the requests, in order, whole and in time. The told
+//! replies are the received ones. No request is left without an answer, and no more is kept unsent than is allowed.
 
 use super::{Finding, SLACK_MS, Verdict, connection_finding};
 use crate::conversation::Conversation;
@@ -38,7 +37,7 @@ pub fn judge(plan: &Plan, entries: &[Entry], history: &History) -> Result<(), Fi
     Ok(())
 }
 
-/// What ran is what was asked, from the first request on and without a gap, each after it was sent.
+/// The commands that ran are the requests, from the first on and without a gap, each after it was sent.
 fn requests(client: &ClientSide, server: &ServerSide) -> Verdict {
     for (number, run) in server.commands.iter().enumerate() {
         let Some(request) = client.requests.get(number) else {
@@ -60,10 +59,10 @@ fn requests(client: &ClientSide, server: &ServerSide) -> Verdict {
     Ok(())
 }
 
-/// The reply of a wait that is not over.
+/// The missing reply of a wait that is not over.
 static NOTHING: Vec<u8> = Vec::new();
 
-/// What was heard is what was told, from the first reply on and without a gap.
+/// The received replies are the told ones, from the first on and without a gap.
 fn replies(client: &ClientSide, server: &ServerSide) -> Verdict {
     let seen = client.received_at.last().copied().unwrap_or(client.connected);
     if let Some((Close::Decided(Reason::TooManyConnections), _)) = server.closed {
@@ -85,7 +84,7 @@ fn replies(client: &ClientSide, server: &ServerSide) -> Verdict {
         };
         let is_told = match &run.told {
             Some(Told::Reply(reply)) => reply == answer,
-            // Its text is looked at by the judge that knows what was held.
+            // The judge that knows the holds checks its text.
             Some(Told::Listing(..)) => true,
             Some(Told::Wait | Told::Disconnect(_)) | None => false,
         };
@@ -107,7 +106,7 @@ fn replies(client: &ClientSide, server: &ServerSide) -> Verdict {
     let told = server.commands.iter().skip(next).find_map(|run| match &run.told {
         Some(Told::Reply(reply)) => Some(Some(reply)),
         Some(Told::Listing(..)) => Some(None),
-        // What comes after a wait comes after its reply.
+        // A reply to a request behind a wait comes after the wait's reply.
         Some(Told::Wait) => Some(Some(&NOTHING)),
         Some(Told::Disconnect(_)) | None => None,
     });
@@ -123,7 +122,7 @@ fn replies(client: &ClientSide, server: &ServerSide) -> Verdict {
     }
 }
 
-/// Where the server closed in order, everything it had read was run, and everything that was run answered.
+/// If the server closed in order, it had run all that it had read, and answered all that it had run.
 fn whole(
     plan: &Plan,
     entries: &[Entry],
@@ -134,7 +133,7 @@ fn whole(
     let Some((close, closed)) = server.closed else { return Ok(()) };
     let ended_a_wait =
         server.commands.last().is_some_and(|run| run.has_waited && run.told_at.place == closed);
-    // Who sends FIN while it waits has said its last: that ends the wait, and what comes after it is not run.
+    // A FIN during a wait is a client's last word: it ends the wait, and requests behind it are not run.
     let runs_all = matches!(close, Close::Said(Cause::Eof | Cause::Shutdown)) && !ended_a_wait;
     if runs_all {
         let read = server.read.iter().take_while(|(place, _)| *place < closed).last();
@@ -151,7 +150,7 @@ fn whole(
         Close::Said(Cause::Eof | Cause::Shutdown)
             | Close::Decided(Reason::Quit | Reason::Idle | Reason::Kicked)
     );
-    // A peer that took nothing, a failure, and a shutdown that took too long cut replies off.
+    // Three things may cut replies off: a peer that took nothing, a failure, and a shutdown that took too long.
     let Some((dropped, since)) = server.dropped else { return Ok(()) };
     let has_stalled = |since: u32| entries[dropped].at_ms + SLACK_MS >= since + plan.server.write_timeout_ms;
     let was_cut_off = server.failed.is_some()
@@ -170,7 +169,7 @@ fn whole(
     Ok(())
 }
 
-/// What is told and not written never is more than the limit, beside one batch on each side of it.
+/// Replies that are told and not written never exceed the limit by more than one batch on each side.
 fn unsent(server: &ServerSide) -> Verdict {
     /// 64 KiB that waited, 64 KiB that were told at once, and a last batch of 64 of the longest replies.
     const MOST: usize = 210 << 10;

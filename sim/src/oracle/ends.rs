@@ -1,5 +1,5 @@
-//! A connection ends when, and only when, there is a reason, and soon after it: its locks hang on that. Both
-//! sides are asked: what the server says of an end has to be what its client did, or what befell it.
+//! A connection ends when, and only when, there is a reason, and soon after it: its locks depend on that. Both sides
+//! are compared: the end that the server reports must be what its client did, or what a fault did to it.
 
 use super::{Finding, SLACK_MS, Verdict, connection_finding};
 use crate::history::{ClientSide, Close, Connection, History, Place, ServerSide};
@@ -40,7 +40,7 @@ impl Ends<'_> {
         self.entries[place].at_ms
     }
 
-    /// The server ended it for a reason that it had.
+    /// The server's reason for the end was true.
     fn has_reason(&self, server: &ServerSide) -> Verdict {
         let Some((close, closed)) = server.closed else { return Ok(()) };
         let wrong = |what: &str| Err((closed, format!("was ended as {close:?}, {what}")));
@@ -76,7 +76,7 @@ impl Ends<'_> {
                     if *addr == server.shown);
                 if is_named { Ok(()) } else { wrong("and nobody asked for it") }
             }
-            // Those the reference model decides as well.
+            // The reference model decides these too.
             Close::Decided(Reason::Idle | Reason::TooManyConnections)
             | Close::Said(Cause::Eof | Cause::Error) => Ok(()),
         }
@@ -96,9 +96,9 @@ impl Ends<'_> {
         Ok(())
     }
 
-    /// What the client saw of the end is what the server did.
+    /// The end that the client saw is the one that the server made.
     fn is_known_to_both(&self, client: &ClientSide, server: &ServerSide) -> Verdict {
-        /// A reset eats what was sent last: the server takes what comes for so long, to send none.
+        /// A reset destroys what was sent last. To send no reset, the server takes input for this long.
         const LINGER_MS: u32 = 1_000;
         let Some((ended, place)) = client.ended else { return Ok(()) };
         let is_over = self.history.ends.get(&server.life).is_some_and(|end| *end < place);
@@ -131,8 +131,7 @@ impl Ends<'_> {
         Ok(())
     }
 
-    /// When a client ends its side and nothing is in the way, the server hears of it as soon as a message
-    /// takes.
+    /// If a client ends its side and no fault is in the way, the server hears of it as soon as a message can arrive.
     fn is_noticed(&self, connection: &Connection, client: &ClientSide, server: &ServerSide) -> Verdict {
         let own_end = client.ended.filter(|(ended, _)| matches!(ended, Ended::Closed | Ended::Crashed));
         let Some(place) = client.half_closed.or(own_end.map(|(_, place)| place)) else { return Ok(()) };
@@ -143,7 +142,7 @@ impl Ends<'_> {
             .iter()
             .take_while(|entry| entry.at_ms <= until_ms)
             .any(|entry| matches!(entry.event, Event::Fault(fault) if is_trouble(fault, client)));
-        // With a full hand it reads no further, and hears of nothing.
+        // A server with too much to send or to run reads no further, and hears of nothing.
         let until = self.entries.partition_point(|entry| entry.at_ms <= until_ms) - 1;
         let is_busy = connection.is_busy(place) || connection.is_busy(until);
         if has_trouble || is_busy || !self.lives_on(server, place, until_ms) {
@@ -157,7 +156,7 @@ impl Ends<'_> {
         Err((place, format!("has ended its side, and by {until_ms} ms the server had not noticed")))
     }
 
-    /// Whether the server's process went on from a place beyond a time.
+    /// Whether the server's process was still running at a time after this place.
     fn lives_on(&self, server: &ServerSide, place: Place, beyond_ms: u32) -> bool {
         let goes_on = self.entries.last().is_some_and(|last| last.at_ms > beyond_ms + 1);
         let end = self.history.ends.get(&server.life);
@@ -165,7 +164,7 @@ impl Ends<'_> {
     }
 }
 
-/// Whether a fault is in the way of a client's words.
+/// Whether a fault can keep a client's messages from the server.
 fn is_trouble(fault: Fault, client: &ClientSide) -> bool {
     let is_in_the_way = matches!(
         fault,
@@ -174,7 +173,7 @@ fn is_trouble(fault: Fault, client: &ClientSide) -> bool {
     is_in_the_way && fault.host() == Some(client.host)
 }
 
-/// Whether a fault makes messages late and loses none.
+/// Whether a fault delays messages and loses none.
 const fn is_late(fault: Fault) -> bool {
     matches!(fault, Fault::Hold(_) | Fault::Slow(..))
 }

@@ -1,21 +1,20 @@
-//! The clients alone: for each lock, is there an order of all that was asked about it, each request within
-//! the time between its being sent and its answer, that explains every answer? The witness is not asked, so
-//! that a server that lies to it is found out.
+//! The clients alone. For each lock: is there an order of all requests about it that explains every answer, with each
+//! request between its sending and its answer? The witness is not asked, so a server that lies to it is found out.
 //!
-//! The search is Wing and Gong's, with Lowe's memory, by the crate `todc-utils`. A request that a dead
-//! connection cut off may or may not have happened; the end of a connection happened at some time after
-//! there was a reason for it. Within one connection, the order is that of its requests.
+//! The search is Wing and Gong's, with Lowe's memoisation, by the crate `todc-utils`. A request that a dead
+//! connection cut off may or may not have happened. The end of a connection happened at some time after there was a
+//! reason for it. Within one connection the order is that of its requests.
 //!
-//! A wait is one request with a late answer: success is a get at some time between. That it failed says no more
-//! than that its asker did not hold the lock, but for one that waits for no time, which fails where a get does. Who
-//! stands in line is not looked at here, so of a limited share that failed one knows less where somebody waits.
+//! A wait is one request with a late answer. A success is a get at some time between. A failure says only that the
+//! connection did not hold the lock. A request with MS 0 fails like a get. This judge does not know the lines, so the
+//! failure of a limited share says less if anybody waits for the lock.
 
 use super::{Finding, Judged};
 use crate::history::{ClientSide, Close, Connection, History, Moment, Place, Request, Run, ServerSide};
 use crate::log::{Ended, Entry, Event, Life, Told};
 use crate::plan::Plan;
 use crate::script::Fault;
-use elockd_core::{Command, Kind, Reason};
+use elockd_core::{Command, Kind, Reason, Reply};
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use todc_utils::linearizability::WGLChecker;
@@ -26,7 +25,7 @@ use todc_utils::specifications::Specification;
 ///
 /// # Errors
 ///
-/// The first lock whose history nothing explains.
+/// The first lock whose history no order explains.
 pub fn judge(plan: &Plan, entries: &[Entry], history: &History, judged: &mut Judged) -> Result<(), Finding> {
     let mut locks: Locks<'_> = BTreeMap::new();
     let said = Said::new(plan, entries, history);
@@ -58,18 +57,18 @@ pub fn judge(plan: &Plan, entries: &[Entry], history: &History, judged: &mut Jud
     Ok(())
 }
 
-/// An operation, and when it can have happened.
+/// An operation, and the time in which it can have happened.
 #[derive(Clone, Debug)]
 struct Timed {
     operation: Operation,
     called: Place,
-    /// `None`: at any time after that.
+    /// `None`: any time after that.
     answered: Option<Place>,
-    /// When the server says that it happened, if it says so.
+    /// When it happened according to the server, if the server reports it.
     said: Option<Moment>,
 }
 
-/// What a connection did to a lock.
+/// A connection's operation on a lock.
 #[derive(Clone, Debug)]
 struct Operation {
     connection: u32,
@@ -81,9 +80,9 @@ struct Operation {
 enum What {
     /// The `n`th request about the lock, counted from 0, was answered.
     Answered { n: u32, verb: Verb, answer: u32 },
-    /// It was not.
+    /// The `n`th request was not answered.
     Open { n: u32, verb: Verb },
-    /// The connection ended, after at least so many requests.
+    /// The connection ended, after at least this many requests.
     End { after: u32 },
 }
 
@@ -92,7 +91,7 @@ enum Verb {
     Get,
     /// With a time to wait.
     Wait,
-    /// Of a share of so few; to have failed, so many have to hold it.
+    /// A share with a limit. If it failed, this many connections held the lock.
     Limited {
         limit: u32,
         to_fail: u32,
@@ -109,14 +108,15 @@ enum Verb {
 }
 
 impl Verb {
-    /// The request about one lock that a command is; `line` says whether anybody ever waits for it.
+    /// The request about one lock that this command is; `line` says whether any client ever waits for that lock.
     fn of<'a>(
         command: &'a Command<Vec<u8>>,
         line: &BTreeSet<(Kind, &[u8])>,
     ) -> Option<(Self, Kind, &'a [u8])> {
         let (exclusive, shared) = (Kind::Exclusive, Kind::Shared);
         let limited = |limit: u32, name: &[u8]| {
-            // As many as it takes where nobody waits; where somebody does, one is enough to hold that one up.
+            // If nobody waits, the limit must be reached. If somebody waits, one holder is enough to hold up the
+            // first in line.
             let to_fail = match (line.contains(&(shared, name)), limit) {
                 (true, _) => 1,
                 (false, 0) => u32::MAX,
@@ -125,13 +125,16 @@ impl Verb {
             Self::Limited { limit, to_fail }
         };
         Some(match command {
-            Command::Get(kind, name) => (Self::Get, *kind, name),
-            Command::GetWait { ms: 0, name } => (Self::Get, exclusive, name),
-            Command::GetWait { name, .. } => (Self::Wait, exclusive, name),
-            Command::SharedGetLimited { limit, name } | Command::SharedGetWait { ms: 0, limit, name } => {
-                (limited(*limit, name), shared, name)
+            Command::Get(wish) => {
+                let waits = wish.ms().is_some_and(|ms| ms > 0);
+                let verb = match wish.kind() {
+                    Kind::Exclusive if waits => Self::Wait,
+                    Kind::Shared if waits => Self::LimitedWait { limit: wish.limit() },
+                    Kind::Shared if wish.heeds_line() => limited(wish.limit(), wish.name()),
+                    Kind::Exclusive | Kind::Shared => Self::Get,
+                };
+                (verb, wish.kind(), wish.name())
             }
-            Command::SharedGetWait { limit, name, .. } => (Self::LimitedWait { limit: *limit }, shared, name),
             Command::Release(kind, name) => (Self::Release, *kind, name),
             Command::Fence(name) => (Self::Fence, exclusive, name),
             Command::Steal(name) => (Self::Steal, exclusive, name),
@@ -141,7 +144,8 @@ impl Verb {
     }
 }
 
-/// Operations in words: who, what, the answer, and from where to where in the log it can have happened.
+/// Operations in words: the connection, the request, the answer, and the part of the log in which it can have
+/// happened.
 fn tell(history: &History, operations: &[Timed]) -> String {
     let words = operations.iter().map(|Timed { operation, called, answered, .. }| {
         let client = history.connections[operation.connection as usize].client.as_ref();
@@ -157,19 +161,19 @@ fn tell(history: &History, operations: &[Timed]) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 
-/// A lock of one of the server's lives.
+/// A lock in one of the server's lives.
 type Lock<'a> = (Life, Kind, &'a [u8]);
 
-/// What was done to each.
+/// The operations on each lock.
 type Locks<'a> = BTreeMap<Lock<'a>, Vec<Timed>>;
 
-/// What all clients said that tells something of others.
+/// What a connection's history needs to know of other clients.
 struct Said<'a> {
     plan: &'a Plan,
     entries: &'a [Entry],
-    /// The shared locks that anybody ever asked to wait for.
+    /// The shared locks that any client ever waited for.
     lines: BTreeSet<(Kind, &'a [u8])>,
-    /// When somebody first asked to have the connections from an address closed.
+    /// When the first `kick` of each address was sent.
     kicks: BTreeMap<&'a [u8], Place>,
 }
 
@@ -179,8 +183,8 @@ impl<'a> Said<'a> {
         let clients = history.connections.iter().filter_map(|connection| connection.client.as_ref());
         for request in clients.flat_map(|client| &client.requests) {
             match &request.command {
-                Command::SharedGetWait { ms: 1.., name, .. } => {
-                    said.lines.insert((Kind::Shared, name));
+                Command::Get(wish) if wish.kind() == Kind::Shared && wish.ms().is_some_and(|ms| ms > 0) => {
+                    said.lines.insert((Kind::Shared, wish.name()));
                 }
                 Command::Kick(addr) => {
                     let first = said.kicks.entry(addr).or_insert(request.sent);
@@ -193,19 +197,19 @@ impl<'a> Said<'a> {
     }
 }
 
-/// What one connection did, lock by lock.
+/// The operations of one connection, lock by lock.
 fn operations<'a>(said: &Said<'a>, connection: &'a Connection, id: u32) -> Locks<'a> {
     let plan = said.plan;
     let (Some(client), Some(server)) = (&connection.client, &connection.server) else {
         return BTreeMap::new();
     };
-    // Who was refused was told nothing of any lock.
+    // A refused connection learned nothing about any lock.
     if matches!(server.closed, Some((Close::Decided(Reason::TooManyConnections), _))) {
         return BTreeMap::new();
     }
     let mut locks: Locks<'a> = BTreeMap::new();
     for (at, request) in client.requests.iter().enumerate() {
-        // All that is asked of the same lock has a number, in the order in which it was asked.
+        // Requests about the same lock are numbered in the order in which they were sent.
         let note = |locks: &mut Locks<'a>, lock: Lock<'a>, verb, answer: Option<u32>| {
             let operations = locks.entry(lock).or_default();
             let n = operations.len() as u32;
@@ -215,7 +219,7 @@ fn operations<'a>(said: &Said<'a>, connection: &'a Connection, id: u32) -> Locks
             };
             let operation = Operation { connection: id, kind: lock.1, what };
             let answered = request.answer.as_ref().map(|(_, place)| *place);
-            // What the server says it refused has not happened, nor what it says failed, where nobody heard of it.
+            // A request without an answer, which the server reports as refused or failed, did not happen.
             let least = u32::from(answered.is_none());
             let has_happened =
                 |run: &&Run| matches!(&run.told, Some(Told::Reply(reply)) if number(reply) >= Some(least));
@@ -235,7 +239,7 @@ fn operations<'a>(said: &Said<'a>, connection: &'a Connection, id: u32) -> Locks
             Some(Some(answer)) => Some(answer),
             // Refused: nothing happened to the lock.
             Some(None) => continue,
-            // Nothing can happen to it.
+            // The lock cannot change.
             None if name.len() > usize::from(plan.server.name_bytes) => continue,
             None => None,
         };
@@ -253,32 +257,26 @@ fn operations<'a>(said: &Said<'a>, connection: &'a Connection, id: u32) -> Locks
     locks
 }
 
-/// The number at the start of an answer, which says it all; `None` for a refusal.
+/// The number at the start of an answer, which is all that matters here; `None` for a refusal.
 fn number(text: &[u8]) -> Option<u32> {
-    let refusals = [
-        &b"0 Too Many Locks"[..],
-        b"0 Shutting Down",
-        b"0 Name Too Long",
-        b"0 Too Many Connections",
-        b"0 Not Allowed",
-        b"0 Lock Get Queue Full",
-        b"0 Shared Lock Get Queue Full",
-        b"0 Lock Get Deadlock",
-        b"0 Shared Lock Get Deadlock",
-        b"0 No Tokens",
-    ];
-    if refusals.iter().any(|refusal| text.starts_with(refusal)) {
-        return None;
-    }
-    let digits = text.split(|byte| *byte == b' ').next()?;
-    let number: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
-    // Of a fencing token only that it is there.
-    Some(number.try_into().unwrap_or(u32::MAX))
+    Some(match Reply::read(text)? {
+        Reply::Got { holders, .. } | Reply::Inspected { holders, .. } => holders,
+        Reply::ReleasedAll { holds } => holds,
+        Reply::Released { .. } | Reply::Stolen { was_held: true, .. } => 1,
+        // For a fencing token, only that there is one.
+        Reply::Fenced { token, .. } => token.try_into().unwrap_or(u32::MAX),
+        Reply::GetFailure { .. }
+        | Reply::GetTimeout { .. }
+        | Reply::ReleaseFailure { .. }
+        | Reply::NotHeld { .. }
+        | Reply::Stolen { was_held: false, .. } => 0,
+        _ => return None,
+    })
 }
 
-/// When the connection's end can have happened; `None` if it had no reason to end.
+/// When the connection's end can have happened; `None` if there was no reason for an end.
 fn end(said: &Said<'_>, server: &ServerSide, client: &ClientSide) -> Option<(Place, Option<Place>)> {
-    /// Clocks count whole milliseconds, and those of server and clients are not one.
+    /// Clocks count whole milliseconds, and the server and its clients have different ones.
     const SLACK_MS: u32 = 4;
     let Said { plan, entries, kicks, .. } = said;
     let timeout_ms = plan.server.write_timeout_ms;
@@ -293,7 +291,7 @@ fn end(said: &Said<'_>, server: &ServerSide, client: &ClientSide) -> Option<(Pla
     };
     let kicked = kicks.get(&server.shown[..]).copied();
     let quit = client.requests.iter().find(|request| request.command == Command::Quit);
-    // Its last request that was answered was applied after it was sent, and it lived then.
+    // Its last answered request was applied after it was sent, and the connection was open then.
     let lived = client.requests.iter().rev().find(|request| request.answer.is_some());
     let lived = lived.map_or(client.connected, |request| request.sent);
     let idle_ms = plan.server.idle_ms;
@@ -311,7 +309,7 @@ fn end(said: &Said<'_>, server: &ServerSide, client: &ClientSide) -> Option<(Pla
     ];
     let called = reasons.into_iter().flatten().min()?.max(lived);
     let answered = match client.ended {
-        // The server closed first: its locks were gone before that.
+        // The server closed first: it released the locks before that.
         Some((Ended::Fin, place)) if place >= called => Some(place),
         _ => None,
     };
@@ -336,8 +334,8 @@ fn is_cut_off(entries: &[Entry], client: &ClientSide) -> bool {
         .is_some_and(|fault| is_cut(fault, client))
 }
 
-/// The earliest time, in milliseconds, at which the server may have given a client up because it took nothing:
-/// for so long it read nothing, and was owed something.
+/// The earliest time, in milliseconds, at which the server may have given a client up because it took nothing: until
+/// then it had read nothing for that long, and there were replies for it.
 fn stalled_ms(entries: &[Entry], client: &ClientSide, timeout_ms: u32) -> Option<u32> {
     let ms = |place: Place| entries[place].at_ms;
     let begins = std::iter::once(&client.connected).chain(&client.received_at);
@@ -353,13 +351,13 @@ fn stalled_ms(entries: &[Entry], client: &ClientSide, timeout_ms: u32) -> Option
     None
 }
 
-/// Whether the order that the server says it was explains everything: then there is one. The server is not
-/// believed for it, each step is looked at.
+/// Whether the order that the server reported explains everything: then there is one. The server is not trusted in
+/// this: each step is checked.
 fn is_explained_by_the_server(operations: &[Timed]) -> bool {
     let mut happened: Vec<_> = operations.iter().filter_map(|timed| Some((timed.said?, timed))).collect();
     happened.sort_by_key(|(said, _)| *said);
     let all_are_there = operations.iter().all(|timed| {
-        // What was answered has happened; the rest may not have.
+        // Answered requests have happened; others may not have.
         timed.said.is_some() || !matches!(timed.operation.what, What::Answered { .. })
     });
     let mut state = State::default();
@@ -377,15 +375,15 @@ fn is_explained_by_the_server(operations: &[Timed]) -> bool {
         })
 }
 
-/// Whether some order explains the operations on one lock; `None` if it takes too long to say.
+/// Whether some order explains the operations on one lock; `None` if the search takes too long.
 fn explain(mut operations: Vec<Timed>) -> Option<bool> {
-    /// Steps of the search.
+    /// The most steps of a search.
     const MOST: u32 = 200_000;
     operations.sort_by_key(|timed| timed.called);
     let never = usize::MAX;
     let mut actions = Vec::new();
     for (process, timed) in operations.into_iter().enumerate() {
-        // The end of a connection can be asked and answered by one event.
+        // One event can both ask for the end of a connection and be answered by it.
         actions.push(((timed.called, 0), (process, Action::Call(timed.operation.clone()))));
         let answered = (timed.answered.unwrap_or(never), 1);
         actions.push((answered, (process, Action::Response(timed.operation))));
@@ -398,7 +396,7 @@ fn explain(mut operations: Vec<Timed>) -> Option<bool> {
 }
 
 thread_local! {
-    /// Steps that are left to the search that this thread is in.
+    /// The remaining steps of the search on this thread.
     static LEFT: Cell<u32> = const { Cell::new(0) };
 }
 
@@ -408,7 +406,7 @@ struct OneLock;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct State {
     holders: BTreeSet<u32>,
-    /// How many requests of each connection have happened.
+    /// The number of requests of each connection that have happened.
     happened: BTreeMap<u32, u32>,
     ended: BTreeSet<u32>,
 }
@@ -422,7 +420,7 @@ impl Specification for OneLock {
     }
 
     fn apply(operation: &Operation, state: &State) -> (bool, State) {
-        // With no steps left nothing is possible, which ends the search.
+        // Without steps nothing is possible, which ends the search.
         let left = LEFT.get();
         if left == 0 {
             return (false, state.clone());
@@ -450,11 +448,11 @@ impl State {
                 after.holders.remove(connection);
                 after.ended.insert(*connection);
             }
-            // Nothing comes of it any more.
+            // It has no effect any more.
             What::Open { .. } if has_ended => {}
             What::Answered { .. } if has_ended => return None,
             What::Open { n, verb } | What::Answered { n, verb, .. } => {
-                // What was not answered may have been refused, and what comes after it not.
+                // An unanswered request may have been refused; then later ones did not happen.
                 let is_next = match what {
                     What::Answered { .. } => happened == *n,
                     _ => happened <= *n,
@@ -472,12 +470,12 @@ impl State {
         Some(after)
     }
 
-    /// Does what was answered so; `None` if it cannot have been.
+    /// Applies a request with its answer; `None` if that answer was impossible.
     fn answer(&mut self, kind: Kind, connection: u32, verb: Verb, answer: u32) -> Option<()> {
         let was_holder = self.holders.contains(&connection);
         let holders = self.holders.len() as u32;
         let is_possible = match verb {
-            // It failed, or came to its end without the lock.
+            // It failed, or its wait ended without the lock.
             Verb::Get if answer == 0 => kind == Kind::Exclusive && !was_holder && holders > 0,
             Verb::Wait | Verb::LimitedWait { .. } if answer == 0 => !was_holder,
             Verb::Limited { to_fail, .. } if answer == 0 => !was_holder && holders >= to_fail,
@@ -502,7 +500,7 @@ impl State {
         is_possible.then_some(())
     }
 
-    /// Does what was not answered, if it can succeed.
+    /// Applies an unanswered request, if it can succeed.
     fn do_if_it_can(&mut self, kind: Kind, connection: u32, verb: Verb) {
         match verb {
             Verb::Get | Verb::Wait | Verb::Limited { .. } | Verb::LimitedWait { .. } => {
@@ -518,7 +516,7 @@ impl State {
         }
     }
 
-    /// Whether a connection can be given the lock. Who holds it already is given it always.
+    /// Whether a connection can be given the lock. A holder always can.
     fn may_join(&self, kind: Kind, connection: u32, verb: Verb) -> bool {
         let holders = self.holders.len() as u32;
         let limit = match (kind, verb) {

@@ -1,49 +1,47 @@
-//! Listings that clients were sent: each tells what was held while it was made, and one that was refused for its
-//! size was one too many for `--max-listing-bytes`.
+//! Listings that clients received. Each must show what was held while it was made. A listing that was refused as too
+//! large must have exceeded `--max-listing-bytes`.
 
 use super::Finding;
 use crate::history::{History, Place};
 use crate::log::{Applied, Life, Told};
 use crate::plan::Plan;
-use elockd_core::wire::listing::write_too_large;
-use elockd_core::{Conn, Input, Subject};
+use elockd_core::{Conn, Input, Reply};
 use elockd_model_tests::listing::{Addrs, Truth};
 use elockd_model_tests::reference::Reference;
 use std::collections::BTreeMap;
 
-/// The listings of one life of the server, as the reference model goes through it.
+/// The listings in one life of the server, checked along with the reference model.
 pub(super) struct Listings<'a> {
     plan: &'a Plan,
-    /// What became of each, by where it was asked for.
+    /// The result of each, by the place where it was asked for.
     fates: BTreeMap<Place, Fate>,
     addrs: Addrs,
     under_way: Vec<UnderWay>,
     done: Vec<Done>,
-    /// How many were read and are true.
+    /// The number of listings that were read and are right.
     pub(super) checked: u64,
 }
 
-/// What became of a listing: what its client read, if it read all of it, and until when it took room.
+/// The result of a listing: what its client read, if it read all of it, and until when the listing took memory.
 struct Fate {
     text: Option<Vec<u8>>,
     until: Place,
 }
 
-/// A listing that is being made.
+/// A listing in progress.
 struct UnderWay {
     conn: Conn,
     from: Place,
     fate: Fate,
-    subject: Subject,
     truth: Truth,
 }
 
-/// A listing that was made, or refused.
+/// A listing that is finished, or was refused.
 struct Done {
     conn: Conn,
     from: Place,
     until: Place,
-    /// The most that it can have taken.
+    /// The most memory that it can have taken.
     most_bytes: usize,
     was_refused: bool,
 }
@@ -68,7 +66,7 @@ impl<'a> Listings<'a> {
         Self { plan, fates, addrs: Addrs::new(), under_way: Vec::new(), done: Vec::new(), checked: 0 }
     }
 
-    /// Takes note of how things are after an input.
+    /// Notes the state after an input.
     pub(super) fn witness(&mut self, place: Place, applied: &Applied, reference: &Reference) {
         if let Input::Opened(conn, origin) = &applied.input {
             self.addrs.insert(*conn, origin.addr.to_string());
@@ -81,19 +79,18 @@ impl<'a> Listings<'a> {
                 && let Some(fate) = self.fates.remove(&place)
             {
                 let truth = Truth::new(*subject, name.clone(), reference, &self.addrs);
-                self.under_way.push(UnderWay { conn: *conn, from: place, fate, subject: *subject, truth });
+                self.under_way.push(UnderWay { conn: *conn, from: place, fate, truth });
             }
         }
     }
 
-    /// Looks at the listings that were read before a place in the log.
+    /// Checks the listings that were read before a place in the log.
     pub(super) fn finish_before(&mut self, place: Place) -> Result<(), Finding> {
         let is_over = |listing: &mut UnderWay| listing.fate.until < place || place == Place::MAX;
         for listing in self.under_way.extract_if(.., is_over) {
-            let UnderWay { conn, from, fate: Fate { text, until }, subject, truth } = listing;
-            let mut refusal = Vec::new();
-            write_too_large(subject, &mut refusal);
-            let was_refused = text.as_ref() == Some(&refusal);
+            let UnderWay { conn, from, fate: Fate { text, until }, truth } = listing;
+            let refusal = text.as_deref().and_then(Reply::read);
+            let was_refused = matches!(refusal, Some(Reply::TooLarge { .. }));
             if let Some(text) = text.filter(|_| !was_refused) {
                 self.checked += 1;
                 truth.check(&text, &self.addrs).map_err(|what| Finding {
@@ -109,7 +106,7 @@ impl<'a> Listings<'a> {
         Ok(())
     }
 
-    /// Whatever was refused was too large, together with all that was under way beside it.
+    /// Every refused listing was too large, together with all that were in progress beside it.
     pub(super) fn refusals_are_due(&self) -> Result<(), Finding> {
         for refused in self.done.iter().filter(|listing| listing.was_refused) {
             let beside =

@@ -1,12 +1,11 @@
-//! The verdict on a run whose log is complete. Three judges, from the one that trusts the server most to the
-//! one that trusts it least:
+//! The verdict on a run whose log is complete. There are three kinds of judges, from the one that trusts the server
+//! most to the one that trusts it least:
 //!
-//! * [`replay`] takes the witness's word for what the machine was given, and gives the same to the reference
-//!   model;
-//! * [`connections`], [`ends`] and [`shutdown`] hold what the witness says of each connection against what its
-//!   client says;
-//! * [`linear`] and [`tokens`] listen to the clients alone: is there any order of events that explains what they saw,
-//!   and did fencing tokens ascend for all of them, whatever became of the server?
+//! * [`replay`] trusts the witness about the machine's inputs, and gives the same inputs to the reference model;
+//! * [`connections`], [`ends`] and [`shutdown`] compare what the witness says of each connection with what its client
+//!   says;
+//! * [`linear`] and [`tokens`] use only what the clients say: is there an order of events that explains it, and did
+//!   fencing tokens ascend for all clients, across all lives of the server?
 
 pub mod connections;
 pub mod ends;
@@ -21,14 +20,14 @@ use crate::log::{Entry, Violation};
 use crate::plan::Plan;
 use elockd_core::Conn;
 
-/// What a judge finds wrong: where in the log, whom it is about, and what it is.
+/// A finding of a judge: its place in the log, its connection, and what is wrong.
 #[derive(Clone, Debug)]
 pub struct Finding {
-    /// The place in the log at which it shows.
+    /// The place in the log where it shows.
     pub place: Place,
-    /// Whom it is about.
+    /// The connection that it is about.
     pub conn: Option<Conn>,
-    /// Which claim falls.
+    /// The violated invariant.
     pub check: &'static str,
     /// What is wrong.
     pub what: String,
@@ -37,10 +36,10 @@ pub struct Finding {
 /// Timers count whole milliseconds.
 const SLACK_MS: u32 = 3;
 
-/// Whether something is right; if not, where in the log it shows, and what is wrong.
+/// Whether something is right; if not, the place in the log where it shows, and what is wrong.
 type Verdict = Result<(), (Place, String)>;
 
-/// What is wrong with one connection.
+/// A finding about one connection.
 fn connection_finding(connection: &Connection, check: &'static str, place: Place, what: &str) -> Finding {
     let conn = connection.server.as_ref().map(|server| server.conn);
     let who = match &connection.client {
@@ -50,12 +49,12 @@ fn connection_finding(connection: &Connection, check: &'static str, place: Place
     Finding { place, conn, check, what: format!("{who}: {what}") }
 }
 
-/// How much of it could be judged.
+/// How much of a run could be judged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Judged {
     /// Locks whose history was explained.
     pub linear: u64,
-    /// Locks for which that took a search, because the server's own order does not explain it.
+    /// Locks whose history only a search explained, because the server's own order does not explain it.
     pub searched: u64,
     /// Listings that were checked.
     pub listings: u64,

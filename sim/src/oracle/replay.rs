@@ -1,32 +1,32 @@
-//! The witness's log against the reference model: given the same inputs, it says the same, to the byte.
+//! The witness's log against the reference model: given the same inputs, the model must say the same, byte for byte.
 //!
-//! The reference is naive, and its cost grows with the square of a run. A run with very many holds is
-//! replayed lock by lock instead, each with the connections that had to do with it: locks have nothing to do
-//! with each other but for limits and deadlocks, which such a run must not have met, for what ends many holds at
-//! once, which it must not have asked for, and the statistics, which the invariants count.
+//! The reference is naive, and its cost grows with the square of a run. A run with very many holds is replayed lock
+//! by lock instead, each lock with the connections that used it. That works because locks are independent of each
+//! other, with these exceptions: limits and deadlocks, which such a run must not meet; commands that end many holds
+//! at once, which it must not use; and the statistics, which the invariants count.
 
 use super::listings::Listings;
 use super::{Finding, Judged};
 use crate::history::{History, Place};
 use crate::log::{Applied, Entry, Event, Life, Told};
 use crate::plan::{Plan, Scenario};
-use elockd_core::{Cause, Command, Conn, Input, Kind, Now, Origin, Reason};
+use elockd_core::{Cause, Command, Conn, Input, Kind, Now, Origin, Reason, Reply};
 use elockd_model_tests::observe;
 use elockd_model_tests::reference::Reference;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Above so many inputs times holds, locks are replayed one by one, where a scenario is such that it can be done.
+/// Above this product of inputs and holds, locks are replayed one by one, in scenarios that allow it.
 const MOST_WORK: u64 = 20_000_000;
 
-/// With more in one line, nothing is replayed: whether each wait could be served costs the reference the cube of
-/// them. That lines are served in their order the invariants have seen.
+/// With a longer line than this nothing is replayed: for the question whether each wait could be granted, the
+/// reference needs the cube of its length. The invariants have seen that lines are served in order.
 const MOST_IN_LINE: usize = 300;
 
 /// Judges every life of the server.
 ///
 /// # Errors
 ///
-/// The first reply that is not the reference's, or the first listing that is not true.
+/// The first reply that differs from the reference's, or the first wrong listing.
 pub fn judge(plan: &Plan, entries: &[Entry], history: &History, judged: &mut Judged) -> Result<(), Finding> {
     let mut lives: BTreeMap<Life, Vec<(Place, &Applied)>> = BTreeMap::new();
     for (place, entry) in entries.iter().enumerate() {
@@ -50,7 +50,7 @@ pub fn judge(plan: &Plan, entries: &[Entry], history: &History, judged: &mut Jud
     Ok(())
 }
 
-/// The witness has seen every input: their numbers begin at 1, and none is left out.
+/// The witness has seen every input: their numbers begin at 1 without a gap.
 fn in_order(inputs: &[(Place, &Applied)]) -> Result<(), Finding> {
     for (number, (place, applied)) in (1..).zip(inputs) {
         if applied.seq.0 != number {
@@ -61,7 +61,7 @@ fn in_order(inputs: &[(Place, &Applied)]) -> Result<(), Finding> {
     Ok(())
 }
 
-/// The most that ever waited for one lock.
+/// The length of the longest line that there ever was.
 fn longest_line(inputs: &[(Place, &Applied)]) -> usize {
     let mut waits: BTreeMap<Conn, (Kind, &[u8])> = BTreeMap::new();
     let mut lines: BTreeMap<(Kind, &[u8]), usize> = BTreeMap::new();
@@ -90,17 +90,8 @@ fn longest_line(inputs: &[(Place, &Applied)]) -> usize {
     longest
 }
 
-fn is_get(input: &Input<Vec<u8>>) -> bool {
-    matches!(
-        input,
-        Input::Command(
-            _,
-            Command::Get(..)
-                | Command::GetWait { .. }
-                | Command::SharedGetLimited { .. }
-                | Command::SharedGetWait { .. }
-        )
-    )
+fn is_get(input: &Input<Command<Vec<u8>>>) -> bool {
+    matches!(input, Input::Command(_, Command::Get(_)))
 }
 
 const CHECK: &str = "the reference model agrees";
@@ -152,13 +143,13 @@ fn shown((to, told): &(Conn, Told)) -> String {
     }
 }
 
-/// What concerns one lock at one place: connections that ever asked for it and ended there, a command about it,
-/// and what was told to those who asked and those who waited.
+/// What concerns one lock at one place: connections that used it and ended there, a command about it, and the replies
+/// to connections that asked or waited for it.
 #[derive(Clone, Debug)]
 struct About<'a> {
     place: Place,
     applied: &'a Applied,
-    inputs: Vec<Input<Vec<u8>>>,
+    inputs: Vec<Input<Command<Vec<u8>>>>,
     told: Vec<(Conn, Told)>,
 }
 
@@ -168,7 +159,7 @@ fn lock_by_lock<'a>(plan: &Plan, inputs: &[(Place, &'a Applied)]) -> Result<(), 
     let mut locks: Locks<'a> = BTreeMap::new();
     let mut origins: BTreeMap<Conn, (Now, Origin)> = BTreeMap::new();
     let mut drained: Option<Place> = None;
-    // What each connection has asked for, and what it waits for.
+    // The locks that each connection asked for, and the lock that it waits for.
     let mut asked: BTreeMap<Conn, BTreeSet<(Kind, &'a [u8])>> = BTreeMap::new();
     let mut waits: BTreeMap<Conn, (Kind, &'a [u8])> = BTreeMap::new();
     for (place, applied) in inputs {
@@ -179,7 +170,7 @@ fn lock_by_lock<'a>(plan: &Plan, inputs: &[(Place, &'a Applied)]) -> Result<(), 
                 here.entry(lock).or_insert_with(|| about(vec![])).inputs.push(Input::Closed(conn, cause));
             }
         };
-        // What the machine decides comes before the input.
+        // Ends that the machine decides come before the input.
         for (to, told) in &applied.told {
             if let Told::Disconnect(reason) = told {
                 let cause = if *reason == Reason::Quit { Cause::Quit } else { Cause::Idle };
@@ -210,7 +201,7 @@ fn lock_by_lock<'a>(plan: &Plan, inputs: &[(Place, &'a Applied)]) -> Result<(), 
         }
         for (to, told) in &applied.told {
             if let Told::Reply(reply) = told
-                && reply.starts_with(b"0 Too Many Locks")
+                && let Some(Reply::TooManyLocks { .. }) = Reply::read(reply)
             {
                 let what = "a run that is replayed lock by lock met a limit".to_owned();
                 return Err(Finding { place: *place, conn: Some(*to), check: CHECK, what });
@@ -244,7 +235,7 @@ fn lock_by_lock<'a>(plan: &Plan, inputs: &[(Place, &'a Applied)]) -> Result<(), 
                 reference.apply(*now, &Input::Opened(*conn, *origin));
             }
         }
-        // A lock that nobody asked for before knows of the shutdown all the same.
+        // A lock that nobody asked for before must know of the shutdown too.
         let first = about.first().map(|about| about.place);
         if drained.is_some_and(|drained| first > Some(drained)) {
             reference.apply(Now::default(), &Input::Drain);
@@ -259,16 +250,11 @@ fn lock_by_lock<'a>(plan: &Plan, inputs: &[(Place, &'a Applied)]) -> Result<(), 
     Ok(())
 }
 
-/// The one lock that a command is about.
+/// The only lock that a command is about.
 fn lock_of(command: &Command<Vec<u8>>) -> Option<(Kind, &[u8])> {
     match command {
-        Command::Get(kind, name) | Command::Release(kind, name) | Command::Inspect(kind, name) => {
-            Some((*kind, name))
-        }
-        Command::GetWait { name, .. } => Some((Kind::Exclusive, name)),
-        Command::SharedGetLimited { name, .. } | Command::SharedGetWait { name, .. } => {
-            Some((Kind::Shared, name))
-        }
+        Command::Get(wish) => Some((wish.kind(), wish.name())),
+        Command::Release(kind, name) | Command::Inspect(kind, name) => Some((*kind, name)),
         _ => None,
     }
 }

@@ -1,6 +1,6 @@
-//! An orderly shutdown: every connection is ended as soon as it has nothing more to get, and the process ends as
-//! soon as the last of them has gone. Only those that do not take their replies are cut off, and not before the
-//! timeout is up.
+//! An orderly shutdown: every connection is ended as soon as it has got all its replies, and the process ends as soon
+//! as the last connection is gone. Only connections that do not take their replies are cut off, and not before the
+//! timeout.
 
 use super::{Finding, SLACK_MS, connection_finding};
 use crate::history::{History, Place};
@@ -14,7 +14,7 @@ const CHECK: &str = "a shutdown is in order";
 ///
 /// # Errors
 ///
-/// The first connection that was kept, or cut off, for no reason; or a process that did not end.
+/// The first connection that was kept or cut off without reason, or a process that did not end.
 pub fn judge(plan: &Plan, entries: &[Entry], history: &History) -> Result<(), Finding> {
     let mut drain: Option<(Life, Place)> = None;
     for (place, entry) in entries.iter().enumerate() {
@@ -50,7 +50,7 @@ fn judge_one(
         let Some(server) = connection.server.as_ref().filter(|server| server.life == life) else { continue };
         let of = |place, what: &str| connection_finding(connection, CHECK, place, what);
         let closed_ms = server.closed.map(|(_, closed)| ms(closed));
-        // Who waited gets the answers to what it has said behind that.
+        // A connection that waited still gets the answers to the requests behind its wait.
         let has_waited = server.commands.iter().any(|run| run.has_waited && run.told_at.place == begun);
         let has_more = has_waited && server.commands.last().is_some_and(|run| run.applied > begun);
         if !connection.is_busy(begun)

@@ -1,16 +1,16 @@
-//! Fencing tokens as the clients alone saw them, over all lives of the server: of two that were shown, one before the
-//! other was asked for, the later is the higher, unless it is the same of the same hold. Whoever keeps what a token
-//! guards sees no more than that, and relies on no less.
+//! Fencing tokens as the clients alone saw them, over all lives of the server. Of two tokens that were shown, one
+//! before the other was asked for, the later is higher, unless both are the same token of the same hold. A store that
+//! compares tokens sees no more than that.
 
 use super::{Finding, Judged};
 use crate::history::{History, Place};
-use elockd_core::{Command, Kind};
+use elockd_core::{Command, Kind, Reply};
 
 /// Judges every token that a client was shown.
 ///
 /// # Errors
 ///
-/// The first token that is not above those before.
+/// The first token that is not above all earlier ones.
 pub fn judge(history: &History, judged: &mut Judged) -> Result<(), Finding> {
     let shown = shown(history);
     judged.tokens += shown.len() as u64;
@@ -47,7 +47,8 @@ struct Shown<'a> {
     answered: Place,
 }
 
-/// A hold, as its client knows it: which connection's, of which name, and how often it had released that before.
+/// A hold as its client knows it: the connection, the name, and how often the connection had released that name
+/// before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Hold<'a> {
     connection: usize,
@@ -63,18 +64,18 @@ fn shown(history: &History) -> Vec<Shown<'_>> {
         let answered: Vec<_> = answered.collect();
         for (at, (request, (text, place))) in answered.iter().enumerate() {
             let Command::Fence(name) = &request.command else { continue };
-            let Some(token) = token(text) else { continue };
-            let ends_it = |command: &Command<Vec<u8>>, text: &[u8]| match command {
-                Command::Release(Kind::Exclusive, other) => other == name && text.starts_with(b"1 "),
-                Command::ReleaseAll => !text.starts_with(b"0 "),
-                // That it is not held tells of a theft.
-                Command::Fence(other) => other == name && text.starts_with(b"0 Lock Not Held"),
+            let Some(Reply::Fenced { token, .. }) = Reply::read(text) else { continue };
+            let ends_it = |text: &[u8]| match Reply::read(text) {
+                Some(Reply::ReleasedAll { holds }) => holds > 0,
+                // If the client is told that it does not hold it, the lock was stolen.
+                Some(
+                    Reply::Released { kind: Kind::Exclusive, name: other } | Reply::NotHeld { name: other },
+                ) => other == name,
                 _ => false,
             };
-            let before = answered[..at].iter();
-            let released = before.filter(|(request, (text, _))| ends_it(&request.command, text)).count();
+            let released = answered[..at].iter().filter(|(_, (text, _))| ends_it(text)).count();
             let hold = Hold { connection, name, released };
-            // The same once more, of the same hold, is nothing new.
+            // The same token of the same hold again is nothing new.
             let last = shown.iter().rev().find(|shown: &&Shown<'_>| shown.hold == hold);
             if last.is_none_or(|last| last.token != token) {
                 shown.push(Shown { token, hold, asked: request.sent, answered: *place });
@@ -82,10 +83,4 @@ fn shown(history: &History) -> Vec<Shown<'_>> {
         }
     }
     shown
-}
-
-fn token(text: &[u8]) -> Option<u64> {
-    let digits = text.split(|byte| *byte == b' ').next()?;
-    let token = std::str::from_utf8(digits).ok()?.parse().ok()?;
-    (token > 0).then_some(token)
 }

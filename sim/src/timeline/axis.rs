@@ -1,27 +1,27 @@
-//! Where on the page each place of the log is. Time runs from left to right; what happens within one
-//! millisecond stands side by side in it, in the order of the log; and where nothing happens for long, the
-//! axis is folded. It must never change the order of two places.
+//! The position on the page of each place of the log. Time runs from left to right. The events of one millisecond
+//! stand side by side, in the order of the log. If nothing happens for long, the axis is folded. The axis must never
+//! change the order of two places.
 
 use crate::history::Place;
 use crate::log::Entry;
 
-/// Places as parts of the page's width, from 0 to 1.
+/// Positions as parts of the page's width, from 0 to 1.
 #[derive(Clone, Debug)]
 pub(super) struct Axis {
-    /// Of each place, and of the end.
+    /// The position of each place, and of the end.
     parts: Vec<f64>,
     /// In order, without gaps.
     pub(super) stretches: Vec<Stretch>,
 }
 
-/// Time that is drawn to one scale.
+/// A stretch of time that is drawn to one scale.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Stretch {
     pub(super) from_ms: u32,
     pub(super) to_ms: u32,
     pub(super) from: f64,
     pub(super) to: f64,
-    /// Whether nothing happens in it, and it is drawn shorter than it is.
+    /// Whether nothing happens in it and it is drawn shorter than it is.
     pub(super) is_fold: bool,
 }
 
@@ -34,7 +34,7 @@ impl Axis {
         let mut axis = Self { parts: Vec::with_capacity(entries.len() + 1), stretches };
         for (at_ms, many) in &times {
             for number in 0..*many {
-                // A little of each millisecond stays empty, so that one can tell it from the next.
+                // A little of each millisecond stays empty, so that milliseconds can be told apart.
                 let within = 0.9 * (f64::from(number) + 0.5) / f64::from(*many);
                 axis.parts.push(axis.at(f64::from(*at_ms) + within));
             }
@@ -43,7 +43,7 @@ impl Axis {
         axis
     }
 
-    /// Where a place is. What is beyond the log is at the end.
+    /// The position of a place. A place beyond the log is at the end.
     pub(super) fn of(&self, place: Place) -> f64 {
         self.parts.get(place).copied().unwrap_or(1.0)
     }

@@ -1,11 +1,11 @@
-//! In a word, how a connection ended. Of what both sides saw, it names what came first, and beside it what
-//! the server found out later, unless that is no more than the same thing seen from the other side.
+//! How a connection ended, in a word. Of what both sides saw, it names what came first. Beside it stands what the
+//! server found out later, unless that is only the other side of the same event.
 
 use crate::history::{Close, Connection};
 use crate::log::Ended;
 use elockd_core::{Cause, Reason};
 
-/// How a connection ended; `None` where nothing has ended it.
+/// How a connection ended; `None` if it has not ended.
 pub(super) fn word(connection: &Connection, is_server_dead: bool) -> Option<String> {
     let client = connection.client.as_ref().and_then(|client| client.ended);
     let server = connection.server.as_ref().and_then(|server| server.closed);
@@ -42,12 +42,12 @@ pub(super) const fn server_word(close: Close) -> &'static str {
     }
 }
 
-/// Whether the client ended it, and not somebody else.
+/// Whether the client itself ended it.
 const fn is_own(ended: Ended) -> bool {
     matches!(ended, Ended::Closed | Ended::Crashed)
 }
 
-/// What the client did first and the server saw later.
+/// The client's action, which the server saw later.
 fn both(ended: Ended, close: Close) -> String {
     let first = client_word(ended);
     match (ended, close) {

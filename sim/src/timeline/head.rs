@@ -1,5 +1,5 @@
-//! The head of the page: which run it is, whether all claims held, how much happened, and what the signs in
-//! the picture mean.
+//! The head of the page: which run it is, whether all invariants held, how much happened, and what the signs in the
+//! picture mean.
 
 use super::html::{count, escaped, grouped, readable};
 use super::palette;
@@ -68,8 +68,8 @@ const SIGNS: &str = "<div class=\"signs\">\
 
 fn verdict(violation: Option<&Violation>) -> String {
     match violation {
-        None => "<strong class=\"verdict good\">all claims held</strong>".to_owned(),
-        Some(_) => "<strong class=\"verdict wrong\">a claim fell</strong>".to_owned(),
+        None => "<strong class=\"verdict good\">all invariants held</strong>".to_owned(),
+        Some(_) => "<strong class=\"verdict wrong\">an invariant was violated</strong>".to_owned(),
     }
 }
 
@@ -101,7 +101,7 @@ fn in_words(plan: &Plan) -> String {
     words
 }
 
-/// Limits that one is likely to meet.
+/// Limits that a run is likely to reach.
 fn limits(server: &Settings) -> Vec<String> {
     const FEW: u32 = 100;
     let at_most = |limit: u32, of: &str| (limit < FEW).then(|| format!("at most {limit} {of}"));

@@ -1,21 +1,21 @@
-//! Who held what and who waited for what, and when, and what was refused, read from what the machine told
-//! connections: a hold is from the place at which success was told to that of its release, or of its connection's
-//! end, and a wait from the place at which it began to that of its reply.
+//! Holds, waits and refused gets with their times, read from what the machine told connections. A hold goes from the
+//! place at which success was told to the place of its release, or of its connection's end. A wait goes from its
+//! beginning to its reply.
 
 use super::lives::{LifeEnd, LifeSpan};
 use super::picture::Span;
 use crate::history::Place;
 use crate::log::{Applied, Entry, Event, Life, Told};
-use elockd_core::{Command, Conn, Input, Kind};
+use elockd_core::{Command, Conn, Input, Kind, Reply};
 use std::collections::BTreeMap;
 
-/// A lock: which name space, and the name.
+/// A lock: its name space and its name.
 pub(super) type Lock<'a> = (Kind, &'a [u8]);
 
 /// A connection of one of the server's lives.
 pub(super) type Id = (Life, Conn);
 
-/// All of a run, connection by connection.
+/// All holds, waits and refusals of a run, connection by connection.
 #[allow(clippy::struct_field_names, reason = "holds are the first of what is told of them")]
 #[derive(Clone, Debug, Default)]
 pub(super) struct Holds<'a> {
@@ -43,7 +43,7 @@ pub(super) enum HoldEnd {
     Stolen,
     /// The server's life ended.
     Lost,
-    /// It is held when the run is over.
+    /// It is still held at the end of the run.
     Lasts,
 }
 
@@ -60,13 +60,13 @@ pub(super) struct Wait<'a> {
 pub(super) enum WaitEnd {
     /// The lock was granted.
     Granted,
-    /// It was told that it ends without the lock.
+    /// It ended without the lock, and its connection was told.
     InVain,
     /// Its connection ended.
     CutOff,
     /// The server's life ended.
     Lost,
-    /// It goes on when the run is over.
+    /// It still goes on at the end of the run.
     Lasts,
 }
 
@@ -75,7 +75,7 @@ pub(super) enum WaitEnd {
 pub(super) struct Refused<'a> {
     pub(super) at: Place,
     pub(super) lock: Lock<'a>,
-    /// What was asked.
+    /// The request.
     pub(super) command: &'a Command<Vec<u8>>,
     pub(super) reply: &'a [u8],
 }
@@ -147,7 +147,7 @@ impl<'a> Holds<'a> {
         }
     }
 
-    /// Ends a connection's wait, and says whether there was one.
+    /// Ends a connection's wait. Returns whether there was one.
     fn end_wait(&mut self, place: Place, id: Id, end: WaitEnd) -> bool {
         let waits = self.waits.get_mut(&id).into_iter().flatten();
         let Some(wait) = waits.rev().find(|wait| wait.end == WaitEnd::Lasts) else { return false };
@@ -155,7 +155,7 @@ impl<'a> Holds<'a> {
         true
     }
 
-    /// Whoever of a life holds a lock holds it no more.
+    /// Ends the holds of a lock in one life.
     fn stolen(&mut self, place: Place, life: Life, lock: Lock<'a>) {
         let of_life = self.holds.iter_mut().filter(|((of, _), _)| *of == life);
         for hold in of_life.flat_map(|(_, holds)| holds) {
@@ -212,16 +212,12 @@ impl<'a> Holds<'a> {
 /// The lock that a command asks for.
 fn wanted(command: &Command<Vec<u8>>) -> Option<Lock<'_>> {
     match command {
-        Command::Get(kind, name) => Some((*kind, name)),
-        Command::GetWait { name, .. } => Some((Kind::Exclusive, name)),
-        Command::SharedGetLimited { name, .. } | Command::SharedGetWait { name, .. } => {
-            Some((Kind::Shared, name))
-        }
+        Command::Get(wish) => Some((wish.kind(), wish.name())),
         _ => None,
     }
 }
 
-/// What a reply says of its reader's holds.
+/// What a reply says about the holds of its receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change<'a> {
     Got(Lock<'a>),
@@ -232,20 +228,13 @@ enum Change<'a> {
 
 impl<'a> Change<'a> {
     fn read(reply: &'a [u8]) -> Option<Self> {
-        let line = reply.strip_suffix(b"\n")?;
-        let space = line.iter().position(|byte| *byte == b' ')?;
-        let (number, said) = (&line[..space], &line[space + 1..]);
-        if !number.iter().all(u8::is_ascii_digit) {
-            return None;
-        }
-        let named = |words: &[u8], kind| said.strip_prefix(words).map(|name| (kind, name));
-        let got = named(b"Lock Get Success: ", Kind::Exclusive)
-            .or_else(|| named(b"Shared Lock Get Success: ", Kind::Shared));
-        let released = named(b"Lock Release Success: ", Kind::Exclusive)
-            .or_else(|| named(b"Shared Lock Release Success: ", Kind::Shared));
-        let stole = named(b"Lock Steal Success: ", Kind::Exclusive);
-        let all = (said == b"Locks Released").then_some(Self::ReleasedAll);
-        got.map(Self::Got).or(released.map(Self::Released)).or(stole.map(Self::Stole)).or(all)
+        Some(match Reply::read(reply)? {
+            Reply::Got { kind, name, .. } => Self::Got((kind, name)),
+            Reply::Released { kind, name } => Self::Released((kind, name)),
+            Reply::ReleasedAll { .. } => Self::ReleasedAll,
+            Reply::Stolen { was_held: true, name } => Self::Stole((Kind::Exclusive, name)),
+            _ => return None,
+        })
     }
 }
 
@@ -301,7 +290,7 @@ mod tests {
         scene.apply(1, b"r a", b"0 Lock Release Failure: a\n");
         let holds = Holds::new(&scene.entries, &lives(&scene.entries));
         assert!(holds.holds.is_empty());
-        let command = &Command::Get(Kind::Exclusive, b"a".to_vec());
+        let command = &Command::get(Kind::Exclusive, b"a".to_vec());
         let lock = (Kind::Exclusive, &b"a"[..]);
         let refused = Refused { at, lock, command, reply: b"0 Lock Get Failure: a\n" };
         assert_eq!(holds.refused[&(scene.life, conn(1))], [refused]);

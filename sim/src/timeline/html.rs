@@ -1,5 +1,5 @@
-//! HTML's own rules: text that cannot be taken for markup, names that are arbitrary bytes, and lengths. What
-//! comes from a run must never get into a page by another way than this.
+//! HTML's rules: text that must not become markup, names of arbitrary bytes, and lengths. All data of a run gets into
+//! a page only through this module.
 
 use std::fmt::Write as _;
 
@@ -21,19 +21,18 @@ pub(super) fn escaped(text: &str) -> String {
     out
 }
 
-/// A lock's name in plain characters, for people: not yet HTML.
+/// A lock's name in plain characters, for people. It is not HTML yet.
 pub(super) fn readable(name: &[u8]) -> String {
     if name.is_empty() { "\"\"".to_owned() } else { name.escape_ascii().to_string() }
 }
 
-/// A part of the whole, in percent of it: fine enough to zoom in to one of a thousand things that happen in
-/// one millisecond.
+/// A part of the whole in percent, fine enough to zoom in to one of a thousand events in one millisecond.
 pub(super) fn percent(part: f64) -> String {
     let text = format!("{:.5}", part * 100.0);
     format!("{}%", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
-/// A number with its thousands apart.
+/// A number with separated thousands.
 pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
@@ -51,7 +50,7 @@ pub(super) fn count(number: usize, thing: &str) -> String {
     format!("{} {thing}{}", grouped(number as u64), if number == 1 { "" } else { "s" })
 }
 
-/// The first of some lines, and how many there are beside them.
+/// The first lines, and the number of the others.
 pub(super) fn some_lines(lines: &[String]) -> String {
     const MOST: usize = 12;
     let mut out = lines.iter().take(MOST).map(String::as_str).collect::<Vec<_>>().join("\n");

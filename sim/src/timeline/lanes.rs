@@ -1,5 +1,5 @@
-//! The lane of one connection: when each side of it lived, what it held, in rows that do not overlap, and
-//! what it said and heard.
+//! The lane of one connection: when each side of it lived, what it held (in rows that do not overlap), and what it
+//! sent and received.
 
 use super::ends;
 use super::holds::{HoldEnd, Holds, Id, Lock, WaitEnd};
@@ -19,19 +19,19 @@ pub(super) struct Lane {
     /// Its client's name, if the log has one.
     pub(super) name: Option<String>,
     pub(super) addr: SocketAddr,
-    /// What the server knows it by.
+    /// The server's name for it.
     pub(super) id: Option<Id>,
     /// The client's side of it.
     pub(super) client: Option<Span>,
     /// The server's side.
     pub(super) server: Option<Span>,
-    /// How it ended, in a word, and where that stands.
+    /// How it ended, in a word, and the position of that word.
     pub(super) end: Option<(Place, String)>,
-    /// What became of it, in full.
+    /// Its whole story.
     pub(super) story: Vec<(Place, String)>,
     pub(super) bars: Vec<Bar>,
     pub(super) waits: Vec<Bar<WaitEnd>>,
-    /// How many rows its bars need.
+    /// The number of rows that its bars need.
     pub(super) rows: usize,
     pub(super) marks: Vec<Mark>,
     /// Whether the violation is about it.
@@ -49,7 +49,7 @@ pub(super) struct Bar<End = HoldEnd> {
 }
 
 impl Lane {
-    /// Of a run that ends at this place.
+    /// The lanes of a run that ends at this place.
     pub(super) fn new(
         connection: &Connection,
         lives: &[LifeSpan],
@@ -101,7 +101,7 @@ fn server_span(server: &ServerSide, life_end: Place) -> Span {
     Span { from: server.opened, to: server.closed.map_or(life_end, |(_, at)| at) }
 }
 
-/// What became of a connection, step by step.
+/// The story of a connection, step by step.
 fn story(connection: &Connection, life: Option<&LifeSpan>) -> Vec<(Place, String)> {
     let mut story = Vec::new();
     if let Some(client) = &connection.client {
@@ -132,8 +132,8 @@ fn story(connection: &Connection, life: Option<&LifeSpan>) -> Vec<(Place, String
     story
 }
 
-/// What a connection held and waited for, each in the first row that is free: that of the last hold of the same
-/// lock, or wait for it, if it can be.
+/// The holds and waits of a connection. Each stands in the first row that is free: if possible in the row of the last
+/// hold of the same lock, or of the last wait for it.
 fn bars(id: Option<Id>, holds: &Holds<'_>, numbers: &Numbers<'_>) -> (Vec<Bar>, Vec<Bar<WaitEnd>>, usize) {
     let Some(id) = id else { return Default::default() };
     let held = holds.holds.get(&id).into_iter().flatten();

@@ -1,4 +1,4 @@
-//! The server's lives: when each began, and how it came to its end.
+//! The server's lives: when each began, and how it ended.
 
 use super::picture::Span;
 use crate::history::Place;
@@ -11,9 +11,9 @@ pub(super) struct LifeSpan {
     pub(super) life: Life,
     pub(super) span: Span,
     pub(super) end: LifeEnd,
-    /// Since when it shuts down.
+    /// The place at which its shutdown began.
     pub(super) drained: Option<Place>,
-    /// Inputs of its machine.
+    /// The number of its machine's inputs.
     pub(super) inputs: usize,
 }
 
@@ -24,7 +24,7 @@ pub(super) enum LifeEnd {
     Killed,
     /// It shut down in order.
     ShutDown,
-    /// It goes on when the run is over.
+    /// It still goes on at the end of the run.
     Lasts,
 }
 

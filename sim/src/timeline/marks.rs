@@ -1,5 +1,5 @@
-//! What a connection said and heard, as marks on its lane: one for each write and each read that completed
-//! something, with the text of all of it.
+//! What a connection sent and received, as marks on its lane: one for each write, and for each read that completed a
+//! reply, with the whole text.
 
 use super::holds::Refused;
 use super::html::some_lines;
@@ -7,17 +7,17 @@ use crate::history::{ClientSide, Place};
 use crate::log::spoken;
 use std::collections::BTreeMap;
 
-/// Something at a place.
+/// A mark at a place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
     pub(super) at: Place,
     pub(super) kind: MarkKind,
     pub(super) text: String,
-    /// The lock it is about, by its number.
+    /// The number of the lock that it is about.
     pub(super) lock: Option<usize>,
 }
 
-/// What a mark is of.
+/// What a mark shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MarkKind {
     /// Requests that were sent.
@@ -26,11 +26,11 @@ pub(super) enum MarkKind {
     Answered,
     /// A get that was refused.
     Refused,
-    /// FIN that was sent, by a client that reads on.
+    /// FIN that was sent by a client that goes on reading.
     HalfClosed,
 }
 
-/// What a client said and heard.
+/// The marks of what a client sent and received.
 pub(super) fn of_client(client: &ClientSide) -> Vec<Mark> {
     let mut asked: BTreeMap<Place, Vec<String>> = BTreeMap::new();
     let mut answered: BTreeMap<Place, Vec<String>> = BTreeMap::new();
@@ -59,13 +59,13 @@ pub(super) fn of_client(client: &ClientSide) -> Vec<Mark> {
         .collect()
 }
 
-/// A get that was refused, of a lock with this number.
+/// The mark of a refused get of the lock with this number.
 pub(super) fn of_refused(refused: &Refused<'_>, lock: usize) -> Mark {
     let text = format!("refused: {}\n< {}", spoken(refused.command), reply(refused.reply));
     Mark { at: refused.at, kind: MarkKind::Refused, text, lock: Some(lock) }
 }
 
-/// A reply without its end, and not all of it where it is long.
+/// A reply without its line end; shortened if it is long.
 fn reply(bytes: &[u8]) -> String {
     const MOST: usize = 120;
     let bytes = bytes.trim_ascii_end();

@@ -1,10 +1,10 @@
-//! A run as a picture: one HTML page with a lane for each connection, bars for what it held, faults across
-//! and the violation marked. It is for people who look rather than read.
+//! A run as a picture: one HTML page with a lane for each connection, bars for its holds, faults across the lanes,
+//! and the violation marked. It is for people who would rather look than read.
 //!
-//! A page is made from the log alone, in two steps: a picture (`picture.rs`) says what there is to be seen
-//! and between which places of the log, and the renderer (`render.rs`) writes it as HTML. The page needs
-//! nothing beside itself: no network, and without JavaScript it is a picture still, that one cannot zoom. It
-//! must never show anything that the log does not say, and the same run must always give the same bytes.
+//! A page is made from the log alone, in two steps. The picture (`picture.rs`) says what there is to see and between
+//! which places of the log. The renderer (`render.rs`) writes it as HTML. The page needs nothing beside itself, and
+//! no network. Without JavaScript it is still a picture, without zoom. It must never show anything that the log does
+//! not say. The same run must always give the same bytes.
 
 mod axis;
 mod ends;
@@ -26,7 +26,7 @@ use crate::plan::Plan;
 use crate::world::Report;
 use picture::Picture;
 
-/// Draws a run. The violation is the one that is to be marked: of the report, or of a judge.
+/// Draws a run. The given violation is marked; it comes from the report or from a judge.
 #[must_use]
 pub fn page(plan: &Plan, report: &Report, violation: Option<&Violation>) -> String {
     let picture = Picture::new(plan, report, violation);
@@ -46,7 +46,7 @@ mod tests {
     use crate::world;
     use elockd_core::Cause;
 
-    /// Two clients want one lock; the host of the one who has it crashes.
+    /// Two clients want one lock. The host of the holder crashes.
     fn scene() -> Scene {
         let mut scene = Scene::new();
         scene.open(1, 0);
@@ -82,7 +82,7 @@ mod tests {
         let counts = picture.counts;
         assert_eq!((counts.requests, counts.holds, counts.refused), (3, 2, 1));
         let html = page(&plan, &report, None);
-        assert!(html.contains("all claims held"));
+        assert!(html.contains("all invariants held"));
         assert!(html.contains("Folded: nothing happens for"));
         assert!(!html.contains("class=\"violation\""));
     }
@@ -127,7 +127,7 @@ mod tests {
         assert!(html.contains("<b>one holder</b> does not hold"));
         assert!(html.contains("&lt;both&gt; hold it"));
         assert_eq!(times(&html, "class=\"violation\""), 1);
-        assert!(!html.contains("all claims held"));
+        assert!(!html.contains("all invariants held"));
     }
 
     #[test]

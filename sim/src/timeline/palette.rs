@@ -1,9 +1,9 @@
-//! The colours of locks: told apart by people with any kind of sight, each with the ink that can be read on
-//! it. They repeat where there are more locks than colours. Red is not among them: it means violation.
+//! The colours of locks. People with any kind of sight can tell them apart, and each has an ink that is readable on
+//! it. They repeat if there are more locks than colours. Red is not among them: red means violation.
 
 use std::fmt::Write as _;
 
-/// Fill and ink. The first are Paul Tol's "light" scheme, the others of his "muted" one.
+/// Fill and ink. The first are from Paul Tol's "light" scheme, the others from his "muted" one.
 const COLOURS: [(&str, &str); 13] = [
     ("#77aadd", "#111"),
     ("#ee8866", "#111"),

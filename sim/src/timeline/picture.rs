@@ -1,4 +1,4 @@
-//! What there is to be seen of a run, and between which places of the log. Nothing here knows of HTML.
+//! What there is to see in a run, and between which places of the log. Nothing here knows of HTML.
 
 use super::axis::Axis;
 use super::holds::{Holds, Lock, WaitEnd};
@@ -27,14 +27,14 @@ pub(super) struct Span {
 pub(super) struct Picture<'a> {
     pub(super) axis: Axis,
     pub(super) lives: Vec<LifeSpan>,
-    /// Troubles of the server, which concern every lane.
+    /// Troubles of the server, which concern all lanes.
     pub(super) troubles: Vec<Trouble>,
     pub(super) groups: Vec<Group>,
     /// In the order of their numbers.
     pub(super) locks: Vec<Known<'a>>,
-    /// Where the liveness phase begins.
+    /// The place at which the liveness phase begins.
     pub(super) liveness: Option<Place>,
-    /// Where the violation is.
+    /// The place of the violation.
     pub(super) violation: Option<Place>,
     pub(super) counts: Counts,
 }
@@ -42,14 +42,14 @@ pub(super) struct Picture<'a> {
 /// The connections of one host.
 #[derive(Clone, Debug)]
 pub(super) struct Group {
-    /// `None` where the log does not say which.
+    /// `None` if the log does not say which.
     pub(super) host: Option<Host>,
     pub(super) troubles: Vec<Trouble>,
     /// In the order in which they opened.
     pub(super) lanes: Vec<Lane>,
 }
 
-/// A lock, and how much there was of it.
+/// A lock, and how often it was used.
 #[derive(Clone, Debug)]
 pub(super) struct Known<'a> {
     pub(super) lock: Lock<'a>,
@@ -58,7 +58,7 @@ pub(super) struct Known<'a> {
     pub(super) refused: usize,
 }
 
-/// How much happened.
+/// Counts of what happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) connections: usize,
@@ -118,7 +118,7 @@ fn groups(
     mut troubles: BTreeMap<Host, Vec<Trouble>>,
     lane: impl Fn(&Connection) -> Lane,
 ) -> Vec<Group> {
-    // A client that crashed before it knew that it was connected has left no more than its address.
+    // A client that crashed before it knew that it was connected has left only its address.
     let hosts: BTreeMap<IpAddr, Host> = history
         .connections
         .iter()
@@ -139,13 +139,13 @@ fn groups(
     groups
 }
 
-/// Marks the lane that the violation is about, and says where the violation is: at the last thing about
-/// that lane in its millisecond, or else at the last thing of all.
+/// Marks the lane that the violation is about. Returns the place of the violation: the last event about that lane in
+/// its millisecond, or else the last event of all.
 fn mark(groups: &mut [Group], entries: &[Entry], violation: &Violation) -> Place {
     let until = entries.partition_point(|entry| entry.at_ms <= violation.at_ms);
     let last = until.saturating_sub(1);
     let Some(conn) = violation.conn else { return last };
-    // The same number may be given in each of the server's lives.
+    // Each of the server's lives may assign the same number.
     let lanes = groups.iter_mut().flat_map(|group| &mut group.lanes);
     let marked = lanes
         .filter(|lane| lane.id.is_some_and(|(_, other)| other == conn))

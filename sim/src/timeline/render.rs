@@ -1,5 +1,5 @@
-//! The picture as HTML: everything is placed in percent of the run's width, so that zooming is no more than
-//! making it wider. Nothing is decided here about what there is to be seen.
+//! The picture as HTML. Everything is placed in percent of the run's width, so zooming only means making it wider.
+//! Nothing here decides what there is to see.
 
 use super::axis::Axis;
 use super::head;
@@ -30,7 +30,7 @@ pub(super) fn page(
     page.put("<meta name=\"viewport\" content=\"width=device-width\">\n");
     page.put(&format!("<title>elockd: seed {}</title>\n", plan.seed));
     page.put(&format!("<style>\n{}{}</style>\n", include_str!("page.css"), palette::style()));
-    // Who cannot zoom gets it wide from the start.
+    // Readers who cannot zoom get it wide from the start.
     page.put("<noscript><style>.rows{min-width:2800px}.needs-script{display:none}</style></noscript>\n");
     page.put("</head>\n<body>\n");
     page.put(&head::head(plan, report, violation, picture));
@@ -64,7 +64,7 @@ impl Page<'_> {
         format!("left:{};width:{}", percent(from), percent((to - from).max(0.0)))
     }
 
-    /// When a place is, for people who want to look it up in the log.
+    /// The time of a place, for readers who want to find it in the log.
     fn when(&self, place: Place) -> String {
         match self.entries.get(place) {
             Some(entry) => format!("{} ms (entry {place})", grouped(entry.at_ms.into())),
@@ -88,7 +88,7 @@ impl Page<'_> {
         self.put("</div>\n</main>\n");
     }
 
-    /// What lies under all lanes.
+    /// The layer under all lanes.
     fn underlay(&mut self) {
         self.put("<div class=\"across\">");
         if let Some(from) = self.picture.liveness {
@@ -109,7 +109,7 @@ impl Page<'_> {
         self.put("</div></div>\n");
     }
 
-    /// What lies over all lanes.
+    /// The layer over all lanes.
     fn overlay(&mut self) {
         self.put("<div class=\"across over\">");
         if let Some(at) = self.picture.violation {
@@ -205,14 +205,14 @@ impl Page<'_> {
         self.put("</section>\n");
     }
 
-    /// A trouble's label, and its story.
+    /// A trouble's label and its story.
     fn label(&self, trouble: &Trouble) -> (What, String, String, Span) {
         let Trouble { what, label, span } = trouble;
         let text = format!("{label}\nfrom {}\nto {}", self.when(span.from), self.when(span.to));
         (*what, label.clone(), text, *span)
     }
 
-    /// In which row each label stands, so that none is on top of another.
+    /// The row of each label, so that labels do not overlap.
     fn stacked(&self, labels: &[(What, String, String, Span)]) -> Vec<usize> {
         /// Of a page that is as wide as most screens.
         const PART_OF_A_LETTER: f64 = 0.0056;
@@ -291,7 +291,7 @@ impl Page<'_> {
         self.put("</div></div>\n");
     }
 
-    /// How high each of a lane's rows is, in pixels: where there are many, they are thin.
+    /// The height of each of a lane's rows, in pixels. If there are many, they are thin.
     fn row_height(&self, lane: &Lane) -> usize {
         let lanes: usize = self.picture.groups.iter().map(|group| group.lanes.len()).sum();
         let most = if lanes > 20 { 40 } else { 80 };

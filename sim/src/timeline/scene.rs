@@ -1,12 +1,12 @@
-//! Logs made by hand, for tests: one server, connections that are numbered as their clients are, and a
-//! millisecond for each thing that happens.
+//! Logs made by hand, for tests: one server, connections with the same numbers as their clients, and a millisecond
+//! for each event.
 
 use crate::log::{Applied, Ended, Entry, Event, Life, Told};
 use crate::plan::Plan;
 use crate::script::{Client, Fault, Host};
 use crate::world::Report;
 use elockd_core::probe::Mark;
-use elockd_core::{Account, Addr, Cause, Conn, Input, Now, Origin, Reason, Seq};
+use elockd_core::{Account, Addr, Cause, Command, Conn, Input, Now, Origin, Reason, Seq};
 use elockd_model_tests::lines::commands;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -26,7 +26,7 @@ impl Scene {
         scene
     }
 
-    /// Whatever happens, happens a millisecond later. Its place is given back.
+    /// Adds an event, one millisecond later. Returns its place.
     pub(super) fn note(&mut self, event: Event) -> usize {
         self.entries.push(Entry { at_ms: self.at_ms, event });
         self.at_ms += 1;
@@ -46,7 +46,7 @@ impl Scene {
         self.accept(number, host)
     }
 
-    /// The server has a connection, whether its client knows or not.
+    /// The server has a connection, even if its client does not know it.
     pub(super) fn accept(&mut self, number: u32, host: u8) -> usize {
         let origin = Origin { addr: Addr::Ip(addr(number, host)), account: Account::default() };
         self.input(Input::Opened(conn(number), origin), Vec::new())
@@ -64,7 +64,7 @@ impl Scene {
         self.input(Input::Command(conn(number), command), vec![(conn(number), Told::Wait)])
     }
 
-    /// A command is applied and answered, and another connection is told something by it.
+    /// A command is applied and answered, and thereby another connection is told something.
     pub(super) fn tell(&mut self, number: u32, line: &[u8], reply: &[u8], other: u32, news: &[u8]) -> usize {
         let command = commands(&[line, b"\n"].concat(), 1_000).remove(0);
         let told = [(number, reply), (other, news)];
@@ -120,7 +120,7 @@ impl Scene {
         (crate::draw::swarm(1).0, report)
     }
 
-    fn input(&mut self, input: Input<Vec<u8>>, told: Vec<(Conn, Told)>) -> usize {
+    fn input(&mut self, input: Input<Command<Vec<u8>>>, told: Vec<(Conn, Told)>) -> usize {
         let (life, now) = (self.life, Now(self.at_ms.into()));
         let seq = Seq(self.entries.len() as u64);
         self.note(Event::Applied(Applied { life, seq, now, input, told }))

@@ -1,4 +1,5 @@
-//! Faults as stretches of the run: of a host, from what began them to what ended them, and of the server.
+//! Faults as stretches of the run. A host's trouble goes from the fault that began it to the event that ended it. The
+//! server has troubles too.
 
 use super::lives::{LifeEnd, LifeSpan};
 use super::picture::Span;
@@ -34,7 +35,7 @@ pub(super) enum What {
     ServerDown,
     /// The server shuts down.
     Draining,
-    /// No trouble any more: the liveness phase, which has a label as troubles have.
+    /// The liveness phase. It is not a trouble, but it has a label like one.
     Liveness,
 }
 
@@ -58,7 +59,7 @@ pub(super) fn of_hosts(entries: &[Entry]) -> BTreeMap<Host, Vec<Trouble>> {
                     under_way.entry((host, what)).or_insert((place, label));
                 }
             }
-            // Everything is mended then.
+            // Everything is repaired then.
             Event::LivenessBegins => {
                 for (key, (from, label)) in std::mem::take(&mut under_way) {
                     end(key, from, label, place);
@@ -76,7 +77,7 @@ pub(super) fn of_hosts(entries: &[Entry]) -> BTreeMap<Host, Vec<Trouble>> {
     over
 }
 
-/// The troubles of the server, which are everybody's.
+/// The troubles of the server, which concern every host.
 pub(super) fn of_server(lives: &[LifeSpan], end: Place) -> Vec<Trouble> {
     let mut troubles = Vec::new();
     for (number, life) in lives.iter().enumerate() {

@@ -1,6 +1,6 @@
-//! Clients: the processes on a host that connect, write and read as the script says. They know nothing of
-//! the server's state and decide nothing, but for the liveness phase, in which each of them gets and
-//! releases every lock.
+//! Clients: the processes on a host that connect, write and read as the script says. They know nothing of the
+//! server's state and decide nothing. The liveness phase is the exception: there each of them gets and releases every
+//! lock.
 
 use super::server::{HOST, OPERATORS_PORT, PORT};
 use super::wire::Wires;
@@ -24,17 +24,17 @@ use tokio::time::{sleep, timeout};
 use turmoil::net::TcpStream;
 use turmoil::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-/// Between two tries.
+/// Pause between two tries.
 const PAUSE: Duration = Duration::from_millis(5);
-/// What everybody stands in line for in the liveness phase, and no script names.
+/// The lock that everybody waits for in the liveness phase. No script uses its name.
 const LINE: &[u8] = b"the line of the liveness phase";
 
-/// What a client is to do.
+/// A client's task.
 #[derive(Clone, Debug)]
 pub(super) enum Deed {
     /// Write bytes.
     Say(Vec<u8>),
-    /// Read no more.
+    /// Stop reading.
     Deafen,
     /// Read again.
     Hear,
@@ -46,16 +46,16 @@ pub(super) enum Deed {
     Survive,
 }
 
-/// Where one comes in.
+/// The listener that a client connects to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Door {
-    /// Where everybody does.
+    /// The clients' listener.
     Public,
-    /// Where operators do.
+    /// The operators' listener.
     Operators,
 }
 
-/// Things to be done, for whoever waits for them.
+/// A queue of tasks, and the client that waits for them.
 pub(super) struct Queue<T> {
     items: RefCell<VecDeque<T>>,
     notify: Notify,
@@ -90,10 +90,10 @@ impl<T> Queue<T> {
     }
 }
 
-/// How far a client has come.
+/// A client's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// It waits to be connected.
+    /// It is connecting.
     Connecting,
     /// It is connected.
     Connected,
@@ -103,21 +103,21 @@ pub(super) enum Progress {
     Over,
 }
 
-/// What all hosts share.
+/// Data that all hosts share.
 pub(super) struct Shared {
     pub(super) plan: Plan,
     pub(super) log: Log,
     pub(super) wires: Wires,
-    /// How far each client has come.
+    /// The state of each client.
     pub(super) progress: RefCell<BTreeMap<Client, Progress>>,
-    /// What each client is to do.
+    /// The tasks of each client.
     pub(super) deeds: RefCell<BTreeMap<Client, Rc<Queue<Deed>>>>,
-    /// Where each client that was ever connected comes from.
+    /// The address of each client that was ever connected.
     pub(super) addrs: RefCell<BTreeMap<Client, SocketAddr>>,
 }
 
 impl Shared {
-    /// Has a client do something. Nothing happens where there is no such client.
+    /// Gives a client a task. Without such a client nothing happens.
     pub(super) fn order(&self, client: Client, deed: Deed) {
         if let Some(queue) = self.deeds.borrow().get(&client) {
             queue.push(deed);
@@ -129,7 +129,7 @@ impl Shared {
     }
 }
 
-/// The process on a host: starts a client whenever it is told to.
+/// The process on a host: it starts a client whenever it is told to.
 pub(super) async fn host(
     shared: Rc<Shared>,
     host: Host,
@@ -142,13 +142,13 @@ pub(super) async fn host(
     }
 }
 
-/// The number of the client that comes to a host in the liveness phase.
+/// The number of the client that connects from a host in the liveness phase.
 pub(super) const fn fresh(host: u8) -> Client {
     Client(1_000_000 + host as u32)
 }
 
 async fn run(shared: Rc<Shared>, host: Host, client: Client, door: Door, deeds: Rc<Queue<Deed>>) {
-    // How long those that come in the liveness phase wait until they try again.
+    // Pause before a client of the liveness phase tries to connect again.
     const RETRY: Duration = Duration::from_millis(50);
     let is_fresh = client.0 >= fresh(0).0;
     shared.note_progress(client, Progress::Connecting);
@@ -191,7 +191,7 @@ struct Connection<'a> {
     answer: Vec<u8>,
     is_deaf: Cell<bool>,
     is_half_closed: Cell<bool>,
-    /// All it ever asked to have.
+    /// All locks that it ever asked for.
     wanted: BTreeSet<(Kind, Vec<u8>)>,
 }
 
@@ -218,7 +218,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Does what it is told until the connection is over.
+    /// Does its tasks until the connection is over.
     async fn serve(mut self, deeds: &Queue<Deed>) -> Progress {
         let ended = loop {
             let deed = tokio::select! {
@@ -231,7 +231,7 @@ impl<'a> Connection<'a> {
             };
             let done = match deed {
                 Deed::Say(mut bytes) => {
-                    // What is said within one millisecond is one write.
+                    // All that is said within one millisecond is one write.
                     while let Some(more) = deeds.next_if(|deed| match deed {
                         Deed::Say(more) => Some(std::mem::take(more)),
                         _ => None,
@@ -258,7 +258,7 @@ impl<'a> Connection<'a> {
                     }
                     break Ended::Closed;
                 }
-                // It ends by itself, once it has its answers.
+                // It ends by itself once it has its answers.
                 Deed::Survive if self.is_half_closed.get() => {
                     self.is_deaf.set(false);
                     Ok(())
@@ -286,11 +286,7 @@ impl<'a> Connection<'a> {
         self.write.write_all(&bytes).await.map_err(|_| Ended::Broken)?;
         for command in self.conversation.said(&bytes) {
             match command {
-                Command::Get(kind, name) => self.wanted.insert((kind, name)),
-                Command::GetWait { name, .. } => self.wanted.insert((Kind::Exclusive, name)),
-                Command::SharedGetLimited { name, .. } | Command::SharedGetWait { name, .. } => {
-                    self.wanted.insert((Kind::Shared, name))
-                }
+                Command::Get(wish) => self.wanted.insert((wish.kind(), wish.into_name())),
                 _ => false,
             };
         }
@@ -298,7 +294,7 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
-    /// Takes what was read; says how the connection ended, if it did.
+    /// Takes the bytes that were read. Returns how the connection ended, if it did.
     fn got(&mut self, got: io::Result<Vec<u8>>) -> Option<Ended> {
         let bytes = match got {
             Ok(bytes) if bytes.is_empty() => return Some(Ended::Fin),
@@ -306,7 +302,7 @@ impl<'a> Connection<'a> {
             Err(_) => return Some(Ended::Broken),
         };
         self.shared.wires.took(self.addr, bytes.len());
-        // What answers nothing is found out when all is over.
+        // Bytes that answer nothing are found when the run is over.
         if let Some(last) = self.conversation.heard(&bytes).unwrap_or_default().pop() {
             self.answer = last.bytes;
         }
@@ -319,7 +315,7 @@ impl<'a> Connection<'a> {
             self.shared.log.bite(FaultKind::HalfClose);
         }
         self.bite_at_the_end();
-        // A second time it is an error, and changes nothing.
+        // A second FIN is an error, and changes nothing.
         if self.write.shutdown().await.is_ok() {
             self.is_half_closed.set(true);
             self.shared.log.note(Event::HalfClosed(self.client));
@@ -333,7 +329,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Counts a fault when something has come that was not read.
+    /// Counts a fault if bytes have arrived that were not read.
     async fn bite_if_unread(&mut self, fault: FaultKind) {
         let mut byte = [0];
         let mut buffer = ReadBuf::new(&mut byte);
@@ -347,7 +343,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Gets and releases every lock, one after the other, having released all it may hold.
+    /// Releases all it may hold, then gets and releases every lock, one after the other.
     async fn survive(&mut self) -> Result<(), Ended> {
         while self.conversation.unanswered() > 0 {
             self.hear().await?;
@@ -360,7 +356,7 @@ impl<'a> Connection<'a> {
         }
         let names = self.shared.plan.names.clone();
         let line = |verb: &str, name: &[u8]| [verb.as_bytes(), b" ", name, b"\n"].concat();
-        // What ends many holds at once is not replayed lock by lock.
+        // A run that is replayed lock by lock must not end many holds at once.
         let is_swarm = self.shared.plan.scenario == Scenario::Swarm;
         if is_swarm && self.client.0.is_multiple_of(2) {
             self.ask(b"ra\n".to_vec()).await?;
@@ -383,14 +379,14 @@ impl<'a> Connection<'a> {
             self.fence(line("f", name)).await?;
             self.release(line("r", name)).await?;
         }
-        // Nobody uses `sg` on it, so that nobody in line starves.
+        // Nobody uses `sg` on this name, so that nobody in line starves.
         let limit = self.client.0 % 3 + 1;
         self.wait(line(&format!("sgw {ms} {limit}"), LINE)).await?;
         sleep(PAUSE).await;
         self.release(line("sr", LINE)).await
     }
 
-    /// Waits for a lock, which must not be in vain.
+    /// Waits for a lock. The wait must be granted.
     async fn wait(&mut self, request: Vec<u8>) -> Result<(), Ended> {
         loop {
             let answer = self.ask(request.clone()).await?;
@@ -408,7 +404,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Has itself shown a fencing token, which have to come back when the disk does.
+    /// Asks for a fencing token. Tokens must be there again when the disk is.
     async fn fence(&mut self, request: Vec<u8>) -> Result<(), Ended> {
         while self.shared.plan.server.tokens > 0 && self.ask(request.clone()).await? == b"0 No Tokens\n" {
             sleep(PAUSE).await;
@@ -418,7 +414,7 @@ impl<'a> Connection<'a> {
 
     async fn release(&mut self, request: Vec<u8>) -> Result<(), Ended> {
         let released = self.ask(request).await?;
-        // Where there are operators, somebody may still steal.
+        // If there are operators, one may still steal.
         if !released.starts_with(b"1") && !self.shared.plan.server.admin {
             let released = released.escape_ascii();
             let what = format!("{} could not release what it had got: {released}", self.client);
@@ -427,7 +423,7 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
-    /// Asks one thing and waits for the answer.
+    /// Sends one request and waits for its answer.
     async fn ask(&mut self, request: Vec<u8>) -> Result<Vec<u8>, Ended> {
         self.say(request).await?;
         while self.conversation.unanswered() > 0 {

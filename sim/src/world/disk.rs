@@ -1,5 +1,5 @@
-//! The server's disk, and the fencing tokens that are reserved on it: it outlives the process, may be full, and the
-//! process may be killed when a range is on it and not given out yet. There are no threads and no files here; the
+//! The server's disk, and the fencing tokens that are reserved on it. It outlives the process and may be full. The
+//! process may be killed when a range is on disk and not given out yet. There are no threads and no files here; the
 //! arithmetic is the production server's.
 
 use crate::log::Log;
@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// What of the server is on disk.
+/// The server's data on disk.
 #[derive(Clone)]
 pub(super) struct Disk {
     state: Arc<Mutex<State>>,
     log: Log,
-    /// Tokens of one range; 0 is none ever.
+    /// Tokens of one range; 0 means that none can ever be reserved.
     length: u64,
 }
 
@@ -42,12 +42,12 @@ impl Disk {
         self.with(|state| state.will_kill = will_kill);
     }
 
-    /// Whether the process has reserved tokens and has to be killed before it uses them: says it once.
+    /// Whether the process has reserved tokens and must be killed before it uses them. Returns true once.
     pub(super) fn is_time_to_kill(&self) -> bool {
         self.with(|state| std::mem::take(&mut state.is_time_to_kill))
     }
 
-    /// What a process reads when it starts.
+    /// What a process reads at its start.
     pub(super) fn open(&self) -> SimTokens {
         let recorded = self.with(|state| state.recorded);
         SimTokens { disk: self.clone(), ranges: Ranges::new(self.length, recorded) }
@@ -58,7 +58,7 @@ impl Disk {
     }
 }
 
-/// One process's way to the disk.
+/// One process's access to the disk.
 pub(super) struct SimTokens {
     disk: Disk,
     ranges: Ranges,
@@ -66,9 +66,9 @@ pub(super) struct SimTokens {
 
 impl TokenSource for SimTokens {
     fn reserve(&mut self) -> Reserving<'_> {
-        /// How long a write takes.
+        /// Time of a write.
         const WRITING: Duration = Duration::from_millis(2);
-        /// The clock is of no help here: so far back, only what is recorded counts.
+        /// The clock does not help here: it is so far back that only the record counts.
         const NO_CLOCK: u64 = 0;
         Box::pin(async {
             if self.disk.length == 0 {
@@ -91,7 +91,7 @@ impl TokenSource for SimTokens {
             if self.disk.with(|state| state.is_time_to_kill) {
                 std::future::pending::<()>().await;
             }
-            // What has to be there before is there.
+            // A range is recorded before it is handed out.
             sleep(WRITING).await;
             self.ranges.taken(&range);
             Ok(range)

@@ -1,4 +1,4 @@
-//! Faults: what each does to the simulated world, and whether it made a difference.
+//! Faults: the effect of each on the simulated world, and whether it made a difference.
 
 use super::{Ended, Event, Fault, FaultKind, HOST, Host, Progress, World, host_name};
 use std::time::Duration;
@@ -80,7 +80,7 @@ impl World<'_> {
         }
     }
 
-    /// Connections of the host are lost, whether it can be reached again or not: nothing is sent twice.
+    /// The host's connections are lost, even if it can be reached again: nothing is sent twice.
     fn cut(&mut self, host: Host, kind: FaultKind) {
         let lost = self.clients_on(host);
         if lost.iter().any(|client| self.connected().contains(client)) {
@@ -97,7 +97,7 @@ impl World<'_> {
         self.wires.mend(self.sim.lookup(host_name(host)));
     }
 
-    /// A link takes what all take at the most.
+    /// A link is as slow at most as all links are.
     pub(super) fn hasten(&mut self, host: Host) {
         let (_, most_us) = self.plan.network.latency_us;
         let latency = Duration::from_micros(u64::from(most_us).max(1_000));
@@ -114,7 +114,7 @@ impl World<'_> {
         self.take_server_away();
     }
 
-    /// What is left of a process that has ended: its sockets close.
+    /// Closes the sockets of a process that has ended.
     pub(super) fn take_server_away(&mut self) {
         self.is_server_dead = true;
         self.is_draining = false;
@@ -130,7 +130,7 @@ impl World<'_> {
         }
     }
 
-    /// A slow or held link makes a difference as soon as something is on its way there.
+    /// A slow or held link makes a difference as soon as a message is on its way there.
     pub(super) fn count_laggards(&mut self) {
         if self.laggard.is_empty() {
             return;

@@ -1,6 +1,6 @@
-//! The liveness phase: faults are over, everything that was broken is mended, and within a bound of virtual
-//! time every client that is left, and a new one from each host, has to get and release every lock. In the
-//! end nothing may be held.
+//! The liveness phase. Faults are over and everything broken is repaired. Within a bound of virtual time every
+//! surviving client, and one new client from each host, must get and release every lock. In the end nothing may be
+//! held.
 
 use super::client::{Deed, Door, Progress, fresh};
 use super::{Client, Event, Host, World, host_name};
@@ -22,7 +22,7 @@ impl World<'_> {
         }
         self.start_server();
         let mut expected = Vec::new();
-        // Those that are still to be connected go on with what they were told, and hold locks then.
+        // Clients that are not connected yet go on with their script, and hold locks then.
         for client in self.placed.keys().copied().collect::<Vec<_>>() {
             let is_connected = self.progress(client) == Some(Progress::Connected);
             if is_connected && !self.doomed.contains(&client) {
@@ -71,7 +71,7 @@ impl World<'_> {
 
     /// A shutdown ends within its timeout, however many clients do not take their replies.
     fn wait_for_the_shutdown(&mut self) {
-        /// For the last words of connections, and whole milliseconds.
+        /// Time for the last replies of connections, and for whole milliseconds.
         const SLACK_MS: u32 = 1_100;
         let server = &self.plan.server;
         let bound_ms = self.at_ms + server.shutdown_timeout_ms + SLACK_MS;
@@ -83,7 +83,7 @@ impl World<'_> {
         }
     }
 
-    /// Once everybody has gone, no connection is left in the machine.
+    /// Once every client has gone, no connection is left in the machine.
     fn wait_until_nothing_is_held(&mut self) {
         let bound_ms = self.bound_ms();
         let clients: Vec<Client> = self.connected();

@@ -1,6 +1,6 @@
-//! The simulated world: the production server on one host, clients on others, a network between them, and
-//! a script that says what clients and network do. It runs a script to its end, or to the first claim that
-//! falls, and gives back the log.
+//! The simulated world: the production server on one host, clients on others, a network between them, and a script
+//! that says what clients and network do. It runs a script to its end, or to the first violation, and returns the
+//! log.
 
 mod client;
 mod disk;
@@ -24,11 +24,11 @@ use std::time::{Duration, UNIX_EPOCH};
 use turmoil::{Builder, Sim};
 use wire::Wires;
 
-/// What came of a run.
+/// The result of a run.
 pub struct Report {
     /// Everything that happened.
     pub entries: Vec<Entry>,
-    /// The first claim that fell while it ran.
+    /// The first invariant that was violated during the run.
     pub violation: Option<Violation>,
     /// How often each kind of fault made a difference.
     pub bites: BTreeMap<FaultKind, u64>,
@@ -41,7 +41,7 @@ pub struct Report {
 /// Runs a script.
 #[must_use]
 pub fn run(plan: &Plan, script: &[Step]) -> Report {
-    // What an earlier run on this thread reached is not of this one.
+    // Marks of an earlier run on this thread do not count for this one.
     let _ = probe::take();
     let log = Log::default();
     let panicked = panics::catch(|| World::new(plan, &log, script).run());
@@ -63,15 +63,15 @@ struct World<'a> {
     disk: Disk,
     shared: Rc<Shared>,
     hosts: Vec<Rc<Queue<(Client, Door)>>>,
-    /// Where each client was opened.
+    /// The host of each client.
     placed: BTreeMap<Client, Host>,
-    /// Clients whose connections lost bytes, or their own side: they cannot be expected to survive.
+    /// Clients whose connections lost bytes, or whose own side ended. They cannot be expected to survive.
     doomed: BTreeSet<Client>,
     /// Hosts whose processes were killed.
     crashed: BTreeSet<Host>,
     /// Hosts that are cut off, one way or both.
     cut: BTreeSet<Host>,
-    /// Links that are slow or held, and whether it has made a difference yet.
+    /// Slow or held links, and whether each has made a difference yet.
     laggard: BTreeMap<Host, FaultKind>,
     is_server_dead: bool,
     /// Whether the present process was told to shut down.
@@ -86,11 +86,11 @@ impl<'a> World<'a> {
             .epoch(UNIX_EPOCH)
             .rng_seed(plan.seed)
             .tick_duration(Duration::from_millis(1))
-            // The world itself says when a run is over.
+            // The world itself decides when a run is over.
             .simulation_duration(Duration::from_hours(24))
             .min_message_latency(Duration::from_micros(least.into()))
             .max_message_latency(Duration::from_micros(most.into()))
-            // Never full: what may be on its way is bounded by `wire`, in bytes.
+            // Never full: `wire` limits the bytes on their way.
             .tcp_capacity(8192)
             .build();
         let wires = Wires::default();
@@ -145,7 +145,7 @@ impl<'a> World<'a> {
         if !self.log.is_violated() {
             self.liveness();
         }
-        // What is left of the world goes down without a word.
+        // The rest of the world goes down without being logged.
         self.server.dies();
         self.wires.set_killed(true);
     }
@@ -191,7 +191,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// A client comes to a host, unless it was there before or the host is down.
+    /// A client connects from a host, unless it did before or the host is down.
     fn open(&mut self, client: Client, host: Host, door: Door) {
         let Some(opens) = self.hosts.get(usize::from(host.0)) else { return };
         if self.placed.contains_key(&client) || self.crashed.contains(&host) {
@@ -206,9 +206,9 @@ impl<'a> World<'a> {
         opens.push((client, door));
     }
 
-    /// Nobody may be blocked for longer than the write timeout.
+    /// No connection may be blocked for longer than the write timeout.
     fn check_wires(&self) {
-        // Timers count whole milliseconds, and a connection's last words have a timeout of their own.
+        // Timers count whole milliseconds, and a connection's last replies have a timeout of their own.
         const SLACK_MS: u32 = 5;
         let longest = self.plan.server.write_timeout_ms + SLACK_MS;
         let Some(before) = self.at_ms.checked_sub(longest) else { return };
@@ -218,7 +218,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// The clients on a host whose connections stand, or are about to.
+    /// The clients on a host that are connected, or about to be.
     fn clients_on(&self, host: Host) -> Vec<Client> {
         let progress = self.shared.progress.borrow();
         let is_on = |client: &&Client| {
@@ -232,7 +232,7 @@ impl<'a> World<'a> {
         self.shared.progress.borrow().get(&client).copied()
     }
 
-    /// The clients whose connections stand.
+    /// The clients that are connected.
     fn connected(&self) -> Vec<Client> {
         let progress = self.shared.progress.borrow();
         progress.iter().filter(|(_, is)| **is == Progress::Connected).map(|(client, _)| *client).collect()

@@ -1,5 +1,5 @@
-//! The production server on its simulated host: started, watched, told to shut down, killed and started
-//! again. Each start is a life of its own, with a machine that holds nothing.
+//! The production server on its simulated host. It is started, watched, told to shut down, killed and started again.
+//! Each start is a life of its own, with a machine that holds nothing.
 
 use super::disk::Disk;
 use super::wire::{SimListener, Wires};
@@ -15,14 +15,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
 use turmoil::net::TcpListener;
 
-/// The server's host, by name.
+/// The name of the server's host.
 pub(super) const HOST: &str = "server";
-/// Where it listens.
+/// The port that it listens on.
 pub(super) const PORT: u16 = 9999;
-/// Where it listens for operators. (In the world it is a Unix socket, which the simulated network has not.)
+/// The port that it listens on for operators. (In production this is a Unix socket, which the simulated network does
+/// not have.)
 pub(super) const OPERATORS_PORT: u16 = 9997;
 
-/// What the world keeps of the server, over all its lives.
+/// The server over all its lives.
 pub(super) struct ServerHost {
     plan: Plan,
     log: Log,
@@ -32,7 +33,7 @@ pub(super) struct ServerHost {
     has_ended: Cell<bool>,
     /// When the present life began.
     started_ms: Cell<u32>,
-    /// Of the present life: told to shut down by the one, known to be dead by the other.
+    /// Of the present life: `shutdown` tells it to shut down, `is_alive` says whether it was killed.
     shutdown: RefCell<Arc<Notify>>,
     is_alive: RefCell<Arc<AtomicBool>>,
     left: RefCell<Arc<Left>>,
@@ -54,7 +55,7 @@ impl ServerHost {
         })
     }
 
-    /// The life that is on now, or that was last.
+    /// The present life, or the last one.
     pub(super) fn life(&self) -> Life {
         Life(self.life.get())
     }
@@ -87,7 +88,7 @@ impl ServerHost {
             server.run(async move { shutdown.notified().await }).await;
             host.log.note(Event::ServerEnded(life));
             host.has_ended.set(true);
-            // The process ends here: the world takes away what is left of it.
+            // The process ends here, and the world removes what is left of it.
             std::future::pending().await
         }
     }
@@ -108,7 +109,7 @@ impl ServerHost {
         self.shutdown.borrow().notify_one();
     }
 
-    /// Whether the process is done: says it once.
+    /// Whether the process has ended. Returns true once.
     pub(super) fn has_ended(&self) -> bool {
         self.has_ended.take()
     }
@@ -118,9 +119,9 @@ impl ServerHost {
         self.left.borrow().connections.load(Ordering::Relaxed)
     }
 
-    /// What is due in the machine is done at its time.
+    /// What is due in the machine must be done at its time.
     pub(super) fn check_ticks(&self) {
-        // Its clock counts whole milliseconds, and began at some time within one.
+        // Its clock counts whole milliseconds, and began somewhere within one.
         const SLACK_MS: u64 = 5;
         let due_ms = self.left.borrow().due_ms.load(Ordering::Relaxed);
         let now_ms = u64::from(self.log.time_ms() - self.started_ms.get());
@@ -140,7 +141,7 @@ impl ServerHost {
         }
     }
 
-    /// Takes note that the process is about to be killed.
+    /// Notes that the process is about to be killed.
     pub(super) fn dies(&self) {
         self.is_alive.borrow().store(false, Ordering::Relaxed);
         *self.left.borrow_mut() = Arc::default();

@@ -1,5 +1,5 @@
-//! What a kernel does and the simulated network does not: a window for bytes that a peer has not read yet,
-//! reads and writes that take a part, and giving up a peer that cannot be reached any more.
+//! What a kernel does and the simulated network does not: a window for bytes that a peer has not read yet, partial
+//! reads and writes, and giving up a peer that cannot be reached.
 
 use crate::log::{Event, Log};
 use crate::plan::Network;
@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 use turmoil::net::{TcpListener, TcpStream};
 
-/// All connections that the server has, by where they come from.
+/// All connections of the server, by their addresses.
 #[derive(Clone, Default)]
 pub(super) struct Wires(Arc<Mutex<Inner>>);
 
@@ -35,11 +35,11 @@ struct Wire {
     stream: Option<TcpStream>,
     /// Bytes that may still be written.
     room: usize,
-    /// Since when there has been no room for what was to be written.
+    /// Since when there has been no room for the bytes to be written.
     blocked_since_ms: Option<u32>,
     /// Whether the peer is cut off, for good.
     is_cut: bool,
-    /// Who waits for room, or for the end.
+    /// The task that waits for room, or for the end.
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
@@ -51,7 +51,7 @@ impl Wire {
 }
 
 impl Wires {
-    /// A client has read bytes: there is room for so many more.
+    /// A client has read bytes, so there is room for as many more.
     pub(super) fn took(&self, addr: SocketAddr, bytes: usize) {
         self.with(|inner| {
             if let Some(wire) = inner.wires.get_mut(&addr) {
@@ -77,14 +77,13 @@ impl Wires {
         self.with(|inner| inner.cut.remove(&ip));
     }
 
-    /// The server's process is being killed, or was. Its connections close in the order of their addresses:
-    /// in which order a runtime drops its tasks depends on how many tasks there have been in all of this
-    /// process, in other runs too.
+    /// The server's process is being killed, or was. Its connections close in the order of their addresses. The
+    /// runtime's own order of dropping tasks would depend on other runs in this process.
     pub(super) fn set_killed(&self, is_killed: bool) {
         self.with(|inner| inner.is_killed = is_killed);
     }
 
-    /// The connection whose peer has taken nothing for longer than anybody may, if there is one.
+    /// The connection whose peer has taken nothing for longer than is allowed, if there is one.
     pub(super) fn blocked_since_before(&self, ms: u32) -> Option<(SocketAddr, u32)> {
         self.with(|inner| {
             let since = |(addr, wire): (&SocketAddr, &Wire)| Some((*addr, wire.blocked_since_ms?));
@@ -97,14 +96,14 @@ impl Wires {
     }
 }
 
-/// The production server's way to the simulated network.
+/// The production server's listener on the simulated network.
 pub(super) struct SimListener {
     pub(super) listener: TcpListener,
     pub(super) is_for_operators: bool,
     pub(super) wires: Wires,
     pub(super) network: Network,
     pub(super) log: Log,
-    /// How often it was asked to accept.
+    /// The number of accepts so far.
     pub(super) accepts: u32,
 }
 
@@ -141,7 +140,7 @@ impl Listener for SimListener {
         if !self.is_for_operators {
             return Ok((stream, Peer::Ip(addr)));
         }
-        // The server knows it by a number alone, which it gives at once.
+        // The server knows an operator's connection by a number, which it assigns at once.
         self.log.note(Event::OperatorAccepted(addr));
         Ok((stream, Peer::Operator(None)))
     }
@@ -154,7 +153,7 @@ pub(super) struct SimStream {
     log: Log,
     scratch: Box<[u8]>,
     peer_timeout: Duration,
-    /// Runs once the peer is cut off.
+    /// The kernel's timer, which runs once the peer is cut off.
     giving_up: Option<Pin<Box<Sleep>>>,
     /// Whether the log has the peer's FIN, and a failure.
     noted: [bool; 2],
@@ -174,7 +173,7 @@ impl SimStream {
         Poll::Ready(io::ErrorKind::TimedOut.into())
     }
 
-    /// Ready when the peer has reset the connection: who waits for room is told of it, too.
+    /// Ready when the peer has reset the connection. A task that waits for room is told too.
     fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut byte = [0];
         let peeked =
@@ -284,7 +283,7 @@ impl Drop for SimStream {
     fn drop(&mut self) {
         let dropped = self.wires.with(|inner| {
             if inner.is_killed {
-                // The first of them takes all others with it.
+                // The first failure ends all others with it.
                 std::mem::take(&mut inner.wires)
             } else {
                 inner.wires.remove_entry(&self.addr).into_iter().collect()

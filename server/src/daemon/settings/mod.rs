@@ -6,6 +6,7 @@
 
 mod file;
 mod flags;
+mod limits;
 mod reload;
 mod values;
 
@@ -15,17 +16,18 @@ pub(crate) use reload::Changes;
 use clap::error::{ContextKind, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches};
-use elockd_core::{Features, Identity, Limits};
+use elockd_core::{Features, Identity};
 use elockd_server::Config;
+use elockd_server::listen::TcpOptions;
 use file::{File, FileError, is_mode};
 use flags::Flags;
+use limits::Limited;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 use thiserror::Error;
 use values::ListenAddress;
 
@@ -38,7 +40,7 @@ pub(crate) struct Settings {
     pub(crate) unix_mode: u32,
     pub(crate) admin_unix: Option<PathBuf>,
     pub(crate) admin_unix_mode: u32,
-    pub(crate) peer_timeout: Option<Duration>,
+    pub(crate) tcp_options: TcpOptions,
     pub(crate) metrics: Option<SocketAddr>,
     pub(crate) pidfile: Option<PathBuf>,
     pub(crate) state_dir: Option<PathBuf>,
@@ -87,17 +89,15 @@ pub(crate) enum Refusal {
     #[error("in {}: {error}", .path.display())]
     File { path: PathBuf, error: FileError },
     #[error(
-        "--max-line-bytes is {line}, but has to be at least {least} for a --max-name-bytes of {name}: raise the \
-         one or lower the other"
+        "--max-line-bytes is {line}, but must be at least {least} for a --max-name-bytes of {name}: raise the first \
+         or lower the second"
     )]
-    LineShorterThanName { line: u32, least: u32, name: u16 },
-    #[error(
-        "nothing to listen on: no --listen has a port (--port is 0, or the list is empty), and --unix is not given"
-    )]
+    LineShorterThanName { line: usize, least: usize, name: u16 },
+    #[error("nothing to listen on: no --listen address has a port, and --unix is not set; set one of them")]
     NoListener,
     #[error("--unix and --admin-unix are both {}: give each a path of its own", .path.display())]
     OneSocket { path: PathBuf },
-    #[error("the system gives no random numbers: {0}")]
+    #[error("cannot get random numbers from the system: {0}")]
     Random(getrandom::Error),
 }
 
@@ -178,25 +178,20 @@ fn quoted(name: &str, text: &str) -> String {
 }
 
 fn settings(flags: &Flags) -> Result<Settings, Refusal> {
-    let name_bytes = flags.max_name_bytes;
-    let least = u32::from(name_bytes) + LINE_OVERHEAD;
-    if flags.max_line_bytes < least {
-        return Err(Refusal::LineShorterThanName { line: flags.max_line_bytes, least, name: name_bytes });
+    let Limited { mut server, tcp: tcp_options } = flags.limits.clone();
+    let name_bytes = server.machine.limits.name_bytes;
+    let least = usize::from(name_bytes) + LINE_OVERHEAD;
+    if server.max_line_bytes < least {
+        return Err(Refusal::LineShorterThanName { line: server.max_line_bytes, least, name: name_bytes });
     }
-    let machine = elockd_core::Config {
-        limits: Limits {
-            connections: flags.max_connections,
-            locks: flags.max_locks,
-            locks_per_connection: flags.max_locks_per_connection,
-            waiters: flags.max_waiters,
-            waiters_per_name: flags.max_waiters_per_name,
-            name_bytes,
-            idle_ms: u64::try_from(flags.idle_timeout.as_millis()).expect("no time is over 100 years"),
-        },
-        features: Features { dump: flags.dump, registry: flags.registry, silent_errors: flags.silent_errors },
-        storage: elockd_core::Storage { hash_key: random_key()?, ..elockd_core::Config::default().storage },
-        identity: Identity { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id() },
-    };
+    let machine = &mut server.machine;
+    machine.features =
+        Features { dump: flags.dump, registry: flags.registry, silent_errors: flags.silent_errors };
+    machine.storage.hash_key = random_key()?;
+    machine.identity = Identity { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id() };
+    server.verbose = flags.verbose;
+    server.warn_held = (!flags.warn_held.is_zero()).then_some(flags.warn_held);
+    server.measure_latency = flags.metrics_listen.is_some();
     let tcp = flags.listen.iter().filter_map(|address| match *address {
         ListenAddress::Socket(address) => Some(address),
         ListenAddress::Ip(ip) => (flags.port != 0).then_some(SocketAddr::new(ip, flags.port)),
@@ -214,7 +209,7 @@ fn settings(flags: &Flags) -> Result<Settings, Refusal> {
         unix_mode: flags.unix_mode,
         admin_unix: flags.admin_unix.clone(),
         admin_unix_mode: flags.admin_unix_mode,
-        peer_timeout: unless_zero(flags.peer_timeout),
+        tcp_options,
         metrics: flags.metrics_listen,
         pidfile: flags.pidfile.clone(),
         state_dir: flags.state_dir.clone(),
@@ -223,17 +218,7 @@ fn settings(flags: &Flags) -> Result<Settings, Refusal> {
             threads => usize::from(threads),
         },
         log: Log { file: flags.log_file.clone(), format: flags.log_format, level: flags.log_level },
-        server: Config {
-            machine,
-            max_line_bytes: flags.max_line_bytes as usize,
-            max_listing_bytes: flags.max_listing_bytes,
-            write_timeout: unless_zero(flags.write_timeout),
-            shutdown_timeout: flags.shutdown_timeout,
-            verbose: flags.verbose,
-            warn_held: unless_zero(flags.warn_held),
-            measure_latency: flags.metrics_listen.is_some(),
-            on_panic: None,
-        },
+        server,
     })
 }
 
@@ -249,7 +234,7 @@ const fn threads_for(processors: usize) -> usize {
 }
 
 /// Bytes that a line has beside its name: the longest verb with its arguments.
-const LINE_OVERHEAD: u32 = 64;
+const LINE_OVERHEAD: usize = 64;
 
 /// The flags, with environment variables for all that are settings if those are wanted, and a file's values as
 /// defaults.
@@ -372,6 +357,36 @@ fn values(matches: &ArgMatches, file: Option<(&Path, &File)>) -> Values {
     names().into_iter().map(value).collect()
 }
 
+/// The table of the page for operators: what `--help` says of each setting, by its heading.
+#[cfg(test)]
+pub(crate) fn table() -> String {
+    let command = Flags::command();
+    let arguments = command.get_arguments().filter(|arg| is_setting(arg) || arg.get_id() == "config");
+    let mut arguments: Vec<_> = arguments.collect();
+    let headings: Vec<_> = arguments.iter().map(|arg| arg.get_help_heading().map(str::to_owned)).collect();
+    arguments
+        .sort_by_key(|arg| headings.iter().position(|heading| heading.as_deref() == arg.get_help_heading()));
+    let lines = arguments.into_iter().map(|arg| {
+        let name = arg.get_long().expect("every setting has a long name");
+        let value_name = arg.get_value_names().map_or("", |names| names[0].as_str());
+        let default = arg.get_default_values().iter().map(|value| format!("`{}`", value.to_string_lossy()));
+        let default: Vec<String> = default.collect();
+        let default = if default.is_empty() { "none".to_owned() } else { default.join(", ") };
+        let mark = if reload::is_reloadable(name) { "R" } else { "" };
+        let help = arg.get_long_help().or(arg.get_help()).expect("every setting has a help").to_string();
+        let sentences = help.replace(" (R)", "").split("\n\n").map(dotted).collect::<Vec<_>>().join(" ");
+        format!("| `--{name} {value_name}` | {default} | {mark} | {sentences} |\n")
+    });
+    format!("| setting | default | | meaning |\n|---|---|---|---|\n{}", lines.collect::<String>())
+}
+
+/// With the full stop at its end that clap takes away.
+#[cfg(test)]
+fn dotted(sentences: &str) -> String {
+    let sentences = sentences.trim().replace('\n', " ");
+    if sentences.ends_with('.') { sentences } else { sentences + "." }
+}
+
 fn random_key() -> Result<(u64, u64), Refusal> {
     let word = || getrandom::u64().map_err(Refusal::Random);
     Ok((word()?, word()?))
@@ -387,10 +402,6 @@ fn widen_dash(argument: OsString) -> OsString {
     let mut widened = OsString::from("-");
     widened.push(argument);
     widened
-}
-
-fn unless_zero(time: Duration) -> Option<Duration> {
-    (!time.is_zero()).then_some(time)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Which fencing tokens were given out for which holds, and which may still be.
+//! The fencing tokens of the observed state: which hold has which, and which may still be given out.
 
 use elockd_core::Conn;
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ pub struct Tokens {
     last: u64,
     /// How many were given out.
     given: u64,
-    /// Whose hold of each exclusive lock has which.
+    /// The connection and the token of each exclusive lock's hold.
     of: BTreeMap<Vec<u8>, (Conn, u64)>,
 }
 
@@ -38,7 +38,7 @@ impl Tokens {
         self.given
     }
 
-    /// How many may still be.
+    /// How many may still be given out.
     #[must_use]
     pub fn left(&self) -> u64 {
         self.last - self.highest.min(self.last)
@@ -55,7 +55,7 @@ impl Tokens {
         if last <= self.last || last < first {
             return;
         }
-        // A range that does not follow on what is left takes its place.
+        // A range that does not follow directly on the remaining tokens replaces them.
         if first > self.last + 1 {
             self.highest = first - 1;
         }

@@ -1,6 +1,6 @@
-//! Who waits for what, in line, and the two questions that one may ask of a line: whether its head could be
-//! granted what it waits for, and whether a wait could ever be served. Both are answered by their definitions,
-//! anew each time.
+//! The waits of the observed state, in their lines. There are two questions to a line: whether the lock could be
+//! granted to its head, and whether a wait could ever be granted. Both are answered by their definitions, from
+//! scratch each time.
 
 use super::Lock;
 use elockd_core::{Conn, Kind, Now};
@@ -9,20 +9,20 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wait {
-    /// Whose.
+    /// The connection that waits.
     pub conn: Conn,
-    /// Which of all waits of this machine, counted in the order in which they began.
+    /// Its number among all waits of this machine, in the order in which they began.
     pub number: u64,
-    /// How many holders there may be with this one; 0 is no limit.
+    /// The number of holders that it allows, itself included; 0 is no limit.
     pub limit: u32,
     /// When it began.
     pub begun: Now,
-    /// When it ends without the lock.
+    /// Its deadline.
     pub deadline: Now,
 }
 
 impl Wait {
-    /// Whether a lock that so many hold could be granted to it, were it the first in line.
+    /// Whether it could be granted if it were the first in line and the lock had `holders` holders.
     #[must_use]
     pub fn could_join(&self, holders: usize) -> bool {
         self.limit == 0 || holders < self.limit as usize
@@ -38,11 +38,11 @@ impl Wait {
 /// All waits.
 #[derive(Clone, Debug, Default)]
 pub struct Waits {
-    /// The line of each lock that somebody waits for, by the waits' numbers.
+    /// The line of each lock that has waits, by the numbers of the waits.
     lines: BTreeMap<Lock, BTreeMap<u64, Wait>>,
-    /// Where each connection that waits stands.
+    /// The lock and the number of each waiting connection's wait.
     places: BTreeMap<Conn, (Lock, u64)>,
-    /// How many have begun.
+    /// The number of waits that began.
     begun: u64,
 }
 
@@ -63,31 +63,31 @@ impl Waits {
         self.lines.get(lock)?.values().next()
     }
 
-    /// How many wait for a lock.
+    /// The length of a lock's line.
     #[must_use]
     pub fn length(&self, lock: &Lock) -> usize {
         self.lines.get(lock).map_or(0, BTreeMap::len)
     }
 
-    /// How many wait in the longest line.
+    /// The length of the longest line.
     #[must_use]
     pub fn longest(&self) -> usize {
         self.lines.values().map(BTreeMap::len).max().unwrap_or(0)
     }
 
-    /// What a connection waits for, if it waits.
+    /// The wait of a connection, if it waits.
     #[must_use]
     pub fn of(&self, conn: Conn) -> Option<(&Lock, &Wait)> {
         let (lock, number) = self.places.get(&conn)?;
         Some((lock, &self.lines[lock][number]))
     }
 
-    /// Who waits.
+    /// The connections that wait.
     pub fn conns(&self) -> impl Iterator<Item = Conn> {
         self.places.keys().copied()
     }
 
-    /// How many waits for locks of a kind there are.
+    /// The number of waits for locks of a kind.
     #[must_use]
     pub fn count(&self, kind: Kind) -> u64 {
         self.lines.iter().filter(|((of, _), _)| *of == kind).map(|(_, line)| line.len() as u64).sum()
@@ -113,8 +113,9 @@ impl Waits {
         Some((lock, wait))
     }
 
-    /// Whether one more wait, at the end of its line, could ever be served: every connection that does not wait
-    /// releases all it holds, whoever is served by that does so too, and so on. `holders` says who holds what.
+    /// Whether one more wait, at the end of its line, could ever be granted. The definition: every connection that
+    /// does not wait releases everything, every connection that is granted something thereby does the same, and so
+    /// on. `holders` gives the holders of each lock.
     #[must_use]
     pub fn could_serve<'a>(
         &'a self,

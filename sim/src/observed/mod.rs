@@ -1,9 +1,10 @@
-//! Who holds what, who waits for what and which fencing tokens there are, as one has to believe from what was
-//! said: the machine's inputs and its replies, and nothing of its state. A connection that was told "success"
-//! holds the lock until it is told that it has released it, or ends. The invariants hold the machine to it.
+//! The observed state: who holds what, who waits for what, and which fencing tokens there are. It is what the
+//! machine's inputs and replies imply; it looks at nothing inside the machine. A connection that was told "success"
+//! holds the lock until it is told that it has released it, or until it ends. The invariants compare the machine with
+//! this state.
 //!
-//! What is due at the time of an input is done before the input itself. So what an input does is taken note of
-//! only when something is told that cannot have come before it, or when all is told.
+//! The machine does what is due at the time of an input before the input itself. So the effect of an input is noted
+//! only when an outcome comes that must come after it, or when all outcomes have come.
 
 mod tokens;
 mod waits;
@@ -14,21 +15,21 @@ pub use waits::{Wait, Waits};
 use elockd_core::{Command, Conn, Input, Kind, Now, Origin, Output, Reason, Reply};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A lock: which name space, and the name.
+/// A lock: its name space and its name.
 pub type Lock = (Kind, Vec<u8>);
 
-/// What one has to believe.
+/// What inputs and replies imply.
 #[derive(Clone, Debug, Default)]
-pub struct Belief {
+pub struct Observed {
     /// The latest time that the machine was given.
     now: Now,
-    /// Open connections and what each holds.
+    /// Open connections and their holds.
     open: BTreeMap<Conn, BTreeSet<Lock>>,
     /// Where each open connection comes from.
     origins: BTreeMap<Conn, Origin>,
-    /// Who holds each lock, by kind. A lock without holders is not in it.
+    /// The holders of each lock, by kind. A lock without holders is not in it.
     holders: [BTreeMap<Vec<u8>, BTreeSet<Conn>>; 2],
-    /// Holds there are, by kind.
+    /// The number of holds, by kind.
     holds: [u64; 2],
     /// Holds that were released because their connection ended, by kind.
     orphans: [u64; 2],
@@ -38,22 +39,22 @@ pub struct Belief {
     /// Exclusive holds that were stolen, until their old holders get the lock again.
     stolen: BTreeSet<(Conn, Vec<u8>)>,
     draining: bool,
-    /// What the input under way does, until that is taken note of.
+    /// The effect of the current input, until it is noted.
     pending: Option<Pending>,
-    /// The command under way.
+    /// The current command.
     asked: Option<(Conn, Command<Vec<u8>>)>,
     /// The wait that the end of its connection ended just now.
     cut_off: Option<(Lock, Wait)>,
 }
 
-/// What only ever goes up, beside orphans.
+/// Counters that only go up, without orphans.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Waits that began.
     pub waits: u64,
-    /// Waits that were granted what they waited for.
+    /// Waits that were granted.
     pub granted: u64,
-    /// Waits that were told that they came to their end without it.
+    /// Waits that timed out, or ended by a FIN.
     pub timed_out: u64,
     /// Waits that a shutdown ended.
     pub drained: u64,
@@ -71,14 +72,14 @@ enum Pending {
     Drain,
 }
 
-impl Belief {
+impl Observed {
     /// The latest time that the machine was given.
     #[must_use]
     pub fn now(&self) -> Now {
         self.now
     }
 
-    /// The open connections and what each holds.
+    /// The open connections and their holds.
     #[must_use]
     pub fn open(&self) -> &BTreeMap<Conn, BTreeSet<Lock>> {
         &self.open
@@ -90,20 +91,20 @@ impl Belief {
         self.origins.get(&conn)
     }
 
-    /// Everything of a kind that is held.
+    /// The held locks of a kind, with their holders.
     #[must_use]
     pub fn locks(&self, kind: Kind) -> &BTreeMap<Vec<u8>, BTreeSet<Conn>> {
         &self.holders[kind as usize]
     }
 
-    /// Who holds a lock.
+    /// The holders of a lock.
     #[must_use]
     pub fn holders_of(&self, (kind, name): &Lock) -> &BTreeSet<Conn> {
         static NOBODY: BTreeSet<Conn> = BTreeSet::new();
         self.locks(*kind).get(name).unwrap_or(&NOBODY)
     }
 
-    /// How many hold a lock.
+    /// The number of a lock's holders.
     #[must_use]
     pub fn holders(&self, kind: Kind, name: &[u8]) -> usize {
         self.locks(kind).get(name).map_or(0, BTreeSet::len)
@@ -115,37 +116,37 @@ impl Belief {
         self.locks(kind).get(name).is_some_and(|holders| holders.contains(&conn))
     }
 
-    /// How many holds of a kind there are.
+    /// The number of holds of a kind.
     #[must_use]
     pub fn holds(&self, kind: Kind) -> u64 {
         self.holds[kind as usize]
     }
 
-    /// How many holds of a kind were orphaned.
+    /// The number of orphaned holds of a kind.
     #[must_use]
     pub fn orphans(&self, kind: Kind) -> u64 {
         self.orphans[kind as usize]
     }
 
-    /// Who waits for what.
+    /// All waits.
     #[must_use]
     pub fn waits(&self) -> &Waits {
         &self.waits
     }
 
-    /// Which fencing tokens there are.
+    /// All fencing tokens.
     #[must_use]
     pub fn tokens(&self) -> &Tokens {
         &self.tokens
     }
 
-    /// What only ever goes up.
+    /// Counters that only go up.
     #[must_use]
     pub fn counts(&self) -> &Counts {
         &self.counts
     }
 
-    /// Whether an exclusive lock was stolen from a connection, which has not got it again since.
+    /// Whether an exclusive lock was stolen from this connection, and the connection has not got it again since.
     #[must_use]
     pub fn is_stolen(&self, conn: Conn, name: &[u8]) -> bool {
         self.stolen.contains(&(conn, name.to_vec()))
@@ -163,21 +164,21 @@ impl Belief {
         self.cut_off.as_ref().filter(|(_, wait)| wait.conn == conn)
     }
 
-    /// Whether the first in a lock's line could be granted it.
+    /// Whether the lock could be granted to the first in its line.
     #[must_use]
     pub fn could_be_granted(&self, lock: &Lock) -> bool {
         let holders = self.holders_of(lock).len();
         self.waits.head(lock).is_some_and(|head| head.could_join(holders))
     }
 
-    /// Whether a wait of a connection for a lock, at the end of its line, could ever be served.
+    /// Whether a wait of this connection for this lock, at the end of its line, could ever be granted.
     #[must_use]
     pub fn could_serve(&self, asker: Conn, lock: &Lock, limit: u32) -> bool {
         self.waits.could_serve(asker, lock, limit, |lock| self.holders_of(lock))
     }
 
-    /// Takes note of an input.
-    pub fn input(&mut self, now: Now, input: &Input<&[u8]>) {
+    /// Notes an input.
+    pub fn input(&mut self, now: Now, input: &Input<Command<&[u8]>>) {
         self.now = self.now.max(now);
         match input {
             Input::Opened(conn, origin) => {
@@ -192,7 +193,7 @@ impl Belief {
         }
     }
 
-    /// Something is about to be told: what the input does is taken note of if that cannot come before it.
+    /// An outcome is about to be told: notes the input's effect if the outcome must come after it.
     pub fn before(&mut self, to: Conn, output: &Output<'_>) {
         let is_due = |conn| self.waits.of(conn).is_some_and(|(_, wait)| wait.is_due(self.now));
         let comes_first = match (self.pending, output) {
@@ -212,7 +213,7 @@ impl Belief {
         }
     }
 
-    /// Takes note of what was told.
+    /// Notes an outcome.
     pub fn output(&mut self, to: Conn, output: &Output<'_>) {
         match output {
             Output::Wait => self.begin_wait(to),
@@ -221,7 +222,7 @@ impl Belief {
         }
     }
 
-    /// All that comes of the input was told.
+    /// All outcomes of the input were told.
     pub fn applied(&mut self) {
         self.settle();
         self.asked = None;
@@ -315,12 +316,9 @@ impl Belief {
     }
 }
 
-/// The lock that a command may wait for, how many holders it may have, and for how many milliseconds.
+/// The lock that a command may wait for, the number of holders it allows, and its time in milliseconds.
 #[must_use]
 pub fn wanted(command: &Command<Vec<u8>>) -> Option<(Lock, u32, u32)> {
-    match command {
-        Command::GetWait { ms, name } => Some(((Kind::Exclusive, name.clone()), 1, *ms)),
-        Command::SharedGetWait { ms, limit, name } => Some(((Kind::Shared, name.clone()), *limit, *ms)),
-        _ => None,
-    }
+    let Command::Get(wish) = command else { return None };
+    wish.ms().map(|ms| ((wish.kind(), wish.name().clone()), wish.limit(), ms))
 }
