@@ -4,15 +4,12 @@
 use elockd_core::probe::Canary;
 
 /// Found where the machine and the reference part, or an invariant breaks.
-pub const BY_THE_REFERENCE: [Canary; 45] = [
+pub const BY_THE_REFERENCE: [Canary; 42] = [
     Canary::OrphaningSkipsTheLastTiedHold,
     Canary::OrphaningKeepsSoleCounts,
     Canary::OrphansOfTheWrongKind,
     Canary::DeadHolderCounts,
     Canary::SweptWhileHeld,
-    Canary::KeptLockIsHeld,
-    Canary::KeptLockIsListed,
-    Canary::KeptLockOutlivesItsTenure,
     Canary::GetsDoNotSweep,
     Canary::SweptButStillIndexed,
     Canary::ShareNotGivenBack,
@@ -63,13 +60,11 @@ pub const BY_LISTINGS: [Canary; 1] = [Canary::ListingMissesWhatIsTiedMeanwhile];
 pub const BY_RAW_BYTES: [Canary; 2] = [Canary::SplitLineKeepsItsReturn, Canary::LongLineReportedAgain];
 
 /// Found by searching a few small worlds to their ends.
-pub const BY_THE_SEARCH: [Canary; 29] = [
+pub const BY_THE_SEARCH: [Canary; 27] = [
     Canary::OrphaningSkipsTheLastTiedHold,
     Canary::OrphaningKeepsSoleCounts,
     Canary::DeadHolderCounts,
     Canary::SweptWhileHeld,
-    Canary::KeptLockIsHeld,
-    Canary::KeptLockOutlivesItsTenure,
     Canary::SweptButStillIndexed,
     Canary::ShareNotGivenBack,
     Canary::AskingAgainCounts,

@@ -1,13 +1,14 @@
 //! The server: a hub, tasks that accept, one task for each connection, and an orderly end.
 
 use crate::config::Config;
+use crate::gate::{Gate, Local};
 use crate::hub::Witness;
 use crate::listen::{Acceptor, Listener, Peer};
 use crate::session::{self, Teller};
 use crate::shared::Shared;
 use crate::tokens::{ClockTokens, Keeper, TokenSource};
 use crate::watch::Monitor;
-use elockd_core::{Addr, Conn, Origin};
+use elockd_core::{Addr, Conn, Machine, Origin};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -23,9 +24,10 @@ const TOKENS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A lock server that has not started yet. Give it listeners, then [`run`](Self::run) it.
 ///
-/// It is generic over where connections come from, so that tests drive it over a simulated network.
-pub struct Server {
-    shared: Arc<Shared>,
+/// It is generic over where connections come from, so that tests drive it over a simulated network, and over the
+/// [gate](crate::gate) through which they come to the machine.
+pub struct Server<G: Gate = Local> {
+    shared: Arc<Shared<G>>,
     /// The tasks that accept.
     acceptors: TaskTracker,
     /// Set when accepting is to begin, closed when it is to stop.
@@ -38,8 +40,24 @@ impl Server {
     /// A server with a fresh machine, holding nothing.
     #[must_use]
     pub fn new(config: Config) -> Self {
+        let gate = Local::new(Machine::new(config.machine.clone()), config.on_panic);
+        Self::through(gate, config)
+    }
+
+    /// The same, with somebody who sees every input of the machine: for simulations.
+    #[must_use]
+    pub fn with_witness(config: Config, witness: Box<dyn Witness>) -> Self {
+        let server = Self::new(config);
+        server.shared.gate.hub().set_witness(witness);
+        server
+    }
+}
+
+impl<G: Gate> Server<G> {
+    /// A server for connections through a gate.
+    fn through(gate: G, config: Config) -> Self {
         Self {
-            shared: Arc::new(Shared::new(config)),
+            shared: Arc::new(Shared::new(config, gate)),
             acceptors: TaskTracker::new(),
             accepting: watch::Sender::new(false),
             keeper: Keeper::new(ClockTokens::new()),
@@ -52,14 +70,6 @@ impl Server {
         Self { keeper: Keeper::new(source), ..self }
     }
 
-    /// The same, with somebody who sees every input of the machine: for simulations.
-    #[must_use]
-    pub fn with_witness(config: Config, witness: Box<dyn Witness>) -> Self {
-        let server = Self::new(config);
-        server.shared.hub.set_witness(witness);
-        server
-    }
-
     /// Has it accept from a listener while it [runs](Self::run). Must be called within a tokio runtime.
     pub fn listen(&self, listener: impl Listener) {
         info!("listening on {listener}");
@@ -69,7 +79,7 @@ impl Server {
 
     /// A view of it for exporters, and what of it can be changed.
     #[must_use]
-    pub fn monitor(&self) -> Monitor {
+    pub fn monitor(&self) -> Monitor<G> {
         Monitor::new(Arc::clone(&self.shared))
     }
 
@@ -79,9 +89,10 @@ impl Server {
     /// do not take their answers within the shutdown timeout are cut off.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self { shared, acceptors, accepting, keeper } = self;
-        let ticking = crate::ticker::run(&shared.hub, shared.clock);
+        let hub = shared.gate.hub();
+        let ticking = crate::ticker::run(hub, shared.clock);
         let (tried, first_try) = oneshot::channel();
-        let keeping = keeper.run(&shared.hub, shared.clock, &shared.token_failures, tried);
+        let keeping = keeper.run(hub, shared.clock, &shared.token_failures, tried);
         let serving = async {
             let mut shutdown = pin!(shutdown);
             tokio::select! {
@@ -95,7 +106,7 @@ impl Server {
             drop(accepting);
             acceptors.close();
             acceptors.wait().await;
-            shared.hub.drain(shared.clock.now());
+            shared.gate.drain(shared.clock.now());
             shared.sessions.close();
             let sessions = shared.sessions.wait();
             if timeout(shared.tunables().shutdown_timeout, sessions).await.is_err() {
@@ -114,7 +125,11 @@ impl Server {
 }
 
 /// Accepts until told to stop. An error never ends it.
-async fn accept<L: Listener>(shared: Arc<Shared>, listener: L, mut accepting: watch::Receiver<bool>) {
+async fn accept<L: Listener, G: Gate>(
+    shared: Arc<Shared<G>>,
+    listener: L,
+    mut accepting: watch::Receiver<bool>,
+) {
     if accepting.wait_for(|accepting| *accepting).await.is_err() {
         return;
     }
@@ -129,7 +144,7 @@ async fn accept<L: Listener>(shared: Arc<Shared>, listener: L, mut accepting: wa
     }
 }
 
-fn start_session<S>(shared: &Arc<Shared>, stream: S, peer: Peer)
+fn start_session<S, G: Gate>(shared: &Arc<Shared<G>>, stream: S, peer: Peer)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
@@ -138,7 +153,7 @@ where
         Peer::Unix | Peer::Operator(_) => Addr::Unix(conn.serial()),
     };
     let mut addr = None;
-    let opened = shared.hub.open(shared.clock.now(), |conn| Origin {
+    let opened = shared.gate.open(shared.clock.now(), |conn| Origin {
         addr: *addr.insert(addr_of(conn)),
         account: peer.account(),
     });

@@ -2,20 +2,20 @@
 
 use crate::clock::Clock;
 use crate::config::{Config, Tunables};
-use crate::hub::Hub;
+use crate::gate::Gate;
 use crate::watch::Latency;
-use elockd_core::Machine;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-pub(crate) struct Shared {
+pub(crate) struct Shared<G> {
     pub(crate) config: Config,
-    pub(crate) hub: Arc<Hub>,
+    /// The way of all connections to the machine.
+    pub(crate) gate: G,
     pub(crate) clock: Clock,
     /// Bytes that listings under way have taken.
-    pub(crate) listing_bytes: AtomicUsize,
+    pub(crate) listing_bytes: Arc<AtomicUsize>,
     /// Listings that were too large, since the start.
     pub(crate) listings_refused: AtomicU64,
     /// How long commands took, where that is wanted.
@@ -30,17 +30,16 @@ pub(crate) struct Shared {
     pub(crate) sessions: TaskTracker,
 }
 
-impl Shared {
-    /// A fresh machine, holding nothing, and a clock that starts now.
-    pub(crate) fn new(config: Config) -> Self {
-        let hub = Arc::new(Hub::new(Machine::new(config.machine.clone()), config.on_panic));
+impl<G: Gate> Shared<G> {
+    /// For connections through a gate, with a clock that starts now.
+    pub(crate) fn new(config: Config, gate: G) -> Self {
         Self {
             tunables: watch::Sender::new(config.tunables()),
             latency: config.measure_latency.then(Latency::default),
             config,
-            hub,
+            gate,
             clock: Clock::start(),
-            listing_bytes: AtomicUsize::new(0),
+            listing_bytes: Arc::default(),
             listings_refused: AtomicU64::new(0),
             long_holds: AtomicU64::new(0),
             token_failures: AtomicU64::new(0),

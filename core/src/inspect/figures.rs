@@ -6,7 +6,7 @@ use super::figure_row::{Family, FigureRow, Part, Shown};
 use crate::config::{Config, Limits, Unit};
 use crate::machine::Cause;
 use crate::table::Times;
-use crate::types::Kind;
+use crate::types::{ByKind, Kind};
 use crate::wire::Verb;
 use std::borrow::Cow;
 
@@ -19,7 +19,7 @@ macro_rules! for_each_counter {
             /// Of those, how many were answered with a failure.
             failures: [u64; Verb::COUNT],
             invalid_commands: u64,
-            orphans: [u64; 2],
+            orphans: ByKind<u64>,
             opened: u64,
             refused: u64,
             closed: [u64; Cause::ALL.len()],
@@ -35,7 +35,7 @@ macro_rules! for_each_counter {
             deadlocks_refused: u64,
             queue_full: u64,
             /// Holds that ended by `ra`, by kind.
-            released_together: [u64; 2],
+            released_together: ByKind<u64>,
             /// Fencing tokens given out.
             tokens_given: u64,
             peak_waiters: u32,
@@ -68,14 +68,14 @@ pub struct Figures<'a> {
     pub(crate) counters: &'a Counters,
     pub(crate) config: &'a Config,
     pub(crate) connections: u32,
-    pub(crate) held: [u32; 2],
-    pub(crate) holds: [u32; 2],
+    pub(crate) held: ByKind<u32>,
+    pub(crate) holds: ByKind<u32>,
     pub(crate) dead_holds: u32,
     pub(crate) lock_bytes: u64,
-    pub(crate) hold_times: &'a [Times; 2],
-    pub(crate) wait_times: &'a [Times; 2],
+    pub(crate) hold_times: &'a ByKind<Times>,
+    pub(crate) wait_times: &'a ByKind<Times>,
     /// Waits now, by kind.
-    pub(crate) waits: [u32; 2],
+    pub(crate) waits: ByKind<u32>,
     /// How long the wait has lasted that has lasted longest.
     pub(crate) longest_wait_ms: u64,
     /// Fencing tokens that may still be given out.
@@ -102,7 +102,7 @@ impl Figures<'_> {
     /// Holds of a kind: a shared lock with five holders is five.
     #[must_use]
     pub fn holds(&self, kind: Kind) -> u32 {
-        self.holds[kind.index()]
+        self.holds[kind]
     }
 
     /// Holds of ended tenures whose storage is still to be freed. Not in `q full`: there nothing
@@ -116,14 +116,14 @@ impl Figures<'_> {
     /// connection are counted as they are swept.
     #[must_use]
     pub fn hold_times(&self, kind: Kind) -> &Times {
-        &self.hold_times[kind.index()]
+        &self.hold_times[kind]
     }
 
     /// How long the locks of a kind were waited for, by the waits that are over. Not in `q full`, where no
     /// histograms are.
     #[must_use]
     pub fn wait_times(&self, kind: Kind) -> &Times {
-        &self.wait_times[kind.index()]
+        &self.wait_times[kind]
     }
 
     /// How often a verb was asked, and how many of the answers were failures.
@@ -217,7 +217,7 @@ static ROWS: &[FigureRow] = &[
         .help("Connections that have ended, by cause.")
         .note("`error` is a reset or a dead peer."),
     // Locks and holds.
-    FigureRow::by_kind("locks", Gauge, |figures, kind| figures.held[kind.index()].into())
+    FigureRow::by_kind("locks", Gauge, |figures, kind| figures.held[kind].into())
         .shown(Shown::Short)
         .help("Names locked now.")
         .note("A shared lock with five holders is one."),
@@ -227,12 +227,12 @@ static ROWS: &[FigureRow] = &[
         .help("Most holds of both kinds at a time since the start."),
     FigureRow::whole("peak_connection_holds", Peak, |figures| figures.counters.peak_connection_holds.into())
         .help("Most holds of one connection at a time since the start."),
-    FigureRow::by_kind("orphans", Counter, |figures, kind| figures.counters.orphans[kind.index()])
+    FigureRow::by_kind("orphans", Counter, |figures, kind| figures.counters.orphans[kind])
         .shown(Shown::Short)
         .help("Holds released because their connection ended.")
         .note("A shared lock that five ended connections held is five."),
     FigureRow::by_kind("released_together", Counter, |figures, kind| {
-        figures.counters.released_together[kind.index()]
+        figures.counters.released_together[kind]
     })
     .help("Holds released by `ra`."),
     FigureRow::whole("locks_refused", Counter, |figures| figures.counters.locks_refused)
@@ -252,7 +252,7 @@ static ROWS: &[FigureRow] = &[
         .shown(Shown::Export)
         .help("Holds of ended connections whose memory is still to be freed."),
     // Waits.
-    FigureRow::by_kind("waiters", Gauge, |figures, kind| figures.waits[kind.index()].into())
+    FigureRow::by_kind("waiters", Gauge, |figures, kind| figures.waits[kind].into())
         .help("Clients waiting for a lock now."),
     FigureRow::whole("peak_waiters", Peak, |figures| figures.counters.peak_waiters.into())
         .help("Most clients waiting at a time since the start."),
@@ -315,7 +315,7 @@ static ROWS: &[FigureRow] = &[
 fn waits_disconnected(figures: &Figures<'_>) -> u64 {
     let counters = figures.counters;
     let answered = counters.waits_granted + counters.waits_timed_out + counters.waits_drained;
-    let going_on = figures.waits.iter().copied().map(u64::from).sum::<u64>();
+    let going_on = u64::from(figures.waits.total());
     counters.waits.saturating_sub(answered + going_on)
 }
 
@@ -323,8 +323,8 @@ fn waits_disconnected(figures: &Figures<'_>) -> u64 {
 /// failure: else a success would be taken back when the wait fails.
 fn succeeded(figures: &Figures<'_>, verb: Verb) -> u64 {
     let going_on = match verb {
-        Verb::GetWait => figures.waits[Kind::Exclusive.index()],
-        Verb::SharedGetWait => figures.waits[Kind::Shared.index()],
+        Verb::GetWait => figures.waits[Kind::Exclusive],
+        Verb::SharedGetWait => figures.waits[Kind::Shared],
         _ => 0,
     };
     let (asked, failed) = figures.outcomes(verb);

@@ -17,12 +17,6 @@ pub enum Canary {
     DeadHolderCounts,
     /// A lock got from a dead tenure stays in that tenure's list and is swept from under its new holder.
     SweptWhileHeld,
-    /// A lock that its tenure only keeps counts as held.
-    KeptLockIsHeld,
-    /// A lock that its tenure only keeps is listed.
-    KeptLockIsListed,
-    /// The end of a tenure forgets the lock that it kept.
-    KeptLockOutlivesItsTenure,
     /// A get does not sweep, so that storage grows beyond its bound.
     GetsDoNotSweep,
     /// Sweeping frees a slot and forgets its entry in the index.
@@ -167,15 +161,12 @@ pub enum Canary {
 
 impl Canary {
     /// Every canary.
-    pub const ALL: [Self; 78] = [
+    pub const ALL: [Self; 75] = [
         Self::OrphaningSkipsTheLastTiedHold,
         Self::OrphaningKeepsSoleCounts,
         Self::OrphansOfTheWrongKind,
         Self::DeadHolderCounts,
         Self::SweptWhileHeld,
-        Self::KeptLockIsHeld,
-        Self::KeptLockIsListed,
-        Self::KeptLockOutlivesItsTenure,
         Self::GetsDoNotSweep,
         Self::SweptButStillIndexed,
         Self::ShareNotGivenBack,

@@ -10,18 +10,6 @@
 pub enum Mark {
     /// A get met a lock whose sole holder is dead, and took over its slot.
     GetMetADeadSoleHolder,
-    /// A get took over the slot of a lock that its own tenure released last.
-    GotItsKeptLock,
-    /// A get took over the slot of a lock that another tenure released last.
-    GotAnothersKeptLock,
-    /// The slot that a tenure kept was freed for another one.
-    KeptLockWasFreed,
-    /// The slot that a tenure kept was freed at its end.
-    KeptLockEndedWithItsTenure,
-    /// A lock was freed as it was released: its name was long, enough were kept, or most slots were empty.
-    ReleasedLockWasNotKept,
-    /// Where too many were kept, one was freed that another tenure kept.
-    HandFreedAKeptLock,
     /// A get freed dead holds before it added one.
     GetSwept,
     /// A tick freed dead holds.
@@ -118,14 +106,8 @@ pub enum Mark {
 
 impl Mark {
     /// Every mark.
-    pub const ALL: [Self; 53] = [
+    pub const ALL: [Self; 47] = [
         Self::GetMetADeadSoleHolder,
-        Self::GotItsKeptLock,
-        Self::GotAnothersKeptLock,
-        Self::KeptLockWasFreed,
-        Self::KeptLockEndedWithItsTenure,
-        Self::ReleasedLockWasNotKept,
-        Self::HandFreedAKeptLock,
         Self::GetSwept,
         Self::TickSwept,
         Self::FreedSlotsUsedAgain,

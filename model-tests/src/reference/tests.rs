@@ -5,7 +5,7 @@ use super::Reference;
 use crate::generate::origin;
 use crate::lines::commands;
 use crate::observe::Event;
-use elockd_core::{Account, Cause, Config, Conn, Input, Now};
+use elockd_core::{Account, Cause, Command, Config, Conn, Input, Now};
 
 /// Plays a script: what happens, and what is said then. `+1` opens connection 1, `+1!` as an operator's; `-1`
 /// is its FIN and `-1!` its failure; `1 g a` is a line of it; `@5 ` before it is the time.
@@ -23,7 +23,7 @@ fn play(config: Config, script: &[(&str, &str)]) -> Reference {
     reference
 }
 
-fn input_of(text: &str) -> Input<Vec<u8>> {
+fn input_of(text: &str) -> Input<Command<Vec<u8>>> {
     let (first, rest) = text.split_at(1);
     let serial = || rest.trim_end_matches('!').parse().unwrap();
     let is_special = rest.ends_with('!');

@@ -15,7 +15,7 @@ pub trait Lock<T>: Send + Sync {
 /// A kind of lock, for any value.
 pub trait Locks: 'static {
     /// The lock around a `T`.
-    type Lock<T: Send>: Lock<T>;
+    type Around<T: Send>: Lock<T>;
 }
 
 /// The standard library's mutex.
@@ -23,7 +23,7 @@ pub trait Locks: 'static {
 pub struct StdLocks;
 
 impl Locks for StdLocks {
-    type Lock<T: Send> = Mutex<T>;
+    type Around<T: Send> = Mutex<T>;
 }
 
 impl<T: Send> Lock<T> for Mutex<T> {

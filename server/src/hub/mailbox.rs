@@ -1,5 +1,5 @@
-//! A connection's mailbox: what others cause it to be told. There are at most two things to tell, the reply at
-//! the end of its wait and its own end, so a box cannot overflow.
+//! A connection's mailbox: what others cause it to be told. It has one slot for a reply and one for an ending, and
+//! neither can overflow.
 
 use super::{Lock, Locks};
 use elockd_core::Reason;
@@ -24,26 +24,35 @@ pub enum Ending {
     Drained,
 }
 
+/// A box with two slots. That is its bound, and why no more is needed:
+///
+/// - One **reply**: a connection that is owed a reply runs nothing until it has taken it. So it waits for one reply at
+///   a time, and a second one would be a bug: [`put`](Self::put) panics. One reply is one line.
+/// - One **ending**: the first one is final, later ones are dropped.
+///
 /// ```text
 ///   empty, nobody waits --poll--> empty, waker kept --put--> mail (waker called)
 ///     ^     |                                                  |  ^
 ///     |     +---------------------------put--------------------|--+
 ///     +-------------------poll: a reply is taken out-----------+
 /// ```
-/// A reply is told before an ending. The first ending stays, for good: what the machine or the shutdown decided
-/// is not taken back.
+///
+/// A reply is told before an ending. The ending stays for good: what the machine or the shutdown decided is not taken
+/// back.
 pub(super) struct Mailbox<L: Locks> {
-    state: L::Lock<State>,
+    contents: L::Around<Contents>,
 }
 
+/// The two slots, and whom to wake.
 #[derive(Default)]
-struct State {
+struct Contents {
     reply: Option<Vec<u8>>,
     ending: Option<Ending>,
+    /// Set while the owner sleeps until there is mail.
     waker: Option<Waker>,
 }
 
-impl State {
+impl Contents {
     fn take(&mut self) -> Option<Mail> {
         self.reply.take().map(Mail::Reply).or(self.ending.map(Mail::Ending))
     }
@@ -51,22 +60,26 @@ impl State {
 
 impl<L: Locks> Mailbox<L> {
     pub(super) fn new() -> Self {
-        Self { state: L::Lock::new(State::default()) }
+        Self { contents: L::Around::new(Contents::default()) }
     }
 
-    /// Panics when a reply is put before another one was taken: a connection has one wait at a time.
+    /// Puts mail into its slot and wakes the owner.
+    ///
+    /// # Panics
+    ///
+    /// If it is a reply, and the one before it was not taken.
     pub(super) fn put(&self, mail: Mail) {
-        let waker = self.state.with(|state| {
+        let waker = self.contents.with(|contents| {
             match mail {
                 Mail::Reply(reply) => {
-                    assert!(state.reply.is_none(), "a wait is answered twice");
-                    state.reply = Some(reply);
+                    assert!(contents.reply.is_none(), "a wait is answered twice");
+                    contents.reply = Some(reply);
                 }
                 Mail::Ending(ending) => {
-                    state.ending.get_or_insert(ending);
+                    contents.ending.get_or_insert(ending);
                 }
             }
-            state.waker.take()
+            contents.waker.take()
         });
         if let Some(waker) = waker {
             waker.wake();
@@ -74,28 +87,28 @@ impl<L: Locks> Mailbox<L> {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.state.with(|state| state.reply.is_none() && state.ending.is_none())
+        self.contents.with(|contents| contents.reply.is_none() && contents.ending.is_none())
     }
 
     /// Takes the reply at the end of a wait, if it is there.
     pub(super) fn take_reply(&self) -> Option<Vec<u8>> {
-        self.state.with(|state| state.reply.take())
+        self.contents.with(|contents| contents.reply.take())
     }
 
     /// Looks for mail and, in the same locked step, registers the waker when there is none.
     pub(super) fn poll(&self, waker: &Waker) -> Poll<Mail> {
         if bug!(WakerRegisteredLate) {
-            if let Some(mail) = self.state.with(State::take) {
+            if let Some(mail) = self.contents.with(Contents::take) {
                 return Poll::Ready(mail);
             }
-            self.state.with(|state| state.waker = Some(waker.clone()));
+            self.contents.with(|contents| contents.waker = Some(waker.clone()));
             return Poll::Pending;
         }
-        self.state.with(|state| {
-            if let Some(mail) = state.take() {
+        self.contents.with(|contents| {
+            if let Some(mail) = contents.take() {
                 return Poll::Ready(mail);
             }
-            match &mut state.waker {
+            match &mut contents.waker {
                 Some(known) => known.clone_from(waker),
                 none => *none = Some(waker.clone()),
             }

@@ -1,60 +1,114 @@
 //! Listings: read from the machine a slice at a time, merged and sent a piece at a time, so that neither
 //! the hub's lock nor this thread is ever held for long, and memory has a bound.
 
-use super::{End, MAX_UNSENT, Session};
+use super::serving::give_way;
+use super::state::State;
+use super::{MAX_UNSENT, Session};
+use crate::gate::Gate;
 use elockd_core::Scan;
 use elockd_core::wire::listing::{Slice, Text, write_too_large};
 use elockd_core::{bug, mark};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::task::yield_now;
 
 /// Rows that are merged before other connections have their turn.
 const ROWS_PER_TURN: usize = 256;
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    /// Answers with a listing.
-    pub(super) async fn list(&mut self, mut scan: Scan) -> Result<(), End> {
-        let shared = self.shared.clone();
-        let mut reservation = Reservation::new(&shared.listing_bytes);
-        let mut text = Text::new(scan.subject());
-        while !scan.is_done() {
-            let mut slice = Slice::new(&scan);
-            shared.hub.scan(&mut scan, &mut slice);
-            if !reservation.grow(slice.weight(), shared.tunables().max_listing_bytes) {
-                mark!(ListingWasTooLarge);
-                shared.listings_refused.fetch_add(1, Ordering::Relaxed);
-                drop(text);
-                drop(reservation);
-                write_too_large(scan.subject(), self.unsent());
-                return self.send_all().await;
+/// A listing under way.
+pub(super) struct Listing {
+    stage: Stage,
+    text: Text,
+    reservation: Reservation,
+}
+
+/// ```text
+///                all slices are in          enough is unsent, or it was the last piece
+///   Collecting -------------------> Printing ----------------------------> Sending ---> over
+///       |                              ^                                    ^   |
+///       |                              +---- all is sent, there is more ----|---+
+///       +--------------------- too large -----------------------------------+
+/// ```
+enum Stage {
+    /// Slices are read from the machine.
+    Collecting(Scan),
+    /// Pieces of the text are added to the replies.
+    Printing,
+    /// Nothing is printed until all replies are sent.
+    Sending {
+        /// Whether there is more to be printed then.
+        has_more: bool,
+    },
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
+    /// A listing that is to be collected and sent.
+    pub(super) fn begin_listing(&self, scan: Scan) -> Listing {
+        let text = Text::new(scan.subject());
+        let reservation = Reservation::new(Arc::clone(&self.shared.listing_bytes));
+        Listing { stage: Stage::Collecting(scan), text, reservation }
+    }
+
+    /// Answers with the listing under way. Ready when all of it is sent, or the connection ends.
+    pub(super) fn poll_listing(&mut self, cx: &mut Context<'_>) -> Poll<State> {
+        loop {
+            let State::Listing(listing) = &mut self.state else { panic!("no listing is under way") };
+            let Listing { stage, text, reservation } = &mut **listing;
+            match stage {
+                Stage::Collecting(scan) if scan.is_done() => *stage = Stage::Printing,
+                Stage::Collecting(scan) => {
+                    let mut slice = Slice::new(scan);
+                    self.shared.gate.hub().scan(scan, &mut slice);
+                    if reservation.grow(slice.weight(), self.shared.tunables().max_listing_bytes) {
+                        text.add(slice);
+                        if !scan.is_done() {
+                            mark!(ListingTookSlices);
+                        }
+                        return give_way(cx);
+                    }
+                    mark!(ListingWasTooLarge);
+                    self.shared.listings_refused.fetch_add(1, Ordering::Relaxed);
+                    let subject = scan.subject();
+                    *text = Text::new(subject);
+                    reservation.give_back();
+                    *stage = Stage::Sending { has_more: false };
+                    write_too_large(subject, self.unsent());
+                }
+                Stage::Printing => {
+                    let unsent = &mut self.backlog.get_or_insert_default().unsent;
+                    let has_more = text.piece(ROWS_PER_TURN, unsent.tail());
+                    if has_more && unsent.rest().len() < MAX_UNSENT {
+                        return give_way(cx);
+                    }
+                    *stage = Stage::Sending { has_more };
+                }
+                Stage::Sending { has_more } => {
+                    let has_more = *has_more;
+                    if let Err(end) = ready!(self.poll_send_all(cx)) {
+                        return Poll::Ready(self.finish(end));
+                    }
+                    if !has_more {
+                        return Poll::Ready(State::Running);
+                    }
+                    if let State::Listing(listing) = &mut self.state {
+                        listing.stage = Stage::Printing;
+                    }
+                    return give_way(cx);
+                }
             }
-            text.add(slice);
-            if !scan.is_done() {
-                mark!(ListingTookSlices);
-            }
-            yield_now().await;
         }
-        let mut has_more = true;
-        while has_more {
-            has_more = text.piece(ROWS_PER_TURN, self.unsent());
-            if !has_more || self.unsent_len() >= MAX_UNSENT {
-                self.send_all().await?;
-            }
-            yield_now().await;
-        }
-        Ok(())
     }
 }
 
 /// A share of the bytes that all listings may take together, given back when dropped.
-struct Reservation<'a> {
-    total: &'a AtomicUsize,
+struct Reservation {
+    total: Arc<AtomicUsize>,
     own: usize,
 }
 
-impl<'a> Reservation<'a> {
-    fn new(total: &'a AtomicUsize) -> Self {
+impl Reservation {
+    fn new(total: Arc<AtomicUsize>) -> Self {
         Self { total, own: 0 }
     }
 
@@ -69,12 +123,18 @@ impl<'a> Reservation<'a> {
         self.own += if taken { bytes } else { 0 };
         taken
     }
+
+    /// Gives all of it back.
+    fn give_back(&mut self) {
+        let own = std::mem::take(&mut self.own);
+        if !bug!(ListingBudgetLeaks) {
+            self.total.fetch_sub(own, Ordering::Relaxed);
+        }
+    }
 }
 
-impl Drop for Reservation<'_> {
+impl Drop for Reservation {
     fn drop(&mut self) {
-        if !bug!(ListingBudgetLeaks) {
-            self.total.fetch_sub(self.own, Ordering::Relaxed);
-        }
+        self.give_back();
     }
 }

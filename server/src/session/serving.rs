@@ -1,65 +1,60 @@
-//! A connection's task: a session that takes turns, and now and then does something else. It exists to keep an idle
-//! connection small, and knows nothing of what the session does.
+//! A connection's task: one poll function that drives a session from state to state. The session itself is the future,
+//! so that an idle connection keeps nothing beside it.
 
+use super::state::State;
 use super::{Session, Step};
-use std::pin::Pin;
+use crate::gate::Gate;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::yield_now;
 
 /// A session's whole life, to be spawned.
 ///
-/// Not an `async` block: that would keep room beside the session for all it may come to, for as long as the connection
-/// lives. tokio puts a task into a block of a multiple of 128 bytes, and with up to 136 bytes of this that is 256.
-///
-/// ```text
-///                 a step is due
-///   Turns(Some) -----------------> Aside --the connection is over--> Turns(None)
-///        ^                           |
-///        +-------it is done----------+
-/// ```
-pub(super) enum Serving<S> {
-    /// It reads, runs and writes, as nearly always; `None` when the connection is over.
-    Turns(Option<Session<S>>),
-    /// It does what is rare, in room of its own, and gives the session back unless the connection is over.
-    Aside(Pin<Box<dyn Future<Output = Option<Session<S>>> + Send>>),
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Future for Serving<S> {
+/// Not an `async` block: that would keep room for all that a session may come to, for as long as the connection lives.
+/// tokio puts a task into a block of a multiple of 128 bytes, and with up to 136 bytes of this that is 256.
+impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Future for Session<S, G> {
     type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let session = self.get_mut();
         loop {
-            *self = match &mut *self {
-                Self::Turns(turns) => {
-                    let Some(session) = turns else { return Poll::Ready(()) };
-                    let step = ready!(session.poll_step(cx));
-                    let Some(session) = turns.take() else { return Poll::Ready(()) };
-                    Self::Aside(Box::pin(session.step_aside(step)))
+            session.state = ready!(match &mut session.state {
+                State::Running | State::Waiting => session.poll_turn(cx),
+                State::Listing(_) => session.poll_listing(cx),
+                State::Telling(end) => {
+                    let end = *end;
+                    session.poll_tell(end, cx)
                 }
-                Self::Aside(aside) => Self::Turns(ready!(aside.as_mut().poll(cx))),
-            }
+                State::Flushing { lingers } => {
+                    let lingers = *lingers;
+                    session.poll_flush(lingers, cx)
+                }
+                State::Lingering(linger) => linger.poll(&mut session.stream, cx).map(|()| State::Over),
+                State::Over => return Poll::Ready(()),
+            });
         }
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    /// Does what is rare. Gives the session back unless the connection is over.
-    async fn step_aside(mut self, step: Step) -> Option<Self> {
-        let end = match step {
-            Step::Turn => {
-                yield_now().await;
-                return Some(self);
-            }
-            Step::List(scan) => match self.list(scan).await {
-                Ok(()) => return Some(self),
-                Err(end) => end,
-            },
-            Step::End(end) => end,
-        };
-        self.finish(end).await;
-        None
+impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
+    /// Reads, runs and writes until the session comes to something else. Between running and waiting it goes to and
+    /// fro by itself.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<State> {
+        match ready!(self.poll_step(cx)) {
+            Step::List(scan) => Poll::Ready(State::Listing(Box::new(self.begin_listing(scan)))),
+            Step::Turn => give_way(cx),
+            Step::End(end) => Poll::Ready(self.finish(end)),
+        }
     }
+}
+
+/// Lets other tasks have their turn. Always pending: the task is woken when they had it.
+pub(super) fn give_way<T>(cx: &mut Context<'_>) -> Poll<T> {
+    // Polled once, to be woken. It is not needed any more then: whatever wakes the task, it goes on.
+    let is_pending = pin!(yield_now()).poll(cx).is_pending();
+    assert!(is_pending, "giving way takes a turn");
+    Poll::Pending
 }
 
 #[cfg(test)]
@@ -71,7 +66,7 @@ mod tests {
     fn it_takes_104_bytes_beside_its_stream() {
         let why = "docs/architecture.md counts with this; with a byte more every connection takes 128 more";
         // A stream takes 32, and 8 more where debug assertions are on.
-        assert_eq!(size_of::<Serving<TcpStream>>() - size_of::<TcpStream>(), 104, "{why}");
-        assert_eq!(size_of::<Serving<UnixStream>>() - size_of::<UnixStream>(), 104, "{why}");
+        assert_eq!(size_of::<Session<TcpStream>>() - size_of::<TcpStream>(), 104, "{why}");
+        assert_eq!(size_of::<Session<UnixStream>>() - size_of::<UnixStream>(), 104, "{why}");
     }
 }

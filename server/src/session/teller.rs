@@ -5,7 +5,6 @@
 use crate::listen::Peer;
 use elockd_core::{Addr, Cause, Command, Kind};
 use std::collections::BTreeSet;
-use tokio::task::yield_now;
 use tracing::{info, warn};
 
 /// Lines in a row before other connections have their turn.
@@ -75,16 +74,12 @@ impl Teller {
     fn tell(&mut self, command: Command<Vec<u8>>, is_success: bool) {
         let addr = self.addr;
         match command {
-            Command::GetWait { name, .. } if is_success => self.got(Kind::Exclusive, name),
-            Command::SharedGetLimited { name, .. } | Command::SharedGetWait { name, .. } if is_success => {
-                self.got(Kind::Shared, name);
-            }
+            Command::Get(wish) if is_success => self.got(wish.kind(), wish.into_name()),
             Command::ReleaseAll => {
                 for (kind, name) in std::mem::take(&mut self.held) {
                     info!("{addr} released {} {}", word(kind), name.escape_ascii());
                 }
             }
-            Command::Get(kind, name) if is_success => self.got(kind, name),
             Command::Release(kind, name) if is_success => {
                 info!("{addr} released {} {}", word(kind), name.escape_ascii());
                 self.held.remove(&(kind, name));
@@ -106,17 +101,22 @@ impl Teller {
     }
 
     /// The connection has ended, and nothing is held any more.
-    pub(super) async fn disconnected(self, cause: Cause) {
+    pub(super) fn disconnected(&self, cause: Cause) {
+        if self.is_verbose {
+            info!("{} disconnected ({})", self.addr, cause.word());
+        }
+    }
+
+    /// Tells of some of the locks that the connection held to its end. Returns whether there are more.
+    pub(super) fn tell_orphans(&mut self) -> bool {
         if !self.is_verbose {
-            return;
+            return false;
         }
-        info!("{} disconnected ({})", self.addr, cause.word());
-        for (line, (kind, name)) in (1..).zip(self.held) {
+        for _ in 0..LINES_PER_TURN {
+            let Some((kind, name)) = self.held.pop_first() else { return false };
             info!("{} orphaned {} {}", self.addr, word(kind), name.escape_ascii());
-            if line % LINES_PER_TURN == 0 {
-                yield_now().await;
-            }
         }
+        true
     }
 }
 

@@ -1,8 +1,7 @@
 //! Replies that a peer has not taken yet. What it has taken must not stay in memory, also when there is always more to
 //! come: a peer can take replies steadily and never all of them.
 
-use std::pin::Pin;
-use tokio::time::Sleep;
+use super::alarm::Alarm;
 
 /// Bytes that wait to be sent, behind some that are sent already.
 ///
@@ -17,8 +16,8 @@ pub(super) struct Unsent {
     bytes: Vec<u8>,
     /// How many of them are sent by now.
     sent: usize,
-    /// Runs while the peer takes no byte.
-    pub(super) stalling: Option<Pin<Box<Sleep>>>,
+    /// Goes off unless the peer takes a byte before.
+    pub(super) stalling: Option<Alarm>,
 }
 
 impl Unsent {
@@ -48,9 +47,11 @@ mod tests {
     use super::super::{Session, Step};
     use super::*;
     use crate::config::Config;
+    use crate::gate::{Gate, Local};
     use crate::shared::Shared;
-    use elockd_core::{Account, Addr, Origin};
+    use elockd_core::{Account, Addr, Machine, Origin};
     use std::future::poll_fn;
+    use std::pin::Pin;
     use std::sync::Arc;
     use std::task::Poll;
     use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
@@ -108,8 +109,8 @@ mod tests {
             let step = poll_fn(|cx| Poll::Ready(session.poll_step(cx))).await;
             assert!(matches!(step, Poll::<Step>::Pending), "it goes on");
             taken += read(&mut peer).await;
-            let unsent = session.unsent.as_ref().expect("replies wait at the end of each turn");
-            let room = unsent.bytes.capacity();
+            let backlog = session.backlog.as_ref().expect("replies wait at the end of each turn");
+            let room = backlog.unsent.bytes.capacity();
             assert!(room <= MOST, "{room} bytes in turn {turn}, when {taken} had been taken");
             yield_now().await;
         }
@@ -117,9 +118,11 @@ mod tests {
     }
 
     fn session(stream: DuplexStream) -> Session<DuplexStream> {
-        let shared = Arc::new(Shared::new(Config::default()));
+        let config = Config::default();
+        let gate = Local::new(Machine::new(config.machine.clone()), None);
+        let shared = Arc::new(Shared::new(config, gate));
         let origin = |_| Origin { addr: Addr::Unix(1), account: Account::default() };
-        let handle = shared.hub.open(shared.clock.now(), origin).expect("the first connection is welcome");
+        let handle = shared.gate.open(shared.clock.now(), origin).expect("the first connection is welcome");
         Session::new(shared, stream, handle, None)
     }
 

@@ -1,7 +1,10 @@
 //! A connection that waits for a lock: what it hears and does until its wait is over. Nothing of it is run meanwhile.
 
+use super::backlog::Unrun;
 use super::scratch::Scratch;
-use super::{End, READS_PER_TURN, Session, Unrun};
+use super::state::{End, State};
+use super::{READS_PER_TURN, Session};
+use crate::gate::{Gate, GateHandle};
 use crate::hub::{Ending, Mail};
 use elockd_core::{bug, mark};
 use std::pin::Pin;
@@ -12,7 +15,7 @@ use tokio::time::Instant;
 /// Bytes that are read of a connection while it waits.
 const MAX_AHEAD: usize = 64 << 10;
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
     /// While the connection waits: looks for the end of the wait, and reads ahead, so that it notices the
     /// connection's. Ready when the wait is over, with how the connection ends if it does too.
     pub(super) fn poll_wait(
@@ -24,10 +27,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         loop {
             match self.handle.poll_mail(cx.waker()) {
                 Poll::Ready(Mail::Reply(reply)) => {
-                    self.is_waiting = false;
+                    self.state = State::Running;
                     self.tell_answer(&reply);
                     scratch.replies.extend(reply);
-                    if let Some(unrun) = &mut self.unrun {
+                    if let Some(unrun) = self.backlog.as_mut().and_then(|backlog| backlog.unrun.as_mut()) {
                         mark!(InputWaitedForAGrant);
                         // Latency is that of the daemon, not of those who hold the lock.
                         unrun.read_at = Instant::now();
@@ -41,14 +44,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Poll::Ready(Mail::Ending(Ending::Drained)) => return Poll::Ready(Some(End::Drained)),
                 Poll::Pending => {}
             }
-            if self.is_at_end && !bug!(FinDoesNotEndTheWait) {
-                let Some(reply) = self.handle.close_waiting(self.now()) else { continue };
+            if self.is_at_end() && !bug!(FinDoesNotEndTheWait) {
+                // If the reply comes by mail, that wakes this task.
+                let Some(reply) = self.handle.close_waiting(self.now()) else { return Poll::Pending };
                 self.tell_answer(&reply);
                 scratch.replies.extend(reply);
                 return Poll::Ready(Some(End::Eof));
             }
-            let ahead = self.unrun.as_ref().map_or(0, |unrun| unrun.input.len());
-            if ahead >= MAX_AHEAD || bug!(WaitEndsTheReading) || self.is_at_end {
+            let ahead = self.unrun_len();
+            if ahead >= MAX_AHEAD || bug!(WaitEndsTheReading) || self.is_at_end() {
                 if ahead >= MAX_AHEAD {
                     mark!(ReadAheadWasFull);
                 }
@@ -62,11 +66,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let room = scratch.input.len().min(MAX_AHEAD - ahead);
             let mut buffer = ReadBuf::new(&mut scratch.input[..room]);
             match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
-                Ok(()) if buffer.filled().is_empty() => self.is_at_end = true,
+                Ok(()) if buffer.filled().is_empty() => self.backlog().is_at_end = true,
                 Ok(()) => {
                     let read_at = Instant::now();
                     let unrun =
-                        self.unrun.get_or_insert_with(|| Box::new(Unrun { input: Vec::new(), read_at }));
+                        self.backlog().unrun.get_or_insert_with(|| Unrun { input: Vec::new(), read_at });
                     unrun.input.extend_from_slice(buffer.filled());
                 }
                 Err(_) => return Poll::Ready(Some(End::Error)),

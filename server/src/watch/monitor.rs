@@ -2,6 +2,7 @@
 //! nothing, and whoever looks holds the hub's lock for no longer than it takes to copy figures.
 
 use crate::config::Tunables;
+use crate::gate::{Gate, Local};
 use crate::shared::Shared;
 use crate::watch::{Latency, LatencySnapshot};
 use elockd_core::Figures;
@@ -9,19 +10,24 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// A view of a server. It can be cloned, and stays valid after the server's end.
-#[derive(Clone)]
-pub struct Monitor {
-    shared: Arc<Shared>,
+pub struct Monitor<G: Gate = Local> {
+    shared: Arc<Shared<G>>,
 }
 
-impl Monitor {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+impl<G: Gate> Clone for Monitor<G> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<G: Gate> Monitor<G> {
+    pub(crate) fn new(shared: Arc<Shared<G>>) -> Self {
         Self { shared }
     }
 
     /// Looks at the machine's figures. Nobody else runs a command meanwhile: copy, and work afterwards.
     pub fn figures<R>(&self, look: impl FnOnce(Figures<'_>) -> R) -> R {
-        self.shared.hub.figures(look)
+        self.shared.gate.hub().figures(look)
     }
 
     /// How long commands took; nothing, unless [`Config::measure_latency`](crate::Config::measure_latency) is set.

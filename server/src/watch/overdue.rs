@@ -1,6 +1,7 @@
 //! Warns of locks that have been held for long. It walks over all holds now and then, a slice at a time like a
 //! listing, so that the hub's lock is never held for long; it releases nothing.
 
+use crate::gate::Gate;
 use crate::shared::Shared;
 use elockd_core::{Addr, Conn, Entry, Kind, Listing, Now, Scan, Subject};
 use std::collections::BTreeSet;
@@ -14,7 +15,7 @@ use tracing::warn;
 const MOST_WARNINGS: usize = 20;
 
 /// Walks whenever it is time to, until it is dropped.
-pub(crate) async fn run(shared: &Shared) {
+pub(crate) async fn run(shared: &Shared<impl Gate>) {
     let mut tunables = shared.tunables.subscribe();
     // Holds that began at this time or before have been warned of, under whatever limit there was.
     let mut warned_of = None;
@@ -74,7 +75,7 @@ struct Overdue {
 }
 
 /// Walks over all holds and warns of those that are overdue and began after `warned_of`. Says when it walked.
-async fn walk(shared: &Shared, limit: Duration, warned_of: Option<Now>) -> Now {
+async fn walk(shared: &Shared<impl Gate>, limit: Duration, warned_of: Option<Now>) -> Now {
     let now = shared.clock.now();
     let limit_ms = millis(limit);
     let mut overdue = 0;
@@ -86,7 +87,7 @@ async fn walk(shared: &Shared, limit: Duration, warned_of: Option<Now>) -> Now {
             let mut lines = Vec::new();
             // Read within the hub's lock: no hold of this slice begins after it.
             let mut read_at = None;
-            shared.hub.look(&mut scan, &mut |entry| {
+            shared.gate.hub().look(&mut scan, &mut |entry| {
                 let at = *read_at.get_or_insert_with(|| shared.clock.now());
                 // How old it was when the walk began; one that is younger than the walk is not overdue.
                 let held_ms = entry.held_ms(at).saturating_sub(at.0 - now.0);

@@ -1,0 +1,74 @@
+//! The gate of a daemon that is alone: every input is applied in the hub of this process, and replies that need not
+//! wait for anybody are there when the call returns. It adds nothing to the hub's own calls.
+
+use super::{Gate, GateHandle};
+use crate::hub::{Flow, Handle, Hub, Mail};
+use elockd_core::{Cause, Command, Conn, Machine, Now, Origin, Reason};
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+/// A hub of one's own.
+pub struct Local {
+    hub: Arc<Hub>,
+}
+
+impl Local {
+    /// A gate to a machine of its own. For `on_panic` see [`Hub::new`].
+    pub(crate) fn new(machine: Machine, on_panic: Option<fn()>) -> Self {
+        Self { hub: Arc::new(Hub::new(machine, on_panic)) }
+    }
+}
+
+impl Gate for Local {
+    type Handle = Handle;
+
+    #[inline]
+    fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    fn open(&self, now: Now, origin: impl FnOnce(Conn) -> Origin) -> Result<Handle, Reason> {
+        self.hub.open(now, origin)
+    }
+
+    fn drain(&self, now: Now) {
+        self.hub.drain(now);
+    }
+}
+
+impl GateHandle for Handle {
+    #[inline]
+    fn batch<N: AsRef<[u8]>>(&self, now: Now, commands: &[Command<N>], out: &mut Vec<u8>) -> Flow {
+        Self::batch(self, now, commands, out)
+    }
+
+    #[inline]
+    fn command<N: AsRef<[u8]>>(
+        &self,
+        now: Now,
+        command: &Command<N>,
+        out: &mut Vec<u8>,
+    ) -> (Flow, Option<bool>) {
+        Self::command(self, now, command, out)
+    }
+
+    #[inline]
+    fn close(&mut self, now: Now, cause: Cause) -> Vec<u8> {
+        Self::close(self, now, cause)
+    }
+
+    #[inline]
+    fn close_waiting(&mut self, now: Now) -> Option<Vec<u8>> {
+        Self::close_waiting(self, now)
+    }
+
+    #[inline]
+    fn closed(&mut self) {
+        Self::closed(self);
+    }
+
+    #[inline]
+    fn poll_mail(&self, waker: &Waker) -> Poll<Mail> {
+        Self::poll_mail(self, waker)
+    }
+}

@@ -1,0 +1,38 @@
+//! The post: all mailboxes, and how what one connection causes comes to another.
+
+use super::mailbox::Mailbox;
+use super::{Ending, Locks, Mail};
+use elockd_core::bug;
+use elockd_core::wire::encode;
+use elockd_core::{Conn, Output};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The mailboxes of all connections.
+pub(super) struct Post<L: Locks> {
+    pub(super) boxes: BTreeMap<Conn, Arc<Mailbox<L>>>,
+    /// What a canary puts into boxes too late.
+    pub(super) late: Vec<(Arc<Mailbox<L>>, Mail)>,
+}
+
+impl<L: Locks> Post<L> {
+    /// Puts what another connection caused into a connection's box.
+    pub(super) fn deliver(&mut self, to: Conn, output: Output<'_>) {
+        let mailbox = self.boxes.get(&to).expect("a connection of the machine has a mailbox");
+        let mail = match output {
+            Output::Disconnect(_) if bug!(MailIsLost) => return,
+            Output::Reply(_) if bug!(GrantIsLost) => return,
+            Output::Disconnect(reason) => Mail::Ending(Ending::Machine(reason)),
+            Output::Reply(reply) => {
+                let mut bytes = Vec::new();
+                encode(&reply, &mut bytes);
+                Mail::Reply(bytes)
+            }
+            Output::Wait => panic!("{to:?} waits without having asked"),
+        };
+        if bug!(MailAfterUnlock) {
+            return self.late.push((Arc::clone(mailbox), mail));
+        }
+        mailbox.put(mail);
+    }
+}

@@ -1,0 +1,32 @@
+//! A point in time at which a session is to go on. The deadline is the state; the runtime's timer is made from it, and
+//! can be made again.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// A deadline, and the timer that wakes the task for it.
+pub(super) struct Alarm {
+    /// `None` is after all time that the runtime can count.
+    at: Option<Instant>,
+    /// Set once the deadline has been waited for.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Alarm {
+    /// An alarm that goes off after `time`.
+    pub(super) fn after(time: Duration) -> Self {
+        Self { at: Instant::now().checked_add(time), timer: None }
+    }
+
+    /// Ready from the deadline on.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(at) = self.at else { return Poll::Pending };
+        // The timer alone would not do: it is not ready while a busy socket uses up the task's budget.
+        if Instant::now() >= at {
+            return Poll::Ready(());
+        }
+        self.timer.get_or_insert_with(|| Box::pin(sleep_until(at))).as_mut().poll(cx)
+    }
+}

@@ -1,0 +1,78 @@
+//! What is left over when a session's turn ends: input that has not run, and replies that were not sent. Few
+//! connections have either at any time, so both are in one box, which exists only while it is needed.
+
+use super::Session;
+use super::unsent::Unsent;
+use crate::gate::Gate;
+use tokio::time::Instant;
+
+/// What is left over.
+#[derive(Default)]
+pub(super) struct Backlog {
+    /// Input that was read and has not run: replies before it are still to be sent, or to come.
+    pub(super) unrun: Option<Unrun>,
+    /// Whether the peer sent FIN behind that input.
+    pub(super) is_at_end: bool,
+    /// Replies that were not sent at once.
+    pub(super) unsent: Unsent,
+}
+
+/// Input that waits, and since when.
+pub(super) struct Unrun {
+    pub(super) input: Vec<u8>,
+    /// When it was read off the socket.
+    pub(super) read_at: Instant,
+}
+
+impl<S, G: Gate> Session<S, G> {
+    /// What is left over, to add to it.
+    pub(super) fn backlog(&mut self) -> &mut Backlog {
+        self.backlog.get_or_insert_default()
+    }
+
+    /// Takes the input that has not run.
+    pub(super) fn take_unrun(&mut self) -> Option<Unrun> {
+        let unrun = self.backlog.as_mut()?.unrun.take()?;
+        self.tidy();
+        Some(unrun)
+    }
+
+    /// How many bytes of input have not run.
+    pub(super) fn unrun_len(&self) -> usize {
+        let unrun = self.backlog.as_ref().and_then(|backlog| backlog.unrun.as_ref());
+        unrun.map_or(0, |unrun| unrun.input.len())
+    }
+
+    /// Whether the peer sent FIN, so that nothing more is to be read.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.backlog.as_ref().is_some_and(|backlog| backlog.is_at_end)
+    }
+
+    /// The replies that are not sent yet, to add to them.
+    pub(super) fn unsent(&mut self) -> &mut Vec<u8> {
+        self.backlog().unsent.tail()
+    }
+
+    /// How many bytes of replies are not sent yet.
+    pub(super) fn unsent_len(&self) -> usize {
+        self.backlog.as_ref().map_or(0, |backlog| backlog.unsent.rest().len())
+    }
+
+    /// Forgets the replies that were not sent: they are sent now, or never will be.
+    pub(super) fn clear_unsent(&mut self) {
+        if let Some(backlog) = &mut self.backlog {
+            backlog.unsent = Unsent::default();
+            self.tidy();
+        }
+    }
+
+    /// Gives the box back if nothing is in it.
+    fn tidy(&mut self) {
+        let is_empty = |backlog: &Backlog| {
+            backlog.unrun.is_none() && !backlog.is_at_end && backlog.unsent.rest().is_empty()
+        };
+        if self.backlog.as_deref().is_some_and(is_empty) {
+            self.backlog = None;
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The end of a connection: its locks go first, then it gets what it is still owed, then the socket is closed.
+
+use super::Session;
+use super::lingering::Linger;
+use super::serving::give_way;
+use super::state::{End, State};
+use crate::gate::{Gate, GateHandle};
+use elockd_core::wire::encode_reason;
+use elockd_core::{bug, mark};
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
+    /// Ends the connection in the machine. What has not run never runs; what the machine still owes is to be sent.
+    pub(super) fn finish(&mut self, end: End) -> State {
+        drop(self.take_unrun());
+        let cause = end.cause();
+        if let End::Closed(reason) = end {
+            self.handle.closed();
+            encode_reason(reason, self.unsent());
+        } else {
+            let owed = self.handle.close(self.now(), cause);
+            if !owed.is_empty() {
+                self.tell_answer(&owed);
+                self.unsent().extend(owed);
+            }
+        }
+        if let Some(teller) = &self.teller {
+            teller.disconnected(cause);
+        }
+        State::Telling(end)
+    }
+
+    /// Has the teller tell what was held. Ready when that is done.
+    pub(super) fn poll_tell(&mut self, end: End, cx: &mut Context<'_>) -> Poll<State> {
+        if self.teller.as_mut().is_some_and(|teller| teller.tell_orphans()) {
+            return give_way(cx);
+        }
+        self.teller = None;
+        Poll::Ready(match end {
+            End::Error => {
+                mark!(ConnectionFailed);
+                State::Over
+            }
+            End::Stalled => {
+                mark!(PeerStalled);
+                State::Over
+            }
+            End::Eof => {
+                if self.unsent_len() > 0 {
+                    mark!(ReplyAfterFin);
+                }
+                if bug!(RepliesAreDroppedAtFin) { State::Over } else { State::Flushing { lingers: false } }
+            }
+            End::Closed(_) | End::Drained => State::Flushing { lingers: true },
+        })
+    }
+
+    /// Sends what is left. Ready when that is done, or cannot be done.
+    pub(super) fn poll_flush(&mut self, lingers: bool, cx: &mut Context<'_>) -> Poll<State> {
+        let is_sent = ready!(self.poll_send(cx, &mut Vec::new())).is_ok();
+        let linger = is_sent && lingers;
+        Poll::Ready(if linger { State::Lingering(Box::new(Linger::new())) } else { State::Over })
+    }
+}

@@ -1,0 +1,60 @@
+//! The end of a connection that the server closes first: FIN, then input is taken and dropped until the peer closes
+//! too. Closing a socket with unread input makes the kernel send a reset, which can eat the last reply.
+
+use super::alarm::Alarm;
+use elockd_core::bug;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// How long a peer has to close too.
+pub(super) const LINGER: Duration = Duration::from_secs(1);
+
+/// How far that has come.
+pub(super) struct Linger {
+    /// When the connection is over, whatever the peer does.
+    until: Alarm,
+    /// Whether FIN was sent.
+    is_shut: bool,
+}
+
+impl Linger {
+    /// To begin now.
+    pub(super) fn new() -> Self {
+        Self { until: Alarm::after(LINGER), is_shut: false }
+    }
+
+    /// Ready when the connection is over: the peer closed, the socket failed, or the time is up.
+    pub(super) fn poll<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        if bug!(NoLinger) || self.poll_closed(stream, cx).is_ready() {
+            return Poll::Ready(());
+        }
+        self.until.poll(cx)
+    }
+
+    /// Ready when the peer closed, or the socket failed.
+    fn poll_closed<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.is_shut {
+            ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
+            self.is_shut = true;
+        }
+        let mut dropped = [0; 1024];
+        loop {
+            let mut buffer = ReadBuf::new(&mut dropped);
+            ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}

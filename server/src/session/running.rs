@@ -1,0 +1,200 @@
+//! A connection that runs: it reads, runs what came in batches, and writes all replies at once, in turns.
+
+use super::backlog::Unrun;
+use super::scratch::{self, Scratch};
+use super::state::{End, State};
+use super::{MAX_UNSENT, READS_PER_TURN, Session, Step};
+use crate::gate::{Gate, GateHandle};
+use crate::hub::{Ending, Flow};
+use arrayvec::ArrayVec;
+use elockd_core::{Command, Now};
+use elockd_core::{bug, mark};
+use std::borrow::Cow;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+/// Commands that run under one hold of the hub's lock.
+const BATCH: usize = 64;
+/// Batches in a row that ask for a wait, before other connections have their turn: each may take a search for deadlocks.
+const WAITS_PER_TURN: u32 = 16;
+
+impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
+    /// Reads, runs and writes until something else is to be done.
+    pub(super) fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        scratch::with(|scratch| {
+            let step = self.poll_step_with(cx, scratch);
+            // What could not be sent waits with the connection; the scratch is the next one's.
+            if !scratch.replies.is_empty() {
+                self.unsent().extend_from_slice(&scratch.replies);
+            }
+            if !bug!(RepliesLeftForTheNextConnection) {
+                scratch.replies.clear();
+            }
+            step
+        })
+    }
+
+    fn poll_step_with(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Step> {
+        let mut reads = 0;
+        loop {
+            if let Poll::Ready(Err(end)) = self.poll_send(cx, &mut scratch.replies) {
+                return Poll::Ready(Step::End(end));
+            }
+            if matches!(self.state, State::Waiting) {
+                match ready!(self.poll_wait(cx, scratch, &mut reads)) {
+                    Some(end) => return Poll::Ready(Step::End(end)),
+                    None => continue,
+                }
+            }
+            let unsent = self.unsent_len() + scratch.replies.len();
+            let most = if bug!(ReadsOnlyWhenAllIsSent) { 1 } else { MAX_UNSENT };
+            if unsent < most {
+                if let Some(unrun) = self.take_unrun() {
+                    if let Some(step) = self.run(&unrun.input, Some(unrun.read_at), &mut scratch.replies) {
+                        return Poll::Ready(step);
+                    }
+                    continue;
+                }
+                if self.is_at_end() {
+                    if bug!(LocksAreHeldWhileFlushing) && unsent > 0 {
+                        return Poll::Pending;
+                    }
+                    if bug!(CutOffLineIsRun) {
+                        let _ = self.run(b"\n", None, &mut scratch.replies);
+                    }
+                    return Poll::Ready(Step::End(End::Eof));
+                }
+                if reads == READS_PER_TURN {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                reads += 1;
+                let mut buffer = ReadBuf::new(&mut scratch.input);
+                match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+                    Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
+                        self.backlog().is_at_end = true;
+                        continue;
+                    }
+                    Poll::Ready(Ok(())) => {
+                        if let Some(step) = self.run(buffer.filled(), None, &mut scratch.replies) {
+                            return Poll::Ready(step);
+                        }
+                        continue;
+                    }
+                    Poll::Ready(Err(_)) => return Poll::Ready(Step::End(End::Error)),
+                    Poll::Pending => {}
+                }
+            } else {
+                mark!(ReadingStopped);
+            }
+            return match ready!(self.poll_ending(cx)) {
+                // What was read is answered first; when the peer takes replies again, it goes on here.
+                Ending::Drained if unsent >= MAX_UNSENT && !bug!(DrainDropsWhatWasRead) => {
+                    mark!(DrainWaitedForReplies);
+                    Poll::Pending
+                }
+                Ending::Drained => Poll::Ready(Step::End(End::Drained)),
+                Ending::Machine(reason) => {
+                    mark!(EndedByMail);
+                    Poll::Ready(Step::End(End::Closed(reason)))
+                }
+            };
+        }
+    }
+
+    /// Runs the commands in `input` until it is used up or something else comes first; what is left
+    /// then is kept. It was read off the socket just now, unless it had to wait since `read_at`.
+    fn run(&mut self, mut input: &[u8], read_at: Option<Instant>, replies: &mut Vec<u8>) -> Option<Step> {
+        let run_at = Instant::now();
+        let mut now = self.shared.clock.at(run_at);
+        let mut waits = 0;
+        let read_at = read_at.unwrap_or(run_at);
+        // One by one where they are told of, so that it is clear whose reply is whose.
+        let most = if self.teller.is_some() { 1 } else { BATCH };
+        loop {
+            let mut batch = ArrayVec::<_, BATCH>::new();
+            while batch.len() < most {
+                let is_last = self.decoder.give_next(&mut input, |command| {
+                    let is_last = command.ends_batch();
+                    batch.push(command);
+                    is_last
+                });
+                if is_last != Some(false) {
+                    break;
+                }
+            }
+            if batch.is_empty() {
+                return None;
+            }
+            if batch.is_full() {
+                mark!(BatchWasFull);
+                if bug!(FullBatchLosesACommand) {
+                    self.decoder.next(&mut input);
+                }
+            }
+            let commands = batch.len() as u64;
+            let may_wait = batch.last().is_some_and(Command::may_wait);
+            if may_wait {
+                // Its time begins when it does, not when it was read.
+                now = self.shared.clock.now();
+                waits += 1;
+            }
+            let flow = if self.teller.is_none() {
+                self.handle.batch(now, &batch, replies)
+            } else {
+                self.batch_told(now, batch, replies)
+            };
+            if let Some(latency) = &self.shared.latency {
+                latency.note(commands, read_at.elapsed());
+            }
+            let step = match flow {
+                Flow::Go if may_wait && waits == WAITS_PER_TURN => Some(Step::Turn),
+                Flow::Go if replies.len() < MAX_UNSENT || bug!(RepliesWithoutBound) => continue,
+                Flow::Go => None,
+                Flow::Wait if bug!(RunsWhileWaiting) => {
+                    self.state = State::Waiting;
+                    continue;
+                }
+                Flow::Wait => {
+                    self.state = State::Waiting;
+                    None
+                }
+                Flow::List(scan) => Some(Step::List(scan)),
+                Flow::Close(reason) => Some(Step::End(End::Closed(reason))),
+            };
+            if matches!(step, Some(Step::List(_))) && bug!(InputBehindAListingIsLost) {
+                return step;
+            }
+            if !input.is_empty() {
+                mark!(InputHadToWait);
+                self.backlog().unrun = Some(Unrun { input: input.to_vec(), read_at });
+            }
+            return step;
+        }
+    }
+
+    /// The same as the handle's, and the teller hears of it. Here a batch is one command.
+    #[cold]
+    fn batch_told<'a>(
+        &mut self,
+        now: Now,
+        batch: impl IntoIterator<Item = Command<Cow<'a, [u8]>>>,
+        replies: &mut Vec<u8>,
+    ) -> Flow {
+        let mut flow = Flow::Go;
+        for command in batch {
+            let told = command.clone().map(Cow::into_owned);
+            let is_success;
+            (flow, is_success) = self.handle.command(now, &command, replies);
+            if let Some(teller) = &mut self.teller {
+                match flow {
+                    Flow::Wait => teller.waits(told),
+                    _ => teller.heard(told, is_success),
+                }
+            }
+        }
+        flow
+    }
+}

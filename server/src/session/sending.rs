@@ -1,0 +1,90 @@
+//! Replies on their way out: what a peer does not take at once waits with the connection, and a peer that takes nothing
+//! for the write timeout has stalled.
+
+use super::Session;
+use super::alarm::Alarm;
+use super::state::End;
+use crate::gate::Gate;
+use crate::hub::Ending;
+use elockd_core::{bug, mark};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
+    /// Sends what is unsent, then `fresh`, as far as the peer takes it. Ready when all is sent.
+    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, fresh: &mut Vec<u8>) -> Poll<Result<(), End>> {
+        let mut sent = 0;
+        match &mut self.backlog {
+            Some(backlog) if !backlog.unsent.rest().is_empty() => {
+                let unsent = &mut backlog.unsent;
+                unsent.tail().append(fresh);
+                let result = poll_write(&mut self.stream, cx, unsent.rest(), &mut sent);
+                unsent.advance(sent);
+                if sent > 0 && !bug!(SlowPeerIsStalled) {
+                    unsent.stalling = None;
+                }
+                if result.is_ready() {
+                    self.clear_unsent();
+                    return result;
+                }
+            }
+            _ => {
+                let result = poll_write(&mut self.stream, cx, fresh, &mut sent);
+                if result.is_pending() {
+                    self.unsent().extend_from_slice(&fresh[sent..]);
+                }
+                fresh.clear();
+                if result.is_ready() {
+                    return result;
+                }
+            }
+        }
+        mark!(RepliesHadToWait);
+        self.poll_stall(cx).map(|()| Err(End::Stalled))
+    }
+
+    /// Ready when the peer has taken no byte of what is unsent for the write timeout.
+    fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if bug!(StalledPeerIsKept) {
+            return Poll::Pending;
+        }
+        let Some(backlog) = &mut self.backlog else { return Poll::Pending };
+        let stalling = &mut backlog.unsent.stalling;
+        if stalling.is_none() {
+            *stalling = self.shared.tunables().write_timeout.map(Alarm::after);
+        }
+        stalling.as_mut().map_or(Poll::Pending, |stalling| stalling.poll(cx))
+    }
+
+    /// Sends everything; ends early when the socket fails, the peer stalls, or the machine closes the
+    /// connection. A shutdown lets a reply be completed.
+    pub(super) fn poll_send_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        if let Poll::Ready(sent) = self.poll_send(cx, &mut Vec::new()) {
+            return Poll::Ready(sent);
+        }
+        match ready!(self.poll_ending(cx)) {
+            Ending::Machine(reason) => Poll::Ready(Err(End::Closed(reason))),
+            Ending::Drained => Poll::Pending,
+        }
+    }
+}
+
+/// Writes `bytes` from `sent` on, and moves `sent`, also when it could not write them all.
+fn poll_write<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    cx: &mut Context<'_>,
+    bytes: &[u8],
+    sent: &mut usize,
+) -> Poll<Result<(), End>> {
+    while *sent < bytes.len() {
+        match ready!(Pin::new(&mut *stream).poll_write(cx, &bytes[*sent..])) {
+            Ok(0) | Err(_) => return Poll::Ready(Err(End::Error)),
+            Ok(taken) => *sent += taken,
+        }
+        if bug!(ShortWriteLosesTheRest) {
+            *sent = bytes.len();
+        }
+    }
+    Poll::Ready(Ok(()))
+}

@@ -1,0 +1,74 @@
+//! What a session is doing, as plain data: what there is of it besides could be handed to another process.
+
+use super::lingering::Linger;
+use super::listing::Listing;
+use elockd_core::{Cause, Reason};
+
+/// What a session is doing. [`Session::poll`](super::Session) drives it from state to state.
+///
+/// ```text
+///               a wait begins              a listing is asked for
+///   Waiting <------------------- Running -------------------------> Listing
+///    |  |                        ^  | ^                              |  |
+///    |  +---- its reply came ----+  | +---- all of it is sent -------+  |
+///    |                              |                                   |
+///    +------------------------------+--- the connection ends -----------+
+///                                   v
+///                                Telling    its locks are released by now
+///                                 |   |
+///                                 |   +--- the socket failed, or the peer stalled ---+
+///                                 v                                                  |
+///                             Flushing ------ all is sent, and the peer has ---------+
+///                                 |           closed; or that fails                  |
+///                                 v                                                  v
+///                            Lingering -------------------------------------------> Over
+/// ```
+pub(super) enum State {
+    /// It reads, runs and writes, as nearly always.
+    Running,
+    /// The machine owes it the reply of a wait. Nothing is run until that has come.
+    Waiting,
+    /// It answers with a listing. Nothing is read or run until all of that is sent.
+    Listing(Box<Listing>),
+    /// The connection is over in the machine. The log is told what it held.
+    Telling(End),
+    /// It sends what is left. Then it lingers if it is the server that closes.
+    Flushing {
+        /// Whether the server closes first.
+        lingers: bool,
+    },
+    /// It has sent FIN, and drops what comes.
+    Lingering(Box<Linger>),
+    /// Nothing is left to be done.
+    Over,
+}
+
+/// How a connection ends.
+#[derive(Clone, Copy)]
+pub(super) enum End {
+    /// The peer sent FIN, and all it said has run.
+    Eof,
+    /// The socket failed.
+    Error,
+    /// The peer takes no replies.
+    Stalled,
+    /// The machine closed it.
+    Closed(Reason),
+    /// The daemon is shutting down.
+    Drained,
+}
+
+impl End {
+    /// The same in the machine's words.
+    pub(super) fn cause(self) -> Cause {
+        match self {
+            Self::Error => Cause::Error,
+            Self::Stalled => Cause::Stalled,
+            Self::Eof => Cause::Eof,
+            Self::Closed(Reason::Idle) => Cause::Idle,
+            Self::Closed(Reason::Kicked) => Cause::Kicked,
+            Self::Closed(Reason::Quit | Reason::TooManyConnections) => Cause::Quit,
+            Self::Drained => Cause::Shutdown,
+        }
+    }
+}
