@@ -58,8 +58,6 @@ pub struct Storage {
     pub sweep_slice: u32,
     /// Entries that one step of a listing copies.
     pub scan_slice: u32,
-    /// Free locks at a time whose slots are kept because their connections released them last.
-    pub kept_locks: u32,
     /// Key of the hash over names. Keep it secret and random in production: with a known key, names
     /// can be chosen that all land in one bucket.
     pub hash_key: (u64, u64),
@@ -92,7 +90,6 @@ impl Default for Config {
                 index_tables: 1024,
                 sweep_slice: 256,
                 scan_slice: 256,
-                kept_locks: 1024,
                 hash_key: (0, 0),
             },
             identity: Identity::default(),
@@ -110,7 +107,6 @@ impl Config {
         config.storage.index_tables = 1;
         config.storage.sweep_slice = 1;
         config.storage.scan_slice = 1;
-        config.storage.kept_locks = 2;
         config
     }
 }

@@ -9,18 +9,18 @@
 //!
 //! ```
 //! use elockd_core::wire::{Decoder, encode};
-//! use elockd_core::{Account, Addr, Config, Conn, Input, Machine, Now, Origin, Output};
+//! use elockd_core::{Account, Addr, Config, Conn, DriverInput, Input, Machine, Now, Origin, Output};
 //!
 //! let mut machine = Machine::new(Config::default());
 //! let mut wire = Vec::new();
 //! let alice = Conn::new(0, 1);
 //! let origin = Origin { addr: Addr::Unix(1), account: Account::default() };
-//! machine.apply(Now(0), Input::<&[u8]>::Opened(alice, origin), &mut |_, _| {});
+//! machine.apply(Now(0), DriverInput::Opened(alice, origin), &mut |_, _| {});
 //!
 //! let mut decoder = Decoder::new(8192);
 //! let mut input: &[u8] = b"g cron.daily\n";
 //! while let Some(command) = decoder.next(&mut input) {
-//!     machine.apply(Now(1), Input::Command(alice, command), &mut |_, output| {
+//!     machine.apply(Now(1), Input::Command(alice, &command), &mut |_, output| {
 //!         if let Output::Reply(reply) = output {
 //!             encode(&reply, &mut wire);
 //!         }
@@ -45,7 +45,7 @@ pub mod wire;
 
 pub use config::{Config, Features, Identity, Limits, Storage};
 pub use inspect::{Entry, Figure, Figures, RestoreError, Scan, Violation};
-pub use machine::{Cause, Input, Machine, Output, Reason};
+pub use machine::{Cause, DriverInput, Input, Machine, Output, Reason};
 pub use table::Times;
 pub use types::{Account, Addr, Conn, Kind, Now, Origin, Seq};
-pub use wire::{Command, Listing, Reply, Subject, Verb};
+pub use wire::{Command, Listing, Reply, Subject, Verb, Wish};

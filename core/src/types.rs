@@ -1,8 +1,9 @@
 //! The small values that machine, codec and drivers share: time, connection ids, the total order,
-//! addresses, accounts, and the two kinds of lock. Nothing here decides anything.
+//! addresses, accounts, the kinds of lock and what there is once for each of them. Nothing here decides anything.
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::{Index, IndexMut};
 
 /// A point in time: milliseconds of the driver's monotonic clock since the machine's start.
 ///
@@ -59,11 +60,62 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Both kinds, in the order in which arrays indexed by kind hold them.
+    /// Every kind, in the order of their numbers.
     pub const ALL: [Self; 2] = [Self::Exclusive, Self::Shared];
 
+    /// The kind's number. What there is once for each kind is a [`ByKind`] instead.
     pub(crate) const fn index(self) -> usize {
         self as usize
+    }
+}
+
+/// One value for each kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ByKind<T>([T; Kind::ALL.len()]);
+
+impl<T> ByKind<T> {
+    /// What `value` returns for each kind.
+    pub(crate) fn from_fn(value: impl FnMut(Kind) -> T) -> Self {
+        Self(Kind::ALL.map(value))
+    }
+
+    /// These values, in the order of [`Kind::ALL`].
+    pub(crate) const fn from_array(values: [T; Kind::ALL.len()]) -> Self {
+        Self(values)
+    }
+
+    /// Each kind with its value, in the order of [`Kind::ALL`].
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Kind, &T)> {
+        Kind::ALL.into_iter().zip(&self.0)
+    }
+
+    /// What `change` makes of each value.
+    pub(crate) fn map<U>(self, change: impl FnMut(T) -> U) -> ByKind<U> {
+        ByKind(self.0.map(change))
+    }
+}
+
+impl<T: Copy + std::iter::Sum> ByKind<T> {
+    /// The sum over all kinds.
+    #[inline]
+    pub(crate) fn total(&self) -> T {
+        self.0.iter().copied().sum()
+    }
+}
+
+impl<T> Index<Kind> for ByKind<T> {
+    type Output = T;
+
+    #[inline]
+    fn index(&self, kind: Kind) -> &T {
+        &self.0[kind.index()]
+    }
+}
+
+impl<T> IndexMut<Kind> for ByKind<T> {
+    #[inline]
+    fn index_mut(&mut self, kind: Kind) -> &mut T {
+        &mut self.0[kind.index()]
     }
 }
 
@@ -120,6 +172,19 @@ impl fmt::Display for Addr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kind_indexes_its_own_value() {
+        let mut names = ByKind::from_fn(|kind| format!("{kind:?}"));
+        for kind in Kind::ALL {
+            assert_eq!(names[kind], format!("{kind:?}"));
+            names[kind].push('!');
+        }
+        let lengths = names.map(|name| name.len());
+        assert_eq!(lengths, ByKind::from_array(["Exclusive!".len(), "Shared!".len()]));
+        assert_eq!(lengths.iter().collect::<Vec<_>>(), [(Kind::Exclusive, &10), (Kind::Shared, &7)]);
+        assert_eq!(lengths.total(), 17);
+    }
 
     #[test]
     fn a_number_is_a_node_and_a_serial() {

@@ -1,7 +1,7 @@
 //! The reference decoder: what a stream of bytes asks for, told from all of it at once. It knows nothing of
 //! pieces and shares with core no more than the type of commands. Keep it naive, as the reference model.
 
-use elockd_core::{Command, Kind, Verb};
+use elockd_core::{Command, Kind, Verb, Wish};
 
 /// Every command in a stream, of lines that may have up to `max_line_bytes`.
 #[must_use]
@@ -37,26 +37,28 @@ fn command(line: &[u8]) -> Command<Vec<u8>> {
     let number = |at: usize| words.get(at).and_then(|word| number(word));
     let after = |numbers: usize| words[numbers..].join(&b' ');
     match verb {
-        b"g" => Command::Get(Kind::Exclusive, name),
+        b"g" => Command::get(Kind::Exclusive, name),
         b"r" => Command::Release(Kind::Exclusive, name),
         b"i" => Command::Inspect(Kind::Exclusive, name),
         b"d" => Command::List(Kind::Exclusive, name),
-        b"sg" => Command::Get(Kind::Shared, name),
+        b"sg" => Command::get(Kind::Shared, name),
         b"sr" => Command::Release(Kind::Shared, name),
         b"si" => Command::Inspect(Kind::Shared, name),
         b"sd" => Command::List(Kind::Shared, name),
         b"dump" if words.contains(&&b"shared"[..]) => Command::Dump(Kind::Shared),
         b"dump" => Command::Dump(Kind::Exclusive),
         b"gw" => match number(0) {
-            Some(ms) => Command::GetWait { ms, name: after(1) },
+            Some(ms) => Command::Get(Wish::at_once(Kind::Exclusive, after(1)).waiting(ms)),
             None => Command::BadArgument(Verb::GetWait),
         },
         b"sgl" => match number(0) {
-            Some(limit) => Command::SharedGetLimited { limit, name: after(1) },
+            Some(limit) => Command::Get(Wish::at_once(Kind::Shared, after(1)).limited(limit)),
             None => Command::BadArgument(Verb::SharedGetLimited),
         },
         b"sgw" => match (number(0), number(1)) {
-            (Some(ms), Some(limit)) => Command::SharedGetWait { ms, limit, name: after(2) },
+            (Some(ms), Some(limit)) => {
+                Command::Get(Wish::at_once(Kind::Shared, after(2)).limited(limit).waiting(ms))
+            }
             _ => Command::BadArgument(Verb::SharedGetWait),
         },
         b"ra" => Command::ReleaseAll,

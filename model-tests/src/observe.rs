@@ -3,7 +3,7 @@
 
 use elockd_core::wire::listing::{Slice, Text};
 use elockd_core::wire::{encode, encode_reason};
-use elockd_core::{Conn, Input, Machine, Now, Output, Reason, Reply, Scan};
+use elockd_core::{Command, Conn, Input, Machine, Now, Output, Reason, Reply, Scan};
 use std::fmt;
 
 /// Something that happens to one connection.
@@ -31,7 +31,7 @@ impl fmt::Debug for Event {
 
 /// Applies one input to the real machine. A listing is read at once, slice by slice, with nothing in
 /// between.
-pub fn observe(machine: &mut Machine, now: Now, input: Input<Vec<u8>>) -> Vec<Event> {
+pub fn observe(machine: &mut Machine, now: Now, input: Input<&Command<Vec<u8>>>) -> Vec<Event> {
     let mut events = Vec::new();
     let mut listing = None;
     machine.apply(now, input, &mut |conn, output| match output {

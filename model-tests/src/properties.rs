@@ -31,7 +31,7 @@ pub fn the_machine_agrees_with_the_reference(case: Case) -> Outcome {
     for (at, step) in case.steps.iter().enumerate() {
         let before = reference.clone();
         let dead_before = machine.figures().dead_holds();
-        let events = observe(&mut machine, step.now, step.input.clone());
+        let events = observe(&mut machine, step.now, step.input.as_ref());
         let expected = reference.apply(step.now, &step.input);
         ensure!(events == expected, "step {at}: {events:?}, expected {expected:?}");
         machine.check().map_err(|violation| format!("step {at}: {violation}"))?;
@@ -103,12 +103,12 @@ pub fn extra_ticks_change_no_reply(case: Case, ticks: Vec<u8>) -> Outcome {
     let mut ticked = Machine::new(case.config);
     for (at, step) in case.steps.into_iter().enumerate() {
         let ticks = *ticks.get(at % ticks.len().max(1)).unwrap_or(&0);
-        let expected = observe(&mut plain, step.now, step.input.clone());
+        let expected = observe(&mut plain, step.now, step.input.as_ref());
         let mut events = Vec::new();
         for _ in 0..ticks % 3 {
             events.extend(observe(&mut ticked, step.now, Input::Tick));
         }
-        events.extend(observe(&mut ticked, step.now, step.input));
+        events.extend(observe(&mut ticked, step.now, step.input.as_ref()));
         for _ in 0..ticks / 3 % 3 {
             events.extend(observe(&mut ticked, step.now, Input::Tick));
         }
@@ -125,7 +125,7 @@ pub fn a_restored_machine_goes_on_like_the_original(case: Case, cut: u16) -> Out
     let cut = usize::from(cut) % (case.steps.len() + 1);
     let (before, after) = case.steps.split_at(cut);
     for step in before {
-        observe(&mut original, step.now, step.input.clone());
+        observe(&mut original, step.now, step.input.as_ref());
     }
     let mut untouched = original.clone();
     let snapshot = original.snapshot();
@@ -134,10 +134,10 @@ pub fn a_restored_machine_goes_on_like_the_original(case: Case, cut: u16) -> Out
     ensure!(restored.snapshot() == snapshot, "a restored machine has another snapshot");
     ensure!(original.snapshot() == snapshot, "a second snapshot differs");
     for (at, step) in after.iter().enumerate() {
-        let expected = observe(&mut untouched, step.now, step.input.clone());
-        let events = observe(&mut original, step.now, step.input.clone());
+        let expected = observe(&mut untouched, step.now, step.input.as_ref());
+        let events = observe(&mut original, step.now, step.input.as_ref());
         ensure!(events == expected, "{at} after its snapshot: {events:?}, without {expected:?}");
-        let events = observe(&mut restored, step.now, step.input.clone());
+        let events = observe(&mut restored, step.now, step.input.as_ref());
         ensure!(events == expected, "{at} after restoring: {events:?}, the original {expected:?}");
         restored.check().map_err(|violation| format!("{at} after restoring: {violation}"))?;
     }
@@ -153,10 +153,10 @@ pub fn storage_and_hash_key_change_no_reply(case: Case, layout: Layout) -> Outco
     let other_key = Storage { hash_key: layout.0.hash_key, ..smallest.clone() };
     let (mut plain, mut keyed, mut sized) = (with(smallest), with(other_key), with(layout.0));
     for (at, step) in case.steps.iter().enumerate() {
-        let expected = observe(&mut plain, step.now, step.input.clone());
-        let events = observe(&mut keyed, step.now, step.input.clone());
+        let expected = observe(&mut plain, step.now, step.input.as_ref());
+        let events = observe(&mut keyed, step.now, step.input.as_ref());
         ensure!(events == expected, "step {at}: with another key {events:?}, without {expected:?}");
-        let events = observe(&mut sized, step.now, step.input.clone());
+        let events = observe(&mut sized, step.now, step.input.as_ref());
         ensure!(events == expected, "step {at}: with other sizes {events:?}, without {expected:?}");
         sized.check().map_err(|violation| format!("step {at}: {violation}"))?;
     }
@@ -178,7 +178,7 @@ pub fn a_listing_amid_other_inputs_is_right(case: Case, pace: u8) -> Outcome {
         reference.apply(step.now, &step.input);
         addrs.extend(reference.open().iter().map(|client| (client.conn, client.origin.addr.to_string())));
         let mut asked = None;
-        machine.apply(step.now, step.input, &mut |_, output| {
+        machine.apply(step.now, step.input.as_ref(), &mut |_, output| {
             if let Output::Reply(Reply::Listing(of)) = output {
                 asked = Some((Scan::new(of), of.name.to_vec()));
             }
@@ -212,7 +212,7 @@ pub fn damaged_snapshots_are_refused_or_sound(case: Case, list: Vec<Damage>, cut
     let (before, after) = case.steps.split_at(cut);
     runner::ran(before.len());
     for step in before {
-        observe(&mut machine, step.now, step.input.clone());
+        observe(&mut machine, step.now, step.input.as_ref());
     }
     let snapshot = machine.snapshot();
     // One thing at a time, and then all of them together.
@@ -239,7 +239,7 @@ fn run_damaged(config: &Config, bytes: &[u8], steps: &[Step]) -> Outcome {
     runner::ran(steps.len());
     machine.check().map_err(|violation| format!("once restored: {violation}"))?;
     for (at, step) in steps.iter().enumerate() {
-        observe(&mut machine, step.now, step.input.clone());
+        observe(&mut machine, step.now, step.input.as_ref());
         machine.check().map_err(|violation| format!("{at} after restoring: {violation}"))?;
     }
     // What it says of itself can be read again.
@@ -263,7 +263,7 @@ pub fn raw_bytes_do_no_harm(chatter: Chatter) -> Outcome {
     let mut decoders: BTreeMap<u64, Decoder> = BTreeMap::new();
     let tokens = Input::Tokens { first: 1, last: 2 };
     reference.apply(Now(0), &tokens);
-    observe(&mut machine, Now(0), tokens);
+    observe(&mut machine, Now(0), tokens.as_ref());
     // What each has sent, and what its decoder made of it.
     let mut streams: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
     let mut heard: BTreeMap<u64, Vec<Command<Vec<u8>>>> = BTreeMap::new();
@@ -276,7 +276,7 @@ pub fn raw_bytes_do_no_harm(chatter: Chatter) -> Outcome {
             .map(|serial| Input::Opened(Conn::new(0, serial), origin(serial, account(serial))));
         for opened in opened.collect::<Vec<_>>() {
             reference.apply(now, &opened);
-            observe(&mut machine, now, opened);
+            observe(&mut machine, now, opened.as_ref());
         }
         let decoder = decoders.entry(*serial).or_insert_with(|| Decoder::new(LINE_BYTES));
         streams.entry(*serial).or_default().extend(bytes);
@@ -288,7 +288,7 @@ pub fn raw_bytes_do_no_harm(chatter: Chatter) -> Outcome {
             heard.entry(*serial).or_default().push(command.clone());
             let input = Input::Command(conn, command);
             let expected = reference.apply(now, &input);
-            let events = observe(&mut machine, now, input);
+            let events = observe(&mut machine, now, input.as_ref());
             ensure!(events == expected, "piece {at}: {events:?}, expected {expected:?}");
             machine.check().map_err(|violation| format!("piece {at}: {violation}"))?;
             let is_empty = |event: &Event| matches!(event, Event::Sent(_, text) if text.is_empty());

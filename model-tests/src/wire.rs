@@ -11,7 +11,7 @@
 //! The first byte chooses the limits and switches. Connection 5 is an operator's.
 
 use elockd_core::wire::Decoder;
-use elockd_core::{Account, Cause, Config, Conn, Input, Machine, Now};
+use elockd_core::{Account, Cause, Command, Config, Conn, Input, Machine, Now};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -35,9 +35,9 @@ pub fn run(bytes: &[u8]) -> Result<usize, String> {
         let (who, what) = (byte & 7, byte >> 3);
         match (who, what) {
             (6, _) => pair.now.0 += u64::from(what),
-            (7, 31) => pair.apply(Input::Drain)?,
+            (7, 31) => pair.apply(&Input::Drain)?,
             (7, 30) => pair.tokens()?,
-            (7, _) => pair.apply(Input::Tick)?,
+            (7, _) => pair.apply(&Input::Tick)?,
             (_, 0) => pair.open(who)?,
             (_, 1) => pair.close(who)?,
             (_, 2) => {}
@@ -73,10 +73,10 @@ impl Pair {
         }
     }
 
-    fn apply(&mut self, input: Input<Vec<u8>>) -> Result<(), String> {
+    fn apply(&mut self, input: &Input<Command<Vec<u8>>>) -> Result<(), String> {
         self.inputs += 1;
-        let expected = self.reference.apply(self.now, &input);
-        let events = observe(&mut self.machine, self.now, input);
+        let expected = self.reference.apply(self.now, input);
+        let events = observe(&mut self.machine, self.now, input.as_ref());
         if events != expected {
             return Err(format!("input {}: {events:?}, expected {expected:?}", self.inputs));
         }
@@ -88,18 +88,18 @@ impl Pair {
         let conn = Conn::new(0, self.last_serial);
         self.open.insert(who, (conn, Decoder::new(LINE_BYTES)));
         let account = if who == 5 { Account::ADMIN.0 } else { u16::from(who % 2) };
-        self.apply(Input::Opened(conn, origin(self.last_serial, account)))
+        self.apply(&Input::Opened(conn, origin(self.last_serial, account)))
     }
 
     /// Two more tokens.
     fn tokens(&mut self) -> Result<(), String> {
         let first = self.reference.next_token() + self.reference.tokens_left();
-        self.apply(Input::Tokens { first, last: first + 1 })
+        self.apply(&Input::Tokens { first, last: first + 1 })
     }
 
     fn close(&mut self, who: u8) -> Result<(), String> {
         match self.open.remove(&who) {
-            Some((conn, _)) => self.apply(Input::Closed(conn, Cause::Eof)),
+            Some((conn, _)) => self.apply(&Input::Closed(conn, Cause::Eof)),
             None => Ok(()),
         }
     }
@@ -108,7 +108,7 @@ impl Pair {
         let Some((conn, mut decoder)) = self.open.remove(&who) else { return Ok(()) };
         let mut result = Ok(());
         while let Some(command) = decoder.next(&mut said) {
-            result = self.apply(Input::Command(conn, command.map(Cow::into_owned)));
+            result = self.apply(&Input::Command(conn, command.map(Cow::into_owned)));
             if result.is_err() {
                 break;
             }

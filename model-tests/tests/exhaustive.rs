@@ -94,9 +94,9 @@ fn three_connections_that_may_be_silent_too_long() {
 #[test]
 fn two_connections_by_slot() {
     let by_slot = |locks: &[(Kind, &'static str)]| Space { places: true, ..space(2, locks) };
-    all_of("2 connections, 2 exclusive names, by slot", &by_slot(&[(X, "a"), (X, "b")]), 703);
-    all_of("2 connections, 1 name of both kinds, by slot", &by_slot(&[(X, "a"), (S, "a")]), 2_559);
-    all_of("2 connections, 2 shared names, by slot", &by_slot(&[(S, "a"), (S, "b")]), 30_979);
+    all_of("2 connections, 2 exclusive names, by slot", &by_slot(&[(X, "a"), (X, "b")]), 479);
+    all_of("2 connections, 1 name of both kinds, by slot", &by_slot(&[(X, "a"), (S, "a")]), 1_711);
+    all_of("2 connections, 2 shared names, by slot", &by_slot(&[(S, "a"), (S, "b")]), 22_707);
 }
 
 /// Everybody may wait for what somebody else holds, and most of them at a time.
@@ -180,7 +180,7 @@ fn four_connections_of_which_few_may_wait() {
 fn two_connections_that_wait_by_slot() {
     let (waits_ms, limits, time) = (vec![1], vec![1], Time::Ticks(vec![1]));
     let space = Space { waits_ms, limits, time, places: true, ..space(2, &[(X, "a"), (S, "a")]) };
-    all_of("2 connections, 1 name of both kinds, waits, by slot", &space, 32_551);
+    all_of("2 connections, 1 name of both kinds, waits, by slot", &space, 23_538);
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn large_four_connections_that_may_be_silent_too_long() {
 #[ignore = "takes a minute in a release build"]
 fn large_two_connections_by_slot() {
     let space = Space { places: true, ..space(2, &[(X, "a"), (X, "b"), (S, "a")]) };
-    all_of("2 connections, 2 exclusive names and 1 shared, by slot", &space, 658_807);
+    all_of("2 connections, 2 exclusive names and 1 shared, by slot", &space, 387_375);
 }
 
 #[test]
@@ -268,5 +268,5 @@ fn large_two_connections_by_slot() {
 fn large_three_connections_that_wait_by_slot() {
     let (waits_ms, time) = (vec![1], Time::Ticks(vec![1]));
     let space = Space { waits_ms, time, places: true, ..space(3, &[(X, "a")]) };
-    all_of("3 connections, 1 exclusive name, waits, by slot", &space, 55_239);
+    all_of("3 connections, 1 exclusive name, waits, by slot", &space, 46_675);
 }

@@ -4,7 +4,7 @@
 //! that a model cannot quietly come to explore nothing.
 
 use elockd_core::probe::{Canary, Harness, plant};
-use elockd_core::{Account, Addr, Cause, Command, Config, Conn, Kind, Machine, Now, Origin, Reason};
+use elockd_core::{Account, Addr, Cause, Command, Config, Conn, Kind, Machine, Now, Origin, Reason, Wish};
 use elockd_server::hub::{Ending, Flow, Handle, Hub, Lock, Locks, Mail};
 use loom::future::block_on;
 use loom::thread;
@@ -78,16 +78,20 @@ fn say(handle: &LoomHandle, now: u64, command: Command<&[u8]>) -> Option<u32> {
 }
 
 fn get(handle: &LoomHandle) -> bool {
-    say(handle, 0, Command::Get(Kind::Exclusive, b"x")) == Some(1)
+    say(handle, 0, Command::get(Kind::Exclusive, b"x")) == Some(1)
 }
 
 fn share(handle: &LoomHandle) -> u32 {
-    say(handle, 0, Command::Get(Kind::Shared, b"x")).expect("a reply")
+    say(handle, 0, Command::get(Kind::Shared, b"x")).expect("a reply")
 }
 
 /// Begins to wait for the exclusive lock.
 fn wait(handle: &LoomHandle, ms: u32) {
-    let flow = handle.batch(Now(0), &[Command::GetWait { ms, name: &b"x"[..] }], &mut Vec::new());
+    let flow = handle.batch(
+        Now(0),
+        &[Command::Get(Wish::at_once(Kind::Exclusive, &b"x"[..]).waiting(ms))],
+        &mut Vec::new(),
+    );
     assert!(matches!(flow, Flow::Wait), "{flow:?}");
 }
 
@@ -164,10 +168,10 @@ fn sole_holds_are_orphaned_while_another_takes_them_over_and_the_ticker_sweeps()
         let hub = hub(0);
         let (mut holder, other) = (open(&hub), open(&hub));
         for name in [b"x", b"y", b"z"] {
-            assert_eq!(say(&holder, 0, Command::Get(Kind::Exclusive, name)), Some(1));
+            assert_eq!(say(&holder, 0, Command::get(Kind::Exclusive, name)), Some(1));
         }
         let taker = thread::spawn(move || {
-            let got = [&b"x"[..], b"z"].map(|name| say(&other, 0, Command::Get(Kind::Exclusive, name)));
+            let got = [&b"x"[..], b"z"].map(|name| say(&other, 0, Command::get(Kind::Exclusive, name)));
             (got, other)
         });
         let swept = Arc::clone(&hub);
@@ -363,7 +367,7 @@ fn sharers_are_orphaned_while_one_waits_for_both() {
         let hub = hub(0);
         let (mut a, mut b, waiter) = (open(&hub), open(&hub), open(&hub));
         assert_eq!((share(&a), share(&b)), (1, 2));
-        let wish = Command::SharedGetWait { ms: 1000, limit: 1, name: &b"x"[..] };
+        let wish = Command::Get(Wish::at_once(Kind::Shared, &b"x"[..]).limited(1).waiting(1000));
         assert!(matches!(waiter.batch(Now(0), &[wish], &mut Vec::new()), Flow::Wait));
         let a = thread::spawn(move || drop(a.close(Now(0), Cause::Error)));
         let b = thread::spawn(move || drop(b.close(Now(0), Cause::Error)));

@@ -1,7 +1,7 @@
 //! One connection's conversation, as its client sees it: which requests it has made, in what it wrote, and
 //! which replies it has got, in what it read. A client knows where each reply ends, from what it asked.
 
-use elockd_core::{Command, Kind};
+use elockd_core::Command;
 use elockd_model_tests::lines::commands;
 use std::collections::VecDeque;
 
@@ -122,31 +122,11 @@ impl Conversation {
 
     fn shape(&self, command: &Command<Vec<u8>>) -> Shape {
         match command {
-            Command::List(..)
-            | Command::ListAll(_)
-            | Command::Who(_)
-            | Command::Query { .. }
-            | Command::Help => Shape::Block,
             Command::Unknown(_) if self.silent_errors => Shape::Nothing,
             // The connection ends instead.
             Command::Quit => Shape::Nothing,
-            Command::Get(Kind::Exclusive | Kind::Shared, _)
-            | Command::GetWait { .. }
-            | Command::SharedGetLimited { .. }
-            | Command::SharedGetWait { .. }
-            | Command::Release(..)
-            | Command::ReleaseAll
-            | Command::Fence(_)
-            | Command::Kick(_)
-            | Command::Steal(_)
-            | Command::BadArgument(_)
-            | Command::Inspect(..)
-            | Command::Dump(_)
-            | Command::Me
-            | Command::Iam(_)
-            | Command::Ping
-            | Command::Unknown(_)
-            | Command::LineTooLong => Shape::Line,
+            _ if command.is_framed() => Shape::Block,
+            _ => Shape::Line,
         }
     }
 }

@@ -2,7 +2,7 @@
 //! order in which it did. All that is said about a run afterwards is said from its log.
 
 use crate::script::{Client, Fault, FaultKind, Host};
-use elockd_core::{Command, Conn, Input, Kind, Now, Reason, Seq, Subject, Verb};
+use elockd_core::{Command, Conn, Input, Now, Reason, Seq, Subject};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -108,7 +108,7 @@ pub struct Applied {
     /// The time it came with.
     pub now: Now,
     /// The input.
-    pub input: Input<Vec<u8>>,
+    pub input: Input<Command<Vec<u8>>>,
     /// What connections were told, in this order.
     pub told: Vec<(Conn, Told)>,
 }
@@ -261,7 +261,7 @@ impl fmt::Display for Applied {
 }
 
 /// An input in words.
-struct Text<'a>(&'a Input<Vec<u8>>);
+struct Text<'a>(&'a Input<Command<Vec<u8>>>);
 
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -279,33 +279,9 @@ impl fmt::Display for Text<'_> {
 /// A command as a line, without its end.
 #[must_use]
 pub fn spoken(command: &Command<Vec<u8>>) -> String {
-    let name = match command {
-        Command::Get(_, name)
-        | Command::Release(_, name)
-        | Command::Fence(name)
-        | Command::Inspect(_, name)
-        | Command::List(_, name)
-        | Command::ListAll(name)
-        | Command::Kick(name)
-        | Command::Steal(name)
-        | Command::Iam(name)
-        | Command::Who(name) => name,
-        Command::GetWait { ms, name } => return spoken_with(command, &[*ms], name),
-        Command::SharedGetLimited { limit, name } => return spoken_with(command, &[*limit], name),
-        Command::SharedGetWait { ms, limit, name } => return spoken_with(command, &[*ms, *limit], name),
-        Command::BadArgument(verb) => return format!("{} (and no number)", verb.word()),
-        Command::Unknown(verb) => return verb.escape_ascii().to_string(),
-        Command::Dump(Kind::Shared) => return "dump shared".to_owned(),
-        Command::Query { full: true } => return "q full".to_owned(),
-        Command::LineTooLong => return "(a line over the limit)".to_owned(),
-        _ => &Vec::new(),
-    };
-    spoken_with(command, &[], name)
-}
-
-fn spoken_with(command: &Command<Vec<u8>>, numbers: &[u32], name: &[u8]) -> String {
-    let verb = command.verb().map_or("", Verb::word);
-    let numbers = numbers.iter().map(ToString::to_string);
-    let words: Vec<String> = numbers.chain([name.escape_ascii().to_string()]).collect();
-    format!("{verb} {}", words.join(" ")).trim_end().to_owned()
+    match command {
+        Command::BadArgument(verb) => format!("{} (and no number)", verb.word()),
+        Command::LineTooLong => "(a line over the limit)".to_owned(),
+        _ => command.line().escape_ascii().to_string(),
+    }
 }

@@ -5,7 +5,7 @@ use crate::belief::Belief;
 use crate::invariants::{self, Given, Outcome, State};
 use crate::log::{Applied, Event, Life, Log, Told};
 use elockd_core::wire::encode;
-use elockd_core::{Conn, Input, Kind, Limits, Machine, Now, Output, Reply, Seq};
+use elockd_core::{Command, Conn, Input, Kind, Limits, Machine, Now, Output, Reply, Seq};
 use elockd_server::hub;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ pub struct Witness {
     now: Now,
     inputs: u64,
     /// The input under way, and what has come of it.
-    input: Option<Input<Vec<u8>>>,
+    input: Option<Input<Command<Vec<u8>>>>,
     told: Vec<(Conn, Told)>,
 }
 
@@ -89,7 +89,7 @@ impl Witness {
         Kind::ALL.iter().map(|kind| self.belief.holds(*kind)).sum()
     }
 
-    fn is_time_to_look(&self, input: &Input<Vec<u8>>) -> bool {
+    fn is_time_to_look(&self, input: &Input<Command<Vec<u8>>>) -> bool {
         if self.holds() >= Self::MANY_HOLDS {
             return matches!(input, Input::Closed(..) | Input::Drain)
                 || self.told.iter().any(|(_, told)| matches!(told, Told::Disconnect(_)))
@@ -102,7 +102,7 @@ impl Witness {
 }
 
 impl hub::Witness for Witness {
-    fn input(&mut self, now: Now, input: Input<&[u8]>) {
+    fn input(&mut self, now: Now, input: Input<Command<&[u8]>>) {
         self.now = self.now.max(now);
         self.belief.input(now, &input);
         match &input {
@@ -116,7 +116,7 @@ impl hub::Witness for Witness {
             }
             Input::Closed(..) | Input::Tick | Input::Drain | Input::Tokens { .. } => {}
         }
-        let input = input.map(<[u8]>::to_vec);
+        let input = input.map(|command| command.map(<[u8]>::to_vec));
         if self.is_alive() {
             let given = Given { belief: &self.belief, input: &input };
             for invariant in &invariants::ALL {

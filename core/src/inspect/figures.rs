@@ -3,7 +3,7 @@
 use crate::config::{Config, Limits};
 use crate::machine::Cause;
 use crate::table::Times;
-use crate::types::Kind;
+use crate::types::{ByKind, Kind};
 use crate::wire::Verb;
 
 /// What only ever goes up, and the highest values seen. All of it since the daemon's start.
@@ -13,7 +13,7 @@ pub(crate) struct Counters {
     /// Of those, how many were answered with a failure.
     pub(crate) failures: [u64; Verb::COUNT],
     pub(crate) invalid_commands: u64,
-    pub(crate) orphans: [u64; 2],
+    pub(crate) orphans: ByKind<u64>,
     pub(crate) opened: u64,
     pub(crate) refused: u64,
     pub(crate) closed: [u64; Cause::ALL.len()],
@@ -29,7 +29,7 @@ pub(crate) struct Counters {
     pub(crate) deadlocks_refused: u64,
     pub(crate) queue_full: u64,
     /// Holds that ended by `ra`, by kind.
-    pub(crate) released_together: [u64; 2],
+    pub(crate) released_together: ByKind<u64>,
     /// Fencing tokens given out.
     pub(crate) tokens_given: u64,
     pub(crate) peak_waiters: u32,
@@ -48,14 +48,14 @@ pub struct Figures<'a> {
     pub(crate) counters: &'a Counters,
     pub(crate) config: &'a Config,
     pub(crate) connections: u32,
-    pub(crate) held: [u32; 2],
-    pub(crate) holds: [u32; 2],
+    pub(crate) held: ByKind<u32>,
+    pub(crate) holds: ByKind<u32>,
     pub(crate) dead_holds: u32,
     pub(crate) lock_bytes: u64,
-    pub(crate) hold_times: &'a [Times; 2],
-    pub(crate) wait_times: &'a [Times; 2],
+    pub(crate) hold_times: &'a ByKind<Times>,
+    pub(crate) wait_times: &'a ByKind<Times>,
     /// Waits now, by kind.
-    pub(crate) waits: [u32; 2],
+    pub(crate) waits: ByKind<u32>,
     /// How long the wait has lasted that has lasted longest.
     pub(crate) longest_wait_ms: u64,
     /// Fencing tokens that may still be given out.
@@ -82,7 +82,7 @@ impl Figures<'_> {
     /// Holds of a kind: a shared lock with five holders is five.
     #[must_use]
     pub fn holds(&self, kind: Kind) -> u32 {
-        self.holds[kind.index()]
+        self.holds[kind]
     }
 
     /// Holds of ended tenures whose storage is still to be freed. Not in `q full`: there nothing
@@ -96,14 +96,14 @@ impl Figures<'_> {
     /// connection are counted as they are swept.
     #[must_use]
     pub fn hold_times(&self, kind: Kind) -> &Times {
-        &self.hold_times[kind.index()]
+        &self.hold_times[kind]
     }
 
     /// How long the locks of a kind were waited for, by the waits that are over. Not in `q full`, where no
     /// histograms are.
     #[must_use]
     pub fn wait_times(&self, kind: Kind) -> &Times {
-        &self.wait_times[kind.index()]
+        &self.wait_times[kind]
     }
 
     /// How often a verb was asked, and how many of the answers were failures.
@@ -125,10 +125,10 @@ impl Figures<'_> {
         }
         number("connections", u64::from(self.connections));
         number("invalid_commands", counters.invalid_commands);
-        number("locks", u64::from(self.held[0]));
-        number("orphans", counters.orphans[0]);
-        number("shared_locks", u64::from(self.held[1]));
-        number("shared_orphans", counters.orphans[1]);
+        number("locks", u64::from(self.held[Kind::Exclusive]));
+        number("orphans", counters.orphans[Kind::Exclusive]);
+        number("shared_locks", u64::from(self.held[Kind::Shared]));
+        number("shared_orphans", counters.orphans[Kind::Shared]);
         if full {
             self.each_more(&mut number);
             lines.push(("version".to_owned(), Figure::Text(&self.config.identity.version)));
@@ -163,7 +163,7 @@ impl Figures<'_> {
         number("connections_opened", counters.opened);
         number("connections_refused", counters.refused);
         number("deadlocks_refused", counters.deadlocks_refused);
-        number("holds", u64::from(self.holds[0]));
+        number("holds", u64::from(self.holds[Kind::Exclusive]));
         number("ignored_inputs", counters.ignored);
         number("limit_connections", u64::from(connections));
         number("limit_idle_ms", idle_ms);
@@ -183,14 +183,14 @@ impl Figures<'_> {
         number("peak_waiters", u64::from(counters.peak_waiters));
         number("pid", u64::from(self.config.identity.pid));
         number("queue_full", counters.queue_full);
-        number("released_together", counters.released_together[0]);
-        number("shared_holds", u64::from(self.holds[1]));
-        number("shared_released_together", counters.released_together[1]);
-        number("shared_waiters", u64::from(self.waits[1]));
+        number("released_together", counters.released_together[Kind::Exclusive]);
+        number("shared_holds", u64::from(self.holds[Kind::Shared]));
+        number("shared_released_together", counters.released_together[Kind::Shared]);
+        number("shared_waiters", u64::from(self.waits[Kind::Shared]));
         number("tokens_given", counters.tokens_given);
         number("tokens_left", self.tokens_left);
         number("uptime_ms", self.uptime_ms);
-        number("waiters", u64::from(self.waits[0]));
+        number("waiters", u64::from(self.waits[Kind::Exclusive]));
         number("waits", counters.waits);
         number("waits_drained", counters.waits_drained);
         number("waits_granted", counters.waits_granted);

@@ -7,7 +7,7 @@
 
 use crate::machine::Machine;
 use crate::storage::Id;
-use crate::table::{Connection, Hold, Lock, Locks, Moment, Tenure, TiedHold};
+use crate::table::{Connection, Lock, Locks, Moment, Registered, State, Tenure, TiedHold};
 use crate::types::{Addr, Conn, Kind, Now};
 use crate::wire::{Listing, Subject};
 
@@ -162,22 +162,22 @@ impl Machine {
         slice: &mut Slice,
         each: &mut impl FnMut(Entry<'_>),
     ) -> Position {
-        let waits = &self.holds.waits.slots;
+        let waits = self.holds.waits().slots();
         if slot >= waits.end() {
             return Position::Sole(0);
         }
         slice.slots -= 1;
         if let Some((_, wait)) = waits.at(slot)
-            && scan.is_of(&self.holds.locks, &self.holds.locks[wait.lock])
+            && scan.is_of(self.holds.locks(), &self.holds.locks()[wait.lock()])
         {
-            let lock = &self.holds.locks[wait.lock];
-            let ms = self.now.0 - wait.began.0;
-            let waiters = self.holds.waiting(wait.lock);
+            let lock = &self.holds.locks()[wait.lock()];
+            let ms = self.now.0 - wait.began().0;
+            let waiters = self.holds.waiting(wait.lock());
             let more = Some(More { kind: lock.kind(), is_waiting: true, ms, waiters });
             let entry = Entry {
-                order: wait.order,
+                order: wait.order(),
                 more,
-                ..entry(&self.connections[wait.by], self.holds.locks.name(lock))
+                ..entry(&self.connections[wait.by()], self.holds.locks().name(lock))
             };
             slice.took(&entry);
             each(entry);
@@ -192,7 +192,7 @@ impl Machine {
         slice: &mut Slice,
         each: &mut impl FnMut(Entry<'_>),
     ) -> Position {
-        let locks = self.holds.locks.slots();
+        let locks = self.holds.locks().slots();
         if slot >= locks.end() {
             if bug!(ListingMissesWhatIsTiedMeanwhile) {
                 return Position::Done;
@@ -201,8 +201,8 @@ impl Machine {
         }
         slice.slots -= 1;
         if let Some((id, lock)) = locks.at(slot)
-            && scan.is_of(&self.holds.locks, lock)
-            && let Hold::Sole { tenure, .. } = *lock.hold()
+            && scan.is_of(self.holds.locks(), lock)
+            && let State::Sole(tenure) = self.holds.state(id)
         {
             self.give(scan, id, tenure, (0, lock.since()), slice, each);
         }
@@ -216,7 +216,7 @@ impl Machine {
         slice: &mut Slice,
         each: &mut impl FnMut(Entry<'_>),
     ) -> Position {
-        let holds = &self.holds.ties.holds;
+        let holds = self.holds.ties().holds();
         if slot >= holds.end() {
             if bug!(ListingMissesWhatIsTiedMeanwhile) {
                 return Position::Sole(0);
@@ -225,9 +225,9 @@ impl Machine {
         }
         slice.slots -= 1;
         if let Some((_, hold)) = holds.at(slot)
-            && scan.is_of(&self.holds.locks, &self.holds.locks[hold.lock])
+            && scan.is_of(self.holds.locks(), &self.holds.locks()[hold.lock()])
         {
-            self.give(scan, hold.lock, hold.tenure, (hold.order, hold.since), slice, each);
+            self.give(scan, hold.lock(), hold.tenure(), (hold.order(), hold.since()), slice, each);
         }
         Position::Tied(slot + 1)
     }
@@ -244,33 +244,30 @@ impl Machine {
     ) -> Position {
         let Some(kind) = scan.subject.kind() else { return Position::Done };
         let Some(id) = self.holds.find(kind, &scan.name).lock() else { return Position::Done };
-        let lock = &self.holds.locks[id];
-        let tie = match *lock.hold() {
-            Hold::Sole { tenure, .. } => {
-                self.give(scan, id, tenure, (0, lock.since()), slice, each);
+        let tie = match self.holds.state(id) {
+            State::Free => return Position::Done,
+            State::Sole(tenure) => {
+                self.give(scan, id, tenure, (0, self.holds.locks()[id].since()), slice, each);
                 return Position::Done;
             }
-            Hold::Tied(tie) => &self.holds.ties.locks[tie],
+            State::Tied(tie) => tie,
         };
-        let holds = &self.holds.ties.holds;
-        let known = last.filter(|last| {
-            holds.at(last.position()).is_some_and(|(_, hold)| hold.order == after && hold.lock == id)
-        });
-        let mut next = match known {
-            Some(last) => holds[last].newer,
-            None => tie.first,
+        let ties = self.holds.ties();
+        let known = last.and_then(|last| ties.holds().get(last));
+        let known = known.filter(|hold| hold.order() == after && hold.lock() == id);
+        let next = match known {
+            Some(last) => last.newer(),
+            None => ties[tie].oldest(),
         };
         let mut position = Position::Done;
-        while let Some(current) = next {
+        for (current, hold) in ties.holds_from(next) {
             if slice.is_full() {
                 return position;
             }
-            let hold = &holds[current];
-            if hold.order > after {
-                self.give(scan, id, hold.tenure, (hold.order, hold.since), slice, each);
-                position = Position::Name { after: hold.order, last: Some(current) };
+            if hold.order() > after {
+                self.give(scan, id, hold.tenure(), (hold.order(), hold.since()), slice, each);
+                position = Position::Name { after: hold.order(), last: Some(current) };
             }
-            next = hold.newer;
         }
         Position::Done
     }
@@ -288,17 +285,17 @@ impl Machine {
         }
         slice.slots -= 1;
         if let Some((_, connection)) = slots.at(slot)
-            && let Some(registered) = &connection.registered
-            && (scan.name.is_empty() || scan.name == registered.name)
+            && let Some(registered) = connection.registered()
+            && (scan.name.is_empty() || *scan.name == *registered.name())
         {
-            let entry = Entry { order: registered.order, ..entry(connection, &registered.name) };
+            let entry = Entry { order: registered.order(), ..entry(connection, registered.name()) };
             slice.took(&entry);
             each(entry);
         }
         Position::Connection(slot + 1)
     }
 
-    /// Gives one hold, unless its tenure is dead or only keeps the lock: then that is free.
+    /// Gives one hold of a live tenure.
     fn give(
         &self,
         scan: &Scan,
@@ -308,11 +305,8 @@ impl Machine {
         slice: &mut Slice,
         each: &mut impl FnMut(Entry<'_>),
     ) {
-        let Some(owner) = self.holds.tenures[tenure].owner else { return };
-        if self.holds.keeps(tenure, id) && !bug!(KeptLockIsListed) {
-            return;
-        }
-        let lock = &self.holds.locks[id];
+        let Some(owner) = self.holds.tenure(tenure).owner() else { return };
+        let lock = &self.holds.locks()[id];
         let more = (scan.subject == Subject::All).then(|| More {
             kind: lock.kind(),
             is_waiting: false,
@@ -323,7 +317,7 @@ impl Machine {
             order,
             since: Some(since),
             more,
-            ..entry(&self.connections[owner], self.holds.locks.name(lock))
+            ..entry(&self.connections[owner], self.holds.locks().name(lock))
         };
         slice.took(&entry);
         each(entry);
@@ -331,11 +325,11 @@ impl Machine {
 }
 
 fn entry<'a>(connection: &'a Connection, name: &'a [u8]) -> Entry<'a> {
-    let registered = connection.registered.as_ref().map(|registered| &*registered.name);
+    let registered = connection.registered().map(Registered::name);
     Entry {
         name,
-        conn: connection.conn,
-        addr: connection.origin.addr,
+        conn: connection.conn(),
+        addr: connection.origin().addr,
         registered,
         order: 0,
         since: None,
@@ -358,7 +352,7 @@ impl Subject {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::machine::Input;
+    use crate::machine::{DriverInput, Input};
     use crate::types::{Account, Origin};
     use crate::wire::Command;
 
@@ -369,7 +363,7 @@ mod tests {
         let mut machine = Machine::new(config);
         for serial in 1..=connections {
             let origin = Origin { addr: Addr::Unix(serial), account: Account::default() };
-            machine.apply(Now(0), Input::<&str>::Opened(conn(serial), origin), &mut |_, _| {});
+            machine.apply(Now(0), DriverInput::Opened(conn(serial), origin), &mut |_, _| {});
         }
         machine
     }
@@ -379,7 +373,7 @@ mod tests {
     }
 
     fn get(machine: &mut Machine, serial: u64, kind: Kind, name: &str) {
-        machine.apply(Now(0), Input::Command(conn(serial), Command::Get(kind, name)), &mut |_, _| {});
+        machine.apply(Now(0), Input::Command(conn(serial), &Command::get(kind, name)), &mut |_, _| {});
     }
 
     /// How many entries each slice of a listing has.
@@ -420,7 +414,7 @@ mod tests {
         }
         assert_eq!(slices(&machine, D, ""), [16, 16, 8]);
         let name = "x".repeat(4096);
-        machine.apply(Now(0), Input::Command(conn(1), Command::Iam(name)), &mut |_, _| {});
+        machine.apply(Now(0), Input::Command(conn(1), &Command::Iam(name)), &mut |_, _| {});
         assert_eq!(slices(&machine, D, ""), [8, 8, 8, 8, 8, 0], "a holder's name counts too");
     }
 
@@ -454,7 +448,7 @@ mod tests {
     fn registered_connections_come_in_slices_too() {
         let mut machine = machine(1, 2);
         for serial in [1, 2] {
-            machine.apply(Now(0), Input::Command(conn(serial), Command::Iam("n")), &mut |_, _| {});
+            machine.apply(Now(0), Input::Command(conn(serial), &Command::Iam("n")), &mut |_, _| {});
         }
         assert_eq!(slices(&machine, Subject::Who, ""), [1, 1, 0]);
         assert_eq!(slices(&machine, Subject::Who, "m"), [0]);
@@ -478,7 +472,7 @@ mod tests {
         slice(&machine, &mut scan);
         slice(&machine, &mut scan);
         let release = Command::Release(Kind::Shared, "n");
-        machine.apply(Now(0), Input::Command(conn(2), release), &mut |_, _| {});
+        machine.apply(Now(0), Input::Command(conn(2), &release), &mut |_, _| {});
         get(&mut machine, 5, Kind::Shared, "n");
         while !scan.is_done() {
             slice(&machine, &mut scan);

@@ -4,7 +4,7 @@
 
 use crate::machine::Machine;
 use crate::storage::{Id, Slab};
-use crate::table::{Connection, Hold, Lock, Locks, Tenure};
+use crate::table::{Connection, Lock, Locks, State, Tenure};
 use crate::types::Conn;
 
 impl Machine {
@@ -19,87 +19,72 @@ impl Machine {
         let mut words = vec![u32::from(self.draining)];
         let place = |words: &mut Vec<u32>, position: u32| words.extend(places.then_some(position));
         let mut connections: Vec<_> = self.connections.slots().iter().collect();
-        connections.sort_by_key(|(_, connection)| call(connection.conn));
+        connections.sort_by_key(|(_, connection)| call(connection.conn()));
         if self.config.limits.idle_ms > 0 {
-            let slots = self.connections.slots();
-            let is_waiting = |connection: &Connection| connection.wait.is_some();
+            let is_waiting = |connection: &Connection| connection.wait().is_some();
             let waiting = connections.into_iter().filter(|(_, connection)| is_waiting(connection));
-            let silent = self.connections.by_activity().filter_map(|id| slots.at(id.position()));
-            connections = silent.chain(waiting).collect();
+            connections = self.connections.by_activity().chain(waiting).collect();
         }
         words.push(connections.len() as u32);
         for (id, connection) in connections {
             // While it waits nothing depends on when it was last active.
-            let is_timed = self.config.limits.idle_ms > 0 && connection.wait.is_none();
-            let idle_ms = if is_timed { self.now.0 - connection.active.0 } else { 0 };
-            words.extend([call(connection.conn), u32::from(connection.origin.account.0), idle_ms as u32]);
+            let is_timed = self.config.limits.idle_ms > 0 && connection.wait().is_none();
+            let idle_ms = if is_timed { self.now.0 - connection.active().0 } else { 0 };
+            words.extend([call(connection.conn()), u32::from(connection.origin().account.0), idle_ms as u32]);
             place(&mut words, id.position());
-            words.extend([u32::from(connection.tenure.is_some()), u32::from(connection.wait.is_some())]);
-            if let Some(tenure) = connection.tenure {
+            words.extend([u32::from(connection.tenure().is_some()), u32::from(connection.wait().is_some())]);
+            if let Some(tenure) = connection.tenure() {
                 place(&mut words, tenure.position());
                 self.shape_of_tenure(tenure, places, &mut words);
             }
         }
-        let mut next = self.holds.first_dead;
-        while let Some(tenure) = next {
+        for (tenure, _) in self.holds.dead_tenures() {
             place(&mut words, tenure.position());
             self.shape_of_tenure(tenure, places, &mut words);
-            next = self.holds.tenures[tenure].next_dead;
         }
         words.push(u32::MAX);
-        for id in self.holds.waits.by_beginning() {
-            let wait = &self.holds.waits.slots[id];
-            shape_of_name(&self.holds.locks, wait.lock, &mut words);
-            let ms = wait.deadline.0 - self.now.0;
-            words.extend([call(self.connections[wait.by].conn), wait.limit, ms as u32]);
+        for (id, wait) in self.holds.waits().by_beginning() {
+            shape_of_name(self.holds.locks(), wait.lock(), &mut words);
+            let ms = wait.deadline().0 - self.now.0;
+            words.extend([call(self.connections[wait.by()].conn()), wait.place().limit(), ms as u32]);
             place(&mut words, id.position());
         }
         words.extend([u32::MAX, self.tokens.left() as u32]);
-        let mut ties: Vec<_> = self.holds.locks.slots().iter().collect();
-        ties.sort_by_key(|(_, lock)| (lock.kind(), self.holds.locks.name(lock)));
-        for (id, lock) in ties {
-            let Hold::Tied(tie) = *lock.hold() else { continue };
+        let locks = self.holds.locks();
+        let mut ties: Vec<_> = locks.slots().iter().collect();
+        ties.sort_by_key(|(_, lock)| (lock.kind(), locks.name(lock)));
+        for (id, _) in ties {
+            let State::Tied(tie) = self.holds.state(id) else { continue };
             place(&mut words, tie.position());
-            shape_of_name(&self.holds.locks, id, &mut words);
-            words.push(u32::from(self.holds.ties.locks[tie].token > 0));
-            for hold in self.holds.ties.from(self.holds.ties.locks[tie].first) {
-                let owner = self.holds.tenures[hold.tenure].owner.expect("a tied holder lives");
-                words.push(call(self.connections[owner].conn));
+            shape_of_name(locks, id, &mut words);
+            words.push(u32::from(self.holds.token(id).is_some()));
+            for tenure in self.holds.holder_tenures(id) {
+                let owner = self.holds.tenure(tenure).owner().expect("a tied holder lives");
+                words.push(call(self.connections[owner].conn()));
             }
             words.push(u32::MAX);
         }
         if places {
-            words.push(self.holds.kept.hand);
-            for (id, tenure) in self.holds.tenures.iter() {
-                if let Some(kept) = tenure.kept {
-                    words.extend([id.position(), kept.position()]);
-                    shape_of_name(&self.holds.locks, kept, &mut words);
-                }
-            }
-            words.push(u32::MAX);
             shape_of_slab(self.connections.slots(), &mut words);
-            shape_of_slab(&self.holds.tenures, &mut words);
-            shape_of_slab(self.holds.locks.slots(), &mut words);
-            shape_of_slab(&self.holds.ties.locks, &mut words);
-            shape_of_slab(&self.holds.ties.holds, &mut words);
-            shape_of_slab(&self.holds.waits.slots, &mut words);
+            shape_of_slab(self.holds.tenures(), &mut words);
+            shape_of_slab(locks.slots(), &mut words);
+            shape_of_slab(self.holds.ties().slots(), &mut words);
+            shape_of_slab(self.holds.ties().holds(), &mut words);
+            shape_of_slab(self.holds.waits().slots(), &mut words);
         }
         words
     }
 
     /// Its lists of sole and of tied holds, in their order.
     fn shape_of_tenure(&self, tenure: Id<Tenure>, places: bool, words: &mut Vec<u32>) {
-        for lock in self.holds.soles(tenure) {
+        for (lock, _) in self.holds.soles(tenure) {
             words.extend(places.then_some(lock.position()));
-            shape_of_name(&self.holds.locks, lock, words);
+            shape_of_name(self.holds.locks(), lock, words);
         }
         words.push(u32::MAX);
-        let mut next = self.holds.tenures[tenure].tied;
-        while let Some(id) = next {
-            let hold = &self.holds.ties.holds[id];
+        for (id, hold) in self.holds.tied(tenure) {
             words.extend(places.then_some(id.position()));
-            shape_of_name(&self.holds.locks, hold.lock, words);
-            next = hold.next;
+            shape_of_name(self.holds.locks(), hold.lock(), words);
         }
         words.push(u32::MAX);
     }

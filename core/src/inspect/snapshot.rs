@@ -8,10 +8,12 @@ use crate::inspect::Counters;
 use crate::inspect::Violation;
 use crate::machine::{Cause, Machine};
 use crate::storage::Id;
-use crate::table::{Hold, Lock, Registered, Times, Tokens};
-use crate::types::{Account, Addr, Conn, Kind, Now, Origin, Seq};
+use crate::table::{Lock, Registered, State, Times, Tokens};
+use crate::types::{Account, Addr, ByKind, Conn, Kind, Now, Origin, Seq};
 use crate::wire::Verb;
-use bincode::error::DecodeError;
+use bincode::de::{BorrowDecode, BorrowDecoder, Decoder};
+use bincode::enc::Encoder;
+use bincode::error::{DecodeError, EncodeError};
 use bincode::{Decode, Encode};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -52,15 +54,15 @@ fn bincode_config() -> impl bincode::config::Config {
 }
 
 #[derive(Encode, Decode)]
-struct State {
+struct MachineRecord {
     now: u64,
     seq: u64,
     draining: bool,
     highest: Option<u64>,
     last_registration: u64,
     counters: CountersRecord,
-    hold_times: [TimesRecord; 2],
-    wait_times: [TimesRecord; 2],
+    hold_times: ByKind<TimesRecord>,
+    wait_times: ByKind<TimesRecord>,
     /// The next fencing token, and the last that may be given out.
     tokens: (u64, u64),
     /// The longest idle first.
@@ -79,7 +81,7 @@ struct ConnectionRecord {
     registered: Option<(Vec<u8>, u64)>,
     active: u64,
     /// Locks that it alone holds, the oldest first: exclusive ones, then shared ones.
-    soles: [Vec<SoleRecord>; 2],
+    soles: ByKind<Vec<SoleRecord>>,
 }
 
 #[derive(Encode, Decode, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,6 +117,25 @@ struct TimesRecord {
     sum_ms: u64,
 }
 
+impl<T: Encode> Encode for ByKind<T> {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        self.iter().try_for_each(|(_, value)| value.encode(encoder))
+    }
+}
+
+impl<C, T: Decode<C> + 'static> Decode<C> for ByKind<T> {
+    fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        Decode::decode(decoder).map(Self::from_array)
+    }
+}
+
+/// What `Decode` can be derived with.
+impl<'de, C, T: BorrowDecode<'de, C> + 'static> BorrowDecode<'de, C> for ByKind<T> {
+    fn borrow_decode<D: BorrowDecoder<'de, Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        BorrowDecode::borrow_decode(decoder).map(Self::from_array)
+    }
+}
+
 /// bincode knows the standard library's addresses only with its own `std` feature.
 #[derive(Encode, Decode)]
 enum AddrRecord {
@@ -128,7 +149,7 @@ struct CountersRecord {
     commands: [u64; Verb::COUNT],
     failures: [u64; Verb::COUNT],
     invalid_commands: u64,
-    orphans: [u64; 2],
+    orphans: ByKind<u64>,
     opened: u64,
     refused: u64,
     closed: [u64; Cause::ALL.len()],
@@ -140,7 +161,7 @@ struct CountersRecord {
     waits_drained: u64,
     deadlocks_refused: u64,
     queue_full: u64,
-    released_together: [u64; 2],
+    released_together: ByKind<u64>,
     tokens_given: u64,
     peak_waiters: u32,
     peak_connections: u32,
@@ -184,7 +205,8 @@ impl Machine {
         if found != VERSION {
             return Err(RestoreError::Version { found, known: VERSION });
         }
-        let decoded: Result<(State, usize), DecodeError> = bincode::decode_from_slice(rest, bincode_config());
+        let decoded: Result<(MachineRecord, usize), DecodeError> =
+            bincode::decode_from_slice(rest, bincode_config());
         let (state, consumed) = decoded.map_err(|error| RestoreError::Damaged(error.to_string()))?;
         if consumed != rest.len() {
             return Err(damaged(format!("{} bytes follow its end", rest.len() - consumed)));
@@ -195,27 +217,27 @@ impl Machine {
         Ok(machine)
     }
 
-    fn state(&self) -> State {
+    fn state(&self) -> MachineRecord {
         let mut connections: Vec<_> = self.connections.slots().iter().map(|(id, _)| id).collect();
-        connections.sort_by_key(|id| self.connections[*id].conn);
+        connections.sort_by_key(|id| self.connections[*id].conn());
         if self.config.limits.idle_ms > 0 {
             let (waiting, _): (Vec<_>, Vec<_>) =
-                connections.into_iter().partition(|id| self.connections[*id].wait.is_some());
-            connections = self.connections.by_activity().chain(waiting).collect();
+                connections.into_iter().partition(|id| self.connections[*id].wait().is_some());
+            connections = self.connections.by_activity().map(|(id, _)| id).chain(waiting).collect();
         }
         let mut ties = Vec::new();
         let mut lone = Vec::new();
-        for (_, lock) in self.holds.locks.slots().iter() {
-            let Hold::Tied(tie) = *lock.hold() else { continue };
-            let holds = self.holds.ties.from(self.holds.ties.locks[tie].first);
+        for (id, lock) in self.holds.locks().slots().iter() {
+            let State::Tied(tie) = self.holds.state(id) else { continue };
+            let holds = self.holds.ties().holds_from(self.holds.ties()[tie].oldest());
             let holders: Vec<(u64, u64)> =
-                holds.map(|hold| (self.holder(hold.tenure).bits(), hold.since.bits())).collect();
-            let name = self.holds.locks.name(lock).to_vec();
+                holds.map(|(_, hold)| (self.holder(hold.tenure()).bits(), hold.since().bits())).collect();
+            let name = self.holds.locks().name(lock).to_vec();
             match holders[..] {
                 [(holder, since)] => {
-                    let token = self.holds.ties.locks[tie].token;
+                    let token = self.holds.token(id).unwrap_or(0);
                     // Those that will be sole come first: in the order in which they will be kept.
-                    let is_tied_again = token > 0 || self.holds.ties.locks[tie].waits > 0;
+                    let is_tied_again = token > 0 || self.holds.waiting(id) > 0;
                     lone.push((is_tied_again, holder, lock.kind(), SoleRecord { name, since, token }));
                 }
                 _ => ties.push(TieRecord { shared: lock.kind() == Kind::Shared, name, holders }),
@@ -227,18 +249,18 @@ impl Machine {
         let place_of: BTreeMap<u64, usize> =
             connections.iter().enumerate().map(|(place, record)| (record.conn, place)).collect();
         for (_, holder, kind, sole) in lone {
-            connections[place_of[&holder]].soles[kind.index()].push(sole);
+            connections[place_of[&holder]].soles[kind].push(sole);
         }
-        State {
+        MachineRecord {
             now: self.now.0,
             seq: self.seq.0,
             draining: self.draining && !bug!(SnapshotForgetsDraining),
-            highest: self.connections.highest.map(Conn::bits),
-            last_registration: self.connections.last_registration,
+            highest: self.connections.highest().map(Conn::bits),
+            last_registration: self.connections.last_registration(),
             counters: (&self.counters).into(),
-            hold_times: self.holds.times.each_ref().map(TimesRecord::from),
-            wait_times: self.holds.wait_times.each_ref().map(TimesRecord::from),
-            tokens: (self.tokens.next, self.tokens.last),
+            hold_times: self.holds.counts().hold_times().clone().map(TimesRecord::from),
+            wait_times: self.holds.counts().wait_times().clone().map(TimesRecord::from),
+            tokens: (self.tokens.next(), self.tokens.last()),
             connections,
             ties,
             waits: self.wait_records(),
@@ -246,16 +268,15 @@ impl Machine {
     }
 
     fn wait_records(&self) -> Vec<WaitRecord> {
-        let waits = self.holds.waits.by_beginning().map(|id| {
-            let wait = &self.holds.waits.slots[id];
-            let lock = &self.holds.locks[wait.lock];
+        let waits = self.holds.waits().by_beginning().map(|(_, wait)| {
+            let lock = &self.holds.locks()[wait.lock()];
             WaitRecord {
-                conn: self.connections[wait.by].conn.bits(),
+                conn: self.connections[wait.by()].conn().bits(),
                 shared: lock.kind() == Kind::Shared,
-                name: self.holds.locks.name(lock).to_vec(),
-                limit: wait.limit,
-                began: wait.began.0,
-                deadline: wait.deadline.0,
+                name: self.holds.locks().name(lock).to_vec(),
+                limit: wait.place().limit(),
+                began: wait.began().0,
+                deadline: wait.deadline().0,
             }
         });
         waits.filter(|_| !bug!(SnapshotForgetsTheLine)).collect()
@@ -263,35 +284,32 @@ impl Machine {
 
     fn connection_record(&self, id: Id<crate::table::Connection>) -> ConnectionRecord {
         let connection = &self.connections[id];
-        let mut soles = [Vec::new(), Vec::new()];
-        for lock in connection.tenure.into_iter().flat_map(|tenure| self.holds.soles(tenure)) {
-            let lock = &self.holds.locks[lock];
+        let mut soles = ByKind::<Vec<_>>::default();
+        for (_, lock) in connection.tenure().into_iter().flat_map(|tenure| self.holds.soles(tenure)) {
             let sole = SoleRecord {
-                name: self.holds.locks.name(lock).to_vec(),
+                name: self.holds.locks().name(lock).to_vec(),
                 since: lock.since().bits(),
                 token: 0,
             };
-            soles[lock.kind().index()].push(sole);
+            soles[lock.kind()].push(sole);
         }
-        soles[0].reverse();
-        soles[1].reverse();
         ConnectionRecord {
-            conn: connection.conn.bits(),
-            addr: connection.origin.addr.into(),
-            account: connection.origin.account.0,
-            registered: connection.registered.as_ref().map(|r| (r.name.to_vec(), r.order)),
-            active: connection.active.0,
-            soles,
+            conn: connection.conn().bits(),
+            addr: connection.origin().addr.into(),
+            account: connection.origin().account.0,
+            registered: connection.registered().map(|of| (of.name().to_vec(), of.order())),
+            active: connection.active().0,
+            soles: soles.map(|newest_first| newest_first.into_iter().rev().collect()),
         }
     }
 
     fn holder(&self, tenure: Id<crate::table::Tenure>) -> Conn {
-        let owner = self.holds.tenures[tenure].owner.expect("a tied holder lives");
-        self.connections[owner].conn
+        let owner = self.holds.tenure(tenure).owner().expect("a tied holder lives");
+        self.connections[owner].conn()
     }
 
     /// Fills a new machine. What bytes can get wrong is an error here or in `check`, never a panic.
-    fn set_state(&mut self, state: State) -> Result<(), RestoreError> {
+    fn set_state(&mut self, state: MachineRecord) -> Result<(), RestoreError> {
         if state.figures().any(|figure| figure > MAX_FIGURE) {
             return Err(damaged("a figure is impossibly high".to_owned()));
         }
@@ -314,15 +332,13 @@ impl Machine {
             self.set_wait(record, state.now)?;
         }
         let (next, last) = state.tokens;
-        self.tokens = Tokens { next, last };
+        self.tokens = Tokens::restored(next, last);
         self.now = Now(state.now);
         self.seq = Seq(state.seq);
         self.draining = state.draining;
-        self.connections.highest = state.highest.map(Conn::from_bits);
-        self.connections.last_registration = state.last_registration;
+        self.connections.restore_history(state.highest.map(Conn::from_bits), state.last_registration);
         self.counters = state.counters.into();
-        self.holds.times = state.hold_times.map(Times::from);
-        self.holds.wait_times = state.wait_times.map(Times::from);
+        self.holds.restore_times(state.hold_times.map(Times::from), state.wait_times.map(Times::from));
         Ok(())
     }
 
@@ -338,9 +354,9 @@ impl Machine {
             self.connections.link(id, active);
         }
         if let Some((name, order)) = record.registered {
-            self.connections.restore_registration(id, Registered { name: name.into(), order });
+            self.connections.restore_registration(id, Registered::restored(name.into(), order));
         }
-        for (kind, soles) in Kind::ALL.into_iter().zip(&record.soles) {
+        for (kind, soles) in record.soles.iter() {
             for SoleRecord { name, since, token } in soles {
                 let lock = self.set_hold(record.conn, kind, name, *since)?;
                 if *token > 0 && kind == Kind::Exclusive {
@@ -363,36 +379,37 @@ impl Machine {
         let Some(id) = self.connections.find(Conn::from_bits(holder)) else {
             return Err(damaged(format!("holder {holder} is not connected")));
         };
-        let tenure = self.connections[id].tenure.unwrap_or_else(|| self.begin_tenure(id));
+        let tenure = self.connections[id].tenure().unwrap_or_else(|| self.begin_tenure(id));
         let found = self.holds.find(kind, name);
         let is_holder = found.lock().is_some_and(|lock| self.holds.is_holder(lock, tenure));
-        if is_holder || (kind == Kind::Exclusive && found.holders > 0) {
+        if is_holder || (kind == Kind::Exclusive && found.holders() > 0) {
             return Err(damaged("a lock has a holder too many".to_owned()));
         }
         self.holds.add(found, name, tenure, Now(since));
-        let tally = self.connections[id].tally;
-        self.connections.tally_mut(tally).holds += 1;
+        let tally = self.connections[id].tally();
+        self.connections.tally_mut(tally).add_hold();
         Ok(self.holds.find(kind, name).lock().expect("it was just added"))
     }
 
     fn set_wait(&mut self, record: WaitRecord, now: u64) -> Result<(), RestoreError> {
         let WaitRecord { conn, shared, name, limit, began, deadline } = record;
         let id = self.connections.find(Conn::from_bits(conn));
-        let Some(id) = id.filter(|id| self.connections[*id].wait.is_none()) else {
+        let Some(id) = id.filter(|id| self.connections[*id].wait().is_none()) else {
             return Err(damaged(format!("connection {conn} is gone or waits twice")));
         };
         let found = self.holds.find(if shared { Kind::Shared } else { Kind::Exclusive }, &name);
-        let tenure = self.connections[id].tenure;
+        let tenure = self.connections[id].tenure();
         let is_holder =
             found.lock().zip(tenure).is_some_and(|(lock, tenure)| self.holds.is_holder(lock, tenure));
-        if found.holders == 0 || is_holder || (!shared && limit != 1) {
+        if found.holders() == 0 || is_holder || (!shared && limit != 1) {
             return Err(damaged("a wait for a lock that is not waited for so".to_owned()));
         }
-        let newest = self.holds.waits.newest.map_or(0, |newest| self.holds.waits.slots[newest].began.0);
+        let waits = self.holds.waits();
+        let newest = waits.newest().map_or(0, |newest| waits[newest].began().0);
         if began < newest || began > now || deadline <= now {
             return Err(damaged("a wait that began or ends at the wrong time".to_owned()));
         }
-        assert!(self.holds.waits.due(Now(began)).is_none(), "nothing is due before the time of the snapshot");
+        assert!(self.holds.due(Now(began)).is_none(), "nothing is due before the time of the snapshot");
         let wait = self.holds.begin_wait(found, id, limit, (Now(began), Now(deadline)));
         self.connections.set_wait(id, wait);
         if self.config.limits.idle_ms > 0 {
@@ -402,7 +419,7 @@ impl Machine {
     }
 }
 
-impl State {
+impl MachineRecord {
     /// Every number that goes on to be counted up.
     fn figures(&self) -> impl Iterator<Item = u64> {
         let counters = &self.counters;
@@ -424,20 +441,20 @@ impl State {
             counters.queue_full,
             counters.tokens_given,
         ];
-        let times = self.hold_times.iter().chain(&self.wait_times).flat_map(|times| times.counts);
+        let times = self.hold_times.iter().chain(self.wait_times.iter()).flat_map(|(_, times)| times.counts);
         let verbs = counters.commands.into_iter().chain(counters.failures);
         single
             .into_iter()
             .chain(verbs)
-            .chain(counters.orphans)
+            .chain(Kind::ALL.map(|kind| counters.orphans[kind]))
             .chain(counters.closed)
-            .chain(counters.released_together)
+            .chain(Kind::ALL.map(|kind| counters.released_together[kind]))
             .chain(times)
     }
 }
 
-impl From<&Times> for TimesRecord {
-    fn from(times: &Times) -> Self {
+impl From<Times> for TimesRecord {
+    fn from(times: Times) -> Self {
         Self { counts: *times.counts(), sum_ms: times.sum_ms() }
     }
 }
@@ -526,18 +543,18 @@ convert_counters!(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::Input;
+    use crate::machine::{DriverInput, Input};
     use crate::wire::Command;
 
     /// Restores what becomes of a state: two connections hold the shared lock `s`, the first alone `a`.
-    fn restore(change: impl FnOnce(&mut State)) -> Result<Machine, RestoreError> {
+    fn restore(change: impl FnOnce(&mut MachineRecord)) -> Result<Machine, RestoreError> {
         let mut machine = Machine::new(Config::smallest_storage());
         for serial in [1, 2] {
             let conn = Conn::new(0, serial);
             let origin = Origin { addr: Addr::Unix(serial), account: Account::default() };
-            machine.apply(Now(0), Input::<&str>::Opened(conn, origin), &mut |_, _| {});
-            for command in [Command::Get(Kind::Shared, "s"), Command::Get(Kind::Exclusive, "a")] {
-                machine.apply(Now(0), Input::Command(conn, command), &mut |_, _| {});
+            machine.apply(Now(0), DriverInput::Opened(conn, origin), &mut |_, _| {});
+            for command in [Command::get(Kind::Shared, "s"), Command::get(Kind::Exclusive, "a")] {
+                machine.apply(Now(0), Input::Command(conn, &command), &mut |_, _| {});
             }
         }
         let mut state = machine.state();
@@ -547,7 +564,7 @@ mod tests {
         Machine::restore(Config::smallest_storage(), &bytes)
     }
 
-    fn damage(change: impl FnOnce(&mut State)) -> String {
+    fn damage(change: impl FnOnce(&mut MachineRecord)) -> String {
         restore(change).expect_err("damaged").to_string()
     }
 
@@ -567,7 +584,11 @@ mod tests {
         let twice = damage(|state| state.ties[0].holders = vec![(1, 0), (2, 0), (1, 0)]);
         assert!(twice.contains("a holder too many"), "{twice}");
         let two = damage(|state| {
-            state.connections[1].soles[0].push(SoleRecord { name: b"a".to_vec(), since: 0, token: 0 });
+            state.connections[1].soles[Kind::Exclusive].push(SoleRecord {
+                name: b"a".to_vec(),
+                since: 0,
+                token: 0,
+            });
         });
         assert!(two.contains("a holder too many"), "{two}");
         let stranger = damage(|state| state.ties[0].holders.push((9, 0)));

@@ -80,11 +80,9 @@ impl Machine {
     /// Whether it is known that nobody waits for what a connection holds. Every wait that goes on could be granted
     /// if it released all; so if nobody needs that, its own wait can be granted too.
     fn keeps_nobody_waiting(&self, id: Id<Connection>) -> bool {
-        let Some(tenure) = self.connections[id].tenure else { return true };
-        let holds = &self.holds.ties.holds;
-        let first = self.holds.tenures[tenure].tied;
-        let mut own = std::iter::successors(first, |hold| holds[*hold].next);
-        let is_wanted = |hold: Id<TiedHold>| self.holds.waiting(holds[hold].lock) > 0;
+        let Some(tenure) = self.connections[id].tenure() else { return true };
+        let mut own = self.holds.tied(tenure);
+        let is_wanted = |(_, hold): (Id<TiedHold>, &TiedHold)| self.holds.waiting(hold.lock()) > 0;
         !own.by_ref().take(Self::HOLDS_LOOKED_AT).any(is_wanted) && own.next().is_none()
     }
 
@@ -92,9 +90,9 @@ impl Machine {
         let at = lock.position();
         let mut left = 0;
         for (place, tenure) in self.holds.holder_tenures(lock).enumerate() {
-            let owner = self.holds.tenures[tenure].owner.expect("a holder of a lock with a line lives");
+            let owner = self.holds.tenure(tenure).owner().expect("a holder of a lock with a line lives");
             let holder = owner.position();
-            let wait = self.connections[owner].wait.map(|wait| self.holds.waits.slots[wait].lock);
+            let wait = self.connections[owner].wait().map(|wait| self.holds.waits()[wait].lock());
             let is_known = place == 0 || !bug!(DeadlockSeesOnlyTheFirstHolder);
             let stays = (wait.is_some() || holder == search.asker) && is_known;
             if !stays || search.is_released(holder, wait) {
@@ -126,10 +124,10 @@ impl Machine {
                     search.release(waiter, &mut changed);
                 }
             } else if let Some(next) = next {
-                let wait = &self.holds.waits.slots[next];
-                if is_enough(wait.limit) {
-                    search.sites.get_mut(&at).expect("looked at").next = wait.behind;
-                    search.release(wait.by.position(), &mut changed);
+                let wait = &self.holds.waits()[next];
+                if is_enough(wait.place().limit()) {
+                    search.sites.get_mut(&at).expect("looked at").next = wait.place().behind();
+                    search.release(wait.by().position(), &mut changed);
                     changed.push(at);
                 }
             }

@@ -5,63 +5,21 @@ use super::Machine;
 use crate::storage::Id;
 use crate::table::{Connection, Found, TallyId};
 use crate::types::{Kind, Now};
-use crate::wire::{Command, Reply};
-
-/// What a get asks for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Wish<'a> {
-    kind: Kind,
-    name: &'a [u8],
-    /// How many holders there may be, the asker included; 0 is no limit.
-    limit: u32,
-    /// How long to wait; `None` fails instead, as verbs do that know of no waiting.
-    ms: Option<u32>,
-    /// Whether it stays behind those that wait already. Only `sg` does not.
-    heeds_line: bool,
-}
-
-impl<'a> Wish<'a> {
-    /// What `g` and `sg` ask for.
-    #[inline]
-    pub(crate) const fn at_once(kind: Kind, name: &'a [u8]) -> Self {
-        match kind {
-            Kind::Exclusive => Self { kind, name, limit: 1, ms: None, heeds_line: true },
-            Kind::Shared => Self { kind, name, limit: 0, ms: None, heeds_line: false },
-        }
-    }
-
-    /// What another get asks for. Panics when the command is none.
-    pub(crate) fn of<N: AsRef<[u8]>>(command: &'a Command<N>) -> Self {
-        let shared = |limit: u32, ms: Option<u32>, name: &'a N| {
-            let more = u32::from(limit > 0 && bug!(WaitLimitOffByOne));
-            let heeds_line = ms.is_some() || !bug!(SglIgnoresTheLine);
-            Self { kind: Kind::Shared, name: name.as_ref(), limit: limit + more, ms, heeds_line }
-        };
-        match command {
-            Command::GetWait { ms, name } => {
-                Self { ms: Some(*ms), ..Self::at_once(Kind::Exclusive, name.as_ref()) }
-            }
-            Command::SharedGetLimited { limit, name } => shared(*limit, None, name),
-            Command::SharedGetWait { ms, limit, name } => shared(*limit, Some(*ms), name),
-            _ => panic!("no get that has numbers"),
-        }
-    }
-
-    /// The reply when it is granted.
-    pub(crate) const fn granted(self, holders: u32) -> Reply<'a> {
-        Reply::Got { kind: self.kind, holders, name: self.name }
-    }
-}
+use crate::wire::{Reply, Wish};
 
 impl Machine {
     /// Dead holds that a get frees before it adds one. Two for one, so that live and dead holds
-    /// together never take more storage than the live ones did at their most, kept locks apart.
+    /// together never take more storage than the live ones did at their most.
     const SWEEP_FOR_GET: u32 = 2;
 
     /// Gets a lock, and says how many hold it then, or why not; `Err(None)` when the connection waits for it now.
     #[inline]
-    pub(crate) fn get<'a>(&mut self, id: Id<Connection>, wish: Wish<'a>) -> Result<u32, Option<Reply<'a>>> {
-        let Wish { kind, name, limit, ms, .. } = wish;
+    pub(crate) fn get<'a>(
+        &mut self,
+        id: Id<Connection>,
+        wish: Wish<&'a [u8]>,
+    ) -> Result<u32, Option<Reply<'a>>> {
+        let (kind, name) = (wish.kind(), *wish.name());
         if self.draining && !bug!(DrainStillGrants) {
             mark!(DrainRefusedAGet);
             return Err(Some(Reply::ShuttingDown));
@@ -70,23 +28,13 @@ impl Machine {
         if !bug!(GetsDoNotSweep) && self.holds.sweep(Self::SWEEP_FOR_GET) > 0 {
             mark!(GetSwept);
         }
-        let Connection { tenure, tally, .. } = self.connections[id];
-        let owner = tenure.map(|tenure| &self.holds.tenures[tenure]);
-        let (own, kept) = owner.map_or((0, None), |owner| (owner.holds(), owner.kept));
+        let (tenure, tally) = (self.connections[id].tenure(), self.connections[id].tally());
+        let own = tenure.map_or(0, |tenure| self.holds.tenure(tenure).holds());
         let has_too_many = self.has_too_many(own, tally);
-        if let (Some(tenure), Some(kept)) = (tenure, kept)
-            && !has_too_many
-            && self.holds.locks.is(&self.holds.locks[kept], kind, name)
-        {
-            mark!(GotItsKeptLock);
-            self.holds.add_kept(kept, tenure, tenure, self.now);
-            self.note_get(own + 1, tally, name);
-            return Ok(1);
-        }
         let found = self.holds.find(kind, name);
         if found.lock().zip(tenure).is_some_and(|(lock, tenure)| self.holds.is_holder(lock, tenure)) {
             let more = u32::from(kind == Kind::Shared && bug!(AskingAgainCounts));
-            return Ok(found.holders + more);
+            return Ok(found.holders() + more);
         }
         if has_too_many {
             mark!(LocksRanOut);
@@ -99,7 +47,7 @@ impl Machine {
             self.note_get(own + 1, tally, name);
             return Ok(holders);
         }
-        match ms {
+        match wish.ms() {
             None => Err(Some(Reply::GetFailure { kind, name })),
             Some(ms) => {
                 let deadline = Now(self.now.0.saturating_add(u64::from(ms)));
@@ -107,7 +55,7 @@ impl Machine {
                 if deadline == self.now {
                     return Err(Some(Reply::GetTimeout { kind, name }));
                 }
-                Err(self.wait(id, found, limit, deadline, wish))
+                Err(self.wait(id, found, deadline, wish))
             }
         }
     }
@@ -119,14 +67,16 @@ impl Machine {
         let limits = &self.config.limits;
         let limit = limits.locks_per_connection + u32::from(bug!(LocksOfAConnectionOffByOne));
         let tally = self.connections.tally(tally);
-        let waits = if bug!(WaitIsNotReserved) { 0 } else { tally.waits };
-        own >= limit || u64::from(tally.holds) + u64::from(waits) >= u64::from(limits.locks)
+        let waits = if bug!(WaitIsNotReserved) { 0 } else { tally.waits() };
+        own >= limit || u64::from(tally.holds()) + u64::from(waits) >= u64::from(limits.locks)
     }
 
     #[inline]
-    fn is_free(&self, found: Found, wish: Wish<'_>) -> bool {
-        let has_room = wish.limit == 0 || found.holders < wish.limit;
-        has_room && (!wish.heeds_line || found.lock().is_none_or(|lock| self.holds.waiting(lock) == 0))
+    fn is_free(&self, found: Found, wish: Wish<&[u8]>) -> bool {
+        let limit = limit_of(wish);
+        let has_room = limit == 0 || found.holders() < limit;
+        let heeds_line = wish.heeds_line() && !(wish.ms().is_none() && bug!(SglIgnoresTheLine));
+        has_room && (!heeds_line || found.lock().is_none_or(|lock| self.holds.waiting(lock) == 0))
     }
 
     /// Begins a wait, or says why not: it could never end well or too many wait.
@@ -134,10 +84,10 @@ impl Machine {
         &mut self,
         id: Id<Connection>,
         found: Found,
-        limit: u32,
         deadline: Now,
-        Wish { kind, name, .. }: Wish<'a>,
+        wish: Wish<&'a [u8]>,
     ) -> Option<Reply<'a>> {
+        let (kind, name, limit) = (wish.kind(), *wish.name(), limit_of(wish));
         let lock = found.lock().expect("what is not free is held");
         if self.is_deadlock(id, lock, limit) {
             mark!(DeadlockRefused);
@@ -146,8 +96,8 @@ impl Machine {
         }
         let limits = &self.config.limits;
         let for_name = limits.waiters_per_name + u32::from(bug!(QueueLimitOffByOne));
-        let tally = self.connections[id].tally;
-        if self.connections.tally(tally).waits >= limits.waiters || self.holds.waiting(lock) >= for_name {
+        let tally = self.connections[id].tally();
+        if self.connections.tally(tally).waits() >= limits.waiters || self.holds.waiting(lock) >= for_name {
             mark!(QueueWasFull);
             self.counters.queue_full += 1;
             return Some(Reply::QueueFull { kind, name });
@@ -158,7 +108,7 @@ impl Machine {
             self.connections.unlink(id);
         }
         self.counters.waits += 1;
-        let waiters = self.holds.waits.slots.len();
+        let waiters = self.holds.waits().len();
         self.counters.peak_waiters = self.counters.peak_waiters.max(waiters);
         None
     }
@@ -166,7 +116,7 @@ impl Machine {
     /// After a get by somebody who has so many holds now, and is counted there.
     #[inline]
     fn note_get(&mut self, own: u32, tally: TallyId, name: &[u8]) {
-        self.connections.tally_mut(tally).holds += 1;
+        self.connections.tally_mut(tally).add_hold();
         self.note_peaks(own, name.len());
     }
 
@@ -175,8 +125,15 @@ impl Machine {
     pub(crate) fn note_peaks(&mut self, own: u32, name_bytes: usize) {
         let peaks = &mut self.counters;
         peaks.peak_connection_holds = peaks.peak_connection_holds.max(own);
-        peaks.peak_holds = peaks.peak_holds.max(self.holds.live.iter().sum());
-        peaks.peak_lock_bytes = peaks.peak_lock_bytes.max(self.holds.live_bytes());
+        peaks.peak_holds = peaks.peak_holds.max(self.holds.counts().live().total());
+        peaks.peak_lock_bytes = peaks.peak_lock_bytes.max(self.holds.counts().live_bytes());
         peaks.peak_name_bytes = peaks.peak_name_bytes.max(name_bytes as u32);
     }
+}
+
+/// How many holders a get allows; 0 is no limit.
+#[inline]
+fn limit_of(wish: Wish<&[u8]>) -> u32 {
+    let limit = wish.limit();
+    limit + u32::from(limit > 0 && wish.kind() == Kind::Shared && bug!(WaitLimitOffByOne))
 }

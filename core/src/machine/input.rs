@@ -5,12 +5,15 @@ use crate::wire::Command;
 
 /// One event. Every input is legal in every state: what makes no sense (a command of a connection
 /// that is not open, a second `Closed`) changes nothing but a counter.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Input<N> {
+///
+/// `C` is how the caller keeps commands. The machine takes them borrowed (`&Command<N>`); logs and traces keep them
+/// owned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input<C> {
     /// A connection was accepted. Numbers go up: one at or below the highest seen is ignored.
     Opened(Conn, Origin),
     /// A connection sent a line.
-    Command(Conn, Command<N>),
+    Command(Conn, C),
     /// A connection ended. All it holds is released before the next input.
     Closed(Conn, Cause),
     /// Time passed: frees a slice of what dead tenures left behind. What is due at a time is done
@@ -28,7 +31,10 @@ pub enum Input<N> {
     },
 }
 
-impl<N> Input<N> {
+/// An input that is no command.
+pub type DriverInput = Input<&'static Command<&'static [u8]>>;
+
+impl<C> Input<C> {
     /// The connection it comes from; none, for what comes from the driver itself.
     pub const fn conn(&self) -> Option<Conn> {
         match self {
@@ -37,14 +43,11 @@ impl<N> Input<N> {
         }
     }
 
-    /// The same input with its text borrowed, for whoever only looks.
-    pub fn borrowed(&self) -> Input<&[u8]>
-    where
-        N: AsRef<[u8]>,
-    {
+    /// The same input with its command borrowed.
+    pub const fn as_ref(&self) -> Input<&C> {
         match self {
             Self::Opened(conn, origin) => Input::Opened(*conn, *origin),
-            Self::Command(conn, command) => Input::Command(*conn, command.borrowed()),
+            Self::Command(conn, command) => Input::Command(*conn, command),
             Self::Closed(conn, cause) => Input::Closed(*conn, *cause),
             Self::Tick => Input::Tick,
             Self::Drain => Input::Drain,
@@ -52,11 +55,11 @@ impl<N> Input<N> {
         }
     }
 
-    /// The same input with its text kept another way.
-    pub fn map<M>(self, text: impl FnOnce(N) -> M) -> Input<M> {
+    /// The same input with its command kept another way.
+    pub fn map<D>(self, command: impl FnOnce(C) -> D) -> Input<D> {
         match self {
             Self::Opened(conn, origin) => Input::Opened(conn, origin),
-            Self::Command(conn, command) => Input::Command(conn, command.map(text)),
+            Self::Command(conn, said) => Input::Command(conn, command(said)),
             Self::Closed(conn, cause) => Input::Closed(conn, cause),
             Self::Tick => Input::Tick,
             Self::Drain => Input::Drain,

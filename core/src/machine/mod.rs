@@ -9,7 +9,7 @@ mod operator;
 mod output;
 mod waits;
 
-pub use input::{Cause, Input};
+pub use input::{Cause, DriverInput, Input};
 pub use output::{Output, Reason};
 
 use crate::config::Config;
@@ -17,7 +17,7 @@ use crate::inspect::{Counters, Figures};
 use crate::probe::Mark;
 use crate::storage::Id;
 use crate::table::{Connection, Connections, Holds, Lock, TallyId, Tenure, Tokens};
-use crate::types::{Account, Conn, Kind, Now, Origin, Seq};
+use crate::types::{Account, ByKind, Conn, Kind, Now, Origin, Seq};
 use crate::wire::Command;
 use waits::Grant;
 
@@ -79,16 +79,17 @@ impl Machine {
     /// waits began.
     ///
     /// Returns the input's place in the machine's total order.
+    #[inline]
     pub fn apply<N: AsRef<[u8]>>(
         &mut self,
         now: Now,
-        input: Input<N>,
+        input: Input<&Command<N>>,
         out: &mut impl FnMut(Conn, Output<'_>),
     ) -> Seq {
         self.begin(now, matches!(input, Input::Tick), out);
         match input {
             Input::Opened(conn, origin) => self.opened(conn, origin, out),
-            Input::Command(conn, command) => self.hear(conn, &command, out),
+            Input::Command(conn, command) => self.hear(conn, command, out),
             Input::Closed(conn, cause) => match self.connections.find(conn) {
                 Some(id) => {
                     self.close(id, cause, out);
@@ -107,21 +108,6 @@ impl Machine {
         self.seq
     }
 
-    /// Applies a command of a connection: the same as [`apply`](Self::apply) does with an [`Input::Command`], for who has
-    /// many of them and would not move each into an input first.
-    #[inline]
-    pub fn apply_command<N: AsRef<[u8]>>(
-        &mut self,
-        now: Now,
-        conn: Conn,
-        command: &Command<N>,
-        out: &mut impl FnMut(Conn, Output<'_>),
-    ) -> Seq {
-        self.begin(now, false, out);
-        self.hear(conn, command, out);
-        self.seq
-    }
-
     /// Runs a command, if it is one of an open connection that does not wait.
     #[inline]
     fn hear<N: AsRef<[u8]>>(
@@ -131,7 +117,7 @@ impl Machine {
         out: &mut impl FnMut(Conn, Output<'_>),
     ) {
         match self.connections.find_speaker(conn) {
-            Some(id) if self.connections[id].wait.is_none() || bug!(WaitingCommandRuns) => {
+            Some(id) if self.connections[id].wait().is_none() || bug!(WaitingCommandRuns) => {
                 self.command(id, conn, command, out);
                 if !self.holds.is_calm() {
                     let why = match command {
@@ -167,7 +153,7 @@ impl Machine {
         }
         let idle = self.connections.oldest().map(|oldest| self.idle_deadline(oldest));
         let late = u64::from(bug!(GrantAfterDeadline));
-        let due = self.holds.waits.timers.next().map(|Now(due)| Now(due.saturating_add(late)));
+        let due = self.holds.waits().next_due().map(|Now(due)| Now(due.saturating_add(late)));
         idle.into_iter().chain(due).min()
     }
 
@@ -184,13 +170,13 @@ impl Machine {
             counters: &self.counters,
             config: &self.config,
             connections: self.connections.len(),
-            held: self.holds.held,
-            holds: self.holds.live,
-            dead_holds: self.holds.dead,
-            lock_bytes: self.holds.live_bytes(),
-            hold_times: &self.holds.times,
-            wait_times: &self.holds.wait_times,
-            waits: self.holds.waiting_by_kind,
+            held: self.holds.counts().held(),
+            holds: self.holds.counts().live(),
+            dead_holds: self.holds.dead(),
+            lock_bytes: self.holds.counts().live_bytes(),
+            hold_times: self.holds.counts().hold_times(),
+            wait_times: self.holds.counts().wait_times(),
+            waits: self.holds.counts().waiting(),
             longest_wait_ms: self.longest_wait_ms(),
             tokens_left: self.tokens.left(),
             uptime_ms: self.now.0,
@@ -199,15 +185,15 @@ impl Machine {
 
     fn opened(&mut self, conn: Conn, origin: Origin, out: &mut impl FnMut(Conn, Output<'_>)) {
         // One node: with several, each has numbers of its own that go up.
-        if self.connections.highest >= Some(conn) {
+        if self.connections.highest() >= Some(conn) {
             self.counters.ignored += 1;
             return;
         }
         let limit = self.config.limits.connections + u32::from(bug!(ConnectionsOffByOne));
         let is_exempt = origin.account == Account::ADMIN;
         let tally = self.connections.tally_of(origin.account);
-        if !is_exempt && self.connections.tally(tally).connections >= limit {
-            self.connections.highest = Some(conn);
+        if !is_exempt && self.connections.tally(tally).connections() >= limit {
+            self.connections.note_number(conn);
             self.counters.refused += 1;
             mark!(ConnectionsRanOut);
             out(conn, Output::Disconnect(Reason::TooManyConnections));
@@ -223,25 +209,25 @@ impl Machine {
 
     /// Ends a connection: its wait, and all it holds. The lines are to be settled after it.
     fn close(&mut self, id: Id<Connection>, cause: Cause, out: &mut impl FnMut(Conn, Output<'_>)) {
-        if let Some(wait) = self.connections[id].wait {
+        if let Some(wait) = self.connections[id].wait() {
             self.abandon(wait, cause, out);
         } else if self.config.limits.idle_ms > 0 {
             self.connections.unlink(id);
         }
-        let Connection { tenure, tally, .. } = self.connections.close(id);
+        let connection = self.connections.close(id);
         self.counters.closed[cause.index()] += 1;
-        let Some(tenure) = tenure else { return };
-        let holds = self.end_tenure(tenure, tally);
+        let Some(tenure) = connection.tenure() else { return };
+        let holds = self.end_tenure(tenure, connection.tally());
         for kind in Kind::ALL {
             let counted = if bug!(OrphansOfTheWrongKind) { Kind::Exclusive } else { kind };
-            self.counters.orphans[counted.index()] += u64::from(holds[kind.index()]);
+            self.counters.orphans[counted] += u64::from(holds[kind]);
         }
     }
 
     /// Ends a tenure of somebody who is counted there, and all it holds. Says how many holds those were, by kind.
-    fn end_tenure(&mut self, tenure: Id<Tenure>, tally: TallyId) -> [u32; 2] {
-        let holds = self.holds.end(tenure, self.now).holds;
-        self.connections.tally_mut(tally).holds -= holds.iter().sum::<u32>();
+    fn end_tenure(&mut self, tenure: Id<Tenure>, tally: TallyId) -> ByKind<u32> {
+        let holds = self.holds.end(tenure, self.now);
+        self.connections.tally_mut(tally).remove_holds(holds.total());
         holds
     }
 
@@ -249,7 +235,7 @@ impl Machine {
     #[inline]
     fn end_hold(&mut self, lock: Id<Lock>, tenure: Id<Tenure>, tally: TallyId) {
         self.holds.remove(lock, tenure, self.now);
-        self.connections.tally_mut(tally).holds -= 1;
+        self.connections.tally_mut(tally).remove_holds(1);
     }
 
     /// Ends every connection whose idle limit is up: before anything else of an input, so that no reply
@@ -257,10 +243,10 @@ impl Machine {
     fn close_idle(&mut self, out: &mut impl FnMut(Conn, Output<'_>)) {
         while let Some(id) = self.connections.oldest() {
             // Not by the deadline: near the end of time that would be cut short.
-            if self.now.0 - self.connections[id].active.0 < self.idle_limit() {
+            if self.now.0 - self.connections[id].active().0 < self.idle_limit() {
                 return;
             }
-            let conn = self.connections[id].conn;
+            let conn = self.connections[id].conn();
             mark!(ConnectionWasIdle);
             self.close(id, Cause::Idle, out);
             out(conn, Output::Disconnect(Reason::Idle));
@@ -268,7 +254,7 @@ impl Machine {
     }
 
     fn idle_deadline(&self, id: Id<Connection>) -> Now {
-        Now(self.connections[id].active.0.saturating_add(self.idle_limit()))
+        Now(self.connections[id].active().0.saturating_add(self.idle_limit()))
     }
 
     fn idle_limit(&self) -> u64 {
@@ -295,8 +281,8 @@ mod tests {
         let inputs = [
             Input::Closed(conn, Cause::Eof),
             Input::Opened(conn, origin),
-            Input::Command(conn, Command::Ping),
-            Input::Command(Conn::new(0, 2), Command::Get(Kind::Shared, "x")),
+            Input::Command(conn, &Command::Ping),
+            Input::Command(Conn::new(0, 2), &Command::get(Kind::Shared, "x")),
             Input::Tick,
             Input::Drain,
             Input::Closed(conn, Cause::Eof),

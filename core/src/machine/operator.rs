@@ -13,10 +13,10 @@ impl Machine {
     /// looks at every connection. Their locks are orphaned as at any end.
     pub(crate) fn kick(&mut self, asker: Conn, addr: &[u8], out: &mut impl FnMut(Conn, Output<'_>)) {
         let wanted = Addr::parse(addr);
-        let is_it = |connection: &Connection| Some(connection.origin.addr) == wanted;
+        let is_it = |connection: &Connection| Some(connection.origin().addr) == wanted;
         let connections = self.connections.slots().iter().filter(|(_, connection)| is_it(connection));
         let mut kicked: Vec<(Conn, Id<Connection>)> =
-            connections.map(|(id, connection)| (connection.conn, id)).collect();
+            connections.map(|(id, connection)| (connection.conn(), id)).collect();
         kicked.sort_unstable_by_key(|(conn, _)| *conn);
         if kicked.is_empty() {
             self.counters.failures[Verb::Kick.index()] += 1;
@@ -32,12 +32,12 @@ impl Machine {
     /// Takes an exclusive lock from its holder, as if that had released it.
     pub(crate) fn steal<'a>(&mut self, name: &'a [u8]) -> Reply<'a> {
         let found = self.holds.find(Kind::Exclusive, name);
-        let Some(lock) = found.lock().filter(|_| found.holders > 0) else {
+        let Some(lock) = found.lock().filter(|_| found.holders() > 0) else {
             return Reply::Stolen { was_held: false, name };
         };
         let tenure = self.holds.holder_tenures(lock).next().expect("a held lock has a holder");
-        let holder = self.holds.tenures[tenure].owner.expect("a holder lives");
-        self.end_hold(lock, tenure, self.connections[holder].tally);
+        let holder = self.holds.tenure(tenure).owner().expect("a holder lives");
+        self.end_hold(lock, tenure, self.connections[holder].tally());
         Reply::Stolen { was_held: true, name }
     }
 }

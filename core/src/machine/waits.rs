@@ -25,7 +25,7 @@ impl Machine {
     /// a wait that is due is never granted, even where the end of another one's would let it in.
     #[inline]
     pub(crate) fn end_due_waits(&mut self, out: &mut impl FnMut(Conn, Output<'_>)) {
-        while let Some(id) = self.holds.waits.due(self.now) {
+        while let Some(id) = self.holds.due(self.now) {
             mark!(WaitTimedOut);
             self.counters.waits_timed_out += 1;
             self.answer(id, |kind, name| Reply::GetTimeout { kind, name }, out);
@@ -61,9 +61,9 @@ impl Machine {
         }
         for Grant { to, lock, holders, .. } in grants.drain(..) {
             self.is_active_again(to);
-            let lock = &self.holds.locks[lock];
-            let conn = self.connections[to].conn;
-            let reply = Reply::Got { kind: lock.kind(), holders, name: self.holds.locks.name(lock) };
+            let lock = &self.holds.locks()[lock];
+            let conn = self.connections[to].conn();
+            let reply = Reply::Got { kind: lock.kind(), holders, name: self.holds.locks().name(lock) };
             if bug!(WaiterGrantedTwice) {
                 out(conn, Output::Reply(reply));
             }
@@ -73,18 +73,19 @@ impl Machine {
     }
 
     fn grant(&mut self, id: Id<Wait>) -> Grant {
-        let to = self.holds.waits.slots[id].by;
-        let tenure = self.connections[to].tenure.unwrap_or_else(|| self.begin_tenure(to));
-        let (Wait { lock, order, .. }, holders) = self.holds.grant(id, tenure, self.now);
+        let to = self.holds.waits()[id].by();
+        let tenure = self.connections[to].tenure().unwrap_or_else(|| self.begin_tenure(to));
+        let (wait, holders) = self.holds.grant(id, tenure, self.now);
+        let lock = wait.lock();
         self.connections.take_wait(to);
-        let tally = self.connections[to].tally;
-        self.connections.tally_mut(tally).holds += 1;
+        let tally = self.connections[to].tally();
+        self.connections.tally_mut(tally).add_hold();
         self.counters.waits_granted += 1;
         self.note_peaks(
-            self.holds.tenures[tenure].holds(),
-            self.holds.locks.name(&self.holds.locks[lock]).len(),
+            self.holds.tenure(tenure).holds(),
+            self.holds.locks().name(&self.holds.locks()[lock]).len(),
         );
-        Grant { order, to, lock, holders }
+        Grant { order: wait.order(), to, lock, holders }
     }
 
     /// Ends the wait of a connection that ends. One that only will not say more is told that it got nothing.
@@ -97,7 +98,7 @@ impl Machine {
             mark!(WaitingConnectionDied);
         }
         if bug!(DeadWaiterGranted) {
-            self.connections.take_wait(self.holds.waits.slots[id].by);
+            self.connections.take_wait(self.holds.waits()[id].by());
             return;
         }
         self.end_wait(id);
@@ -106,7 +107,7 @@ impl Machine {
     /// From now on nothing is granted: whoever waits is told so, in the order in which the waits began.
     pub(crate) fn drain(&mut self, out: &mut impl FnMut(Conn, Output<'_>)) {
         self.draining = true;
-        while let Some(id) = self.holds.waits.oldest.filter(|_| !bug!(DrainForgetsWaits)) {
+        while let Some(id) = self.holds.waits().oldest().filter(|_| !bug!(DrainForgetsWaits)) {
             mark!(DrainEndedAWait);
             self.counters.waits_drained += 1;
             self.answer(id, |_, _| Reply::ShuttingDown, out);
@@ -118,8 +119,8 @@ impl Machine {
 
     /// For how long the wait has lasted that has lasted longest; 0 when nobody waits.
     pub(crate) fn longest_wait_ms(&self) -> u64 {
-        let oldest = self.holds.waits.oldest;
-        oldest.map_or(0, |oldest| self.now.0 - self.holds.waits.slots[oldest].began.0)
+        let waits = self.holds.waits();
+        waits.oldest().map_or(0, |oldest| self.now.0 - waits[oldest].began().0)
     }
 
     /// Tells a waiting connection why it does not get what it waits for.
@@ -129,19 +130,22 @@ impl Machine {
         reply: impl FnOnce(Kind, &[u8]) -> Reply<'_>,
         out: &mut impl FnMut(Conn, Output<'_>),
     ) {
-        let wait = &self.holds.waits.slots[id];
-        let lock = &self.holds.locks[wait.lock];
+        let wait = &self.holds.waits()[id];
+        let lock = &self.holds.locks()[wait.lock()];
         let verb = match lock.kind() {
             Kind::Exclusive => Verb::GetWait,
             Kind::Shared => Verb::SharedGetWait,
         };
         self.counters.failures[verb.index()] += 1;
-        out(self.connections[wait.by].conn, Output::Reply(reply(lock.kind(), self.holds.locks.name(lock))));
+        out(
+            self.connections[wait.by()].conn(),
+            Output::Reply(reply(lock.kind(), self.holds.locks().name(lock))),
+        );
     }
 
     /// Takes a wait out of its line. Says whose it was.
     fn end_wait(&mut self, id: Id<Wait>) -> Id<Connection> {
-        let Wait { by, .. } = self.holds.end_wait(id, self.now);
+        let by = self.holds.end_wait(id, self.now).by();
         self.connections.take_wait(by);
         by
     }

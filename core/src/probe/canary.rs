@@ -65,12 +65,6 @@ canaries! {
     DeadHolderCounts: Reference, Examples, Search, Swarm,
     /// A lock got from a dead tenure stays in that tenure's list and is swept from under its new holder.
     SweptWhileHeld: Reference, Search, Swarm,
-    /// A lock that its tenure only keeps counts as held.
-    KeptLockIsHeld: Reference, Examples, Search, Swarm,
-    /// A lock that its tenure only keeps is listed.
-    KeptLockIsListed: Reference, Swarm,
-    /// The end of a tenure forgets the lock that it kept.
-    KeptLockOutlivesItsTenure: Reference, Search, Swarm,
     /// A get does not sweep, so that storage grows beyond its bound.
     GetsDoNotSweep: Reference, Swarm,
     /// Sweeping frees a slot and forgets its entry in the index.

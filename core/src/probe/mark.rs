@@ -48,18 +48,6 @@ macro_rules! marks {
 marks! {
     /// A get met a lock whose sole holder is dead, and took over its slot.
     GetMetADeadSoleHolder: Reference, Swarm;
-    /// A get took over the slot of a lock that its own tenure released last.
-    GotItsKeptLock: Reference, Swarm;
-    /// A get took over the slot of a lock that another tenure released last.
-    GotAnothersKeptLock: Reference, Swarm;
-    /// The slot that a tenure kept was freed for another one.
-    KeptLockWasFreed: Reference, Swarm;
-    /// The slot that a tenure kept was freed at its end.
-    KeptLockEndedWithItsTenure: Reference, Swarm;
-    /// A lock was freed as it was released: its name was long, enough were kept, or most slots were empty.
-    ReleasedLockWasNotKept: Reference, Swarm;
-    /// Where too many were kept, one was freed that another tenure kept.
-    HandFreedAKeptLock: Swarm;
     /// A get freed dead holds before it added one.
     GetSwept: Reference, Swarm;
     /// A tick freed dead holds.

@@ -1,10 +1,12 @@
-//! Memory without surprises: slots in fixed chunks, hash indexes in sub-tables.
+//! Memory without surprises: slots in fixed chunks, hash indexes in sub-tables, and lists through the slots.
 //! Nothing here ever moves or copies everything at once, and nothing here knows what a lock means.
 
 mod index;
+mod list;
 mod slab;
 
 pub(crate) use index::{Index, Linked};
+pub(crate) use list::{Broken, Chain, Links, List, Stack};
 pub(crate) use slab::{Id, Slab};
 
 /// Panics unless each bit of the hashes is set in about half of them. There have to be 4,096.

@@ -1,6 +1,8 @@
 //! A slab: values in numbered slots, allocated one chunk at a time, so that growth never copies what
 //! is there and a slot's number never changes. Chunks that empty out are given back.
 
+use super::{Chain, Links, Stack};
+
 use std::fmt;
 use std::marker::PhantomData;
 use std::num::NonZeroU32;
@@ -50,32 +52,64 @@ impl<T> fmt::Debug for Id<T> {
 ///              open -> chunk 0 (has vacant slots)     bare -> chunk 2 (no memory, number kept)
 /// ```
 /// `open` lists the chunks with memory and a vacant slot, `bare` those whose memory was given back.
-/// Both are stacks; `open` is linked both ways, because any chunk may fill up or empty out.
+/// Both are stacks. A chunk is in one of them or in none.
 #[derive(Clone, Debug)]
 pub(crate) struct Slab<T> {
     /// The slots of each chunk; none for a bare one. Apart from what else is known of chunks, so that finding a slot
     /// takes few steps.
     slots: Vec<Box<[Slot<T>]>>,
-    chunks: Vec<Chunk>,
+    chunks: Chunks,
     /// log2 of the slots in a chunk.
     shift: u32,
     /// The slots in a chunk, less one: the bits of a position that are its offset.
     mask: u32,
-    open: Option<u32>,
-    bare: Option<u32>,
+    open: Stack<OpenOrBare>,
+    bare: Stack<OpenOrBare>,
     len: u32,
-    /// Chunks that have memory.
-    allocated: u32,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Chunk {
     used: u32,
     /// First vacant slot, by its offset in the chunk.
     vacant: Option<u32>,
-    /// Neighbours in `open`, or `next` alone in `bare`.
-    prev: Option<u32>,
-    next: Option<u32>,
+    /// In `open` or in `bare`.
+    links: Links<Chunk>,
+}
+
+/// Chunks by number.
+#[derive(Clone, Debug)]
+struct Chunks(Vec<Chunk>);
+
+impl Index<Id<Chunk>> for Chunks {
+    type Output = Chunk;
+
+    #[inline]
+    fn index(&self, id: Id<Chunk>) -> &Chunk {
+        &self.0[id.position() as usize]
+    }
+}
+
+impl IndexMut<Id<Chunk>> for Chunks {
+    #[inline]
+    fn index_mut(&mut self, id: Id<Chunk>) -> &mut Chunk {
+        &mut self.0[id.position() as usize]
+    }
+}
+
+/// The chunks that are open, or those that are bare.
+struct OpenOrBare;
+
+impl Chain for OpenOrBare {
+    type Value = Chunk;
+
+    fn links(chunk: &Chunk) -> &Links<Chunk> {
+        &chunk.links
+    }
+
+    fn links_mut(chunk: &mut Chunk) -> &mut Links<Chunk> {
+        &mut chunk.links
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -90,13 +124,12 @@ impl<T> Slab<T> {
         assert!(chunk_slots.is_power_of_two(), "chunk_slots must be a power of two, not {chunk_slots}");
         Self {
             slots: Vec::new(),
-            chunks: Vec::new(),
+            chunks: Chunks(Vec::new()),
             shift: chunk_slots.trailing_zeros(),
             mask: chunk_slots - 1,
-            open: None,
-            bare: None,
+            open: Stack::EMPTY,
+            bare: Stack::EMPTY,
             len: 0,
-            allocated: 0,
         }
     }
 
@@ -105,14 +138,9 @@ impl<T> Slab<T> {
         self.len
     }
 
-    /// How many slots have memory.
-    pub(crate) fn room(&self) -> u64 {
-        u64::from(self.allocated) << self.shift
-    }
-
     /// One more than the highest position a used slot can have now.
     pub(crate) fn end(&self) -> u32 {
-        (self.chunks.len() as u32) << self.shift
+        (self.slots.len() as u32) << self.shift
     }
 
     /// Bytes of one slot, used or vacant.
@@ -129,6 +157,11 @@ impl<T> Slab<T> {
         }
     }
 
+    /// The value in a slot, when that is used.
+    pub(crate) fn get(&self, id: Id<T>) -> Option<&T> {
+        self.at(id.position()).map(|(_, value)| value)
+    }
+
     /// Every used slot, by position. Chunks without memory cost no look at each of their slots.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Id<T>, &T)> {
         (0..).zip(&self.slots).flat_map(move |(number, slots): (u32, _)| {
@@ -143,54 +176,66 @@ impl<T> Slab<T> {
     /// in turn, then the first ones of chunks without memory.
     pub(crate) fn vacancies(&self) -> Vec<u32> {
         let mut vacancies = Vec::new();
-        let mut next_chunk = self.open;
-        while let Some(number) = next_chunk {
-            let chunk = &self.chunks[number as usize];
+        for (id, chunk) in self.open.iter(&self.chunks) {
             let mut next = chunk.vacant;
             while let Some(offset) = next {
-                vacancies.push((number << self.shift) | offset);
-                let Slot::Vacant { next: following } = self.slots[number as usize][offset as usize] else {
-                    panic!("slot {offset} of chunk {number} is used")
+                vacancies.push((id.position() << self.shift) | offset);
+                let Slot::Vacant { next: following } = self.slots[id.position() as usize][offset as usize]
+                else {
+                    panic!("slot {offset} of chunk {id:?} is used")
                 };
                 next = following;
             }
-            next_chunk = chunk.next;
         }
-        let mut next_chunk = self.bare;
-        while let Some(number) = next_chunk {
-            vacancies.push(number << self.shift);
-            next_chunk = self.chunks[number as usize].next;
-        }
+        vacancies.extend(self.bare.iter(&self.chunks).map(|(id, _)| id.position() << self.shift));
         vacancies
+    }
+
+    /// Looks at which chunks are open and which are bare, and at the links of both.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, in words.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let at = |id: Id<Chunk>| self.chunks.0.get(id.position() as usize);
+        let open = self.open.check(at).map_err(|broken| format!("open chunks: {broken}"))?;
+        let bare = self.bare.check(at).map_err(|broken| format!("bare chunks: {broken}"))?;
+        let with_room = self.chunks.0.iter().filter(|chunk| chunk.vacant.is_some()).count() as u32;
+        let without_memory = self.slots.iter().filter(|slots| slots.is_empty()).count() as u32;
+        if (open, bare) == (with_room, without_memory) {
+            Ok(())
+        } else {
+            Err(format!("{open} of {with_room} chunks are open, {bare} of {without_memory} are bare"))
+        }
     }
 
     /// Puts a value into a vacant slot and says which.
     #[inline]
     pub(crate) fn insert(&mut self, value: T) -> Id<T> {
-        let number = match self.open {
-            Some(number) => number,
+        let id = match self.open.first() {
+            Some(id) => id,
             None => self.grow(),
         };
-        let chunk = &mut self.chunks[number as usize];
+        let chunk = &mut self.chunks[id];
         let offset = chunk.vacant.expect("an open chunk has a vacant slot");
-        let slot = &mut self.slots[number as usize][offset as usize];
-        let Slot::Vacant { next } = *slot else { panic!("slot {offset} of chunk {number} is used") };
+        let slot = &mut self.slots[id.position() as usize][offset as usize];
+        let Slot::Vacant { next } = *slot else { panic!("slot {offset} of chunk {id:?} is used") };
         *slot = Slot::Used(value);
         chunk.vacant = next;
         chunk.used += 1;
         if next.is_none() {
-            self.close(number);
+            self.open.remove(&mut self.chunks, id);
         }
         self.len += 1;
-        Id::at((number << self.shift) | offset)
+        Id::at((id.position() << self.shift) | offset)
     }
 
     /// Takes a value out. Its slot may be used again at once. Panics when the slot is vacant.
     #[inline]
     pub(crate) fn remove(&mut self, id: Id<T>) -> T {
-        let (number, offset) = (id.position() >> self.shift, id.position() & self.mask);
-        let chunk = &mut self.chunks[number as usize];
-        let slot = &mut self.slots[number as usize][offset as usize];
+        let (number, offset) = (Id::at(id.position() >> self.shift), id.position() & self.mask);
+        let chunk = &mut self.chunks[number];
+        let slot = &mut self.slots[number.position() as usize][offset as usize];
         let Slot::Used(value) = std::mem::replace(slot, Slot::Vacant { next: chunk.vacant }) else {
             panic!("slot {id:?} is vacant")
         };
@@ -200,7 +245,7 @@ impl<T> Slab<T> {
         let empty = chunk.used == 0;
         self.len -= 1;
         if was_full {
-            self.reopen(number);
+            self.open.push(&mut self.chunks, number);
         }
         // One empty chunk is kept, so that a slab that goes up and down by one does not allocate.
         if empty && self.has_other_open(number) {
@@ -209,69 +254,44 @@ impl<T> Slab<T> {
         value
     }
 
-    fn has_other_open(&self, number: u32) -> bool {
-        let chunk = &self.chunks[number as usize];
-        chunk.prev.is_some() || chunk.next.is_some()
+    fn has_other_open(&self, number: Id<Chunk>) -> bool {
+        let links = &self.chunks[number].links;
+        links.prev().is_some() || links.next().is_some()
     }
 
     /// Gives memory to a bare chunk, or to a new one, and opens it.
-    fn grow(&mut self) -> u32 {
-        let number = if let Some(number) = self.bare {
+    fn grow(&mut self) -> Id<Chunk> {
+        let id = if let Some(id) = self.bare.first() {
             mark!(FreedSlotsUsedAgain);
-            self.bare = self.chunks[number as usize].next.take();
-            number
+            self.bare.remove(&mut self.chunks, id);
+            id
         } else {
-            let number = self.chunks.len() as u32;
+            let number = self.slots.len() as u32;
             // The last position must leave room for the plus one of `Id`.
             assert!(
                 (u64::from(number) + 1) << self.shift < u64::from(u32::MAX),
                 "a slab's slots are numbered in 32 bits"
             );
-            self.chunks.push(Chunk::default());
+            self.chunks.0.push(Chunk { used: 0, vacant: None, links: Links::NONE });
             self.slots.push(Box::default());
-            number
+            Id::at(number)
         };
         let slots = 1 << self.shift;
-        self.slots[number as usize] =
+        self.slots[id.position() as usize] =
             (1..=slots).map(|next| Slot::Vacant { next: (next < slots).then_some(next) }).collect();
-        self.chunks[number as usize].vacant = Some(0);
-        self.allocated += 1;
-        self.reopen(number);
-        number
-    }
-
-    /// Puts a chunk with a vacant slot at the head of `open`.
-    fn reopen(&mut self, number: u32) {
-        let head = self.open.replace(number);
-        if let Some(head) = head {
-            self.chunks[head as usize].prev = Some(number);
-        }
-        let chunk = &mut self.chunks[number as usize];
-        (chunk.prev, chunk.next) = (None, head);
-    }
-
-    /// Takes a chunk out of `open`.
-    fn close(&mut self, number: u32) {
-        let chunk = &mut self.chunks[number as usize];
-        let (prev, next) = (chunk.prev.take(), chunk.next.take());
-        match prev {
-            Some(prev) => self.chunks[prev as usize].next = next,
-            None => self.open = next,
-        }
-        if let Some(next) = next {
-            self.chunks[next as usize].prev = prev;
-        }
+        self.chunks[id].vacant = Some(0);
+        self.open.push(&mut self.chunks, id);
+        id
     }
 
     /// Gives an empty chunk's memory back.
-    fn release(&mut self, number: u32) {
-        self.close(number);
-        let chunk = &mut self.chunks[number as usize];
+    fn release(&mut self, id: Id<Chunk>) {
+        self.open.remove(&mut self.chunks, id);
+        let chunk = &mut self.chunks[id];
         assert_eq!(chunk.used, 0, "a released chunk holds nothing");
-        self.slots[number as usize] = Box::default();
         chunk.vacant = None;
-        chunk.next = self.bare.replace(number);
-        self.allocated -= 1;
+        self.slots[id.position() as usize] = Box::default();
+        self.bare.push(&mut self.chunks, id);
     }
 }
 
@@ -322,6 +342,7 @@ mod tests {
                     assert_eq!(slab.remove(Id::at(position)), model.remove(&position).unwrap());
                 }
                 assert_eq!(slab.len() as usize, model.len());
+                assert_eq!(slab.check(), Ok(()));
                 let listed: Vec<_> = slab.iter().map(|(id, value)| (id.position(), *value)).collect();
                 assert_eq!(listed, model.clone().into_iter().collect::<Vec<_>>());
             }
@@ -333,15 +354,16 @@ mod tests {
     fn gives_chunks_back_and_uses_them_again() {
         let mut slab = Slab::new(2);
         let ids: Vec<_> = (0..10).map(|value| slab.insert(value)).collect();
-        assert_eq!(slab.allocated, 5);
+        let allocated = |slab: &Slab<_>| slab.slots.iter().filter(|slots| !slots.is_empty()).count();
+        assert_eq!(allocated(&slab), 5);
         for id in ids {
             slab.remove(id);
         }
-        assert_eq!((slab.len(), slab.allocated), (0, 1), "one empty chunk is kept, the others are bare");
+        assert_eq!((slab.len(), allocated(&slab)), (0, 1), "one empty chunk is kept, the others are bare");
         for value in 0..10 {
             slab.insert(value);
         }
-        assert_eq!((slab.end(), slab.allocated), (10, 5), "bare chunks are used before new ones");
+        assert_eq!((slab.end(), allocated(&slab)), (10, 5), "bare chunks are used before new ones");
     }
 
     #[test]

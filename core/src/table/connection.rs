@@ -1,30 +1,68 @@
-//! The open connections: by number, by last activity, and counted by account.
+//! The open connections: by number, and by last activity.
 
+use super::account::{Accounts, Tally, TallyId};
 use super::tenure::Tenure;
 use super::wait::Wait;
-use crate::storage::{Id, Index, Linked, Slab};
+use crate::storage::{Broken, Chain, Id, Index, Linked, Links, List, Slab};
 use crate::types::{Account, Conn, Now, Origin};
 
 /// An open connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
-    pub(crate) conn: Conn,
-    pub(crate) origin: Origin,
+    conn: Conn,
+    origin: Origin,
     /// Where it is counted: with its account.
-    pub(crate) tally: TallyId,
+    tally: TallyId,
     /// What it holds; `None` until its first get.
-    pub(crate) tenure: Option<Id<Tenure>>,
+    tenure: Option<Id<Tenure>>,
     /// What it waits for.
-    pub(crate) wait: Option<Id<Wait>>,
+    wait: Option<Id<Wait>>,
     /// Boxed: most connections have none.
-    pub(crate) registered: Option<Box<Registered>>,
+    registered: Option<Box<Registered>>,
     /// When it last said something, or its last wait ended. Kept up to date only where there is an idle limit.
-    pub(crate) active: Now,
-    /// Neighbours by last activity. Linked only where there is an idle limit, and not while it waits.
-    older: Option<Id<Connection>>,
-    newer: Option<Id<Connection>>,
+    active: Now,
+    /// By last activity. Listed only where there is an idle limit, and not while it waits.
+    by_activity: Links<Connection>,
     /// Of the index by number.
     link: Option<Id<Connection>>,
+}
+
+impl Connection {
+    pub(crate) fn conn(&self) -> Conn {
+        self.conn
+    }
+
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Where it is counted.
+    #[inline]
+    pub(crate) fn tally(&self) -> TallyId {
+        self.tally
+    }
+
+    /// What it holds; `None` until its first get.
+    #[inline]
+    pub(crate) fn tenure(&self) -> Option<Id<Tenure>> {
+        self.tenure
+    }
+
+    /// What it waits for.
+    #[inline]
+    pub(crate) fn wait(&self) -> Option<Id<Wait>> {
+        self.wait
+    }
+
+    /// The name that it gave itself.
+    pub(crate) fn registered(&self) -> Option<&Registered> {
+        self.registered.as_deref()
+    }
+
+    /// When it last said something, or its last wait ended; when it opened, where there is no idle limit.
+    pub(crate) fn active(&self) -> Now {
+        self.active
+    }
 }
 
 impl Linked for Connection {
@@ -37,25 +75,43 @@ impl Linked for Connection {
     }
 }
 
+/// The connections by last activity, the longest idle first.
+struct ByActivity;
+
+impl Chain for ByActivity {
+    type Value = Connection;
+
+    fn links(connection: &Connection) -> &Links<Connection> {
+        &connection.by_activity
+    }
+
+    fn links_mut(connection: &mut Connection) -> &mut Links<Connection> {
+        &mut connection.by_activity
+    }
+}
+
 /// The name that a connection gave itself with `iam`.
 #[derive(Clone, Debug)]
 pub(crate) struct Registered {
-    pub(crate) name: Box<[u8]>,
+    name: Box<[u8]>,
     /// Ascends with each registration: `who` lists by it.
-    pub(crate) order: u64,
+    order: u64,
 }
 
-/// The place of an account's tally. Accounts are numbered in 16 bits, and each has one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TallyId(u16);
+impl Registered {
+    /// A registration from a snapshot.
+    pub(crate) fn restored(name: Box<[u8]>, order: u64) -> Self {
+        Self { name, order }
+    }
 
-/// What is counted for one account.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) account: Account,
-    pub(crate) connections: u32,
-    pub(crate) holds: u32,
-    pub(crate) waits: u32,
+    pub(crate) fn name(&self) -> &[u8] {
+        &self.name
+    }
+
+    /// Ascends with each registration: `who` lists by it.
+    pub(crate) fn order(&self) -> u64 {
+        self.order
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -65,13 +121,10 @@ pub(crate) struct Connections {
     /// Who spoke last: commands mostly come several from one connection.
     speaker: Option<(Conn, Id<Connection>)>,
     /// The highest number seen: numbers at or below it are never opened again.
-    pub(crate) highest: Option<Conn>,
-    /// The longest idle, and the latest active.
-    oldest: Option<Id<Connection>>,
-    newest: Option<Id<Connection>>,
-    /// One entry for each account seen, in order of appearance; there are few.
-    tallies: Vec<Tally>,
-    pub(crate) last_registration: u64,
+    highest: Option<Conn>,
+    by_activity: List<ByActivity>,
+    accounts: Accounts,
+    last_registration: u64,
 }
 
 impl Connections {
@@ -81,9 +134,8 @@ impl Connections {
             index: Index::new(index_tables),
             speaker: None,
             highest: None,
-            oldest: None,
-            newest: None,
-            tallies: vec![Tally::default()],
+            by_activity: List::EMPTY,
+            accounts: Accounts::new(),
             last_registration: 0,
         }
     }
@@ -131,13 +183,12 @@ impl Connections {
             wait: None,
             registered: None,
             active: now,
-            older: None,
-            newer: None,
+            by_activity: Links::NONE,
             link: None,
         };
         let id = self.index.insert(&mut self.slots, connection, |connection| hash(connection.conn));
-        self.highest = self.highest.max(Some(conn));
-        self.tally_mut(tally).connections += 1;
+        self.note_number(conn);
+        self.tally_mut(tally).add_connection();
         id
     }
 
@@ -145,78 +196,82 @@ impl Connections {
     pub(crate) fn close(&mut self, id: Id<Connection>) -> Connection {
         let connection = self.index.remove(&mut self.slots, id, |connection| hash(connection.conn));
         self.speaker = self.speaker.filter(|(_, speaker)| *speaker != id);
-        self.tally_mut(connection.tally).connections -= 1;
+        self.tally_mut(connection.tally).remove_connection();
         connection
+    }
+
+    /// The highest number seen: numbers at or below it are never opened again.
+    pub(crate) fn highest(&self) -> Option<Conn> {
+        self.highest
+    }
+
+    /// Notes a number that is never to be opened again, nor any below it.
+    pub(crate) fn note_number(&mut self, conn: Conn) {
+        self.highest = self.highest.max(Some(conn));
     }
 
     /// Where an account is counted.
     pub(crate) fn tally_of(&mut self, account: Account) -> TallyId {
-        let position = self.tallies.iter().position(|tally| tally.account == account);
-        let position = position.unwrap_or_else(|| {
-            self.tallies.push(Tally { account, ..Tally::default() });
-            self.tallies.len() - 1
-        });
-        TallyId(u16::try_from(position).expect("there are as many accounts as 16 bits can tell apart"))
+        self.accounts.tally_of(account)
     }
 
     #[inline]
-    pub(crate) fn tally(&self, TallyId(position): TallyId) -> &Tally {
-        &self.tallies[usize::from(position)]
+    pub(crate) fn tally(&self, id: TallyId) -> &Tally {
+        self.accounts.tally(id)
     }
 
     #[inline]
-    pub(crate) fn tally_mut(&mut self, TallyId(position): TallyId) -> &mut Tally {
-        &mut self.tallies[usize::from(position)]
+    pub(crate) fn tally_mut(&mut self, id: TallyId) -> &mut Tally {
+        self.accounts.tally_mut(id)
     }
 
     pub(crate) fn tallies(&self) -> &[Tally] {
-        &self.tallies
+        self.accounts.tallies()
     }
 
     /// The connection that has been idle longest, where there is an idle limit.
     pub(crate) fn oldest(&self) -> Option<Id<Connection>> {
-        self.oldest
+        self.by_activity.first()
     }
 
     /// The connections by last activity, longest idle first, where there is an idle limit.
-    pub(crate) fn by_activity(&self) -> impl Iterator<Item = Id<Connection>> {
-        std::iter::successors(self.oldest, |id| self.slots[*id].newer)
+    pub(crate) fn by_activity(&self) -> impl Iterator<Item = (Id<Connection>, &Connection)> {
+        self.by_activity.iter(&self.slots)
+    }
+
+    /// Looks at the links of the order of activity. Returns how many connections are in it.
+    ///
+    /// # Errors
+    ///
+    /// The first link that does not hold.
+    pub(crate) fn check_activity(&self) -> Result<u32, Broken> {
+        self.by_activity.check(|id| self.slots.get(id))
     }
 
     /// Makes a connection the latest active one.
     pub(crate) fn link(&mut self, id: Id<Connection>, now: Now) {
-        let older = self.newest.replace(id);
-        let connection = &mut self.slots[id];
-        connection.active = now;
-        connection.older = older;
-        match older {
-            Some(older) => self.slots[older].newer = Some(id),
-            None => self.oldest = Some(id),
-        }
+        self.slots[id].active = now;
+        self.by_activity.push_back(&mut self.slots, id);
     }
 
     /// Takes a connection out of the order of activity.
     pub(crate) fn unlink(&mut self, id: Id<Connection>) {
-        let connection = &mut self.slots[id];
-        let (older, newer) = (connection.older.take(), connection.newer.take());
-        match older {
-            Some(older) => self.slots[older].newer = newer,
-            None => self.oldest = newer,
-        }
-        match newer {
-            Some(newer) => self.slots[newer].older = older,
-            None => self.newest = older,
-        }
+        self.by_activity.remove(&mut self.slots, id);
     }
 
     /// Notes that a connection said something.
     pub(crate) fn touch(&mut self, id: Id<Connection>, now: Now) {
-        if self.newest == Some(id) {
+        if self.by_activity.last() == Some(id) {
             self.slots[id].active = now;
         } else {
             self.unlink(id);
             self.link(id, now);
         }
+    }
+
+    /// The order of the last registration that there was.
+    pub(crate) fn last_registration(&self) -> u64 {
+        self.last_registration
     }
 
     /// Gives a connection a name, or takes it back.
@@ -246,7 +301,7 @@ impl Connections {
         let connection = &mut self.slots[id];
         assert!(connection.wait.replace(wait).is_none(), "a connection waits for one thing at a time");
         let tally = connection.tally;
-        self.tally_mut(tally).waits += 1;
+        self.tally_mut(tally).add_wait();
     }
 
     /// Notes that a connection's wait is over.
@@ -254,7 +309,12 @@ impl Connections {
         let connection = &mut self.slots[id];
         assert!(connection.wait.take().is_some(), "a wait ends once");
         let tally = connection.tally;
-        self.tally_mut(tally).waits -= 1;
+        self.tally_mut(tally).remove_wait();
+    }
+
+    /// Sets what a snapshot says of all that there were: the highest number, and the last registration.
+    pub(crate) fn restore_history(&mut self, highest: Option<Conn>, last_registration: u64) {
+        (self.highest, self.last_registration) = (highest, last_registration);
     }
 
     /// Gives a connection a registration from a snapshot.

@@ -1,28 +1,26 @@
 //! The table of locks: one slot for each locked name, found by kind and name.
 
 use super::moment::Moment;
+use super::name::{Name, is_same};
 use super::tenure::Tenure;
 use super::tie::Tie;
-use crate::storage::{Id, Index, Linked, Slab};
+use crate::storage::{Chain, Id, Index, Linked, Links, Slab};
 use crate::types::{Kind, Now};
 use siphasher::sip::SipHasher13;
 
-/// A name that is locked, or that a dead tenure was the last to hold, or that a tenure keeps.
+/// A name that is locked, or that a dead tenure was the last to hold. The lock's [`State`](super::State) is one of:
 ///
 /// ```text
 ///              first get                second holder,
 ///                                       first wait, or token
-///   (no slot) -----------> Sole(live) ----------------------> Tied --+ last holder gone,
-///       ^                   |  ^  | ^                         |  ^   | but somebody waits:
-///       |           release |  |  | | get                     |  +---+ the head is granted
-///       |                   v  |  | |                         |
-///       |<--- freed ----- kept |  | |                         |
-///       |                  get +  v |  tenure ends            |
-///       |<--- swept ------- Sole(dead)                        | last holder gone,
-///       +<----------------------------------------------------+ nobody waits
+///       Free --------------> Sole --------------------------> Tied --+ last holder gone,
+///       ^ ^                   |                               |  ^   | but somebody waits:
+///       | +--- release, or ---+                               |  +---+ the head is granted
+///       |      tenure ends                                    | last holder gone,
+///       +-----------------------------------------------------+ nobody waits
 /// ```
-/// A lock whose sole holder is dead is free, and so is one that its tenure keeps ([`Tenure::kept`]): every reader of
-/// `hold` must ask whether its tenure holds it.
+/// A free lock has no slot. The exception is one whose sole holder's tenure ended: its slot goes with the sweeping, or
+/// to the next who gets the lock. So what is in the slot does not say whether the lock is held; `Holds::state` does.
 /// Once tied, a lock stays tied until it is free.
 #[derive(Clone, Debug)]
 pub(crate) struct Lock {
@@ -39,8 +37,18 @@ impl Lock {
         self.kind
     }
 
-    pub(crate) fn hold(&self) -> &Hold {
+    /// Who held it last. Whether that tenure still lives is another question: see `Holds::state`.
+    #[inline]
+    pub(super) fn hold(&self) -> &Hold {
         &self.hold
+    }
+
+    /// The tenure, live or dead, in whose list of sole holds it stands.
+    pub(crate) fn listed_by(&self) -> Option<Id<Tenure>> {
+        match self.hold {
+            Hold::Sole { tenure, .. } => Some(tenure),
+            Hold::Tied(_) => None,
+        }
     }
 
     /// Since when the sole holder holds it. Means nothing once tied: then each hold has its own.
@@ -59,48 +67,36 @@ impl Linked for Lock {
     }
 }
 
-/// A name in 30 bytes: itself when it has up to [`Name::SHORT`] bytes, else the position of where it is. Together with
-/// the rest of a [`Lock`] it fills 56 bytes without a gap, which no enum of the two would.
-#[derive(Clone, Copy, Debug)]
-struct Name {
-    /// More than there are `bytes` for a long one.
-    len: u8,
-    bytes: [u8; Self::SHORT],
-}
-
-impl Name {
-    /// The longest name that stands in the slot itself.
-    const SHORT: usize = 29;
-    const LONG: u8 = u8::MAX;
-
-    fn short(name: &[u8]) -> Self {
-        let mut bytes = [0; Self::SHORT];
-        bytes[..name.len()].copy_from_slice(name);
-        Self { len: name.len() as u8, bytes }
-    }
-
-    fn long(position: u32) -> Self {
-        let mut bytes = [0; Self::SHORT];
-        bytes[..4].copy_from_slice(&position.to_le_bytes());
-        Self { len: Self::LONG, bytes }
-    }
-
-    /// The name, or the position of a long one.
-    fn get(&self) -> Result<&[u8], u32> {
-        self.bytes.get(..usize::from(self.len)).ok_or_else(|| {
-            let [a, b, c, d, ..] = self.bytes;
-            u32::from_le_bytes([a, b, c, d])
-        })
-    }
-}
-
-/// Who holds a lock.
+/// Who holds a lock, or held it last.
 #[derive(Clone, Debug)]
-pub(crate) enum Hold {
-    /// One tenure, and nobody else holds or waits, and it has no token. The links are that tenure's list of sole holds.
-    Sole { tenure: Id<Tenure>, prev: Option<Id<Lock>>, next: Option<Id<Lock>> },
+pub(super) enum Hold {
+    /// One tenure, and nobody else holds or waits, and it has no token. The links are of that tenure's list of sole holds.
+    Sole { tenure: Id<Tenure>, links: Links<Lock> },
     /// One or more tenures, each with a record of its own.
     Tied(Id<Tie>),
+}
+
+/// The locks that only one tenure holds.
+pub(super) struct Soles;
+
+impl Chain for Soles {
+    type Value = Lock;
+
+    #[inline]
+    fn links(lock: &Lock) -> &Links<Lock> {
+        match &lock.hold {
+            Hold::Sole { links, .. } => links,
+            Hold::Tied(_) => panic!("{:?} is tied, not in a list of sole holds", lock.hash),
+        }
+    }
+
+    #[inline]
+    fn links_mut(lock: &mut Lock) -> &mut Links<Lock> {
+        match &mut lock.hold {
+            Hold::Sole { links, .. } => links,
+            Hold::Tied(_) => panic!("{:?} is tied, not in a list of sole holds", lock.hash),
+        }
+    }
 }
 
 /// All locks, by slot and by name.
@@ -118,7 +114,7 @@ pub(crate) struct Locks {
 pub(crate) struct NameHash(u32);
 
 impl Locks {
-    pub(crate) fn new(chunk_slots: u32, index_tables: u32, key: (u64, u64)) -> Self {
+    pub(super) fn new(chunk_slots: u32, index_tables: u32, key: (u64, u64)) -> Self {
         Self {
             slots: Slab::new(chunk_slots),
             // Its slots are small, and chunks are to be large (see server/src/daemon/allocator.rs).
@@ -129,9 +125,9 @@ impl Locks {
     }
 
     pub(crate) fn hash(&self, kind: Kind, name: &[u8]) -> NameHash {
-        // The constant has bits everywhere, so that the same name in both kinds lands in two places.
+        // The constant has bits everywhere, so that the same name in two kinds lands in two places.
         let kind = if bug!(KindsAreOne) { Kind::Exclusive } else { kind };
-        NameHash(self.hasher.hash(name) as u32 ^ [0, 0x9E37_79B9][kind.index()])
+        NameHash(self.hasher.hash(name) as u32 ^ 0x9E37_79B9_u32.wrapping_mul(kind.index() as u32))
     }
 
     #[inline]
@@ -169,7 +165,7 @@ impl Locks {
 
     /// Adds a name that is not there yet, held from now on.
     #[inline]
-    pub(crate) fn insert(
+    pub(super) fn insert(
         &mut self,
         hash: NameHash,
         name: &[u8],
@@ -188,7 +184,7 @@ impl Locks {
 
     /// Takes a name out.
     #[inline]
-    pub(crate) fn remove(&mut self, id: Id<Lock>) {
+    pub(super) fn remove(&mut self, id: Id<Lock>) {
         let lock = self.index.remove(&mut self.slots, id, |lock| lock.hash.0);
         if let Err(position) = lock.name.get() {
             let (id, _) = self.long_name(position);
@@ -197,7 +193,7 @@ impl Locks {
     }
 
     /// What a canary does instead of `remove`.
-    pub(crate) fn forget(&mut self, id: Id<Lock>) {
+    pub(super) fn forget(&mut self, id: Id<Lock>) {
         self.slots.remove(id);
     }
 
@@ -205,18 +201,17 @@ impl Locks {
         &self.slots
     }
 
-    pub(crate) fn hold_mut(&mut self, id: Id<Lock>) -> &mut Hold {
-        &mut self.slots[id].hold
+    /// Changes who holds a lock.
+    pub(super) fn set_hold(&mut self, id: Id<Lock>, hold: Hold) {
+        self.slots[id].hold = hold;
     }
 
-    /// Has a lock held anew, from now on. Says its kind, and how many bytes of its name stand outside the slot.
+    /// Has a lock held anew, from now on.
     #[inline]
-    pub(crate) fn hold_anew(&mut self, id: Id<Lock>, hold: Hold, now: Now) -> (Kind, u64) {
+    pub(super) fn hold_anew(&mut self, id: Id<Lock>, hold: Hold, now: Now) {
         let lock = &mut self.slots[id];
         lock.hold = hold;
         lock.since = Moment::of(now);
-        let lock = &self.slots[id];
-        (lock.kind, self.outer_bytes(lock))
     }
 
     /// Names that stand outside their slots.
@@ -232,18 +227,17 @@ impl Locks {
 impl std::ops::Index<Id<Lock>> for Locks {
     type Output = Lock;
 
+    #[inline]
     fn index(&self, id: Id<Lock>) -> &Lock {
         &self.slots[id]
     }
 }
 
-/// Whether two names are the same. Most are too short for a call of the C library to be worth it.
-#[inline]
-fn is_same(a: &[u8], b: &[u8]) -> bool {
-    let ((a_words, a_rest), (b_words, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
-    a.len() == b.len()
-        && a_words.iter().zip(b_words).all(|(a, b)| a == b)
-        && a_rest.iter().zip(b_rest).all(|(a, b)| a == b)
+impl std::ops::IndexMut<Id<Lock>> for Locks {
+    #[inline]
+    fn index_mut(&mut self, id: Id<Lock>) -> &mut Lock {
+        &mut self.slots[id]
+    }
 }
 
 #[cfg(test)]

@@ -2,49 +2,111 @@
 //! those of which any of that was so since they were last free.
 //! Each hold has a record of its own here, in its lock's list (by order of getting) and in its tenure's.
 
+use super::line::Line;
 use super::lock::Lock;
 use super::moment::Moment;
 use super::tenure::Tenure;
-use super::wait::Wait;
-use crate::storage::{Id, Index, Linked, Slab};
+use crate::storage::{Broken, Chain, Id, Index, Linked, Links, List, Slab, Stack};
 use siphasher::sip::SipHasher13;
 
 /// The holders of one tied lock, and who waits for it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tie {
     /// 0 only within an input, until the head of the line is granted.
-    pub(crate) holders: u32,
-    /// The oldest hold.
-    pub(crate) first: Option<Id<TiedHold>>,
-    /// The newest hold.
-    pub(crate) last: Option<Id<TiedHold>>,
+    holders: u32,
+    /// The oldest first.
+    holds: List<HoldsOfLock>,
     /// The fencing token of the one hold of an exclusive lock; 0 while it has none.
-    pub(crate) token: u64,
-    pub(crate) waits: u32,
-    /// The head of the line: the wait that began first.
-    pub(crate) first_wait: Option<Id<Wait>>,
-    /// Its end.
-    pub(crate) last_wait: Option<Id<Wait>>,
+    token: u64,
+    line: Line,
     /// Whether the line is among those to be looked at again.
-    pub(crate) is_stirred: bool,
+    is_stirred: bool,
+}
+
+impl Tie {
+    /// How many hold the lock: none only within an input, until the head of the line is granted.
+    #[inline]
+    pub(crate) fn holders(&self) -> u32 {
+        self.holders
+    }
+
+    /// The oldest hold.
+    pub(crate) fn oldest(&self) -> Option<Id<TiedHold>> {
+        self.holds.first()
+    }
+
+    /// The fencing token of the one hold of an exclusive lock.
+    pub(crate) fn token(&self) -> Option<u64> {
+        (self.token > 0).then_some(self.token)
+    }
+
+    /// Gives that hold a token.
+    pub(super) fn set_token(&mut self, token: u64) {
+        assert!(token > 0, "tokens are counted from 1");
+        self.token = token;
+    }
+
+    /// Takes the token away with its hold.
+    pub(super) fn forget_token(&mut self) {
+        self.token = 0;
+    }
+
+    /// Who waits for the lock.
+    pub(crate) fn line(&self) -> &Line {
+        &self.line
+    }
+
+    pub(super) fn line_mut(&mut self) -> &mut Line {
+        &mut self.line
+    }
+
+    /// Whether the line is to be looked at again.
+    pub(crate) fn is_stirred(&self) -> bool {
+        self.is_stirred
+    }
+
+    /// Notes that the line is to be looked at again, or not any more. Returns what was noted before.
+    pub(super) fn set_stirred(&mut self, is_stirred: bool) -> bool {
+        std::mem::replace(&mut self.is_stirred, is_stirred)
+    }
 }
 
 /// One tenure's hold of one tied lock.
 #[derive(Clone, Debug)]
 pub(crate) struct TiedHold {
-    pub(crate) lock: Id<Lock>,
-    pub(crate) tenure: Id<Tenure>,
+    lock: Id<Lock>,
+    tenure: Id<Tenure>,
     /// Ascends along a lock's list. Never used twice, so it also tells a slot's successive tenants apart.
-    pub(crate) order: u64,
-    pub(crate) since: Moment,
-    /// Neighbours in the lock's list.
-    pub(crate) older: Option<Id<TiedHold>>,
-    pub(crate) newer: Option<Id<TiedHold>>,
-    /// Neighbours in the tenure's list of tied holds.
-    pub(crate) prev: Option<Id<TiedHold>>,
-    pub(crate) next: Option<Id<TiedHold>>,
+    order: u64,
+    since: Moment,
+    of_lock: Links<TiedHold>,
+    of_tenure: Links<TiedHold>,
     /// Of the index by lock and tenure.
     link: Option<Id<TiedHold>>,
+}
+
+impl TiedHold {
+    pub(crate) fn lock(&self) -> Id<Lock> {
+        self.lock
+    }
+
+    pub(crate) fn tenure(&self) -> Id<Tenure> {
+        self.tenure
+    }
+
+    /// Ascends along a lock's list. Never used twice, so it also tells a slot's successive tenants apart.
+    pub(crate) fn order(&self) -> u64 {
+        self.order
+    }
+
+    pub(crate) fn since(&self) -> Moment {
+        self.since
+    }
+
+    /// The next hold of the same lock.
+    pub(crate) fn newer(&self) -> Option<Id<TiedHold>> {
+        self.of_lock.next()
+    }
 }
 
 impl Linked for TiedHold {
@@ -57,25 +119,68 @@ impl Linked for TiedHold {
     }
 }
 
+/// The holds of one lock, the oldest first.
+struct HoldsOfLock;
+
+impl Chain for HoldsOfLock {
+    type Value = TiedHold;
+
+    fn links(hold: &TiedHold) -> &Links<TiedHold> {
+        &hold.of_lock
+    }
+
+    fn links_mut(hold: &mut TiedHold) -> &mut Links<TiedHold> {
+        &mut hold.of_lock
+    }
+}
+
+/// The tied holds of one tenure, the newest first.
+pub(super) struct HoldsOfTenure;
+
+impl Chain for HoldsOfTenure {
+    type Value = TiedHold;
+
+    fn links(hold: &TiedHold) -> &Links<TiedHold> {
+        &hold.of_tenure
+    }
+
+    fn links_mut(hold: &mut TiedHold) -> &mut Links<TiedHold> {
+        &mut hold.of_tenure
+    }
+}
+
 /// All tied locks and their holds.
 #[derive(Clone, Debug)]
 pub(crate) struct Ties {
-    pub(crate) locks: Slab<Tie>,
-    pub(crate) holds: Slab<TiedHold>,
+    slots: Slab<Tie>,
+    holds: Slab<TiedHold>,
     index: Index<TiedHold>,
     hasher: SipHasher13,
     last_order: u64,
 }
 
 impl Ties {
-    pub(crate) fn new(chunk_slots: u32, index_tables: u32, key: (u64, u64)) -> Self {
+    pub(super) fn new(chunk_slots: u32, index_tables: u32, key: (u64, u64)) -> Self {
         Self {
-            locks: Slab::new(chunk_slots),
+            slots: Slab::new(chunk_slots),
             holds: Slab::new(chunk_slots),
             index: Index::new(index_tables),
             hasher: SipHasher13::new_with_keys(key.0, key.1),
             last_order: 0,
         }
+    }
+
+    pub(crate) fn slots(&self) -> &Slab<Tie> {
+        &self.slots
+    }
+
+    /// Every tied hold.
+    pub(crate) fn holds(&self) -> &Slab<TiedHold> {
+        &self.holds
+    }
+
+    pub(crate) fn indexed(&self) -> u32 {
+        self.index.len()
     }
 
     /// This tenure's hold of this lock.
@@ -84,70 +189,92 @@ impl Ties {
         self.index.find(&self.holds, hash, |hold| hold.lock == lock && hold.tenure == tenure)
     }
 
+    /// The holds of a lock, oldest first, from one of them on; none from none.
+    pub(crate) fn holds_from(
+        &self,
+        from: Option<Id<TiedHold>>,
+    ) -> impl Iterator<Item = (Id<TiedHold>, &TiedHold)> {
+        List::<HoldsOfLock>::iter_from(from, &self.holds)
+    }
+
+    /// Adds a tie that nobody holds yet.
+    pub(super) fn open(&mut self) -> Id<Tie> {
+        self.slots.insert(Tie::default())
+    }
+
+    /// Takes a tie away that nobody holds or waits for any more.
+    pub(super) fn close(&mut self, id: Id<Tie>) {
+        self.slots.remove(id);
+    }
+
     /// Adds a hold as the newest of its lock, and as the head of its tenure's list.
-    pub(crate) fn push(
+    pub(super) fn push(
         &mut self,
         tie: Id<Tie>,
         lock: Id<Lock>,
         tenure: Id<Tenure>,
         since: Moment,
-        head: &mut Option<Id<TiedHold>>,
-    ) -> Id<TiedHold> {
+        of_tenure: &mut Stack<HoldsOfTenure>,
+    ) {
         self.last_order += 1;
-        let rank = self.last_order;
-        let older = self.locks[tie].last;
-        let next = *head;
-        let hold =
-            TiedHold { lock, tenure, order: rank, since, older, newer: None, prev: None, next, link: None };
+        let hold = TiedHold {
+            lock,
+            tenure,
+            order: self.last_order,
+            since,
+            of_lock: Links::NONE,
+            of_tenure: Links::NONE,
+            link: None,
+        };
         let hasher = &self.hasher;
         let id = self.index.insert(&mut self.holds, hold, |hold| hash(hasher, hold.lock, hold.tenure));
-        match older {
-            Some(older) => self.holds[older].newer = Some(id),
-            None => self.locks[tie].first = Some(id),
-        }
-        if let Some(next) = next {
-            self.holds[next].prev = Some(id);
-        }
-        *head = Some(id);
-        let tie = &mut self.locks[tie];
-        tie.last = Some(id);
+        of_tenure.push(&mut self.holds, id);
+        let tie = &mut self.slots[tie];
+        tie.holds.push_back(&mut self.holds, id);
         tie.holders += 1;
-        id
     }
 
-    /// Takes a hold out of its lock's list and its tenure's. Says how many holders are left.
-    pub(crate) fn remove(&mut self, tie: Id<Tie>, id: Id<TiedHold>, head: &mut Option<Id<TiedHold>>) -> u32 {
+    /// Takes a hold out of its lock's list and its tenure's. Returns how many holders are left.
+    pub(super) fn remove(
+        &mut self,
+        tie: Id<Tie>,
+        id: Id<TiedHold>,
+        of_tenure: &mut Stack<HoldsOfTenure>,
+    ) -> u32 {
         let hasher = &self.hasher;
         let hold = self.index.remove(&mut self.holds, id, |hold| hash(hasher, hold.lock, hold.tenure));
-        match hold.older {
-            Some(older) => self.holds[older].newer = hold.newer,
-            None => self.locks[tie].first = hold.newer,
-        }
-        match hold.newer {
-            Some(newer) => self.holds[newer].older = hold.older,
-            None => self.locks[tie].last = hold.older,
-        }
-        match hold.prev {
-            Some(prev) => self.holds[prev].next = hold.next,
-            None => *head = hold.next,
-        }
-        if let Some(next) = hold.next {
-            self.holds[next].prev = hold.prev;
-        }
-        let tie = &mut self.locks[tie];
+        of_tenure.close_gap(&mut self.holds, hold.of_tenure);
+        let tie = &mut self.slots[tie];
+        tie.holds.close_gap(&mut self.holds, hold.of_lock);
         if !bug!(ShareNotGivenBack) || tie.holders == 1 {
             tie.holders -= 1;
         }
         tie.holders
     }
 
-    /// The holds of a lock, oldest first, from `from` on.
-    pub(crate) fn from(&self, from: Option<Id<TiedHold>>) -> impl Iterator<Item = &TiedHold> {
-        std::iter::successors(from.map(|id| &self.holds[id]), |hold| hold.newer.map(|id| &self.holds[id]))
+    /// Looks at the links of a lock's holds. Returns how many there are.
+    ///
+    /// # Errors
+    ///
+    /// The first link that does not hold.
+    pub(crate) fn check_holds(&self, tie: &Tie) -> Result<u32, Broken> {
+        tie.holds.check(|id| self.holds.get(id))
     }
+}
 
-    pub(crate) fn indexed(&self) -> u32 {
-        self.index.len()
+impl std::ops::Index<Id<Tie>> for Ties {
+    type Output = Tie;
+
+    #[inline]
+    fn index(&self, id: Id<Tie>) -> &Tie {
+        &self.slots[id]
+    }
+}
+
+impl std::ops::IndexMut<Id<Tie>> for Ties {
+    #[inline]
+    fn index_mut(&mut self, id: Id<Tie>) -> &mut Tie {
+        &mut self.slots[id]
     }
 }
 

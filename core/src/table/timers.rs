@@ -4,9 +4,37 @@
 //! The structure is the hierarchical wheel of Varghese and Lauck ("Hashed and Hierarchical Timing Wheels", 1987)
 //! over absolute times, with a list in each slot.
 
-use super::wait::Wait;
-use crate::storage::{Id, Slab};
+use crate::storage::{Chain, Id, Links, List, Slab};
 use crate::types::Now;
+
+use std::marker::PhantomData;
+
+/// What falls due.
+pub(super) trait Timed: Sized {
+    /// When. It does not change while it is set.
+    fn deadline(&self) -> Now;
+
+    /// Its links in a slot of the timers.
+    fn timer(&self) -> &Links<Self>;
+
+    /// The place of those links.
+    fn timer_mut(&mut self) -> &mut Links<Self>;
+}
+
+/// What is set for the same slot, in the order of setting.
+struct InSlot<T>(PhantomData<T>);
+
+impl<T: Timed> Chain for InSlot<T> {
+    type Value = T;
+
+    fn links(value: &T) -> &Links<T> {
+        value.timer()
+    }
+
+    fn links_mut(value: &mut T) -> &mut Links<T> {
+        value.timer_mut()
+    }
+}
 
 /// Deadlines, in levels of 64 slots. A slot of the lowest level is one millisecond, of the next 64, and so on.
 ///
@@ -19,121 +47,99 @@ use crate::types::Now;
 /// level, what is in it moves to the levels below. It moves in its order, and before anything else can come
 /// there: of deadlines at the same time, the one set first is always the first.
 #[derive(Clone, Debug)]
-pub(crate) struct Timers {
+pub(super) struct Timers<T: Timed> {
     /// Nothing is set for before this.
     reached: u64,
     /// Nothing is due before this; the end of time when nothing is set. It may come before the first deadline.
     next: u64,
     /// Those that were ever needed.
-    levels: Vec<Level>,
+    levels: Vec<Level<T>>,
 }
 
 #[derive(Clone, Debug)]
-struct Level {
+struct Level<T: Timed> {
     /// A bit for each slot that has something in it.
     occupied: u64,
-    slots: [Slot; SLOTS],
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Slot {
-    first: Option<Id<Wait>>,
-    last: Option<Id<Wait>>,
+    slots: [List<InSlot<T>>; SLOTS],
 }
 
 const DIGIT_BITS: u32 = 6;
 const SLOTS: usize = 1 << DIGIT_BITS;
 
-impl Timers {
-    pub(crate) const fn new() -> Self {
+impl<T: Timed> Timers<T> {
+    pub(super) const fn new() -> Self {
         Self { reached: 0, next: u64::MAX, levels: Vec::new() }
     }
 
     /// Nothing is due before this; `None` when nothing is set at all.
-    pub(crate) fn next(&self) -> Option<Now> {
+    pub(super) fn next(&self) -> Option<Now> {
         self.lowest().map(|_| Now(self.next))
     }
 
-    /// Sets the deadline that the wait has. [`due`](Self::due) must have found nothing more at `now`: it is what
+    /// Sets the deadline that a value has. [`due`](Self::due) must have found nothing more at `now`: it is what
     /// turns the wheel.
-    pub(crate) fn set(&mut self, waits: &mut Slab<Wait>, id: Id<Wait>, Now(now): Now) {
+    pub(super) fn set(&mut self, slots: &mut Slab<T>, id: Id<T>, Now(now): Now) {
         let is_turned = now < self.next || self.lowest().is_none() || bug!(GrantAfterDeadline);
         assert!(is_turned, "what is due comes before what is set");
-        assert!(waits[id].deadline.0 > now, "a deadline lies ahead");
+        assert!(slots[id].deadline().0 > now, "a deadline lies ahead");
         self.reached = self.reached.max(now);
-        self.put(waits, id);
+        self.put(slots, id);
         self.look();
     }
 
     /// Takes a deadline back.
-    pub(crate) fn take_back(&mut self, waits: &mut Slab<Wait>, id: Id<Wait>) {
-        let Wait { deadline, sooner, later, .. } = waits[id];
-        let (level, slot) = self.place(deadline.0);
+    pub(super) fn take_back(&mut self, slots: &mut Slab<T>, id: Id<T>) {
+        let (level, slot) = self.place(slots[id].deadline());
         let list = &mut self.levels[level].slots[slot];
-        match sooner {
-            Some(sooner) => waits[sooner].later = later,
-            None => list.first = later,
-        }
-        match later {
-            Some(later) => waits[later].sooner = sooner,
-            None => list.last = sooner,
-        }
-        if list.first.is_none() {
+        list.remove(slots, id);
+        if list.is_empty() {
             self.levels[level].occupied &= !(1 << slot);
         }
         self.look();
     }
 
-    /// The wait that is due first, if it is due by `now`; of several due at the same time, the one set first.
-    /// It stays set: the end of the wait takes its deadline back.
+    /// What is due first, if it is due by `now`; of several due at the same time, the one set first.
+    /// It stays set until it is taken back.
     #[inline]
-    pub(crate) fn due(&mut self, waits: &mut Slab<Wait>, Now(now): Now) -> Option<Id<Wait>> {
+    pub(super) fn due(&mut self, slots: &mut Slab<T>, Now(now): Now) -> Option<Id<T>> {
         if now < self.next {
             return None;
         }
-        self.due_in_slots(waits, now)
+        self.due_in_slots(slots, now)
     }
 
-    fn due_in_slots(&mut self, waits: &mut Slab<Wait>, now: u64) -> Option<Id<Wait>> {
+    fn due_in_slots(&mut self, slots: &mut Slab<T>, now: u64) -> Option<Id<T>> {
         while self.next <= now {
             let (level, slot) = self.lowest()?;
-            let first = self.levels[level].slots[slot].first;
+            let level_slots = &mut self.levels[level].slots;
             if level == 0 {
-                return first;
+                return level_slots[slot].first();
             }
             // Its time has come: everything in it gets a place further down.
+            let mut next = std::mem::replace(&mut level_slots[slot], List::EMPTY).first();
             self.reached = self.next;
-            self.levels[level].slots[slot] = Slot::default();
             self.levels[level].occupied &= !(1 << slot);
-            let mut moving = first;
-            while let Some(id) = moving {
-                moving = waits[id].later;
-                self.put(waits, id);
+            while let Some(moving) = next {
+                next = slots[moving].timer().next();
+                self.put(slots, moving);
             }
             self.look();
         }
         None
     }
 
-    fn put(&mut self, waits: &mut Slab<Wait>, id: Id<Wait>) {
-        let (level, slot) = self.place(waits[id].deadline.0);
+    fn put(&mut self, slots: &mut Slab<T>, id: Id<T>) {
+        let (level, slot) = self.place(slots[id].deadline());
         while self.levels.len() <= level {
-            self.levels.push(Level { occupied: 0, slots: [Slot::default(); SLOTS] });
+            self.levels.push(Level { occupied: 0, slots: [const { List::EMPTY }; SLOTS] });
         }
         let level = &mut self.levels[level];
         level.occupied |= 1 << slot;
-        let list = &mut level.slots[slot];
-        let sooner = list.last.replace(id);
-        match sooner {
-            Some(sooner) => waits[sooner].later = Some(id),
-            None => list.first = Some(id),
-        }
-        let wait = &mut waits[id];
-        (wait.sooner, wait.later) = (sooner, None);
+        level.slots[slot].push_back(slots, id);
     }
 
     /// Where a deadline belongs: its level and its slot there.
-    fn place(&self, deadline: u64) -> (usize, usize) {
+    fn place(&self, Now(deadline): Now) -> (usize, usize) {
         let differing = (deadline ^ self.reached) | (SLOTS as u64 - 1);
         let level = differing.ilog2() / DIGIT_BITS;
         let slot = (deadline >> (level * DIGIT_BITS)) as usize % SLOTS;
@@ -156,58 +162,85 @@ impl Timers {
         });
     }
 
-    /// Every wait that is set, in no order that means anything; and whether each lies where it belongs.
-    pub(crate) fn set_ones<'a>(
-        &'a self,
-        waits: &'a Slab<Wait>,
-    ) -> impl Iterator<Item = (Id<Wait>, bool)> + 'a {
-        let slots = self.levels.iter().enumerate().flat_map(|(level, of)| {
-            of.slots.iter().enumerate().map(move |(slot, list)| (level, slot, list.first))
-        });
-        slots.flat_map(move |(level, slot, first)| {
-            let ids =
-                std::iter::successors(first, |id| waits.at(id.position()).and_then(|(_, wait)| wait.later));
-            // A list that is a ring would never end.
-            ids.take(waits.len() as usize + 1).map(move |id| {
-                let is_right = waits
-                    .at(id.position())
-                    .is_some_and(|(_, wait)| self.place(wait.deadline.0) == (level, slot));
-                (id, is_right)
-            })
-        })
+    /// Looks at every slot's list, and at whether each value lies where it belongs. Returns how many are set.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, in words.
+    pub(super) fn check(&self, slots: &Slab<T>) -> Result<u32, String> {
+        let mut set = 0;
+        for (number, level) in self.levels.iter().enumerate() {
+            for (slot, list) in level.slots.iter().enumerate() {
+                let at = |broken| format!("slot {slot} of level {number}: {broken}");
+                set += list.check(|id| slots.get(id)).map_err(at)?;
+                if list.is_empty() != (level.occupied >> slot & 1 == 0) {
+                    return Err(format!("slot {slot} of level {number} is empty, or not, against its bit"));
+                }
+                let is_wrong = |(_, value): &(Id<T>, &T)| self.place(value.deadline()) != (number, slot);
+                if let Some((id, _)) = list.iter(slots).find(is_wrong) {
+                    return Err(format!("the deadline of {id:?} lies in the wrong slot"));
+                }
+            }
+        }
+        Ok(set)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::wait::test_wait;
     use quickcheck::quickcheck;
 
+    /// Something that falls due, numbered.
+    #[derive(Clone, Debug)]
+    struct Alarm {
+        number: u64,
+        deadline: Now,
+        timer: Links<Self>,
+    }
+
+    impl Timed for Alarm {
+        fn deadline(&self) -> Now {
+            self.deadline
+        }
+
+        fn timer(&self) -> &Links<Self> {
+            &self.timer
+        }
+
+        fn timer_mut(&mut self) -> &mut Links<Self> {
+            &mut self.timer
+        }
+    }
+
+    fn alarm(number: u64, deadline: u64) -> Alarm {
+        Alarm { number, deadline: Now(deadline), timer: Links::NONE }
+    }
+
     /// Takes everything that is due by a time: numbers given at setting.
-    fn take_due(timers: &mut Timers, waits: &mut Slab<Wait>, now: u64) -> Vec<u64> {
+    fn take_due(timers: &mut Timers<Alarm>, alarms: &mut Slab<Alarm>, now: u64) -> Vec<u64> {
         let mut taken = Vec::new();
-        while let Some(id) = timers.due(waits, Now(now)) {
-            timers.take_back(waits, id);
-            taken.push(waits.remove(id).order);
+        while let Some(id) = timers.due(alarms, Now(now)) {
+            timers.take_back(alarms, id);
+            taken.push(alarms.remove(id).number);
         }
         taken
     }
 
     #[test]
     fn deadlines_come_in_order_and_equal_ones_in_the_order_of_setting() {
-        let (mut timers, mut waits) = (Timers::new(), Slab::new(2));
+        let (mut timers, mut alarms) = (Timers::new(), Slab::new(2));
         let deadlines = [100, 5, 5, 70_000, 64, 63, u64::MAX, 100, 1 << 40];
         for (number, deadline) in (0..).zip(deadlines) {
-            let id = waits.insert(test_wait(number, Now(deadline)));
-            timers.set(&mut waits, id, Now(3));
+            let id = alarms.insert(alarm(number, deadline));
+            timers.set(&mut alarms, id, Now(3));
         }
         assert_eq!(timers.next(), Some(Now(5)));
-        assert_eq!(take_due(&mut timers, &mut waits, 4), [0_u64; 0]);
-        assert_eq!(take_due(&mut timers, &mut waits, 5), [1, 2]);
-        assert_eq!(take_due(&mut timers, &mut waits, 100), [5, 4, 0, 7]);
-        assert_eq!(take_due(&mut timers, &mut waits, u64::MAX - 1), [3, 8]);
-        assert_eq!(take_due(&mut timers, &mut waits, u64::MAX), [6]);
+        assert_eq!(take_due(&mut timers, &mut alarms, 4), [0_u64; 0]);
+        assert_eq!(take_due(&mut timers, &mut alarms, 5), [1, 2]);
+        assert_eq!(take_due(&mut timers, &mut alarms, 100), [5, 4, 0, 7]);
+        assert_eq!(take_due(&mut timers, &mut alarms, u64::MAX - 1), [3, 8]);
+        assert_eq!(take_due(&mut timers, &mut alarms, u64::MAX), [6]);
         assert_eq!(timers.next(), None);
     }
 
@@ -215,29 +248,29 @@ mod tests {
         /// Goal: the wheel is a sorted list. Method: random steps of setting, taking back and letting time
         /// pass, with spans from a millisecond to weeks, beside a vector that is searched.
         fn the_wheel_does_what_a_sorted_list_does(steps: Vec<(u8, u8, u16)>) -> bool {
-            let (mut timers, mut waits) = (Timers::new(), Slab::new(2));
-            let mut list: Vec<(u64, u64, Id<Wait>)> = Vec::new();
+            let (mut timers, mut alarms) = (Timers::new(), Slab::new(2));
+            let mut list: Vec<(u64, u64, Id<Alarm>)> = Vec::new();
             let mut now = 0;
             for (number, (what, scale, span)) in (0..).zip(steps) {
                 let span = u64::from(span) << (scale % 32);
                 match what % 4 {
                     0 | 1 => {
                         let deadline = now + 1 + span;
-                        let id = waits.insert(test_wait(number, Now(deadline)));
-                        timers.set(&mut waits, id, Now(now));
+                        let id = alarms.insert(alarm(number, deadline));
+                        timers.set(&mut alarms, id, Now(now));
                         list.push((deadline, number, id));
                     }
                     2 if !list.is_empty() => {
                         let (_, _, id) = list.swap_remove(span as usize % list.len());
-                        timers.take_back(&mut waits, id);
-                        waits.remove(id);
+                        timers.take_back(&mut alarms, id);
+                        alarms.remove(id);
                     }
                     _ => {
                         now += span;
                         list.sort_by_key(|(deadline, number, _)| (*deadline, *number));
                         let due = list.partition_point(|(deadline, ..)| *deadline <= now);
                         let expected: Vec<u64> = list.drain(..due).map(|(_, number, _)| number).collect();
-                        if take_due(&mut timers, &mut waits, now) != expected {
+                        if take_due(&mut timers, &mut alarms, now) != expected {
                             return false;
                         }
                     }
@@ -247,7 +280,7 @@ mod tests {
                     (Some(Now(next)), Some(first)) => now < next && next <= first,
                     (next, first) => next.is_none() && first.is_none(),
                 };
-                if !is_early_enough || timers.set_ones(&waits).filter(|(_, is_right)| *is_right).count() != list.len() {
+                if !is_early_enough || timers.check(&alarms) != Ok(list.len() as u32) {
                     return false;
                 }
             }

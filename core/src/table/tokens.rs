@@ -5,9 +5,9 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tokens {
     /// Above every token that was given out.
-    pub(crate) next: u64,
+    next: u64,
     /// The last that may be; one below `next` when none is left.
-    pub(crate) last: u64,
+    last: u64,
 }
 
 impl Tokens {
@@ -16,6 +16,21 @@ impl Tokens {
 
     /// None yet.
     pub(crate) const NONE: Self = Self { next: 1, last: 0 };
+
+    /// What a snapshot said.
+    pub(crate) const fn restored(next: u64, last: u64) -> Self {
+        Self { next, last }
+    }
+
+    /// Above every token that was given out.
+    pub(crate) const fn next(self) -> u64 {
+        self.next
+    }
+
+    /// The last that may be given out; one below `next` when none is left.
+    pub(crate) const fn last(self) -> u64 {
+        self.last
+    }
 
     /// Adds a range, as far as it is above everything there was. One that does not follow on what is left takes
     /// its place: what lies between may be another's.

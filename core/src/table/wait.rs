@@ -1,63 +1,143 @@
-//! Waits: who waits for which lock, in lines, in the order in which they began, and by deadline.
+//! Waits: which connection waits for which lock, since when and until when at the longest. They are listed by beginning
+//! and set by deadline; a lock's line is another matter (`line.rs`).
 
 use super::connection::Connection;
+use super::line::Place;
 use super::lock::Lock;
-use super::tie::Tie;
-use super::timers::Timers;
-use crate::storage::{Id, Slab};
+use super::timers::{Timed, Timers};
+use crate::storage::{Broken, Chain, Id, Links, List, Slab};
 use crate::types::Now;
 
-/// A connection's wait for a lock. It stands in three orders at a time.
+/// A connection's wait for a lock.
 #[derive(Clone, Debug)]
 pub(crate) struct Wait {
-    pub(crate) lock: Id<Lock>,
-    pub(crate) by: Id<Connection>,
-    /// How many holders there may be with it; 0 is no limit. 1 for an exclusive lock.
-    pub(crate) limit: u32,
+    lock: Id<Lock>,
+    by: Id<Connection>,
     /// Ascends with each wait of the machine, so also along a line.
-    pub(crate) order: u64,
-    pub(crate) began: Now,
-    pub(crate) deadline: Now,
-    /// Neighbours in the lock's line.
-    pub(crate) ahead: Option<Id<Wait>>,
-    pub(crate) behind: Option<Id<Wait>>,
-    /// Neighbours among all waits, by beginning.
-    pub(crate) older: Option<Id<Wait>>,
-    pub(crate) newer: Option<Id<Wait>>,
-    /// Neighbours in a slot of the timers.
-    pub(crate) sooner: Option<Id<Wait>>,
-    pub(crate) later: Option<Id<Wait>>,
+    order: u64,
+    began: Now,
+    deadline: Now,
+    by_beginning: Links<Wait>,
+    timer: Links<Wait>,
+    place: Place,
+}
+
+impl Wait {
+    /// What is waited for.
+    pub(crate) fn lock(&self) -> Id<Lock> {
+        self.lock
+    }
+
+    /// Whose wait it is.
+    pub(crate) fn by(&self) -> Id<Connection> {
+        self.by
+    }
+
+    /// Ascends with each wait of the machine, so also along a line.
+    pub(crate) fn order(&self) -> u64 {
+        self.order
+    }
+
+    pub(crate) fn began(&self) -> Now {
+        self.began
+    }
+
+    pub(crate) fn deadline(&self) -> Now {
+        self.deadline
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    pub(super) fn place_mut(&mut self) -> &mut Place {
+        &mut self.place
+    }
+}
+
+impl Timed for Wait {
+    fn deadline(&self) -> Now {
+        self.deadline
+    }
+
+    fn timer(&self) -> &Links<Self> {
+        &self.timer
+    }
+
+    fn timer_mut(&mut self) -> &mut Links<Self> {
+        &mut self.timer
+    }
+}
+
+/// All waits, by beginning.
+struct ByBeginning;
+
+impl Chain for ByBeginning {
+    type Value = Wait;
+
+    fn links(wait: &Wait) -> &Links<Wait> {
+        &wait.by_beginning
+    }
+
+    fn links_mut(wait: &mut Wait) -> &mut Links<Wait> {
+        &mut wait.by_beginning
+    }
 }
 
 /// All waits.
 #[derive(Clone, Debug)]
 pub(crate) struct Waits {
-    pub(crate) slots: Slab<Wait>,
-    pub(crate) timers: Timers,
-    /// The one that began first, and the one that began last.
-    pub(crate) oldest: Option<Id<Wait>>,
-    pub(crate) newest: Option<Id<Wait>>,
-    pub(crate) last_order: u64,
+    slots: Slab<Wait>,
+    timers: Timers<Wait>,
+    by_beginning: List<ByBeginning>,
+    last_order: u64,
 }
 
 impl Waits {
-    pub(crate) fn new(chunk_slots: u32) -> Self {
+    pub(super) fn new(chunk_slots: u32) -> Self {
         Self {
             slots: Slab::new(chunk_slots),
             timers: Timers::new(),
-            oldest: None,
-            newest: None,
+            by_beginning: List::EMPTY,
             last_order: 0,
         }
     }
 
+    pub(crate) fn len(&self) -> u32 {
+        self.slots.len()
+    }
+
+    pub(crate) fn slots(&self) -> &Slab<Wait> {
+        &self.slots
+    }
+
+    /// The wait that began first.
+    pub(crate) fn oldest(&self) -> Option<Id<Wait>> {
+        self.by_beginning.first()
+    }
+
+    /// The wait that began last.
+    pub(crate) fn newest(&self) -> Option<Id<Wait>> {
+        self.by_beginning.last()
+    }
+
+    /// All waits, by beginning.
+    pub(crate) fn by_beginning(&self) -> impl Iterator<Item = (Id<Wait>, &Wait)> {
+        self.by_beginning.iter(&self.slots)
+    }
+
+    /// Nothing is due before this; `None` when nobody waits.
+    pub(crate) fn next_due(&self) -> Option<Now> {
+        self.timers.next()
+    }
+
     /// The wait that is due first, if it is due.
     #[inline]
-    pub(crate) fn due(&mut self, now: Now) -> Option<Id<Wait>> {
+    pub(super) fn due(&mut self, now: Now) -> Option<Id<Wait>> {
         if bug!(TimersInOrderOfBeginning) {
             // It has to turn the wheel all the same.
             self.timers.due(&mut self.slots, now)?;
-            return self.by_beginning().find(|id| self.slots[*id].deadline <= now);
+            return self.by_beginning().find(|(_, wait)| wait.deadline <= now).map(|(id, _)| id);
         }
         if bug!(GrantAfterDeadline) {
             return self.timers.due(&mut self.slots, Now(now.0.saturating_sub(1)));
@@ -65,108 +145,75 @@ impl Waits {
         self.timers.due(&mut self.slots, now)
     }
 
-    /// All waits, by beginning.
-    pub(crate) fn by_beginning(&self) -> impl Iterator<Item = Id<Wait>> {
-        std::iter::successors(self.oldest, |id| self.slots[*id].newer)
-    }
-
-    /// The waits of a line, from one on.
-    pub(crate) fn line(&self, from: Option<Id<Wait>>) -> impl Iterator<Item = (Id<Wait>, &Wait)> {
-        let at = |id: Id<Wait>| (id, &self.slots[id]);
-        std::iter::successors(from.map(at), move |(_, wait)| wait.behind.map(at))
-    }
-
-    /// Adds a wait at the end of a line. Everything that is due by `now` must have ended.
-    pub(crate) fn push(
+    /// Begins a wait, which has to be put into its line then. Everything that is due by `now` must have ended.
+    pub(super) fn begin(
         &mut self,
-        tie: &mut Tie,
         lock: Id<Lock>,
         by: Id<Connection>,
-        limit: u32,
+        place: Place,
         (now, deadline): (Now, Now),
     ) -> Id<Wait> {
         self.last_order += 1;
-        let ahead = tie.last_wait;
-        let older = self.newest;
         let id = self.slots.insert(Wait {
             lock,
             by,
-            limit,
             order: self.last_order,
             began: now,
             deadline,
-            ahead,
-            behind: None,
-            older,
-            newer: None,
-            sooner: None,
-            later: None,
+            by_beginning: Links::NONE,
+            timer: Links::NONE,
+            place,
         });
-        match ahead {
-            Some(ahead) => self.slots[ahead].behind = Some(id),
-            None => tie.first_wait = Some(id),
-        }
-        tie.last_wait = Some(id);
-        tie.waits += 1;
-        match older {
-            Some(older) => self.slots[older].newer = Some(id),
-            None => self.oldest = Some(id),
-        }
-        self.newest = Some(id);
+        self.by_beginning.push_back(&mut self.slots, id);
         self.timers.set(&mut self.slots, id, now);
         id
     }
 
-    /// Takes a wait out of all three orders.
-    pub(crate) fn remove(&mut self, tie: &mut Tie, id: Id<Wait>) -> Wait {
+    /// Ends a wait, which must have left its line.
+    pub(super) fn end(&mut self, id: Id<Wait>) -> Wait {
         self.timers.take_back(&mut self.slots, id);
         let wait = self.slots.remove(id);
-        match wait.ahead {
-            Some(ahead) => self.slots[ahead].behind = wait.behind,
-            None => tie.first_wait = wait.behind,
-        }
-        match wait.behind {
-            Some(behind) => self.slots[behind].ahead = wait.ahead,
-            None => tie.last_wait = wait.ahead,
-        }
-        tie.waits -= 1;
-        match wait.older {
-            Some(older) => self.slots[older].newer = wait.newer,
-            None => self.oldest = wait.newer,
-        }
-        match wait.newer {
-            Some(newer) => self.slots[newer].older = wait.older,
-            None => self.newest = wait.older,
-        }
+        self.by_beginning.close_gap(&mut self.slots, wait.by_beginning);
         wait
+    }
+
+    /// The highest order of a wait that there was.
+    pub(crate) fn last_order(&self) -> u64 {
+        self.last_order
+    }
+
+    /// Looks at the links of the order of beginning. Returns how many waits are in it.
+    ///
+    /// # Errors
+    ///
+    /// The first link that does not hold.
+    pub(crate) fn check_beginnings(&self) -> Result<u32, Broken> {
+        self.by_beginning.check(|id| self.slots.get(id))
+    }
+
+    /// Looks at where each deadline is set. Returns how many are.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, in words.
+    pub(crate) fn check_deadlines(&self) -> Result<u32, String> {
+        self.timers.check(&self.slots)
     }
 }
 
-/// A wait of somebody for something, numbered.
-#[cfg(test)]
-pub(crate) fn test_wait(order: u64, deadline: Now) -> Wait {
-    let mut ties = Slab::new(2);
-    let mut locks = crate::table::Locks::new(2, 1, (0, 0));
-    let hold = crate::table::Hold::Tied(ties.insert(Tie::default()));
-    let hash = locks.hash(crate::types::Kind::Exclusive, b"");
-    let lock = locks.insert(hash, b"", crate::types::Kind::Exclusive, hold, Now(0));
-    let mut connections = crate::table::Connections::new(2, 1);
-    let origin =
-        crate::types::Origin { addr: crate::types::Addr::Unix(1), account: crate::types::Account::default() };
-    let by = connections.open(Now(0), crate::types::Conn::new(0, 1), origin);
-    Wait {
-        lock,
-        by,
-        limit: 1,
-        order,
-        began: Now(0),
-        deadline,
-        ahead: None,
-        behind: None,
-        older: None,
-        newer: None,
-        sooner: None,
-        later: None,
+impl std::ops::Index<Id<Wait>> for Waits {
+    type Output = Wait;
+
+    #[inline]
+    fn index(&self, id: Id<Wait>) -> &Wait {
+        &self.slots[id]
+    }
+}
+
+impl std::ops::IndexMut<Id<Wait>> for Waits {
+    #[inline]
+    fn index_mut(&mut self, id: Id<Wait>) -> &mut Wait {
+        &mut self.slots[id]
     }
 }
 

@@ -45,10 +45,15 @@ impl Decoder {
         }
         if self.partial.is_empty()
             && !self.dropping
-            && let Some((is_get, kind, name)) = plain_line(input, self.max_line_bytes)
+            && let Some((verb, name)) = plain_line(input, self.max_line_bytes)
         {
             let name = Cow::Borrowed(name);
-            return Some(take(if is_get { Command::Get(kind, name) } else { Command::Release(kind, name) }));
+            return Some(take(match verb {
+                PlainVerb::Get => Command::get(Kind::Exclusive, name),
+                PlainVerb::SharedGet => Command::get(Kind::Shared, name),
+                PlainVerb::Release => Command::Release(Kind::Exclusive, name),
+                PlainVerb::SharedRelease => Command::Release(Kind::Shared, name),
+            }));
         }
         self.next_of_any(input).map(take)
     }
@@ -89,17 +94,25 @@ impl Decoder {
     }
 }
 
-/// What the first line in `input` says, which is advanced past it, if that line is as nearly all are: a verb that gets
-/// or releases, a space, a name without white space, and the end. Whether it gets, and what. It finds what [`parse`]
-/// does, in less time.
+/// The verbs of nearly all lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PlainVerb {
+    Get,
+    SharedGet,
+    Release,
+    SharedRelease,
+}
+
+/// Reads the first line in `input`, and advances past it, if that line is as nearly all are: a verb that gets or
+/// releases, a space, a name without white space, and the end. It finds what [`parse`] does, in less time.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "handing a command on takes as long as making it")]
-fn plain_line<'a>(input: &mut &'a [u8], max_line_bytes: usize) -> Option<(bool, Kind, &'a [u8])> {
-    let (is_get, kind, rest) = match *input {
-        [b'g', b' ', rest @ ..] => (true, Kind::Exclusive, rest),
-        [b'r', b' ', rest @ ..] => (false, Kind::Exclusive, rest),
-        [b's', b'g', b' ', rest @ ..] => (true, Kind::Shared, rest),
-        [b's', b'r', b' ', rest @ ..] => (false, Kind::Shared, rest),
+fn plain_line<'a>(input: &mut &'a [u8], max_line_bytes: usize) -> Option<(PlainVerb, &'a [u8])> {
+    let (verb, rest) = match *input {
+        [b'g', b' ', rest @ ..] => (PlainVerb::Get, rest),
+        [b'r', b' ', rest @ ..] => (PlainVerb::Release, rest),
+        [b's', b'g', b' ', rest @ ..] => (PlainVerb::SharedGet, rest),
+        [b's', b'r', b' ', rest @ ..] => (PlainVerb::SharedRelease, rest),
         _ => return None,
     };
     let (name, end) = rest.split_at(up_to_space(rest));
@@ -108,7 +121,7 @@ fn plain_line<'a>(input: &mut &'a [u8], max_line_bytes: usize) -> Option<(bool, 
         return None;
     }
     *input = rest;
-    Some((is_get, kind, name))
+    Some((verb, name))
 }
 
 /// How many bytes come before the first one that may be white space: a space or less.
@@ -132,6 +145,7 @@ fn up_to_space(bytes: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::wish::Wish;
     use super::*;
     use quickcheck::quickcheck;
 
@@ -156,7 +170,7 @@ mod tests {
     }
 
     fn get(name: &str) -> Command<Vec<u8>> {
-        Command::Get(Kind::Exclusive, name.into())
+        Command::Get(Wish::at_once(Kind::Exclusive, name.into()))
     }
 
     const SAMPLE: &[u8] =
@@ -167,10 +181,10 @@ mod tests {
     fn the_sample_means_what_it_should() {
         let expected = vec![
             get("foo"),
-            Command::Get(Kind::Shared, b"two words here".to_vec()),
+            Command::Get(Wish::at_once(Kind::Shared, b"two words here".to_vec())),
             Command::Unknown(b"r\x00x".to_vec()),
             Command::Unknown(b"xx".to_vec()),
-            Command::Get(Kind::Exclusive, b"\xff\xfe\x00".to_vec()),
+            Command::Get(Wish::at_once(Kind::Exclusive, b"\xff\xfe\x00".to_vec())),
             Command::LineTooLong,
             Command::Query { full: true },
             Command::Dump(Kind::Shared),

@@ -2,7 +2,9 @@
 //! comes out in pieces. Each slice is sorted when it comes in and the pieces are merged on the way out,
 //! so that no step takes long however long the listing is.
 
-use super::reply::Subject;
+use super::reply::{Reply, Subject};
+use super::row::Group;
+use super::text::encode;
 use crate::inspect::{Entry, More, Scan};
 use crate::types::{Conn, Kind};
 use std::cmp::Reverse;
@@ -15,18 +17,12 @@ use std::io::Write;
 pub struct Slice {
     subject: Subject,
     bytes: Vec<u8>,
-    rows: Vec<Row>,
-}
-
-/// What lines of `ls` of one name are sorted by first. It stands in the two highest bits of their order: the
-/// machine has no orders that high.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Group {
-    kind: Kind,
-    is_waiting: bool,
+    rows: Vec<Place>,
 }
 
 impl Group {
+    /// What rows of `ls` of one name are sorted by first. It stands in the two highest bits of their order: the machine
+    /// has no orders that high.
     fn of(order: u64) -> Self {
         let kind = if order >> 63 == 0 { Kind::Exclusive } else { Kind::Shared };
         Self { kind, is_waiting: order >> 62 & 1 == 1 }
@@ -35,20 +31,11 @@ impl Group {
     fn bits(self) -> u64 {
         (self.kind.index() as u64) << 63 | u64::from(self.is_waiting) << 62
     }
-
-    fn word(self) -> &'static str {
-        match (self.kind, self.is_waiting) {
-            (Kind::Exclusive, false) => "x",
-            (Kind::Exclusive, true) => "xw",
-            (Kind::Shared, false) => "s",
-            (Kind::Shared, true) => "sw",
-        }
-    }
 }
 
 /// One entry: `key` and `text` lie one after the other in the slice's bytes.
 #[derive(Clone, Copy, Debug)]
-struct Row {
+struct Place {
     start: u32,
     /// Where the name ends and the holder begins.
     middle: u32,
@@ -91,7 +78,7 @@ impl Slice {
             self.bytes.extend_from_slice(entry.name);
         }
         let end = self.bytes.len() as u32;
-        self.rows.push(Row { start, middle, end, conn: entry.conn, order });
+        self.rows.push(Place { start, middle, end, conn: entry.conn, order });
     }
 
     /// What it counts for against `--max-listing-bytes`: for each entry its name, its holder, and
@@ -103,17 +90,17 @@ impl Slice {
         self.bytes.len() + self.rows.len() * punctuation
     }
 
-    fn key(&self, row: &Row) -> &[u8] {
+    fn key(&self, row: &Place) -> &[u8] {
         &self.bytes[row.start as usize..row.middle as usize]
     }
 
-    fn text(&self, row: &Row) -> &[u8] {
+    fn text(&self, row: &Place) -> &[u8] {
         &self.bytes[row.middle as usize..row.end as usize]
     }
 
     fn sort(&mut self) {
         let bytes = &self.bytes;
-        let key = |row: &Row| &bytes[row.start as usize..row.middle as usize];
+        let key = |row: &Place| &bytes[row.start as usize..row.middle as usize];
         self.rows.sort_by(|a, b| (key(a), a.order, a.conn).cmp(&(key(b), b.order, b.conn)));
         self.bytes.shrink_to_fit();
         self.rows.shrink_to_fit();
@@ -283,12 +270,9 @@ fn write_row(
     }
 }
 
-/// The reply in a listing's place when it would be over the limit: `0 Too Large`.
+/// The reply in a listing's place when it would be over the limit: `0 Too Large`, framed like the listing.
 pub fn write_too_large(subject: Subject, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"0 Too Large\n");
-    if !matches!(subject, Subject::Dump(_)) {
-        out.push(b'\n');
-    }
+    encode(&Reply::TooLarge { framed: !matches!(subject, Subject::Dump(_)) }, out);
 }
 
 #[cfg(test)]

@@ -2,12 +2,19 @@
 //! `docs/protocol.md`.
 
 mod decoder;
+mod line;
 pub mod listing;
 mod reply;
 mod request;
+mod row;
+mod text;
 mod verb;
+mod wish;
 
 pub use decoder::Decoder;
-pub use reply::{Listing, Reply, Subject, encode, encode_reason};
+pub use reply::{Listing, Reply, Subject};
 pub use request::{Command, parse};
+pub use row::{Group, Row, read_rows};
+pub use text::{encode, encode_reason, read_figures, read_me};
 pub use verb::Verb;
+pub use wish::Wish;

@@ -1,41 +1,20 @@
-//! Requests: what each line means, once it is whole.
+//! Requests, both ways: a line means a command, and a command is written as a line. To read what was written gives
+//! the same command.
 
 use crate::types::Kind;
 use std::borrow::Cow;
 
 use super::verb::Verb;
+use super::wish::Wish;
 
 /// One request line, parsed. `N` is how the caller keeps names: borrowed or owned.
 ///
-/// Names are as the codec makes them: without white space at the ends, each run of white space inside
+/// Names are as [`parse`] makes them: without white space at the ends, each run of white space inside
 /// folded to one space. The machine takes any bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command<N> {
-    /// `g NAME`, `sg NAME`.
-    Get(Kind, N),
-    /// `gw MS NAME`.
-    GetWait {
-        /// How long to wait at most, in milliseconds; 0 does not wait.
-        ms: u32,
-        /// The lock.
-        name: N,
-    },
-    /// `sgl LIMIT NAME`.
-    SharedGetLimited {
-        /// How many holders there may be, the asker included; 0 is no limit.
-        limit: u32,
-        /// The lock.
-        name: N,
-    },
-    /// `sgw MS LIMIT NAME`.
-    SharedGetWait {
-        /// How long to wait at most, in milliseconds; 0 does not wait.
-        ms: u32,
-        /// How many holders there may be, the asker included; 0 is no limit.
-        limit: u32,
-        /// The lock.
-        name: N,
-    },
+    /// Every verb that gets a lock: `g`, `gw`, `sg`, `sgl`, `sgw`.
+    Get(Wish<N>),
     /// `r NAME`, `sr NAME`.
     Release(Kind, N),
     /// `ra`.
@@ -79,21 +58,126 @@ pub enum Command<N> {
     LineTooLong,
 }
 
+/// Parses one line, without its `\n`; `None` for a blank one.
+#[must_use]
+pub fn parse(line: &[u8]) -> Option<Command<Cow<'_, [u8]>>> {
+    let line = trim(line);
+    if line.is_empty() {
+        return None;
+    }
+    let end = memchr::memchr(b' ', line).unwrap_or(line.len());
+    let (word, rest) = line.split_at(end);
+    Some(match Verb::of(word) {
+        Some(verb) => parse_rest(verb, trim(rest)).unwrap_or(Command::BadArgument(verb)),
+        None => Command::Unknown(Cow::Borrowed(word)),
+    })
+}
+
+/// What a verb and the words behind it mean; `None` when a number is missing.
+#[inline]
+fn parse_rest(verb: Verb, rest: &[u8]) -> Option<Command<Cow<'_, [u8]>>> {
+    use Kind::{Exclusive, Shared};
+    Some(match verb {
+        Verb::Get => Command::Get(Wish::at_once(Exclusive, fold(rest))),
+        Verb::SharedGet => Command::Get(Wish::at_once(Shared, fold(rest))),
+        Verb::GetWait => {
+            let ([ms], name) = numbers(rest)?;
+            Command::Get(Wish::at_once(Exclusive, fold(name)).waiting(ms))
+        }
+        Verb::SharedGetLimited => {
+            let ([limit], name) = numbers(rest)?;
+            Command::Get(Wish::at_once(Shared, fold(name)).limited(limit))
+        }
+        Verb::SharedGetWait => {
+            let ([ms, limit], name) = numbers(rest)?;
+            Command::Get(Wish::at_once(Shared, fold(name)).limited(limit).waiting(ms))
+        }
+        Verb::Release => Command::Release(Exclusive, fold(rest)),
+        Verb::SharedRelease => Command::Release(Shared, fold(rest)),
+        Verb::ReleaseAll => Command::ReleaseAll,
+        Verb::Fence => Command::Fence(fold(rest)),
+        Verb::Inspect => Command::Inspect(Exclusive, fold(rest)),
+        Verb::SharedInspect => Command::Inspect(Shared, fold(rest)),
+        Verb::List => Command::List(Exclusive, fold(rest)),
+        Verb::SharedList => Command::List(Shared, fold(rest)),
+        Verb::Dump => Command::Dump(if has_word(rest, b"shared") { Shared } else { Exclusive }),
+        Verb::ListAll => Command::ListAll(fold(rest)),
+        Verb::Kick => Command::Kick(fold(rest)),
+        Verb::Steal => Command::Steal(fold(rest)),
+        Verb::Me => Command::Me,
+        Verb::Iam => Command::Iam(fold(rest)),
+        Verb::Who => Command::Who(fold(rest)),
+        Verb::Query => Command::Query { full: has_word(rest, b"full") },
+        Verb::Ping => Command::Ping,
+        Verb::Help => Command::Help,
+        Verb::Quit => Command::Quit,
+    })
+}
+
+/// A command taken apart, as it stands on its line.
+struct Parts<N> {
+    /// `None` for an invalid line.
+    verb: Option<Verb>,
+    /// The numbers in front of the name.
+    numbers: [Option<u32>; 2],
+    /// A word of the language behind the verb.
+    word: Option<&'static str>,
+    /// The name of a lock or of a connection, or the start of one.
+    name: Option<N>,
+}
+
+/// The same command, with `$text` of its text. It takes a command as well as a reference to one.
+macro_rules! retold {
+    ($command:expr, $text:expr, $map:ident) => {
+        match $command {
+            Self::Get(wish) => Command::Get(wish.$map($text)),
+            Self::Release(kind, name) => Command::Release(kind.to_owned(), $text(name)),
+            Self::ReleaseAll => Command::ReleaseAll,
+            Self::Fence(name) => Command::Fence($text(name)),
+            Self::Inspect(kind, name) => Command::Inspect(kind.to_owned(), $text(name)),
+            Self::List(kind, name) => Command::List(kind.to_owned(), $text(name)),
+            Self::Dump(kind) => Command::Dump(kind.to_owned()),
+            Self::ListAll(prefix) => Command::ListAll($text(prefix)),
+            Self::Kick(addr) => Command::Kick($text(addr)),
+            Self::Steal(name) => Command::Steal($text(name)),
+            Self::Me => Command::Me,
+            Self::Iam(name) => Command::Iam($text(name)),
+            Self::Who(name) => Command::Who($text(name)),
+            Self::Query { full } => Command::Query { full: full.to_owned() },
+            Self::Ping => Command::Ping,
+            Self::Help => Command::Help,
+            Self::Quit => Command::Quit,
+            Self::BadArgument(verb) => Command::BadArgument(verb.to_owned()),
+            Self::Unknown(verb) => Command::Unknown($text(verb)),
+            Self::LineTooLong => Command::LineTooLong,
+        }
+    };
+}
+
 impl<N> Command<N> {
-    /// The verb it is counted under; `None` for an invalid line.
-    pub const fn verb(&self) -> Option<Verb> {
-        self.parts().0
+    /// `g NAME`, `sg NAME`.
+    #[inline]
+    pub const fn get(kind: Kind, name: N) -> Self {
+        Self::Get(Wish::at_once(kind, name))
+    }
+
+    fn parts(&self) -> Parts<&N> {
+        let (verb, name) = self.verb_and_name();
+        let (mut numbers, mut word) = ([None; 2], None);
+        match self {
+            Self::Get(wish) => numbers = wish.numbers(),
+            Self::Dump(Kind::Shared) => word = Some("shared"),
+            Self::Query { full: true } => word = Some("full"),
+            _ => {}
+        }
+        Parts { verb, numbers, word, name }
     }
 
     /// The verb, and the name of a lock or of a connection, or the start of one; not the text of an unknown verb.
     #[inline]
-    pub(crate) const fn parts(&self) -> (Option<Verb>, Option<&N>) {
+    pub(crate) const fn verb_and_name(&self) -> (Option<Verb>, Option<&N>) {
         let (verb, name) = match self {
-            Self::Get(Kind::Exclusive, name) => (Verb::Get, Some(name)),
-            Self::Get(Kind::Shared, name) => (Verb::SharedGet, Some(name)),
-            Self::GetWait { name, .. } => (Verb::GetWait, Some(name)),
-            Self::SharedGetLimited { name, .. } => (Verb::SharedGetLimited, Some(name)),
-            Self::SharedGetWait { name, .. } => (Verb::SharedGetWait, Some(name)),
+            Self::Get(wish) => (wish.verb(), Some(wish.name())),
             Self::Release(Kind::Exclusive, name) => (Verb::Release, Some(name)),
             Self::Release(Kind::Shared, name) => (Verb::SharedRelease, Some(name)),
             Self::ReleaseAll => (Verb::ReleaseAll, None),
@@ -118,140 +202,89 @@ impl<N> Command<N> {
         (Some(verb), name)
     }
 
-    /// Whether nothing of the same connection may run before this command's reply is complete: a
-    /// listing is written in slices, `quit` ends the connection, and a wait may end much later, and `kick` may end it too. A batch ends
-    /// after such a command.
+    /// The verb that statistics count it under; `None` for an invalid line.
+    pub const fn verb(&self) -> Option<Verb> {
+        self.verb_and_name().0
+    }
+
+    /// The name of a lock or of a connection that it carries, or the start of one.
+    pub const fn name(&self) -> Option<&N> {
+        self.verb_and_name().1
+    }
+
+    /// Whether it must be the last of its batch (see [`Verb::ends_batch`]).
+    #[inline]
     pub const fn ends_batch(&self) -> bool {
-        matches!(
-            self,
-            Self::List(..) | Self::Dump(_) | Self::ListAll(_) | Self::Who(_) | Self::Quit | Self::Kick(_)
-        ) || self.may_wait()
-    }
-
-    /// Whether it may have to wait for its reply.
-    pub const fn may_wait(&self) -> bool {
-        matches!(self, Self::GetWait { .. } | Self::SharedGetWait { .. })
-    }
-
-    /// Whether the reply has a variable number of lines and is ended by an empty one, also when it is
-    /// a failure.
-    pub(crate) const fn is_framed(&self) -> bool {
-        matches!(self, Self::List(..) | Self::ListAll(_) | Self::Who(_) | Self::Query { .. } | Self::Help)
-    }
-
-    /// The same command with its text borrowed.
-    pub fn borrowed(&self) -> Command<&[u8]>
-    where
-        N: AsRef<[u8]>,
-    {
-        self.as_ref().map(AsRef::as_ref)
-    }
-
-    const fn as_ref(&self) -> Command<&N> {
         match self {
-            Self::Get(kind, name) => Command::Get(*kind, name),
-            Self::GetWait { ms, name } => Command::GetWait { ms: *ms, name },
-            Self::SharedGetLimited { limit, name } => Command::SharedGetLimited { limit: *limit, name },
-            Self::SharedGetWait { ms, limit, name } => {
-                Command::SharedGetWait { ms: *ms, limit: *limit, name }
-            }
-            Self::Release(kind, name) => Command::Release(*kind, name),
-            Self::ReleaseAll => Command::ReleaseAll,
-            Self::Fence(name) => Command::Fence(name),
-            Self::Inspect(kind, name) => Command::Inspect(*kind, name),
-            Self::List(kind, name) => Command::List(*kind, name),
-            Self::Dump(kind) => Command::Dump(*kind),
-            Self::ListAll(prefix) => Command::ListAll(prefix),
-            Self::Kick(addr) => Command::Kick(addr),
-            Self::Steal(name) => Command::Steal(name),
-            Self::Me => Command::Me,
-            Self::Iam(name) => Command::Iam(name),
-            Self::Who(name) => Command::Who(name),
-            Self::Query { full } => Command::Query { full: *full },
-            Self::Ping => Command::Ping,
-            Self::Help => Command::Help,
-            Self::Quit => Command::Quit,
-            Self::BadArgument(verb) => Command::BadArgument(*verb),
-            Self::Unknown(verb) => Command::Unknown(verb),
-            Self::LineTooLong => Command::LineTooLong,
+            // Nearly all are one of these, and told at a glance.
+            Self::Get(wish) => wish.ms().is_some(),
+            Self::Release(..) => false,
+            _ => match self.verb() {
+                Some(verb) => verb.ends_batch(),
+                None => false,
+            },
+        }
+    }
+
+    /// Whether the reply may come later, at the end of a wait.
+    #[inline]
+    pub const fn may_wait(&self) -> bool {
+        matches!(self, Self::Get(wish) if wish.ms().is_some())
+    }
+
+    /// Whether an empty line ends the reply (see [`Verb::is_framed`]).
+    pub const fn is_framed(&self) -> bool {
+        match self.verb() {
+            Some(verb) => verb.is_framed(),
+            None => false,
         }
     }
 
     /// The same command with its text kept another way.
     pub fn map<M>(self, text: impl FnOnce(N) -> M) -> Command<M> {
-        match self {
-            Self::Get(kind, name) => Command::Get(kind, text(name)),
-            Self::GetWait { ms, name } => Command::GetWait { ms, name: text(name) },
-            Self::SharedGetLimited { limit, name } => Command::SharedGetLimited { limit, name: text(name) },
-            Self::SharedGetWait { ms, limit, name } => Command::SharedGetWait { ms, limit, name: text(name) },
-            Self::Release(kind, name) => Command::Release(kind, text(name)),
-            Self::ReleaseAll => Command::ReleaseAll,
-            Self::Fence(name) => Command::Fence(text(name)),
-            Self::Inspect(kind, name) => Command::Inspect(kind, text(name)),
-            Self::List(kind, name) => Command::List(kind, text(name)),
-            Self::Dump(kind) => Command::Dump(kind),
-            Self::ListAll(prefix) => Command::ListAll(text(prefix)),
-            Self::Kick(addr) => Command::Kick(text(addr)),
-            Self::Steal(name) => Command::Steal(text(name)),
-            Self::Me => Command::Me,
-            Self::Iam(name) => Command::Iam(text(name)),
-            Self::Who(name) => Command::Who(text(name)),
-            Self::Query { full } => Command::Query { full },
-            Self::Ping => Command::Ping,
-            Self::Help => Command::Help,
-            Self::Quit => Command::Quit,
-            Self::BadArgument(verb) => Command::BadArgument(verb),
-            Self::Unknown(verb) => Command::Unknown(text(verb)),
-            Self::LineTooLong => Command::LineTooLong,
-        }
+        retold!(self, text, map)
     }
 }
 
-/// Parses one line, without its `\n`; `None` for a blank one.
-#[must_use]
-pub fn parse(line: &[u8]) -> Option<Command<Cow<'_, [u8]>>> {
-    let line = trim(line);
-    if line.is_empty() {
-        return None;
+impl<N: AsRef<[u8]>> Command<N> {
+    /// The same command with its text borrowed.
+    pub fn borrowed(&self) -> Command<&[u8]> {
+        retold!(self, N::as_ref, map_ref)
     }
-    let verb_len = memchr::memchr(b' ', line).unwrap_or(line.len());
-    let (verb, rest) = line.split_at(verb_len);
-    let rest = trim(rest);
-    Some(match verb {
-        b"g" => Command::Get(Kind::Exclusive, fold(rest)),
-        b"sg" => Command::Get(Kind::Shared, fold(rest)),
-        b"gw" => numbers(rest).map_or(Command::BadArgument(Verb::GetWait), |([ms], name)| Command::GetWait {
-            ms,
-            name: fold(name),
-        }),
-        b"sgl" => numbers(rest).map_or(Command::BadArgument(Verb::SharedGetLimited), |([limit], name)| {
-            Command::SharedGetLimited { limit, name: fold(name) }
-        }),
-        b"sgw" => numbers(rest).map_or(Command::BadArgument(Verb::SharedGetWait), |([ms, limit], name)| {
-            Command::SharedGetWait { ms, limit, name: fold(name) }
-        }),
-        b"r" => Command::Release(Kind::Exclusive, fold(rest)),
-        b"sr" => Command::Release(Kind::Shared, fold(rest)),
-        b"ra" => Command::ReleaseAll,
-        b"f" => Command::Fence(fold(rest)),
-        b"i" => Command::Inspect(Kind::Exclusive, fold(rest)),
-        b"si" => Command::Inspect(Kind::Shared, fold(rest)),
-        b"d" => Command::List(Kind::Exclusive, fold(rest)),
-        b"sd" => Command::List(Kind::Shared, fold(rest)),
-        b"dump" if has_word(rest, b"shared") => Command::Dump(Kind::Shared),
-        b"dump" => Command::Dump(Kind::Exclusive),
-        b"ls" => Command::ListAll(fold(rest)),
-        b"kick" => Command::Kick(fold(rest)),
-        b"steal" => Command::Steal(fold(rest)),
-        b"me" => Command::Me,
-        b"iam" => Command::Iam(fold(rest)),
-        b"who" => Command::Who(fold(rest)),
-        b"q" => Command::Query { full: has_word(rest, b"full") },
-        b"ping" => Command::Ping,
-        b"help" => Command::Help,
-        b"quit" => Command::Quit,
-        _ => Command::Unknown(Cow::Borrowed(verb)),
-    })
+
+    /// Appends the line that means this command, with its end.
+    ///
+    /// The name must be as [`parse`] makes them, and have no line end: then to read the line gives the command again. A
+    /// line over the limit has no bytes left, and is written as an empty one.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let Parts { verb, numbers, word, name } = self.parts();
+        out.extend_from_slice(match (self, verb) {
+            (_, Some(verb)) => verb.word().as_bytes(),
+            (Self::BadArgument(verb), None) => verb.word().as_bytes(),
+            (Self::Unknown(word), None) => word.as_ref(),
+            (_, None) => &[],
+        });
+        for number in numbers.into_iter().flatten() {
+            out.push(b' ');
+            out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+        }
+        for rest in [word.map(str::as_bytes), name.map(AsRef::as_ref)].into_iter().flatten() {
+            if !rest.is_empty() {
+                out.push(b' ');
+                out.extend_from_slice(rest);
+            }
+        }
+        out.push(b'\n');
+    }
+
+    /// The line that means this command, without its end.
+    #[must_use]
+    pub fn line(&self) -> Vec<u8> {
+        let mut line = Vec::new();
+        self.write(&mut line);
+        line.pop();
+        line
+    }
 }
 
 /// White space is what C's `isspace` says: `is_ascii_whitespace` lacks the vertical tab, 0x0B.
@@ -319,6 +352,7 @@ fn has_word(text: &[u8], word: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use quickcheck::quickcheck;
 
     #[test]
     fn listings_waits_and_quit_end_a_batch_and_nothing_else_does() {
@@ -328,14 +362,14 @@ mod tests {
             Command::ListAll("x"),
             Command::Who("x"),
             Command::Kick("x"),
-            Command::GetWait { ms: 1, name: "x" },
-            Command::SharedGetWait { ms: 1, limit: 1, name: "x" },
+            Command::Get(Wish::at_once(Kind::Exclusive, "x").waiting(1)),
+            Command::Get(Wish::at_once(Kind::Shared, "x").limited(1).waiting(1)),
             Command::Quit,
         ];
         assert!(last.iter().all(Command::ends_batch));
         let others = [
-            Command::Get(Kind::Exclusive, "x"),
-            Command::SharedGetLimited { limit: 1, name: "x" },
+            Command::Get(Wish::at_once(Kind::Exclusive, "x")),
+            Command::Get(Wish::at_once(Kind::Shared, "x").limited(1)),
             Command::Query { full: true },
             Command::Help,
             Command::Unknown("x"),
@@ -345,7 +379,7 @@ mod tests {
     }
 
     fn get(name: &str) -> Command<Vec<u8>> {
-        Command::Get(Kind::Exclusive, name.into())
+        Command::Get(Wish::at_once(Kind::Exclusive, name.into()))
     }
 
     #[test]
@@ -362,7 +396,8 @@ mod tests {
 
     #[test]
     fn numbers_come_before_the_name() {
-        let wait = |ms, name: &str| Some(Command::GetWait { ms, name: Cow::Owned(name.into()) });
+        let wish = |kind, name: &str| Wish::at_once(kind, Cow::Owned(name.into()));
+        let wait = |ms, name| Some(Command::Get(wish(Kind::Exclusive, name).waiting(ms)));
         assert_eq!(parse(b"gw 100 a  b"), wait(100, "a b"));
         assert_eq!(parse(b" gw \t 0000000007\x0b5 a\r"), wait(7, "5 a"), "ten digits");
         assert_eq!(parse(b"gw 4294967295 a"), wait(u32::MAX, "a"));
@@ -371,10 +406,10 @@ mod tests {
         for line in ["gw", "gw a", "gw -1 a", "gw +1 a", "gw 1x a", "gw 4294967296 a", "gw 00000000001 a"] {
             assert_eq!(parse(line.as_bytes()), bad(Verb::GetWait), "{line:?}");
         }
-        let limited = Command::SharedGetLimited { limit: 3, name: Cow::Owned(b"5 a".to_vec()) };
+        let limited = Command::Get(wish(Kind::Shared, "5 a").limited(3));
         assert_eq!(parse(b"sgl 3 5 a"), Some(limited));
         assert_eq!(parse(b"sgl a"), bad(Verb::SharedGetLimited));
-        let both = Command::SharedGetWait { ms: 1, limit: 2, name: Cow::Owned(b"3".to_vec()) };
+        let both = Command::Get(wish(Kind::Shared, "3").limited(2).waiting(1));
         assert_eq!(parse(b"sgw 1 2 3"), Some(both));
         assert_eq!(parse(b"sgw 1"), bad(Verb::SharedGetWait));
         assert_eq!(parse(b"sgw 1 x 2"), bad(Verb::SharedGetWait));
@@ -385,7 +420,7 @@ mod tests {
     fn a_name_that_needs_no_folding_is_not_copied() {
         for line in ["g", "g a", "sg  a b c ", "iam \x00\x7f", "gw 1 a b", "sgw 1 2 a", "f a", "ls a"] {
             let command = parse(line.as_bytes()).unwrap();
-            let name = command.parts().1.expect("it has a name");
+            let name = command.name().expect("it has a name");
             assert!(matches!(name, Cow::Borrowed(_)), "{line:?}");
         }
     }
@@ -398,5 +433,79 @@ mod tests {
         assert_eq!(parse(b"dump exclusive"), Some(Command::Dump(Kind::Exclusive)));
         assert_eq!(parse(b"dump it shared"), Some(Command::Dump(Kind::Shared)));
         assert_eq!(parse(b"me myself"), Some(Command::Me));
+    }
+
+    /// One command of each form.
+    fn forms(name: &[u8], numbers: (u32, u32)) -> Vec<Command<Cow<'_, [u8]>>> {
+        let (ms, limit) = numbers;
+        let name = || Cow::Borrowed(name);
+        let mut forms = vec![
+            Command::Get(Wish::at_once(Kind::Exclusive, name()).waiting(ms)),
+            Command::Get(Wish::at_once(Kind::Shared, name()).limited(limit)),
+            Command::Get(Wish::at_once(Kind::Shared, name()).limited(limit).waiting(ms)),
+            Command::ReleaseAll,
+            Command::Fence(name()),
+            Command::ListAll(name()),
+            Command::Kick(name()),
+            Command::Steal(name()),
+            Command::Me,
+            Command::Iam(name()),
+            Command::Who(name()),
+            Command::Query { full: false },
+            Command::Query { full: true },
+            Command::Ping,
+            Command::Help,
+            Command::Quit,
+        ];
+        for kind in Kind::ALL {
+            forms.extend([
+                Command::Get(Wish::at_once(kind, name())),
+                Command::Release(kind, name()),
+                Command::Inspect(kind, name()),
+                Command::List(kind, name()),
+                Command::Dump(kind),
+            ]);
+        }
+        forms
+    }
+
+    #[test]
+    fn every_verb_has_a_form() {
+        let forms = forms(b"a", (1, 2));
+        for verb in Verb::ALL {
+            assert!(forms.iter().any(|command| command.verb() == Some(verb)), "{verb:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_says_what_a_command_says_of_itself() {
+        for command in forms(b"a", (1, 2)) {
+            let verb = command.verb().expect("it is valid");
+            let said = (command.ends_batch(), command.may_wait(), command.is_framed());
+            assert_eq!(said, (verb.ends_batch(), verb.may_wait(), verb.is_framed()), "{verb:?}");
+        }
+    }
+
+    #[test]
+    fn invalid_lines_are_written_as_they_came() {
+        for (command, line) in [
+            (Command::BadArgument(Verb::SharedGetWait), "sgw"),
+            (Command::Unknown("x\ty"), "x\ty"),
+            (Command::LineTooLong, ""),
+        ] {
+            assert_eq!(command.line(), line.as_bytes());
+        }
+        for line in ["gw", "sgl", "sgw", "x\ty", "G"] {
+            assert_eq!(parse(line.as_bytes()).unwrap().line(), line.as_bytes());
+        }
+    }
+
+    quickcheck! {
+        /// Goal: the language both ways. Method: every form, with names of any words and any numbers, written and read.
+        fn a_command_that_is_written_is_read_again(name: Vec<Vec<u8>>, numbers: (u32, u32)) -> bool {
+            let words = name.iter().flat_map(|word| words(word)).collect::<Vec<_>>();
+            let name = words.join(&b' ');
+            forms(&name, numbers).into_iter().all(|command| parse(&command.line()) == Some(command))
+        }
     }
 }

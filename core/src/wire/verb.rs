@@ -1,174 +1,163 @@
-//! The verbs: the first word of each request.
+//! The verbs: the first word of each request, one row each. `help`, statistics, what ends a batch and what needs an
+//! operator come from this table; what the words behind a verb mean is in `request.rs`.
 
-/// The first word of a request, as statistics and `help` name it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verb {
-    /// `d`
-    List,
-    /// `dump`
-    Dump,
-    /// `f`
-    Fence,
-    /// `g`
-    Get,
-    /// `gw`
-    GetWait,
-    /// `help`
-    Help,
-    /// `i`
-    Inspect,
-    /// `iam`
-    Iam,
-    /// `kick`
-    Kick,
-    /// `ls`
-    ListAll,
-    /// `me`
-    Me,
-    /// `ping`
-    Ping,
-    /// `q`
-    Query,
-    /// `quit`
-    Quit,
-    /// `r`
-    Release,
-    /// `ra`
-    ReleaseAll,
-    /// `sd`
-    SharedList,
-    /// `sg`
-    SharedGet,
-    /// `sgl`
-    SharedGetLimited,
-    /// `sgw`
-    SharedGetWait,
-    /// `si`
-    SharedInspect,
-    /// `sr`
-    SharedRelease,
-    /// `steal`
-    Steal,
-    /// `who`
-    Who,
+/// What a verb's row says beside its words.
+struct Row {
+    word: &'static str,
+    help: &'static str,
+    flags: Flags,
+}
+
+/// Properties of verbs, one bit each.
+type Flags = u8;
+
+/// The reply has a variable number of lines. An empty line ends it, also when it is a failure.
+const FRAMED: Flags = 1;
+/// Nothing of the same connection may run before this reply is complete.
+const LAST: Flags = 2;
+/// The reply may come later, at the end of a wait.
+const WAITS: Flags = 4;
+/// Only on an administrative listener.
+const OPERATOR: Flags = 8;
+/// Every lockd has had it: statistics show it before its first use.
+const OLD: Flags = 16;
+/// `--dump=false` switches it off.
+const DUMPS: Flags = 32;
+/// `--registry=false` switches it off.
+const NAMES: Flags = 64;
+
+macro_rules! verbs {
+    ($($verb:ident $word:literal ($($flag:ident)*) $help:literal)+) => {
+        /// The first word of a request, as statistics and `help` name it. In the order of their words.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Verb {
+            $(#[doc = $help] $verb,)+
+        }
+
+        impl Verb {
+            /// Every verb, by word.
+            pub const ALL: [Self; [$($word),+].len()] = [$(Self::$verb),+];
+
+            const ROWS: [Row; Self::COUNT] =
+                [$(Row { word: $word, help: $help, flags: 0 $(| $flag)* }),+];
+
+            /// The verb that is this word.
+            pub(super) const fn of(word: &[u8]) -> Option<Self> {
+                #[allow(non_upper_case_globals, reason = "each is called as its verb is")]
+                mod words {
+                    $(pub(super) const $verb: &[u8] = $word.as_bytes();)+
+                }
+                match word {
+                    $(words::$verb => Some(Self::$verb),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+verbs! {
+    List             "d"     (OLD FRAMED LAST DUMPS)  "d [NAME]: list exclusive locks and their holders"
+    Dump             "dump"  (OLD LAST DUMPS)         "dump [shared]: list locks and their holders' addresses on one line"
+    Fence            "f"     ()                 "f NAME: show the fencing token of an exclusive lock that is held here"
+    Get              "g"     (OLD)              "g NAME: get an exclusive lock"
+    GetWait          "gw"    (LAST WAITS)       "gw MS NAME: get an exclusive lock, waiting up to MS milliseconds"
+    Help             "help"  (FRAMED)           "help: list the commands"
+    Inspect          "i"     (OLD)              "i NAME: ask whether an exclusive lock is held"
+    Iam              "iam"   (NAMES)                 "iam [NAME]: register a name for this connection, or take it back"
+    Kick             "kick"  (LAST OPERATOR)    "kick ADDR: close a connection (administrative listener only)"
+    ListAll          "ls"    (FRAMED LAST DUMPS)      "ls [PREFIX]: list who holds what, who waits, and for how long"
+    Me               "me"    ()                 "me: show this connection's address and name"
+    Ping             "ping"  ()                 "ping: answer 1 pong"
+    Query            "q"     (OLD FRAMED)       "q [full]: show statistics"
+    Quit             "quit"  (LAST)             "quit: release everything and close this connection"
+    Release          "r"     (OLD)              "r NAME: release an exclusive lock"
+    ReleaseAll       "ra"    ()                 "ra: release everything that is held here"
+    SharedList       "sd"    (OLD FRAMED LAST DUMPS)  "sd [NAME]: list shared locks and their holders"
+    SharedGet        "sg"    (OLD)              "sg NAME: get a shared lock and count its holders"
+    SharedGetLimited "sgl"   ()                 "sgl LIMIT NAME: get a shared lock if fewer than LIMIT hold it"
+    SharedGetWait    "sgw"   (LAST WAITS)       "sgw MS LIMIT NAME: the same, waiting up to MS milliseconds"
+    SharedInspect    "si"    (OLD)              "si NAME: count the holders of a shared lock"
+    SharedRelease    "sr"    (OLD)              "sr NAME: release a shared lock"
+    Steal            "steal" (OPERATOR)         "steal NAME: take an exclusive lock from its holder (administrative listener only)"
+    Who              "who"   (FRAMED LAST DUMPS NAMES)      "who [NAME]: list registered connections"
 }
 
 impl Verb {
     /// How many there are.
     pub const COUNT: usize = Self::ALL.len();
 
-    /// Every verb, by name.
-    pub const ALL: [Self; 24] = [
-        Self::List,
-        Self::Dump,
-        Self::Fence,
-        Self::Get,
-        Self::GetWait,
-        Self::Help,
-        Self::Inspect,
-        Self::Iam,
-        Self::Kick,
-        Self::ListAll,
-        Self::Me,
-        Self::Ping,
-        Self::Query,
-        Self::Quit,
-        Self::Release,
-        Self::ReleaseAll,
-        Self::SharedList,
-        Self::SharedGet,
-        Self::SharedGetLimited,
-        Self::SharedGetWait,
-        Self::SharedInspect,
-        Self::SharedRelease,
-        Self::Steal,
-        Self::Who,
-    ];
-
     /// The word on the wire.
     #[must_use]
     pub const fn word(self) -> &'static str {
-        match self {
-            Self::List => "d",
-            Self::Dump => "dump",
-            Self::Fence => "f",
-            Self::Get => "g",
-            Self::GetWait => "gw",
-            Self::Help => "help",
-            Self::Inspect => "i",
-            Self::Iam => "iam",
-            Self::Kick => "kick",
-            Self::ListAll => "ls",
-            Self::Me => "me",
-            Self::Ping => "ping",
-            Self::Query => "q",
-            Self::Quit => "quit",
-            Self::Release => "r",
-            Self::ReleaseAll => "ra",
-            Self::SharedList => "sd",
-            Self::SharedGet => "sg",
-            Self::SharedGetLimited => "sgl",
-            Self::SharedGetWait => "sgw",
-            Self::SharedInspect => "si",
-            Self::SharedRelease => "sr",
-            Self::Steal => "steal",
-            Self::Who => "who",
-        }
+        self.row().word
     }
 
-    /// What `help` says of it: the request, and what it does.
+    /// The line of `help`: the request, and what it does.
     #[must_use]
     pub const fn help(self) -> &'static str {
-        match self {
-            Self::List => "d [NAME]: list exclusive locks and their holders",
-            Self::Dump => "dump [shared]: list locks and their holders' addresses on one line",
-            Self::Fence => "f NAME: show the fencing token of an exclusive lock that is held here",
-            Self::Get => "g NAME: get an exclusive lock",
-            Self::GetWait => "gw MS NAME: get an exclusive lock, waiting up to MS milliseconds",
-            Self::Help => "help: list the commands",
-            Self::Inspect => "i NAME: ask whether an exclusive lock is held",
-            Self::Iam => "iam [NAME]: register a name for this connection, or take it back",
-            Self::Kick => "kick ADDR: close a connection (administrative listener only)",
-            Self::ListAll => "ls [PREFIX]: list who holds what, who waits, and for how long",
-            Self::Me => "me: show this connection's address and name",
-            Self::Ping => "ping: answer 1 pong",
-            Self::Query => "q [full]: show statistics",
-            Self::Quit => "quit: release everything and close this connection",
-            Self::Release => "r NAME: release an exclusive lock",
-            Self::ReleaseAll => "ra: release everything that is held here",
-            Self::SharedList => "sd [NAME]: list shared locks and their holders",
-            Self::SharedGet => "sg NAME: get a shared lock and count its holders",
-            Self::SharedGetLimited => "sgl LIMIT NAME: get a shared lock if fewer than LIMIT hold it",
-            Self::SharedGetWait => "sgw MS LIMIT NAME: the same, waiting up to MS milliseconds",
-            Self::SharedInspect => "si NAME: count the holders of a shared lock",
-            Self::SharedRelease => "sr NAME: release a shared lock",
-            Self::Steal => {
-                "steal NAME: take an exclusive lock from its holder (administrative listener only)"
-            }
-            Self::Who => "who [NAME]: list registered connections",
-        }
+        self.row().help
     }
 
     /// Whether statistics show it before its first use: the verbs that every lockd has had.
     #[must_use]
     pub const fn is_always_shown(self) -> bool {
-        matches!(
-            self,
-            Self::List
-                | Self::Dump
-                | Self::Get
-                | Self::Inspect
-                | Self::Query
-                | Self::Release
-                | Self::SharedList
-                | Self::SharedGet
-                | Self::SharedInspect
-                | Self::SharedRelease
-        )
+        self.has(OLD)
     }
 
+    /// Whether the reply has a variable number of lines and is ended by an empty one, also when it is a failure.
+    #[must_use]
+    pub const fn is_framed(self) -> bool {
+        self.has(FRAMED)
+    }
+
+    /// Whether it must be the last of its batch: a listing is written in slices, a wait may end much later, `quit`
+    /// ends the connection, and `kick` may.
+    #[must_use]
+    pub const fn ends_batch(self) -> bool {
+        self.has(LAST)
+    }
+
+    /// Whether the reply may come later, at the end of a wait.
+    #[must_use]
+    pub const fn may_wait(self) -> bool {
+        self.has(WAITS)
+    }
+
+    /// Whether it is refused on every listener that is not administrative.
+    #[must_use]
+    pub const fn needs_operator(self) -> bool {
+        self.has(OPERATOR)
+    }
+
+    /// Whether it shows what others hold or are called, so that `--dump=false` switches it off.
+    #[must_use]
+    pub const fn is_dump(self) -> bool {
+        self.has(DUMPS)
+    }
+
+    /// Whether it is about registered names, so that `--registry=false` switches it off.
+    #[must_use]
+    pub const fn is_registry(self) -> bool {
+        self.has(NAMES)
+    }
+
+    /// Whether there is anything that it could be refused for, whatever the words behind it.
+    pub(crate) const fn may_be_refused(self) -> bool {
+        self.has(OPERATOR | DUMPS | NAMES)
+    }
+
+    /// Its position in [`ALL`](Self::ALL).
     pub(crate) const fn index(self) -> usize {
         self as usize
+    }
+
+    const fn has(self, flag: Flags) -> bool {
+        self.row().flags & flag != 0
+    }
+
+    const fn row(self) -> &'static Row {
+        &Self::ROWS[self.index()]
     }
 }
 
@@ -177,10 +166,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn verbs_stand_at_their_index_and_by_name() {
+    fn verbs_stand_at_their_index_and_by_word() {
         for (index, verb) in Verb::ALL.into_iter().enumerate() {
             assert_eq!(verb.index(), index);
+            assert_eq!(Verb::of(verb.word().as_bytes()), Some(verb));
+            let (request, _) = verb.help().split_once(": ").expect("a request, a colon and what it does");
+            assert_eq!(request.split(' ').next(), Some(verb.word()), "help shows the request first");
         }
         assert!(Verb::ALL.is_sorted_by_key(|verb| verb.word()));
+        assert_eq!(Verb::of(b"G"), None);
+        assert_eq!(Verb::of(b""), None);
+    }
+
+    #[test]
+    fn whatever_may_wait_ends_its_batch() {
+        assert!(Verb::ALL.iter().all(|verb| verb.ends_batch() || !verb.may_wait()));
     }
 }

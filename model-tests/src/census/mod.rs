@@ -7,7 +7,7 @@ use crate::generate::Step;
 use crate::observe::Event;
 use crate::reference::Reference;
 use crate::runner::say;
-use elockd_core::{Command, Conn, Input, Kind, Reason};
+use elockd_core::{Command, Conn, Input, Kind, Reason, Verb, Wish};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
@@ -60,10 +60,8 @@ impl Census {
             Command::Unknown(_) => "a verb was unknown",
             Command::Quit => "a connection quit",
             Command::BadArgument(_) => "an argument was bad",
+            Command::Get(wish) if !is_at_once(wish) => "a lock was asked for with a number",
             Command::Get(..) | Command::Release(..) | Command::Inspect(..) => "a lock was named",
-            Command::GetWait { .. } | Command::SharedGetLimited { .. } | Command::SharedGetWait { .. } => {
-                "a lock was asked for with a number"
-            }
             _ => "something else was asked for",
         });
     }
@@ -155,17 +153,17 @@ impl Census {
     /// Gets, releases and inspections.
     fn lock_command(&mut self, moment: &Moment<'_>, conn: Conn, command: &Command<Vec<u8>>, reply: &str) {
         let Moment { before, after, dead_before, .. } = *moment;
-        let (Command::Get(kind, name) | Command::Release(kind, name) | Command::Inspect(kind, name)) =
-            command
-        else {
-            return;
+        let (kind, name) = match command {
+            Command::Get(wish) if is_at_once(wish) => (wish.kind(), wish.name()),
+            Command::Release(kind, name) | Command::Inspect(kind, name) => (*kind, name),
+            _ => return,
         };
-        let holders = before.holders(*kind, name);
+        let holders = before.holders(kind, name);
         let was_holder = holders.contains(&conn);
-        let by_kind = |exclusive, shared| if *kind == Kind::Exclusive { exclusive } else { shared };
+        let by_kind = |exclusive, shared| if kind == Kind::Exclusive { exclusive } else { shared };
         match command {
             Command::Get(..) if reply.contains("Success") => {
-                let got = after.holders(*kind, name);
+                let got = after.holders(kind, name);
                 let again =
                     by_kind("a holder got its exclusive lock again", "a holder got its shared lock again");
                 self.count(if was_holder {
@@ -177,7 +175,7 @@ impl Census {
                 self.count_if(!was_holder && name.is_empty(), "the empty name was got");
                 self.count_if(!was_holder && name.len() == 29, "a name was got that just fits its slot");
                 self.count_if(!was_holder && name.len() > 29, "a name was got that does not fit its slot");
-                let other = if *kind == Kind::Exclusive { Kind::Shared } else { Kind::Exclusive };
+                let other = if kind == Kind::Exclusive { Kind::Shared } else { Kind::Exclusive };
                 let is_double = !after.holders(other, name).is_empty();
                 self.count_if(!was_holder && is_double, "a name was got that is held in the other kind");
             }
@@ -189,11 +187,11 @@ impl Census {
                 self.count_if(is_refused && was_holder, "a holder's get came after the drain");
             }
             Command::Release(..) => {
-                let left = after.holders(*kind, name);
-                self.count_if(was_holder && *kind == Kind::Exclusive, "an exclusive lock was released");
+                let left = after.holders(kind, name);
+                self.count_if(was_holder && kind == Kind::Exclusive, "an exclusive lock was released");
                 self.count_if(was_holder && left.len() == 1, "a shared lock was released to its last holder");
                 self.count_if(was_holder && left.len() > 1, "a shared lock was released to several holders");
-                let is_last = was_holder && left.is_empty() && *kind == Kind::Shared;
+                let is_last = was_holder && left.is_empty() && kind == Kind::Shared;
                 self.count_if(is_last, "a shared lock was released by its last holder");
                 let others = by_kind(
                     "another's exclusive lock was not released",
@@ -381,4 +379,9 @@ fn is_open(reference: &Reference, conn: Conn) -> bool {
 /// The locks that a connection holds, each by its holders.
 fn holds(reference: &Reference, conn: Conn) -> impl Iterator<Item = &[Conn]> + Clone {
     reference.locks().values().map(Vec::as_slice).filter(move |holders| holders.contains(&conn))
+}
+
+/// Whether a get has no numbers: `g` and `sg`.
+fn is_at_once(wish: &Wish<Vec<u8>>) -> bool {
+    matches!(wish.verb(), Verb::Get | Verb::SharedGet)
 }

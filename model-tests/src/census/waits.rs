@@ -1,6 +1,6 @@
 //! What happened about waits, fencing tokens, and operators.
 
-use super::{Census, Moment, is_open};
+use super::{Census, Moment, is_at_once, is_open};
 use crate::observe::Event;
 use crate::reference::{Reference, Wait};
 use elockd_core::{Account, Command, Conn, Input, Kind, Reason};
@@ -64,10 +64,7 @@ impl Census {
     ) {
         let Moment { before, after, events, .. } = *moment;
         let (kind, name, limit) = match command {
-            Command::GetWait { name, .. } => (Kind::Exclusive, name, 1),
-            Command::SharedGetLimited { name, limit } | Command::SharedGetWait { name, limit, .. } => {
-                (Kind::Shared, name, *limit)
-            }
+            Command::Get(wish) if !is_at_once(wish) => (wish.kind(), wish.name(), wish.limit()),
             _ => return self.get_beside_waits(moment, conn, command, reply),
         };
         let holders = before.holders(kind, name);
@@ -114,9 +111,10 @@ impl Census {
     /// `g` and `sg`, where somebody waits.
     fn get_beside_waits(&mut self, moment: &Moment<'_>, conn: Conn, command: &Command<Vec<u8>>, reply: &str) {
         let Moment { before, after, .. } = *moment;
-        let Command::Get(kind, name) = command else { return };
-        let is_new = reply.contains("Success") && !before.holders(*kind, name).contains(&conn);
-        self.count_if(is_new && !after.line(*kind, name).is_empty(), "an old get passed a line");
+        let Command::Get(wish) = command else { return };
+        let (kind, name) = (wish.kind(), wish.name());
+        let is_new = reply.contains("Success") && !before.holders(kind, name).contains(&conn);
+        self.count_if(is_new && !after.line(kind, name).is_empty(), "an old get passed a line");
         let account = |conn: Conn| before.open().iter().find(|client| client.conn == conn);
         let account = |conn: Conn| account(conn).map(|client| client.origin.account);
         let held = before.locks().values().flatten().filter(|holder| account(**holder) == account(conn));

@@ -174,7 +174,7 @@ impl Stage {
     }
 
     /// Applies an input, and after it whatever was kept and can run now.
-    fn apply(&mut self, input: Input<Vec<u8>>) -> Result<(), String> {
+    fn apply(&mut self, input: Input<Command<Vec<u8>>>) -> Result<(), String> {
         self.apply_one(input)?;
         self.run_what_waits()
     }
@@ -189,7 +189,7 @@ impl Stage {
         Ok(())
     }
 
-    fn apply_one(&mut self, input: Input<Vec<u8>>) -> Result<(), String> {
+    fn apply_one(&mut self, input: Input<Command<Vec<u8>>>) -> Result<(), String> {
         for event in self.subject.apply(self.now, input) {
             self.note(&event);
         }
@@ -223,10 +223,10 @@ impl Stage {
 }
 
 impl Subject {
-    fn apply(&mut self, now: Now, input: Input<Vec<u8>>) -> Vec<Event> {
+    fn apply(&mut self, now: Now, input: Input<Command<Vec<u8>>>) -> Vec<Event> {
         match self {
             Self::Reference(reference) => reference.apply(now, &input),
-            Self::Machine(machine) => observe(machine, now, input),
+            Self::Machine(machine) => observe(machine, now, input.as_ref()),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::{Edge, Node, says};
 use crate::observe::{Event, observe};
 use crate::reference::Wait;
-use elockd_core::{Command, Conn, Figure, Input, Kind, Machine};
+use elockd_core::{Command, Conn, Figure, Input, Kind, Machine, Verb};
 use std::collections::BTreeMap;
 
 type Check = fn(&Edge<'_>) -> Result<(), String>;
@@ -109,7 +109,10 @@ fn first_come_first_served(edge: &Edge<'_>) -> Result<(), String> {
     let Some((conn, kind, name)) = edge.asks() else { return Ok(()) };
     let hold = (kind, name.clone(), conn);
     let is_got = edge.after.holds.contains(&hold) && !edge.before.holds.contains(&hold);
-    let is_old = matches!(edge.step.input, Input::Command(_, Command::Get(Kind::Shared, _)));
+    let is_old = match &edge.step.input {
+        Input::Command(_, Command::Get(wish)) => wish.verb() == Verb::SharedGet,
+        _ => false,
+    };
     let line = edge.after.reference.line(kind, name);
     ensure!(!is_got || is_old || line.is_empty(), "{hold:?} passed {line:?}");
     Ok(())
@@ -157,11 +160,11 @@ fn no_grant_follows_its_deadline(edge: &Edge<'_>) -> Result<(), String> {
 /// Whether it is one is told by trying, not by the definition that the reference goes by.
 fn a_deadlock_is_refused_exactly_when_it_is_one(edge: &Edge<'_>) -> Result<(), String> {
     let Input::Command(conn, command) = &edge.step.input else { return Ok(()) };
-    let (kind, name, limit) = match command {
-        Command::GetWait { name, .. } => (Kind::Exclusive, name, 1),
-        Command::SharedGetWait { name, limit, .. } => (Kind::Shared, name, *limit),
-        _ => return Ok(()),
-    };
+    let Command::Get(wish) = command else { return Ok(()) };
+    if !command.may_wait() {
+        return Ok(());
+    }
+    let (kind, name, limit) = (wish.kind(), wish.name(), wish.limit());
     let is_refused =
         edge.events.iter().any(|event| matches!(event, Event::Sent(_, text) if says(text, "Deadlock")));
     if is_refused || edge.events.contains(&Event::Waits(*conn)) {
@@ -223,7 +226,7 @@ fn nothing_of_a_closed_connection_remains(edge: &Edge<'_>) -> Result<(), String>
     let now = edge.after.reference.now();
     let mut events = Vec::new();
     for conn in closed {
-        events.extend(observe(&mut machine, now, Input::Command(conn, Command::Ping)));
+        events.extend(observe(&mut machine, now, Input::Command(conn, &Command::Ping)));
     }
     for _ in 0..dead {
         events.extend(observe(&mut machine, now, Input::Tick));
@@ -243,7 +246,7 @@ fn nothing_of_a_closed_connection_remains(edge: &Edge<'_>) -> Result<(), String>
 fn an_extra_tick_changes_no_reply(edge: &Edge<'_>) -> Result<(), String> {
     let mut machine = edge.before.machine.clone();
     let mut events = observe(&mut machine, edge.step.now, Input::Tick);
-    events.extend(observe(&mut machine, edge.step.now, edge.step.input.clone()));
+    events.extend(observe(&mut machine, edge.step.now, edge.step.input.as_ref()));
     ensure!(events == edge.events, "{events:?}, without a tick {:?}", edge.events);
     Ok(())
 }
@@ -307,7 +310,7 @@ fn whoever_waits_can_be_served(node: &Node, _: &[Edge<'_>]) -> Result<(), String
         for client in node.reference.open() {
             if !waiting.contains(&client.conn) {
                 let release = Input::Command(client.conn, Command::ReleaseAll);
-                let events = observe(&mut machine, node.reference.now(), release);
+                let events = observe(&mut machine, node.reference.now(), release.as_ref());
                 waiting.retain(|conn| !is_success(&events, Some(*conn)));
             }
         }
@@ -332,7 +335,7 @@ fn listings_are_the_references(node: &Node, _: &[Edge<'_>]) -> Result<(), String
         let input = Input::Command(client.conn, command);
         let now = reference.now();
         let expected = reference.apply(now, &input);
-        let events = observe(&mut machine, now, input);
+        let events = observe(&mut machine, now, input.as_ref());
         ensure!(events == expected, "{events:?}, expected {expected:?}");
     }
     Ok(())
@@ -372,12 +375,7 @@ impl Edge<'_> {
     /// Who asks for which lock with this input, if somebody does.
     fn asks(&self) -> Option<(Conn, Kind, &Vec<u8>)> {
         match &self.step.input {
-            Input::Command(conn, Command::Get(kind, name)) => Some((*conn, *kind, name)),
-            Input::Command(conn, Command::GetWait { name, .. }) => Some((*conn, Kind::Exclusive, name)),
-            Input::Command(
-                conn,
-                Command::SharedGetLimited { name, .. } | Command::SharedGetWait { name, .. },
-            ) => Some((*conn, Kind::Shared, name)),
+            Input::Command(conn, Command::Get(wish)) => Some((*conn, wish.kind(), wish.name())),
             _ => None,
         }
     }

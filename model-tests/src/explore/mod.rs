@@ -21,7 +21,7 @@ use crate::observe::{Event, observe};
 use crate::reference::{Reference, Wait};
 use checks::{OF_EDGES, OF_STATES};
 use elockd_core::{
-    Account, Addr, Cause, Command, Config, Conn, Input, Kind, Listing, Machine, Now, Scan, Subject,
+    Account, Addr, Cause, Command, Config, Conn, Input, Kind, Listing, Machine, Now, Scan, Subject, Wish,
 };
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
@@ -184,7 +184,7 @@ impl Search<'_> {
         let mut edges = Vec::new();
         for step in self.space.steps(&node.reference) {
             let Node { mut machine, mut reference, .. } = node.clone();
-            let events = observe(&mut machine, step.now, step.input.clone());
+            let events = observe(&mut machine, step.now, step.input.as_ref());
             let expected = reference.apply(step.now, &step.input);
             let after = Node { depth: node.depth + 1, ..Node::new(machine, reference) };
             let edge = Edge { before: node, step, events, expected, after };
@@ -299,7 +299,7 @@ impl Space {
         }
         let gone = (1..=highest).map(|serial| Conn::new(0, serial)).find(|conn| !conns.contains(conn));
         if let (Some(gone), Some((kind, name))) = (gone, self.locks.first()) {
-            inputs.push(Input::Command(gone, Command::Get(*kind, name.as_bytes().to_vec())));
+            inputs.push(Input::Command(gone, Command::get(*kind, name.as_bytes().to_vec())));
             inputs.push(Input::Closed(gone, Cause::Eof));
         }
         if self.drains {
@@ -312,7 +312,7 @@ impl Space {
             inputs.push(Input::Tokens { first, last: first + reference.tokens_left() + more - 1 });
         }
         let Now(now) = reference.now();
-        let at = |ms: u64, inputs: &[Input<Vec<u8>>]| -> Vec<Step> {
+        let at = |ms: u64, inputs: &[Input<Command<Vec<u8>>>]| -> Vec<Step> {
             inputs.iter().map(|input| Step { now: Now(now + ms), input: input.clone() }).collect()
         };
         let mut steps = at(0, &inputs);
@@ -335,7 +335,7 @@ impl Space {
             if is_waiting {
                 continue;
             }
-            commands.push(Command::Get(*kind, name.clone()));
+            commands.push(Command::get(*kind, name.clone()));
             commands.push(Command::Inspect(*kind, name.clone()));
             match kind {
                 Kind::Exclusive => commands.extend(self.exclusive_commands(&name)),
@@ -353,8 +353,11 @@ impl Space {
     }
 
     fn exclusive_commands(&self, name: &[u8]) -> Vec<Command<Vec<u8>>> {
-        let mut commands: Vec<_> =
-            self.waits_ms.iter().map(|ms| Command::GetWait { ms: *ms, name: name.to_vec() }).collect();
+        let mut commands: Vec<_> = self
+            .waits_ms
+            .iter()
+            .map(|ms| Command::Get(Wish::at_once(Kind::Exclusive, name.to_vec()).waiting(*ms)))
+            .collect();
         if self.tokens > 0 {
             commands.push(Command::Fence(name.to_vec()));
         }
@@ -367,8 +370,10 @@ impl Space {
     fn limited_commands(&self, name: &[u8]) -> Vec<Command<Vec<u8>>> {
         let mut commands = Vec::new();
         for limit in self.limits.iter().copied() {
-            commands.push(Command::SharedGetLimited { limit, name: name.to_vec() });
-            let wait = |ms: &u32| Command::SharedGetWait { ms: *ms, limit, name: name.to_vec() };
+            commands.push(Command::Get(Wish::at_once(Kind::Shared, name.to_vec()).limited(limit)));
+            let wait = |ms: &u32| {
+                Command::Get(Wish::at_once(Kind::Shared, name.to_vec()).limited(limit).waiting(*ms))
+            };
             commands.extend(self.waits_ms.iter().map(wait));
         }
         commands

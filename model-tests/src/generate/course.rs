@@ -3,7 +3,7 @@
 use super::dice::Dice;
 use super::{Step, origin};
 use crate::reference::Reference;
-use elockd_core::{Account, Cause, Command, Config, Conn, Input, Kind, Now, Origin, Verb};
+use elockd_core::{Account, Cause, Command, Config, Conn, Input, Kind, Now, Origin, Verb, Wish};
 
 /// The weight says how often; the longest that fits a slot, one more, the limit, and one over it.
 const NAMES: [(&[u8], u32); 11] = [
@@ -94,7 +94,7 @@ impl Course {
         })
     }
 
-    fn input(&mut self, dice: &mut Dice) -> Input<Vec<u8>> {
+    fn input(&mut self, dice: &mut Dice) -> Input<Command<Vec<u8>>> {
         let is_lonely = (self.reference.open().len() as u64) < self.connections;
         match dice.below(100) {
             0..4 => Input::Tick,
@@ -113,7 +113,7 @@ impl Course {
     }
 
     /// Tokens to be given out: mostly few, and right behind those before.
-    fn tokens(&self, dice: &mut Dice) -> Input<Vec<u8>> {
+    fn tokens(&self, dice: &mut Dice) -> Input<Command<Vec<u8>>> {
         let next = self.reference.next_token() + self.reference.tokens_left();
         let (first, last) = match dice.below(40) {
             0..24 => (next, next + dice.below(4)),
@@ -127,7 +127,7 @@ impl Course {
     }
 
     /// A connection to be opened. Sometimes numbers are passed over.
-    fn open(&mut self, dice: &mut Dice) -> Input<Vec<u8>> {
+    fn open(&mut self, dice: &mut Dice) -> Input<Command<Vec<u8>>> {
         self.serial += 1 + u64::from(dice.below(10) == 0);
         Input::Opened(Conn::new(0, self.serial), self.origin(dice, self.serial))
     }
@@ -192,7 +192,7 @@ impl Course {
         }
         match dice.below(100) {
             0..52 if dice.below(100) < self.waits => self.wait(dice, conn),
-            0..52 => Command::Get(kind, self.name(dice)),
+            0..52 => Command::get(kind, self.name(dice)),
             52..57 => Command::Fence(self.own_name(dice, conn, Kind::Exclusive)),
             57 => Command::ReleaseAll,
             58 => Command::BadArgument(
@@ -222,7 +222,7 @@ impl Course {
         let kind = self.kind(dice);
         match dice.below(26) {
             0..14 => self.wait(dice, conn),
-            14..16 => Command::Get(kind, self.name(dice)),
+            14..16 => Command::get(kind, self.name(dice)),
             16 | 21 if self.has_operators => self.operate(dice),
             16..20 => Command::Release(kind, self.own_name(dice, conn, kind)),
             20 => Command::ReleaseAll,
@@ -256,9 +256,11 @@ impl Course {
         let ms = MS[dice.below(12) as usize];
         let limit = LIMITS[dice.below(8) as usize];
         match kind {
-            Kind::Exclusive => Command::GetWait { ms, name },
-            Kind::Shared if dice.below(3) == 0 => Command::SharedGetLimited { limit, name },
-            Kind::Shared => Command::SharedGetWait { ms, limit, name },
+            Kind::Exclusive => Command::Get(Wish::at_once(Kind::Exclusive, name).waiting(ms)),
+            Kind::Shared if dice.below(3) == 0 => {
+                Command::Get(Wish::at_once(Kind::Shared, name).limited(limit))
+            }
+            Kind::Shared => Command::Get(Wish::at_once(Kind::Shared, name).limited(limit).waiting(ms)),
         }
     }
 

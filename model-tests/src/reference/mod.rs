@@ -89,7 +89,7 @@ impl Reference {
     }
 
     /// Applies one input and says what comes of it.
-    pub fn apply(&mut self, now: Now, input: &Input<Vec<u8>>) -> Vec<Event> {
+    pub fn apply(&mut self, now: Now, input: &Input<Command<Vec<u8>>>) -> Vec<Event> {
         self.now = self.now.max(now.0);
         // What is due comes first, whatever the input is.
         let mut events = self.time_out();
@@ -321,10 +321,7 @@ impl Reference {
         let text = match command {
             _ if is_disabled => format!("0 disabled\n{end}").into_bytes(),
             Command::Kick(_) | Command::Steal(_) if !is_admin => line("0 Not Allowed: ", verb.as_bytes()),
-            Command::Get(..)
-            | Command::GetWait { .. }
-            | Command::SharedGetLimited { .. }
-            | Command::SharedGetWait { .. } => match self.get(conn, command) {
+            Command::Get(wish) => match self.get(conn, wish) {
                 Event::Sent(_, text) => text,
                 other => return vec![other],
             },
@@ -460,11 +457,7 @@ impl Reference {
 /// be within the limit.
 fn verb_and_name(command: &Command<Vec<u8>>) -> (&'static str, Option<&[u8]>) {
     match command {
-        Command::Get(Kind::Exclusive, name) => ("g", Some(name)),
-        Command::Get(Kind::Shared, name) => ("sg", Some(name)),
-        Command::GetWait { name, .. } => ("gw", Some(name)),
-        Command::SharedGetLimited { name, .. } => ("sgl", Some(name)),
-        Command::SharedGetWait { name, .. } => ("sgw", Some(name)),
+        Command::Get(wish) => (wish.verb().word(), Some(wish.name())),
         Command::Release(Kind::Exclusive, name) => ("r", Some(name)),
         Command::Release(Kind::Shared, name) => ("sr", Some(name)),
         Command::ReleaseAll => ("ra", None),

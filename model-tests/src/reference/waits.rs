@@ -3,7 +3,7 @@
 use super::deadlock::would_be_for_ever;
 use super::{Reference, line};
 use crate::observe::Event;
-use elockd_core::{Cause, Command, Conn, Input, Kind};
+use elockd_core::{Cause, Command, Conn, Input, Kind, Verb, Wish};
 
 /// A connection that waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,14 +71,8 @@ impl Reference {
     }
 
     /// `g`, `sg`, `gw`, `sgl`, `sgw`.
-    pub(super) fn get(&mut self, conn: Conn, command: &Command<Vec<u8>>) -> Event {
-        let (kind, name, limit, ms) = match command {
-            Command::Get(kind, name) => (*kind, name, 1, None),
-            Command::GetWait { ms, name } => (Kind::Exclusive, name, 1, Some(*ms)),
-            Command::SharedGetLimited { limit, name } => (Kind::Shared, name, *limit, None),
-            Command::SharedGetWait { ms, limit, name } => (Kind::Shared, name, *limit, Some(*ms)),
-            _ => unreachable!("no other command gets"),
-        };
+    pub(super) fn get(&mut self, conn: Conn, wish: &Wish<Vec<u8>>) -> Event {
+        let (kind, name, limit, ms) = (wish.kind(), wish.name(), wish.limit(), wish.ms());
         if self.draining {
             return Event::Sent(conn, line("0 Shutting Down", b""));
         }
@@ -90,7 +84,7 @@ impl Reference {
                 self.count("locks_refused");
                 return Event::Sent(conn, line("0 Too Many Locks: ", name));
             }
-            let is_old_and_shared = matches!(command, Command::Get(Kind::Shared, _));
+            let is_old_and_shared = wish.verb() == Verb::SharedGet;
             let is_free = wait.fits(holders.len()) && self.line(kind, name).is_empty();
             if !is_free && !is_old_and_shared {
                 return match ms {

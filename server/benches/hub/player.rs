@@ -41,7 +41,7 @@ impl Stage {
         let owner = open(&hub)?;
         let mut replies = Vec::new();
         for number in 0..HELD {
-            let get = Command::Get(Kind::Exclusive, format!("held.{number:019}"));
+            let get = Command::get(Kind::Exclusive, format!("held.{number:019}"));
             let (_, is_success) = owner.command(Now::default(), &get, &mut replies);
             if is_success != Some(true) {
                 return Err(format!("lock {number} is not to be had"));
@@ -96,7 +96,7 @@ fn batches(names: &[String], size: usize) -> Vec<Batch> {
         .flat_map(|name| {
             let got = format!("1 Lock Get Success: {name}\n").len();
             let released = format!("1 Lock Release Success: {name}\n").len();
-            let get = Command::Get(Kind::Exclusive, name.clone());
+            let get = Command::get(Kind::Exclusive, name.clone());
             [(get, got), (Command::Release(Kind::Exclusive, name.clone()), released)]
         })
         .collect();

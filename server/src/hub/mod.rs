@@ -22,7 +22,8 @@ use elockd_core::probe::ARE_COMPILED_IN;
 use elockd_core::wire::encode;
 use elockd_core::wire::listing::Slice;
 use elockd_core::{
-    Cause, Command, Conn, Entry, Figures, Input, Machine, Now, Origin, Output, Reason, Reply, Scan,
+    Cause, Command, Conn, DriverInput, Entry, Figures, Input, Machine, Now, Origin, Output, Reason, Reply,
+    Scan,
 };
 use mailbox::Mailbox;
 use std::collections::BTreeMap;
@@ -125,7 +126,7 @@ impl<L: Locks> Hub<L> {
             state.last_serial += 1;
             let conn = Conn::new(0, state.last_serial);
             let mut refused = None;
-            let input = Input::<&[u8]>::Opened(conn, origin(conn));
+            let input = DriverInput::Opened(conn, origin(conn));
             state.apply(now, input, &mut |output| match output {
                 Output::Disconnect(reason) => refused = Some(reason),
                 output => panic!("{conn:?} was sent {output:?} when it opened"),
@@ -148,7 +149,7 @@ impl<L: Locks> Hub<L> {
         self.with(|state| {
             let is_due = |due: Now| due < now || due == now && !bug!(TickerSpins);
             if state.machine.deadline().is_some_and(is_due) {
-                state.apply(now, Input::<&[u8]>::Tick, &mut |_| {});
+                state.apply(now, DriverInput::Tick, &mut |_| {});
             }
             state.machine.deadline()
         })
@@ -168,7 +169,7 @@ impl<L: Locks> Hub<L> {
 
     /// Lets the machine give out fencing tokens from `first` to `last`.
     pub fn tokens(&self, now: Now, first: u64, last: u64) {
-        self.with(|state| state.apply(now, Input::<&[u8]>::Tokens { first, last }, &mut |_| {}));
+        self.with(|state| state.apply(now, DriverInput::Tokens { first, last }, &mut |_| {}));
     }
 
     /// Ready when fewer fencing tokens than `few` are left; else the waker is called when that becomes so.
@@ -187,7 +188,7 @@ impl<L: Locks> Hub<L> {
     /// to end.
     pub fn drain(&self, now: Now) {
         self.with(|state| {
-            state.apply(now, Input::<&[u8]>::Drain, &mut |_| {});
+            state.apply(now, DriverInput::Drain, &mut |_| {});
             state.draining = true;
             let told =
                 state.post.boxes.len() - usize::from(bug!(DrainSkipsAMailbox)).min(state.post.boxes.len());
@@ -272,41 +273,23 @@ impl<L: Locks> Post<L> {
 impl<L: Locks> State<L> {
     /// Applies an input. What it causes for connections with a box goes into their boxes; the rest,
     /// which is what the causer itself is told, goes to `own`.
-    fn apply<N: AsRef<[u8]>>(&mut self, now: Now, input: Input<N>, own: &mut impl FnMut(Output<'_>)) {
+    #[inline]
+    fn apply<N: AsRef<[u8]>>(
+        &mut self,
+        now: Now,
+        input: Input<&Command<N>>,
+        own: &mut impl FnMut(Output<'_>),
+    ) {
         let causer = input.conn();
         let Self { machine, post, witness, .. } = self;
         if let Some(witness) = witness {
-            witness.input(now, input.borrowed());
+            witness.input(now, input.as_ref().map(|command| command.borrowed()));
         }
         let seq = machine.apply(now, input, &mut |to, output| {
             if let Some(witness) = witness {
                 witness.output(to, &output);
             }
             if Some(to) == causer { own(output) } else { post.deliver(to, output) }
-        });
-        if let Some(witness) = witness {
-            witness.applied(seq, machine);
-        }
-    }
-
-    /// The same with a command, which is not moved.
-    #[inline]
-    fn command<N: AsRef<[u8]>>(
-        &mut self,
-        now: Now,
-        conn: Conn,
-        command: &Command<N>,
-        own: &mut impl FnMut(Output<'_>),
-    ) {
-        let Self { machine, post, witness, .. } = self;
-        if let Some(witness) = witness {
-            witness.input(now, Input::Command(conn, command.borrowed()));
-        }
-        let seq = machine.apply_command(now, conn, command, &mut |to, output| {
-            if let Some(witness) = witness {
-                witness.output(to, &output);
-            }
-            if to == conn { own(output) } else { post.deliver(to, output) }
         });
         if let Some(witness) = witness {
             witness.applied(seq, machine);
@@ -377,7 +360,7 @@ impl<L: Locks> Handle<L> {
             for command in commands {
                 assert!(matches!(flow, Flow::Go | Flow::Close(Reason::Idle)), "a command after the last");
                 // By reference: to move a reply would take as long as to encode it.
-                state.command(now, self.conn, command, &mut |output| match &output {
+                state.apply(now, Input::Command(self.conn, command), &mut |output| match &output {
                     Output::Reply(reply) => {
                         heard(reply);
                         match reply {
@@ -415,7 +398,7 @@ impl<L: Locks> Handle<L> {
     fn close_with(&self, state: &mut State<L>, mailbox: &Mailbox<L>, now: Now, cause: Cause) -> Vec<u8> {
         state.post.boxes.remove(&self.conn);
         let mut owed = mailbox.take_reply().unwrap_or_default();
-        let input = Input::<&[u8]>::Closed(self.conn, cause);
+        let input = DriverInput::Closed(self.conn, cause);
         state.apply(now, input, &mut |output| match output {
             Output::Reply(reply) => encode(&reply, &mut owed),
             // It may have been due to be closed as idle in this very moment.

@@ -2,7 +2,7 @@
 //! count, from one thread; what several threads can do to it is for the model checker.
 
 use super::{Ending, Flow, Handle, Hub, Mail};
-use elockd_core::{Account, Addr, Cause, Command, Config, Conn, Kind, Machine, Now, Origin, Reason};
+use elockd_core::{Account, Addr, Cause, Command, Config, Conn, Kind, Machine, Now, Origin, Reason, Wish};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ fn say(handle: &Handle, now: u64, command: Command<&[u8]>) -> (String, Flow) {
 }
 
 fn get(handle: &Handle, now: u64, name: &str) -> String {
-    say(handle, now, Command::Get(Kind::Exclusive, name.as_bytes())).0
+    say(handle, now, Command::get(Kind::Exclusive, name.as_bytes())).0
 }
 
 #[derive(Default)]
@@ -204,7 +204,7 @@ fn the_daemons_way_with_a_panic_is_to_end_with_status_70() {
 }
 
 fn wait(handle: &Handle, now: u64, ms: u32) -> Flow {
-    say(handle, now, Command::GetWait { ms, name: b"x" }).1
+    say(handle, now, Command::Get(Wish::at_once(Kind::Exclusive, &b"x"[..]).waiting(ms))).1
 }
 
 fn reply(text: &str) -> Poll<Mail> {

@@ -2,13 +2,13 @@
 //! machine itself, all of it within the hub's lock and so in the machine's own order. It changes nothing;
 //! production has no witness, and pays one comparison for an input.
 
-use elockd_core::{Conn, Input, Machine, Now, Output, Seq};
+use elockd_core::{Command, Conn, Input, Machine, Now, Output, Seq};
 
 /// Sees every input. For each of them: `input` once, `output` for everything that comes of it, `applied`
 /// once. A panic of the machine leaves out what would have come after it.
 pub trait Witness: Send {
     /// The machine is about to be given an input.
-    fn input(&mut self, now: Now, input: Input<&[u8]>);
+    fn input(&mut self, now: Now, input: Input<Command<&[u8]>>);
 
     /// The input had this outcome for a connection.
     fn output(&mut self, to: Conn, output: &Output<'_>);

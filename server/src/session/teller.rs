@@ -75,16 +75,12 @@ impl Teller {
     fn tell(&mut self, command: Command<Vec<u8>>, is_success: bool) {
         let addr = self.addr;
         match command {
-            Command::GetWait { name, .. } if is_success => self.got(Kind::Exclusive, name),
-            Command::SharedGetLimited { name, .. } | Command::SharedGetWait { name, .. } if is_success => {
-                self.got(Kind::Shared, name);
-            }
+            Command::Get(wish) if is_success => self.got(wish.kind(), wish.into_name()),
             Command::ReleaseAll => {
                 for (kind, name) in std::mem::take(&mut self.held) {
                     info!("{addr} released {} {}", word(kind), name.escape_ascii());
                 }
             }
-            Command::Get(kind, name) if is_success => self.got(kind, name),
             Command::Release(kind, name) if is_success => {
                 info!("{addr} released {} {}", word(kind), name.escape_ascii());
                 self.held.remove(&(kind, name));

@@ -161,7 +161,7 @@ mod tests {
 
         /// What `f` says to a new hold.
         fn token(&self) -> String {
-            self.say(Command::Get(Kind::Exclusive, b"a"));
+            self.say(Command::get(Kind::Exclusive, b"a"));
             let answer = self.say(Command::Fence(b"a"));
             self.say(Command::Release(Kind::Exclusive, b"a"));
             answer

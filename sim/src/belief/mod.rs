@@ -177,7 +177,7 @@ impl Belief {
     }
 
     /// Takes note of an input.
-    pub fn input(&mut self, now: Now, input: &Input<&[u8]>) {
+    pub fn input(&mut self, now: Now, input: &Input<Command<&[u8]>>) {
         self.now = self.now.max(now);
         match input {
             Input::Opened(conn, origin) => {
@@ -318,9 +318,6 @@ impl Belief {
 /// The lock that a command may wait for, how many holders it may have, and for how many milliseconds.
 #[must_use]
 pub fn wanted(command: &Command<Vec<u8>>) -> Option<(Lock, u32, u32)> {
-    match command {
-        Command::GetWait { ms, name } => Some(((Kind::Exclusive, name.clone()), 1, *ms)),
-        Command::SharedGetWait { ms, limit, name } => Some(((Kind::Shared, name.clone()), *limit, *ms)),
-        _ => None,
-    }
+    let Command::Get(wish) = command else { return None };
+    wish.ms().map(|ms| ((wish.kind(), wish.name().clone()), wish.limit(), ms))
 }

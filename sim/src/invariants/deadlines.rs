@@ -24,8 +24,7 @@ fn told(outcome: &Outcome<'_>) -> Verdict {
             let has_ended = belief.cut_off(*to).is_some();
             let asked_for_none = matches!(
                 outcome.input,
-                Input::Command(conn, Command::GetWait { ms: 0, .. } | Command::SharedGetWait { ms: 0, .. })
-                    if conn == to
+                Input::Command(conn, Command::Get(wish)) if conn == to && wish.ms() == Some(0)
             );
             let is_due = wait.map_or(has_ended || asked_for_none, |wait| wait.is_due(belief.now()));
             if is_due { Ok(()) } else { Err(format!("{to:?} gave up {} too early", shown(name))) }

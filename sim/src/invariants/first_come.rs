@@ -19,8 +19,10 @@ fn told(outcome: &Outcome<'_>) -> Verdict {
     let Some(head) = outcome.belief.waits().head(&lock) else { return Ok(()) };
     let to = outcome.to;
     // The old verb is the one that knows no lines.
-    let is_old = matches!(outcome.input, Input::Command(conn, Command::Get(of, _)) if *conn == to && of == kind)
-        && *kind == elockd_core::Kind::Shared;
+    let is_old = matches!(
+        outcome.input,
+        Input::Command(conn, Command::Get(wish)) if *conn == to && wish.kind() == *kind && !wish.heeds_line()
+    );
     if head.conn == to || is_old || outcome.belief.is_holder(to, *kind, name) {
         return Ok(());
     }

@@ -18,10 +18,9 @@ fn told(outcome: &Outcome<'_>) -> Verdict {
     let to = outcome.to;
     let waited = outcome.belief.waits().of(to).map(|(_, wait)| wait.limit);
     let asked = match outcome.input {
-        Input::Command(
-            conn,
-            Command::SharedGetLimited { limit, .. } | Command::SharedGetWait { limit, .. },
-        ) if *conn == to => *limit,
+        Input::Command(conn, Command::Get(wish)) if *conn == to && wish.kind() == Kind::Shared => {
+            wish.limit()
+        }
         _ => 0,
     };
     let limit = waited.unwrap_or(asked);

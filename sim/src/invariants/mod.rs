@@ -25,7 +25,7 @@ mod told_once;
 mod waits_alone;
 
 use crate::belief::Belief;
-use elockd_core::{Conn, Input, Limits, Machine, Now, Output};
+use elockd_core::{Command, Conn, Input, Limits, Machine, Now, Output};
 
 /// Whether a claim holds; if not, what is wrong.
 pub type Verdict = Result<(), String>;
@@ -49,7 +49,7 @@ pub struct Given<'a> {
     /// What is believed; of the input no more than its time has been taken note of.
     pub belief: &'a Belief,
     /// The input.
-    pub input: &'a Input<Vec<u8>>,
+    pub input: &'a Input<Command<Vec<u8>>>,
 }
 
 /// An outcome of an input, as it is told.
@@ -58,7 +58,7 @@ pub struct Outcome<'a> {
     /// due before it.
     pub belief: &'a Belief,
     /// The input.
-    pub input: &'a Input<Vec<u8>>,
+    pub input: &'a Input<Command<Vec<u8>>>,
     /// Who is told.
     pub to: Conn,
     /// What.

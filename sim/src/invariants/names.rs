@@ -34,19 +34,8 @@ fn told(outcome: &Outcome<'_>) -> Verdict {
     let waited_for = outcome.belief.waits().of(outcome.to).map(|((_, name), _)| &name[..]);
     let cut_off = outcome.belief.cut_off(outcome.to).map(|((_, name), _)| &name[..]);
     let asked = waited_for.or(cut_off).or(match outcome.input {
-        Input::Command(
-            conn,
-            Command::Get(_, name)
-            | Command::GetWait { name, .. }
-            | Command::SharedGetLimited { name, .. }
-            | Command::SharedGetWait { name, .. }
-            | Command::Release(_, name)
-            | Command::Fence(name)
-            | Command::Inspect(_, name)
-            | Command::Steal(name)
-            | Command::Kick(name)
-            | Command::Unknown(name),
-        ) if *conn == outcome.to => Some(&name[..]),
+        Input::Command(conn, Command::Unknown(verb)) if *conn == outcome.to => Some(&verb[..]),
+        Input::Command(conn, command) if *conn == outcome.to => command.name().map(|name| &name[..]),
         _ => None,
     });
     if asked == Some(name) {

@@ -15,7 +15,7 @@ use crate::history::{ClientSide, Close, Connection, History, Moment, Place, Requ
 use crate::log::{Ended, Entry, Event, Life, Told};
 use crate::plan::Plan;
 use crate::script::Fault;
-use elockd_core::{Command, Kind, Reason};
+use elockd_core::{Command, Kind, Reason, Reply};
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use todc_utils::linearizability::WGLChecker;
@@ -125,13 +125,16 @@ impl Verb {
             Self::Limited { limit, to_fail }
         };
         Some(match command {
-            Command::Get(kind, name) => (Self::Get, *kind, name),
-            Command::GetWait { ms: 0, name } => (Self::Get, exclusive, name),
-            Command::GetWait { name, .. } => (Self::Wait, exclusive, name),
-            Command::SharedGetLimited { limit, name } | Command::SharedGetWait { ms: 0, limit, name } => {
-                (limited(*limit, name), shared, name)
+            Command::Get(wish) => {
+                let waits = wish.ms().is_some_and(|ms| ms > 0);
+                let verb = match wish.kind() {
+                    Kind::Exclusive if waits => Self::Wait,
+                    Kind::Shared if waits => Self::LimitedWait { limit: wish.limit() },
+                    Kind::Shared if wish.heeds_line() => limited(wish.limit(), wish.name()),
+                    Kind::Exclusive | Kind::Shared => Self::Get,
+                };
+                (verb, wish.kind(), wish.name())
             }
-            Command::SharedGetWait { limit, name, .. } => (Self::LimitedWait { limit: *limit }, shared, name),
             Command::Release(kind, name) => (Self::Release, *kind, name),
             Command::Fence(name) => (Self::Fence, exclusive, name),
             Command::Steal(name) => (Self::Steal, exclusive, name),
@@ -179,8 +182,8 @@ impl<'a> Said<'a> {
         let clients = history.connections.iter().filter_map(|connection| connection.client.as_ref());
         for request in clients.flat_map(|client| &client.requests) {
             match &request.command {
-                Command::SharedGetWait { ms: 1.., name, .. } => {
-                    said.lines.insert((Kind::Shared, name));
+                Command::Get(wish) if wish.kind() == Kind::Shared && wish.ms().is_some_and(|ms| ms > 0) => {
+                    said.lines.insert((Kind::Shared, wish.name()));
                 }
                 Command::Kick(addr) => {
                     let first = said.kicks.entry(addr).or_insert(request.sent);
@@ -255,25 +258,19 @@ fn operations<'a>(said: &Said<'a>, connection: &'a Connection, id: u32) -> Locks
 
 /// The number at the start of an answer, which says it all; `None` for a refusal.
 fn number(text: &[u8]) -> Option<u32> {
-    let refusals = [
-        &b"0 Too Many Locks"[..],
-        b"0 Shutting Down",
-        b"0 Name Too Long",
-        b"0 Too Many Connections",
-        b"0 Not Allowed",
-        b"0 Lock Get Queue Full",
-        b"0 Shared Lock Get Queue Full",
-        b"0 Lock Get Deadlock",
-        b"0 Shared Lock Get Deadlock",
-        b"0 No Tokens",
-    ];
-    if refusals.iter().any(|refusal| text.starts_with(refusal)) {
-        return None;
-    }
-    let digits = text.split(|byte| *byte == b' ').next()?;
-    let number: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
-    // Of a fencing token only that it is there.
-    Some(number.try_into().unwrap_or(u32::MAX))
+    Some(match Reply::read(text)? {
+        Reply::Got { holders, .. } | Reply::Inspected { holders, .. } => holders,
+        Reply::ReleasedAll { holds } => holds,
+        Reply::Released { .. } | Reply::Stolen { was_held: true, .. } => 1,
+        // Of a fencing token only that it is there.
+        Reply::Fenced { token, .. } => token.try_into().unwrap_or(u32::MAX),
+        Reply::GetFailure { .. }
+        | Reply::GetTimeout { .. }
+        | Reply::ReleaseFailure { .. }
+        | Reply::NotHeld { .. }
+        | Reply::Stolen { was_held: false, .. } => 0,
+        _ => return None,
+    })
 }
 
 /// When the connection's end can have happened; `None` if it had no reason to end.

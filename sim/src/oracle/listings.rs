@@ -5,8 +5,7 @@ use super::Finding;
 use crate::history::{History, Place};
 use crate::log::{Applied, Life, Told};
 use crate::plan::Plan;
-use elockd_core::wire::listing::write_too_large;
-use elockd_core::{Conn, Input, Subject};
+use elockd_core::{Conn, Input, Reply};
 use elockd_model_tests::listing::{Addrs, Truth};
 use elockd_model_tests::reference::Reference;
 use std::collections::BTreeMap;
@@ -34,7 +33,6 @@ struct UnderWay {
     conn: Conn,
     from: Place,
     fate: Fate,
-    subject: Subject,
     truth: Truth,
 }
 
@@ -81,7 +79,7 @@ impl<'a> Listings<'a> {
                 && let Some(fate) = self.fates.remove(&place)
             {
                 let truth = Truth::new(*subject, name.clone(), reference, &self.addrs);
-                self.under_way.push(UnderWay { conn: *conn, from: place, fate, subject: *subject, truth });
+                self.under_way.push(UnderWay { conn: *conn, from: place, fate, truth });
             }
         }
     }
@@ -90,10 +88,9 @@ impl<'a> Listings<'a> {
     pub(super) fn finish_before(&mut self, place: Place) -> Result<(), Finding> {
         let is_over = |listing: &mut UnderWay| listing.fate.until < place || place == Place::MAX;
         for listing in self.under_way.extract_if(.., is_over) {
-            let UnderWay { conn, from, fate: Fate { text, until }, subject, truth } = listing;
-            let mut refusal = Vec::new();
-            write_too_large(subject, &mut refusal);
-            let was_refused = text.as_ref() == Some(&refusal);
+            let UnderWay { conn, from, fate: Fate { text, until }, truth } = listing;
+            let refusal = text.as_deref().and_then(Reply::read);
+            let was_refused = matches!(refusal, Some(Reply::TooLarge { .. }));
             if let Some(text) = text.filter(|_| !was_refused) {
                 self.checked += 1;
                 truth.check(&text, &self.addrs).map_err(|what| Finding {

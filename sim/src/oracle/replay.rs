@@ -10,7 +10,7 @@ use super::{Finding, Judged};
 use crate::history::{History, Place};
 use crate::log::{Applied, Entry, Event, Life, Told};
 use crate::plan::{Plan, Scenario};
-use elockd_core::{Cause, Command, Conn, Input, Kind, Now, Origin, Reason};
+use elockd_core::{Cause, Command, Conn, Input, Kind, Now, Origin, Reason, Reply};
 use elockd_model_tests::observe;
 use elockd_model_tests::reference::Reference;
 use std::collections::{BTreeMap, BTreeSet};
@@ -90,17 +90,8 @@ fn longest_line(inputs: &[(Place, &Applied)]) -> usize {
     longest
 }
 
-fn is_get(input: &Input<Vec<u8>>) -> bool {
-    matches!(
-        input,
-        Input::Command(
-            _,
-            Command::Get(..)
-                | Command::GetWait { .. }
-                | Command::SharedGetLimited { .. }
-                | Command::SharedGetWait { .. }
-        )
-    )
+fn is_get(input: &Input<Command<Vec<u8>>>) -> bool {
+    matches!(input, Input::Command(_, Command::Get(_)))
 }
 
 const CHECK: &str = "the reference model agrees";
@@ -158,7 +149,7 @@ fn shown((to, told): &(Conn, Told)) -> String {
 struct About<'a> {
     place: Place,
     applied: &'a Applied,
-    inputs: Vec<Input<Vec<u8>>>,
+    inputs: Vec<Input<Command<Vec<u8>>>>,
     told: Vec<(Conn, Told)>,
 }
 
@@ -210,7 +201,7 @@ fn lock_by_lock<'a>(plan: &Plan, inputs: &[(Place, &'a Applied)]) -> Result<(), 
         }
         for (to, told) in &applied.told {
             if let Told::Reply(reply) = told
-                && reply.starts_with(b"0 Too Many Locks")
+                && let Some(Reply::TooManyLocks { .. }) = Reply::read(reply)
             {
                 let what = "a run that is replayed lock by lock met a limit".to_owned();
                 return Err(Finding { place: *place, conn: Some(*to), check: CHECK, what });
@@ -262,13 +253,8 @@ fn lock_by_lock<'a>(plan: &Plan, inputs: &[(Place, &'a Applied)]) -> Result<(), 
 /// The one lock that a command is about.
 fn lock_of(command: &Command<Vec<u8>>) -> Option<(Kind, &[u8])> {
     match command {
-        Command::Get(kind, name) | Command::Release(kind, name) | Command::Inspect(kind, name) => {
-            Some((*kind, name))
-        }
-        Command::GetWait { name, .. } => Some((Kind::Exclusive, name)),
-        Command::SharedGetLimited { name, .. } | Command::SharedGetWait { name, .. } => {
-            Some((Kind::Shared, name))
-        }
+        Command::Get(wish) => Some((wish.kind(), wish.name())),
+        Command::Release(kind, name) | Command::Inspect(kind, name) => Some((*kind, name)),
         _ => None,
     }
 }

@@ -4,7 +4,7 @@
 
 use super::{Finding, Judged};
 use crate::history::{History, Place};
-use elockd_core::{Command, Kind};
+use elockd_core::{Command, Kind, Reply};
 
 /// Judges every token that a client was shown.
 ///
@@ -63,16 +63,16 @@ fn shown(history: &History) -> Vec<Shown<'_>> {
         let answered: Vec<_> = answered.collect();
         for (at, (request, (text, place))) in answered.iter().enumerate() {
             let Command::Fence(name) = &request.command else { continue };
-            let Some(token) = token(text) else { continue };
-            let ends_it = |command: &Command<Vec<u8>>, text: &[u8]| match command {
-                Command::Release(Kind::Exclusive, other) => other == name && text.starts_with(b"1 "),
-                Command::ReleaseAll => !text.starts_with(b"0 "),
-                // That it is not held tells of a theft.
-                Command::Fence(other) => other == name && text.starts_with(b"0 Lock Not Held"),
+            let Some(Reply::Fenced { token, .. }) = Reply::read(text) else { continue };
+            let ends_it = |text: &[u8]| match Reply::read(text) {
+                Some(Reply::ReleasedAll { holds }) => holds > 0,
+                // A lock that is not held was stolen.
+                Some(
+                    Reply::Released { kind: Kind::Exclusive, name: other } | Reply::NotHeld { name: other },
+                ) => other == name,
                 _ => false,
             };
-            let before = answered[..at].iter();
-            let released = before.filter(|(request, (text, _))| ends_it(&request.command, text)).count();
+            let released = answered[..at].iter().filter(|(_, (text, _))| ends_it(text)).count();
             let hold = Hold { connection, name, released };
             // The same once more, of the same hold, is nothing new.
             let last = shown.iter().rev().find(|shown: &&Shown<'_>| shown.hold == hold);
@@ -82,10 +82,4 @@ fn shown(history: &History) -> Vec<Shown<'_>> {
         }
     }
     shown
-}
-
-fn token(text: &[u8]) -> Option<u64> {
-    let digits = text.split(|byte| *byte == b' ').next()?;
-    let token = std::str::from_utf8(digits).ok()?.parse().ok()?;
-    (token > 0).then_some(token)
 }

@@ -6,7 +6,7 @@ use super::lives::{LifeEnd, LifeSpan};
 use super::picture::Span;
 use crate::history::Place;
 use crate::log::{Applied, Entry, Event, Life, Told};
-use elockd_core::{Command, Conn, Input, Kind};
+use elockd_core::{Command, Conn, Input, Kind, Reply};
 use std::collections::BTreeMap;
 
 /// A lock: which name space, and the name.
@@ -212,11 +212,7 @@ impl<'a> Holds<'a> {
 /// The lock that a command asks for.
 fn wanted(command: &Command<Vec<u8>>) -> Option<Lock<'_>> {
     match command {
-        Command::Get(kind, name) => Some((*kind, name)),
-        Command::GetWait { name, .. } => Some((Kind::Exclusive, name)),
-        Command::SharedGetLimited { name, .. } | Command::SharedGetWait { name, .. } => {
-            Some((Kind::Shared, name))
-        }
+        Command::Get(wish) => Some((wish.kind(), wish.name())),
         _ => None,
     }
 }
@@ -232,20 +228,13 @@ enum Change<'a> {
 
 impl<'a> Change<'a> {
     fn read(reply: &'a [u8]) -> Option<Self> {
-        let line = reply.strip_suffix(b"\n")?;
-        let space = line.iter().position(|byte| *byte == b' ')?;
-        let (number, said) = (&line[..space], &line[space + 1..]);
-        if !number.iter().all(u8::is_ascii_digit) {
-            return None;
-        }
-        let named = |words: &[u8], kind| said.strip_prefix(words).map(|name| (kind, name));
-        let got = named(b"Lock Get Success: ", Kind::Exclusive)
-            .or_else(|| named(b"Shared Lock Get Success: ", Kind::Shared));
-        let released = named(b"Lock Release Success: ", Kind::Exclusive)
-            .or_else(|| named(b"Shared Lock Release Success: ", Kind::Shared));
-        let stole = named(b"Lock Steal Success: ", Kind::Exclusive);
-        let all = (said == b"Locks Released").then_some(Self::ReleasedAll);
-        got.map(Self::Got).or(released.map(Self::Released)).or(stole.map(Self::Stole)).or(all)
+        Some(match Reply::read(reply)? {
+            Reply::Got { kind, name, .. } => Self::Got((kind, name)),
+            Reply::Released { kind, name } => Self::Released((kind, name)),
+            Reply::ReleasedAll { .. } => Self::ReleasedAll,
+            Reply::Stolen { was_held: true, name } => Self::Stole((Kind::Exclusive, name)),
+            _ => return None,
+        })
     }
 }
 
@@ -301,7 +290,7 @@ mod tests {
         scene.apply(1, b"r a", b"0 Lock Release Failure: a\n");
         let holds = Holds::new(&scene.entries, &lives(&scene.entries));
         assert!(holds.holds.is_empty());
-        let command = &Command::Get(Kind::Exclusive, b"a".to_vec());
+        let command = &Command::get(Kind::Exclusive, b"a".to_vec());
         let lock = (Kind::Exclusive, &b"a"[..]);
         let refused = Refused { at, lock, command, reply: b"0 Lock Get Failure: a\n" };
         assert_eq!(holds.refused[&(scene.life, conn(1))], [refused]);

@@ -6,7 +6,7 @@ use crate::plan::Plan;
 use crate::script::{Client, Fault, Host};
 use crate::world::Report;
 use elockd_core::probe::Mark;
-use elockd_core::{Account, Addr, Cause, Conn, Input, Now, Origin, Reason, Seq};
+use elockd_core::{Account, Addr, Cause, Command, Conn, Input, Now, Origin, Reason, Seq};
 use elockd_model_tests::lines::commands;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -120,7 +120,7 @@ impl Scene {
         (crate::draw::swarm(1).0, report)
     }
 
-    fn input(&mut self, input: Input<Vec<u8>>, told: Vec<(Conn, Told)>) -> usize {
+    fn input(&mut self, input: Input<Command<Vec<u8>>>, told: Vec<(Conn, Told)>) -> usize {
         let (life, now) = (self.life, Now(self.at_ms.into()));
         let seq = Seq(self.entries.len() as u64);
         self.note(Event::Applied(Applied { life, seq, now, input, told }))

@@ -286,11 +286,7 @@ impl<'a> Connection<'a> {
         self.write.write_all(&bytes).await.map_err(|_| Ended::Broken)?;
         for command in self.conversation.said(&bytes) {
             match command {
-                Command::Get(kind, name) => self.wanted.insert((kind, name)),
-                Command::GetWait { name, .. } => self.wanted.insert((Kind::Exclusive, name)),
-                Command::SharedGetLimited { name, .. } | Command::SharedGetWait { name, .. } => {
-                    self.wanted.insert((Kind::Shared, name))
-                }
+                Command::Get(wish) => self.wanted.insert((wish.kind(), wish.into_name())),
                 _ => false,
             };
         }

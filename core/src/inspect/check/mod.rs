@@ -4,9 +4,8 @@
 mod waits;
 
 use crate::machine::{Cause, Machine};
-use crate::storage::Id;
-use crate::table::{Hold, Lock, Tenure, TiedHold};
-use crate::types::{Account, Kind};
+use crate::table::{State, Tenure};
+use crate::types::{Account, ByKind, Kind};
 use crate::wire::Verb;
 
 use std::collections::BTreeSet;
@@ -39,6 +38,7 @@ impl Machine {
     ///
     /// The first one that does not hold.
     pub fn check(&self) -> Result<(), Violation> {
+        self.check_storage()?;
         self.check_locks()?;
         self.check_ties()?;
         self.check_tenures()?;
@@ -52,9 +52,25 @@ impl Machine {
         self.check_figures()
     }
 
-    /// Each lock is found under its name, and its holders are tenures that know of it.
+    /// Every slab knows where it has room.
+    fn check_storage(&self) -> Result<(), Violation> {
+        let holds = &self.holds;
+        let slabs = [
+            ("connections", self.connections.slots().check()),
+            ("tenures", holds.tenures().check()),
+            ("locks", holds.locks().slots().check()),
+            ("ties", holds.ties().slots().check()),
+            ("tied holds", holds.ties().holds().check()),
+            ("waits", holds.waits().slots().check()),
+        ];
+        slabs.into_iter().try_for_each(|(of, checked)| {
+            checked.map_err(|wrong| Violation(format!("slab of {of}: {wrong}")))
+        })
+    }
+
+    /// Each lock is found under its name.
     fn check_locks(&self) -> Result<(), Violation> {
-        let locks = &self.holds.locks;
+        let locks = self.holds.locks();
         for (id, lock) in locks.slots().iter() {
             let name = locks.name(lock);
             let found = self.holds.find(lock.kind(), name).lock();
@@ -64,15 +80,6 @@ impl Machine {
                 "lock {id:?} has a name of {} bytes",
                 name.len()
             );
-            match *lock.hold() {
-                Hold::Sole { tenure, prev, next } => {
-                    self.check_sole(id, tenure, prev, next)?;
-                }
-                Hold::Tied(tie) => {
-                    let tie = self.holds.ties.locks.at(tie.position());
-                    ensure!(tie.is_some_and(|(_, tie)| tie.holders > 0), "tied lock {id:?} has no holder");
-                }
-            }
         }
         ensure!(locks.indexed() == locks.slots().len(), "the index of locks has strangers in it");
         let long = locks.slots().iter().filter(|(_, lock)| locks.outer_bytes(lock) > 0).count();
@@ -84,150 +91,100 @@ impl Machine {
         Ok(())
     }
 
-    fn check_sole(
-        &self,
-        id: Id<Lock>,
-        tenure: Id<Tenure>,
-        prev: Option<Id<Lock>>,
-        next: Option<Id<Lock>>,
-    ) -> Result<(), Violation> {
-        let Some((_, owner)) = self.holds.tenures.at(tenure.position()) else {
-            return Err(Violation(format!("lock {id:?} is held by no tenure")));
-        };
-        let link =
-            |of: Id<Lock>| match self.holds.locks.slots().at(of.position()).map(|(_, lock)| lock.hold()) {
-                Some(Hold::Sole { tenure: holder, prev, next }) if *holder == tenure => Some((*prev, *next)),
-                _ => None,
-            };
-        if owner.kept == Some(id) {
-            ensure!(owner.owner.is_some(), "{id:?} is kept by a dead tenure");
-            ensure!((prev, next) == (None, None), "{id:?} is kept, and in a list");
-            return Ok(());
-        }
-        match prev {
-            Some(prev) => {
-                ensure!(link(prev).is_some_and(|(_, n)| n == Some(id)), "broken link before {id:?}");
-            }
-            None => ensure!(owner.sole == Some(id), "lock {id:?} heads no list"),
-        }
-        if let Some(next) = next {
-            ensure!(link(next).is_some_and(|(p, _)| p == Some(id)), "broken link after {id:?}");
-        }
-        Ok(())
-    }
-
     /// Each tied lock's list is in order, its count is right, and its holders live.
     fn check_ties(&self) -> Result<(), Violation> {
-        let ties = &self.holds.ties;
+        let ties = self.holds.ties();
         let mut holds = 0;
         let mut tied_locks = 0;
-        for (id, lock) in self.holds.locks.slots().iter() {
-            let Hold::Tied(tie) = *lock.hold() else { continue };
+        for (id, lock) in self.holds.locks().slots().iter() {
+            let State::Tied(tie) = self.holds.state(id) else { continue };
             tied_locks += 1;
-            let tie = &ties.locks[tie];
-            let mut older: Option<&TiedHold> = None;
-            let mut count = 0;
-            for hold in ties.from(tie.first) {
-                ensure!(hold.lock == id, "a hold of {:?} is in the list of {id:?}", hold.lock);
-                ensure!(older.is_none_or(|older| older.order < hold.order), "{id:?}: holders out of order");
-                let owner = self.holds.tenures.at(hold.tenure.position());
-                ensure!(
-                    owner.is_some_and(|(_, owner)| owner.owner.is_some()),
-                    "{id:?}: a tied holder is dead"
-                );
-                let found = ties.find(id, hold.tenure).map(|found| ties.holds[found].order);
-                ensure!(found == Some(hold.order), "{id:?}: a tied hold is not found by lock and tenure");
-                older = Some(hold);
-                count += 1;
+            let Some(tie) = ties.slots().get(tie) else {
+                return Err(Violation(format!("tied lock {id:?} has no tie")));
+            };
+            let count =
+                ties.check_holds(tie).map_err(|broken| Violation(format!("holds of {id:?}: {broken}")))?;
+            let mut last_order = 0;
+            for (_, hold) in ties.holds_from(tie.oldest()) {
+                ensure!(hold.lock() == id, "a hold of {:?} is in the list of {id:?}", hold.lock());
+                ensure!(hold.order() > last_order, "{id:?}: holders out of order");
+                let owner = self.holds.tenures().get(hold.tenure());
+                ensure!(owner.is_some_and(Tenure::lives), "{id:?}: a tied holder is dead");
+                let found = ties.find(id, hold.tenure()).map(|found| ties.holds()[found].order());
+                ensure!(found == Some(hold.order()), "{id:?}: a tied hold is not found by lock and tenure");
+                last_order = hold.order();
             }
-            ensure!(
-                tie.last.map(|last| ties.holds[last].order) == older.map(|hold| hold.order),
-                "{id:?}: the newest hold is not the last"
-            );
-            ensure!(count == tie.holders, "{id:?}: {count} holders, counted {}", tie.holders);
+            ensure!(count > 0, "tied lock {id:?} has no holder");
+            ensure!(count == tie.holders(), "{id:?}: {count} holders, counted {}", tie.holders());
             ensure!(lock.kind() == Kind::Shared || count == 1, "exclusive {id:?} has {count} holders");
             holds += count;
         }
-        ensure!(ties.holds.len() == holds, "tied holds that no lock lists");
+        ensure!(ties.holds().len() == holds, "tied holds that no lock lists");
         ensure!(ties.indexed() == holds, "the index of tied holds has strangers in it");
-        ensure!(ties.locks.len() == tied_locks, "a tie without its lock");
+        ensure!(ties.slots().len() == tied_locks, "a tie without its lock");
         Ok(())
     }
 
-    /// Each tenure's lists have the lengths it counts.
+    /// Each tenure's lists have what is its own, as much as it counts, and every hold is in one of them.
     fn check_tenures(&self) -> Result<(), Violation> {
-        let mut soles = 0;
-        for (id, tenure) in self.holds.tenures.iter() {
-            let mut sole_count = [0; 2];
+        let (mut soles, mut tied) = (0, 0);
+        for (id, tenure) in self.holds.tenures().iter() {
+            let listed = self.holds.check_holds_of(tenure);
+            let listed = listed.map_err(|broken| Violation(format!("holds of tenure {id:?}: {broken}")))?;
+            (soles, tied) = (soles + listed.0, tied + listed.1);
+            let mut sole_count = ByKind::default();
             let mut name_bytes = 0;
-            let mut next = tenure.sole;
-            while let Some(lock) = next {
-                let lock = &self.holds.locks[lock];
-                let Hold::Sole { next: following, .. } = *lock.hold() else {
-                    return Err(Violation(format!("tenure {id:?} lists a tied lock as sole")));
-                };
-                sole_count[lock.kind().index()] += 1;
-                name_bytes += self.holds.locks.outer_bytes(lock);
-                soles += 1;
-                // A list that is a ring would never end.
-                ensure!(soles <= self.holds.locks.slots().len(), "tenure {id:?}: its sole holds are a ring");
-                next = following;
+            for (_, lock) in self.holds.soles(id) {
+                ensure!(
+                    lock.listed_by() == Some(id),
+                    "tenure {id:?} lists a lock that it does not hold alone"
+                );
+                sole_count[lock.kind()] += 1;
+                name_bytes += self.holds.locks().outer_bytes(lock);
             }
-            let kept = tenure.kept.map(|kept| self.holds.locks.slots().at(kept.position()));
-            let is_kept = kept.is_none_or(|kept| {
-                let hold = kept.map(|(_, lock)| lock.hold());
-                matches!(hold, Some(Hold::Sole { tenure: keeper, .. }) if *keeper == id)
-            });
-            ensure!(is_kept, "tenure {id:?} keeps what is another's");
-            let mut tied_count = [0; 2];
-            let mut prev = None;
-            let mut next = tenure.tied;
-            while let Some(hold_id) = next {
-                let hold = &self.holds.ties.holds[hold_id];
-                ensure!(hold.tenure == id, "tenure {id:?} lists a hold of {:?}", hold.tenure);
-                ensure!(hold.prev == prev, "tenure {id:?}: broken link in its tied holds");
-                tied_count[self.holds.locks[hold.lock].kind().index()] += 1;
-                (prev, next) = (next, hold.next);
+            let mut tied_count = ByKind::default();
+            for (_, hold) in self.holds.tied(id) {
+                ensure!(hold.tenure() == id, "tenure {id:?} lists a hold of {:?}", hold.tenure());
+                tied_count[self.holds.locks()[hold.lock()].kind()] += 1;
             }
             ensure!(
-                sole_count == tenure.sole_count,
+                sole_count == tenure.sole_count(),
                 "tenure {id:?} has {sole_count:?} sole holds, not as counted"
             );
             ensure!(
-                name_bytes == tenure.sole_name_bytes,
+                name_bytes == tenure.sole_name_bytes(),
                 "tenure {id:?}: {name_bytes} bytes of names, not as counted"
             );
             ensure!(
-                tied_count == tenure.tied_count,
+                tied_count == tenure.tied_count(),
                 "tenure {id:?} has {tied_count:?} tied holds, not as counted"
             );
-            let is_own = tenure.owner.is_none_or(|owner| {
-                let connection = self.connections.slots().at(owner.position());
-                connection.is_some_and(|(_, connection)| connection.tenure == Some(id))
+            let is_own = tenure.owner().is_none_or(|owner| {
+                let connection = self.connections.slots().get(owner);
+                connection.is_some_and(|connection| connection.tenure() == Some(id))
             });
             ensure!(is_own, "tenure {id:?} is not its connection's");
         }
+        let locks = self.holds.locks().slots().len() - self.holds.ties().slots().len();
+        ensure!(soles == locks, "{soles} locks in lists of sole holds, {locks} are there");
+        ensure!(tied == self.holds.ties().holds().len(), "tied holds that no tenure lists");
         Ok(())
     }
 
     /// The dead tenures are exactly those in line to be swept, and each has something to sweep.
     fn check_dead(&self) -> Result<(), Violation> {
-        let (mut lined_up, mut holds) = (0, 0);
-        let (mut prev, mut next) = (None, self.holds.first_dead);
-        while let Some(id) = next {
-            let tenure = &self.holds.tenures[id];
-            ensure!(tenure.owner.is_none(), "tenure {id:?} lives and is to be swept");
-            ensure!(tenure.tied.is_none(), "dead tenure {id:?} has a tied hold");
-            ensure!(tenure.sole.is_some(), "dead tenure {id:?} has nothing to sweep");
-            ensure!(tenure.prev_dead == prev, "broken link before dead tenure {id:?}");
-            lined_up += 1;
-            holds += tenure.soles();
-            (prev, next) = (next, tenure.next_dead);
+        let lined_up = self.holds.check_dead_tenures();
+        let lined_up = lined_up.map_err(|broken| Violation(format!("dead tenures: {broken}")))?;
+        let mut holds = 0;
+        for (id, tenure) in self.holds.dead_tenures() {
+            ensure!(!tenure.lives(), "tenure {id:?} lives and is to be swept");
+            ensure!(tenure.tied_count().total() == 0, "dead tenure {id:?} has a tied hold");
+            ensure!(tenure.holds() > 0, "dead tenure {id:?} has nothing to sweep");
+            holds += tenure.holds();
         }
-        ensure!(self.holds.last_dead == prev, "the line of the dead ends elsewhere");
-        let dead = self.holds.tenures.iter().filter(|(_, tenure)| tenure.owner.is_none()).count();
-        ensure!(dead == lined_up, "{dead} dead tenures, {lined_up} of them to be swept");
-        ensure!(self.holds.dead == holds, "{holds} dead holds, counted {}", self.holds.dead);
+        let dead = self.holds.tenures().iter().filter(|(_, tenure)| !tenure.lives()).count();
+        ensure!(dead == lined_up as usize, "{dead} dead tenures, {lined_up} of them to be swept");
+        ensure!(self.holds.dead() == holds, "{holds} dead holds, counted {}", self.holds.dead());
         Ok(())
     }
 
@@ -236,25 +193,25 @@ impl Machine {
         let slots = self.connections.slots();
         let mut tallies: Vec<[u32; 3]> = vec![[0; 3]; self.connections.tallies().len()];
         for (id, connection) in slots.iter() {
-            let conn = connection.conn;
+            let conn = connection.conn();
             ensure!(self.connections.find(conn) == Some(id), "{conn:?} is not found by its number");
-            ensure!(self.connections.highest >= Some(conn), "{conn:?} is above the highest number");
-            let tenure = connection.tenure.map(|tenure| &self.holds.tenures[tenure]);
-            ensure!(tenure.is_none_or(|tenure| tenure.owner == Some(id)), "{conn:?} has another's tenure");
+            ensure!(self.connections.highest() >= Some(conn), "{conn:?} is above the highest number");
+            let tenure = connection.tenure().map(|tenure| self.holds.tenure(tenure));
+            ensure!(tenure.is_none_or(|tenure| tenure.owner() == Some(id)), "{conn:?} has another's tenure");
             let holds = tenure.map_or(0, Tenure::holds);
             ensure!(holds <= self.config.limits.locks_per_connection, "{conn:?} holds {holds} locks");
             ensure!(holds <= self.counters.peak_connection_holds, "{conn:?} holds more than the peak");
-            let account = connection.origin.account;
-            let Some(at) = self.connections.tallies().iter().position(|tally| tally.account == account)
+            let account = connection.origin().account;
+            let Some(at) = self.connections.tallies().iter().position(|tally| tally.account() == account)
             else {
                 return Err(Violation(format!("{account:?} is not counted")));
             };
             tallies[at][0] += 1;
             tallies[at][1] += holds;
-            if let Some(wait) = connection.wait {
+            if let Some(wait) = connection.wait() {
                 tallies[at][2] += 1;
-                let wait = self.holds.waits.slots.at(wait.position());
-                ensure!(wait.is_some_and(|(_, wait)| wait.by == id), "{conn:?} has another's wait");
+                let wait = self.holds.waits().slots().get(wait);
+                ensure!(wait.is_some_and(|wait| wait.by() == id), "{conn:?} has another's wait");
                 ensure!(
                     holds < self.config.limits.locks_per_connection,
                     "{conn:?} waits for a lock too many"
@@ -263,14 +220,14 @@ impl Machine {
         }
         ensure!(self.connections.indexed() == slots.len(), "the index of connections has strangers in it");
         let speaker = self.connections.speaker().map(|(conn, id)| (Some(conn), slots.at(id.position())));
-        let is_itself = speaker.is_none_or(|(conn, found)| found.map(|(_, found)| found.conn) == conn);
+        let is_itself = speaker.is_none_or(|(conn, found)| found.map(|(_, found)| found.conn()) == conn);
         ensure!(is_itself, "who spoke last is somebody else");
         let limits = &self.config.limits;
         for (tally, [connections, holds, waits]) in self.connections.tallies().iter().zip(tallies) {
-            ensure!(tally.connections == connections, "{tally:?} has {connections} connections");
-            ensure!(tally.holds == holds, "{tally:?} has {holds} holds");
-            ensure!(tally.waits == waits, "{tally:?} has {waits} waits");
-            let is_exempt = tally.account == Account::ADMIN;
+            ensure!(tally.connections() == connections, "{tally:?} has {connections} connections");
+            ensure!(tally.holds() == holds, "{tally:?} has {holds} holds");
+            ensure!(tally.waits() == waits, "{tally:?} has {waits} waits");
+            let is_exempt = tally.account() == Account::ADMIN;
             ensure!(is_exempt || connections <= limits.connections, "{tally:?} is over its connections");
             ensure!(
                 u64::from(holds) + u64::from(waits) <= u64::from(limits.locks),
@@ -285,16 +242,16 @@ impl Machine {
     fn check_registrations(&self) -> Result<(), Violation> {
         let mut orders = BTreeSet::new();
         for (_, connection) in self.connections.slots().iter() {
-            let Some(registered) = &connection.registered else { continue };
-            let conn = connection.conn;
-            let bytes = registered.name.len();
+            let Some(registered) = connection.registered() else { continue };
+            let conn = connection.conn();
+            let bytes = registered.name().len();
             ensure!(
                 (1..=usize::from(self.config.limits.name_bytes)).contains(&bytes),
                 "{conn:?} is registered under {bytes} bytes"
             );
-            ensure!(orders.insert(registered.order), "{conn:?} was registered when another was");
+            ensure!(orders.insert(registered.order()), "{conn:?} was registered when another was");
             ensure!(
-                registered.order <= self.connections.last_registration,
+                registered.order() <= self.connections.last_registration(),
                 "{conn:?} was registered in the future"
             );
         }
@@ -307,20 +264,26 @@ impl Machine {
         let limit = self.config.limits.idle_ms;
         let mut linked = 0;
         let mut last = None;
-        for id in self.connections.by_activity() {
-            let connection = &self.connections[id];
-            ensure!(last <= Some(connection.active), "{:?} is out of the order of activity", connection.conn);
-            ensure!(connection.wait.is_none(), "{:?} waits and is idle", connection.conn);
-            ensure!(connection.active <= self.now, "{:?} was active in the future", connection.conn);
+        if let Err(broken) = self.connections.check_activity() {
+            return Err(Violation(format!("connections by activity: {broken}")));
+        }
+        for (_, connection) in self.connections.by_activity() {
             ensure!(
-                self.now.0 - connection.active.0 < limit,
-                "{:?} should have been closed as idle",
-                connection.conn
+                last <= Some(connection.active()),
+                "{:?} is out of the order of activity",
+                connection.conn()
             );
-            last = Some(connection.active);
+            ensure!(connection.wait().is_none(), "{:?} waits and is idle", connection.conn());
+            ensure!(connection.active() <= self.now, "{:?} was active in the future", connection.conn());
+            ensure!(
+                self.now.0 - connection.active().0 < limit,
+                "{:?} should have been closed as idle",
+                connection.conn()
+            );
+            last = Some(connection.active());
             linked += 1;
         }
-        let silent = self.connections.len() - self.holds.waits.slots.len();
+        let silent = self.connections.len() - self.holds.waits().len();
         let expected = if limit > 0 { silent } else { 0 };
         ensure!(linked == expected, "{linked} connections in the order of activity, not {expected}");
         Ok(())
@@ -328,18 +291,19 @@ impl Machine {
 
     /// What `q` says is what is there.
     fn check_figures(&self) -> Result<(), Violation> {
-        let mut held = [0; 2];
-        let mut live = [0; 2];
+        let mut held = ByKind::default();
+        let mut live = ByKind::default();
         let mut name_bytes = 0;
-        for (id, lock) in self.holds.locks.slots().iter() {
+        for (id, lock) in self.holds.locks().slots().iter() {
             let holders = self.holds.holders(id);
-            held[lock.kind().index()] += u32::from(holders > 0);
-            live[lock.kind().index()] += holders;
-            name_bytes += if holders > 0 { self.holds.locks.outer_bytes(lock) } else { 0 };
+            held[lock.kind()] += u32::from(holders > 0);
+            live[lock.kind()] += holders;
+            name_bytes += if holders > 0 { self.holds.locks().outer_bytes(lock) } else { 0 };
         }
-        ensure!(name_bytes == self.holds.name_bytes, "{name_bytes} bytes of names, not as counted");
-        ensure!(held == self.holds.held, "{held:?} names are held, counted {:?}", self.holds.held);
-        ensure!(live == self.holds.live, "{live:?} holds, counted {:?}", self.holds.live);
+        let counts = self.holds.counts();
+        ensure!(name_bytes == counts.name_bytes(), "{name_bytes} bytes of names, not as counted");
+        ensure!(held == counts.held(), "{held:?} names are held, counted {:?}", counts.held());
+        ensure!(live == counts.live(), "{live:?} holds, counted {:?}", counts.live());
         let closed: u64 = Cause::ALL.iter().map(|cause| self.counters.closed[cause.index()]).sum();
         ensure!(
             self.counters.opened == closed + u64::from(self.connections.len()),
@@ -349,15 +313,12 @@ impl Machine {
         );
         self.check_outcomes()?;
         ensure!(self.counters.peak_connections >= self.connections.len(), "more connections than the peak");
-        ensure!(self.counters.peak_holds >= live.iter().sum(), "more holds than the peak");
-        let slots = self.holds.locks.slots().len();
-        ensure!(self.counters.peak_lock_bytes >= self.holds.live_bytes(), "more bytes than the peak");
-        let kept = self.holds.tenures.iter().filter(|(_, tenure)| tenure.kept.is_some()).count() as u32;
-        ensure!(self.holds.kept.count == kept, "{kept} locks are kept, counted {}", self.holds.kept.count);
-        ensure!(kept <= self.holds.kept.limit, "{kept} locks are kept, of {}", self.holds.kept.limit);
+        ensure!(self.counters.peak_holds >= live.total(), "more holds than the peak");
+        let slots = self.holds.locks().slots().len();
+        ensure!(self.counters.peak_lock_bytes >= counts.live_bytes(), "more bytes than the peak");
         ensure!(
-            slots - kept <= self.counters.peak_holds,
-            "{slots} slots of locks are used, {kept} of them kept, but there were never more than {} holds",
+            slots <= self.counters.peak_holds,
+            "{slots} slots of locks are used, but there were never more than {} holds",
             self.counters.peak_holds
         );
         Ok(())
@@ -369,8 +330,8 @@ impl Machine {
         for verb in Verb::ALL {
             let (asked, failed) = figures.outcomes(verb);
             let waiting = match verb {
-                Verb::GetWait => figures.waits[0],
-                Verb::SharedGetWait => figures.waits[1],
+                Verb::GetWait => figures.waits[Kind::Exclusive],
+                Verb::SharedGetWait => figures.waits[Kind::Shared],
                 _ => 0,
             };
             ensure!(
@@ -384,14 +345,14 @@ impl Machine {
             let (asked, failed) = figures.outcomes(verb);
             u128::from(asked - failed)
         });
-        let orphaned = self.counters.orphans.map(u128::from);
-        let together = self.counters.released_together.map(u128::from);
-        let timed = Kind::ALL.map(|kind| u128::from(figures.hold_times(kind).count()));
-        let over = released.iter().chain(&orphaned).chain(&together).sum::<u128>();
+        let orphaned = self.counters.orphans.map(u128::from).total();
+        let together = self.counters.released_together.map(u128::from).total();
+        let timed = ByKind::from_fn(|kind| u128::from(figures.hold_times(kind).count()));
+        let over = released.iter().sum::<u128>() + orphaned + together;
         ensure!(
-            timed.iter().sum::<u128>() + u128::from(self.holds.dead) == over,
+            timed.total() + u128::from(self.holds.dead()) == over,
             "{timed:?} hold times and {} dead holds, but {over} holds are over",
-            self.holds.dead
+            self.holds.dead()
         );
         Ok(())
     }

@@ -1,0 +1,120 @@
+//! What is counted for each account: its connections, holds and waits. Limits are compared with these counts, by the
+//! machine; nothing here knows one.
+
+use crate::types::Account;
+
+/// The place of an account's tally. Accounts are numbered in 16 bits, and each has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TallyId(u16);
+
+/// What is counted for one account.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tally {
+    account: Account,
+    connections: u32,
+    holds: u32,
+    waits: u32,
+}
+
+impl Tally {
+    pub(crate) fn account(&self) -> Account {
+        self.account
+    }
+
+    pub(crate) fn connections(&self) -> u32 {
+        self.connections
+    }
+
+    pub(crate) fn holds(&self) -> u32 {
+        self.holds
+    }
+
+    pub(crate) fn waits(&self) -> u32 {
+        self.waits
+    }
+
+    /// Counts a connection that opened.
+    pub(super) fn add_connection(&mut self) {
+        self.connections += 1;
+    }
+
+    /// Counts a connection no more.
+    pub(super) fn remove_connection(&mut self) {
+        self.connections -= 1;
+    }
+
+    /// Counts a hold that began.
+    #[inline]
+    pub(crate) fn add_hold(&mut self) {
+        self.holds += 1;
+    }
+
+    /// Counts this many holds no more.
+    #[inline]
+    pub(crate) fn remove_holds(&mut self, holds: u32) {
+        self.holds -= holds;
+    }
+
+    /// Counts a wait that began.
+    pub(super) fn add_wait(&mut self) {
+        self.waits += 1;
+    }
+
+    /// Counts a wait no more.
+    pub(super) fn remove_wait(&mut self) {
+        self.waits -= 1;
+    }
+}
+
+/// One tally for each account that was seen, in the order of appearance; there are few.
+#[derive(Clone, Debug)]
+pub(super) struct Accounts {
+    tallies: Vec<Tally>,
+}
+
+impl Accounts {
+    /// That of the account which there always is.
+    pub(super) fn new() -> Self {
+        Self { tallies: vec![Tally::default()] }
+    }
+
+    /// Where an account is counted.
+    pub(super) fn tally_of(&mut self, account: Account) -> TallyId {
+        let position = self.tallies.iter().position(|tally| tally.account == account);
+        let position = position.unwrap_or_else(|| {
+            self.tallies.push(Tally { account, ..Tally::default() });
+            self.tallies.len() - 1
+        });
+        TallyId(u16::try_from(position).expect("there are as many accounts as 16 bits can tell apart"))
+    }
+
+    #[inline]
+    pub(super) fn tally(&self, TallyId(position): TallyId) -> &Tally {
+        &self.tallies[usize::from(position)]
+    }
+
+    #[inline]
+    pub(super) fn tally_mut(&mut self, TallyId(position): TallyId) -> &mut Tally {
+        &mut self.tallies[usize::from(position)]
+    }
+
+    pub(super) fn tallies(&self) -> &[Tally] {
+        &self.tallies
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_has_one_tally() {
+        let mut accounts = Accounts::new();
+        let admin = accounts.tally_of(Account::ADMIN);
+        accounts.tally_mut(admin).add_hold();
+        assert_ne!(accounts.tally_of(Account::default()), admin);
+        assert_eq!(accounts.tally_of(Account::ADMIN), admin);
+        assert_eq!((accounts.tally(admin).account(), accounts.tally(admin).holds()), (Account::ADMIN, 1));
+        assert_eq!(accounts.tallies().len(), 2);
+    }
+}

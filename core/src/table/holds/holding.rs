@@ -1,0 +1,174 @@
+//! How holds begin and end, one at a time: as the sole hold of a free lock, beside others on a tied one, and the step
+//! from the one to the other.
+
+use super::{Found, Holds, State};
+use crate::storage::Id;
+use crate::table::connection::Connection;
+use crate::table::lock::{Hold, Lock, Locks};
+use crate::table::moment::Moment;
+use crate::table::tenure::Tenure;
+use crate::table::tie::{Tie, TiedHold};
+use crate::types::{Kind, Now};
+
+impl Holds {
+    /// Begins a tenure that holds nothing yet.
+    pub(crate) fn open(&mut self, owner: Id<Connection>) -> Id<Tenure> {
+        self.tenures.insert(Tenure::new(owner))
+    }
+
+    /// Makes a tenure a holder that is not one yet, and returns how many holders there are then.
+    #[inline]
+    pub(crate) fn add(&mut self, found: Found, name: &[u8], tenure: Id<Tenure>, now: Now) -> u32 {
+        match found.lock {
+            None => {
+                self.add_new(found, name, tenure, now);
+                1
+            }
+            Some(lock) => self.add_to(lock, found, tenure, now),
+        }
+    }
+
+    /// The same where there is a slot, if only that of a free lock.
+    fn add_to(&mut self, lock: Id<Lock>, found: Found, tenure: Id<Tenure>, now: Now) -> u32 {
+        assert!(found.kind == Kind::Shared || found.holders == 0, "an exclusive lock has one holder");
+        assert!(self.tenures[tenure].lives(), "only a live tenure gets locks");
+        match self.state(lock) {
+            State::Free => {
+                mark!(GetMetADeadSoleHolder);
+                if !bug!(SweptWhileHeld) {
+                    self.take_from_dead(lock);
+                }
+                self.hold_again(lock, tenure, now);
+            }
+            State::Sole(first) => {
+                assert!(first != tenure, "a holder does not get its lock again");
+                mark!(HoldBecameTied);
+                let tie = self.make_tied(lock, now);
+                self.tie(tie, lock, tenure, Moment::of(now));
+            }
+            State::Tied(tie) => self.tie(tie, lock, tenure, Moment::of(now)),
+        }
+        self.counts.add_hold(found.kind);
+        found.holders + 1
+    }
+
+    /// Adds a name that has no slot yet, and its only holder.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "each get pays for a call")]
+    fn add_new(&mut self, Found { hash, kind, .. }: Found, name: &[u8], tenure: Id<Tenure>, now: Now) {
+        let outer_bytes = Locks::outer_bytes_of(name);
+        self.tenures[tenure].add_sole(&mut self.locks, kind, outer_bytes, |locks, links| {
+            locks.insert(hash, name, kind, Hold::Sole { tenure, links }, now)
+        });
+        self.counts.add_hold(kind);
+        self.counts.add_name(kind, outer_bytes);
+    }
+
+    /// Makes a tenure the only holder of a lock that has a slot and is in nobody's list.
+    fn hold_again(&mut self, lock: Id<Lock>, tenure: Id<Tenure>, now: Now) {
+        let (kind, outer_bytes) = self.counted(lock);
+        self.tenures[tenure].add_sole(&mut self.locks, kind, outer_bytes, |locks, links| {
+            locks.hold_anew(lock, Hold::Sole { tenure, links }, now);
+            lock
+        });
+        self.counts.add_name(kind, outer_bytes);
+    }
+
+    /// Gives an exclusive lock that is held a fencing token.
+    pub(crate) fn set_token(&mut self, lock: Id<Lock>, token: u64, now: Now) {
+        assert!(self.locks[lock].kind() == Kind::Exclusive, "only exclusive locks have tokens");
+        let tie = self.make_tied(lock, now);
+        self.ties[tie].set_token(token);
+    }
+
+    /// Gives the holder of a lock a record of its own, unless it has one.
+    pub(super) fn make_tied(&mut self, lock: Id<Lock>, now: Now) -> Id<Tie> {
+        let tenure = match self.state(lock) {
+            State::Tied(tie) => return tie,
+            State::Sole(tenure) => tenure,
+            State::Free => panic!("only what is held is tied"),
+        };
+        assert!(self.tenures[tenure].lives(), "only what is held is tied");
+        self.unlink_sole(lock);
+        let is_late = bug!(TiedHoldIsTimedAnew);
+        let since = if is_late { Moment::of(now) } else { self.locks[lock].since() };
+        let tie = self.ties.open();
+        self.locks.set_hold(lock, Hold::Tied(tie));
+        self.tie(tie, lock, tenure, since);
+        tie
+    }
+
+    /// Ends one hold of a tenure that is a holder.
+    #[inline]
+    pub(crate) fn remove(&mut self, lock: Id<Lock>, tenure: Id<Tenure>, now: Now) {
+        let hold = &self.locks[lock];
+        let kind = hold.kind();
+        self.counts.remove_hold(kind);
+        match *hold.hold() {
+            Hold::Sole { tenure: holder, links } => {
+                assert!(holder == tenure, "only the holder releases");
+                self.counts.note_hold(kind, hold.since().until(now));
+                let outer_bytes = self.locks.outer_bytes(hold);
+                self.counts.remove_name(kind, outer_bytes);
+                self.tenures[tenure].remove_sole(&mut self.locks, kind, outer_bytes, links);
+                self.locks.remove(lock);
+            }
+            Hold::Tied(_) => {
+                let hold = self.ties.find(lock, tenure).expect("only a holder releases");
+                self.untie(hold, now);
+            }
+        }
+    }
+
+    /// Adds a hold of a tied lock.
+    pub(super) fn tie(&mut self, tie: Id<Tie>, lock: Id<Lock>, tenure: Id<Tenure>, since: Moment) {
+        let of_tenure = self.tenures[tenure].add_tied(self.locks[lock].kind());
+        self.ties.push(tie, lock, tenure, since, of_tenure);
+    }
+
+    /// Takes a tied hold out, and frees its lock with the last one. Returns how many are left.
+    pub(super) fn untie(&mut self, id: Id<TiedHold>, now: Now) -> u32 {
+        let hold = &self.ties.holds()[id];
+        let (lock, tenure, since) = (hold.lock(), hold.tenure(), hold.since());
+        let kind = self.locks[lock].kind();
+        let State::Tied(tie) = self.state(lock) else { panic!("a tied hold's lock is tied") };
+        self.counts.note_hold(kind, since.until(now));
+        let left = self.ties.remove(tie, id, self.tenures[tenure].remove_tied(kind));
+        if !bug!(TokenSurvivesTheHold) {
+            self.ties[tie].forget_token();
+        }
+        if left == 0 {
+            let (kind, outer_bytes) = self.counted(lock);
+            self.counts.remove_name(kind, outer_bytes);
+        }
+        if !self.ties[tie].line().is_empty() {
+            self.stir(lock, tie);
+        } else if left == 0 {
+            self.free_tied(lock, tie);
+        }
+        left
+    }
+
+    /// Takes a tied lock away that nobody holds or waits for.
+    pub(super) fn free_tied(&mut self, lock: Id<Lock>, tie: Id<Tie>) {
+        self.ties.close(tie);
+        self.locks.remove(lock);
+    }
+
+    /// How a lock is counted: by its kind, and with so many bytes of its name.
+    pub(super) fn counted(&self, lock: Id<Lock>) -> (Kind, u64) {
+        let lock = &self.locks[lock];
+        (lock.kind(), self.locks.outer_bytes(lock))
+    }
+
+    /// Takes a lock out of its tenure's list, and returns which tenure that was. The caller gives the lock its next
+    /// state.
+    pub(super) fn unlink_sole(&mut self, lock: Id<Lock>) -> Id<Tenure> {
+        let (kind, outer_bytes) = self.counted(lock);
+        let Hold::Sole { tenure, links } = *self.locks[lock].hold() else {
+            panic!("{lock:?} is tied, not in a list of sole holds")
+        };
+        self.tenures[tenure].remove_sole(&mut self.locks, kind, outer_bytes, links);
+        tenure
+    }
+}

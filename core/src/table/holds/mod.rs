@@ -1,0 +1,219 @@
+//! Who holds what: locks, ties, tenures and waits as one structure that stays consistent by itself. It knows
+//! neither limits nor replies nor connections' names; the machine asks it and decides.
+//!
+//! What is asked stands here. Holds change in `holding.rs`, lines in `waiting.rs`, and what the dead leave behind is
+//! freed in `sweep.rs`.
+
+mod holding;
+mod sweep;
+mod waiting;
+
+use super::counts::Counts;
+use super::lock::{Hold, Lock, Locks, NameHash};
+use super::tenure::Tenure;
+use super::tie::{Tie, TiedHold, Ties};
+use super::times::Times;
+use super::wait::{Wait, Waits};
+use crate::config::Storage;
+use crate::storage::{Broken, Id, Slab};
+use crate::types::{ByKind, Kind};
+use sweep::Dead;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Holds {
+    locks: Locks,
+    ties: Ties,
+    tenures: Slab<Tenure>,
+    waits: Waits,
+    counts: Counts,
+    dead: Dead,
+    /// Locks whose lines have to be looked at again before the input is done: their heads may be granted. One
+    /// that was freed since is not stirred any more.
+    stirred: Vec<Id<Lock>>,
+}
+
+/// What a lock is right now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Nobody holds it or waits for it. A dead tenure was the last to hold it, and its slot is still to be freed.
+    Free,
+    /// One tenure holds it, and it has no line and no token.
+    Sole(Id<Tenure>),
+    /// One or more tenures hold it, each with a record of its own; it may have a line, or a token.
+    Tied(Id<Tie>),
+}
+
+/// What there is under a name right now. Valid until the next change.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    hash: NameHash,
+    lock: Option<Id<Lock>>,
+    kind: Kind,
+    holders: u32,
+}
+
+impl Found {
+    /// The slot, also when the lock is free and has one all the same.
+    #[inline]
+    pub(crate) fn lock(self) -> Option<Id<Lock>> {
+        self.lock
+    }
+
+    /// Live holders.
+    #[inline]
+    pub(crate) fn holders(self) -> u32 {
+        self.holders
+    }
+}
+
+impl Holds {
+    pub(crate) fn new(storage: &Storage) -> Self {
+        let Storage { chunk_slots, index_tables, hash_key, .. } = *storage;
+        Self {
+            locks: Locks::new(chunk_slots, index_tables, hash_key),
+            ties: Ties::new(chunk_slots, index_tables, hash_key),
+            tenures: Slab::new(chunk_slots),
+            waits: Waits::new(chunk_slots),
+            counts: Counts::default(),
+            dead: Dead::NONE,
+            stirred: Vec::new(),
+        }
+    }
+
+    /// What a lock that has a slot is right now. There is no other way to learn it.
+    #[inline]
+    pub(crate) fn state(&self, lock: Id<Lock>) -> State {
+        match *self.locks[lock].hold() {
+            Hold::Sole { tenure, .. } if self.tenures[tenure].lives() || bug!(DeadHolderCounts) => {
+                State::Sole(tenure)
+            }
+            Hold::Sole { .. } => State::Free,
+            Hold::Tied(tie) => State::Tied(tie),
+        }
+    }
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "each get pays for a call")]
+    pub(crate) fn find(&self, kind: Kind, name: &[u8]) -> Found {
+        let hash = self.locks.hash(kind, name);
+        let lock = self.locks.find(hash, kind, name);
+        let holders = lock.map_or(0, |lock| self.holders(lock));
+        Found { hash, lock, kind, holders }
+    }
+
+    /// Live holders of a lock.
+    #[inline]
+    pub(crate) fn holders(&self, lock: Id<Lock>) -> u32 {
+        match self.state(lock) {
+            State::Free => 0,
+            State::Sole(_) => 1,
+            State::Tied(tie) => self.ties[tie].holders(),
+        }
+    }
+
+    /// A tenure's hold of a name, if it has one.
+    #[inline]
+    pub(crate) fn held_by(&self, tenure: Id<Tenure>, kind: Kind, name: &[u8]) -> Option<Id<Lock>> {
+        // Most locks are released by whoever got none since: that costs no hash.
+        let newest = self.tenures[tenure].soles().first();
+        if let Some(newest) = newest.filter(|newest| self.locks.is(&self.locks[*newest], kind, name)) {
+            return Some(newest);
+        }
+        self.locks.find(self.locks.hash(kind, name), kind, name).filter(|lock| self.is_holder(*lock, tenure))
+    }
+
+    /// Whether this live tenure is among the holders of a lock.
+    #[inline]
+    pub(crate) fn is_holder(&self, lock: Id<Lock>, tenure: Id<Tenure>) -> bool {
+        match self.state(lock) {
+            State::Free => false,
+            State::Sole(holder) => holder == tenure,
+            State::Tied(_) => self.ties.find(lock, tenure).is_some(),
+        }
+    }
+
+    /// The tenures that hold a lock, the oldest hold first.
+    pub(crate) fn holder_tenures(&self, lock: Id<Lock>) -> impl Iterator<Item = Id<Tenure>> {
+        let (sole, oldest) = match self.state(lock) {
+            State::Free => (None, None),
+            State::Sole(tenure) => (Some(tenure), None),
+            State::Tied(tie) => (None, self.ties[tie].oldest()),
+        };
+        sole.into_iter().chain(self.ties.holds_from(oldest).map(|(_, hold)| hold.tenure()))
+    }
+
+    /// The fencing token of an exclusive lock's hold, if it has one.
+    pub(crate) fn token(&self, lock: Id<Lock>) -> Option<u64> {
+        self.tie_of(lock).and_then(|tie| self.ties[tie].token())
+    }
+
+    /// How many wait for a lock.
+    pub(crate) fn waiting(&self, lock: Id<Lock>) -> u32 {
+        self.tie_of(lock).map_or(0, |tie| self.ties[tie].line().len())
+    }
+
+    /// The wait at the head of a lock's line.
+    pub(crate) fn line_head(&self, lock: Id<Lock>) -> Option<Id<Wait>> {
+        self.tie_of(lock).and_then(|tie| self.ties[tie].line().head())
+    }
+
+    fn tie_of(&self, lock: Id<Lock>) -> Option<Id<Tie>> {
+        match self.state(lock) {
+            State::Tied(tie) => Some(tie),
+            State::Free | State::Sole(_) => None,
+        }
+    }
+
+    pub(crate) fn locks(&self) -> &Locks {
+        &self.locks
+    }
+
+    pub(crate) fn ties(&self) -> &Ties {
+        &self.ties
+    }
+
+    pub(crate) fn waits(&self) -> &Waits {
+        &self.waits
+    }
+
+    /// Every tenure, also the dead ones.
+    pub(crate) fn tenures(&self) -> &Slab<Tenure> {
+        &self.tenures
+    }
+
+    #[inline]
+    pub(crate) fn tenure(&self, id: Id<Tenure>) -> &Tenure {
+        &self.tenures[id]
+    }
+
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// The locks that only this tenure holds, the newest first; of a dead one, what it left to be swept.
+    pub(crate) fn soles(&self, tenure: Id<Tenure>) -> impl Iterator<Item = (Id<Lock>, &Lock)> {
+        self.tenures[tenure].soles().iter(&self.locks)
+    }
+
+    /// A tenure's holds of locks that others hold too, or held, the newest first.
+    pub(crate) fn tied(&self, tenure: Id<Tenure>) -> impl Iterator<Item = (Id<TiedHold>, &TiedHold)> {
+        self.tenures[tenure].tied().iter(self.ties.holds())
+    }
+
+    /// Looks at the links of a tenure's sole holds and of its tied ones. Returns how many there are of each.
+    ///
+    /// # Errors
+    ///
+    /// The first link that does not hold.
+    pub(crate) fn check_holds_of(&self, tenure: &Tenure) -> Result<(u32, u32), Broken> {
+        // A tied lock has no links in such a list: whoever lists one is told that it leads nowhere.
+        let is_sole = |lock: &&Lock| lock.listed_by().is_some();
+        let soles = tenure.soles().check(|id| self.locks.slots().get(id).filter(is_sole))?;
+        Ok((soles, tenure.tied().check(|id| self.ties.holds().get(id))?))
+    }
+
+    /// Sets what a snapshot says of how long holds and waits lasted that are over.
+    pub(crate) fn restore_times(&mut self, hold_times: ByKind<Times>, wait_times: ByKind<Times>) {
+        self.counts.restore_times(hold_times, wait_times);
+    }
+}

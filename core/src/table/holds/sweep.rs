@@ -1,0 +1,109 @@
+//! The end of a tenure, and the storage that it leaves behind: slots of locks that it alone held. They are freed a few
+//! at a time, or got again; until then they are free locks for everybody.
+
+use super::Holds;
+use crate::probe::{Mark, reach};
+use crate::storage::{Broken, Id, List};
+use crate::table::lock::Lock;
+use crate::table::tenure::{Tenure, ToSweep};
+use crate::types::{ByKind, Now};
+
+/// What is dead and has storage left.
+#[derive(Clone, Debug)]
+pub(super) struct Dead {
+    /// The first to be swept is at the front.
+    tenures: List<ToSweep>,
+    /// Their sole holds: storage that is still to be freed.
+    holds: u32,
+}
+
+impl Dead {
+    pub(super) const NONE: Self = Self { tenures: List::EMPTY, holds: 0 };
+}
+
+impl Holds {
+    /// Ends a tenure and all it holds, in one step: what comes after sees none of it. Costs O(1) and
+    /// O(1) for each tied hold; sole holds leave storage behind for `sweep`. Returns how many holds ended.
+    pub(crate) fn end(&mut self, id: Id<Tenure>, now: Now) -> ByKind<u32> {
+        let tenure = &mut self.tenures[id];
+        tenure.end(now);
+        let holds = ByKind::from_fn(|kind| tenure.count(kind));
+        let soles = tenure.sole_count();
+        self.counts.remove_tenure(holds, soles, tenure.sole_name_bytes());
+        while let Some(hold) = self.tenures[id].tied().first() {
+            if bug!(OrphaningSkipsTheLastTiedHold) && self.tied(id).nth(1).is_none() {
+                break;
+            }
+            reach(match self.untie(hold, now) {
+                0 => Mark::OrphaningFreedATiedLock,
+                _ => Mark::OrphaningLeftOtherHolders,
+            });
+        }
+        if soles.total() == 0 {
+            self.tenures.remove(id);
+        } else {
+            mark!(OrphaningLeftSoleHolds);
+            self.dead.holds += soles.total();
+            self.dead.tenures.push_back(&mut self.tenures, id);
+        }
+        holds
+    }
+
+    /// Frees the storage of up to `limit` dead holds. Returns of how many.
+    #[inline]
+    pub(crate) fn sweep(&mut self, limit: u32) -> u32 {
+        if self.is_swept() { 0 } else { self.sweep_dead(limit) }
+    }
+
+    fn sweep_dead(&mut self, limit: u32) -> u32 {
+        for swept in 0..limit {
+            let Some(tenure) = self.dead.tenures.first() else { return swept };
+            let lock = self.tenures[tenure].soles().first().expect("a dead tenure has storage left");
+            self.take_from_dead(lock);
+            if bug!(SweptButStillIndexed) {
+                self.locks.forget(lock);
+                continue;
+            }
+            self.locks.remove(lock);
+        }
+        limit
+    }
+
+    /// Whether `sweep` has nothing to do.
+    #[inline]
+    pub(crate) fn is_swept(&self) -> bool {
+        self.dead.tenures.is_empty()
+    }
+
+    /// Takes a lock out of the list of its dead tenure, and forgets the tenure with its last one.
+    pub(super) fn take_from_dead(&mut self, lock: Id<Lock>) {
+        let tenure = self.unlink_sole(lock);
+        let Self { locks, tenures, counts, dead, .. } = self;
+        let (of, lock) = (&tenures[tenure], &locks[lock]);
+        counts.note_hold(lock.kind(), lock.since().until(of.ended()));
+        dead.holds -= 1;
+        if of.soles().is_empty() {
+            dead.tenures.remove(tenures, tenure);
+            tenures.remove(tenure);
+        }
+    }
+
+    /// Dead holds whose storage is still to be freed.
+    pub(crate) fn dead(&self) -> u32 {
+        self.dead.holds
+    }
+
+    /// The dead tenures, the first to be swept in front.
+    pub(crate) fn dead_tenures(&self) -> impl Iterator<Item = (Id<Tenure>, &Tenure)> {
+        self.dead.tenures.iter(&self.tenures)
+    }
+
+    /// Looks at the links of the line of dead tenures. Returns how many are in it.
+    ///
+    /// # Errors
+    ///
+    /// The first link that does not hold.
+    pub(crate) fn check_dead_tenures(&self) -> Result<u32, Broken> {
+        self.dead.tenures.check(|id| self.tenures.get(id))
+    }
+}

@@ -1,0 +1,254 @@
+//! Replies of one line, both ways: one table says how each is written, and what a line means. To read what was written
+//! gives the same reply.
+
+use super::reply::Reply;
+use super::verb::Verb;
+use crate::types::Kind::{Exclusive, Shared};
+
+/// A reply of one line, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Line<'a> {
+    /// What old clients go by: 0 is a failure.
+    pub(super) number: u64,
+    /// From the space behind the number up to the name.
+    pub(super) words: &'static [u8],
+    /// The name of a lock, an address or a verb; empty where there is none.
+    pub(super) name: &'a [u8],
+}
+
+/// What stands at the end of a line.
+trait Tail<'a>: Sized {
+    fn written(self) -> &'a [u8];
+    fn read(text: &'a [u8]) -> Option<Self>;
+}
+
+impl<'a> Tail<'a> for &'a [u8] {
+    fn written(self) -> Self {
+        self
+    }
+
+    fn read(text: &'a [u8]) -> Option<Self> {
+        Some(text)
+    }
+}
+
+impl<'a> Tail<'a> for Verb {
+    fn written(self) -> &'a [u8] {
+        self.word().as_bytes()
+    }
+
+    fn read(text: &'a [u8]) -> Option<Self> {
+        Self::of(text)
+    }
+}
+
+/// A row has the line and the reply. The line is a number (or `count`), words, and what stands behind them. The reply
+/// is a pattern when a line is written, and an expression when one is read. The first row that fits a reply writes it.
+macro_rules! lines {
+    ($([$number:tt $words:literal $($tail:ident)?] $variant:ident $({ $($field:ident $(: $value:tt)?),+ })?;)+) => {
+        impl<'a> Reply<'a> {
+            /// The line of a reply that has one, and no more.
+            #[allow(clippy::cast_lossless, reason = "a row's number is a literal, or a count of either width")]
+            pub(super) fn line(&self) -> Option<Line<'a>> {
+                Some(match *self {
+                    $(Reply::$variant $({ $($field $(: $value)?),+ })? => Line {
+                        number: $number as u64,
+                        words: concat!(" ", $words).as_bytes(),
+                        name: [$(Tail::written($tail),)? &[]][0],
+                    },)+
+                    _ => return None,
+                })
+            }
+
+            /// How many rows there are.
+            #[cfg(test)]
+            const fn candidates_count() -> usize {
+                [$($words),+].len()
+            }
+
+            /// Every reply that might be written with this number and these words behind it, and some that might not.
+            #[allow(irrefutable_let_patterns, reason = "of a count that is as wide as what is read")]
+            fn candidates(number: u64, text: &'a [u8]) -> impl Iterator<Item = Self> {
+                let rows: &[fn(u64, &'a [u8]) -> Option<Self>] = &[$(|number, text| {
+                    let _rest = text.strip_prefix(concat!(" ", $words).as_bytes())?;
+                    let Ok($number) = number.try_into() else { return None };
+                    $(let $tail = Tail::read(_rest)?;)?
+                    Some(Reply::$variant $({ $($field $(: $value)?),+ })?)
+                }),+];
+                rows.iter().filter_map(move |row| row(number, text))
+            }
+        }
+    };
+}
+
+lines! {
+    [1     "Lock Get Success: " name]             Got { kind: Exclusive, holders: 1, name };
+    [count "Shared Lock Get Success: " name]      Got { kind: Shared, holders: count, name };
+    [0     "Lock Get Failure: " name]             GetFailure { kind: Exclusive, name };
+    [0     "Shared Lock Get Failure: " name]      GetFailure { kind: Shared, name };
+    [0     "Lock Get Timeout: " name]             GetTimeout { kind: Exclusive, name };
+    [0     "Shared Lock Get Timeout: " name]      GetTimeout { kind: Shared, name };
+    [0     "Lock Get Deadlock: " name]            GetDeadlock { kind: Exclusive, name };
+    [0     "Shared Lock Get Deadlock: " name]     GetDeadlock { kind: Shared, name };
+    [0     "Lock Get Queue Full: " name]          QueueFull { kind: Exclusive, name };
+    [0     "Shared Lock Get Queue Full: " name]   QueueFull { kind: Shared, name };
+    [1     "Lock Release Success: " name]         Released { kind: Exclusive, name };
+    [1     "Shared Lock Release Success: " name]  Released { kind: Shared, name };
+    [0     "Lock Release Failure: " name]         ReleaseFailure { kind: Exclusive, name };
+    [0     "Shared Lock Release Failure: " name]  ReleaseFailure { kind: Shared, name };
+    [count "Locks Released"]                      ReleasedAll { holds: count };
+    [count "Lock Fence: " name]                   Fenced { token: count, name };
+    [0     "Lock Not Held: " name]                NotHeld { name };
+    [0     "No Tokens"]                           NoTokens;
+    [0     "Lock Not Locked: " name]              Inspected { kind: Exclusive, holders: 0, name };
+    [1     "Lock Is Locked: " name]               Inspected { kind: Exclusive, holders: 1, name };
+    [0     "Shared Lock Not Locked: " name]       Inspected { kind: Shared, holders: 0, name };
+    [count "Shared Lock Is Locked: " name]        Inspected { kind: Shared, holders: count, name };
+    [0     "Too Many Locks: " name]               TooManyLocks { name };
+    [0     "Shutting Down"]                       ShuttingDown;
+    [0     "Kick Failure: " addr]                 Kicked { connections: 0, addr };
+    [count "Kick Success: " addr]                 Kicked { connections: count, addr };
+    [1     "Lock Steal Success: " name]           Stolen { was_held: true, name };
+    [0     "Lock Steal Failure: " name]           Stolen { was_held: false, name };
+    [0     "Not Allowed: " verb]                  NotAllowed { verb };
+    [1     "ok"]                                  Registered;
+    [1     "pong"]                                Pong;
+    [0     "disabled"]                            Disabled { framed: false };
+    [0     "disabled"]                            Disabled { framed: true };
+    [0     "Name Too Long"]                       NameTooLong { framed: false };
+    [0     "Name Too Long"]                       NameTooLong { framed: true };
+    [0     "Too Large"]                           TooLarge { framed: false };
+    [0     "Too Large"]                           TooLarge { framed: true };
+    [0     "Bad Argument: " verb]                 BadArgument { verb };
+    [0     "Unknown Command: " verb]              UnknownCommand { verb };
+    [0     "Line Too Long"]                       LineTooLong;
+}
+
+impl<'a> Reply<'a> {
+    /// What a reply of one line means, with its line ends; `None` for anything else: a part of one, a listing, figures,
+    /// help, and `me`, which has a [reader of its own](super::read_me).
+    #[must_use]
+    pub fn read(text: &'a [u8]) -> Option<Self> {
+        let line = text.strip_suffix(b"\n")?;
+        let (line, framed) = line.strip_suffix(b"\n").map_or((line, false), |line| (line, true));
+        let (digits, rest) = line.split_at(line.iter().position(|byte| *byte == b' ')?);
+        let number: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+        let is_it = |reply: &Self| {
+            reply.is_framed() == framed
+                && reply.line().is_some_and(|Line { number: count, words, name }| {
+                    count == number && rest.strip_prefix(words) == Some(name)
+                })
+        };
+        let is_plain = itoa::Buffer::new().format(number).as_bytes() == digits;
+        Self::candidates(number, rest).find(is_it).filter(|_| is_plain)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::text::encode;
+    use super::*;
+    use crate::types::Kind;
+    use quickcheck::quickcheck;
+
+    fn text(reply: &Reply<'_>) -> String {
+        let mut out = b"before ".to_vec();
+        encode(reply, &mut out);
+        String::from_utf8(out).unwrap().strip_prefix("before ").expect("appended").to_owned()
+    }
+
+    #[test]
+    fn words_mean_their_reply_alone() {
+        for wrong in [
+            "1 Lock Get Success: a",
+            "1 Lock Get Success: a\n\n",
+            "01 Lock Get Success: a\n",
+            "+1 Lock Get Success: a\n",
+            "2 Lock Get Success: a\n",
+            "0 Lock Is Locked: a\n",
+            "0 Shared Lock Is Locked: a\n",
+            "0 Kick Success: a\n",
+            "1 10.0.0.1:1 Lock Get Success: a\n",
+            "1 okay\n",
+            "1 ok \n",
+            "0 Not Allowed: jump\n",
+            "4294967296 Shared Lock Get Success: a\n",
+            "locks: 7\n\n",
+            "\n",
+            "",
+        ] {
+            assert_eq!(Reply::read(wrong.as_bytes()), None, "{wrong:?}");
+        }
+    }
+
+    quickcheck! {
+        /// Goal: the language both ways. Method: every row of the table, with any name and counts, written and read.
+        fn a_reply_that_is_written_is_read_again(name: Vec<u8>, count: u32, token: u64) -> bool {
+            let name: Vec<u8> = name.into_iter().filter(|byte| *byte != b'\n').collect();
+            every_reply(&name, count.max(1), token).into_iter().all(|reply| {
+                let mut text = Vec::new();
+                encode(&reply, &mut text);
+                Reply::read(&text) == Some(reply)
+            })
+        }
+    }
+
+    /// One of each row.
+    fn every_reply(name: &[u8], count: u32, token: u64) -> Vec<Reply<'_>> {
+        let verb = Verb::Kick;
+        let mut replies = vec![
+            Reply::Got { kind: Exclusive, holders: 1, name },
+            Reply::Got { kind: Shared, holders: count, name },
+            Reply::ReleasedAll { holds: 0 },
+            Reply::ReleasedAll { holds: count },
+            Reply::Fenced { token, name },
+            Reply::NotHeld { name },
+            Reply::NoTokens,
+            Reply::Inspected { kind: Exclusive, holders: 1, name },
+            Reply::Inspected { kind: Shared, holders: count, name },
+            Reply::TooManyLocks { name },
+            Reply::ShuttingDown,
+            Reply::Kicked { connections: 0, addr: name },
+            Reply::Kicked { connections: count, addr: name },
+            Reply::Stolen { was_held: true, name },
+            Reply::Stolen { was_held: false, name },
+            Reply::NotAllowed { verb },
+            Reply::Registered,
+            Reply::Pong,
+            Reply::BadArgument { verb },
+            Reply::UnknownCommand { verb: name },
+            Reply::LineTooLong,
+        ];
+        for framed in [false, true] {
+            replies.extend([
+                Reply::Disabled { framed },
+                Reply::NameTooLong { framed },
+                Reply::TooLarge { framed },
+            ]);
+        }
+        for kind in Kind::ALL {
+            replies.extend([
+                Reply::GetFailure { kind, name },
+                Reply::GetTimeout { kind, name },
+                Reply::GetDeadlock { kind, name },
+                Reply::QueueFull { kind, name },
+                Reply::Released { kind, name },
+                Reply::ReleaseFailure { kind, name },
+                Reply::Inspected { kind, holders: 0, name },
+            ]);
+        }
+        replies
+    }
+
+    /// The number of rows in the table, so that one that is added is tried above too.
+    #[test]
+    fn every_row_is_tried() {
+        let replies = every_reply(b"name", 7, 9);
+        let mut lines: Vec<_> = replies.iter().map(text).collect();
+        lines.sort();
+        lines.dedup();
+        assert_eq!(lines.len(), replies.len());
+        // `ReleasedAll` is tried twice.
+        assert_eq!(lines.len(), Reply::candidates_count() + 1);
+    }
+}

@@ -1,0 +1,169 @@
+//! The rows of a listing, as a client reads them. They are written by `listing.rs`, slice by slice.
+//!
+//! `dump` has no reader: names may have spaces, so its one line can be read in several ways. `ls` says the same.
+
+use super::reply::Subject;
+use crate::types::{Addr, Kind};
+
+/// A row of `d`, `sd`, `ls` or `who`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Row<'a> {
+    /// Of `d` and `sd`: `NAME: HOLDER`.
+    Lock {
+        /// The lock.
+        name: &'a [u8],
+        /// Its holder's registered name, or else its address.
+        holder: &'a [u8],
+    },
+    /// Of `ls`: `KIND MS WAITERS ADDR NAME`.
+    Hold {
+        /// What the connection does with the lock.
+        group: Group,
+        /// For how many milliseconds it has held it or waited for it.
+        ms: u64,
+        /// How many wait for the lock.
+        waiters: u32,
+        /// The connection.
+        addr: Addr,
+        /// The lock.
+        name: &'a [u8],
+    },
+    /// Of `who`: `ADDR: NAME`.
+    Registered {
+        /// The connection.
+        addr: Addr,
+        /// Its registered name.
+        name: &'a [u8],
+    },
+}
+
+/// What somebody does with a lock, as `ls` says it and as it sorts the rows of one name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Whose name space.
+    pub kind: Kind,
+    /// Whether it waits for the lock; else it holds it.
+    pub is_waiting: bool,
+}
+
+impl Group {
+    /// Every group, in the order in which `ls` shows them.
+    pub const ALL: [Self; 4] = [
+        Self { kind: Kind::Exclusive, is_waiting: false },
+        Self { kind: Kind::Exclusive, is_waiting: true },
+        Self { kind: Kind::Shared, is_waiting: false },
+        Self { kind: Kind::Shared, is_waiting: true },
+    ];
+
+    /// The first word of its rows.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match (self.kind, self.is_waiting) {
+            (Kind::Exclusive, false) => "x",
+            (Kind::Exclusive, true) => "xw",
+            (Kind::Shared, false) => "s",
+            (Kind::Shared, true) => "sw",
+        }
+    }
+}
+
+impl<'a> Row<'a> {
+    /// Reads a row, without its end. Of `d` and `sd` the last `: ` ends the name, so a holder whose registered name has
+    /// one is read wrongly; an address has none.
+    #[must_use]
+    pub fn read(subject: Subject, line: &'a [u8]) -> Option<Self> {
+        match subject {
+            Subject::Locks(_) => {
+                let end = line.windows(2).rposition(|pair| pair == b": ")?;
+                Some(Self::Lock { name: &line[..end], holder: &line[end + 2..] })
+            }
+            Subject::Who => {
+                let end = line.windows(2).position(|pair| pair == b": ")?;
+                Some(Self::Registered { addr: Addr::parse(&line[..end])?, name: &line[end + 2..] })
+            }
+            Subject::All => {
+                let mut words = line.splitn(5, |byte| *byte == b' ');
+                let mut word = || std::str::from_utf8(words.next()?).ok();
+                let word_of_group = word()?;
+                let group = Group::ALL.into_iter().find(|group| group.word() == word_of_group)?;
+                let (ms, waiters) = (word()?.parse().ok()?, word()?.parse().ok()?);
+                let addr = Addr::parse(word()?.as_bytes())?;
+                Some(Self::Hold { group, ms, waiters, addr, name: words.next()? })
+            }
+            Subject::Dump(_) => None,
+        }
+    }
+}
+
+/// The rows of a whole listing; `None` if it is none, was refused, or is not whole.
+#[must_use]
+pub fn read_rows(subject: Subject, text: &[u8]) -> Option<Vec<Row<'_>>> {
+    let rows = match text {
+        b"\n" => return Some(Vec::new()),
+        _ => text.strip_suffix(b"\n\n")?,
+    };
+    rows.split(|byte| *byte == b'\n').map(|line| Row::read(subject, line)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::listing::{Slice, Text};
+    use super::super::reply::Listing;
+    use super::*;
+    use crate::inspect::{Entry, More, Scan};
+    use crate::types::Conn;
+    use quickcheck::quickcheck;
+
+    /// The text of a listing of one entry.
+    fn written(subject: Subject, entry: Entry<'_>) -> Vec<u8> {
+        let mut slice = Slice::new(&Scan::new(Listing { subject, name: &[] }));
+        slice.push(entry);
+        let mut text = Text::new(subject);
+        text.add(slice);
+        let mut bytes = Vec::new();
+        while text.piece(1, &mut bytes) {}
+        bytes
+    }
+
+    /// Whether rows of every listing, of this name and these numbers, are read as they were written.
+    fn rows_are_read(name: &[u8], ms: u64, waiters: u32, serial: u64, group: Group) -> bool {
+        let addr = match serial % 3 {
+            0 => Addr::Unix(serial),
+            1 => Addr::Ip("127.0.0.1:80".parse().unwrap()),
+            _ => Addr::Ip("[fe80::1]:65535".parse().unwrap()),
+        };
+        let Group { kind, is_waiting } = group;
+        let conn = Conn::new(0, 1);
+        let entry = Entry { name, conn, addr, registered: None, order: 1, since: None, more: None };
+        let more = Some(More { kind, is_waiting, ms, waiters });
+        let holder = addr.to_string();
+        let rows = [
+            (Subject::Locks(kind), entry, Row::Lock { name, holder: holder.as_bytes() }),
+            (Subject::Who, entry, Row::Registered { addr, name }),
+            (Subject::All, Entry { more, ..entry }, Row::Hold { group, ms, waiters, addr, name }),
+        ];
+        rows.into_iter()
+            .all(|(subject, entry, row)| read_rows(subject, &written(subject, entry)) == Some(vec![row]))
+    }
+
+    quickcheck! {
+        /// Goal: the language both ways. Method: rows of any names and numbers, written and read.
+        fn a_row_that_is_written_is_read_again(
+            name: Vec<u8>, ms: u64, waiters: u32, serial: u64, group: u8
+        ) -> bool {
+            let name: Vec<u8> = name.into_iter().filter(|byte| *byte != b'\n').collect();
+            rows_are_read(&name, ms, waiters, serial, Group::ALL[usize::from(group % 4)])
+        }
+    }
+
+    #[test]
+    fn what_is_no_whole_listing_is_not_read() {
+        let subject = Subject::Locks(Kind::Exclusive);
+        assert_eq!(read_rows(subject, b"\n"), Some(vec![]), "an empty one is whole");
+        for wrong in [&b""[..], b"a: 1.2.3.4:5\n", b"0 disabled\n\n", b"0 Too Large\n"] {
+            assert_eq!(read_rows(subject, wrong), None, "{:?}", wrong.escape_ascii().to_string());
+        }
+        assert_eq!(Row::read(Subject::All, b"y 1 0 1.2.3.4:5 a"), None);
+        assert_eq!(Row::read(Subject::All, b"x 1 0 nowhere a"), None);
+    }
+}

@@ -1,0 +1,204 @@
+//! Replies as bytes: what the table of lines does not say, which are the replies of several lines and `me`, and the
+//! last line of a connection.
+
+use super::line::Line;
+use super::reply::Reply;
+use super::verb::Verb;
+use crate::inspect::Figure;
+use crate::machine::Reason;
+use crate::types::{Addr, Kind};
+use std::io::Write;
+
+/// Appends a reply, with all its line ends.
+///
+/// [`Reply::Listing`] appends nothing: its text is collected in slices (see [`listing`](super::listing)).
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "one of two lines is copied, mostly")]
+pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) {
+    match reply {
+        // Nearly all replies are one of these two, and short enough to be encoded where they are made.
+        Reply::Got { kind: Kind::Exclusive, name, .. } => line(out, b"1 Lock Get Success: ", name),
+        Reply::Released { kind: Kind::Exclusive, name } => line(out, b"1 Lock Release Success: ", name),
+        _ => encode_any(reply, out),
+    }
+}
+
+fn encode_any(reply: &Reply<'_>, out: &mut Vec<u8>) {
+    if let Some(Line { number, words, name }) = reply.line() {
+        out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+        line(out, words, name);
+    }
+    match reply {
+        Reply::Me { addr, name } => {
+            write!(out, "1 {addr} ").expect("writing to memory does not fail");
+            match name {
+                Some(name) => line(out, b"", name),
+                None => writeln!(out, "{addr}").expect("writing to memory does not fail"),
+            }
+        }
+        Reply::Figures { figures, full } => {
+            figures.each(*full, &mut |key, figure| write_figure(key, figure, out));
+        }
+        Reply::Help => Verb::ALL.iter().for_each(|verb| line(out, verb.help().as_bytes(), b"")),
+        _ => {}
+    }
+    if reply.is_framed() {
+        out.push(b'\n');
+    }
+}
+
+/// Appends the last line that a connection gets before it is closed, if there is one.
+pub fn encode_reason(reason: Reason, out: &mut Vec<u8>) {
+    match reason {
+        Reason::TooManyConnections => line(out, b"0 Too Many Connections", b""),
+        // An unasked-for line would be taken for the answer to the next request.
+        Reason::Quit | Reason::Idle | Reason::Kicked => {}
+    }
+}
+
+fn write_figure(key: &str, figure: Figure<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(key.as_bytes());
+    out.extend_from_slice(b": ");
+    match figure {
+        Figure::Number(number) => out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes()),
+        Figure::Text(text) => out.extend_from_slice(text.as_bytes()),
+    }
+    out.push(b'\n');
+}
+
+#[inline]
+fn line(out: &mut Vec<u8>, text: &[u8], name: &[u8]) {
+    out.reserve(text.len() + name.len() + 1);
+    out.extend_from_slice(text);
+    out.extend_from_slice(name);
+    out.push(b'\n');
+}
+
+/// What the reply to `me` says: the address, and the registered name or the address again.
+#[must_use]
+pub fn read_me(text: &[u8]) -> Option<(Addr, &[u8])> {
+    let rest = text.strip_prefix(b"1 ")?.strip_suffix(b"\n")?;
+    let (addr, name) = rest.split_at(rest.iter().position(|byte| *byte == b' ')?);
+    Some((Addr::parse(addr)?, &name[1..]))
+}
+
+/// The keys and values of the reply to `q` or `q full`, in their order; `None` if it is none, or not a whole one.
+///
+/// ```
+/// let figures = elockd_core::wire::read_figures(b"locks: 7\nversion: 1.2.3\n\n").unwrap();
+/// assert_eq!(figures, [("locks", "7"), ("version", "1.2.3")]);
+/// ```
+#[must_use]
+pub fn read_figures(text: &[u8]) -> Option<Vec<(&str, &str)>> {
+    let rows = std::str::from_utf8(text).ok()?.strip_suffix("\n\n")?;
+    rows.split('\n').map(|row| row.split_once(": ")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::machine::Machine;
+
+    fn text(reply: &Reply<'_>) -> String {
+        let mut out = b"before ".to_vec();
+        encode(reply, &mut out);
+        String::from_utf8(out).unwrap().strip_prefix("before ").expect("appended").to_owned()
+    }
+
+    #[test]
+    fn replies_are_the_lines_of_the_protocol() {
+        let name = &b"n"[..];
+        let (x, s) = (Kind::Exclusive, Kind::Shared);
+        let table = [
+            (Reply::Got { kind: x, holders: 1, name }, "1 Lock Get Success: n\n"),
+            (Reply::Got { kind: s, holders: 12, name }, "12 Shared Lock Get Success: n\n"),
+            (Reply::GetFailure { kind: x, name }, "0 Lock Get Failure: n\n"),
+            (Reply::GetFailure { kind: s, name }, "0 Shared Lock Get Failure: n\n"),
+            (Reply::GetTimeout { kind: x, name }, "0 Lock Get Timeout: n\n"),
+            (Reply::GetTimeout { kind: s, name }, "0 Shared Lock Get Timeout: n\n"),
+            (Reply::GetDeadlock { kind: x, name }, "0 Lock Get Deadlock: n\n"),
+            (Reply::GetDeadlock { kind: s, name }, "0 Shared Lock Get Deadlock: n\n"),
+            (Reply::QueueFull { kind: x, name }, "0 Lock Get Queue Full: n\n"),
+            (Reply::QueueFull { kind: s, name }, "0 Shared Lock Get Queue Full: n\n"),
+            (Reply::Released { kind: x, name }, "1 Lock Release Success: n\n"),
+            (Reply::Released { kind: s, name }, "1 Shared Lock Release Success: n\n"),
+            (Reply::ReleaseFailure { kind: x, name }, "0 Lock Release Failure: n\n"),
+            (Reply::ReleaseFailure { kind: s, name }, "0 Shared Lock Release Failure: n\n"),
+            (Reply::ReleasedAll { holds: 0 }, "0 Locks Released\n"),
+            (Reply::ReleasedAll { holds: 2 }, "2 Locks Released\n"),
+            (Reply::Fenced { token: 9_007_199_254_740_991, name }, "9007199254740991 Lock Fence: n\n"),
+            (Reply::NotHeld { name }, "0 Lock Not Held: n\n"),
+            (Reply::NoTokens, "0 No Tokens\n"),
+            (Reply::Kicked { connections: 1, addr: name }, "1 Kick Success: n\n"),
+            (Reply::Kicked { connections: 0, addr: name }, "0 Kick Failure: n\n"),
+            (Reply::Stolen { was_held: true, name }, "1 Lock Steal Success: n\n"),
+            (Reply::Stolen { was_held: false, name }, "0 Lock Steal Failure: n\n"),
+            (Reply::NotAllowed { verb: Verb::Kick }, "0 Not Allowed: kick\n"),
+            (Reply::BadArgument { verb: Verb::GetWait }, "0 Bad Argument: gw\n"),
+            (Reply::Inspected { kind: x, holders: 1, name }, "1 Lock Is Locked: n\n"),
+            (Reply::Inspected { kind: x, holders: 0, name }, "0 Lock Not Locked: n\n"),
+            (Reply::Inspected { kind: s, holders: 3, name }, "3 Shared Lock Is Locked: n\n"),
+            (Reply::Inspected { kind: s, holders: 0, name }, "0 Shared Lock Not Locked: n\n"),
+            (Reply::TooManyLocks { name }, "0 Too Many Locks: n\n"),
+            (Reply::ShuttingDown, "0 Shutting Down\n"),
+            (Reply::Me { addr: &Addr::Unix(7), name: None }, "1 unix:7 unix:7\n"),
+            (Reply::Me { addr: &Addr::Unix(7), name: Some(name) }, "1 unix:7 n\n"),
+            (Reply::Registered, "1 ok\n"),
+            (Reply::Pong, "1 pong\n"),
+            (Reply::Disabled { framed: false }, "0 disabled\n"),
+            (Reply::Disabled { framed: true }, "0 disabled\n\n"),
+            (Reply::NameTooLong { framed: false }, "0 Name Too Long\n"),
+            (Reply::NameTooLong { framed: true }, "0 Name Too Long\n\n"),
+            (Reply::UnknownCommand { verb: name }, "0 Unknown Command: n\n"),
+            (Reply::LineTooLong, "0 Line Too Long\n"),
+        ];
+        for (reply, line) in table {
+            assert_eq!(text(&reply), line);
+            assert_eq!(reply.is_failure(), line.starts_with("0 "), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_empty_name_leaves_its_place_empty() {
+        assert_eq!(text(&Reply::GetFailure { kind: Kind::Exclusive, name: b"" }), "0 Lock Get Failure: \n");
+    }
+
+    #[test]
+    fn help_has_a_line_for_each_verb_that_starts_with_it() {
+        let help = text(&Reply::Help);
+        let lines: Vec<_> = help.strip_suffix("\n\n").expect("an empty line ends it").lines().collect();
+        assert_eq!(lines.len(), Verb::COUNT);
+        for (line, verb) in lines.into_iter().zip(Verb::ALL) {
+            let (request, what) = line.split_once(": ").expect("the request and what it does");
+            assert_eq!(request.split(' ').next(), Some(verb.word()));
+            assert!(!what.is_empty());
+        }
+    }
+
+    #[test]
+    fn figures_are_sorted_lines_and_full_ones_are_more() {
+        let mut config = Config::default();
+        config.identity.version = "1.2.3".to_owned();
+        let machine = Machine::new(config);
+        let plain = text(&Reply::Figures { figures: &machine.figures(), full: false });
+        let full = text(&Reply::Figures { figures: &machine.figures(), full: true });
+        let keys = "command_d command_dump command_g command_i command_q command_r command_sd command_sg \
+                    command_si command_sr connections invalid_commands locks orphans shared_locks shared_orphans";
+        assert_eq!(plain, keys.split_whitespace().collect::<Vec<_>>().join(": 0\n") + ": 0\n\n");
+        assert!(full.lines().is_sorted_by_key(|line| if line.is_empty() { "~" } else { line }));
+        assert!(plain.lines().all(|line| full.contains(line)));
+        assert!(full.contains("version: 1.2.3\n") && full.contains("limit_name_bytes: 4096\n"));
+    }
+
+    #[test]
+    fn only_a_refused_connection_gets_a_last_line() {
+        let line = |reason| {
+            let mut out = Vec::new();
+            encode_reason(reason, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(line(Reason::TooManyConnections), "0 Too Many Connections\n");
+        assert_eq!(line(Reason::Quit) + &line(Reason::Idle) + &line(Reason::Kicked), "");
+    }
+}

@@ -1,0 +1,152 @@
+//! What a get asks for: the same for every verb that gets, so that the machine has one way to get a lock.
+
+use crate::types::Kind;
+
+use super::verb::Verb;
+
+/// A lock that is asked for, how many may share it, and for how long its asker would wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wish<N> {
+    name: N,
+    /// 0 is no limit.
+    limit: u32,
+    /// 0 for verbs that do not wait, too.
+    ms: u32,
+    /// One of those that get a lock. It says the kind, and which of the numbers count.
+    verb: Verb,
+}
+
+impl<N> Wish<N> {
+    /// What `g` and `sg` ask for: the lock at once.
+    #[inline]
+    pub const fn at_once(kind: Kind, name: N) -> Self {
+        let (verb, limit) = match kind {
+            Kind::Exclusive => (Verb::Get, 1),
+            Kind::Shared => (Verb::SharedGet, 0),
+        };
+        Self { name, limit, ms: 0, verb }
+    }
+
+    /// The same for at most `limit` holders, the asker included; 0 is no limit. Only a shared lock takes one.
+    #[must_use]
+    pub fn limited(self, limit: u32) -> Self {
+        match self.verb {
+            Verb::SharedGet => Self { limit, verb: Verb::SharedGetLimited, ..self },
+            Verb::SharedGetLimited | Verb::SharedGetWait => Self { limit, ..self },
+            _ => self,
+        }
+    }
+
+    /// The same, waiting up to `ms` milliseconds; 0 does not wait.
+    #[must_use]
+    pub fn waiting(self, ms: u32) -> Self {
+        let verb = match self.kind() {
+            Kind::Exclusive => Verb::GetWait,
+            Kind::Shared => Verb::SharedGetWait,
+        };
+        Self { ms, verb, ..self }
+    }
+
+    /// The verb that asks so.
+    #[inline]
+    pub const fn verb(&self) -> Verb {
+        self.verb
+    }
+
+    /// Whose name space.
+    #[inline]
+    pub const fn kind(&self) -> Kind {
+        match self.verb {
+            Verb::Get | Verb::GetWait => Kind::Exclusive,
+            _ => Kind::Shared,
+        }
+    }
+
+    /// The lock.
+    #[inline]
+    pub const fn name(&self) -> &N {
+        &self.name
+    }
+
+    /// The lock, for the asker to keep.
+    pub fn into_name(self) -> N {
+        self.name
+    }
+
+    /// How many holders there may be, the asker included; 0 is no limit.
+    #[inline]
+    pub const fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// How long to wait at most, in milliseconds; `None` fails instead of waiting.
+    #[inline]
+    pub const fn ms(&self) -> Option<u32> {
+        match self.verb {
+            Verb::GetWait | Verb::SharedGetWait => Some(self.ms),
+            _ => None,
+        }
+    }
+
+    /// Whether it stays behind those that wait already. Only `sg` does not.
+    #[inline]
+    pub const fn heeds_line(&self) -> bool {
+        !matches!(self.verb, Verb::SharedGet)
+    }
+
+    /// The same with its name kept another way.
+    pub fn map<M>(self, text: impl FnOnce(N) -> M) -> Wish<M> {
+        let Self { name, limit, ms, verb } = self;
+        Wish { name: text(name), limit, ms, verb }
+    }
+
+    /// The same with its name borrowed.
+    #[inline]
+    pub fn borrowed(&self) -> Wish<&[u8]>
+    where
+        N: AsRef<[u8]>,
+    {
+        self.map_ref(N::as_ref)
+    }
+
+    #[inline]
+    pub(super) fn map_ref<'a, M>(&'a self, text: impl FnOnce(&'a N) -> M) -> Wish<M> {
+        let Self { limit, ms, verb, .. } = *self;
+        Wish { name: text(&self.name), limit, ms, verb }
+    }
+
+    /// The numbers in front of the name, in their order.
+    pub(super) const fn numbers(&self) -> [Option<u32>; 2] {
+        match self.verb {
+            Verb::GetWait => [Some(self.ms), None],
+            Verb::SharedGetLimited => [Some(self.limit), None],
+            Verb::SharedGetWait => [Some(self.ms), Some(self.limit)],
+            _ => [None, None],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_verb_asks_for_what_it_says() {
+        let (x, s) = (Wish::at_once(Kind::Exclusive, "n"), Wish::at_once(Kind::Shared, "n"));
+        for (wish, verb, limit, ms, heeds_line) in [
+            (x, Verb::Get, 1, None, true),
+            (x.limited(7), Verb::Get, 1, None, true),
+            (x.waiting(5), Verb::GetWait, 1, Some(5), true),
+            (s, Verb::SharedGet, 0, None, false),
+            (s.limited(3), Verb::SharedGetLimited, 3, None, true),
+            (s.limited(0), Verb::SharedGetLimited, 0, None, true),
+            (s.waiting(5), Verb::SharedGetWait, 0, Some(5), true),
+            (s.limited(3).waiting(0), Verb::SharedGetWait, 3, Some(0), true),
+        ] {
+            assert_eq!(
+                (wish.verb(), wish.limit(), wish.ms(), wish.heeds_line()),
+                (verb, limit, ms, heeds_line)
+            );
+        }
+    }
+}
