@@ -110,7 +110,7 @@ impl Stage {
             told: Vec::new(),
         };
         if example.tokens > 0 {
-            stage.subject.apply(START, Input::Tokens { first: 1, last: example.tokens });
+            stage.subject.apply(START, &Input::Tokens { first: 1, last: example.tokens });
         }
         stage
     }
@@ -190,7 +190,7 @@ impl Stage {
     }
 
     fn apply_one(&mut self, input: Input<Command<Vec<u8>>>) -> Result<(), String> {
-        for event in self.subject.apply(self.now, input) {
+        for event in self.subject.apply(self.now, &input) {
             self.note(&event);
         }
         self.subject.check()
@@ -223,9 +223,9 @@ impl Stage {
 }
 
 impl Subject {
-    fn apply(&mut self, now: Now, input: Input<Command<Vec<u8>>>) -> Vec<Event> {
+    fn apply(&mut self, now: Now, input: &Input<Command<Vec<u8>>>) -> Vec<Event> {
         match self {
-            Self::Reference(reference) => reference.apply(now, &input),
+            Self::Reference(reference) => reference.apply(now, input),
             Self::Machine(machine) => observe(machine, now, input.as_ref()),
         }
     }
