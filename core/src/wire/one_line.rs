@@ -123,7 +123,7 @@ lines! {
     [0     "Too Large"]                           TooLarge { framed: true };
     [0     "Bad Argument: " verb]                 BadArgument { verb };
     [0     "Unknown Command: " verb]              UnknownCommand { verb };
-    [0     "OneLine Too Long"]                       LineTooLong;
+    [0     "Line Too Long"]                       LineTooLong;
 }
 
 impl<'a> Reply<'a> {
