@@ -1,7 +1,10 @@
 //! A connection that asks one thing after the other and waits for each answer: for what is not measured itself, as
 //! taking a million locks and asking for figures.
 
+use super::protocol::{replies, requests};
 use super::{LoadError, Protocol, Target, name};
+use elockd_core::wire::read_figures;
+use elockd_core::{Command, Kind, Reply};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -64,8 +67,8 @@ impl Caller {
                 (get.request, get.yes)
             }
             Grip::Shared(nth) => {
-                let reply = format!("{nth} Shared Lock Get Success: {name}\n");
-                (format!("sg {name}\n").into_bytes(), reply.into_bytes())
+                let got = Reply::Got { kind: Kind::Shared, holders: nth, name: name.as_bytes() };
+                (requests(&[Command::get(Kind::Shared, name)]), replies(&[got]))
             }
         })
     }
@@ -77,8 +80,8 @@ impl Caller {
     /// When somebody does.
     pub fn see_free(&mut self, numbers: Range<usize>) -> Result<(), LoadError> {
         self.ask_each(numbers, |name| {
-            let reply = format!("0 Lock Not Locked: {name}\n0 Shared Lock Not Locked: {name}\n");
-            (format!("i {name}\nsi {name}\n").into_bytes(), reply.into_bytes())
+            let free = |kind| Reply::Inspected { kind, holders: 0, name: name.as_bytes() };
+            (requests(&Kind::ALL.map(|kind| Command::Inspect(kind, name))), replies(&Kind::ALL.map(free)))
         })
     }
 
@@ -101,22 +104,16 @@ impl Caller {
     ///
     /// When the connection fails.
     pub fn figures(&mut self) -> Result<BTreeMap<String, u64>, LoadError> {
-        self.stream.get_mut().write_all(b"q full\n")?;
-        let mut figures = BTreeMap::new();
-        let mut line = String::new();
-        loop {
-            line.clear();
-            self.stream.read_line(&mut line)?;
-            match line.trim_end().split_once(": ") {
-                Some((key, value)) => {
-                    if let Ok(value) = value.parse() {
-                        figures.insert(key.to_owned(), value);
-                    }
-                }
-                None if line == "\n" => return Ok(figures),
-                None => return Err(LoadError::Closed),
+        self.stream.get_mut().write_all(&requests(&[Command::Query { full: true }]))?;
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\n\n") {
+            if self.stream.read_until(b'\n', &mut answer)? == 0 {
+                return Err(LoadError::Closed);
             }
         }
+        let figures = read_figures(&answer).ok_or(LoadError::Closed)?;
+        let number = |(key, value): (&str, &str)| Some((key.to_owned(), value.parse().ok()?));
+        Ok(figures.into_iter().filter_map(number).collect())
     }
 
     /// One of them; 0, as long as it is not shown.

@@ -1,6 +1,8 @@
 //! What is said to each kind of server to get and release a lock, and what it has to answer.
 
 use super::{Scenario, http};
+use elockd_core::wire::encode;
+use elockd_core::{Command, Kind, Reply, Wish};
 
 /// What the echo answers to every line, whatever it says: as long as elockd's answer to a get.
 pub const ECHO_REPLY: &[u8] = b"1 Lock Get Success: echo.0000000000000000000\n";
@@ -72,11 +74,7 @@ impl Protocol {
     pub(super) fn get(self, name: &str) -> Exchange {
         let length = name.len();
         match self {
-            Self::Elockd => Exchange::new(
-                format!("g {name}\n"),
-                format!("1 Lock Get Success: {name}\n"),
-                format!("0 Lock Get Failure: {name}\n"),
-            ),
+            Self::Elockd => elockd_get(Wish::at_once(Kind::Exclusive, name)),
             Self::Redis => Exchange::new(
                 format!("*4\r\n$3\r\nSET\r\n${length}\r\n{name}\r\n$1\r\n1\r\n$2\r\nNX\r\n"),
                 "+OK\r\n",
@@ -93,7 +91,11 @@ impl Protocol {
                 let body = format!(r#"{{"compare":[{is_new}],"success":[{put}]}}"#);
                 Exchange::http(http::post("/v3/kv/txn", &body), r#""succeeded":true"#)
             }
-            Self::Echo => Exchange::new(format!("g {name}\n"), ECHO_REPLY, ECHO_REPLY),
+            Self::Echo => Exchange::new(
+                elockd_get(Wish::at_once(Kind::Exclusive, name)).request,
+                ECHO_REPLY,
+                ECHO_REPLY,
+            ),
         }
     }
 
@@ -101,11 +103,7 @@ impl Protocol {
     pub(super) fn release(self, name: &str) -> Exchange {
         let length = name.len();
         match self {
-            Self::Elockd => Exchange::new(
-                format!("r {name}\n"),
-                format!("1 Lock Release Success: {name}\n"),
-                format!("0 Lock Release Failure: {name}\n"),
-            ),
+            Self::Elockd => elockd_release(Kind::Exclusive, name),
             Self::Redis => {
                 Exchange::new(format!("*2\r\n$3\r\nDEL\r\n${length}\r\n{name}\r\n"), ":1\r\n", ":0\r\n")
             }
@@ -115,9 +113,50 @@ impl Protocol {
                 let body = format!(r#"{{"key":"{}"}}"#, http::base64(name.as_bytes()));
                 Exchange::http(http::post("/v3/kv/deleterange", &body), r#""deleted":"1""#)
             }
-            Self::Echo => Exchange::new(format!("r {name}\n"), ECHO_REPLY, ECHO_REPLY),
+            Self::Echo => {
+                Exchange::new(elockd_release(Kind::Exclusive, name).request, ECHO_REPLY, ECHO_REPLY)
+            }
         }
     }
+}
+
+/// Gets a lock of elockd's, in whatever way. When it is shared, `yes` says that nobody else holds it.
+pub(super) fn elockd_get(wish: Wish<&str>) -> Exchange {
+    let (kind, name) = (wish.kind(), wish.name().as_bytes());
+    let failure = match wish.ms() {
+        None => Reply::GetFailure { kind, name },
+        Some(_) => Reply::GetTimeout { kind, name },
+    };
+    exchange(&Command::Get(wish), &Reply::Got { kind, holders: 1, name }, &failure)
+}
+
+/// Gives a lock of elockd's back.
+pub(super) fn elockd_release(kind: Kind, name: &str) -> Exchange {
+    let bytes = name.as_bytes();
+    let (yes, no) = (Reply::Released { kind, name: bytes }, Reply::ReleaseFailure { kind, name: bytes });
+    exchange(&Command::Release(kind, name), &yes, &no)
+}
+
+fn exchange(command: &Command<&str>, yes: &Reply<'_>, no: &Reply<'_>) -> Exchange {
+    Exchange::new(requests(&[*command]), replies(&[*yes]), replies(&[*no]))
+}
+
+/// elockd's requests, one after the other.
+pub(super) fn requests(commands: &[Command<&str>]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for command in commands {
+        command.write(&mut bytes);
+    }
+    bytes
+}
+
+/// elockd's replies, one after the other.
+pub(super) fn replies(replies: &[Reply<'_>]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for reply in replies {
+        encode(reply, &mut bytes);
+    }
+    bytes
 }
 
 #[cfg(test)]

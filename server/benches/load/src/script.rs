@@ -2,7 +2,8 @@
 //! write and the replies to it.
 
 use super::expect::Expect;
-use super::protocol::{Exchange, Protocol, name};
+use super::protocol::{Exchange, Protocol, elockd_get, elockd_release, name};
+use elockd_core::{Kind, Wish};
 
 /// A wait for as long as the protocol allows: nothing in a run is to time out.
 const WAIT_MS: u32 = u32::MAX;
@@ -70,15 +71,15 @@ impl Turn {
 
     /// Takes a share of a lock that no more than `most` share.
     fn sharing(&mut self, name: &str, most: u32) {
-        self.request.extend_from_slice(format!("sg {name}\n").as_bytes());
-        let rest = format!(" Shared Lock Get Success: {name}\n").into_bytes();
-        self.replies.push(Expect::Counted { most, rest });
+        let Exchange { request, yes, .. } = elockd_get(Wish::at_once(Kind::Shared, name));
+        self.request.extend_from_slice(&request);
+        // Without the count, which is 1 in the reply of the first.
+        self.replies.push(Expect::Counted { most, rest: yes[1..].to_vec() });
     }
 
     /// Gives it back.
     fn unsharing(&mut self, name: &str) {
-        let reply = format!("1 Shared Lock Release Success: {name}\n");
-        self.exactly(format!("sr {name}\n").as_bytes(), reply.as_bytes());
+        self.succeeding(&elockd_release(Kind::Shared, name));
     }
 }
 
@@ -180,8 +181,7 @@ type Step<'s> = &'s dyn Fn(&mut Turn);
 
 /// Waits in line for the lock that everybody wants.
 pub(super) fn get_waiting() -> Exchange {
-    let get = Protocol::Elockd.get(&name(0));
-    Exchange { request: format!("gw {WAIT_MS} {}\n", name(0)).into_bytes(), ..get }
+    elockd_get(Wish::at_once(Kind::Exclusive, name(0).as_str()).waiting(WAIT_MS))
 }
 
 #[cfg(test)]

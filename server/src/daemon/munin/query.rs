@@ -1,5 +1,7 @@
 //! One question to a running daemon, over the protocol that every client speaks.
 
+use elockd_core::Command;
+use elockd_core::wire::read_figures;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -77,24 +79,23 @@ pub(super) fn ask(address: &Address) -> Result<Figures, QueryError> {
 }
 
 fn ask_over(mut stream: impl Read + Write) -> io::Result<Figures> {
-    stream.write_all(b"q full\n")?;
-    let mut figures = Figures::new();
-    for line in BufReader::new(stream.take(MOST_BYTES)).lines() {
-        let line = line?;
-        if line.is_empty() {
-            return Ok(figures);
+    let mut request = Vec::new();
+    Command::<&[u8]>::Query { full: true }.write(&mut request);
+    stream.write_all(&request)?;
+    let mut answer = Vec::new();
+    let mut lines = BufReader::new(stream.take(MOST_BYTES));
+    while !answer.ends_with(b"\n\n") {
+        if lines.read_until(b'\n', &mut answer)? == 0 {
+            let heard = String::from_utf8_lossy(&answer);
+            return Err(io::Error::other(format!("the answer has no end: {heard:?}")));
         }
-        figures.extend(parse(&line)?);
     }
-    Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the answer has no end"))
-}
-
-/// The figure of a line of `q full`; none if it is a word, such as the version.
-fn parse(line: &str) -> io::Result<Option<(String, u64)>> {
-    let Some((key, value)) = line.split_once(": ") else {
-        return Err(io::Error::other(format!("it answers {line:?}")));
+    let Some(figures) = read_figures(&answer) else {
+        return Err(io::Error::other(format!("it answers {:?}", String::from_utf8_lossy(&answer))));
     };
-    Ok(value.parse().ok().map(|number| (key.to_owned(), number)))
+    // The version is no number.
+    let number = |(key, value): (&str, &str)| Some((key.to_owned(), value.parse().ok()?));
+    Ok(figures.into_iter().filter_map(number).collect())
 }
 
 #[cfg(test)]
