@@ -76,7 +76,7 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "parse, apply and encode g",
-        budget: 920,
+        budget: 925,
         before: |scene| scene.wire.clear(),
         step: Scene::whole_get,
         after: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
@@ -90,7 +90,7 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "g of a held lock",
-        budget: 634,
+        budget: 628,
         before: |scene| scene.say(BOB, Command::Get(EXCLUSIVE, NAME)),
         step: |scene| scene.say(ALICE, Command::Get(EXCLUSIVE, NAME)),
         after: |scene| scene.say(BOB, Command::Release(EXCLUSIVE, NAME)),
@@ -104,7 +104,7 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "i of a held lock",
-        budget: 561,
+        budget: 558,
         before: |scene| scene.say(BOB, Command::Get(EXCLUSIVE, NAME)),
         step: |scene| scene.say(ALICE, Command::Inspect(EXCLUSIVE, NAME)),
         after: |scene| scene.say(BOB, Command::Release(EXCLUSIVE, NAME)),
@@ -125,7 +125,7 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "sg, the second (ties the lock)",
-        budget: 1842,
+        budget: 1865,
         before: |scene| scene.say(BOB, Command::Get(SHARED, NAME)),
         step: |scene| scene.say(ALICE, Command::Get(SHARED, NAME)),
         after: |scene| {
@@ -135,7 +135,7 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "sr of a tied lock",
-        budget: 1417,
+        budget: 1419,
         before: |scene| {
             scene.say(BOB, Command::Get(SHARED, NAME));
             scene.say(ALICE, Command::Get(SHARED, NAME));
@@ -145,7 +145,7 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "gw that waits",
-        budget: 1856,
+        budget: 1901,
         before: |scene| scene.say(BOB, Command::Get(EXCLUSIVE, NAME)),
         step: |scene| scene.say(ALICE, Command::GetWait { ms: LONG_MS, name: NAME }),
         after: |scene| {
@@ -155,7 +155,7 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "r that grants to a waiter",
-        budget: 2989,
+        budget: 3014,
         before: |scene| {
             scene.say(BOB, Command::Get(EXCLUSIVE, NAME));
             scene.say(ALICE, Command::GetWait { ms: LONG_MS, name: NAME });
@@ -165,7 +165,7 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "a wait times out",
-        budget: 767,
+        budget: 783,
         before: |scene| {
             scene.say(BOB, Command::Get(EXCLUSIVE, NAME));
             scene.say(ALICE, Command::GetWait { ms: 50, name: NAME });
@@ -176,21 +176,21 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "Closed with one sole lock",
-        budget: 490,
+        budget: 494,
         before: |scene| scene.open_mortal(1),
         step: Scene::close_mortal,
         after: Scene::sweep,
     },
     Case {
         name: "Closed with 1,000 sole locks",
-        budget: 490,
+        budget: 494,
         before: |scene| scene.open_mortal(ESTATE),
         step: Scene::close_mortal,
         after: Scene::sweep,
     },
     Case {
         name: "Tick that sweeps 256 dead holds",
-        budget: 100_430,
+        budget: 93_774,
         before: |scene| {
             scene.open_mortal(ESTATE);
             scene.close_mortal();
