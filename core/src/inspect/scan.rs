@@ -295,7 +295,7 @@ impl Machine {
         Position::Connection(slot + 1)
     }
 
-    /// Gives one hold of a live tenure.
+    /// Gives one hold.
     fn give(
         &self,
         scan: &Scan,
@@ -305,7 +305,7 @@ impl Machine {
         slice: &mut Slice,
         each: &mut impl FnMut(Entry<'_>),
     ) {
-        let Some(owner) = self.holds.tenure(tenure).owner() else { return };
+        let owner = self.holds.tenure(tenure).owner().expect("a holder lives");
         let lock = &self.holds.locks()[id];
         let more = (scan.subject == Subject::All).then(|| More {
             kind: lock.kind(),

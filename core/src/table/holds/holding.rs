@@ -88,7 +88,6 @@ impl Holds {
             State::Sole(tenure) => tenure,
             State::Free => panic!("only what is held is tied"),
         };
-        assert!(self.tenures[tenure].lives(), "only what is held is tied");
         self.unlink_sole(lock);
         let is_late = bug!(TiedHoldIsTimedAnew);
         let since = if is_late { Moment::of(now) } else { self.locks[lock].since() };

@@ -164,6 +164,10 @@ impl Holds {
         }
     }
 
+    pub(crate) fn name(&self, lock: Id<Lock>) -> &[u8] {
+        self.locks.name(&self.locks[lock])
+    }
+
     pub(crate) fn locks(&self) -> &Locks {
         &self.locks
     }
