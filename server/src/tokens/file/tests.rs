@@ -1,5 +1,5 @@
-//! Goal: no fencing token is ever given out twice, and nothing that is not ours is touched. Method: the steps of a record
-//! are handed in, so that a test can fail at each of them, or look at what a crash there would leave.
+//! Goal: no fencing token is ever given out twice, and nothing that is not ours is touched. Method: the steps of a
+//! record are handed in, so that a test can fail at each of them, or look at what a crash there would leave.
 
 use super::record::{Done, MOST_BYTES, Wrong, parse, text_of};
 use super::*;
