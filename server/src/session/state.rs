@@ -1,5 +1,5 @@
-//! What a session is doing, as plain data. It has no future in it, so it can be looked at and handed to another process.
-//! The only timers in it are made from deadlines, and can be made again.
+//! What a session is doing, as plain data. It has no future in it, so it can be looked at and handed to another
+//! process. The only timers in it are made from deadlines, and can be made again.
 
 use super::lingering::Linger;
 use super::listing::Listing;
