@@ -38,8 +38,8 @@ pub(super) struct Flags {
 
     /// Directory for what must outlive the daemon: how far fencing tokens were given out.
     ///
-    /// With it, tokens keep ascending across restarts. Without it, they follow the clock. It is made with mode 700 if it
-    /// does not exist and its parent does.
+    /// With it, tokens keep ascending across restarts. Without it, they follow the clock. It is made with mode 700
+    /// if it does not exist and its parent does.
     #[arg(long, value_name = "PATH", help_heading = "Process")]
     pub(super) state_dir: Option<PathBuf>,
 
@@ -57,8 +57,8 @@ pub(super) struct Flags {
 
     /// Path of a Unix socket to listen on.
     ///
-    /// A socket file that a dead daemon left is replaced. A socket that somebody listens on is not, and neither is a file
-    /// that is no socket.
+    /// A socket file that a dead daemon left is replaced. A socket that somebody listens on is not, and neither is a
+    /// file that is no socket.
     #[arg(long, value_name = "PATH", help_heading = "Listeners")]
     pub(super) unix: Option<PathBuf>,
 

@@ -1,30 +1,33 @@
-//! What the daemon is told: settings from flags, the environment and a file, in this order of strength, put
-//! together and judged before anything is done. It opens nothing and changes nothing.
+//! The settings: from flags, the environment and a file, in this order of strength. They are put together and judged
+//! before anything is done. Nothing is opened or changed here.
 //!
-//! clap does all the parsing. What a file says is given to it as defaults, so that a value is judged by the
-//! same rules wherever it comes from, and the layers need no rules of their own.
+//! clap does all the parsing. The values of a file are its defaults, so that the same rules judge a value wherever it
+//! comes from.
 
+mod environment;
 mod file;
 mod flags;
 mod limits;
 mod reload;
+mod report;
 mod values;
 
 pub(crate) use flags::{LogFormat, LogLevel};
 pub(crate) use reload::Changes;
+#[cfg(test)]
+pub(crate) use report::table;
 
 use clap::error::{ContextKind, ErrorKind};
-use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches};
 use elockd_core::{Features, Identity};
 use elockd_server::Config;
 use elockd_server::listen::TcpOptions;
-use file::{File, FileError, is_mode};
+use environment::{is_address_of_a_service, variable, warnings};
+use file::{File, FileError};
 use flags::Flags;
 use limits::Limited;
-use std::collections::BTreeMap;
+use report::{Values, values};
 use std::ffi::OsString;
-use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -67,15 +70,6 @@ pub(crate) struct Loaded {
     /// What in the environment looks like a setting and is none, in words.
     pub(crate) warnings: Vec<String>,
     values: Values,
-}
-
-/// Every setting by name, as it was written.
-type Values = BTreeMap<String, Value>;
-
-#[derive(Clone, Debug)]
-struct Value {
-    texts: Vec<String>,
-    source: String,
 }
 
 /// Why there are no settings to go on with: they are wrong, or something else was asked for.
@@ -145,36 +139,9 @@ fn loaded(matches: &ArgMatches, file: Option<(&Path, &File)>) -> Result<Loaded, 
     Ok(Loaded {
         settings: settings(&flags)?,
         is_check: flags.check_config,
-        warnings: warnings(),
+        warnings: warnings(&names()),
         values: values(matches, file),
     })
-}
-
-impl Loaded {
-    /// Every setting as a line of a configuration file that sets it so, with where it was set.
-    pub(crate) fn report(&self) -> String {
-        let mut report = String::new();
-        for (name, Value { texts, source }) in &self.values {
-            let text = match &texts[..] {
-                [] if is_list(name) => "[]".to_owned(),
-                // Not set, and there is no way to write that down.
-                [] => continue,
-                [text] if !is_list(name) => quoted(name, text),
-                texts => {
-                    let texts: Vec<_> = texts.iter().map(|text| quoted(name, text)).collect();
-                    format!("[{}]", texts.join(", "))
-                }
-            };
-            writeln!(report, "{name} = {text} # {source}").expect("writing to memory does not fail");
-        }
-        report
-    }
-}
-
-/// As TOML: numbers and switches bare, everything else in quotes.
-fn quoted(name: &str, text: &str) -> String {
-    let is_bare = text.parse::<u64>().is_ok() || text.parse::<bool>().is_ok();
-    if is_bare && !is_mode(name) { text.to_owned() } else { toml::Value::from(text).to_string() }
 }
 
 fn settings(flags: &Flags) -> Result<Settings, Refusal> {
@@ -277,49 +244,6 @@ fn is_list(name: &str) -> bool {
     arguments.any(|arg| arg.get_long() == Some(name) && matches!(arg.get_action(), ArgAction::Append))
 }
 
-/// The environment variable of a setting.
-fn variable(name: &str) -> String {
-    format!("{PREFIX}{}", name.to_uppercase().replace('-', "_"))
-}
-
-const PREFIX: &str = "ELOCKD_";
-
-/// Whether a variable is not a setting, but what Kubernetes, or Docker for a link, tells of a service that is called
-/// as we are: its address as a URL.
-fn is_address_of_a_service(variable: &str) -> bool {
-    variable == "ELOCKD_PORT"
-        && std::env::var_os(variable).is_some_and(|value| {
-            let value = value.as_encoded_bytes();
-            value.starts_with(b"tcp://") || value.starts_with(b"udp://")
-        })
-}
-
-/// Whether a variable is one of the others that they set beside that one.
-fn is_of_a_service(variable: &str) -> bool {
-    variable == "ELOCKD_SERVICE_HOST"
-        || ["ELOCKD_SERVICE_PORT", "ELOCKD_PORT_"].iter().any(|prefix| variable.starts_with(prefix))
-}
-
-/// Variables with our prefix that mean nothing to us: most likely a setting that is spelt wrong.
-fn warnings() -> Vec<String> {
-    let known: Vec<String> =
-        names().iter().map(String::as_str).chain(["config", "connect"]).map(variable).collect();
-    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    let warning = |name: String| {
-        if is_address_of_a_service(&name) {
-            Some(format!(
-                "the environment variable {name} counts as not set: it is the address of a service, as Kubernetes and \
-                 Docker set it for one that is called elockd"
-            ))
-        } else if known.contains(&name) || is_of_a_service(&name) {
-            None
-        } else {
-            Some(format!("the environment variable {name} is no setting of elockd"))
-        }
-    };
-    names.filter(|name| name.starts_with(PREFIX)).filter_map(warning).collect()
-}
-
 /// Says of an error whether it was the command line's or the environment's.
 fn blame(error: clap::Error, args: &[OsString]) -> Refusal {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
@@ -339,52 +263,6 @@ fn reason(error: &clap::Error) -> String {
     let text = error.to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     text.split("\n\n").next().unwrap_or_default().trim().to_owned()
-}
-
-fn values(matches: &ArgMatches, file: Option<(&Path, &File)>) -> Values {
-    let value = |name: String| {
-        let id = name.replace('-', "_");
-        let raw = matches.get_raw(&id).into_iter().flatten();
-        let texts = raw.map(|text| text.to_string_lossy().into_owned()).collect();
-        let source = match (matches.value_source(&id), file) {
-            (Some(ValueSource::CommandLine), _) => format!("--{name}"),
-            (Some(ValueSource::EnvVariable), _) => variable(&name),
-            (_, Some((path, file))) if file.contains_key(&name) => path.display().to_string(),
-            _ => "default".to_owned(),
-        };
-        (name, Value { texts, source })
-    };
-    names().into_iter().map(value).collect()
-}
-
-/// The table of the page for operators: what `--help` says of each setting, by its heading.
-#[cfg(test)]
-pub(crate) fn table() -> String {
-    let command = Flags::command();
-    let arguments = command.get_arguments().filter(|arg| is_setting(arg) || arg.get_id() == "config");
-    let mut arguments: Vec<_> = arguments.collect();
-    let headings: Vec<_> = arguments.iter().map(|arg| arg.get_help_heading().map(str::to_owned)).collect();
-    arguments
-        .sort_by_key(|arg| headings.iter().position(|heading| heading.as_deref() == arg.get_help_heading()));
-    let lines = arguments.into_iter().map(|arg| {
-        let name = arg.get_long().expect("every setting has a long name");
-        let value_name = arg.get_value_names().map_or("", |names| names[0].as_str());
-        let default = arg.get_default_values().iter().map(|value| format!("`{}`", value.to_string_lossy()));
-        let default: Vec<String> = default.collect();
-        let default = if default.is_empty() { "none".to_owned() } else { default.join(", ") };
-        let mark = if reload::is_reloadable(name) { "R" } else { "" };
-        let help = arg.get_long_help().or(arg.get_help()).expect("every setting has a help").to_string();
-        let sentences = help.replace(" (R)", "").split("\n\n").map(dotted).collect::<Vec<_>>().join(" ");
-        format!("| `--{name} {value_name}` | {default} | {mark} | {sentences} |\n")
-    });
-    format!("| setting | default | | meaning |\n|---|---|---|---|\n{}", lines.collect::<String>())
-}
-
-/// With the full stop at its end that clap takes away.
-#[cfg(test)]
-fn dotted(sentences: &str) -> String {
-    let sentences = sentences.trim().replace('\n', " ");
-    if sentences.ends_with('.') { sentences } else { sentences + "." }
 }
 
 fn random_key() -> Result<(u64, u64), Refusal> {

@@ -1,5 +1,5 @@
-//! What SIGHUP changes: the settings that can change while the daemon runs, and words about those that cannot.
-//! It compares; whoever asked applies.
+//! What SIGHUP changes: the settings that can change while the daemon runs, and words about those that cannot. It only
+//! compares; the caller applies.
 
 use super::{Loaded, limits};
 
@@ -57,7 +57,8 @@ fn shown(texts: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Values, load, names};
+    use super::super::report::Values;
+    use super::super::{load, names};
     use super::*;
     use std::ffi::OsString;
     use std::time::Duration;
