@@ -1,8 +1,8 @@
 //! The lock server: elockd's lock machine behind sockets.
 //!
 //! The machine ([`elockd_core`]) decides everything about locks. This crate brings it connections:
-//! [`hub`] puts a lock around the machine and gives each connection a mailbox; a [`gate`] is a session's way there;
-//! a [`Server`] accepts from any [`listen::Listener`] and runs one task for each connection. Time comes from tokio's
+//! [`hub`] puts a lock around the machine and gives each connection a mailbox. A [`gate`] is what a session speaks to.
+//! A [`Server`] accepts from any [`listen::Listener`] and runs one task for each connection. Time comes from tokio's
 //! clock and bytes from the listener's streams, so that a simulation can drive all of it.
 
 mod clock;

@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::gate::{Gate, Local};
 use crate::hub::Witness;
 use crate::listen::{Acceptor, Listener, Peer};
-use crate::session::{self, Teller};
+use crate::session::{self, SessionLog};
 use crate::shared::Shared;
 use crate::tokens::{ClockTokens, Keeper, TokenSource};
 use crate::watch::Monitor;
@@ -157,14 +157,14 @@ where
         addr: *addr.insert(addr_of(conn)),
         account: peer.account(),
     });
-    let teller = addr.and_then(|addr| Teller::of(addr, peer, shared.tunables().verbose)).map(Box::new);
+    let log = addr.and_then(|addr| SessionLog::of(addr, peer, shared.tunables().verbose)).map(Box::new);
     match opened {
         Ok(handle) => {
-            let serving = session::serve(Arc::clone(shared), stream, handle, teller);
+            let serving = session::serve(Arc::clone(shared), stream, handle, log);
             shared.sessions.spawn(serving);
         }
         Err(reason) => {
-            teller.inspect(|teller| teller.refused());
+            log.inspect(|log| log.refused());
             shared.sessions.spawn(session::refuse(stream, reason));
         }
     }

@@ -201,9 +201,6 @@ canaries! {
     SnapshotForgetsTheLine: Snapshots; not Swarm: "the daemon takes no snapshots",
     /// The reply at the end of a wait is not put into its mailbox.
     GrantIsLost: Loom("the_holder_closes_while_the_head_of_the_line_does"), Swarm,
-    /// Mail is put into its box after the hub's lock was given up.
-    MailAfterUnlock: Loom("the_holder_closes_while_the_head_of_the_line_does");
-        not Swarm: "it takes two threads, and the simulation has one",
     /// A connection's further requests are run while it waits.
     RunsWhileWaiting: Swarm,
     /// A connection that sent FIN goes on waiting.

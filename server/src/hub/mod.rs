@@ -23,7 +23,6 @@ pub use mailbox::{Ending, Mail};
 pub use witness::Witness;
 
 use elockd_core::bug;
-use elockd_core::probe::ARE_COMPILED_IN;
 use elockd_core::wire::listing::Slice;
 use elockd_core::{Conn, DriverInput, Entry, Figures, Machine, Now, Origin, Output, Reason, Scan};
 use mailbox::Mailbox;
@@ -52,7 +51,7 @@ impl<L: Locks> Hub<L> {
     pub fn new(machine: Machine, on_panic: Option<fn()>) -> Self {
         let state = State {
             machine,
-            post: Post { boxes: BTreeMap::new(), late: Vec::new() },
+            post: Post { boxes: BTreeMap::new() },
             last_serial: 0,
             draining: false,
             ticker: TickerAsleep::default(),
@@ -179,7 +178,7 @@ impl<L: Locks> Hub<L> {
                 }
             }
         }
-        let (result, late) = self.state.with(|state| {
+        self.state.with(|state| {
             assert!(!self.is_broken(), "the machine panicked before");
             let unwinding = Unwinding(&self.is_broken, self.on_panic);
             let result = act(state);
@@ -188,14 +187,8 @@ impl<L: Locks> Hub<L> {
             }
             state.wake_keeper();
             std::mem::forget(unwinding);
-            // Compiled away where there are no canaries.
-            let late = if ARE_COMPILED_IN { std::mem::take(&mut state.post.late) } else { Vec::new() };
-            (result, late)
-        });
-        for (mailbox, mail) in late {
-            mailbox.put(mail);
-        }
-        result
+            result
+        })
     }
 
     fn is_broken(&self) -> bool {

@@ -21,22 +21,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
         } else {
             let owed = self.handle.close(self.now(), cause);
             if !owed.is_empty() {
-                self.tell_answer(&owed);
+                self.log_answer(&owed);
                 self.unsent().extend(owed);
             }
         }
-        if let Some(teller) = &self.teller {
-            teller.disconnected(cause);
+        if let Some(log) = &self.log {
+            log.disconnected(cause);
         }
-        State::Telling(end)
+        State::Logging(end)
     }
 
-    /// Has the teller tell what was held. Ready when that is done.
-    pub(super) fn poll_tell(&mut self, end: End, cx: &mut Context<'_>) -> Poll<State> {
-        if self.teller.as_mut().is_some_and(|teller| teller.tell_orphans()) {
+    /// Logs what was held. Ready when that is done.
+    pub(super) fn poll_log(&mut self, end: End, cx: &mut Context<'_>) -> Poll<State> {
+        if self.log.as_mut().is_some_and(|log| log.log_orphans()) {
             return give_way(cx);
         }
-        self.teller = None;
+        self.log = None;
         Poll::Ready(match end {
             End::Error => {
                 mark!(ConnectionFailed);

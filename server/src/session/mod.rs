@@ -6,16 +6,16 @@ mod backlog;
 mod finishing;
 mod lingering;
 mod listing;
+mod log;
 mod running;
 mod scratch;
 mod sending;
 mod serving;
 mod state;
-mod teller;
 mod unsent;
 mod waiting;
 
-pub(crate) use teller::Teller;
+pub(crate) use log::SessionLog;
 
 use crate::gate::{Gate, GateHandle, Local};
 use crate::hub::{Ending, Mail};
@@ -41,14 +41,14 @@ pub(crate) fn serve<S, G: Gate>(
     shared: Arc<Shared<G>>,
     stream: S,
     handle: G::Handle,
-    teller: Option<Box<Teller>>,
+    log: Option<Box<SessionLog>>,
 ) -> impl Future<Output = ()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let session = Session::new(shared, stream, handle, teller);
-    if let Some(teller) = &session.teller {
-        teller.connected();
+    let session = Session::new(shared, stream, handle, log);
+    if let Some(log) = &session.log {
+        log.connected();
     }
     session
 }
@@ -76,7 +76,7 @@ struct Session<S, G: Gate = Local> {
     /// What is left over of its last turn.
     backlog: Option<Box<Backlog>>,
     /// Logs what the connection does, where that is wanted.
-    teller: Option<Box<Teller>>,
+    log: Option<Box<SessionLog>>,
 }
 
 /// What a connection that runs or waits comes to.
@@ -90,7 +90,7 @@ enum Step {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
-    fn new(shared: Arc<Shared<G>>, stream: S, handle: G::Handle, teller: Option<Box<Teller>>) -> Self {
+    fn new(shared: Arc<Shared<G>>, stream: S, handle: G::Handle, log: Option<Box<SessionLog>>) -> Self {
         Self {
             decoder: Decoder::new(shared.config.max_line_bytes),
             shared,
@@ -98,7 +98,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
             handle,
             state: State::Running,
             backlog: None,
-            teller,
+            log,
         }
     }
 

@@ -112,8 +112,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
         let mut now = self.shared.clock.at(run_at);
         let mut waits = 0;
         let read_at = read_at.unwrap_or(run_at);
-        // One by one where they are told of, so that it is clear whose reply is whose.
-        let most = if self.teller.is_some() { 1 } else { BATCH };
+        // One by one where they are logged, so that it is clear whose reply is whose.
+        let most = if self.log.is_some() { 1 } else { BATCH };
         loop {
             let mut batch = ArrayVec::<_, BATCH>::new();
             while batch.len() < most {
@@ -142,10 +142,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
                 now = self.shared.clock.now();
                 waits += 1;
             }
-            let flow = if self.teller.is_none() {
+            let flow = if self.log.is_none() {
                 self.handle.batch(now, &batch, replies)
             } else {
-                self.batch_told(now, batch, replies)
+                self.batch_logged(now, batch, replies)
             };
             if let Some(latency) = &self.shared.latency {
                 latency.note(commands, read_at.elapsed());
@@ -176,9 +176,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
         }
     }
 
-    /// The same as the handle's, and the teller hears of it. Here a batch is one command.
+    /// Like the handle's, and the log hears of it. Here a batch is one command.
     #[cold]
-    fn batch_told<'a>(
+    fn batch_logged<'a>(
         &mut self,
         now: Now,
         batch: impl IntoIterator<Item = Command<Cow<'a, [u8]>>>,
@@ -189,10 +189,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
             let told = command.clone().map(Cow::into_owned);
             let is_success;
             (flow, is_success) = self.handle.command(now, &command, replies);
-            if let Some(teller) = &mut self.teller {
+            if let Some(log) = &mut self.log {
                 match flow {
-                    Flow::Wait => teller.waits(told),
-                    _ => teller.heard(told, is_success),
+                    Flow::Wait => log.waits(told),
+                    _ => log.heard(told, is_success),
                 }
             }
         }

@@ -22,9 +22,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Future for Session<S, G> {
             session.state = ready!(match &mut session.state {
                 State::Running | State::Waiting => session.poll_turn(cx),
                 State::Listing(_) => session.poll_listing(cx),
-                State::Telling(end) => {
+                State::Logging(end) => {
                     let end = *end;
-                    session.poll_tell(end, cx)
+                    session.poll_log(end, cx)
                 }
                 State::Flushing { lingers } => {
                     let lingers = *lingers;

@@ -1,10 +1,11 @@
-//! What a session is doing, as plain data: what there is of it besides could be handed to another process.
+//! What a session is doing, as plain data. It has no future in it, so it can be looked at and handed to another
+//! process. The only timers in it are made from deadlines, and can be made again.
 
 use super::lingering::Linger;
 use super::listing::Listing;
 use elockd_core::{Cause, Reason};
 
-/// What a session is doing. [`Session::poll`](super::Session) drives it from state to state.
+/// What a session is doing. One poll function (`serving.rs`) drives it from state to state.
 ///
 /// ```text
 ///               a wait begins              a listing is asked for
@@ -14,7 +15,7 @@ use elockd_core::{Cause, Reason};
 ///    |                              |                                   |
 ///    +------------------------------+--- the connection ends -----------+
 ///                                   v
-///                                Telling    its locks are released by now
+///                                Logging    its locks are released by now
 ///                                 |   |
 ///                                 |   +--- the socket failed, or the peer stalled ---+
 ///                                 v                                                  |
@@ -30,8 +31,8 @@ pub(super) enum State {
     Waiting,
     /// It answers with a listing. Nothing is read or run until all of that is sent.
     Listing(Box<Listing>),
-    /// The connection is over in the machine. The log is told what it held.
-    Telling(End),
+    /// The connection is over in the machine. What it held is logged.
+    Logging(End),
     /// It sends what is left. Then it lingers if it is the server that closes.
     Flushing {
         /// Whether the server closes first.

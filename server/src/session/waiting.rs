@@ -28,7 +28,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
             match self.handle.poll_mail(cx.waker()) {
                 Poll::Ready(Mail::Reply(reply)) => {
                     self.state = State::Running;
-                    self.tell_answer(&reply);
+                    self.log_answer(&reply);
                     scratch.replies.extend(reply);
                     if let Some(unrun) = self.backlog.as_mut().and_then(|backlog| backlog.unrun.as_mut()) {
                         mark!(InputWaitedForAGrant);
@@ -47,7 +47,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
             if self.is_at_end() && !bug!(FinDoesNotEndTheWait) {
                 // If the reply comes by mail, that wakes this task.
                 let Some(reply) = self.handle.close_waiting(self.now()) else { return Poll::Pending };
-                self.tell_answer(&reply);
+                self.log_answer(&reply);
                 scratch.replies.extend(reply);
                 return Poll::Ready(Some(End::Eof));
             }
@@ -78,10 +78,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
         }
     }
 
-    /// Has the teller hear how a wait ended, by its reply.
-    pub(super) fn tell_answer(&mut self, reply: &[u8]) {
-        if let Some(teller) = &mut self.teller {
-            teller.answered(!reply.starts_with(b"0 "));
+    /// Logs how a wait ended, by its reply.
+    pub(super) fn log_answer(&mut self, reply: &[u8]) {
+        if let Some(log) = &mut self.log {
+            log.answered(!reply.starts_with(b"0 "));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What is logged of one connection. With `--verbose`: that it came, what it got and released, and what it left behind.
-//! Of an operator always: whom it closed and what it took away. It hears of commands and whether they succeeded, and has
-//! its own memory of what is held, so that nobody else pays for it.
+//! Of an operator always: whom it closed and what it took away. The log hears of commands and whether they succeeded.
+//! It has its own memory of what is held, so that nobody else pays for it.
 
 use crate::listen::Peer;
 use elockd_core::{Addr, Cause, Command, Kind};
@@ -10,8 +10,8 @@ use tracing::{info, warn};
 /// Lines in a row before other connections have their turn.
 const LINES_PER_TURN: usize = 256;
 
-/// One connection's teller.
-pub(crate) struct Teller {
+/// One connection's log.
+pub(crate) struct SessionLog {
     addr: Addr,
     /// Whether it tells of everything.
     is_verbose: bool,
@@ -22,8 +22,8 @@ pub(crate) struct Teller {
     waiting: Option<Command<Vec<u8>>>,
 }
 
-impl Teller {
-    /// For a connection of which there may be something to tell.
+impl SessionLog {
+    /// A log for a connection, unless there is never anything to log.
     pub(crate) fn of(addr: Addr, peer: Peer, is_verbose: bool) -> Option<Self> {
         let operator = match peer {
             Peer::Ip(_) | Peer::Unix => None,
@@ -53,15 +53,15 @@ impl Teller {
         self.waiting = Some(command);
     }
 
-    /// It came, and was a success or not.
+    /// The answer came, and was a success or not.
     pub(super) fn answered(&mut self, is_success: bool) {
         if let Some(command) = self.waiting.take() {
             self.heard(command, Some(is_success));
         }
     }
 
-    /// A command was said, and what it got, a success or a failure. One that the machine did not listen to any more
-    /// got nothing, and so may one that it does not know.
+    /// A command has run, and succeeded or failed. `None` is no answer: the connection was over, or the command is
+    /// unknown.
     pub(super) fn heard(&mut self, command: Command<Vec<u8>>, is_success: Option<bool>) {
         if let (Some(operator), Some(is_success)) = (&self.operator, is_success) {
             tell_of_operator(operator, &command, is_success);
@@ -107,8 +107,8 @@ impl Teller {
         }
     }
 
-    /// Tells of some of the locks that the connection held to its end. Returns whether there are more.
-    pub(super) fn tell_orphans(&mut self) -> bool {
+    /// Logs some of the locks that the connection held to its end. Returns whether there are more.
+    pub(super) fn log_orphans(&mut self) -> bool {
         if !self.is_verbose {
             return false;
         }
