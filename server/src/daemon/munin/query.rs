@@ -1,5 +1,6 @@
 //! One question to a running daemon, over the protocol that every client speaks.
 
+use elockd_core::wire::read_figures;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -78,23 +79,29 @@ pub(super) fn ask(address: &Address) -> Result<Figures, QueryError> {
 
 fn ask_over(mut stream: impl Read + Write) -> io::Result<Figures> {
     stream.write_all(b"q full\n")?;
-    let mut figures = Figures::new();
-    for line in BufReader::new(stream.take(MOST_BYTES)).lines() {
-        let line = line?;
-        if line.is_empty() {
-            return Ok(figures);
+    let mut reader = BufReader::new(stream.take(MOST_BYTES));
+    let mut answer = Vec::new();
+    loop {
+        let begun = answer.len();
+        if reader.read_until(b'\n', &mut answer)? == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the answer has no end"));
         }
-        figures.extend(parse(&line)?);
+        let line = &answer[begun..];
+        if line == b"\n" {
+            return numbers(&answer);
+        }
+        // Another server may never send an empty line: its first line shows that it is another.
+        numbers(&[line, b"\n"].concat())?;
     }
-    Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the answer has no end"))
 }
 
-/// The figure of a line of `q full`; none if it is a word, such as the version.
-fn parse(line: &str) -> io::Result<Option<(String, u64)>> {
-    let Some((key, value)) = line.split_once(": ") else {
-        return Err(io::Error::other(format!("it answers {line:?}")));
-    };
-    Ok(value.parse().ok().map(|number| (key.to_owned(), number)))
+/// The numbers of an answer to `q full`. Words, such as the version, are left out.
+fn numbers(answer: &[u8]) -> io::Result<Figures> {
+    let figures = read_figures(answer).ok_or_else(|| {
+        io::Error::other(format!("it answers \"{}\"", answer.trim_ascii_end().escape_ascii()))
+    })?;
+    let number = |(key, value): (&str, &str)| value.parse().ok().map(|number| (key.to_owned(), number));
+    Ok(figures.into_iter().filter_map(number).collect())
 }
 
 #[cfg(test)]
