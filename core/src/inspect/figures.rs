@@ -322,13 +322,18 @@ fn waits_disconnected(figures: &Figures<'_>) -> u64 {
 /// Commands of a verb that were answered without a failure. A command that still waits is neither a success nor a
 /// failure: else a success would be taken back when the wait fails.
 fn succeeded(figures: &Figures<'_>, verb: Verb) -> u64 {
-    let going_on = match verb {
-        Verb::GetWait => figures.waits[Kind::Exclusive],
-        Verb::SharedGetWait => figures.waits[Kind::Shared],
-        _ => 0,
-    };
+    let going_on = kind_of_waits(verb).map_or(0, |kind| figures.waits[kind]);
     let (asked, failed) = figures.outcomes(verb);
     asked.saturating_sub(failed + u64::from(going_on))
+}
+
+/// The kind of lock that commands of a verb wait for, if they may wait.
+fn kind_of_waits(verb: Verb) -> Option<Kind> {
+    match verb {
+        Verb::GetWait => Some(Kind::Exclusive),
+        Verb::SharedGetWait => Some(Kind::Shared),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -374,6 +379,14 @@ mod tests {
         let own = rows().filter(|row| !matches!(row.metric, Some(Metric::Series { .. })));
         let names: Vec<_> = own.filter_map(FigureRow::metric_name).collect();
         assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{names:?}");
+    }
+
+    #[test]
+    fn every_verb_that_may_wait_waits_for_a_kind_of_its_own() {
+        let verbs = Verb::ALL.into_iter();
+        let kinds: Vec<Kind> = verbs.clone().filter_map(kind_of_waits).collect();
+        assert_eq!(kinds, Kind::ALL, "one kind's waits are one verb's");
+        assert!(verbs.into_iter().all(|verb| verb.may_wait() == kind_of_waits(verb).is_some()));
     }
 
     #[test]

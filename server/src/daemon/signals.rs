@@ -1,5 +1,5 @@
-//! The daemon's signals: SIGHUP reads the settings again, SIGTERM and SIGINT begin the shutdown, and a second one of
-//! those cuts it short. The server knows how to shut down.
+//! What the daemon does on signals: SIGHUP reads the settings again, SIGTERM and SIGINT begin the shutdown, and a
+//! second one of those cuts it short. What a shutdown is, the server knows.
 
 use crate::logging::Logging;
 use crate::settings::{self, Changes, Loaded};

@@ -131,14 +131,16 @@ impl Page<'_> {
         Ok(())
     }
 
-    fn times_by_kind(&mut self, own: Own, times: &[Times; 2]) -> fmt::Result {
+    fn times_by_kind(&mut self, own: Own, times: &[(Kind, Times)]) -> fmt::Result {
         let bounds = Times::BOUNDS_MS.map(|ms| Duration::from_millis(ms).as_secs_f64());
-        let labels = Kind::ALL.map(|kind| [("kind", kind.word())]);
-        let histograms = Kind::ALL.map(|kind| {
-            let times = &times[kind as usize];
-            let sum = Duration::from_millis(times.sum_ms()).as_secs_f64();
-            Histogram { labels: &labels[kind as usize], bounds: &bounds, counts: times.counts(), sum }
-        });
+        let labelled: Vec<_> = times.iter().map(|(kind, times)| ([("kind", kind.word())], times)).collect();
+        let histograms: Vec<Histogram<'_>> = labelled
+            .iter()
+            .map(|(labels, times)| {
+                let sum = Duration::from_millis(times.sum_ms()).as_secs_f64();
+                Histogram { labels, bounds: &bounds, counts: times.counts(), sum }
+            })
+            .collect();
         self.histograms(own, &histograms)
     }
 

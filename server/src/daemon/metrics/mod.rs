@@ -1,6 +1,6 @@
-//! The HTTP listener for monitoring: `/metrics` for Prometheus and `/healthz` for whoever asks whether the
-//! daemon serves. It changes nothing, and a client that is slow or silent costs one of a few places for a few
-//! seconds and holds nothing else up: figures are copied in one step, and sending them is its own task's affair.
+//! The HTTP listener for monitoring: `/metrics` for Prometheus, and `/healthz` for readiness. It changes nothing. A
+//! slow or silent client takes one of a few places for a few seconds, and delays nobody else: figures are copied in
+//! one step and sent by a task of their own.
 
 mod described;
 mod exposition;
@@ -31,12 +31,12 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::info;
 
-/// Clients at a time; more of them wait to be accepted. They are among the files that main leaves room for.
+/// Clients at a time; more wait to be accepted. The limit of open files leaves room for them.
 const MOST_CLIENTS: usize = 32;
-/// How long a client may take to say what it wants. Short, so that silent ones soon make room for one that asks for
-/// the health of the daemon, whose own patience is seldom more than a few seconds.
+/// How long a client may take to send its request. It is short, so that silent clients soon make room for a health
+/// check, which seldom waits for more than a few seconds.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(1);
-/// How long a client may take for everything: its request, and taking the answer.
+/// How long a client may take to send its request and to take the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes of a request, with its headers.
 const REQUEST_BYTES: usize = 16 << 10;
@@ -47,7 +47,7 @@ pub(crate) struct Metrics {
     source: Arc<Source>,
 }
 
-/// The same as where clients of locks connect, by another name.
+/// The listener that clients of locks have too, under another name in the log.
 struct Http(TcpListener);
 
 impl fmt::Display for Http {
@@ -77,7 +77,7 @@ impl Metrics {
     ///
     /// What the system says: the address is in use, not of this machine, or not allowed.
     pub(crate) fn bind(address: SocketAddr, monitor: Monitor) -> io::Result<Self> {
-        // A client is never waited for as long as it takes to find out that it is gone.
+        // Each client is cut off long before the kernel would find out that it is gone.
         let listener = Http(TcpListener::bind(address, TcpOptions { peer_timeout: None })?);
         info!("listening on {listener}");
         let source = Arc::new(Source { monitor, start: SystemTime::now() });

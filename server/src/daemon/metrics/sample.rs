@@ -11,9 +11,9 @@ use std::time::SystemTime;
 pub(super) struct Sample {
     /// Every number of the table of figures, row by row.
     figures: Vec<(&'static FigureRow, Vec<(Part, u64)>)>,
-    /// Exclusive, then shared.
-    pub(super) hold_times: [Times; 2],
-    pub(super) wait_times: [Times; 2],
+    /// By kind.
+    pub(super) hold_times: Vec<(Kind, Times)>,
+    pub(super) wait_times: Vec<(Kind, Times)>,
     pub(super) latency: LatencySnapshot,
     pub(super) listings_refused: u64,
     pub(super) long_holds: u64,
@@ -36,8 +36,8 @@ impl Sample {
                 };
                 Self {
                     figures: rows().filter(|row| row.metric.is_some()).map(parts).collect(),
-                    hold_times: Kind::ALL.map(|kind| figures.hold_times(kind).clone()),
-                    wait_times: Kind::ALL.map(|kind| figures.wait_times(kind).clone()),
+                    hold_times: by_kind(|kind| figures.hold_times(kind).clone()),
+                    wait_times: by_kind(|kind| figures.wait_times(kind).clone()),
                     latency: monitor.latency(),
                     listings_refused: monitor.listings_refused(),
                     long_holds: monitor.long_holds(),
@@ -59,4 +59,8 @@ impl Sample {
         let found = self.figures.iter().find(|(of, _)| of.key == row.key);
         found.map_or(&[], |(_, parts)| parts)
     }
+}
+
+fn by_kind<T>(mut of: impl FnMut(Kind) -> T) -> Vec<(Kind, T)> {
+    Kind::ALL.into_iter().map(|kind| (kind, of(kind))).collect()
 }

@@ -1,5 +1,5 @@
-//! The graphs: what munin is told of each, and the values for it, in munin's own words. Everything that only
-//! goes up is of type DERIVE with a minimum of 0, so that a restart of the daemon is a gap and not a spike.
+//! The graphs and their values, in munin's format. A figure that only goes up is of type DERIVE with a minimum of 0, so
+//! that a restart of the daemon shows as a gap and not as a spike.
 
 use super::query::Figures;
 use elockd_core::figures::{FigureRow, Nature, rows};

@@ -1,5 +1,5 @@
-//! The munin plugin: the same program, run by munin-node. It asks a running daemon for `q full` and writes what
-//! munin wants to know of it. It starts nothing and changes nothing.
+//! The munin plugin: the same program, run by munin-node. It asks a running daemon for `q full` and prints graphs or
+//! values in munin's format. It starts nothing and changes nothing.
 
 mod graphs;
 mod query;
@@ -16,12 +16,12 @@ use std::process::ExitCode;
 ///
 ///     ln -s /usr/bin/elockd /etc/munin/plugins/elockd
 ///
-/// A daemon that is elsewhere than at 127.0.0.1:9999 is named in a file in /etc/munin/plugin-conf.d:
+/// If the daemon does not listen on 127.0.0.1:9999, say where in a file in /etc/munin/plugin-conf.d:
 ///
 ///     [elockd]
 ///     env.ELOCKD_CONNECT unix:/run/elockd.sock
 ///
-/// For a second daemon on one machine, link it once more, as `elockd_NAME`.
+/// For a second daemon on the same machine, make a second link, `elockd_NAME`.
 #[derive(Debug, Parser)]
 #[command(
     name = "elockd munin",
@@ -31,7 +31,7 @@ use std::process::ExitCode;
     max_term_width = 100
 )]
 struct Cli {
-    /// What munin asks for; without it, the values.
+    /// What munin asks for. The default is the values.
     action: Option<Action>,
 
     /// Where the daemon listens: `IP:PORT`, `[IPv6]:PORT` or `unix:PATH`.
@@ -42,21 +42,21 @@ struct Cli {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Action {
-    /// What there is to be drawn.
+    /// The graphs.
     Config,
-    /// Whether it would work here.
+    /// Whether the plugin works here.
     Autoconf,
     /// The values.
     Fetch,
 }
 
-/// Whether the program was started as a plugin: by its first argument, or by munin-node, which tells every plugin
-/// where to keep its state.
+/// Whether the program was started as a plugin: its first argument says so, or munin-node started it, which tells
+/// every plugin where to keep its state.
 pub(crate) fn is_meant(args: &[OsString]) -> bool {
     args.get(1).is_some_and(|argument| argument == "munin") || std::env::var_os("MUNIN_PLUGSTATE").is_some()
 }
 
-/// The name that it was linked under, as far as munin allows it in names; `elockd` for any other name.
+/// The name of the link, with what munin does not allow in names replaced; `elockd` unless it begins with `elockd_`.
 fn plugin_name(program: &OsStr) -> String {
     let name = Path::new(program).file_name().unwrap_or_default().to_string_lossy();
     if name.starts_with("elockd_") {
@@ -66,7 +66,7 @@ fn plugin_name(program: &OsStr) -> String {
     }
 }
 
-/// Does what munin asks for.
+/// Prints what munin asks for.
 pub(crate) fn main(args: &[OsString]) -> ExitCode {
     let mut args =
         args.iter().enumerate().filter(|(at, arg)| *at != 1 || *arg != "munin").map(|(_, arg)| arg);

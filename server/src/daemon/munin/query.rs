@@ -1,6 +1,5 @@
 //! One question to a running daemon, over the protocol that every client speaks.
 
-use elockd_core::Command;
 use elockd_core::wire::read_figures;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -79,22 +78,29 @@ pub(super) fn ask(address: &Address) -> Result<Figures, QueryError> {
 }
 
 fn ask_over(mut stream: impl Read + Write) -> io::Result<Figures> {
-    let mut request = Vec::new();
-    Command::<&[u8]>::Query { full: true }.write(&mut request);
-    stream.write_all(&request)?;
+    stream.write_all(b"q full\n")?;
+    let mut reader = BufReader::new(stream.take(MOST_BYTES));
     let mut answer = Vec::new();
-    let mut lines = BufReader::new(stream.take(MOST_BYTES));
-    while !answer.ends_with(b"\n\n") {
-        if lines.read_until(b'\n', &mut answer)? == 0 {
-            let heard = String::from_utf8_lossy(&answer);
-            return Err(io::Error::other(format!("the answer has no end: {heard:?}")));
+    loop {
+        let begun = answer.len();
+        if reader.read_until(b'\n', &mut answer)? == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the answer has no end"));
         }
+        let line = &answer[begun..];
+        if line == b"\n" {
+            return numbers(&answer);
+        }
+        // Another server may never send an empty line: its first line shows that it is another.
+        numbers(&[line, b"\n"].concat())?;
     }
-    let Some(figures) = read_figures(&answer) else {
-        return Err(io::Error::other(format!("it answers {:?}", String::from_utf8_lossy(&answer))));
-    };
-    // The version is no number.
-    let number = |(key, value): (&str, &str)| Some((key.to_owned(), value.parse().ok()?));
+}
+
+/// The numbers of an answer to `q full`. Words, such as the version, are left out.
+fn numbers(answer: &[u8]) -> io::Result<Figures> {
+    let figures = read_figures(answer).ok_or_else(|| {
+        io::Error::other(format!("it answers \"{}\"", answer.trim_ascii_end().escape_ascii()))
+    })?;
+    let number = |(key, value): (&str, &str)| value.parse().ok().map(|number| (key.to_owned(), number));
     Ok(figures.into_iter().filter_map(number).collect())
 }
 

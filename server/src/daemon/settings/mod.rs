@@ -65,14 +65,14 @@ pub(crate) struct Log {
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) settings: Settings,
-    /// Whether only to look at them was asked for.
+    /// Whether they are only to be checked.
     pub(crate) is_check: bool,
-    /// What in the environment looks like a setting and is none, in words.
+    /// Variables that look like settings and are none, in words.
     pub(crate) warnings: Vec<String>,
     values: Values,
 }
 
-/// Why there are no settings to go on with: they are wrong, or something else was asked for.
+/// Why there are no settings: they are wrong, or something else was asked for.
 #[derive(Debug, Error)]
 pub(crate) enum Refusal {
     /// Help, the version, or a wrong flag.
@@ -96,11 +96,11 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    /// Prints what there is to say, and says with which status to end.
+    /// Prints the reason. Returns the exit status.
     pub(crate) fn exit(&self) -> ExitCode {
         match self {
             Self::Flags(error) => {
-                // Nobody is there to be told that telling failed.
+                // If this fails there is nobody to tell.
                 let _ = error.print();
                 return u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
             }
@@ -109,7 +109,7 @@ impl Refusal {
         ExitCode::from(if matches!(self, Self::Random(_)) { 1 } else { 2 })
     }
 
-    /// In one line, for the log.
+    /// The reason in one line, for the log.
     pub(crate) fn line(&self) -> String {
         self.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
     }
@@ -119,7 +119,7 @@ impl Refusal {
 ///
 /// # Errors
 ///
-/// When one of them is wrong, or when help or the version is asked for.
+/// If one of them is wrong, or if help or the version is asked for.
 pub(crate) fn load(args: &[OsString]) -> Result<Loaded, Refusal> {
     let args: Vec<OsString> = args.iter().cloned().map(widen_dash).collect();
     let without_file = command(&File::new(), true).try_get_matches_from(&args);
@@ -128,7 +128,7 @@ pub(crate) fn load(args: &[OsString]) -> Result<Loaded, Refusal> {
     let Some(path) = path else { return loaded(&without_file, None) };
     let in_file = |error| Refusal::File { path: path.clone(), error };
     let file = file::read(&path, &names_and_lists()).map_err(in_file)?;
-    // What was right without the file can only be wrong because of it.
+    // All was right without the file, so an error comes from the file.
     let matches = command(&file, true).try_get_matches_from(&args);
     let matches = matches.map_err(|error| in_file(FileError::Value(reason(&error))))?;
     loaded(&matches, Some((&path, &file)))
@@ -189,9 +189,8 @@ fn settings(flags: &Flags) -> Result<Settings, Refusal> {
     })
 }
 
-/// How many threads serve connections on so many processors. On one or two, which clients often share, one thread
-/// is enough to fill what the daemon gets of them; 16 is a guess at where the machine's one lock becomes the limit,
-/// not measured.
+/// How many threads serve connections by default. On one or two processors, which clients often share, one thread is
+/// enough to use the daemon's part of them. 16 is a guess, not measured: there the machine's one lock may be the limit.
 const fn threads_for(processors: usize) -> usize {
     match processors {
         0..=2 => 1,
@@ -200,11 +199,10 @@ const fn threads_for(processors: usize) -> usize {
     }
 }
 
-/// Bytes that a line has beside its name: the longest verb with its arguments.
+/// Bytes that a line may need beside its name: the longest verb with its arguments.
 const LINE_OVERHEAD: usize = 64;
 
-/// The flags, with environment variables for all that are settings if those are wanted, and a file's values as
-/// defaults.
+/// The flags, with a file's values as defaults. Settings have environment variables too, if `has_environment`.
 fn command(file: &File, has_environment: bool) -> clap::Command {
     let mut command = Flags::command().mut_args(|arg| {
         if !is_setting(&arg) && arg.get_id() != "config" {
@@ -232,7 +230,7 @@ fn names() -> Vec<String> {
     settings.filter_map(|arg| arg.get_long().map(str::to_owned)).collect()
 }
 
-/// The same, and of each whether it may have several values.
+/// The names of all settings, and whether each may have several values.
 fn names_and_lists() -> Vec<(String, bool)> {
     names().into_iter().map(|name| (name.clone(), is_list(&name))).collect()
 }
@@ -244,12 +242,12 @@ fn is_list(name: &str) -> bool {
     arguments.any(|arg| arg.get_long() == Some(name) && matches!(arg.get_action(), ArgAction::Append))
 }
 
-/// Says of an error whether it was the command line's or the environment's.
+/// Puts an error down to the command line or to the environment.
 fn blame(error: clap::Error, args: &[OsString]) -> Refusal {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return Refusal::Flags(error);
     }
-    // What is wrong without the environment is not wrong because of it.
+    // If it is wrong without the environment too, the environment is not to blame.
     if let Err(error) = command(&File::new(), false).try_get_matches_from(args) {
         return Refusal::Flags(error);
     }
