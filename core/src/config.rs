@@ -1,5 +1,7 @@
 //! The machine's configuration: limits, switches, and the sizes of its storage. Nothing here changes while it runs.
 
+use std::ops::RangeInclusive;
+
 /// The machine's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -13,25 +15,167 @@ pub struct Config {
     pub identity: Identity,
 }
 
-/// Upper limits, each inclusive: the last value that is still allowed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
+/// A row of a table of limits: everything that is said of one, but for its value. `C` is where the value is kept.
+///
+/// The table of the machine's limits is [`Limits::ROWS`]; a driver may have limits of its own. Flags, keys of the
+/// configuration file, environment variables, `q full` and the documentation are made from the rows.
+#[derive(Debug)]
+pub struct Limit<C: 'static> {
+    /// The flag, without its dashes: the key of the configuration file too.
+    pub flag: &'static str,
+    /// The key in `q full`; empty for a limit that is not there.
+    pub figure: &'static str,
+    /// The metric that it is for exporters, without their prefix; none for a limit that is not exported.
+    pub metric: Option<&'static str>,
+    /// What is counted.
+    pub unit: Unit,
+    /// The value that it has unless it is set.
+    pub default: u64,
+    /// The values that it may be set to.
+    pub allowed: RangeInclusive<u64>,
+    /// What 0 means, if 0 is allowed beside the range.
+    pub zero: Option<&'static str>,
+    /// Whether it can change while the daemon runs.
+    pub is_reloadable: bool,
+    /// One sentence that says what is limited, and what happens beyond it.
+    pub help: &'static str,
+    /// Further sentences, for the documentation alone. May be empty.
+    pub note: &'static str,
+    /// Reads the value.
+    pub get: fn(&C) -> u64,
+    /// Sets the value. Panics if it is too high for where it is kept.
+    pub set: fn(&mut C, u64),
+}
+
+/// What a number counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Things: locks, connections, commands.
+    Count,
+    /// Bytes.
+    Bytes,
+    /// Milliseconds.
+    Milliseconds,
+}
+
+/// The most that may be counted of anything: slots are numbered in 32 bits.
+pub const MAX_COUNT: u64 = 2_000_000_000;
+/// The longest time: further ahead than any process lives, and far from where a clock would overflow.
+pub const MAX_TIME_MS: u64 = 100 * 365 * 24 * 3_600_000;
+
+/// Declares the machine's limits: of each the field with its documentation, then its row. The key in `q full` is
+/// the field's name behind `limit_`.
+macro_rules! limits {
+    ($($(#[doc = $doc:literal])+ $field:ident: $type:ty { $($column:ident: $value:expr),+ $(,)? })+) => {
+        /// Upper limits, each inclusive: the last value that is still allowed.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct Limits {
+            $($(#[doc = $doc])+ pub $field: $type,)+
+        }
+
+        impl Limits {
+            /// The table of these limits.
+            pub const ROWS: &'static [Limit<Self>] = &[$(Limit {
+                figure: concat!("limit_", stringify!($field)),
+                get: |limits| limits.$field.into(),
+                set: |limits, value| limits.$field = value.try_into().expect("a value within the range"),
+                is_reloadable: false,
+                $($column: $value,)+
+            },)+];
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                let mut limits = Self { $($field: 0,)+ };
+                for row in Self::ROWS {
+                    (row.set)(&mut limits, row.default);
+                }
+                limits
+            }
+        }
+    };
+}
+
+limits! {
     /// Connections at a time, counted for each account but [`Account::ADMIN`](crate::Account::ADMIN).
-    pub connections: u32,
+    connections: u32 {
+        flag: "max-connections",
+        unit: Unit::Count,
+        default: 10_000,
+        allowed: 1..=MAX_COUNT,
+        zero: None,
+        metric: Some("connections_limit"),
+        help: "Connections allowed at a time; one more is told `0 Too Many Connections`.",
+        note: "Connections to the administrative socket do not count.",
+    }
     /// Holds at a time, counted for each account. A shared lock with three holders is three holds. A wait
     /// counts as the hold that it may become.
-    pub locks: u32,
+    locks: u32 {
+        flag: "max-locks",
+        unit: Unit::Count,
+        default: 1_000_000,
+        allowed: 1..=MAX_COUNT,
+        zero: None,
+        metric: Some("holds_limit"),
+        help: "Holds of both kinds allowed at a time; each holder of a shared lock counts.",
+        note: "Each wait counts as the hold that it may become. A get beyond the limit is told `0 Too Many Locks`.",
+    }
     /// Holds at a time of one connection.
-    pub locks_per_connection: u32,
+    locks_per_connection: u32 {
+        flag: "max-locks-per-connection",
+        unit: Unit::Count,
+        default: 1_000_000,
+        allowed: 1..=MAX_COUNT,
+        zero: None,
+        metric: Some("connection_holds_limit"),
+        help: "Holds allowed at a time for one connection.",
+        note: "",
+    }
     /// Waits at a time, counted for each account.
-    pub waiters: u32,
+    waiters: u32 {
+        flag: "max-waiters",
+        unit: Unit::Count,
+        default: 10_000,
+        allowed: 1..=MAX_COUNT,
+        zero: None,
+        metric: Some("waiters_limit"),
+        help: "Clients allowed to wait for a lock at a time; one more is told `0 … Queue Full`.",
+        note: "",
+    }
     /// Waits for one name at a time.
-    pub waiters_per_name: u32,
+    waiters_per_name: u32 {
+        flag: "max-waiters-per-name",
+        unit: Unit::Count,
+        default: 10_000,
+        allowed: 1..=MAX_COUNT,
+        zero: None,
+        metric: Some("name_waiters_limit"),
+        help: "Clients allowed to wait for one lock at a time; one more is told `0 … Queue Full`.",
+        note: "",
+    }
     /// Bytes of a name after its white space was folded.
-    pub name_bytes: u16,
+    name_bytes: u16 {
+        flag: "max-name-bytes",
+        unit: Unit::Bytes,
+        default: 4096,
+        allowed: 1..=u16::MAX as u64,
+        zero: None,
+        metric: None,
+        help: "Bytes allowed in the name of a lock or a connection, at most 65535.",
+        note: "",
+    }
     /// Milliseconds without a command after which a connection is closed and its locks are orphaned; 0 means never. A
     /// connection that waits for a lock is not idle; its time begins again with the end of the wait.
-    pub idle_ms: u64,
+    idle_ms: u64 {
+        flag: "idle-timeout",
+        unit: Unit::Milliseconds,
+        default: 0,
+        allowed: 1..=MAX_TIME_MS,
+        zero: Some("for never"),
+        metric: None,
+        help: "Time without a command after which a connection is closed and loses its locks; 0 is never.",
+        note: "A connection that waits for a lock is not idle.",
+    }
 }
 
 /// Commands and replies that can be switched off.
@@ -74,15 +218,7 @@ pub struct Identity {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            limits: Limits {
-                connections: 10_000,
-                locks: 1_000_000,
-                locks_per_connection: 1_000_000,
-                waiters: 10_000,
-                waiters_per_name: 10_000,
-                name_bytes: 4096,
-                idle_ms: 0,
-            },
+            limits: Limits::default(),
             features: Features { dump: true, registry: true, silent_errors: false },
             storage: Storage {
                 chunk_slots: 4096,
@@ -107,5 +243,33 @@ impl Config {
         config.storage.sweep_slice = 1;
         config.storage.scan_slice = 1;
         config
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_limit_can_be_set_from_its_lowest_to_its_highest_value() {
+        for row in Limits::ROWS {
+            let mut limits = Limits::default();
+            assert_eq!((row.get)(&limits), row.default, "{}", row.flag);
+            assert!(row.allowed.contains(&row.default) || row.zero.is_some() && row.default == 0);
+            for value in [*row.allowed.start(), *row.allowed.end()] {
+                (row.set)(&mut limits, value);
+                assert_eq!((row.get)(&limits), value, "{}", row.flag);
+            }
+        }
+    }
+
+    #[test]
+    fn every_limit_is_its_own() {
+        // Each at another value: a row that reads or sets its neighbour's shows.
+        let mut limits = Limits::default();
+        Limits::ROWS.iter().zip(11..).for_each(|(row, value)| (row.set)(&mut limits, value));
+        for (row, value) in Limits::ROWS.iter().zip(11..) {
+            assert_eq!((row.get)(&limits), value, "{}", row.flag);
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Tests of the lock machine that do not pick their cases by hand.
+//! Tests of the lock machine: inputs at random and all there are, against a naive reference; and scripts by hand.
 //!
 //! * [`mod@reference`] is a second implementation of it, naive and obviously right; [`lines`] is one of the
 //!   decoder.
@@ -6,6 +6,7 @@
 //!   property over as many of them as it is told to, and [`census`] counts what happened in them, so that a
 //!   generator that has come to make only dull sequences is found out.
 //! * [`wire`] makes runs of raw bytes, for fuzzers.
+//! * [`example`] plays scripts that were written by hand, on the reference and on the machine.
 //! * [`explore`] leaves nothing to chance: it tries every input in every state of a small world.
 //! * [`observe`] is what the outside sees of either machine, in a form that can be compared.
 //!
@@ -23,8 +24,8 @@ macro_rules! ensure {
 /// Whether a property held; if not, what was wrong, and after which step.
 pub type Outcome = Result<(), String>;
 
-pub mod canaries;
 pub mod census;
+pub mod example;
 pub mod explore;
 pub mod generate;
 pub mod lines;

@@ -35,10 +35,9 @@ pub fn the_machine_agrees_with_the_reference(case: Case) -> Outcome {
         let expected = reference.apply(step.now, &step.input);
         ensure!(events == expected, "step {at}: {events:?}, expected {expected:?}");
         machine.check().map_err(|violation| format!("step {at}: {violation}"))?;
-        let dead_after = machine.figures().dead_holds();
         deadline_is_right(&machine, &reference).map_err(|what| format!("step {at}: {what}"))?;
         let after = &reference;
-        let moment = Moment { step, events: &events, before: &before, after, dead_before, dead_after };
+        let moment = Moment { step, events: &events, before: &before, after, dead_before };
         Census::note(|census| census.step(&moment));
     }
     times_are_the_references(machine, &reference)

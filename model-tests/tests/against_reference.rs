@@ -4,14 +4,24 @@
 //! Each prints its seed and how many inputs it ran; see [`elockd_model_tests::runner`] for how to run more of
 //! them, or the same again.
 
+use elockd_core::probe::{Harness, Mark, take};
 use elockd_model_tests::census::{Census, EXPECTED};
 use elockd_model_tests::{properties, runner};
+
+/// Prints what happened in the property that this thread has run. Fails if something that must happen, or a mark that
+/// this harness must reach, hardly ever was.
+fn report(harness: Harness, expected: &[&'static str]) {
+    let marks = Mark::ALL.into_iter().zip(take());
+    let due = marks.filter(|(mark, _)| mark.harnesses().contains(&harness));
+    let due: Vec<(&'static str, u64)> = due.map(|(mark, times)| (mark.doc(), times)).collect();
+    Census::take().report(runner::inputs(), expected, &due);
+}
 
 #[test]
 fn the_machine_agrees_with_the_reference() {
     let property = properties::the_machine_agrees_with_the_reference;
     runner::run("the_machine_agrees_with_the_reference", property as fn(_) -> _);
-    Census::take().report(runner::inputs(), &EXPECTED);
+    report(Harness::Reference, &EXPECTED);
 }
 
 #[test]
@@ -44,7 +54,7 @@ fn a_listing_amid_other_inputs_is_right() {
         "what ls listed as waited for was granted meanwhile",
         "what was listed changed meanwhile",
     ];
-    Census::take().report(runner::inputs(), &expected);
+    report(Harness::Listings, &expected);
 }
 
 #[test]
@@ -58,7 +68,7 @@ fn damaged_snapshots_are_refused_or_sound() {
         "bytes were of another version",
         "bytes were unsound",
     ];
-    Census::take().report(runner::inputs(), &expected);
+    report(Harness::Snapshots, &expected);
 }
 
 #[test]
@@ -73,5 +83,5 @@ fn raw_bytes_do_no_harm() {
         "an argument was bad",
         "something else was asked for",
     ];
-    Census::take().report(runner::inputs(), &expected);
+    report(Harness::RawBytes, &expected);
 }

@@ -1,57 +1,64 @@
 //! Goal: the tests find bugs. Method: each canary (a small bug planted on purpose, see
-//! `elockd_core::probe`) is planted, and the harness that is meant to find it has to, within a bound that
-//! is stated here. What it took is printed. Which harness is meant to find which is in
-//! `elockd_model_tests::canaries`; those of the hub are found in `hub_under_loom.rs`, by its models.
+//! `core/src/probe/canary.rs`) is planted, and each harness that must find it has to, within a bound that is stated
+//! here. What it took is printed. Those of the hub are found in `hub_under_loom.rs` by its models, those of the server
+//! in `sim/tests/canaries.rs`.
 
 use elockd_core::Kind;
-use elockd_core::probe::{Canary, plant};
-use elockd_model_tests::canaries::{
-    BY_LISTINGS, BY_RAW_BYTES, BY_SNAPSHOTS, BY_THE_REFERENCE, BY_THE_SEARCH,
-};
+use elockd_core::probe::{Canary, Harness, plant};
+use elockd_model_tests::example::{self, Example, On};
 use elockd_model_tests::explore::{Space, Time, search};
 use elockd_model_tests::properties;
 use elockd_model_tests::runner::{find, say};
 use quickcheck::Testable;
 use std::panic::catch_unwind;
 
-/// Inputs within which quickcheck has to find a canary: a sixth of what each property runs in CI.
+/// Inputs within which quickcheck has to find a canary: half of what each property runs in CI.
 const INPUTS: u64 = 100_000;
 
-/// Plants a canary and has a property find it.
-fn hunt<P: Testable + Copy>(canary: Canary, property: P) {
-    plant(Some(canary));
-    let found = find(INPUTS, property);
-    plant(None);
-    let Some(inputs) = found else { panic!("{canary:?} was not found in {INPUTS} inputs") };
-    say(&format!("canary {canary:?}: found after {inputs} inputs\n"));
+/// Plants each canary of a harness and has its property find it.
+fn hunt<P: Testable + Copy>(harness: Harness, property: P) {
+    for canary in Canary::of(harness) {
+        plant(Some(canary));
+        let found = find(INPUTS, property);
+        plant(None);
+        let Some(inputs) = found else { panic!("{canary:?} was not found in {INPUTS} inputs") };
+        say(&format!("canary {canary:?}: found after {inputs} inputs\n"));
+    }
 }
 
 #[test]
 fn the_reference_finds_its_canaries() {
-    for canary in BY_THE_REFERENCE {
-        hunt(canary, properties::the_machine_agrees_with_the_reference as fn(_) -> _);
-    }
+    hunt(Harness::Reference, properties::the_machine_agrees_with_the_reference as fn(_) -> _);
 }
 
 #[test]
 fn snapshots_find_their_canaries() {
-    for canary in BY_SNAPSHOTS {
-        hunt(canary, properties::a_restored_machine_goes_on_like_the_original as fn(_, _) -> _);
-    }
+    hunt(Harness::Snapshots, properties::a_restored_machine_goes_on_like_the_original as fn(_, _) -> _);
 }
 
 #[test]
 fn listings_find_their_canaries() {
-    for canary in BY_LISTINGS {
-        hunt(canary, properties::a_listing_amid_other_inputs_is_right as fn(_, _) -> _);
-    }
+    hunt(Harness::Listings, properties::a_listing_amid_other_inputs_is_right as fn(_, _) -> _);
 }
 
 #[test]
 fn raw_bytes_find_their_canaries() {
-    for canary in BY_RAW_BYTES {
-        hunt(canary, properties::raw_bytes_do_no_harm as fn(_) -> _);
+    hunt(Harness::RawBytes, properties::raw_bytes_do_no_harm as fn(_) -> _);
+}
+
+#[test]
+fn the_examples_find_their_canaries() {
+    let examples = example::all();
+    let fails =
+        |example: &&Example| catch_unwind(|| example.play(On::Machine)).map_or(true, |it| it.is_err());
+    for canary in Canary::of(Harness::Examples) {
+        plant(Some(canary));
+        let found = examples.iter().find(fails);
+        plant(None);
+        let Some(Example { file, title, .. }) = found else { panic!("{canary:?} was not found") };
+        say(&format!("canary {canary:?}: found by {file}: {title}\n"));
     }
+    assert!(!examples.iter().any(|example| fails(&example)), "and nothing without a canary");
 }
 
 #[test]
@@ -76,7 +83,7 @@ fn the_exhaustive_search_finds_its_canaries() {
         Ok(Err(failure)) => Some(format!("{}, after {} inputs", failure.property, failure.path.len())),
         Err(_) => Some("an assertion".to_owned()),
     };
-    for canary in BY_THE_SEARCH {
+    for canary in Canary::of(Harness::Search) {
         plant(Some(canary));
         let found = spaces.iter().find_map(find);
         plant(None);

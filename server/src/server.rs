@@ -55,7 +55,7 @@ impl Server {
 
 impl<G: Gate> Server<G> {
     /// A server for connections through a gate.
-    fn through(gate: G, config: Config) -> Self {
+    pub(crate) fn through(gate: G, config: Config) -> Self {
         Self {
             shared: Arc::new(Shared::new(config, gate)),
             acceptors: TaskTracker::new(),

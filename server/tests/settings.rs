@@ -136,15 +136,15 @@ fn a_wrong_value_is_refused_with_where_it_is_and_what_is_allowed() {
         ("max-name-bytes", "65536", "give a whole number from 1 to 65535"),
         ("max-line-bytes", "64", "give a whole number from 65 to 1048576"),
         ("max-listing-bytes", "-1", "give a whole number from 0 to"),
-        ("listen", "localhost", "names of hosts are not looked up"),
+        ("listen", "localhost", "host names are not looked up"),
         ("unix-mode", "888", "three octal digits"),
         ("admin-unix-mode", "1000", "three octal digits"),
         ("dump", "yes", "[possible values: true, false]"),
         ("log-level", "loud", "[possible values: error, warn, info]"),
         ("log-format", "xml", "[possible values: text, json]"),
-        ("warn-held", "10ms", "give at least 1s, or 0"),
-        ("peer-timeout", "2s", "give 3s to 24h"),
-        ("idle-timeout", "900us", "give at least 1ms, or 0 for never"),
+        ("warn-held", "10ms", "give 1s to 100 years, or 0 for never"),
+        ("peer-timeout", "2s", "give 3s to 24h, or 0 to leave it to the kernel"),
+        ("idle-timeout", "900us", "give 1ms to 100 years, or 0 for never"),
         ("shutdown-timeout", "25h", "give 1ms to 24h, or 0 to cut connections off at once"),
         ("write-timeout", "soon", "write it as 500ms, 15s, 2m or 1h"),
         ("metrics-listen", "127.0.0.1", "give IP:PORT"),
@@ -275,19 +275,19 @@ fn what_is_new_with_waits_is_set_and_shown_like_everything_else() {
 fn two_settings_that_contradict_each_other_are_refused() {
     let (status, _, complaint) = run(&["--max-name-bytes", "100", "--max-line-bytes", "163"], &[]);
     assert_eq!(status, Some(2));
-    assert!(complaint.contains("--max-line-bytes is 163, but has to be at least 164"), "{complaint}");
+    assert!(complaint.contains("--max-line-bytes is 163, but must be at least 164"), "{complaint}");
     report(&["--max-name-bytes", "100", "--max-line-bytes", "164"], &[]);
 }
 
 #[test]
 fn a_file_that_is_wrong_as_a_whole_is_refused() {
     let wrong = [
-        ("prot = 1\n", "`prot` is no setting; there are:"),
+        ("prot = 1\n", "`prot` is not a setting; the settings are:"),
         ("port 1\n", "TOML parse error at line 1"),
         ("port = [1, 2]\n", "`port` takes one value"),
         ("unix-mode = 0o660\n", "put it in quotes"),
         ("admin-unix-mode = 600\n", "`admin-unix-mode` is octal"),
-        ("config = \"other\"\n", "`config` is no setting"),
+        ("config = \"other\"\n", "`config` is not a setting"),
     ];
     for (text, reason) in wrong {
         let (_dir, path) = file_with(text);
@@ -337,7 +337,7 @@ fn the_page_for_operators_has_every_setting_of_the_help() {
     let (_, help, _) = run(&["--help"], &[]);
     let page = std::fs::read_to_string(document("operations.md")).unwrap();
     let flags = help.split_whitespace().filter(|word| word.starts_with("--"));
-    let flags = flags.map(|flag| flag.split(['[', '=', ',']).next().unwrap());
+    let flags = flags.map(|flag| flag.split(['[', '=', ',', '.', ':']).next().unwrap());
     let mut count = 0;
     for flag in flags {
         let is_whole = |(at, start): (usize, &str)| {

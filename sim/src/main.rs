@@ -192,8 +192,7 @@ fn main() -> ExitCode {
 }
 
 fn canary(name: &str) -> Result<Canary, String> {
-    let found = Canary::ALL.into_iter().find(|canary| format!("{canary:?}") == name);
-    found.ok_or_else(|| format!("there is none of that name; there are {:?}", Canary::ALL))
+    Canary::named(name).ok_or_else(|| format!("there is none of that name; there are {:?}", Canary::ALL))
 }
 
 fn load(file: &Path) -> Result<(Plan, Vec<Step>), Box<dyn Error>> {

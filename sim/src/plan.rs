@@ -111,6 +111,7 @@ pub struct Settings {
 impl Settings {
     /// The configuration of the production server.
     #[must_use]
+    #[allow(clippy::needless_update, reason = "a new limit is at its default until plans draw it")]
     pub fn config(&self) -> Config {
         let defaults =
             if self.smallest_storage { MachineConfig::smallest_storage() } else { MachineConfig::default() };
@@ -124,6 +125,7 @@ impl Settings {
                     waiters_per_name: self.waiters_per_name,
                     name_bytes: self.name_bytes,
                     idle_ms: self.idle_ms.into(),
+                    ..defaults.limits
                 },
                 features: Features {
                     dump: self.dump,

@@ -6,7 +6,7 @@ use crate::oracle::Judged;
 use crate::script::FaultKind;
 use crate::trace::{Trace, TraceError};
 use crate::verdict::{self, Verdict, is_toothless};
-use elockd_core::probe::{Canary, Mark, plant};
+use elockd_core::probe::{Canary, Harness, Mark, plant};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
@@ -99,10 +99,11 @@ impl Ledger {
     /// Marks and faults that were never reached, in words.
     #[must_use]
     pub fn gaps(&self) -> Vec<String> {
-        let marks = Mark::ALL.into_iter().zip(&self.marks).filter(|(_, runs)| **runs == 0);
+        let is_due = |mark: &Mark| mark.harnesses().contains(&Harness::Swarm);
+        let marks = Mark::ALL.into_iter().zip(&self.marks).filter(|(mark, runs)| **runs == 0 && is_due(mark));
         let faults = FaultKind::ALL.into_iter().filter(|kind| !self.bites.contains_key(kind));
         marks
-            .map(|(mark, _)| format!("no run reached the mark {mark:?}"))
+            .map(|(mark, _)| format!("no run reached the mark {mark:?}: {}", mark.doc()))
             .chain(faults.map(|kind| format!("no fault of the kind {kind:?} made a difference")))
             .collect()
     }

@@ -1,46 +1,66 @@
-//! The statistics: what is counted, and what `q` and `q full` print of it.
+//! The statistics: what is counted, and the table of every figure. `q`, `q full`, exporters and the documentation
+//! are made from the table. A figure is read here and never decides anything.
 
-use crate::config::{Config, Limits};
+use super::figure_row::Nature::{Counter, Gauge, Peak};
+use super::figure_row::{Family, FigureRow, Part, Shown};
+use crate::config::{Config, Limits, Unit};
 use crate::machine::Cause;
 use crate::table::Times;
 use crate::types::{ByKind, Kind};
 use crate::wire::Verb;
+use std::borrow::Cow;
 
-/// What only ever goes up, and the highest values seen. All of it since the daemon's start.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counters {
-    pub(crate) commands: [u64; Verb::COUNT],
-    /// Of those, how many were answered with a failure.
-    pub(crate) failures: [u64; Verb::COUNT],
-    pub(crate) invalid_commands: u64,
-    pub(crate) orphans: ByKind<u64>,
-    pub(crate) opened: u64,
-    pub(crate) refused: u64,
-    pub(crate) closed: [u64; Cause::ALL.len()],
-    pub(crate) ignored: u64,
-    /// Gets that would have passed a limit.
-    pub(crate) locks_refused: u64,
-    /// Waits that began, and how those ended that are over. The rest ended with their connections.
-    pub(crate) waits: u64,
-    pub(crate) waits_granted: u64,
-    pub(crate) waits_timed_out: u64,
-    pub(crate) waits_drained: u64,
-    /// Waits that did not begin.
-    pub(crate) deadlocks_refused: u64,
-    pub(crate) queue_full: u64,
-    /// Holds that ended by `ra`, by kind.
-    pub(crate) released_together: ByKind<u64>,
-    /// Fencing tokens given out.
-    pub(crate) tokens_given: u64,
-    pub(crate) peak_waiters: u32,
-    pub(crate) peak_connections: u32,
-    pub(crate) peak_holds: u32,
-    /// The most that one connection held at a time.
-    pub(crate) peak_connection_holds: u32,
-    pub(crate) peak_lock_bytes: u64,
-    /// The longest name that was got.
-    pub(crate) peak_name_bytes: u32,
+/// Hands every counter to a macro: the counters themselves are declared from this list, and so is what a snapshot
+/// keeps of them.
+macro_rules! for_each_counter {
+    ($then:ident) => {
+        $then! {
+            commands: [u64; Verb::COUNT],
+            /// Of those, how many were answered with a failure.
+            failures: [u64; Verb::COUNT],
+            invalid_commands: u64,
+            orphans: ByKind<u64>,
+            opened: u64,
+            refused: u64,
+            closed: [u64; Cause::ALL.len()],
+            ignored: u64,
+            /// Gets that would have passed a limit.
+            locks_refused: u64,
+            /// Waits that began, and how those ended that are over. The rest ended with their connections.
+            waits: u64,
+            waits_granted: u64,
+            waits_timed_out: u64,
+            waits_drained: u64,
+            /// Waits that did not begin.
+            deadlocks_refused: u64,
+            queue_full: u64,
+            /// Holds that ended by `ra`, by kind.
+            released_together: ByKind<u64>,
+            /// Fencing tokens given out.
+            tokens_given: u64,
+            peak_waiters: u32,
+            peak_connections: u32,
+            peak_holds: u32,
+            /// The most that one connection held at a time.
+            peak_connection_holds: u32,
+            peak_lock_bytes: u64,
+            /// The longest name that was got.
+            peak_name_bytes: u32,
+        }
+    };
 }
+pub(crate) use for_each_counter;
+
+macro_rules! declare_counters {
+    ($($(#[doc = $doc:literal])* $field:ident: $type:ty,)+) => {
+        /// What only ever goes up, and the highest values seen. All of it since the daemon's start.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub(crate) struct Counters {
+            $($(#[doc = $doc])* pub(crate) $field: $type,)+
+        }
+    };
+}
+for_each_counter!(declare_counters);
 
 /// Every figure of the machine at one point in its total order; all of them are exact.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,86 +134,264 @@ impl Figures<'_> {
 
     /// Calls `each` with every key and figure of `q`, or of `q full`, sorted by key.
     pub fn each(&self, full: bool, each: &mut impl FnMut(&str, Figure<'_>)) {
-        let mut lines: Vec<(String, Figure<'_>)> = Vec::new();
-        let mut number = |key: &str, value: u64| lines.push((key.to_owned(), Figure::Number(value)));
-        let counters = self.counters;
-        for verb in Verb::ALL {
-            let count = counters.commands[verb.index()];
-            if count > 0 || verb.is_always_shown() {
-                number(&format!("command_{}", verb.word()), count);
-            }
+        let most = if full { Shown::Full } else { Shown::Short };
+        let mut lines: Vec<(Cow<'static, str>, Figure<'_>)> = Vec::with_capacity(ROWS.len() * 2);
+        for row in rows().filter(|row| row.shown <= most) {
+            row.each_part(|part| {
+                if self.has_line(part) {
+                    let number = row.number(self, part).map(Figure::Number);
+                    let figure = number.or_else(|| row.word(self).map(Figure::Text));
+                    lines.push((row.key_of(part), figure.expect("a figure is a number or a word")));
+                }
+            });
         }
-        number("connections", u64::from(self.connections));
-        number("invalid_commands", counters.invalid_commands);
-        number("locks", u64::from(self.held[Kind::Exclusive]));
-        number("orphans", counters.orphans[Kind::Exclusive]);
-        number("shared_locks", u64::from(self.held[Kind::Shared]));
-        number("shared_orphans", counters.orphans[Kind::Shared]);
-        if full {
-            self.each_more(&mut number);
-            lines.push(("version".to_owned(), Figure::Text(&self.config.identity.version)));
-        }
-        lines.sort_by(|a, b| a.0.cmp(&b.0));
+        lines.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         for (key, figure) in lines {
             each(&key, figure);
         }
     }
 
-    /// The numbers that `q full` adds.
-    fn each_more(&self, number: &mut impl FnMut(&str, u64)) {
-        let Limits {
-            connections,
-            locks,
-            locks_per_connection,
-            waiters,
-            waiters_per_name,
-            name_bytes,
-            idle_ms,
-        } = self.config.limits;
-        let counters = self.counters;
-        for verb in Verb::ALL {
-            let (asked, failed) = self.outcomes(verb);
-            if asked > 0 || verb.is_always_shown() {
-                number(&format!("failed_{}", verb.word()), failed);
-            }
+    /// Whether a part of a figure has a line in `q full`: those of most verbs only once the verb is used.
+    fn has_line(&self, part: Part) -> bool {
+        match part {
+            Part::Verb(verb) => verb.is_always_shown() || self.counters.commands[verb.index()] > 0,
+            _ => true,
         }
-        for cause in Cause::ALL {
-            number(&format!("closed_{}", cause.word()), counters.closed[cause.index()]);
+    }
+}
+
+/// The table of figures, that of the limits included.
+pub fn rows() -> impl Iterator<Item = &'static FigureRow> {
+    ROWS.iter().chain(&LIMITS)
+}
+
+static LIMITS: [FigureRow; Limits::ROWS.len()] = {
+    let mut rows = [FigureRow::limit(&Limits::ROWS[0]); Limits::ROWS.len()];
+    let mut at = 0;
+    while at < rows.len() {
+        rows[at] = FigureRow::limit(&Limits::ROWS[at]);
+        at += 1;
+    }
+    rows
+};
+
+static COMMANDS: Family = Family {
+    name: "commands",
+    help: "Commands that were answered, by verb; a failure is an answer that begins with 0.",
+    note: "For `i` and `si` a failure means that nobody holds the lock. A \
+           `gw` or `sgw` is counted when its wait is over. One that gets no answer is no failure.",
+};
+static WAITS_ENDED: Family = Family {
+    name: "waits_ended",
+    help: "Waits that are over, by how they ended.",
+    note: "`disconnected` is a reset, a dead peer or a `kick`. A client that sends FIN while it waits is a `timeout`.",
+};
+static WAITS_REFUSED: Family = Family {
+    name: "waits_refused",
+    help: "Waits that did not begin, because they would never have ended or because of a limit.",
+    note: "",
+};
+
+/// The figures but for the limits, by subject: exporters show them in this order.
+static ROWS: &[FigureRow] = &[
+    FigureRow::text("version", |figures| &figures.config.identity.version).help("The daemon's release."),
+    FigureRow::whole("pid", Gauge, |figures| figures.config.identity.pid.into())
+        .not_a_metric()
+        .help("The daemon's process id."),
+    FigureRow::whole("uptime_ms", Gauge, |figures| figures.uptime_ms)
+        .unit(Unit::Milliseconds)
+        .not_a_metric()
+        .help("Time since the daemon's start."),
+    // Connections.
+    FigureRow::whole("connections", Gauge, |figures| figures.connections.into())
+        .shown(Shown::Short)
+        .help("Connections open now."),
+    FigureRow::whole("peak_connections", Peak, |figures| figures.counters.peak_connections.into())
+        .help("Most connections at a time since the start."),
+    FigureRow::whole("connections_opened", Counter, |figures| figures.counters.opened)
+        .help("Connections accepted."),
+    FigureRow::whole("connections_refused", Counter, |figures| figures.counters.refused)
+        .help("Connections refused because of `--max-connections`."),
+    FigureRow::by_cause("closed", |figures, cause| figures.counters.closed[cause.index()])
+        .metric("connections_closed")
+        .help("Connections that have ended, by cause.")
+        .note("`error` is a reset or a dead peer."),
+    // Locks and holds.
+    FigureRow::by_kind("locks", Gauge, |figures, kind| figures.held[kind].into())
+        .shown(Shown::Short)
+        .help("Names locked now.")
+        .note("A shared lock with five holders is one."),
+    FigureRow::by_kind("holds", Gauge, |figures, kind| figures.holds(kind).into())
+        .help("Holds now: a shared lock with five holders is five."),
+    FigureRow::whole("peak_holds", Peak, |figures| figures.counters.peak_holds.into())
+        .help("Most holds of both kinds at a time since the start."),
+    FigureRow::whole("peak_connection_holds", Peak, |figures| figures.counters.peak_connection_holds.into())
+        .help("Most holds of one connection at a time since the start."),
+    FigureRow::by_kind("orphans", Counter, |figures, kind| figures.counters.orphans[kind])
+        .shown(Shown::Short)
+        .help("Holds released because their connection ended.")
+        .note("A shared lock that five ended connections held is five."),
+    FigureRow::by_kind("released_together", Counter, |figures, kind| {
+        figures.counters.released_together[kind]
+    })
+    .help("Holds released by `ra`."),
+    FigureRow::whole("locks_refused", Counter, |figures| figures.counters.locks_refused)
+        .help("Gets answered `0 Too Many Locks`."),
+    FigureRow::whole("lock_bytes", Gauge, |figures| figures.lock_bytes)
+        .unit(Unit::Bytes)
+        .help("Memory used by locks, without their indexes."),
+    FigureRow::whole("peak_lock_bytes", Peak, |figures| figures.counters.peak_lock_bytes)
+        .unit(Unit::Bytes)
+        .not_a_metric()
+        .help("Most memory used by locks at a time since the start, without their indexes."),
+    FigureRow::whole("peak_name_bytes", Peak, |figures| figures.counters.peak_name_bytes.into())
+        .unit(Unit::Bytes)
+        .not_a_metric()
+        .help("Bytes of the longest name locked since the start."),
+    FigureRow::whole("dead_holds", Gauge, |figures| figures.dead_holds.into())
+        .shown(Shown::Export)
+        .help("Holds of ended connections whose memory is still to be freed."),
+    // Waits.
+    FigureRow::by_kind("waiters", Gauge, |figures, kind| figures.waits[kind].into())
+        .help("Clients waiting for a lock now."),
+    FigureRow::whole("peak_waiters", Peak, |figures| figures.counters.peak_waiters.into())
+        .help("Most clients waiting at a time since the start."),
+    FigureRow::whole("longest_wait_ms", Gauge, |figures| figures.longest_wait_ms)
+        .unit(Unit::Milliseconds)
+        .help("Age of the oldest current wait; 0 when nobody waits."),
+    FigureRow::whole("waits", Counter, |figures| figures.counters.waits)
+        .help("Waits that began.")
+        .note("A get that is answered at once is no wait."),
+    FigureRow::whole("waits_granted", Counter, |figures| figures.counters.waits_granted)
+        .series(&WAITS_ENDED, "outcome", "granted")
+        .help("Waits that ended with the lock."),
+    FigureRow::whole("waits_timed_out", Counter, |figures| figures.counters.waits_timed_out)
+        .series(&WAITS_ENDED, "outcome", "timeout")
+        .help("Waits that ended with `Timeout`."),
+    FigureRow::whole("waits_drained", Counter, |figures| figures.counters.waits_drained)
+        .series(&WAITS_ENDED, "outcome", "shutdown")
+        .help("Waits that ended with `Shutting Down`."),
+    FigureRow::whole("waits_disconnected", Counter, waits_disconnected)
+        .shown(Shown::Export)
+        .series(&WAITS_ENDED, "outcome", "disconnected")
+        .help("Waits that ended with their connection."),
+    FigureRow::whole("deadlocks_refused", Counter, |figures| figures.counters.deadlocks_refused)
+        .series(&WAITS_REFUSED, "reason", "deadlock")
+        .help("Gets answered `Deadlock`."),
+    FigureRow::whole("queue_full", Counter, |figures| figures.counters.queue_full)
+        .series(&WAITS_REFUSED, "reason", "queue_full")
+        .help("Gets answered `Queue Full`."),
+    // Fencing tokens.
+    FigureRow::whole("tokens_given", Counter, |figures| figures.counters.tokens_given)
+        .help("Fencing tokens given out."),
+    FigureRow::whole("tokens_left", Gauge, |figures| figures.tokens_left)
+        .help("Fencing tokens reserved and not given out yet."),
+    // Commands.
+    FigureRow::by_verb("command", |figures, verb| figures.outcomes(verb).0)
+        .shown(Shown::Short)
+        .not_a_metric()
+        .help("Commands with this verb, whatever the answer was.")
+        .note(
+            "`d`, `dump`, `g`, `i`, `q`, `r`, `sd`, `sg`, `si` and `sr` have a line from the start. Other verbs have \
+             one once they have been used *(new)*.",
+        ),
+    FigureRow::by_verb("succeeded", succeeded)
+        .shown(Shown::Export)
+        .series(&COMMANDS, "outcome", "success")
+        .help("Commands with this verb that were answered, and not with a failure."),
+    FigureRow::by_verb("failed", |figures, verb| figures.outcomes(verb).1)
+        .series(&COMMANDS, "outcome", "failure")
+        .help("Commands with this verb whose answer began with `0 `.")
+        .note("For `i` and `si` that means that nobody holds the lock. A listing that is too large is no failure here."),
+    FigureRow::whole("invalid_commands", Counter, |figures| figures.counters.invalid_commands)
+        .shown(Shown::Short)
+        .help("Unknown commands, bad arguments, and lines and names that were too long."),
+    FigureRow::whole("ignored_inputs", Counter, |figures| figures.counters.ignored)
+        .help("Events of connections that had ended already.")
+        .note("A connection may still send in the moment between its end in the machine and the end of its socket."),
+];
+
+/// Waits that ended with their connections. All figures are of one moment, so that what is left is exact.
+fn waits_disconnected(figures: &Figures<'_>) -> u64 {
+    let counters = figures.counters;
+    let answered = counters.waits_granted + counters.waits_timed_out + counters.waits_drained;
+    let going_on = u64::from(figures.waits.total());
+    counters.waits.saturating_sub(answered + going_on)
+}
+
+/// Commands of a verb that were answered without a failure. A command that still waits is neither a success nor a
+/// failure: else a success would be taken back when the wait fails.
+fn succeeded(figures: &Figures<'_>, verb: Verb) -> u64 {
+    let going_on = match verb {
+        Verb::GetWait => figures.waits[Kind::Exclusive],
+        Verb::SharedGetWait => figures.waits[Kind::Shared],
+        _ => 0,
+    };
+    let (asked, failed) = figures.outcomes(verb);
+    asked.saturating_sub(failed + u64::from(going_on))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::figure_row::{Metric, Nature};
+    use super::*;
+    use crate::machine::Machine;
+    use std::collections::BTreeSet;
+
+    /// Every key that can be in `q full`, and those of exporters.
+    fn keys() -> Vec<Cow<'static, str>> {
+        let mut keys = Vec::new();
+        rows().for_each(|row| row.each_part(|part| keys.push(row.key_of(part))));
+        keys
+    }
+
+    #[test]
+    fn no_key_is_there_twice() {
+        let keys = keys();
+        assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), keys.len(), "{keys:?}");
+    }
+
+    #[test]
+    fn every_figure_says_in_one_sentence_what_it_is() {
+        for row in rows() {
+            assert!(row.help.ends_with('.') && !row.help.contains(". "), "{}: {}", row.key, row.help);
+            assert!(row.note.is_empty() || row.note.ends_with('.'), "{}: {}", row.key, row.note);
         }
-        number("connections_opened", counters.opened);
-        number("connections_refused", counters.refused);
-        number("deadlocks_refused", counters.deadlocks_refused);
-        number("holds", u64::from(self.holds[Kind::Exclusive]));
-        number("ignored_inputs", counters.ignored);
-        number("limit_connections", u64::from(connections));
-        number("limit_idle_ms", idle_ms);
-        number("limit_locks", u64::from(locks));
-        number("limit_locks_per_connection", u64::from(locks_per_connection));
-        number("limit_name_bytes", u64::from(name_bytes));
-        number("limit_waiters", u64::from(waiters));
-        number("limit_waiters_per_name", u64::from(waiters_per_name));
-        number("lock_bytes", self.lock_bytes);
-        number("locks_refused", counters.locks_refused);
-        number("longest_wait_ms", self.longest_wait_ms);
-        number("peak_connection_holds", u64::from(counters.peak_connection_holds));
-        number("peak_connections", u64::from(counters.peak_connections));
-        number("peak_holds", u64::from(counters.peak_holds));
-        number("peak_lock_bytes", counters.peak_lock_bytes);
-        number("peak_name_bytes", u64::from(counters.peak_name_bytes));
-        number("peak_waiters", u64::from(counters.peak_waiters));
-        number("pid", u64::from(self.config.identity.pid));
-        number("queue_full", counters.queue_full);
-        number("released_together", counters.released_together[Kind::Exclusive]);
-        number("shared_holds", u64::from(self.holds[Kind::Shared]));
-        number("shared_released_together", counters.released_together[Kind::Shared]);
-        number("shared_waiters", u64::from(self.waits[Kind::Shared]));
-        number("tokens_given", counters.tokens_given);
-        number("tokens_left", self.tokens_left);
-        number("uptime_ms", self.uptime_ms);
-        number("waiters", u64::from(self.waits[Kind::Exclusive]));
-        number("waits", counters.waits);
-        number("waits_drained", counters.waits_drained);
-        number("waits_granted", counters.waits_granted);
-        number("waits_timed_out", counters.waits_timed_out);
+    }
+
+    #[test]
+    fn a_name_says_what_its_figure_is() {
+        for row in rows() {
+            assert_eq!(row.key.ends_with("_ms"), row.unit == Unit::Milliseconds, "{}", row.key);
+            assert_eq!(row.key.ends_with("_bytes"), row.unit == Unit::Bytes, "{}", row.key);
+            assert_eq!(row.key.starts_with("peak_"), row.nature == Peak, "{}", row.key);
+            assert_eq!(row.key.starts_with("limit_"), row.nature == Nature::Limit, "{}", row.key);
+        }
+    }
+
+    #[test]
+    fn metrics_that_are_figures_of_their_own_have_names_of_their_own() {
+        let own = rows().filter(|row| !matches!(row.metric, Some(Metric::Series { .. })));
+        let names: Vec<_> = own.filter_map(FigureRow::metric_name).collect();
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{names:?}");
+    }
+
+    #[test]
+    fn a_key_is_made_of_its_row_and_its_part() {
+        let keys = keys();
+        for key in ["locks", "shared_locks", "command_sgl", "failed_g", "closed_kicked", "limit_idle_ms"] {
+            assert!(keys.iter().any(|known| known == key), "{key}");
+        }
+    }
+
+    #[test]
+    fn lines_are_sorted_and_those_of_unused_verbs_are_left_out() {
+        let machine = Machine::new(Config::smallest_storage());
+        for (full, least) in [(false, 16), (true, 60)] {
+            let mut keys = Vec::new();
+            machine.figures().each(full, &mut |key, _| keys.push(key.to_owned()));
+            assert!(keys.is_sorted() && keys.len() >= least, "{} lines: {keys:?}", keys.len());
+            assert!(!keys.iter().any(|key| key == "command_gw"), "{keys:?}");
+        }
     }
 }

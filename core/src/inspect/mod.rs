@@ -2,14 +2,16 @@
 //! snapshots.
 
 mod check;
+mod figure_row;
 mod figures;
 mod scan;
 mod shape;
 mod snapshot;
 
 pub use check::Violation;
-pub(crate) use figures::Counters;
-pub use figures::{Figure, Figures};
+pub use figure_row::{Family, FigureRow, Metric, Nature, Part, Shown};
+pub(crate) use figures::{Counters, for_each_counter};
+pub use figures::{Figure, Figures, rows};
 pub(crate) use scan::More;
 pub use scan::{Entry, Scan};
 pub use snapshot::RestoreError;

@@ -1,163 +1,145 @@
 //! Marks: places that a good set of tests must reach. The code says [`reach`] where something special
-//! happens; a harness asks afterwards which of [`Mark::ALL`] were reached, and fails when one never was, so
-//! that it cannot quietly come to run dull cases only.
+//! happens; a harness asks afterwards which of [`Mark::ALL`] were reached, and fails if one that it must reach
+//! never was, so that it cannot quietly come to run dull cases only.
 //!
 //! They exist only with the feature `marks`, which nothing but the tests asks for; without it [`reach`] does
 //! nothing and is compiled away. They are counted for one thread. No decision may ever depend on them.
 
-/// Each a thing that happens, told as a sentence would.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Mark {
-    /// A get met a lock whose sole holder is dead, and took over its slot.
-    GetMetADeadSoleHolder,
-    /// A get freed dead holds before it added one.
-    GetSwept,
-    /// A tick freed dead holds.
-    TickSwept,
-    /// Slots whose memory had been given back are used again.
-    FreedSlotsUsedAgain,
-    /// A sole hold became tied because a second holder came.
-    HoldBecameTied,
-    /// The end of a connection took a tied hold out of a lock that others hold too.
-    OrphaningLeftOtherHolders,
-    /// The end of a connection freed a tied lock.
-    OrphaningFreedATiedLock,
-    /// The end of a connection left sole holds to be swept.
-    OrphaningLeftSoleHolds,
-    /// A connection was silent for too long.
-    ConnectionWasIdle,
-    /// A get would have passed a limit.
-    LocksRanOut,
-    /// A connection was one too many.
-    ConnectionsRanOut,
-    /// A get was refused because the daemon is shutting down.
-    DrainRefusedAGet,
-    /// A release was refused because its asker is not a holder.
-    ReleaseWasRefused,
-    /// A name was over the limit.
-    NameWasTooLong,
-    /// A listing met a hold that had become tied under way a second time.
-    ListingMetAHoldTwice,
-    /// A line came in more than one piece.
-    LineCameInPieces,
-    /// A line was over the limit.
-    LineWasTooLong,
-    /// A batch was full before the input was used up.
-    BatchWasFull,
-    /// Replies could not be sent at once.
-    RepliesHadToWait,
-    /// So many replies waited that a connection was read no further.
-    ReadingStopped,
-    /// Input that was read waited until replies before it were sent.
-    InputHadToWait,
-    /// A peer took no byte of its replies for too long.
-    PeerStalled,
-    /// A connection failed.
-    ConnectionFailed,
-    /// A peer sent FIN and is still owed replies.
-    ReplyAfterFin,
-    /// A listing took more than the bytes allowed.
-    ListingWasTooLarge,
-    /// A listing took more than one slice.
-    ListingTookSlices,
-    /// A shutdown found a connection with replies waiting, and let it have them.
-    DrainWaitedForReplies,
-    /// Accepting failed.
-    AcceptFailed,
-    /// A connection was ended by the machine while it had nothing to say.
-    EndedByMail,
-    /// The ticker was woken before the time it slept until.
-    TickerWokenEarly,
-    /// A release let a waiting connection have the lock.
-    GrantByRelease,
-    /// The end of a connection let a waiting one have its lock.
-    GrantByOrphaning,
-    /// The head of a line timed out and let another in.
-    GrantByTimeout,
-    /// A lock was stolen and the head of its line got it.
-    GrantBySteal,
-    /// One input granted several waits.
-    SeveralGrantsAtOnce,
-    /// A wait came to its deadline.
-    WaitTimedOut,
-    /// A wait was refused because it could never be granted.
-    DeadlockRefused,
-    /// A wait for holders that wait themselves was found to be no deadlock.
-    DeadlockRuledOut,
-    /// A wait was refused because too many wait.
-    QueueWasFull,
-    /// A connection sent FIN while it waited.
-    WaitEndedByFin,
-    /// A connection ended in another way while it waited.
-    WaitingConnectionDied,
-    /// A shutdown ended a wait.
-    DrainEndedAWait,
-    /// A fencing token was drawn.
-    TokenDrawn,
-    /// There was no fencing token left.
-    TokensRanOut,
-    /// An operator closed a connection.
-    ConnectionWasKicked,
-    /// Requests were read while their connection waited.
-    InputWaitedForAGrant,
-    /// A waiting connection sent so much that it was read no further.
-    ReadAheadWasFull,
+use super::Harness;
+
+/// Makes [`Mark`] from its table. A row says what happens, the name, and the harnesses that must reach it.
+macro_rules! marks {
+    ($(
+        $(#[doc = $doc:literal])+
+        $name:ident: $($harness:ident),+;
+    )+) => {
+        /// Each a thing that happens, told as a sentence would.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Mark {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Mark {
+            /// Every mark.
+            pub const ALL: [Self; Self::COUNT] = [$(Self::$name),+];
+
+            /// How many there are.
+            pub const COUNT: usize = [$(Self::$name),+].len();
+
+            /// What happens.
+            #[must_use]
+            pub const fn doc(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!($($doc),+).trim_ascii(),)+
+                }
+            }
+
+            /// The harnesses that must reach it.
+            #[must_use]
+            pub const fn harnesses(self) -> &'static [Harness] {
+                match self {
+                    $(Self::$name => &[$(Harness::$harness),+],)+
+                }
+            }
+        }
+    };
 }
 
-impl Mark {
-    /// Every mark.
-    pub const ALL: [Self; 47] = [
-        Self::GetMetADeadSoleHolder,
-        Self::GetSwept,
-        Self::TickSwept,
-        Self::FreedSlotsUsedAgain,
-        Self::HoldBecameTied,
-        Self::OrphaningLeftOtherHolders,
-        Self::OrphaningFreedATiedLock,
-        Self::OrphaningLeftSoleHolds,
-        Self::ConnectionWasIdle,
-        Self::LocksRanOut,
-        Self::ConnectionsRanOut,
-        Self::DrainRefusedAGet,
-        Self::ReleaseWasRefused,
-        Self::NameWasTooLong,
-        Self::ListingMetAHoldTwice,
-        Self::LineCameInPieces,
-        Self::LineWasTooLong,
-        Self::BatchWasFull,
-        Self::RepliesHadToWait,
-        Self::ReadingStopped,
-        Self::InputHadToWait,
-        Self::PeerStalled,
-        Self::ConnectionFailed,
-        Self::ReplyAfterFin,
-        Self::ListingWasTooLarge,
-        Self::ListingTookSlices,
-        Self::DrainWaitedForReplies,
-        Self::AcceptFailed,
-        Self::EndedByMail,
-        Self::TickerWokenEarly,
-        Self::GrantByRelease,
-        Self::GrantByOrphaning,
-        Self::GrantByTimeout,
-        Self::GrantBySteal,
-        Self::SeveralGrantsAtOnce,
-        Self::WaitTimedOut,
-        Self::DeadlockRefused,
-        Self::DeadlockRuledOut,
-        Self::QueueWasFull,
-        Self::WaitEndedByFin,
-        Self::WaitingConnectionDied,
-        Self::DrainEndedAWait,
-        Self::TokenDrawn,
-        Self::TokensRanOut,
-        Self::ConnectionWasKicked,
-        Self::InputWaitedForAGrant,
-        Self::ReadAheadWasFull,
-    ];
-
-    /// How often each was reached, in the order of [`Mark::ALL`].
-    pub const COUNT: usize = Self::ALL.len();
+marks! {
+    /// A get met a lock whose sole holder is dead, and took over its slot.
+    GetMetADeadSoleHolder: Reference, Swarm;
+    /// A get freed dead holds before it added one.
+    GetSwept: Reference, Swarm;
+    /// A tick freed dead holds.
+    TickSwept: Reference, Swarm;
+    /// Slots whose memory had been given back are used again.
+    FreedSlotsUsedAgain: Reference, Swarm;
+    /// A sole hold became tied because a second holder came.
+    HoldBecameTied: Reference, Swarm;
+    /// The end of a connection took a tied hold out of a lock that others hold too.
+    OrphaningLeftOtherHolders: Reference, Swarm;
+    /// The end of a connection freed a tied lock.
+    OrphaningFreedATiedLock: Reference, Swarm;
+    /// The end of a connection left sole holds to be swept.
+    OrphaningLeftSoleHolds: Reference, Swarm;
+    /// A connection was silent for too long.
+    ConnectionWasIdle: Reference, Swarm;
+    /// A get would have passed a limit.
+    LocksRanOut: Reference, Swarm;
+    /// A connection was one too many.
+    ConnectionsRanOut: Reference, Swarm;
+    /// A get was refused because the daemon is shutting down.
+    DrainRefusedAGet: Reference, Swarm;
+    /// A release was refused because its asker is not a holder.
+    ReleaseWasRefused: Reference, Swarm;
+    /// A name was over the limit.
+    NameWasTooLong: Reference, Swarm;
+    /// A listing met a hold that had become tied under way a second time.
+    ListingMetAHoldTwice: Listings, Swarm;
+    /// A line came in more than one piece.
+    LineCameInPieces: RawBytes, Swarm;
+    /// A line was over the limit.
+    LineWasTooLong: RawBytes, Swarm;
+    /// A batch was full before the input was used up.
+    BatchWasFull: Swarm;
+    /// Replies could not be sent at once.
+    RepliesHadToWait: Swarm;
+    /// So many replies waited that a connection was read no further.
+    ReadingStopped: Swarm;
+    /// Input that was read waited until replies before it were sent.
+    InputHadToWait: Swarm;
+    /// A peer took no byte of its replies for too long.
+    PeerStalled: Swarm;
+    /// A connection failed.
+    ConnectionFailed: Swarm;
+    /// A peer sent FIN and is still owed replies.
+    ReplyAfterFin: Swarm;
+    /// A listing took more than the bytes allowed.
+    ListingWasTooLarge: Swarm;
+    /// A listing took more than one slice.
+    ListingTookSlices: Swarm;
+    /// A shutdown found a connection with replies waiting, and let it have them.
+    DrainWaitedForReplies: Swarm;
+    /// Accepting failed.
+    AcceptFailed: Swarm;
+    /// A connection was ended by the machine while it had nothing to say.
+    EndedByMail: Swarm;
+    /// The ticker was woken before the time it slept until.
+    TickerWokenEarly: Swarm;
+    /// A release let a waiting connection have the lock.
+    GrantByRelease: Reference, Swarm;
+    /// The end of a connection let a waiting one have its lock.
+    GrantByOrphaning: Reference, Swarm;
+    /// The head of a line timed out and let another in.
+    GrantByTimeout: Reference, Swarm;
+    /// A lock was stolen and the head of its line got it.
+    GrantBySteal: Reference, Swarm;
+    /// One input granted several waits.
+    SeveralGrantsAtOnce: Reference, Swarm;
+    /// A wait came to its deadline.
+    WaitTimedOut: Reference, Swarm;
+    /// A wait was refused because it could never be granted.
+    DeadlockRefused: Reference, Swarm;
+    /// A wait for holders that wait themselves was found to be no deadlock.
+    DeadlockRuledOut: Reference, Swarm;
+    /// A wait was refused because too many wait.
+    QueueWasFull: Reference, Swarm;
+    /// A connection sent FIN while it waited.
+    WaitEndedByFin: Reference, Swarm;
+    /// A connection ended in another way while it waited.
+    WaitingConnectionDied: Reference, Swarm;
+    /// A shutdown ended a wait.
+    DrainEndedAWait: Reference, Swarm;
+    /// A fencing token was drawn.
+    TokenDrawn: Reference, Swarm;
+    /// There was no fencing token left.
+    TokensRanOut: Reference, Swarm;
+    /// An operator closed a connection.
+    ConnectionWasKicked: Reference, Swarm;
+    /// Requests were read while their connection waited.
+    InputWaitedForAGrant: Swarm;
+    /// A waiting connection sent so much that it was read no further.
+    ReadAheadWasFull: Swarm;
 }
 
 #[cfg(feature = "marks")]

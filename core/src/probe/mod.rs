@@ -2,11 +2,13 @@
 //! compiled away without the features `canaries` and `marks`.
 
 mod canary;
+mod harness;
 mod mark;
 
 pub use canary::{ARE_COMPILED_IN, Canary, is_planted};
 #[cfg(feature = "canaries")]
 pub use canary::{plant, planted};
+pub use harness::Harness;
 #[cfg(feature = "marks")]
 pub use mark::take;
 pub use mark::{Mark, reach};

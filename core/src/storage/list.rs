@@ -113,15 +113,23 @@ impl<C: Chain> Stack<C> {
     #[inline]
     pub(crate) fn remove(&mut self, slots: &mut impl Slots<C::Value>, id: Id<C::Value>) {
         let links = std::mem::replace(C::links_mut(&mut slots[id]), Links::NONE);
-        self.close_gap(slots, links);
+        self.close_gap(slots, id, links);
     }
 
-    /// Makes a value's neighbours each other's. The value itself has left its slot or is about to.
+    /// Makes the neighbours of a value each other's, which had these links. The value itself has left its slot or is
+    /// about to. Panics when the list does not begin with it though nothing comes before it.
     #[inline]
-    pub(crate) fn close_gap(&mut self, slots: &mut impl Slots<C::Value>, links: Links<C::Value>) {
-        match links.prev {
-            Some(prev) => C::links_mut(&mut slots[prev]).next = links.next,
-            None => self.first = links.next,
+    pub(crate) fn close_gap(
+        &mut self,
+        slots: &mut impl Slots<C::Value>,
+        id: Id<C::Value>,
+        links: Links<C::Value>,
+    ) {
+        if let Some(prev) = links.prev {
+            C::links_mut(&mut slots[prev]).next = links.next;
+        } else {
+            assert!(self.first == Some(id), "a value is taken out of the list that it is in");
+            self.first = links.next;
         }
         if let Some(next) = links.next {
             C::links_mut(&mut slots[next]).prev = links.prev;
@@ -222,14 +230,21 @@ impl<C: Chain> List<C> {
     #[inline]
     pub(crate) fn remove(&mut self, slots: &mut impl Slots<C::Value>, id: Id<C::Value>) {
         let links = std::mem::replace(C::links_mut(&mut slots[id]), Links::NONE);
-        self.close_gap(slots, links);
+        self.close_gap(slots, id, links);
     }
 
-    /// Makes a value's neighbours each other's. The value itself has left its slot or is about to.
+    /// Makes the neighbours of a value each other's, as [`Stack::close_gap`] does. Panics, too, when the list does not
+    /// end with it though nothing comes behind it.
     #[inline]
-    pub(crate) fn close_gap(&mut self, slots: &mut impl Slots<C::Value>, links: Links<C::Value>) {
-        self.front.close_gap(slots, links);
+    pub(crate) fn close_gap(
+        &mut self,
+        slots: &mut impl Slots<C::Value>,
+        id: Id<C::Value>,
+        links: Links<C::Value>,
+    ) {
+        self.front.close_gap(slots, id, links);
         if links.next.is_none() {
+            assert!(self.last == Some(id), "a value is taken out of the list that it is in");
             self.last = links.prev;
         }
     }
@@ -396,8 +411,8 @@ mod tests {
                     let (id, _) = model.remove(usize::from(number) % model.len());
                     if number.is_multiple_of(2) {
                         let Entry { listed, stacked, .. } = both.slots.remove(id);
-                        both.list.close_gap(&mut both.slots, listed);
-                        both.stack.close_gap(&mut both.slots, stacked);
+                        both.list.close_gap(&mut both.slots, id, listed);
+                        both.stack.close_gap(&mut both.slots, id, stacked);
                     } else {
                         both.list.remove(&mut both.slots, id);
                         both.stack.remove(&mut both.slots, id);
@@ -449,5 +464,13 @@ mod tests {
         assert_eq!(ring, Err(Broken::Back(0)), "its first value has one before it");
         let two = break_it(|both, [_, b, c]| both.slots[c].listed.next = Some(b));
         assert_eq!(two, Err(Broken::Back(1)));
+    }
+    #[test]
+    #[should_panic(expected = "out of the list that it is in")]
+    fn a_value_that_is_not_listed_is_not_taken_out() {
+        let mut both = Both::new();
+        let [a, _] = [1, 2].map(|number| both.push(number));
+        both.list.remove(&mut both.slots, a);
+        both.list.remove(&mut both.slots, a);
     }
 }

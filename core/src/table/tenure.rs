@@ -156,11 +156,11 @@ impl Tenure {
         locks: &mut Locks,
         kind: Kind,
         outer_bytes: u64,
-        links: Links<Lock>,
+        (lock, links): (Id<Lock>, Links<Lock>),
     ) {
         self.sole_count[kind] -= 1;
         self.sole_name_bytes -= outer_bytes;
-        self.soles.close_gap(locks, links);
+        self.soles.close_gap(locks, lock, links);
     }
 
     /// Counts a tied hold, and gives the list to put it into.
@@ -173,5 +173,16 @@ impl Tenure {
     pub(super) fn remove_tied(&mut self, kind: Kind) -> &mut Stack<HoldsOfTenure> {
         self.tied_count[kind] -= 1;
         &mut self.tied
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::Slab;
+
+    #[test]
+    fn a_slot_takes_56_bytes() {
+        assert_eq!(Slab::<Tenure>::slot_bytes(), 56, "each connection that got a lock has one");
     }
 }

@@ -243,9 +243,9 @@ impl Ties {
     ) -> u32 {
         let hasher = &self.hasher;
         let hold = self.index.remove(&mut self.holds, id, |hold| hash(hasher, hold.lock, hold.tenure));
-        of_tenure.close_gap(&mut self.holds, hold.of_tenure);
+        of_tenure.close_gap(&mut self.holds, id, hold.of_tenure);
         let tie = &mut self.slots[tie];
-        tie.holds.close_gap(&mut self.holds, hold.of_lock);
+        tie.holds.close_gap(&mut self.holds, id, hold.of_lock);
         if !bug!(ShareNotGivenBack) || tie.holders == 1 {
             tie.holders -= 1;
         }

@@ -173,7 +173,7 @@ impl Waits {
     pub(super) fn end(&mut self, id: Id<Wait>) -> Wait {
         self.timers.take_back(&mut self.slots, id);
         let wait = self.slots.remove(id);
-        self.by_beginning.close_gap(&mut self.slots, wait.by_beginning);
+        self.by_beginning.close_gap(&mut self.slots, id, wait.by_beginning);
         wait
     }
 

@@ -17,7 +17,7 @@ use std::io::Write;
 pub struct Slice {
     subject: Subject,
     bytes: Vec<u8>,
-    rows: Vec<Place>,
+    rows: Vec<Extent>,
 }
 
 impl Group {
@@ -35,7 +35,7 @@ impl Group {
 
 /// One entry: `key` and `text` lie one after the other in the slice's bytes.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct Extent {
     start: u32,
     /// Where the name ends and the holder begins.
     middle: u32,
@@ -78,7 +78,7 @@ impl Slice {
             self.bytes.extend_from_slice(entry.name);
         }
         let end = self.bytes.len() as u32;
-        self.rows.push(Place { start, middle, end, conn: entry.conn, order });
+        self.rows.push(Extent { start, middle, end, conn: entry.conn, order });
     }
 
     /// What it counts for against `--max-listing-bytes`: for each entry its name, its holder, and
@@ -90,17 +90,17 @@ impl Slice {
         self.bytes.len() + self.rows.len() * punctuation
     }
 
-    fn key(&self, row: &Place) -> &[u8] {
+    fn key(&self, row: &Extent) -> &[u8] {
         &self.bytes[row.start as usize..row.middle as usize]
     }
 
-    fn text(&self, row: &Place) -> &[u8] {
+    fn text(&self, row: &Extent) -> &[u8] {
         &self.bytes[row.middle as usize..row.end as usize]
     }
 
     fn sort(&mut self) {
         let bytes = &self.bytes;
-        let key = |row: &Place| &bytes[row.start as usize..row.middle as usize];
+        let key = |row: &Extent| &bytes[row.start as usize..row.middle as usize];
         self.rows.sort_by(|a, b| (key(a), a.order, a.conn).cmp(&(key(b), b.order, b.conn)));
         self.bytes.shrink_to_fit();
         self.rows.shrink_to_fit();

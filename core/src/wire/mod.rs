@@ -2,8 +2,8 @@
 //! `docs/protocol.md`.
 
 mod decoder;
-mod line;
 pub mod listing;
+mod one_line;
 mod reply;
 mod request;
 mod row;

@@ -1,4 +1,4 @@
-//! Replies: what they are. They borrow from the command and from the machine. Their bytes, both ways, are in `line.rs`
+//! Replies: what they are. They borrow from the command and from the machine. Their bytes, both ways, are in `one_line.rs`
 //! and `text.rs`.
 
 use super::verb::Verb;

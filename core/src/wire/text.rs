@@ -1,7 +1,7 @@
 //! Replies as bytes: what the table of lines does not say, which are the replies of several lines and `me`, and the
 //! last line of a connection.
 
-use super::line::Line;
+use super::one_line::OneLine;
 use super::reply::Reply;
 use super::verb::Verb;
 use crate::inspect::Figure;
@@ -24,7 +24,7 @@ pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) {
 }
 
 fn encode_any(reply: &Reply<'_>, out: &mut Vec<u8>) {
-    if let Some(Line { number, words, name }) = reply.line() {
+    if let Some(OneLine { number, words, name }) = reply.one_line() {
         out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
         line(out, words, name);
     }

@@ -2,7 +2,7 @@
 //! operator come from this table; what the words behind a verb mean is in `request.rs`.
 
 /// What a verb's row says beside its words.
-struct Row {
+struct VerbRow {
     word: &'static str,
     help: &'static str,
     flags: Flags,
@@ -38,8 +38,8 @@ macro_rules! verbs {
             /// Every verb, by word.
             pub const ALL: [Self; [$($word),+].len()] = [$(Self::$verb),+];
 
-            const ROWS: [Row; Self::COUNT] =
-                [$(Row { word: $word, help: $help, flags: 0 $(| $flag)* }),+];
+            const ROWS: [VerbRow; Self::COUNT] =
+                [$(VerbRow { word: $word, help: $help, flags: 0 $(| $flag)* }),+];
 
             /// The verb that is this word.
             pub(super) const fn of(word: &[u8]) -> Option<Self> {
@@ -156,7 +156,7 @@ impl Verb {
         self.row().flags & flag != 0
     }
 
-    const fn row(self) -> &'static Row {
+    const fn row(self) -> &'static VerbRow {
         &Self::ROWS[self.index()]
     }
 }

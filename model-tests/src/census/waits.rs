@@ -3,7 +3,7 @@
 use super::{Census, Moment, is_at_once, is_open};
 use crate::observe::Event;
 use crate::reference::{Reference, Wait};
-use elockd_core::{Account, Cause, Command, Conn, Input, Kind, Reason};
+use elockd_core::{Account, Command, Conn, Input, Kind, Reason};
 use std::collections::BTreeSet;
 
 impl Census {
@@ -37,18 +37,13 @@ impl Census {
             }
             Input::Command(_, Command::ReleaseAll) => self.count_if(is_by(alone), "a release of all granted"),
             Input::Command(_, Command::Quit) => self.count_if(is_by(alone), "a quit granted"),
-            Input::Command(_, Command::Steal(_)) => self.count_if(is_by(alone), "a theft granted"),
             Input::Command(_, Command::Kick(_)) => self.count_if(is_by(alone), "a kick granted"),
-            Input::Closed(conn, cause) => {
+            Input::Closed(conn, _) => {
                 let was_waiting = before.is_waiting(*conn);
                 self.count_if(is_by(alone && !was_waiting), "orphaning granted");
                 self.count_if(is_by(was_waiting), "the end of who waits granted");
-                self.count_if(was_waiting && *cause == Cause::Eof, "a FIN ended a wait");
-                self.count_if(was_waiting && *cause != Cause::Eof, "a connection failed while it waited");
             }
-            Input::Drain => self.count_if(!before.waits().is_empty(), "a drain ended waits"),
-            // Nothing of what releases something.
-            _ => self.count_if(is_by(!timed_out.is_empty() && !idle), "the end of a head's time granted"),
+            _ => {}
         }
         let is_ignored = |conn: Conn| before.is_waiting(conn) && after.is_waiting(conn);
         let is_said = matches!(step.input, Input::Command(conn, _) if is_ignored(conn));
@@ -146,13 +141,11 @@ impl Census {
             Command::Fence(name) => {
                 let had_one = before.token(name).is_some();
                 let is_held = reply.contains("Lock Fence");
-                self.count_if(is_held && !had_one, "a token was drawn");
                 self.count_if(is_held && had_one, "a token was kept");
                 self.count_if(
                     is_held && had_one && before.tokens_left() == 0,
                     "a token was kept with none left",
                 );
-                self.count_if(reply == "0 No Tokens\n", "no token was left");
                 let others = before.holders(Kind::Exclusive, name);
                 self.count_if(
                     reply.starts_with("0 Lock Not Held") && !others.is_empty(),
@@ -180,7 +173,6 @@ impl Census {
                 let waited = before.waits().iter().any(|wait| !is_open(after, wait.conn));
                 self.count_if(reply.starts_with("0 Not Allowed"), "a kick was not allowed");
                 self.count_if(reply.starts_with("0 Kick Failure") && is_admin(before), "a kick met nobody");
-                self.count_if(kicked > 0, "a connection was kicked");
                 self.count_if(kicked > 1, "several connections were kicked");
                 self.count_if(kicked > 0 && waited, "a waiting connection was kicked");
                 self.count_if(kicked > 0 && !is_open(after, conn), "an operator kicked itself");

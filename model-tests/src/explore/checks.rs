@@ -3,7 +3,7 @@
 use super::{Edge, Node, says};
 use crate::observe::{Event, observe};
 use crate::reference::Wait;
-use elockd_core::{Command, Conn, Figure, Input, Kind, Machine, Verb};
+use elockd_core::{Command, Conn, Figure, Input, Kind, Machine};
 use std::collections::BTreeMap;
 
 type Check = fn(&Edge<'_>) -> Result<(), String>;
@@ -109,7 +109,7 @@ fn first_come_first_served(edge: &Edge<'_>) -> Result<(), String> {
     let Some((conn, kind, name)) = edge.asks() else { return Ok(()) };
     let hold = (kind, name.clone(), conn);
     let is_got = edge.after.holds.contains(&hold) && !edge.before.holds.contains(&hold);
-    let is_old = matches!(edge.step.input, Input::Command(_, Command::Get(ref wish)) if wish.verb() == Verb::SharedGet);
+    let is_old = matches!(&edge.step.input, Input::Command(_, Command::Get(wish)) if !wish.heeds_line());
     let line = edge.after.reference.line(kind, name);
     ensure!(!is_got || is_old || line.is_empty(), "{hold:?} passed {line:?}");
     Ok(())
@@ -379,14 +379,20 @@ impl Edge<'_> {
 }
 
 fn is_success(events: &[Event], conn: Option<Conn>) -> bool {
-    let is_it = |event: &Event| matches!(event, Event::Sent(of, text) if Some(*of) == conn && !text.starts_with(b"0 "));
+    let is_it = |event: &Event| match event {
+        Event::Sent(of, text) => Some(*of) == conn && !text.starts_with(b"0 "),
+        _ => false,
+    };
     events.iter().any(is_it)
 }
 
 /// Whether a connection was told of a success of this sort.
 fn is_success_of(events: &[Event], conn: Conn, what: &str) -> bool {
     let what = format!(" {what} Success: ");
-    let is_it = |event: &Event| matches!(event, Event::Sent(of, text) if *of == conn && String::from_utf8_lossy(text).contains(&what));
+    let is_it = |event: &Event| match event {
+        Event::Sent(of, text) => *of == conn && String::from_utf8_lossy(text).contains(&what),
+        _ => false,
+    };
     events.iter().any(is_it)
 }
 

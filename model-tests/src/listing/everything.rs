@@ -15,7 +15,7 @@ const WORDS: [&str; 4] = ["x", "xw", "s", "sw"];
 const HELD_MS: u128 = 1 << 40;
 
 /// A name, the place of one of [`WORDS`], and who holds the lock or waits for it.
-type RowOf = (Vec<u8>, usize, Conn);
+type LsRow = (Vec<u8>, usize, Conn);
 
 /// A hold or a wait is always the same: when it began, and when a wait ends at the latest.
 type Span = (u64, Option<u64>);
@@ -30,10 +30,10 @@ pub(super) struct Everything {
     begun: u64,
     until: u64,
     /// What was there all the time, and what was there at any time: since when.
-    throughout: BTreeMap<RowOf, Span>,
-    ever: BTreeMap<RowOf, BTreeSet<u64>>,
+    throughout: BTreeMap<LsRow, Span>,
+    ever: BTreeMap<LsRow, BTreeSet<u64>>,
     /// Who held a lock, or waited for it until it did, all the time; and how it is now.
-    claimed: BTreeMap<Claim, (RowOf, Span)>,
+    claimed: BTreeMap<Claim, (LsRow, Span)>,
     /// How many waited for each lock at any time.
     waiters: BTreeMap<(Kind, Vec<u8>), BTreeSet<usize>>,
 }
@@ -67,7 +67,7 @@ impl Everything {
     }
 
     /// What it should say if it were read all at once now.
-    fn rows(&self, reference: &Reference) -> BTreeMap<RowOf, Span> {
+    fn rows(&self, reference: &Reference) -> BTreeMap<LsRow, Span> {
         let held = reference.locks().iter().flat_map(|((kind, name), holders)| {
             holders.iter().map(|conn| {
                 let since = reference.since(*kind, name, *conn);
@@ -120,7 +120,7 @@ impl Everything {
     /// The most bytes that it can count for against `--max-listing-bytes`: for each row the words of its line,
     /// and two bytes more; all of that twice, because a row may be met twice.
     pub(super) fn most_bytes(&self, addrs: &Addrs) -> usize {
-        let of_row = |((name, word, conn), since): (&RowOf, &BTreeSet<u64>)| {
+        let of_row = |((name, word, conn), since): (&LsRow, &BTreeSet<u64>)| {
             let ms = since.first().map_or(0, |since| self.until - since);
             let waiters = self.waiters[&(kind(*word), name.clone())].last().copied().unwrap_or(0);
             let line = format!("{} {ms} {waiters} {} ", WORDS[*word], addrs[conn]);
@@ -143,7 +143,7 @@ impl Everything {
         for (name, word, conn) in self.ever.keys() {
             let addr = &addrs[conn];
             let looks = |line: &Line<'_>| line.name == name && line.word == *word && line.addr == addr;
-            let alike = |rows: &mut dyn Iterator<Item = &RowOf>| {
+            let alike = |rows: &mut dyn Iterator<Item = &LsRow>| {
                 rows.filter(|row| row.0 == *name && row.1 == *word && addrs[&row.2] == *addr).count()
             };
             let (is, word) = (count(&looks), WORDS[*word]);
@@ -213,11 +213,11 @@ impl<'a> Line<'a> {
     }
 }
 
-fn claim((name, word, conn): &RowOf) -> Claim {
+fn claim((name, word, conn): &LsRow) -> Claim {
     (name.clone(), kind(*word), *conn)
 }
 
-fn claims(rows: &BTreeMap<RowOf, Span>) -> BTreeMap<Claim, (RowOf, Span)> {
+fn claims(rows: &BTreeMap<LsRow, Span>) -> BTreeMap<Claim, (LsRow, Span)> {
     rows.iter().map(|(row, span)| (claim(row), (row.clone(), *span))).collect()
 }
 

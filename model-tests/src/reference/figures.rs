@@ -1,4 +1,5 @@
-//! The statistics: what is counted as it happens, and what is counted anew when it is asked for.
+//! The statistics: what is counted as it happens, and what is counted anew when it is asked for. This list of figures
+//! is the reference's own on purpose: the table of the machine is compared with it.
 
 use super::{Reference, line};
 use elockd_core::{Conn, Kind};
@@ -10,7 +11,7 @@ const ONCE_USED: [&str; 14] =
     ["f", "gw", "help", "iam", "kick", "ls", "me", "ping", "quit", "ra", "sgl", "sgw", "steal", "who"];
 
 /// What only ever goes up.
-const COUNTED: [&str; 26] = [
+const COUNTED: &[&str] = &[
     "closed_eof",
     "closed_error",
     "closed_idle",
@@ -39,6 +40,15 @@ const COUNTED: [&str; 26] = [
     "waits_timed_out",
 ];
 
+/// Counts of refusals: the figure, and how the replies begin that it counts.
+const REFUSALS: &[(&str, &str)] = &[
+    ("locks_refused", "0 Too Many Locks: "),
+    ("deadlocks_refused", "0 Lock Get Deadlock: "),
+    ("deadlocks_refused", "0 Shared Lock Get Deadlock: "),
+    ("queue_full", "0 Lock Get Queue Full: "),
+    ("queue_full", "0 Shared Lock Get Queue Full: "),
+];
+
 impl Reference {
     /// `q`, `q full`.
     pub(super) fn figures(&self, full: bool) -> Vec<u8> {
@@ -61,7 +71,7 @@ impl Reference {
             for verb in &verbs {
                 number(&format!("failed_{verb}"), self.failures.get(verb).copied().unwrap_or(0));
             }
-            for key in COUNTED {
+            for &key in COUNTED {
                 number(key, count(key));
             }
             for (kind, holds, waiters) in
@@ -113,10 +123,13 @@ impl Reference {
         *self.counts.entry(key).or_default() += more;
     }
 
-    /// Counts a reply to a verb if it is a failure.
+    /// Counts a reply to a verb if it is a failure, and what it refuses.
     pub(super) fn note_failure(&mut self, verb: &'static str, text: &[u8]) {
         if text.starts_with(b"0 ") {
             *self.failures.entry(verb).or_default() += 1;
+        }
+        for (key, _) in REFUSALS.iter().filter(|(_, reply)| text.starts_with(reply.as_bytes())) {
+            self.count(key);
         }
     }
 

@@ -81,7 +81,6 @@ impl Reference {
         let holders = self.holders(kind, name);
         if !holders.contains(&conn) {
             if self.has_too_many_locks(conn) {
-                self.count("locks_refused");
                 return Event::Sent(conn, line("0 Too Many Locks: ", name));
             }
             let is_old_and_shared = wish.verb() == Verb::SharedGet;
@@ -116,14 +115,12 @@ impl Reference {
     /// Begins a wait, unless it may not.
     fn wait(&mut self, wait: Wait) -> Event {
         if would_be_for_ever(&self.locks, &self.waits, &wait) {
-            self.count("deadlocks_refused");
             return Event::Sent(wait.conn, wait.failure("Deadlock"));
         }
         let limits = &self.config.limits;
         if self.waits_of_account(wait.conn) >= limits.waiters as usize
             || self.line(wait.kind, &wait.name).len() >= limits.waiters_per_name as usize
         {
-            self.count("queue_full");
             return Event::Sent(wait.conn, wait.failure("Queue Full"));
         }
         self.count("waits");

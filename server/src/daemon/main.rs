@@ -1,38 +1,36 @@
 //! The daemon: settings, then the server until a signal says stop. Under munin it is a plugin instead.
 //!
-//! Exit status: 0 after SIGTERM or SIGINT, also after a second one that cut the end short; 1 when it cannot start; 2 for wrong settings; 70 when the machine
-//! panicked, which is a bug.
+//! Exit status: 0 after SIGTERM or SIGINT, also if a second one cut the shutdown short; 1 if it cannot start; 2 for
+//! wrong settings; 70 if the machine panicked, which is a bug.
 
 mod allocator;
 mod logging;
 mod metrics;
 mod munin;
+mod open_files;
+#[cfg(test)]
+mod pages;
 mod pidfile;
 mod settings;
+mod signals;
 
-use elockd_server::listen::{AdminListener, TcpListener, TcpOptions, UnixListener};
+use elockd_server::Server;
+use elockd_server::listen::{AdminListener, TcpListener, UnixListener};
 use elockd_server::tokens::{FileTokens, StateError};
-use elockd_server::{Monitor, Server};
 use logging::{LogError, Logging};
 use metrics::Metrics;
 use pidfile::{PidFile, PidFileError};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use settings::{Changes, Loaded};
+use settings::Loaded;
+use signals::Signals;
 use std::ffi::OsString;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
-/// File descriptors that are not connections of clients: standard streams, listeners, the runtime's own, files of state,
-/// clients of metrics, a few operators.
-const OTHER_FILES: u64 = 64;
-
-/// How long the end waits for a record of fencing tokens that is being made.
+/// How long the end of the daemon waits for a record of fencing tokens in progress.
 const LAST_RECORD: Duration = Duration::from_secs(1);
 
 /// Why the daemon did not start.
@@ -72,7 +70,7 @@ fn main() -> ExitCode {
     match run(&args, loaded) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Whoever started it looks at stderr, wherever the log is.
+            // Who started it looks at stderr, wherever the log goes.
             eprintln!("elockd: {error}");
             error!("{error}");
             ExitCode::FAILURE
@@ -92,10 +90,10 @@ fn run(args: &[OsString], loaded: Loaded) -> Result<(), StartError> {
     }
     let pidfile = loaded.settings.pidfile.as_deref().map(PidFile::create).transpose()?;
     let tokens = loaded.settings.state_dir.as_deref().map(FileTokens::open).transpose()?;
-    raise_file_limit(loaded.settings.server.machine.limits.connections);
+    open_files::raise_limit(loaded.settings.server.machine.limits.connections);
     let runtime = runtime(loaded.settings.threads).map_err(StartError::Runtime)?;
     let served = runtime.block_on(serve(args, loaded, tokens, &logging));
-    // A disk that hangs may still have a record of tokens under way: nothing comes of not waiting for that.
+    // A disk that hangs may still be writing a record of tokens. It is safe not to wait for it.
     runtime.shutdown_timeout(LAST_RECORD);
     served?;
     // After everything else: until here no other daemon may take it.
@@ -103,7 +101,7 @@ fn run(args: &[OsString], loaded: Loaded) -> Result<(), StartError> {
     Ok(())
 }
 
-/// What runs the server's tasks. One thread needs no queue that others can take from.
+/// The runtime of the server's tasks. A single thread needs no queue that others can steal from.
 fn runtime(threads: usize) -> std::io::Result<Runtime> {
     let mut runtime = match threads {
         1 => Builder::new_current_thread(),
@@ -131,8 +129,7 @@ async fn serve(
         server = server.tokens_from(tokens);
     }
     for &address in &settings.tcp {
-        let options = TcpOptions { peer_timeout: settings.peer_timeout };
-        let listener = TcpListener::bind(address, options)
+        let listener = TcpListener::bind(address, settings.tcp_options.clone())
             .map_err(|source| StartError::Listen { address: format!("tcp {address}"), source })?;
         server.listen(listener);
     }
@@ -162,116 +159,11 @@ async fn serve(
     tokio::select! {
         () = server.run(shutdown) => {}
         // What the server still has is dropped with the runtime.
-        name = again(has_begun) => warn!("{name} while shutting down: not waiting any longer"),
+        name = signals::again(has_begun) => warn!("{name} while shutting down: not waiting any longer"),
     }
     if let Some(metrics) = metrics {
         metrics.abort();
     }
     info!("shut down");
     Ok(())
-}
-
-/// The signals that the daemon knows.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// Reloads whenever that is asked for, until it is to end. Gives itself back for what comes then.
-    async fn until_shutdown(
-        mut self,
-        args: &[OsString],
-        mut loaded: Loaded,
-        logging: &Logging,
-        monitor: Monitor,
-    ) -> Self {
-        let name = loop {
-            tokio::select! {
-                biased;
-                name = end(&mut self.terminate, &mut self.interrupt) => break name,
-                _ = self.hangup.recv() => reload(args, &mut loaded, logging, &monitor),
-            }
-        };
-        info!("shutting down on {name}");
-        self
-    }
-}
-
-/// Waits for a signal that ends the daemon: its name.
-async fn end(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
-    tokio::select! {
-        biased;
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    }
-}
-
-/// Waits for the same once more, after the shutdown has begun.
-async fn again(has_begun: oneshot::Receiver<Signals>) -> &'static str {
-    match has_begun.await {
-        Ok(mut signals) => end(&mut signals.terminate, &mut signals.interrupt).await,
-        // The server has ended.
-        Err(_) => std::future::pending().await,
-    }
-}
-
-/// Reads all settings again and changes what can be changed. Wrong settings change nothing.
-fn reload(args: &[OsString], loaded: &mut Loaded, logging: &Logging, monitor: &Monitor) {
-    // The log is opened anew in any case: that is what programs that move log files count on.
-    let reopen = |file: Option<&Path>| {
-        let reopened = logging.reopen(file);
-        reopened.inspect_err(|error| error!("{error}; the log goes on where it was")).is_ok()
-    };
-    let newer = match settings::load(args) {
-        Ok(newer) => newer,
-        Err(refusal) => {
-            reopen(loaded.settings.log.file.as_deref());
-            return error!("reloaded nothing, the settings are wrong: {}", refusal.line());
-        }
-    };
-    let is_log_open = reopen(newer.settings.log.file.as_deref());
-    if !is_log_open && newer.settings.log.file != loaded.settings.log.file {
-        reopen(loaded.settings.log.file.as_deref());
-    }
-    let Changes { applied, ignored, failed } = loaded.replace(newer, is_log_open);
-    logging.set_level(loaded.settings.log.level);
-    monitor.tune(loaded.settings.server.tunables());
-    info!("reloaded on SIGHUP, {} settings changed", applied.len());
-    for change in applied {
-        info!("changed {change}");
-    }
-    for change in ignored {
-        warn!("not changed until the next start: {change}");
-    }
-    for change in failed {
-        warn!("not changed, for the reason above: {change}");
-    }
-}
-
-/// Raises the soft limit of open files to the hard one, and says so when that is too low for the
-/// connections that are allowed.
-fn raise_file_limit(connections: u32) {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        warn!("cannot raise the limit of open files: {error}");
-    }
-    // `None` is no limit at all.
-    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    if files < u64::from(connections) + OTHER_FILES {
-        warn!(
-            "--max-connections is {connections}, but the limit of {files} open files leaves room for about \
-             {}; raise it with `ulimit -n` or LimitNOFILE=",
-            files.saturating_sub(OTHER_FILES)
-        );
-    }
 }

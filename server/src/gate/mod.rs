@@ -11,6 +11,8 @@
 //! another file and costs the first one nothing.
 
 mod local;
+#[cfg(test)]
+mod tests;
 
 pub use local::Local;
 

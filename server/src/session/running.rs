@@ -17,7 +17,8 @@ use tokio::time::Instant;
 
 /// Commands that run under one hold of the hub's lock.
 const BATCH: usize = 64;
-/// Batches in a row that ask for a wait, before other connections have their turn: each may take a search for deadlocks.
+/// Batches in a row that ask for a wait, before other connections have their turn. Each may take a search for
+/// deadlocks.
 const WAITS_PER_TURN: u32 = 16;
 
 impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {

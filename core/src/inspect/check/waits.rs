@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 impl Machine {
     /// Each line is in order, and none of the waits in it could have been granted by now.
-    pub(crate) fn check_lines(&self) -> Result<(), Violation> {
+    pub(super) fn check_lines(&self) -> Result<(), Violation> {
         ensure!(self.holds.is_calm(), "lines were left to be looked at");
         ensure!(self.grants.is_empty(), "grants were left to be told");
         let mut waits = ByKind::default();
@@ -82,7 +82,7 @@ impl Machine {
     }
 
     /// The orders of waits over all lines: by beginning, and by deadline.
-    pub(crate) fn check_waits(&self) -> Result<(), Violation> {
+    pub(super) fn check_waits(&self) -> Result<(), Violation> {
         let waits = self.holds.waits();
         let listed = waits.check_beginnings();
         let listed = listed.map_err(|broken| Violation(format!("waits by beginning: {broken}")))?;
@@ -130,7 +130,7 @@ impl Machine {
     }
 
     /// No two holds have the same token, none has one that is still to come, and a shared one has none.
-    pub(crate) fn check_tokens(&self) -> Result<(), Violation> {
+    pub(super) fn check_tokens(&self) -> Result<(), Violation> {
         let mut tokens = BTreeSet::new();
         for (id, lock) in self.holds.locks().slots().iter() {
             let Some(token) = self.holds.token(id) else { continue };

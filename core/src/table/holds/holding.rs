@@ -110,7 +110,7 @@ impl Holds {
                 self.counts.note_hold(kind, hold.since().until(now));
                 let outer_bytes = self.locks.outer_bytes(hold);
                 self.counts.remove_name(kind, outer_bytes);
-                self.tenures[tenure].remove_sole(&mut self.locks, kind, outer_bytes, links);
+                self.tenures[tenure].remove_sole(&mut self.locks, kind, outer_bytes, (lock, links));
                 self.locks.remove(lock);
             }
             Hold::Tied(_) => {
@@ -168,7 +168,7 @@ impl Holds {
         let Hold::Sole { tenure, links } = *self.locks[lock].hold() else {
             panic!("{lock:?} is tied, not in a list of sole holds")
         };
-        self.tenures[tenure].remove_sole(&mut self.locks, kind, outer_bytes, links);
+        self.tenures[tenure].remove_sole(&mut self.locks, kind, outer_bytes, (lock, links));
         tenure
     }
 }

@@ -217,3 +217,67 @@ impl Holds {
         self.counts.restore_times(hold_times, wait_times);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::table::Connections;
+    use crate::types::{Account, Addr, Conn, Now, Origin};
+
+    /// Holds, and a tenure for each of so many connections.
+    fn holds<const N: usize>() -> (Holds, [Id<Tenure>; N]) {
+        let mut holds = Holds::new(&Config::smallest_storage().storage);
+        let mut connections = Connections::new(2, 1);
+        let tenures = std::array::from_fn(|number| {
+            let serial = number as u64 + 1;
+            let origin = Origin { addr: Addr::Unix(serial), account: Account::default() };
+            holds.open(connections.open(Now(0), Conn::new(0, serial), origin))
+        });
+        (holds, tenures)
+    }
+
+    fn add(holds: &mut Holds, tenure: Id<Tenure>) -> Id<Lock> {
+        let found = holds.find(Kind::Shared, b"name");
+        holds.add(found, b"name", tenure, Now(1));
+        holds.find(Kind::Shared, b"name").lock().expect("it was just added")
+    }
+
+    #[test]
+    fn a_lock_is_sole_then_tied_until_its_last_holder_goes() {
+        let (mut holds, [a, b]) = holds();
+        assert_eq!(holds.find(Kind::Shared, b"name").lock(), None);
+        let lock = add(&mut holds, a);
+        assert_eq!(holds.state(lock), State::Sole(a));
+        add(&mut holds, b);
+        assert!(matches!(holds.state(lock), State::Tied(_)));
+        assert_eq!(holds.holder_tenures(lock).collect::<Vec<_>>(), [a, b]);
+        holds.remove(lock, a, Now(2));
+        assert!(matches!(holds.state(lock), State::Tied(_)), "what was tied stays tied");
+        assert_eq!((holds.is_holder(lock, a), holds.is_holder(lock, b)), (false, true));
+        holds.remove(lock, b, Now(2));
+        assert_eq!(holds.find(Kind::Shared, b"name").lock(), None);
+        assert_eq!((holds.locks().slots().len(), holds.ties().slots().len()), (0, 0));
+    }
+
+    #[test]
+    fn a_lock_whose_tenure_ended_is_free_in_its_slot_until_it_is_swept_or_got() {
+        for is_got in [false, true] {
+            let (mut holds, [a, b]) = holds();
+            let lock = add(&mut holds, a);
+            assert_eq!(holds.end(a, Now(5)), ByKind::from_array([0, 1]));
+            assert_eq!((holds.state(lock), holds.holders(lock), holds.dead()), (State::Free, 0, 1));
+            assert_eq!(holds.holder_tenures(lock).count(), 0);
+            assert_eq!((holds.counts().live(), holds.counts().held()), Default::default());
+            if is_got {
+                assert_eq!(add(&mut holds, b), lock);
+                assert_eq!(holds.state(lock), State::Sole(b));
+            } else {
+                assert_eq!(holds.sweep(2), 1);
+                assert_eq!(holds.find(Kind::Shared, b"name").lock(), None);
+            }
+            assert!(holds.is_swept() && holds.dead() == 0);
+            assert_eq!(holds.counts().hold_times()[Kind::Shared].sum_ms(), 4, "it lasted until the end");
+        }
+    }
+}

@@ -2,9 +2,13 @@
 //! daemon serves. It changes nothing, and a client that is slow or silent costs one of a few places for a few
 //! seconds and holds nothing else up: figures are copied in one step, and sending them is its own task's affair.
 
+mod described;
 mod exposition;
 mod process;
 mod sample;
+
+#[cfg(test)]
+pub(crate) use described::table;
 
 use elockd_server::Monitor;
 use elockd_server::listen::{Acceptor, Listener, Peer, TcpListener, TcpOptions};

@@ -2,6 +2,7 @@
 //! goes up is of type DERIVE with a minimum of 0, so that a restart of the daemon is a gap and not a spike.
 
 use super::query::Figures;
+use elockd_core::figures::{FigureRow, Nature, rows};
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -27,13 +28,15 @@ struct Field {
     /// The figures of `q full` whose sum it is.
     keys: &'static [&'static str],
     shape: Shape,
+    /// Empty for a field of one figure: the table of figures has the words.
     info: &'static str,
 }
 
+#[derive(Clone, Copy)]
 enum Shape {
-    /// As it is now.
-    Now,
-    /// As it is now, with the figure that it must not pass: munin warns at 80 % of it, and more so at 95 %.
+    /// As the table of figures says: a counter as a rate, anything else as it is now.
+    Figure,
+    /// As it is now, with the figure that limits it: munin warns at 80 % of it, and calls 95 % critical.
     Limited(&'static str),
     /// Something that only goes up: shown for each second.
     Rate,
@@ -45,14 +48,36 @@ enum Shape {
     Days,
 }
 
-/// A rate of a figure of the same name.
-const fn rate(key: &'static [&'static str; 1], label: &'static str, info: &'static str) -> Field {
-    Field { name: key[0], label, keys: key, shape: Shape::Rate, info }
+impl Field {
+    /// A figure, under its own name and in its own words.
+    const fn figure(key: &'static [&'static str; 1], label: &'static str) -> Self {
+        Self { name: key[0], label, keys: key, shape: Shape::Figure, info: "" }
+    }
+
+    /// The same, in another shape or in other words.
+    const fn shape(self, shape: Shape) -> Self {
+        Self { shape, ..self }
+    }
+
+    const fn info(self, info: &'static str) -> Self {
+        Self { info, ..self }
+    }
+
+    /// A sum of figures.
+    const fn sum(
+        name: &'static str,
+        label: &'static str,
+        keys: &'static [&'static str],
+        shape: Shape,
+        info: &'static str,
+    ) -> Self {
+        Self { name, label, keys, shape, info }
+    }
 }
 
-/// The same, stacked.
+/// A rate on top of the fields before it.
 const fn stacked(key: &'static [&'static str; 1], label: &'static str, info: &'static str) -> Field {
-    Field { name: key[0], label, keys: key, shape: Shape::StackedRate, info }
+    Field::figure(key, label).shape(Shape::StackedRate).info(info)
 }
 
 const GRAPHS: [Graph; 12] = [
@@ -61,29 +86,17 @@ const GRAPHS: [Graph; 12] = [
         title: "locks",
         axis: "locks",
         base: 1000,
-        info: "What is locked now.",
+        info: "Locks held now.",
         fields: &[
-            Field {
-                name: "locks",
-                label: "exclusive locks",
-                keys: &["locks"],
-                shape: Shape::Now,
-                info: "Names that are locked exclusively",
-            },
-            Field {
-                name: "shared_locks",
-                label: "shared locks",
-                keys: &["shared_locks"],
-                shape: Shape::Now,
-                info: "Names that are locked by one holder or several",
-            },
-            Field {
-                name: "holds",
-                label: "holds of both kinds",
-                keys: &["holds", "shared_holds"],
-                shape: Shape::Limited("limit_locks"),
-                info: "Exclusive locks, and each holder of each shared lock; --max-locks limits it",
-            },
+            Field::figure(&["locks"], "exclusive locks").info("Names locked exclusively"),
+            Field::figure(&["shared_locks"], "shared locks").info("Names locked by one or more holders"),
+            Field::sum(
+                "holds",
+                "holds of both kinds",
+                &["holds", "shared_holds"],
+                Shape::Limited("limit_locks"),
+                "Exclusive locks, and each holder of each shared lock; limited by --max-locks",
+            ),
         ],
     },
     Graph {
@@ -91,36 +104,18 @@ const GRAPHS: [Graph; 12] = [
         title: "waiting clients",
         axis: "clients",
         base: 1000,
-        info: "Clients that wait for a lock now.",
+        info: "Clients waiting for a lock now.",
         fields: &[
-            Field {
-                name: "waiters",
-                label: "for exclusive locks",
-                keys: &["waiters"],
-                shape: Shape::Now,
-                info: "Clients that wait with gw",
-            },
-            Field {
-                name: "shared_waiters",
-                label: "for shared locks",
-                keys: &["shared_waiters"],
-                shape: Shape::Now,
-                info: "Clients that wait with sgw",
-            },
-            Field {
-                name: "all_waiters",
-                label: "for both kinds",
-                keys: &["waiters", "shared_waiters"],
-                shape: Shape::Limited("limit_waiters"),
-                info: "All clients that wait; --max-waiters limits them",
-            },
-            Field {
-                name: "peak_waiters",
-                label: "most since the start",
-                keys: &["peak_waiters"],
-                shape: Shape::Now,
-                info: "The most at a time since the daemon was started",
-            },
+            Field::figure(&["waiters"], "for exclusive locks").info("Clients waiting with gw"),
+            Field::figure(&["shared_waiters"], "for shared locks").info("Clients waiting with sgw"),
+            Field::sum(
+                "all_waiters",
+                "for both kinds",
+                &["waiters", "shared_waiters"],
+                Shape::Limited("limit_waiters"),
+                "All waiting clients; limited by --max-waiters",
+            ),
+            Field::figure(&["peak_waiters"], "most since the start"),
         ],
     },
     Graph {
@@ -128,22 +123,17 @@ const GRAPHS: [Graph; 12] = [
         title: "waits",
         axis: "waits per ${graph_period}",
         base: 1000,
-        info: "How many waits begin, and how those end that do not end with their connection.",
+        info: "Waits that began, and how they ended. Waits that ended with their connection are not shown.",
         fields: &[
-            rate(&["waits"], "begun", "Clients that began to wait for a lock"),
-            rate(&["waits_granted"], "granted", "Waits that ended with the lock"),
-            rate(&["waits_timed_out"], "timed out", "Waits that lasted as long as they were allowed to"),
-            rate(&["waits_drained"], "shutdown", "Waits that ended because the daemon was stopped"),
-            rate(
-                &["deadlocks_refused"],
-                "refused as deadlocks",
-                "Waits that did not begin because they would never have ended",
-            ),
-            rate(
-                &["queue_full"],
-                "refused as too many",
-                "Waits over --max-waiters or --max-waiters-per-name",
-            ),
+            Field::figure(&["waits"], "begun"),
+            Field::figure(&["waits_granted"], "granted"),
+            Field::figure(&["waits_timed_out"], "timed out"),
+            Field::figure(&["waits_drained"], "shutdown")
+                .info("Waits that ended because the daemon was stopped"),
+            Field::figure(&["deadlocks_refused"], "refused as deadlocks")
+                .info("Waits that did not begin because they would never have ended"),
+            Field::figure(&["queue_full"], "refused as too many")
+                .info("Waits over --max-waiters or --max-waiters-per-name"),
         ],
     },
     Graph {
@@ -151,36 +141,26 @@ const GRAPHS: [Graph; 12] = [
         title: "longest wait",
         axis: "seconds",
         base: 1000,
-        info: "How long the client has waited that has waited longest, of those that wait now.",
-        fields: &[Field {
-            name: "longest_wait",
-            label: "longest wait",
-            keys: &["longest_wait_ms"],
-            shape: Shape::Seconds,
-            info: "0 when nobody waits",
-        }],
+        info: "Age of the oldest current wait.",
+        fields: &[Field::sum(
+            "longest_wait",
+            "longest wait",
+            &["longest_wait_ms"],
+            Shape::Seconds,
+            "0 when nobody waits",
+        )],
     },
     Graph {
         name: "connections",
         title: "connections",
         axis: "connections",
         base: 1000,
-        info: "Connections that are open now.",
+        info: "Connections open now.",
         fields: &[
-            Field {
-                name: "connections",
-                label: "open",
-                keys: &["connections"],
-                shape: Shape::Limited("limit_connections"),
-                info: "Open connections; --max-connections limits them",
-            },
-            Field {
-                name: "peak_connections",
-                label: "most since the start",
-                keys: &["peak_connections"],
-                shape: Shape::Now,
-                info: "The most connections at a time since the daemon was started",
-            },
+            Field::figure(&["connections"], "open")
+                .shape(Shape::Limited("limit_connections"))
+                .info("Open connections; limited by --max-connections"),
+            Field::figure(&["peak_connections"], "most since the start"),
         ],
     },
     Graph {
@@ -188,10 +168,10 @@ const GRAPHS: [Graph; 12] = [
         title: "new connections",
         axis: "connections per ${graph_period}",
         base: 1000,
-        info: "How many connections are opened, and how many are turned away.",
+        info: "Connections accepted and refused.",
         fields: &[
-            rate(&["connections_opened"], "opened", "Connections that were accepted"),
-            rate(&["connections_refused"], "refused", "Connections over --max-connections"),
+            Field::figure(&["connections_opened"], "opened"),
+            Field::figure(&["connections_refused"], "refused"),
         ],
     },
     Graph {
@@ -202,14 +182,14 @@ const GRAPHS: [Graph; 12] = [
         info: "How connections end.",
         fields: &[
             stacked(&["closed_eof"], "closed by the client", "The client closed it"),
-            stacked(&["closed_quit"], "quit", "The client said quit"),
-            stacked(&["closed_error"], "broken", "A reset, or a peer that was dead"),
+            stacked(&["closed_quit"], "quit", "The client sent quit"),
+            stacked(&["closed_error"], "broken", "A reset, or a dead peer"),
             stacked(
                 &["closed_stalled"],
                 "stalled",
                 "The client took none of its replies for --write-timeout",
             ),
-            stacked(&["closed_idle"], "idle", "The client said nothing for --idle-timeout"),
+            stacked(&["closed_idle"], "idle", "The client sent no command for --idle-timeout"),
             stacked(&["closed_kicked"], "kicked", "An operator closed it"),
             stacked(&["closed_shutdown"], "shutdown", "The daemon was stopped"),
         ],
@@ -219,35 +199,35 @@ const GRAPHS: [Graph; 12] = [
         title: "commands",
         axis: "commands per ${graph_period}",
         base: 1000,
-        info: "What is asked of the daemon, whatever the answer is.",
+        info: "Commands by verb, whatever the answer was.",
         fields: &[
             stacked(&["command_g"], "g", "Get an exclusive lock"),
             stacked(&["command_gw"], "gw", "Get an exclusive lock, or wait for it"),
             stacked(&["command_r"], "r", "Release an exclusive lock"),
             stacked(&["command_i"], "i", "Ask whether an exclusive lock is held"),
             stacked(&["command_sg"], "sg", "Get a shared lock"),
-            Field {
-                name: "limited_gets",
-                label: "sgl, sgw",
-                keys: &["command_sgl", "command_sgw"],
-                shape: Shape::StackedRate,
-                info: "Get a shared lock with a limit, or wait for it",
-            },
+            Field::sum(
+                "limited_gets",
+                "sgl, sgw",
+                &["command_sgl", "command_sgw"],
+                Shape::StackedRate,
+                "Get a shared lock with a limit, or wait for it",
+            ),
             stacked(&["command_sr"], "sr", "Release a shared lock"),
             stacked(&["command_si"], "si", "Count the holders of a shared lock"),
             stacked(&["command_ra"], "ra", "Release everything"),
             stacked(&["command_f"], "f", "Ask for a fencing token"),
-            Field {
-                name: "listings",
-                label: "d, sd, dump, ls, who",
-                keys: &["command_d", "command_sd", "command_dump", "command_ls", "command_who"],
-                shape: Shape::StackedRate,
-                info: "Listings",
-            },
-            Field {
-                name: "others",
-                label: "all other commands",
-                keys: &[
+            Field::sum(
+                "listings",
+                "d, sd, dump, ls, who",
+                &["command_d", "command_sd", "command_dump", "command_ls", "command_who"],
+                Shape::StackedRate,
+                "Listings",
+            ),
+            Field::sum(
+                "others",
+                "all other commands",
+                &[
                     "command_iam",
                     "command_me",
                     "command_ping",
@@ -257,9 +237,9 @@ const GRAPHS: [Graph; 12] = [
                     "command_kick",
                     "command_steal",
                 ],
-                shape: Shape::StackedRate,
-                info: "iam, me, ping, q, help, quit, kick, steal",
-            },
+                Shape::StackedRate,
+                "iam, me, ping, q, help, quit, kick, steal",
+            ),
         ],
     },
     Graph {
@@ -269,38 +249,29 @@ const GRAPHS: [Graph; 12] = [
         base: 1000,
         info: "Answers that begin with 0. Failed gets are normal where clients compete for a lock.",
         fields: &[
-            rate(&["failed_g"], "failed gets", "Exclusive locks that could not be had"),
-            rate(
-                &["failed_sg"],
-                "failed shared gets",
-                "Shared locks that could not be had: only for a limit",
+            Field::figure(&["failed_g"], "failed gets").info("Gets of exclusive locks that failed"),
+            Field::figure(&["failed_sg"], "failed shared gets")
+                .info("Gets of shared locks that failed, which they do only at a limit of locks"),
+            Field::sum(
+                "failed_waits",
+                "failed waits",
+                &["failed_gw", "failed_sgw"],
+                Shape::Rate,
+                "Waiting gets that failed: not granted in time, or refused",
             ),
-            Field {
-                name: "failed_waits",
-                label: "failed waits",
-                keys: &["failed_gw", "failed_sgw"],
-                shape: Shape::Rate,
-                info: "Locks that could not be had in the time that was given, or for another reason",
-            },
-            rate(&["failed_sgl"], "failed limited gets", "Shared locks that had as many holders as allowed"),
-            rate(
-                &["failed_f"],
-                "no fencing tokens",
-                "Fencing tokens that could not be had: for locks not held, or none are left",
+            Field::figure(&["failed_sgl"], "failed limited gets")
+                .info("Gets of shared locks that had as many holders as the client allowed"),
+            Field::figure(&["failed_f"], "no fencing tokens")
+                .info("Requests for fencing tokens that failed: the lock was not held, or no token was left"),
+            Field::figure(&["locks_refused"], "over a limit of locks"),
+            Field::sum(
+                "failed_releases",
+                "failed releases",
+                &["failed_r", "failed_sr"],
+                Shape::Rate,
+                "Releases of locks that were not held: most likely a mistake in the client",
             ),
-            rate(&["locks_refused"], "over a limit of locks", "Those of both that would have passed a limit"),
-            Field {
-                name: "failed_releases",
-                label: "failed releases",
-                keys: &["failed_r", "failed_sr"],
-                shape: Shape::Rate,
-                info: "Releases of what was not held: most likely a mistake of the client",
-            },
-            rate(
-                &["invalid_commands"],
-                "invalid",
-                "Unknown commands, and lines and names that were too long",
-            ),
+            Field::figure(&["invalid_commands"], "invalid"),
         ],
     },
     Graph {
@@ -308,10 +279,10 @@ const GRAPHS: [Graph; 12] = [
         title: "orphaned locks",
         axis: "locks per ${graph_period}",
         base: 1000,
-        info: "Locks that were released because their connection ended.",
+        info: "Locks released because their connection ended.",
         fields: &[
-            rate(&["orphans"], "exclusive", "Exclusive locks"),
-            rate(&["shared_orphans"], "shared", "Shared locks, each holder counted"),
+            Field::figure(&["orphans"], "exclusive").info("Exclusive locks"),
+            Field::figure(&["shared_orphans"], "shared").info("Shared locks, each holder counted"),
         ],
     },
     Graph {
@@ -319,22 +290,10 @@ const GRAPHS: [Graph; 12] = [
         title: "memory of locks",
         axis: "bytes",
         base: 1024,
-        info: "Memory that locks take, their indexes left out.",
+        info: "Memory used by locks, without their indexes.",
         fields: &[
-            Field {
-                name: "lock_bytes",
-                label: "now",
-                keys: &["lock_bytes"],
-                shape: Shape::Now,
-                info: "The locks that are held now",
-            },
-            Field {
-                name: "peak_lock_bytes",
-                label: "most since the start",
-                keys: &["peak_lock_bytes"],
-                shape: Shape::Now,
-                info: "The most at a time since the daemon was started",
-            },
+            Field::figure(&["lock_bytes"], "now"),
+            Field::figure(&["peak_lock_bytes"], "most since the start"),
         ],
     },
     Graph {
@@ -342,14 +301,14 @@ const GRAPHS: [Graph; 12] = [
         title: "uptime",
         axis: "days",
         base: 1000,
-        info: "When it falls to 0 the daemon was started anew, and all locks were lost.",
-        fields: &[Field {
-            name: "uptime",
-            label: "uptime",
-            keys: &["uptime_ms"],
-            shape: Shape::Days,
-            info: "Time since the daemon's start",
-        }],
+        info: "Time since the daemon's start. When it falls to 0 the daemon was restarted, and all locks were lost.",
+        fields: &[Field::sum(
+            "uptime",
+            "uptime",
+            &["uptime_ms"],
+            Shape::Days,
+            "Time since the daemon's start",
+        )],
     },
 ];
 
@@ -401,21 +360,42 @@ impl Graph {
 }
 
 impl Field {
+    /// The row of its figure in the table, if it is of one figure.
+    fn row(&self) -> Option<&'static FigureRow> {
+        let [key] = self.keys else { return None };
+        rows().find(|row| {
+            let mut is_it = false;
+            row.each_part(|part| is_it |= row.key_of(part) == *key);
+            is_it
+        })
+    }
+
+    /// What munin says beside the picture.
+    fn words(&self) -> &'static str {
+        let help = || self.row().map_or("", |row| row.help);
+        let words = if self.info.is_empty() { help() } else { self.info };
+        words.strip_suffix('.').unwrap_or(words)
+    }
+
     fn config(&self, figures: Option<&Figures>, out: &mut String) -> std::fmt::Result {
-        let Self { name, label, shape, info, .. } = self;
+        let Self { name, label, .. } = self;
         writeln!(out, "{name}.label {label}")?;
-        writeln!(out, "{name}.info {info}")?;
-        match shape {
-            Shape::Now | Shape::Seconds | Shape::Days => writeln!(out, "{name}.type GAUGE\n{name}.min 0")?,
-            Shape::Limited(limit) => {
-                writeln!(out, "{name}.type GAUGE\n{name}.min 0")?;
-                if let Some(limit) = figures.and_then(|figures| figures.get(*limit)) {
-                    writeln!(out, "{name}.warning {}\n{name}.critical {}", limit * 8 / 10, limit * 19 / 20)?;
-                }
-            }
+        writeln!(out, "{name}.info {}", self.words())?;
+        let is_counter = || self.row().is_some_and(|row| row.nature == Nature::Counter);
+        match self.shape {
             Shape::Rate => writeln!(out, "{name}.type DERIVE\n{name}.min 0")?,
             Shape::StackedRate => {
                 writeln!(out, "{name}.type DERIVE\n{name}.min 0\n{name}.draw AREASTACK")?;
+            }
+            Shape::Figure if is_counter() => writeln!(out, "{name}.type DERIVE\n{name}.min 0")?,
+            Shape::Figure | Shape::Seconds | Shape::Days => {
+                writeln!(out, "{name}.type GAUGE\n{name}.min 0")?;
+            }
+            Shape::Limited(limit) => {
+                writeln!(out, "{name}.type GAUGE\n{name}.min 0")?;
+                if let Some(limit) = figures.and_then(|figures| figures.get(limit)) {
+                    writeln!(out, "{name}.warning {}\n{name}.critical {}", limit * 8 / 10, limit * 19 / 20)?;
+                }
             }
         }
         Ok(())
@@ -442,7 +422,8 @@ impl Field {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use elockd_core::{Figure, Machine, Verb};
+    use elockd_core::Verb;
+    use elockd_core::figures::Shown;
     use std::collections::BTreeSet;
 
     #[test]
@@ -464,16 +445,12 @@ mod tests {
     }
 
     #[test]
-    fn every_figure_that_is_drawn_exists() {
+    fn every_figure_that_is_drawn_is_in_the_table() {
         let mut known = BTreeSet::new();
-        Machine::new(elockd_core::Config::smallest_storage()).figures().each(true, &mut |key, figure| {
-            if let Figure::Number(_) = figure {
-                known.insert(key.to_owned());
-            }
-        });
-        // These have a line from their first use on.
-        for verb in Verb::ALL {
-            known.extend(["command", "failed"].map(|figure| format!("{figure}_{}", verb.word())));
+        for row in rows().filter(|row| row.shown <= Shown::Full && row.nature != Nature::Text) {
+            row.each_part(|part| {
+                known.insert(row.key_of(part));
+            });
         }
         for field in GRAPHS.iter().flat_map(|graph| graph.fields) {
             for key in field.keys {
@@ -481,6 +458,21 @@ mod tests {
             }
             if let Shape::Limited(limit) = field.shape {
                 assert!(known.contains(limit), "{limit}");
+            }
+            assert!(!field.words().is_empty(), "{} has no words", field.name);
+        }
+    }
+
+    #[test]
+    fn what_only_goes_up_is_a_rate() {
+        for field in GRAPHS.iter().flat_map(|graph| graph.fields) {
+            let is_rate = matches!(field.shape, Shape::Rate | Shape::StackedRate);
+            for key in field.keys {
+                let field = Field { keys: std::slice::from_ref(key), shape: Shape::Figure, ..*field };
+                let mut config = String::new();
+                field.config(None, &mut config).unwrap();
+                let is_counter = config.contains("type DERIVE");
+                assert!(is_counter || !is_rate, "{key} is drawn as a rate and is no counter");
             }
         }
     }

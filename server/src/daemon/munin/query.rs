@@ -40,7 +40,7 @@ impl FromStr for Address {
         match text.strip_prefix("unix:") {
             Some(path) if !path.is_empty() => Ok(Self::Unix(path.into())),
             _ => text.parse().map(Self::Tcp).map_err(|_| {
-                "give IP:PORT, [IPv6]:PORT or unix:PATH; names of hosts are not looked up".to_owned()
+                "give IP:PORT, [IPv6]:PORT or unix:PATH; host names are not looked up".to_owned()
             }),
         }
     }
@@ -59,7 +59,7 @@ impl fmt::Display for Address {
 ///
 /// # Errors
 ///
-/// When nobody answers there in time, or not as elockd does.
+/// If nobody answers there in time, or if the answer is not elockd's.
 pub(super) fn ask(address: &Address) -> Result<Figures, QueryError> {
     let answer = match address {
         Address::Tcp(tcp) => TcpStream::connect_timeout(tcp, PATIENCE).and_then(|stream| {
@@ -84,15 +84,17 @@ fn ask_over(mut stream: impl Read + Write) -> io::Result<Figures> {
         if line.is_empty() {
             return Ok(figures);
         }
-        let Some((key, value)) = line.split_once(": ") else {
-            return Err(io::Error::other(format!("it answers {line:?}")));
-        };
-        // The version is no number.
-        if let Ok(number) = value.parse() {
-            figures.insert(key.to_owned(), number);
-        }
+        figures.extend(parse(&line)?);
     }
     Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the answer has no end"))
+}
+
+/// The figure of a line of `q full`; none if it is a word, such as the version.
+fn parse(line: &str) -> io::Result<Option<(String, u64)>> {
+    let Some((key, value)) = line.split_once(": ") else {
+        return Err(io::Error::other(format!("it answers {line:?}")));
+    };
+    Ok(value.parse().ok().map(|number| (key.to_owned(), number)))
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The configuration file: TOML, a flat table of settings by the names of their flags. What it says is
-//! handed on as text, so that one and the same parser judges it as judges flags; here only its form counts.
+//! The configuration file: TOML, a flat table of settings by the names of their flags. Its values are handed on
+//! as text, so that the parser of the flags judges them too. Only the form of the file is judged here.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,7 +16,7 @@ pub(crate) enum FileError {
     Read(#[from] std::io::Error),
     #[error("{0}")]
     Syntax(#[from] toml::de::Error),
-    #[error("`{key}` is no setting; there are: {known}")]
+    #[error("`{key}` is not a setting; the settings are: {known}")]
     Unknown { key: String, known: String },
     #[error("`{key}` is a {found}; give a string, a whole number, true or false")]
     Type { key: String, found: &'static str },
@@ -29,11 +29,11 @@ pub(crate) enum FileError {
     Value(String),
 }
 
-/// Reads a file. `known` says which settings there are, and of each whether it may have several values.
+/// Reads a file. `known` has the name of each setting, and whether it may have several values.
 ///
 /// # Errors
 ///
-/// When it cannot be read, is no TOML, or has a key or a type that no setting has.
+/// If the file cannot be read, is not TOML, or has a key or a type that no setting has.
 pub(super) fn read(path: &Path, known: &[(String, bool)]) -> Result<File, FileError> {
     parse(&std::fs::read_to_string(path)?, known)
 }
@@ -94,7 +94,9 @@ mod tests {
 
     #[test]
     fn what_is_no_setting_is_refused_by_name() {
-        assert!(read("prot = 1").unwrap_err().contains("`prot` is no setting; there are: listen, port"));
+        assert!(
+            read("prot = 1").unwrap_err().contains("`prot` is not a setting; the settings are: listen, port")
+        );
         assert!(read("[port]\nx = 1").unwrap_err().contains("`port` is a table"));
         assert!(read("idle-timeout = 1.5").unwrap_err().contains("`idle-timeout` is a float"));
         for mode in ["unix-mode", "admin-unix-mode"] {

@@ -1,31 +1,36 @@
-//! What the daemon is told: settings from flags, the environment and a file, in this order of strength, put
-//! together and judged before anything is done. It opens nothing and changes nothing.
+//! The settings: from flags, the environment and a file, in this order of strength. They are put together and judged
+//! before anything is done. Nothing is opened or changed here.
 //!
-//! clap does all the parsing. What a file says is given to it as defaults, so that a value is judged by the
-//! same rules wherever it comes from, and the layers need no rules of their own.
+//! clap does all the parsing. The values of a file are its defaults, so that the same rules judge a value wherever it
+//! comes from.
 
+mod environment;
 mod file;
 mod flags;
+mod limits;
 mod reload;
+mod report;
 mod values;
 
 pub(crate) use flags::{LogFormat, LogLevel};
 pub(crate) use reload::Changes;
+#[cfg(test)]
+pub(crate) use report::table;
 
 use clap::error::{ContextKind, ErrorKind};
-use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches};
-use elockd_core::{Features, Identity, Limits};
+use elockd_core::{Features, Identity};
 use elockd_server::Config;
-use file::{File, FileError, is_mode};
+use elockd_server::listen::TcpOptions;
+use environment::{is_address_of_a_service, variable, warnings};
+use file::{File, FileError};
 use flags::Flags;
-use std::collections::BTreeMap;
+use limits::Limited;
+use report::{Values, values};
 use std::ffi::OsString;
-use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 use thiserror::Error;
 use values::ListenAddress;
 
@@ -38,7 +43,7 @@ pub(crate) struct Settings {
     pub(crate) unix_mode: u32,
     pub(crate) admin_unix: Option<PathBuf>,
     pub(crate) admin_unix_mode: u32,
-    pub(crate) peer_timeout: Option<Duration>,
+    pub(crate) tcp_options: TcpOptions,
     pub(crate) metrics: Option<SocketAddr>,
     pub(crate) pidfile: Option<PathBuf>,
     pub(crate) state_dir: Option<PathBuf>,
@@ -67,15 +72,6 @@ pub(crate) struct Loaded {
     values: Values,
 }
 
-/// Every setting by name, as it was written.
-type Values = BTreeMap<String, Value>;
-
-#[derive(Clone, Debug)]
-struct Value {
-    texts: Vec<String>,
-    source: String,
-}
-
 /// Why there are no settings to go on with: they are wrong, or something else was asked for.
 #[derive(Debug, Error)]
 pub(crate) enum Refusal {
@@ -87,17 +83,15 @@ pub(crate) enum Refusal {
     #[error("in {}: {error}", .path.display())]
     File { path: PathBuf, error: FileError },
     #[error(
-        "--max-line-bytes is {line}, but has to be at least {least} for a --max-name-bytes of {name}: raise the \
-         one or lower the other"
+        "--max-line-bytes is {line}, but must be at least {least} for a --max-name-bytes of {name}: raise the first \
+         or lower the second"
     )]
-    LineShorterThanName { line: u32, least: u32, name: u16 },
-    #[error(
-        "nothing to listen on: no --listen has a port (--port is 0, or the list is empty), and --unix is not given"
-    )]
+    LineShorterThanName { line: usize, least: usize, name: u16 },
+    #[error("nothing to listen on: no --listen address has a port, and --unix is not set; set one of them")]
     NoListener,
     #[error("--unix and --admin-unix are both {}: give each a path of its own", .path.display())]
     OneSocket { path: PathBuf },
-    #[error("the system gives no random numbers: {0}")]
+    #[error("cannot get random numbers from the system: {0}")]
     Random(getrandom::Error),
 }
 
@@ -145,58 +139,26 @@ fn loaded(matches: &ArgMatches, file: Option<(&Path, &File)>) -> Result<Loaded, 
     Ok(Loaded {
         settings: settings(&flags)?,
         is_check: flags.check_config,
-        warnings: warnings(),
+        warnings: warnings(&names()),
         values: values(matches, file),
     })
 }
 
-impl Loaded {
-    /// Every setting as a line of a configuration file that sets it so, with where it was set.
-    pub(crate) fn report(&self) -> String {
-        let mut report = String::new();
-        for (name, Value { texts, source }) in &self.values {
-            let text = match &texts[..] {
-                [] if is_list(name) => "[]".to_owned(),
-                // Not set, and there is no way to write that down.
-                [] => continue,
-                [text] if !is_list(name) => quoted(name, text),
-                texts => {
-                    let texts: Vec<_> = texts.iter().map(|text| quoted(name, text)).collect();
-                    format!("[{}]", texts.join(", "))
-                }
-            };
-            writeln!(report, "{name} = {text} # {source}").expect("writing to memory does not fail");
-        }
-        report
-    }
-}
-
-/// As TOML: numbers and switches bare, everything else in quotes.
-fn quoted(name: &str, text: &str) -> String {
-    let is_bare = text.parse::<u64>().is_ok() || text.parse::<bool>().is_ok();
-    if is_bare && !is_mode(name) { text.to_owned() } else { toml::Value::from(text).to_string() }
-}
-
 fn settings(flags: &Flags) -> Result<Settings, Refusal> {
-    let name_bytes = flags.max_name_bytes;
-    let least = u32::from(name_bytes) + LINE_OVERHEAD;
-    if flags.max_line_bytes < least {
-        return Err(Refusal::LineShorterThanName { line: flags.max_line_bytes, least, name: name_bytes });
+    let Limited { mut server, tcp: tcp_options } = flags.limits.clone();
+    let name_bytes = server.machine.limits.name_bytes;
+    let least = usize::from(name_bytes) + LINE_OVERHEAD;
+    if server.max_line_bytes < least {
+        return Err(Refusal::LineShorterThanName { line: server.max_line_bytes, least, name: name_bytes });
     }
-    let machine = elockd_core::Config {
-        limits: Limits {
-            connections: flags.max_connections,
-            locks: flags.max_locks,
-            locks_per_connection: flags.max_locks_per_connection,
-            waiters: flags.max_waiters,
-            waiters_per_name: flags.max_waiters_per_name,
-            name_bytes,
-            idle_ms: u64::try_from(flags.idle_timeout.as_millis()).expect("no time is over 100 years"),
-        },
-        features: Features { dump: flags.dump, registry: flags.registry, silent_errors: flags.silent_errors },
-        storage: elockd_core::Storage { hash_key: random_key()?, ..elockd_core::Config::default().storage },
-        identity: Identity { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id() },
-    };
+    let machine = &mut server.machine;
+    machine.features =
+        Features { dump: flags.dump, registry: flags.registry, silent_errors: flags.silent_errors };
+    machine.storage.hash_key = random_key()?;
+    machine.identity = Identity { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id() };
+    server.verbose = flags.verbose;
+    server.warn_held = (!flags.warn_held.is_zero()).then_some(flags.warn_held);
+    server.measure_latency = flags.metrics_listen.is_some();
     let tcp = flags.listen.iter().filter_map(|address| match *address {
         ListenAddress::Socket(address) => Some(address),
         ListenAddress::Ip(ip) => (flags.port != 0).then_some(SocketAddr::new(ip, flags.port)),
@@ -214,7 +176,7 @@ fn settings(flags: &Flags) -> Result<Settings, Refusal> {
         unix_mode: flags.unix_mode,
         admin_unix: flags.admin_unix.clone(),
         admin_unix_mode: flags.admin_unix_mode,
-        peer_timeout: unless_zero(flags.peer_timeout),
+        tcp_options,
         metrics: flags.metrics_listen,
         pidfile: flags.pidfile.clone(),
         state_dir: flags.state_dir.clone(),
@@ -223,17 +185,7 @@ fn settings(flags: &Flags) -> Result<Settings, Refusal> {
             threads => usize::from(threads),
         },
         log: Log { file: flags.log_file.clone(), format: flags.log_format, level: flags.log_level },
-        server: Config {
-            machine,
-            max_line_bytes: flags.max_line_bytes as usize,
-            max_listing_bytes: flags.max_listing_bytes,
-            write_timeout: unless_zero(flags.write_timeout),
-            shutdown_timeout: flags.shutdown_timeout,
-            verbose: flags.verbose,
-            warn_held: unless_zero(flags.warn_held),
-            measure_latency: flags.metrics_listen.is_some(),
-            on_panic: None,
-        },
+        server,
     })
 }
 
@@ -249,7 +201,7 @@ const fn threads_for(processors: usize) -> usize {
 }
 
 /// Bytes that a line has beside its name: the longest verb with its arguments.
-const LINE_OVERHEAD: u32 = 64;
+const LINE_OVERHEAD: usize = 64;
 
 /// The flags, with environment variables for all that are settings if those are wanted, and a file's values as
 /// defaults.
@@ -292,49 +244,6 @@ fn is_list(name: &str) -> bool {
     arguments.any(|arg| arg.get_long() == Some(name) && matches!(arg.get_action(), ArgAction::Append))
 }
 
-/// The environment variable of a setting.
-fn variable(name: &str) -> String {
-    format!("{PREFIX}{}", name.to_uppercase().replace('-', "_"))
-}
-
-const PREFIX: &str = "ELOCKD_";
-
-/// Whether a variable is not a setting, but what Kubernetes, or Docker for a link, tells of a service that is called
-/// as we are: its address as a URL.
-fn is_address_of_a_service(variable: &str) -> bool {
-    variable == "ELOCKD_PORT"
-        && std::env::var_os(variable).is_some_and(|value| {
-            let value = value.as_encoded_bytes();
-            value.starts_with(b"tcp://") || value.starts_with(b"udp://")
-        })
-}
-
-/// Whether a variable is one of the others that they set beside that one.
-fn is_of_a_service(variable: &str) -> bool {
-    variable == "ELOCKD_SERVICE_HOST"
-        || ["ELOCKD_SERVICE_PORT", "ELOCKD_PORT_"].iter().any(|prefix| variable.starts_with(prefix))
-}
-
-/// Variables with our prefix that mean nothing to us: most likely a setting that is spelt wrong.
-fn warnings() -> Vec<String> {
-    let known: Vec<String> =
-        names().iter().map(String::as_str).chain(["config", "connect"]).map(variable).collect();
-    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    let warning = |name: String| {
-        if is_address_of_a_service(&name) {
-            Some(format!(
-                "the environment variable {name} counts as not set: it is the address of a service, as Kubernetes and \
-                 Docker set it for one that is called elockd"
-            ))
-        } else if known.contains(&name) || is_of_a_service(&name) {
-            None
-        } else {
-            Some(format!("the environment variable {name} is no setting of elockd"))
-        }
-    };
-    names.filter(|name| name.starts_with(PREFIX)).filter_map(warning).collect()
-}
-
 /// Says of an error whether it was the command line's or the environment's.
 fn blame(error: clap::Error, args: &[OsString]) -> Refusal {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
@@ -356,22 +265,6 @@ fn reason(error: &clap::Error) -> String {
     text.split("\n\n").next().unwrap_or_default().trim().to_owned()
 }
 
-fn values(matches: &ArgMatches, file: Option<(&Path, &File)>) -> Values {
-    let value = |name: String| {
-        let id = name.replace('-', "_");
-        let raw = matches.get_raw(&id).into_iter().flatten();
-        let texts = raw.map(|text| text.to_string_lossy().into_owned()).collect();
-        let source = match (matches.value_source(&id), file) {
-            (Some(ValueSource::CommandLine), _) => format!("--{name}"),
-            (Some(ValueSource::EnvVariable), _) => variable(&name),
-            (_, Some((path, file))) if file.contains_key(&name) => path.display().to_string(),
-            _ => "default".to_owned(),
-        };
-        (name, Value { texts, source })
-    };
-    names().into_iter().map(value).collect()
-}
-
 fn random_key() -> Result<(u64, u64), Refusal> {
     let word = || getrandom::u64().map_err(Refusal::Random);
     Ok((word()?, word()?))
@@ -387,10 +280,6 @@ fn widen_dash(argument: OsString) -> OsString {
     let mut widened = OsString::from("-");
     widened.push(argument);
     widened
-}
-
-fn unless_zero(time: Duration) -> Option<Duration> {
-    (!time.is_zero()).then_some(time)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! What SIGHUP changes: the settings that can change while the daemon runs, and words about those that cannot.
-//! It compares; whoever asked applies.
+//! What SIGHUP changes: the settings that can change while the daemon runs, and words about those that cannot. It only
+//! compares; the caller applies.
 
-use super::Loaded;
+use super::{Loaded, limits};
 
 /// What differs between two loads.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -14,19 +14,11 @@ pub(crate) struct Changes {
     pub(crate) failed: Vec<String>,
 }
 
-/// The settings that can change while the daemon runs.
-const RELOADABLE: [&str; 7] = [
-    "log-file",
-    "log-level",
-    "max-listing-bytes",
-    "shutdown-timeout",
-    "verbose",
-    "warn-held",
-    "write-timeout",
-];
+/// The settings that can change while the daemon runs, beside those of the limits whose rows say so.
+const RELOADABLE: [&str; 4] = ["log-file", "log-level", "verbose", "warn-held"];
 
 pub(super) fn is_reloadable(name: &str) -> bool {
-    RELOADABLE.contains(&name)
+    RELOADABLE.contains(&name) || limits::is_reloadable(name)
 }
 
 impl Loaded {
@@ -65,7 +57,8 @@ fn shown(texts: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Values, load, names};
+    use super::super::report::Values;
+    use super::super::{load, names};
     use super::*;
     use std::ffi::OsString;
     use std::time::Duration;

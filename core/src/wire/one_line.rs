@@ -7,7 +7,7 @@ use crate::types::Kind::{Exclusive, Shared};
 
 /// A reply of one line, taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Line<'a> {
+pub(super) struct OneLine<'a> {
     /// What old clients go by: 0 is a failure.
     pub(super) number: u64,
     /// From the space behind the number up to the name.
@@ -45,13 +45,15 @@ impl<'a> Tail<'a> for Verb {
 /// A row has the line and the reply. The line is a number (or `count`), words, and what stands behind them. The reply
 /// is a pattern when a line is written, and an expression when one is read. The first row that fits a reply writes it.
 macro_rules! lines {
-    ($([$number:tt $words:literal $($tail:ident)?] $variant:ident $({ $($field:ident $(: $value:tt)?),+ })?;)+) => {
+    ($(
+        [$number:tt $words:literal $($tail:ident)?] $variant:ident $({ $($field:ident $(: $value:tt)?),+ })?;
+    )+) => {
         impl<'a> Reply<'a> {
             /// The line of a reply that has one, and no more.
             #[allow(clippy::cast_lossless, reason = "a row's number is a literal, or a count of either width")]
-            pub(super) fn line(&self) -> Option<Line<'a>> {
+            pub(super) fn one_line(&self) -> Option<OneLine<'a>> {
                 Some(match *self {
-                    $(Reply::$variant $({ $($field $(: $value)?),+ })? => Line {
+                    $(Reply::$variant $({ $($field $(: $value)?),+ })? => OneLine {
                         number: $number as u64,
                         words: concat!(" ", $words).as_bytes(),
                         name: [$(Tail::written($tail),)? &[]][0],
@@ -121,7 +123,7 @@ lines! {
     [0     "Too Large"]                           TooLarge { framed: true };
     [0     "Bad Argument: " verb]                 BadArgument { verb };
     [0     "Unknown Command: " verb]              UnknownCommand { verb };
-    [0     "Line Too Long"]                       LineTooLong;
+    [0     "OneLine Too Long"]                       LineTooLong;
 }
 
 impl<'a> Reply<'a> {
@@ -135,7 +137,7 @@ impl<'a> Reply<'a> {
         let number: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
         let is_it = |reply: &Self| {
             reply.is_framed() == framed
-                && reply.line().is_some_and(|Line { number: count, words, name }| {
+                && reply.one_line().is_some_and(|OneLine { number: count, words, name }| {
                     count == number && rest.strip_prefix(words) == Some(name)
                 })
         };

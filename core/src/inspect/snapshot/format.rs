@@ -1,0 +1,259 @@
+//! What a snapshot says, and how it says it in bytes. This is the only place that knows of bincode.
+
+use super::{RestoreError, damaged};
+use crate::inspect::{Counters, for_each_counter};
+use crate::machine::Cause;
+use crate::table::Times;
+use crate::types::{Addr, ByKind};
+use crate::wire::Verb;
+use bincode::de::{BorrowDecode, BorrowDecoder, Decoder};
+use bincode::enc::Encoder;
+use bincode::error::{DecodeError, EncodeError};
+use bincode::{Decode, Encode};
+use std::net::SocketAddr;
+
+const MAGIC: &[u8] = b"elockd snapshot\n";
+const VERSION: u16 = 3;
+/// Bytes that decoding may ask for: it bounds what a damaged length can make it allocate.
+const LIMIT: usize = 1 << 30;
+
+/// The highest that anything counted can be: sums of a few of them stay in 64 bits, and a machine gets there
+/// in 36 years of a billion a second.
+pub(super) const MAX_FIGURE: u64 = 1 << 60;
+
+fn bincode_config() -> impl bincode::config::Config {
+    bincode::config::standard().with_limit::<LIMIT>()
+}
+
+#[derive(Encode, Decode)]
+pub(super) struct MachineRecord {
+    pub(super) now: u64,
+    pub(super) seq: u64,
+    pub(super) draining: bool,
+    pub(super) highest: Option<u64>,
+    pub(super) last_registration: u64,
+    pub(super) counters: CountersRecord,
+    pub(super) hold_times: ByKind<TimesRecord>,
+    pub(super) wait_times: ByKind<TimesRecord>,
+    /// The next fencing token, and the last that may be given out.
+    pub(super) tokens: (u64, u64),
+    /// The longest idle first.
+    pub(super) connections: Vec<ConnectionRecord>,
+    /// Locks with several holders, by kind and name.
+    pub(super) ties: Vec<TieRecord>,
+    /// By beginning.
+    pub(super) waits: Vec<WaitRecord>,
+}
+
+#[derive(Encode, Decode)]
+pub(super) struct ConnectionRecord {
+    pub(super) conn: u64,
+    pub(super) addr: AddrRecord,
+    pub(super) account: u16,
+    pub(super) registered: Option<(Vec<u8>, u64)>,
+    pub(super) active: u64,
+    /// Locks that it alone holds, the oldest first: exclusive ones, then shared ones.
+    pub(super) soles: ByKind<Vec<SoleRecord>>,
+}
+
+#[derive(Encode, Decode, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct SoleRecord {
+    pub(super) name: Vec<u8>,
+    /// The bits of a `Moment`.
+    pub(super) since: u64,
+    /// 0 for none.
+    pub(super) token: u64,
+}
+
+#[derive(Encode, Decode)]
+pub(super) struct TieRecord {
+    pub(super) shared: bool,
+    pub(super) name: Vec<u8>,
+    /// Connections and since when they hold it, the oldest hold first.
+    pub(super) holders: Vec<(u64, u64)>,
+}
+
+#[derive(Encode, Decode)]
+pub(super) struct WaitRecord {
+    pub(super) conn: u64,
+    pub(super) shared: bool,
+    pub(super) name: Vec<u8>,
+    pub(super) limit: u32,
+    pub(super) began: u64,
+    pub(super) deadline: u64,
+}
+
+#[derive(Encode, Decode)]
+pub(super) struct TimesRecord {
+    pub(super) counts: [u64; Times::BOUNDS_MS.len() + 1],
+    pub(super) sum_ms: u64,
+}
+
+impl<T: Encode> Encode for ByKind<T> {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        self.iter().try_for_each(|(_, value)| value.encode(encoder))
+    }
+}
+
+impl<C, T: Decode<C> + 'static> Decode<C> for ByKind<T> {
+    fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        Decode::decode(decoder).map(Self::from_array)
+    }
+}
+
+/// What `Decode` can be derived with.
+impl<'de, C, T: BorrowDecode<'de, C> + 'static> BorrowDecode<'de, C> for ByKind<T> {
+    fn borrow_decode<D: BorrowDecoder<'de, Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        BorrowDecode::borrow_decode(decoder).map(Self::from_array)
+    }
+}
+
+/// bincode knows the standard library's addresses only with its own `std` feature.
+#[derive(Encode, Decode)]
+pub(super) enum AddrRecord {
+    V4 { ip: [u8; 4], port: u16 },
+    V6 { ip: [u8; 16], port: u16, flow: u32, scope: u32 },
+    Unix(u64),
+}
+
+/// The counters, field by field as the machine has them.
+macro_rules! counters_record {
+    ($($(#[doc = $doc:literal])* $field:ident: $type:ty,)+) => {
+        #[derive(Encode, Decode)]
+        pub(super) struct CountersRecord {
+            $(pub(super) $field: $type,)+
+        }
+
+        impl CountersRecord {
+            /// The highest number of each field.
+            fn highest(&self) -> impl Iterator<Item = u64> {
+                [$(self.$field.highest()),+].into_iter()
+            }
+        }
+
+        impl From<&Counters> for CountersRecord {
+            fn from(counters: &Counters) -> Self {
+                let Counters { $($field),+ } = counters.clone();
+                Self { $($field),+ }
+            }
+        }
+
+        impl From<CountersRecord> for Counters {
+            fn from(record: CountersRecord) -> Self {
+                let CountersRecord { $($field),+ } = record;
+                Self { $($field),+ }
+            }
+        }
+    };
+}
+for_each_counter!(counters_record);
+
+/// A counter, or several of one sort.
+trait Counted {
+    /// The highest of its numbers.
+    fn highest(&self) -> u64;
+}
+
+impl Counted for u64 {
+    fn highest(&self) -> u64 {
+        *self
+    }
+}
+
+impl Counted for u32 {
+    fn highest(&self) -> u64 {
+        u64::from(*self)
+    }
+}
+
+impl Counted for ByKind<u64> {
+    fn highest(&self) -> u64 {
+        self.iter().map(|(_, count)| *count).max().unwrap_or(0)
+    }
+}
+
+impl<const N: usize> Counted for [u64; N] {
+    fn highest(&self) -> u64 {
+        self.iter().copied().max().unwrap_or(0)
+    }
+}
+
+impl MachineRecord {
+    /// These words, with what tells a snapshot from other bytes in front. Panics when they take more than a gibibyte.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        let words = bincode::encode_to_vec(self, bincode_config());
+        bytes.extend(words.expect("encoding to memory does not fail"));
+        assert!(bytes.len() <= LIMIT, "a snapshot of {} bytes could not be restored", bytes.len());
+        bytes
+    }
+
+    /// What bytes say, if they are a whole snapshot of this format, and no figure in it is impossibly high.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, RestoreError> {
+        let rest = bytes.strip_prefix(MAGIC).ok_or(RestoreError::NotASnapshot)?;
+        let Some((version, rest)) = rest.split_first_chunk() else {
+            return Err(damaged("it ends within its header".to_owned()));
+        };
+        let found = u16::from_le_bytes(*version);
+        if found != VERSION {
+            return Err(RestoreError::Version { found, known: VERSION });
+        }
+        let decoded: Result<(Self, usize), DecodeError> = bincode::decode_from_slice(rest, bincode_config());
+        let (record, consumed) = decoded.map_err(|error| damaged(error.to_string()))?;
+        if consumed != rest.len() {
+            return Err(damaged(format!("{} bytes follow its end", rest.len() - consumed)));
+        }
+        if record.figures().any(|figure| figure > MAX_FIGURE) {
+            return Err(damaged("a figure is impossibly high".to_owned()));
+        }
+        Ok(record)
+    }
+
+    /// Every number that goes on to be counted up, or one that is at least as high.
+    fn figures(&self) -> impl Iterator<Item = u64> {
+        let single = [self.seq, self.last_registration, self.tokens.0, self.tokens.1];
+        let times = self.hold_times.iter().chain(self.wait_times.iter()).flat_map(|(_, times)| times.counts);
+        single.into_iter().chain(self.counters.highest()).chain(times)
+    }
+}
+
+impl From<Times> for TimesRecord {
+    fn from(times: Times) -> Self {
+        Self { counts: *times.counts(), sum_ms: times.sum_ms() }
+    }
+}
+
+impl From<TimesRecord> for Times {
+    fn from(TimesRecord { counts, sum_ms }: TimesRecord) -> Self {
+        Self::restored(counts, sum_ms)
+    }
+}
+
+impl From<Addr> for AddrRecord {
+    fn from(addr: Addr) -> Self {
+        match addr {
+            Addr::Ip(SocketAddr::V4(addr)) => Self::V4 { ip: addr.ip().octets(), port: addr.port() },
+            Addr::Ip(SocketAddr::V6(addr)) => Self::V6 {
+                ip: addr.ip().octets(),
+                port: addr.port(),
+                flow: addr.flowinfo(),
+                scope: addr.scope_id(),
+            },
+            Addr::Unix(number) => Self::Unix(number),
+        }
+    }
+}
+
+impl From<AddrRecord> for Addr {
+    fn from(record: AddrRecord) -> Self {
+        use std::net::{SocketAddrV4, SocketAddrV6};
+        match record {
+            AddrRecord::V4 { ip, port } => Self::Ip(SocketAddrV4::new(ip.into(), port).into()),
+            AddrRecord::V6 { ip, port, flow, scope } => {
+                Self::Ip(SocketAddrV6::new(ip.into(), port, flow, scope).into())
+            }
+            AddrRecord::Unix(number) => Self::Unix(number),
+        }
+    }
+}

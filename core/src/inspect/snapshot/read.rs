@@ -1,0 +1,117 @@
+//! A record put into a new machine. What bytes can get wrong is an error here or in `check`, never a panic.
+
+use super::format::{ConnectionRecord, MachineRecord, SoleRecord, TieRecord, WaitRecord};
+use super::{RestoreError, damaged};
+use crate::machine::Machine;
+use crate::storage::Id;
+use crate::table::{Lock, Registered, Times, Tokens};
+use crate::types::{Account, Conn, Kind, Now, Origin, Seq};
+
+impl Machine {
+    /// Fills a new machine. What bytes can get wrong is an error here or in `check`, never a panic.
+    pub(super) fn set_record(&mut self, record: MachineRecord) -> Result<(), RestoreError> {
+        let mut connections = record.connections;
+        // The order of activity, whether or not the original had an idle limit.
+        connections.sort_by_key(|connection| connection.active);
+        for connection in connections {
+            self.set_connection(connection)?;
+        }
+        for TieRecord { shared, name, mut holders } in record.ties {
+            if bug!(SnapshotReversesHolders) {
+                holders.reverse();
+            }
+            let kind = if shared { Kind::Shared } else { Kind::Exclusive };
+            for (holder, since) in holders {
+                self.set_hold(holder, kind, &name, since)?;
+            }
+        }
+        for wait in record.waits {
+            self.set_wait(wait, record.now)?;
+        }
+        let (next, last) = record.tokens;
+        self.tokens = Tokens::restored(next, last);
+        self.now = Now(record.now);
+        self.seq = Seq(record.seq);
+        self.draining = record.draining;
+        self.connections.restore_history(record.highest.map(Conn::from_bits), record.last_registration);
+        self.counters = record.counters.into();
+        self.holds.restore_times(record.hold_times.map(Times::from), record.wait_times.map(Times::from));
+        Ok(())
+    }
+
+    fn set_connection(&mut self, record: ConnectionRecord) -> Result<(), RestoreError> {
+        let conn = Conn::from_bits(record.conn);
+        if self.connections.find(conn).is_some() {
+            return Err(damaged(format!("{conn:?} is in it twice")));
+        }
+        let origin = Origin { addr: record.addr.into(), account: Account(record.account) };
+        let active = Now(record.active);
+        let id = self.connections.open(active, conn, origin);
+        if self.config.limits.idle_ms > 0 {
+            self.connections.link(id, active);
+        }
+        if let Some((name, order)) = record.registered {
+            self.connections.restore_registration(id, Registered::restored(name.into(), order));
+        }
+        for (kind, soles) in record.soles.iter() {
+            for SoleRecord { name, since, token } in soles {
+                let lock = self.set_hold(record.conn, kind, name, *since)?;
+                if *token > 0 && kind == Kind::Exclusive {
+                    self.holds.set_token(lock, *token, Now(*since));
+                } else if *token > 0 {
+                    return Err(damaged("a shared lock has a token".to_owned()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn set_hold(
+        &mut self,
+        holder: u64,
+        kind: Kind,
+        name: &[u8],
+        since: u64,
+    ) -> Result<Id<Lock>, RestoreError> {
+        let Some(id) = self.connections.find(Conn::from_bits(holder)) else {
+            return Err(damaged(format!("holder {holder} is not connected")));
+        };
+        let tenure = self.connections[id].tenure().unwrap_or_else(|| self.begin_tenure(id));
+        let found = self.holds.find(kind, name);
+        let is_holder = found.lock().is_some_and(|lock| self.holds.is_holder(lock, tenure));
+        if is_holder || (kind == Kind::Exclusive && found.holders() > 0) {
+            return Err(damaged("a lock has a holder too many".to_owned()));
+        }
+        self.holds.add(found, name, tenure, Now(since));
+        let tally = self.connections[id].tally();
+        self.connections.tally_mut(tally).add_hold();
+        Ok(self.holds.find(kind, name).lock().expect("it was just added"))
+    }
+
+    fn set_wait(&mut self, record: WaitRecord, now: u64) -> Result<(), RestoreError> {
+        let WaitRecord { conn, shared, name, limit, began, deadline } = record;
+        let id = self.connections.find(Conn::from_bits(conn));
+        let Some(id) = id.filter(|id| self.connections[*id].wait().is_none()) else {
+            return Err(damaged(format!("connection {conn} is gone or waits twice")));
+        };
+        let found = self.holds.find(if shared { Kind::Shared } else { Kind::Exclusive }, &name);
+        let tenure = self.connections[id].tenure();
+        let is_holder =
+            found.lock().zip(tenure).is_some_and(|(lock, tenure)| self.holds.is_holder(lock, tenure));
+        if found.holders() == 0 || is_holder || (!shared && limit != 1) {
+            return Err(damaged("a wait for a lock that is not waited for so".to_owned()));
+        }
+        let waits = self.holds.waits();
+        let newest = waits.newest().map_or(0, |newest| waits[newest].began().0);
+        if began < newest || began > now || deadline <= now {
+            return Err(damaged("a wait that began or ends at the wrong time".to_owned()));
+        }
+        assert!(self.holds.due(Now(began)).is_none(), "nothing is due before the time of the snapshot");
+        let wait = self.holds.begin_wait(found, id, limit, (Now(began), Now(deadline)));
+        self.connections.set_wait(id, wait);
+        if self.config.limits.idle_ms > 0 {
+            self.connections.unlink(id);
+        }
+        Ok(())
+    }
+}

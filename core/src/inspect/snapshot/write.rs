@@ -1,0 +1,102 @@
+//! The machine's state as a record: who holds what and who waits, in an order that does not depend on where it is
+//! stored.
+
+use super::format::{ConnectionRecord, MachineRecord, SoleRecord, TieRecord, TimesRecord, WaitRecord};
+use crate::machine::Machine;
+use crate::storage::Id;
+use crate::table::{Connection, State, Tenure};
+use crate::types::{ByKind, Conn, Kind};
+use std::collections::BTreeMap;
+
+impl Machine {
+    pub(super) fn record(&self) -> MachineRecord {
+        let mut connections: Vec<_> = self.connections.slots().iter().map(|(id, _)| id).collect();
+        connections.sort_by_key(|id| self.connections[*id].conn());
+        if self.config.limits.idle_ms > 0 {
+            let (waiting, _): (Vec<_>, Vec<_>) =
+                connections.into_iter().partition(|id| self.connections[*id].wait().is_some());
+            connections = self.connections.by_activity().map(|(id, _)| id).chain(waiting).collect();
+        }
+        let mut ties = Vec::new();
+        let mut lone = Vec::new();
+        for (id, lock) in self.holds.locks().slots().iter() {
+            let State::Tied(tie) = self.holds.state(id) else { continue };
+            let holds = self.holds.ties().holds_from(self.holds.ties()[tie].oldest());
+            let holders: Vec<(u64, u64)> =
+                holds.map(|(_, hold)| (self.holder(hold.tenure()).bits(), hold.since().bits())).collect();
+            let name = self.holds.locks().name(lock).to_vec();
+            match holders[..] {
+                [(holder, since)] => {
+                    let token = self.holds.token(id).unwrap_or(0);
+                    // Those that will be sole come first: in the order in which they will be kept.
+                    let is_tied_again = token > 0 || self.holds.waiting(id) > 0;
+                    lone.push((is_tied_again, holder, lock.kind(), SoleRecord { name, since, token }));
+                }
+                _ => ties.push(TieRecord { shared: lock.kind() == Kind::Shared, name, holders }),
+            }
+        }
+        ties.sort_by(|a, b| (a.shared, &a.name).cmp(&(b.shared, &b.name)));
+        lone.sort();
+        let mut connections: Vec<_> = connections.into_iter().map(|id| self.connection_record(id)).collect();
+        let place_of: BTreeMap<u64, usize> =
+            connections.iter().enumerate().map(|(place, record)| (record.conn, place)).collect();
+        for (_, holder, kind, sole) in lone {
+            connections[place_of[&holder]].soles[kind].push(sole);
+        }
+        MachineRecord {
+            now: self.now.0,
+            seq: self.seq.0,
+            draining: self.draining && !bug!(SnapshotForgetsDraining),
+            highest: self.connections.highest().map(Conn::bits),
+            last_registration: self.connections.last_registration(),
+            counters: (&self.counters).into(),
+            hold_times: self.holds.counts().hold_times().clone().map(TimesRecord::from),
+            wait_times: self.holds.counts().wait_times().clone().map(TimesRecord::from),
+            tokens: (self.tokens.next(), self.tokens.last()),
+            connections,
+            ties,
+            waits: self.wait_records(),
+        }
+    }
+
+    fn wait_records(&self) -> Vec<WaitRecord> {
+        let waits = self.holds.waits().by_beginning().map(|(_, wait)| {
+            let lock = &self.holds.locks()[wait.lock()];
+            WaitRecord {
+                conn: self.connections[wait.by()].conn().bits(),
+                shared: lock.kind() == Kind::Shared,
+                name: self.holds.locks().name(lock).to_vec(),
+                limit: wait.place().limit(),
+                began: wait.began().0,
+                deadline: wait.deadline().0,
+            }
+        });
+        waits.filter(|_| !bug!(SnapshotForgetsTheLine)).collect()
+    }
+
+    fn connection_record(&self, id: Id<Connection>) -> ConnectionRecord {
+        let connection = &self.connections[id];
+        let mut soles = ByKind::<Vec<_>>::default();
+        for (_, lock) in connection.tenure().into_iter().flat_map(|tenure| self.holds.soles(tenure)) {
+            let sole = SoleRecord {
+                name: self.holds.locks().name(lock).to_vec(),
+                since: lock.since().bits(),
+                token: 0,
+            };
+            soles[lock.kind()].push(sole);
+        }
+        ConnectionRecord {
+            conn: connection.conn().bits(),
+            addr: connection.origin().addr.into(),
+            account: connection.origin().account.0,
+            registered: connection.registered().map(|of| (of.name().to_vec(), of.order())),
+            active: connection.active().0,
+            soles: soles.map(|newest_first| newest_first.into_iter().rev().collect()),
+        }
+    }
+
+    fn holder(&self, tenure: Id<Tenure>) -> Conn {
+        let owner = self.holds.tenure(tenure).owner().expect("a tied holder lives");
+        self.connections[owner].conn()
+    }
+}
