@@ -1,18 +1,17 @@
-//! What the machine is told before it starts: limits, switches, and the sizes of its storage.
-//! Nothing here changes while it runs.
+//! The machine's configuration: limits, switches, and the sizes of its storage. Nothing here changes while it runs.
 
 use std::ops::RangeInclusive;
 
 /// The machine's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// What it refuses.
+    /// The limits beyond which it refuses.
     pub limits: Limits,
-    /// What it answers.
+    /// The commands and replies that are switched on.
     pub features: Features,
-    /// How it lays out its memory: no reply depends on it.
+    /// The layout of its memory. No reply depends on it.
     pub storage: Storage,
-    /// What `q full` says of the daemon.
+    /// The daemon's own lines in `q full`.
     pub identity: Identity,
 }
 
@@ -165,8 +164,8 @@ limits! {
         help: "Bytes allowed in the name of a lock or a connection, at most 65535.",
         note: "",
     }
-    /// Milliseconds without a command until a connection is closed and its locks are orphaned;
-    /// 0 means never. While it waits for a lock it is not idle; they count from the end of the wait.
+    /// Milliseconds without a command after which a connection is closed and its locks are orphaned; 0 means never. A
+    /// connection that waits for a lock is not idle; its time begins again with the end of the wait.
     idle_ms: u64 {
         flag: "idle-timeout",
         unit: Unit::Milliseconds,
@@ -182,32 +181,32 @@ limits! {
 /// Commands and replies that can be switched off.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Features {
-    /// `d`, `sd`, `dump` and `who` answer; else they say `0 disabled`.
+    /// Whether `d`, `sd`, `dump`, `ls` and `who` answer. Otherwise they say `0 disabled`.
     pub dump: bool,
-    /// `iam` and `who` answer; else they say `0 disabled`.
+    /// Whether `iam` and `who` answer. Otherwise they say `0 disabled`.
     pub registry: bool,
-    /// Unknown verbs get no reply at all, as with glockd.
+    /// Whether unknown verbs get no reply at all, as with glockd.
     pub silent_errors: bool,
 }
 
-/// Sizes of the machine's storage. The smallest (2, 1, 1, 1, 2) reach every boundary within a few
-/// inputs, which is what the test harnesses use.
+/// Sizes of the machine's storage. With the smallest sizes a few inputs reach every boundary; the test harnesses use
+/// those.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Storage {
     /// Slots allocated at a time: a power of two.
     pub chunk_slots: u32,
-    /// Sub-tables of each index: a power of two. More of them make each growth step shorter.
+    /// Sub-tables of each index: a power of two. With more of them each growth step is shorter.
     pub index_tables: u32,
     /// Dead holds that one `Tick` frees.
     pub sweep_slice: u32,
     /// Entries that one step of a listing copies.
     pub scan_slice: u32,
-    /// Key of the hash over names. Keep it secret and random in production: with a known key, names
-    /// can be chosen that all land in one bucket.
+    /// Key of the hash over names. Keep it secret and random in production: an attacker who knows it can choose names
+    /// that all land in one bucket.
     pub hash_key: (u64, u64),
 }
 
-/// What `q full` prints about the daemon itself.
+/// The daemon's version and process id, for `q full`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// Release of the daemon.
@@ -234,8 +233,8 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The default with the smallest storage sizes: every chunk, table and slice boundary is met
-    /// within a few inputs, and a machine is cheap to clone.
+    /// The default with the smallest storage sizes: a few inputs reach every boundary of a chunk, a table or a slice,
+    /// and a machine is cheap to clone.
     #[must_use]
     pub fn smallest_storage() -> Self {
         let mut config = Self::default();

@@ -1,5 +1,5 @@
-//! The small values that machine, codec and drivers share: time, connection ids, the total order,
-//! addresses, accounts, the kinds of lock and what there is once for each of them. Nothing here decides anything.
+//! The small values that the machine, the codec and drivers share: time, connection numbers, the total order,
+//! addresses, accounts, and the two kinds of lock. Nothing here decides anything.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -7,29 +7,29 @@ use std::ops::{Index, IndexMut};
 
 /// A point in time: milliseconds of the driver's monotonic clock since the machine's start.
 ///
-/// The machine never reads a clock. A `Now` that goes back counts as the last one seen.
+/// The machine never reads a clock. If a `Now` is earlier than the last one, the last one counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Now(pub u64);
 
-/// A connection's number: given by the driver, going up, never used again.
+/// A connection's number. The driver assigns it in ascending order and never uses it again.
 ///
-/// The upper 16 bits name the node that accepted the connection (0 for a single daemon), the lower
-/// 48 its serial there; at a million connections a second they last for nearly nine years.
+/// The upper 16 bits are the node that accepted the connection (0 for a single daemon). The lower 48 bits are its
+/// serial on that node; at a million connections a second they last for nearly nine years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Conn(u64);
 
 impl Conn {
-    /// How many bits of a connection's number are its serial on its node.
+    /// Bits of the serial in a connection's number.
     pub const SERIAL_BITS: u32 = 48;
 
-    /// The connection with this serial on this node. Panics when `serial` needs more than 48 bits.
+    /// The connection with this serial on this node. Panics if `serial` needs more than 48 bits.
     #[must_use]
     pub const fn new(node: u16, serial: u64) -> Self {
         assert!(serial >> Self::SERIAL_BITS == 0, "a node's connection serials are used up");
         Self((node as u64) << Self::SERIAL_BITS | serial)
     }
 
-    /// The number on its node, counted from the driver's first connection.
+    /// Its serial on its node, counted from the driver's first connection.
     #[must_use]
     pub const fn serial(self) -> u64 {
         self.0 & ((1 << Self::SERIAL_BITS) - 1)
@@ -46,7 +46,7 @@ impl Conn {
     }
 }
 
-/// The machine's total order: input number `n` of this machine's life, counted from 1.
+/// The place of an input in the machine's total order, counted from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seq(pub u64);
 
@@ -119,22 +119,22 @@ impl<T> IndexMut<Kind> for ByKind<T> {
     }
 }
 
-/// Whom a connection's locks are counted for. There is one account until there is authentication.
+/// The owner that a connection's locks are counted for. Without authentication all clients have the same account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Account(pub u16);
 
 impl Account {
-    /// The operators': those who come in by the administrative listener. It alone may `kick` and `steal`, and
-    /// it has no limit of connections.
+    /// The account of operators, who connect to the administrative listener. Only it may `kick` and `steal`, and it
+    /// has no limit of connections.
     pub const ADMIN: Self = Self(u16::MAX);
 }
 
-/// Where a connection comes from.
+/// The origin of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// The peer, as `me`, `who` and the listings show it.
+    /// The peer's address, as `me`, `who` and the listings show it.
     pub addr: Addr,
-    /// Whom its locks are counted for.
+    /// The account that its locks are counted for.
     pub account: Account,
 }
 
@@ -143,12 +143,12 @@ pub struct Origin {
 pub enum Addr {
     /// A TCP peer.
     Ip(SocketAddr),
-    /// A Unix-socket peer: those have no address of their own, so the driver numbers them.
+    /// A Unix-socket peer. It has no address of its own, so the driver numbers it.
     Unix(u64),
 }
 
 impl Addr {
-    /// The address that prints like this, if there is one.
+    /// The address with this text, if there is one.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(text).ok()?;

@@ -1,5 +1,5 @@
-//! A slab: values in numbered slots, allocated one chunk at a time, so that growth never copies what
-//! is there and a slot's number never changes. Chunks that empty out are given back.
+//! A slab: values in numbered slots, allocated one chunk at a time. Growth never copies values, and a slot's number
+//! never changes. Empty chunks are given back.
 
 use super::{Chain, Links, Stack};
 
@@ -17,7 +17,7 @@ pub(crate) struct Id<T> {
 
 impl<T> Id<T> {
     fn at(position: u32) -> Self {
-        // A slab refuses to grow to where this would wrap to zero (see `Slab::grow`).
+        // A slab never grows so far that this wraps to zero (see `Slab::grow`).
         let number = NonZeroU32::MIN.saturating_add(position);
         Self { number, of: PhantomData }
     }
@@ -51,17 +51,17 @@ impl<T> fmt::Debug for Id<T> {
 ///                        |                                         |
 ///              open -> chunk 0 (has vacant slots)     bare -> chunk 2 (no memory, number kept)
 /// ```
-/// `open` lists the chunks with memory and a vacant slot, `bare` those whose memory was given back.
-/// Both are stacks. A chunk is in one of them or in none.
+/// `open` lists the chunks that have memory and a vacant slot. `bare` lists those whose memory was given back. Both
+/// are stacks. `open` is linked both ways, because any chunk may fill up or become empty.
 #[derive(Clone, Debug)]
 pub(crate) struct Slab<T> {
-    /// The slots of each chunk; none for a bare one. Apart from what else is known of chunks, so that finding a slot
-    /// takes few steps.
+    /// The slots of each chunk; none for a bare chunk. They are kept apart from the other data of chunks, so that
+    /// finding a slot takes few steps.
     slots: Vec<Box<[Slot<T>]>>,
     chunks: Chunks,
     /// log2 of the slots in a chunk.
     shift: u32,
-    /// The slots in a chunk, less one: the bits of a position that are its offset.
+    /// The slots in a chunk, less one: a mask for the offset in a position.
     mask: u32,
     open: Stack<OpenOrBare>,
     bare: Stack<OpenOrBare>,
@@ -71,7 +71,7 @@ pub(crate) struct Slab<T> {
 #[derive(Clone, Debug)]
 struct Chunk {
     used: u32,
-    /// First vacant slot, by its offset in the chunk.
+    /// The offset of the first vacant slot in the chunk.
     vacant: Option<u32>,
     /// In `open` or in `bare`.
     links: Links<Chunk>,
@@ -133,12 +133,12 @@ impl<T> Slab<T> {
         }
     }
 
-    /// How many slots are used.
+    /// The number of used slots.
     pub(crate) fn len(&self) -> u32 {
         self.len
     }
 
-    /// One more than the highest position a used slot can have now.
+    /// A bound on positions: every used slot's position is below it.
     pub(crate) fn end(&self) -> u32 {
         (self.slots.len() as u32) << self.shift
     }
@@ -148,7 +148,7 @@ impl<T> Slab<T> {
         size_of::<Slot<T>>()
     }
 
-    /// The value at a position, when that slot is used.
+    /// The value at a position, if that slot is used.
     pub(crate) fn at(&self, position: u32) -> Option<(Id<T>, &T)> {
         let slots = self.slots.get((position >> self.shift) as usize)?;
         match slots.get((position & self.mask) as usize) {
@@ -162,7 +162,7 @@ impl<T> Slab<T> {
         self.at(id.position()).map(|(_, value)| value)
     }
 
-    /// Every used slot, by position. Chunks without memory cost no look at each of their slots.
+    /// Every used slot, by position. A chunk without memory is skipped in one step.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Id<T>, &T)> {
         (0..).zip(&self.slots).flat_map(move |(number, slots): (u32, _)| {
             (0..).zip(slots).filter_map(move |(offset, slot): (u32, _)| match slot {
@@ -172,8 +172,8 @@ impl<T> Slab<T> {
         })
     }
 
-    /// The vacant slots, in an order that tells which of them are used next: those of each open chunk
-    /// in turn, then the first ones of chunks without memory.
+    /// The vacant slots, in the order in which they are going to be used: those of each open chunk in turn, then the
+    /// first ones of chunks without memory.
     pub(crate) fn vacancies(&self) -> Vec<u32> {
         let mut vacancies = Vec::new();
         for (id, chunk) in self.open.iter(&self.chunks) {
@@ -209,7 +209,7 @@ impl<T> Slab<T> {
         }
     }
 
-    /// Puts a value into a vacant slot and says which.
+    /// Puts a value into a vacant slot. Returns the slot.
     #[inline]
     pub(crate) fn insert(&mut self, value: T) -> Id<T> {
         let id = match self.open.first() {
@@ -230,7 +230,7 @@ impl<T> Slab<T> {
         Id::at((id.position() << self.shift) | offset)
     }
 
-    /// Takes a value out. Its slot may be used again at once. Panics when the slot is vacant.
+    /// Removes a value. Its slot may be used again at once. Panics if the slot is vacant.
     #[inline]
     pub(crate) fn remove(&mut self, id: Id<T>) -> T {
         let (number, offset) = (Id::at(id.position() >> self.shift), id.position() & self.mask);
@@ -247,7 +247,7 @@ impl<T> Slab<T> {
         if was_full {
             self.open.push(&mut self.chunks, number);
         }
-        // One empty chunk is kept, so that a slab that goes up and down by one does not allocate.
+        // One empty chunk is kept, so that a slab whose size goes up and down by one does not allocate.
         if empty && self.has_other_open(number) {
             self.release(number);
         }
@@ -267,7 +267,7 @@ impl<T> Slab<T> {
             id
         } else {
             let number = self.slots.len() as u32;
-            // The last position must leave room for the plus one of `Id`.
+            // The highest position must leave room for the one that `Id` adds.
             assert!(
                 (u64::from(number) + 1) << self.shift < u64::from(u32::MAX),
                 "a slab's slots are numbered in 32 bits"

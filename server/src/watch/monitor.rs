@@ -1,5 +1,5 @@
-//! What exporters see of a running server, and the few things that whoever runs it may change. It decides
-//! nothing, and whoever looks holds the hub's lock for no longer than it takes to copy figures.
+//! What exporters see of a running server, and the few settings that its operator may change. It decides nothing. A
+//! reader keeps the hub's lock only while it copies figures.
 
 use crate::config::Tunables;
 use crate::gate::{Gate, Local};
@@ -9,7 +9,7 @@ use elockd_core::Figures;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// A view of a server. It can be cloned, and stays valid after the server's end.
+/// A view of a server. It can be cloned and stays valid after the server's end.
 pub struct Monitor<G: Gate = Local> {
     shared: Arc<Shared<G>>,
 }
@@ -25,30 +25,30 @@ impl<G: Gate> Monitor<G> {
         Self { shared }
     }
 
-    /// Looks at the machine's figures. Nobody else runs a command meanwhile: copy, and work afterwards.
+    /// Calls `look` with the machine's figures. No command runs meanwhile: copy them, and work afterwards.
     pub fn figures<R>(&self, look: impl FnOnce(Figures<'_>) -> R) -> R {
         self.shared.gate.hub().figures(look)
     }
 
-    /// How long commands took; nothing, unless [`Config::measure_latency`](crate::Config::measure_latency) is set.
+    /// The latency of commands. Empty unless [`Config::measure_latency`](crate::Config::measure_latency) is set.
     #[must_use]
     pub fn latency(&self) -> LatencySnapshot {
         self.shared.latency.as_ref().map(Latency::snapshot).unwrap_or_default()
     }
 
-    /// Listings that were answered `0 Too Large`, since the start.
+    /// Number of listings answered `0 Too Large` since the start.
     #[must_use]
     pub fn listings_refused(&self) -> u64 {
         self.shared.listings_refused.load(Ordering::Relaxed)
     }
 
-    /// Holds that had lasted longer than the warning time when that was last looked at.
+    /// Number of holds that were older than the warning time at the last walk.
     #[must_use]
     pub fn long_holds(&self) -> u64 {
         self.shared.long_holds.load(Ordering::Relaxed)
     }
 
-    /// Reservations of fencing tokens that failed, since the start.
+    /// Number of failed reservations of fencing tokens since the start.
     #[must_use]
     pub fn token_failures(&self) -> u64 {
         self.shared.token_failures.load(Ordering::Relaxed)
@@ -60,7 +60,7 @@ impl<G: Gate> Monitor<G> {
         self.shared.sessions.is_closed()
     }
 
-    /// Changes what can be changed while the server runs.
+    /// Changes the settings that can change while the server runs.
     pub fn tune(&self, tunables: Tunables) {
         self.shared.tunables.send_replace(tunables);
     }

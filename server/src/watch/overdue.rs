@@ -1,5 +1,5 @@
-//! Warns of locks that have been held for long. It walks over all holds now and then, a slice at a time like a
-//! listing, so that the hub's lock is never held for long; it releases nothing.
+//! Warns of locks that have been held for long. From time to time it walks over all holds, a slice at a time like a
+//! listing, so it never keeps the hub's lock for long. It releases nothing.
 
 use crate::gate::Gate;
 use crate::shared::Shared;
@@ -11,13 +11,13 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
-/// Warnings of one walk; the others of it are counted.
+/// The most warnings of one walk. Further locks are only counted.
 const MOST_WARNINGS: usize = 20;
 
-/// Walks whenever it is time to, until it is dropped.
+/// Walks from time to time, until it is dropped.
 pub(crate) async fn run(shared: &Shared<impl Gate>) {
     let mut tunables = shared.tunables.subscribe();
-    // Holds that began at this time or before have been warned of, under whatever limit there was.
+    // Holds that began at this time or earlier have been reported, under any limit.
     let mut warned_of = None;
     let mut rests_since = Instant::now();
     loop {
@@ -25,7 +25,7 @@ pub(crate) async fn run(shared: &Shared<impl Gate>) {
         if limit.is_none() {
             shared.long_holds.store(0, Ordering::Relaxed);
         }
-        // A change of settings does not put the next walk off: its time is counted from the last one.
+        // A change of settings does not delay the next walk: its time is counted from the last walk.
         let due = limit.and_then(|limit| rests_since.checked_add(pause(limit)));
         tokio::select! {
             biased;
@@ -51,7 +51,7 @@ async fn until(due: Option<Instant>) {
     }
 }
 
-/// When a hold began at the latest that is as old as `limit` at a time; `None` is before all time.
+/// The latest beginning of a hold that is as old as `limit` at this time; `None` if no hold can be that old.
 fn began_before(at: Now, limit: Duration) -> Option<Now> {
     at.0.checked_sub(millis(limit)).map(Now)
 }
@@ -60,13 +60,13 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// How long it waits between two walks: a tenth of the limit, at most a minute, and at least a second. So a warning
-/// comes late by no more than a tenth of the limit, or by a second where that is more.
+/// Pause between two walks: a tenth of the limit, at least a second, at most a minute. So a warning is late by at
+/// most a tenth of the limit, or by a second if that is more.
 fn pause(limit: Duration) -> Duration {
     (limit / 10).clamp(Duration::from_secs(1), Duration::from_mins(1))
 }
 
-/// A hold that is to be warned of.
+/// A hold that was reported in this walk.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Overdue {
     conn: Conn,
@@ -74,7 +74,7 @@ struct Overdue {
     name: Vec<u8>,
 }
 
-/// Walks over all holds and warns of those that are overdue and began after `warned_of`. Says when it walked.
+/// Walks over all holds and reports those that are overdue and began after `warned_of`. Returns the time of the walk.
 async fn walk(shared: &Shared<impl Gate>, limit: Duration, warned_of: Option<Now>) -> Now {
     let now = shared.clock.now();
     let limit_ms = millis(limit);
@@ -85,11 +85,11 @@ async fn walk(shared: &Shared<impl Gate>, limit: Duration, warned_of: Option<Now
         let mut scan = Scan::new(Listing { subject: Subject::Locks(kind), name: b"" });
         while !scan.is_done() {
             let mut lines = Vec::new();
-            // Read within the hub's lock: no hold of this slice begins after it.
+            // This is read within the hub's lock: no hold of this slice began later.
             let mut read_at = None;
             shared.gate.hub().look(&mut scan, &mut |entry| {
                 let at = *read_at.get_or_insert_with(|| shared.clock.now());
-                // How old it was when the walk began; one that is younger than the walk is not overdue.
+                // Its age when the walk began. A hold that is younger than the walk is not overdue.
                 let held_ms = entry.held_ms(at).saturating_sub(at.0 - now.0);
                 if held_ms < limit_ms {
                     return;
@@ -103,7 +103,7 @@ async fn walk(shared: &Shared<impl Gate>, limit: Duration, warned_of: Option<Now
                     return;
                 }
                 let is_shared = kind == Kind::Shared;
-                // A hold that becomes tied while the walk is under way is met twice.
+                // A hold that becomes tied during the walk is met twice.
                 if warned.insert(Overdue { conn: entry.conn, is_shared, name: entry.name.to_vec() }) {
                     lines.push(line(kind, &entry, held_ms));
                 }

@@ -10,12 +10,12 @@ pub enum StateError {
     /// What the system says.
     #[error("cannot use the state directory: {}: {source}", .path.display())]
     Io {
-        /// The directory itself, or what in it.
+        /// The directory, or a file in it.
         path: PathBuf,
         /// What the system says.
         source: io::Error,
     },
-    /// Another daemon has it.
+    /// Another daemon uses it.
     #[error(
         "the state directory {} is locked by another daemon: stop that one first, or give this one a directory of \
          its own with --state-dir", .dir.display()
@@ -24,7 +24,7 @@ pub enum StateError {
         /// The directory.
         dir: PathBuf,
     },
-    /// There is something else where the file should be.
+    /// The file is not elockd's.
     #[error(
         "{} is not what elockd writes there, and is left as it is: give --state-dir another directory, or move \
          it away", .path.display()
@@ -33,7 +33,7 @@ pub enum StateError {
         /// The file.
         path: PathBuf,
     },
-    /// It is in a format that is not known yet.
+    /// The file has a newer format.
     #[error(
         "{} has format {format}, of a newer elockd, and is left as it is: start that one, or give --state-dir \
          another directory", .path.display()
@@ -44,7 +44,7 @@ pub enum StateError {
         /// Its format.
         format: u64,
     },
-    /// It is ours, but not whole.
+    /// The file is elockd's, but damaged.
     #[error(
         "{} is damaged, and is left as it is: look for what harmed it, then move it away; fencing tokens then go on \
          from the clock, see `The state directory` in docs/operations.md", .path.display()

@@ -1,7 +1,7 @@
-//! Tokens by a file: the highest token that was ever reserved is on disk before any of its range is given out, so that
-//! they ascend whatever becomes of the daemon, the machine, or the clock.
+//! Tokens by a file. The highest reserved token is on disk before any token of its range is given out. So tokens
+//! ascend whatever happens to the daemon, the machine, or the clock.
 //!
-//! A file that is not whole, or not ours, is never touched: to guess would be to give tokens out twice.
+//! A file that is damaged, or not elockd's, is never touched: a guess would give tokens out twice.
 
 mod error;
 mod record;
@@ -23,11 +23,11 @@ use tokio::task::spawn_blocking;
 
 /// Tokens of one range: at a thousand a second, a write every nine minutes or so.
 const LENGTH: u64 = 1 << 20;
-/// The file that is locked for as long as the daemon lives. Nothing is in it. The other one is replaced each time, so
-/// that a lock on it would be lost.
+/// The empty file that is locked while the daemon lives. The record itself is replaced each time, so a lock on it
+/// would be lost.
 const LOCK: &str = "lock";
 
-/// Fencing tokens with a record of them in a directory, which is locked as long as this lives.
+/// Fencing tokens with a record in a directory. The directory is locked while this value lives.
 #[derive(Debug)]
 pub struct FileTokens {
     dir: Arc<Path>,
@@ -36,11 +36,12 @@ pub struct FileTokens {
 }
 
 impl FileTokens {
-    /// Locks a directory, makes it when only itself is missing, and reads what is in it. It changes no record.
+    /// Locks a directory and reads its record. Makes the directory if it is missing and its parent exists. Changes no
+    /// record.
     ///
     /// # Errors
     ///
-    /// When another daemon has it, when what is there is damaged or not ours, or what the system says.
+    /// Another daemon uses the directory; its record is damaged or not elockd's; or the system's error.
     pub fn open(dir: &Path) -> Result<Self, StateError> {
         let in_dir = |path: &Path| {
             let path = path.to_owned();
@@ -60,7 +61,7 @@ impl FileTokens {
         Ok(Self { dir: dir.into(), ranges: Ranges::new(LENGTH, recorded), _lock: lock })
     }
 
-    /// The next range, by a clock, and what has to be on record before it is handed out.
+    /// The next range by this clock, and the number that must be on record before it is handed out.
     fn plan(&self, micros: u64) -> io::Result<(RangeInclusive<u64>, u64)> {
         let range = self.ranges.next(micros)?;
         let recorded = self.ranges.record_of(&range);
@@ -81,7 +82,7 @@ impl TokenSource for FileTokens {
     }
 }
 
-/// Makes the directory when it is missing, and makes sure that it stays.
+/// Makes the directory if it is missing, and syncs its parent so that it stays.
 fn make(dir: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(dir) {
         Ok(()) => {}

@@ -1,5 +1,5 @@
-//! The record: the file that says up to which token all are reserved, written so that a crash at any moment leaves the
-//! old one or the new one, whole, and read so that every byte has to be as it was written.
+//! The record: the file with the highest reserved token. A crash at any moment of a write leaves the old record or
+//! the new one, whole. A record is accepted only if every byte is as it was written.
 
 use super::StateError;
 use crate::tokens::HIGHEST_TOKEN;
@@ -9,18 +9,18 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// The file, in the state directory.
+/// The name of the record in the state directory.
 pub(super) const FILE: &str = "tokens";
-/// What the names of files begin with that are not yet in the place of `FILE`.
+/// How the names of unfinished records begin, which have not replaced the old record yet.
 const UNFINISHED: &str = ".tokens-";
-/// Bytes of the file at the most: more than this format has, for those that may come.
+/// The most bytes of a record. This format has fewer; later formats may have more.
 pub(super) const MOST_BYTES: u64 = 4096;
 /// The first line.
 const MAGIC: &str = "elockd fencing tokens";
-/// The format that is written, and the only one that is read.
+/// The format that is written. No other is read.
 const FORMAT: u64 = 1;
 
-/// What has been done of a record, in this order. Only after all of it the range may be given out.
+/// The steps of a record, in this order. Only after the last step may the range be given out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Done {
     Nothing,
@@ -31,7 +31,7 @@ pub(super) enum Done {
     DirectorySynced,
 }
 
-/// How files are opened that are our own: a link is not followed, and nothing is waited for.
+/// Opens elockd's own files: a link is not followed, and opening never waits.
 pub(super) fn own() -> OpenOptions {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let mut options = OpenOptions::new();
@@ -39,8 +39,8 @@ pub(super) fn own() -> OpenOptions {
     options
 }
 
-/// Puts a new record in the place of the old one, so that at every moment there is one of the two, whole. `reached` is
-/// told how far it has come, and can make it fail there.
+/// Replaces the old record by a new one. At every moment one of the two is there, whole. `reached` is called after
+/// each step, and can make it fail there.
 pub(super) fn record(
     dir: &Path,
     highest: u64,
@@ -48,7 +48,7 @@ pub(super) fn record(
 ) -> io::Result<()> {
     reached(Done::Nothing)?;
     let mut builder = tempfile::Builder::new();
-    // Removed when dropped, unless it has taken its place; readable by its owner alone.
+    // The file is removed when dropped, unless it has replaced the record. Only its owner can read it.
     let mut file = builder.prefix(UNFINISHED).tempfile_in(dir)?;
     reached(Done::Created)?;
     file.write_all(text_of(highest).as_bytes())?;
@@ -61,18 +61,18 @@ pub(super) fn record(
     reached(Done::DirectorySynced)
 }
 
-/// The file's text.
+/// The text of a record.
 pub(super) fn text_of(highest: u64) -> String {
     let text = format!("{MAGIC}\nformat {FORMAT}\nreserved up to {highest}\n");
     let checksum = crc32fast::hash(text.as_bytes());
     format!("{text}checksum {checksum:08x}\n")
 }
 
-/// Reads a record; there may be none.
+/// Reads the record, if there is one.
 pub(super) fn read(path: &Path) -> Result<Option<u64>, StateError> {
     let failed = |source| StateError::Io { path: path.to_owned(), source };
     let foreign = || StateError::Foreign { path: path.to_owned() };
-    // To open some things is to do something.
+    // Opening some kinds of files has effects of its own.
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
@@ -95,7 +95,7 @@ pub(super) fn read(path: &Path) -> Result<Option<u64>, StateError> {
     })
 }
 
-/// What is wrong with a record.
+/// Why a record is refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Wrong {
     Foreign,
@@ -103,11 +103,11 @@ pub(super) enum Wrong {
     Damaged,
 }
 
-/// The number in a record. Every byte has to be as it was written.
+/// The number in a record. Every byte must be as it was written.
 pub(super) fn parse(bytes: &[u8]) -> Result<u64, Wrong> {
     let head = format!("{MAGIC}\nformat ");
     let Some(rest) = bytes.strip_prefix(head.as_bytes()) else {
-        // The start of one, or nothing at all, is most likely what is left of one.
+        // The start of a record, or an empty file, is most likely the rest of a record.
         return Err(if head.as_bytes().starts_with(bytes) { Wrong::Damaged } else { Wrong::Foreign });
     };
     let rest = std::str::from_utf8(rest).map_err(|_| Wrong::Damaged)?;
@@ -123,7 +123,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<u64, Wrong> {
     highest.filter(is_whole).ok_or(Wrong::Damaged)
 }
 
-/// Removes what a daemon left behind that was killed while it made a record.
+/// Removes unfinished records of a daemon that was killed meanwhile.
 pub(super) fn remove_unfinished(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;

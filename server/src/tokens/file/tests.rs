@@ -1,5 +1,5 @@
-//! Goal: no fencing token is ever given out twice, and nothing that is not ours is touched. Method: the steps of a
-//! record are handed in, so that a test can fail at each of them, or look at what a crash there would leave.
+//! Goal: no fencing token is ever given out twice, and no foreign file is touched. Method: a record is written step
+//! by step, so that a test can fail at each step, or look at what a crash there would leave.
 
 use super::record::{Done, MOST_BYTES, Wrong, parse, text_of};
 use super::*;
@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::PathBuf;
 use tempfile::TempDir;
 
-/// A clock so far behind that only the record counts.
+/// A clock that is so far behind that only the record counts.
 const NO_CLOCK: u64 = 0;
 
 fn state() -> (TempDir, PathBuf) {
@@ -18,7 +18,7 @@ fn state() -> (TempDir, PathBuf) {
     (parent, dir)
 }
 
-/// Reserves as the source does, telling `reached` how far it has come.
+/// Reserves as the source does. `reached` is called after each step.
 fn reserve(
     tokens: &mut FileTokens,
     reached: &mut dyn FnMut(Done) -> io::Result<()>,
@@ -33,7 +33,7 @@ fn reserve_all(tokens: &mut FileTokens) -> RangeInclusive<u64> {
     reserve(tokens, &mut |_| Ok(())).unwrap()
 }
 
-/// What a crash at this moment would leave.
+/// A copy of the directory, as a crash at this moment would leave it.
 fn copy(dir: &Path) -> TempDir {
     let copy = TempDir::new().unwrap();
     for entry in fs::read_dir(dir).unwrap() {
@@ -78,7 +78,7 @@ fn whatever_step_it_is_killed_at_no_token_is_given_out_twice() {
     for last in STEPS {
         let (_parent, dir) = state();
         let mut tokens = FileTokens::open(&dir).unwrap();
-        // Killed while it makes the first record, or a later one.
+        // The daemon is killed while it writes the first record, or a later one.
         for _ in 0..2 {
             let mut left = None;
             let range = reserve(&mut tokens, &mut |done| {
@@ -87,7 +87,7 @@ fn whatever_step_it_is_killed_at_no_token_is_given_out_twice() {
                 }
                 Ok(())
             });
-            // Nothing of this range was given out before the last step, all of it may have been after it.
+            // Before the last step no token of this range was given out. After it, all may have been.
             let range = range.unwrap();
             let given = if last == Done::DirectorySynced { *range.end() } else { range.start() - 1 };
             let left = left.unwrap();
@@ -129,7 +129,7 @@ fn it_is_had_once_at_a_time() {
     FileTokens::open(&dir).unwrap();
 }
 
-/// Opening has to be refused, and nothing may be changed by it.
+/// Checks that opening is refused and changes nothing.
 fn refused(bytes: &[u8]) -> StateError {
     let (_parent, dir) = state();
     drop(FileTokens::open(&dir).unwrap());
@@ -157,7 +157,7 @@ fn a_record_that_is_cut_off_or_changed_anywhere_is_refused() {
     assert_eq!(parse(&[&whole[..], b"\n"].concat()), Err(Wrong::Damaged));
     assert!(matches!(refused(&whole[..40]), StateError::Damaged { .. }));
     assert!(matches!(refused(b""), StateError::Damaged { .. }));
-    // Of the right form, but no token.
+    // The form is right, but the number is not a token.
     assert!(matches!(refused(text_of(HIGHEST_TOKEN + 1).as_bytes()), StateError::Damaged { .. }));
     assert_eq!(parse(text_of(HIGHEST_TOKEN).as_bytes()), Ok(HIGHEST_TOKEN));
     assert_eq!(parse(text_of(0).as_bytes()), Ok(0));
