@@ -18,7 +18,7 @@ const CODE: usize = 110;
 const COMMENT: usize = 120;
 
 /// Hooks for planted bugs that core and server may have, at most: they stand in everybody's way.
-const HOOKS: usize = 85;
+const HOOKS: usize = 60;
 
 /// Files with lines that are too wide.
 const WIDE: &[&str] = &[
@@ -27,38 +27,18 @@ const WIDE: &[&str] = &[
     "core/src/storage/list.rs",
     "core/src/table/lock.rs",
     "core/src/table/tenure.rs",
-    "core/src/wire/line.rs",
     "server/benches/hub/crew.rs",
     "server/benches/peers/arguments.rs",
-    "server/src/daemon/main.rs",
-    "server/src/daemon/settings/values.rs",
-    "server/src/session/mod.rs",
-    "server/src/session/teller.rs",
     "server/tests/operators.rs",
-    "sim/src/invariants/mod.rs",
     "sim/tests/judges.rs",
-    "sim/tests/mass_orphaning.rs",
 ];
 
 /// Paths that are named and do not exist: the file, and what it names.
-const NO_SUCH_PATH: &[(&str, &str)] = &[
-    ("docs/architecture.md", "core/src/canary.rs"),
-    ("docs/architecture.md", "core/src/mark.rs"),
-    ("docs/architecture.md", "machine/connection.rs"),
-    ("docs/architecture.md", "machine/moment.rs"),
-    ("docs/architecture.md", "machine/timers.rs"),
-    ("docs/architecture.md", "metrics/"),
-    ("docs/architecture.md", "munin/"),
-    ("docs/architecture.md", "settings/"),
-];
+const NO_SUCH_PATH: &[(&str, &str)] = &[];
 
 /// Type names that a crate has twice.
 const TWICE: &[(&str, &str)] = &[
-    ("core", "Line"),
-    ("core", "Place"),
-    ("core", "Row"),
     ("core", "Slice"),
-    ("server", "Keeper"),
     ("server", "State"),
     ("sim", "Connection"),
     ("sim", "Counts"),
