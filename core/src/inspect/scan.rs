@@ -111,13 +111,13 @@ impl Scan {
 }
 
 /// What is left of a slice: it ends after so many entries, bytes of names, or slots looked at.
-struct Slice {
+struct Allowance {
     entries: u32,
     bytes: usize,
     slots: u32,
 }
 
-impl Slice {
+impl Allowance {
     /// Names copied in one slice, in bytes: a slice of the longest names takes no longer than others.
     const BYTES: usize = 64 << 10;
     /// Slots looked at for each entry that may be copied.
@@ -142,7 +142,7 @@ impl Machine {
     /// Reads the next slice of a listing: at most `scan_slice` entries, and a bounded number of bytes
     /// and slots. Call until the scan is done, letting other inputs in between.
     pub fn scan(&self, scan: &mut Scan, each: &mut impl FnMut(Entry<'_>)) {
-        let mut slice = Slice::new(self.config.storage.scan_slice);
+        let mut slice = Allowance::new(self.config.storage.scan_slice);
         while !slice.is_full() {
             scan.position = match scan.position {
                 Position::Done => return,
@@ -159,7 +159,7 @@ impl Machine {
         &self,
         scan: &Scan,
         slot: u32,
-        slice: &mut Slice,
+        slice: &mut Allowance,
         each: &mut impl FnMut(Entry<'_>),
     ) -> Position {
         let waits = self.holds.waits().slots();
@@ -189,7 +189,7 @@ impl Machine {
         &self,
         scan: &Scan,
         slot: u32,
-        slice: &mut Slice,
+        slice: &mut Allowance,
         each: &mut impl FnMut(Entry<'_>),
     ) -> Position {
         let locks = self.holds.locks().slots();
@@ -213,7 +213,7 @@ impl Machine {
         &self,
         scan: &Scan,
         slot: u32,
-        slice: &mut Slice,
+        slice: &mut Allowance,
         each: &mut impl FnMut(Entry<'_>),
     ) -> Position {
         let holds = self.holds.ties().holds();
@@ -239,7 +239,7 @@ impl Machine {
         scan: &Scan,
         after: u64,
         last: Option<Id<TiedHold>>,
-        slice: &mut Slice,
+        slice: &mut Allowance,
         each: &mut impl FnMut(Entry<'_>),
     ) -> Position {
         let Some(kind) = scan.subject.kind() else { return Position::Done };
@@ -276,7 +276,7 @@ impl Machine {
         &self,
         scan: &Scan,
         slot: u32,
-        slice: &mut Slice,
+        slice: &mut Allowance,
         each: &mut impl FnMut(Entry<'_>),
     ) -> Position {
         let slots = self.connections.slots();
@@ -302,7 +302,7 @@ impl Machine {
         id: Id<Lock>,
         tenure: Id<Tenure>,
         (order, since): (u64, Moment),
-        slice: &mut Slice,
+        slice: &mut Allowance,
         each: &mut impl FnMut(Entry<'_>),
     ) {
         let owner = self.holds.tenure(tenure).owner().expect("a holder lives");
