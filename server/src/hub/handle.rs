@@ -99,7 +99,7 @@ impl<L: Locks> Handle<L> {
         owed
     }
 
-    /// Takes note that the machine has closed the connection, as its [`Flow`] or [`Ending`] said.
+    /// Takes note that the machine has closed the connection, as its [`Flow`] or [`Ending`](super::Ending) said.
     pub fn closed(&mut self) {
         if self.mailbox.take().is_some() {
             self.hub.with(|state| state.post.boxes.remove(&self.conn));
