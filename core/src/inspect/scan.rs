@@ -1,9 +1,10 @@
 //! Listings, a slice at a time: what is held, who waits and who is registered, read without changing anything.
 //!
-//! A scan goes over slots, which never move, so what is there throughout is met. A wait may become a tied hold
-//! while a scan is under way, and a sole hold a tied one, never the other way round: waits are read first, then
-//! sole holds, so whatever changes so is met once or twice, and [`crate::wire::listing`] drops the second. A hold that was
-//! released and got again meanwhile is another one: it may be met twice, or not at all.
+//! A scan goes over slots, which never move. So it meets each entry that is there throughout. While a scan is under
+//! way, a wait may become a tied hold, and a sole hold may become a tied one, never the other way round. Waits are read
+//! first, then sole holds, then tied ones. So an entry that changes is met once or twice, and
+//! [`crate::wire::listing`] drops the second. A hold that was released and got again meanwhile is another one: it may
+//! be met twice, or not at all.
 
 use crate::machine::Machine;
 use crate::storage::Id;
