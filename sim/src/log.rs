@@ -147,10 +147,10 @@ impl fmt::Display for Violation {
 
 /// The log during the run. Everything in the world writes into it.
 #[derive(Clone, Default)]
-pub struct Log(Arc<Mutex<Inner>>);
+pub struct Log(Arc<Mutex<Pages>>);
 
 #[derive(Default)]
-struct Inner {
+struct Pages {
     at_ms: u32,
     entries: Vec<Entry>,
     violation: Option<Violation>,
@@ -201,7 +201,7 @@ impl Log {
         })
     }
 
-    fn with<R>(&self, act: impl FnOnce(&mut Inner) -> R) -> R {
+    fn with<R>(&self, act: impl FnOnce(&mut Pages) -> R) -> R {
         act(&mut self.0.lock().expect("nobody panics while writing the log"))
     }
 }

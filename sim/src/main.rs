@@ -146,7 +146,7 @@ enum How {
 }
 
 /// Whether every invariant held; or what went wrong with the program itself.
-type Outcome = Result<bool, Box<dyn Error>>;
+type Ending = Result<bool, Box<dyn Error>>;
 
 fn main() -> ExitCode {
     let Cli { command, canary } = Cli::parse();
@@ -201,7 +201,7 @@ fn load(file: &Path) -> Result<(Plan, Vec<Step>), Box<dyn Error>> {
         .map_err(|error| format!("{}: {error}", file.display()).into())
 }
 
-fn run_swarm(swarm: &Swarm, allow_gaps: bool, keep: &Path) -> Outcome {
+fn run_swarm(swarm: &Swarm, allow_gaps: bool, keep: &Path) -> Ending {
     let begin = Instant::now();
     let total = swarm.seeds.end - swarm.seeds.start;
     let (ledger, failure) =
@@ -282,7 +282,7 @@ fn planted(canary: Option<Canary>) -> String {
     canary.map_or(String::new(), |canary| format!(" --canary {canary:?}"))
 }
 
-fn run_one(plan: &Plan, script: Vec<Step>, show: &Show) -> Outcome {
+fn run_one(plan: &Plan, script: Vec<Step>, show: &Show) -> Ending {
     let trace = Trace::record(plan, script)?;
     let (plan, script) = trace.load()?;
     let begin = Instant::now();
@@ -326,7 +326,7 @@ fn run_one(plan: &Plan, script: Vec<Step>, show: &Show) -> Outcome {
     Ok(violation.is_none())
 }
 
-fn run_shrink(file: &Path, to: Option<PathBuf>, most_runs: usize, canary: Option<Canary>) -> Outcome {
+fn run_shrink(file: &Path, to: Option<PathBuf>, most_runs: usize, canary: Option<Canary>) -> Ending {
     let trace = Trace::open(file).map_err(|error| format!("{}: {error}", file.display()))?;
     let Shrunk { trace, violation, before, after, runs, is_least } = shrink(&trace, most_runs)?;
     let to = to.unwrap_or_else(|| file.with_extension("shrunk.trace"));
@@ -347,7 +347,7 @@ fn run_shrink(file: &Path, to: Option<PathBuf>, most_runs: usize, canary: Option
     Ok(true)
 }
 
-fn draw_timeline(file: &Path, to: Option<PathBuf>) -> Outcome {
+fn draw_timeline(file: &Path, to: Option<PathBuf>) -> Ending {
     let (plan, script) = load(file)?;
     let Verdict { report, violation, .. } = verdict::run(&plan, &script);
     let to = to.unwrap_or_else(|| file.with_extension("html"));

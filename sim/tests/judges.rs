@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use elockd_core::{Command, Kind};
+use elockd_core::{Command, Input, Kind};
 use elockd_sim::draw;
 use elockd_sim::history::History;
 use elockd_sim::log::{Entry, Event, Told};
@@ -109,7 +109,8 @@ fn two_holders_are_seen_by_the_clients_alone() {
 #[test]
 fn an_input_that_the_witness_did_not_see_is_missed() {
     let (plan, mut entries) = run();
-    let is_tick = |entry: &Entry| matches!(&entry.event, Event::Applied(applied) if applied.input == elockd_core::Input::Tick);
+    let is_tick =
+        |entry: &Entry| matches!(&entry.event, Event::Applied(applied) if applied.input == Input::Tick);
     let at = entries.iter().position(is_tick).unwrap();
     entries.remove(at);
     assert_eq!(fallen(&plan, &entries), "the order is total");
@@ -118,7 +119,10 @@ fn an_input_that_the_witness_did_not_see_is_missed() {
 #[test]
 fn an_end_that_comes_late_is_seen() {
     let (plan, mut entries) = run();
-    let is_close = |entry: &Entry| matches!(&entry.event, Event::Applied(applied) if matches!(applied.input, elockd_core::Input::Closed(..)));
+    let is_close = |entry: &Entry| match &entry.event {
+        Event::Applied(applied) => matches!(applied.input, Input::Closed(..)),
+        _ => false,
+    };
     let at = entries.iter().position(is_close).unwrap();
     // The rest of the run comes before it.
     let mut close = entries.remove(at);

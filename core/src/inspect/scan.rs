@@ -1,9 +1,10 @@
 //! Listings, a slice at a time: what is held, who waits and who is registered, read without changing anything.
 //!
-//! A scan goes over slots, which never move, so what is there throughout is met. A wait may become a tied hold
-//! while a scan is under way, and a sole hold a tied one, never the other way round: waits are read first, then
-//! sole holds, so whatever changes so is met once or twice, and [`crate::wire::listing`] drops the second. A hold that was
-//! released and got again meanwhile is another one: it may be met twice, or not at all.
+//! A scan goes over slots, which never move. So it meets each entry that is there throughout. While a scan is under
+//! way, a wait may become a tied hold, and a sole hold may become a tied one, never the other way round. Waits are read
+//! first, then sole holds, then tied ones. So an entry that changes is met once or twice, and
+//! [`crate::wire::listing`] drops the second. A hold that was released and got again meanwhile is another one: it may
+//! be met twice, or not at all.
 
 use crate::machine::Machine;
 use crate::storage::Id;
@@ -110,13 +111,13 @@ impl Scan {
 }
 
 /// What is left of a slice: it ends after so many entries, bytes of names, or slots looked at.
-struct Slice {
+struct Allowance {
     entries: u32,
     bytes: usize,
     slots: u32,
 }
 
-impl Slice {
+impl Allowance {
     /// Names copied in one slice, in bytes: a slice of the longest names takes no longer than others.
     const BYTES: usize = 64 << 10;
     /// Slots looked at for each entry that may be copied.
@@ -141,7 +142,7 @@ impl Machine {
     /// Reads the next slice of a listing: at most `scan_slice` entries, and a bounded number of bytes
     /// and slots. Call until the scan is done, letting other inputs in between.
     pub fn scan(&self, scan: &mut Scan, each: &mut impl FnMut(Entry<'_>)) {
-        let mut slice = Slice::new(self.config.storage.scan_slice);
+        let mut slice = Allowance::new(self.config.storage.scan_slice);
         while !slice.is_full() {
             scan.position = match scan.position {
                 Position::Done => return,
@@ -158,7 +159,7 @@ impl Machine {
         &self,
         scan: &Scan,
         slot: u32,
-        slice: &mut Slice,
+        slice: &mut Allowance,
         each: &mut impl FnMut(Entry<'_>),
     ) -> Position {
         let waits = self.holds.waits().slots();
@@ -188,7 +189,7 @@ impl Machine {
         &self,
         scan: &Scan,
         slot: u32,
-        slice: &mut Slice,
+        slice: &mut Allowance,
         each: &mut impl FnMut(Entry<'_>),
     ) -> Position {
         let locks = self.holds.locks().slots();
@@ -209,7 +210,7 @@ impl Machine {
         &self,
         scan: &Scan,
         slot: u32,
-        slice: &mut Slice,
+        slice: &mut Allowance,
         each: &mut impl FnMut(Entry<'_>),
     ) -> Position {
         let holds = self.holds.ties().holds();
@@ -232,7 +233,7 @@ impl Machine {
         scan: &Scan,
         after: u64,
         last: Option<Id<TiedHold>>,
-        slice: &mut Slice,
+        slice: &mut Allowance,
         each: &mut impl FnMut(Entry<'_>),
     ) -> Position {
         let Some(kind) = scan.subject.kind() else { return Position::Done };
@@ -269,7 +270,7 @@ impl Machine {
         &self,
         scan: &Scan,
         slot: u32,
-        slice: &mut Slice,
+        slice: &mut Allowance,
         each: &mut impl FnMut(Entry<'_>),
     ) -> Position {
         let slots = self.connections.slots();
@@ -295,7 +296,7 @@ impl Machine {
         id: Id<Lock>,
         tenure: Id<Tenure>,
         (order, since): (u64, Moment),
-        slice: &mut Slice,
+        slice: &mut Allowance,
         each: &mut impl FnMut(Entry<'_>),
     ) {
         let owner = self.holds.tenure(tenure).owner().expect("a holder lives");

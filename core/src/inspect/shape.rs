@@ -1,6 +1,7 @@
-//! What of a machine's state decides its future, for model checkers: who holds what and in which order,
-//! what is dead, and who waits, in which order and how much longer. History (counters, the order of inputs), absolute time and registered names are left
-//! out, and which tokens were given out, so that the states of a small machine are finitely many. Nothing else may use it.
+//! The part of a machine's state that decides its future, for model checkers: who holds what and in which order, what
+//! is dead, and who waits, in which order and how much longer. Left out are history (counters, the order of inputs),
+//! absolute time, registered names, and the tokens that were given out: so a small machine has finitely many states.
+//! Nothing else may use it.
 
 use crate::machine::Machine;
 use crate::storage::{Id, Slab};

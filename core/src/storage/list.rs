@@ -399,8 +399,8 @@ mod tests {
     }
 
     quickcheck! {
-        /// Goal: a list is a vector that grows at its back, a stack one that grows at its front. Method: entries in both
-        /// at a time, pushed and taken out at any place, beside a vector; half of them are taken out of their slots first.
+        /// Goal: a list is a vector that grows at its back, a stack one that grows at its front. Method: entries in
+        /// both at a time, pushed and taken out at any place, beside a vector. Half of them leave their slots first.
         fn a_list_and_a_stack_behave_as_vectors(steps: Vec<(bool, u16)>) -> bool {
             let mut both = Both::new();
             let mut model: Vec<(Id<Entry>, u16)> = Vec::new();
@@ -416,7 +416,8 @@ mod tests {
                     } else {
                         both.list.remove(&mut both.slots, id);
                         both.stack.remove(&mut both.slots, id);
-                        assert!(both.slots[id].listed.prev().is_none() && both.slots[id].listed.next().is_none());
+                        let listed = both.slots[id].listed;
+                        assert!(listed.prev().is_none() && listed.next().is_none());
                         both.slots.remove(id);
                     }
                 }
@@ -428,7 +429,8 @@ mod tests {
                 assert_eq!(both.list.first(), model.first().map(|(id, _)| *id));
                 assert_eq!(both.list.last(), model.last().map(|(id, _)| *id));
                 assert_eq!(both.stack.first(), both.list.last());
-                assert_eq!((both.list.is_empty(), both.stack.is_empty()), (model.is_empty(), model.is_empty()));
+                let are_empty = (both.list.is_empty(), both.stack.is_empty());
+                assert_eq!(are_empty, (model.is_empty(), model.is_empty()));
                 let middle = model.len() / 2;
                 let rest = List::<Listed>::iter_from(model.get(middle).map(|(id, _)| *id), &both.slots);
                 assert_eq!(rest.map(numbers).collect::<Vec<_>>(), model[middle..]);

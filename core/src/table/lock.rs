@@ -70,7 +70,7 @@ impl Linked for Lock {
 /// Who holds a lock, or held it last.
 #[derive(Clone, Debug)]
 pub(super) enum Hold {
-    /// One tenure, and nobody else holds or waits, and it has no token. The links are of that tenure's list of sole holds.
+    /// One tenure. Nobody else holds or waits, and it has no token. The links are of that tenure's list of sole holds.
     Sole { tenure: Id<Tenure>, links: Links<Lock> },
     /// One or more tenures, each with a record of its own.
     Tied(Id<Tie>),
@@ -272,7 +272,7 @@ mod tests {
     }
 
     /// Goal: who knows the hash but not its key cannot make the table slow. Method: names that all lie in one place
-    /// under one key, found by trying, under another; where a large index keeps an entry is told by 17 bits of its hash.
+    /// under one key, found by trying, under another. 17 bits of its hash tell where a large index keeps an entry.
     #[test]
     fn names_chosen_to_collide_under_one_key_are_spread_under_another() {
         let place = |locks: &Locks, name: &str| locks.hash(Kind::Exclusive, name.as_bytes()).0 & 0x1_FFFF;

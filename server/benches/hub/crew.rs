@@ -23,9 +23,9 @@ pub(crate) struct Times {
     pub(crate) measured: Duration,
 }
 
-/// Work outside the lock: so many steps, which take the same time on every core that is not disturbed, and touch
-/// nothing that another thread has. They are steps and not a time by the clock, so that a thread that loses its processor
-/// still has its work to do.
+/// Work outside the lock, in steps. A step takes the same time on every core that is not disturbed, and touches nothing
+/// that another thread has. Work is not a time by the clock: a thread that loses its processor still has its work to
+/// do.
 #[derive(Clone, Copy)]
 pub(crate) struct Work {
     steps: u64,

@@ -27,7 +27,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_delimiter = ',', default_values_t = [50, 1000])]
     pub(crate) connections: Vec<usize>,
 
-    /// Requests under way on a connection, for `uncontended` and `fresh`; over 16 with the first number of connections alone
+    /// Requests under way on a connection, for `uncontended` and `fresh`; over 16 with the first number of connections
     #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 64])]
     pub(crate) depths: Vec<usize>,
 

@@ -1,7 +1,7 @@
 //! One connection's way into the hub: its commands go in, its replies and its mail come out.
 
 use super::mailbox::Mailbox;
-use super::state::State;
+use super::state::HubState;
 use super::{Hub, Locks, Mail, StdLocks};
 use elockd_core::bug;
 use elockd_core::wire::encode;
@@ -86,7 +86,7 @@ impl<L: Locks> Handle<L> {
         Some(owed)
     }
 
-    fn close_with(&self, state: &mut State<L>, mailbox: &Mailbox<L>, now: Now, cause: Cause) -> Vec<u8> {
+    fn close_with(&self, state: &mut HubState<L>, mailbox: &Mailbox<L>, now: Now, cause: Cause) -> Vec<u8> {
         state.post.boxes.remove(&self.conn);
         let mut owed = mailbox.take_reply().unwrap_or_default();
         let input = DriverInput::Closed(self.conn, cause);

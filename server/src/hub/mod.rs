@@ -28,7 +28,7 @@ use elockd_core::{Conn, DriverInput, Entry, Figures, Machine, Now, Origin, Outpu
 use mailbox::Mailbox;
 use post::Post;
 use sleepers::{KeeperAsleep, TickerAsleep, is_before};
-use state::State;
+use state::HubState;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,7 +36,7 @@ use std::task::{Poll, Waker};
 
 /// The machine, shared by all connections.
 pub struct Hub<L: Locks = StdLocks> {
-    state: L::Around<State<L>>,
+    state: L::Around<HubState<L>>,
     /// Called when a panic unwinds through the hub's lock.
     on_panic: Option<fn()>,
     /// Set then: the machine may be half changed, and is not touched again.
@@ -49,7 +49,7 @@ impl<L: Locks> Hub<L> {
     /// Without it the hub stays broken, and whoever comes next panics too.
     #[must_use]
     pub fn new(machine: Machine, on_panic: Option<fn()>) -> Self {
-        let state = State {
+        let state = HubState {
             machine,
             post: Post { boxes: BTreeMap::new() },
             last_serial: 0,
@@ -165,7 +165,7 @@ impl<L: Locks> Hub<L> {
         self.with(|state| look(state.machine.figures()))
     }
 
-    fn with<R>(&self, act: impl FnOnce(&mut State<L>) -> R) -> R {
+    fn with<R>(&self, act: impl FnOnce(&mut HubState<L>) -> R) -> R {
         /// Dropped early only by a panic in `act`.
         struct Unwinding<'a>(&'a AtomicBool, Option<fn()>);
         impl Drop for Unwinding<'_> {

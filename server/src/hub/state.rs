@@ -5,7 +5,7 @@ use super::sleepers::{KeeperAsleep, TickerAsleep, is_before};
 use super::{Locks, Witness};
 use elockd_core::{Command, Input, Machine, Now, Output};
 
-pub(super) struct State<L: Locks> {
+pub(super) struct HubState<L: Locks> {
     pub(super) machine: Machine,
     pub(super) post: Post<L>,
     pub(super) last_serial: u64,
@@ -16,7 +16,7 @@ pub(super) struct State<L: Locks> {
     pub(super) witness: Option<Box<dyn Witness>>,
 }
 
-impl<L: Locks> State<L> {
+impl<L: Locks> HubState<L> {
     /// Applies an input. What it causes for connections with a box goes into their boxes; the rest,
     /// which is what the causer itself is told, goes to `own`.
     #[inline]

@@ -7,7 +7,7 @@ use crate::plan::Settings;
 /// How the requests of one run look.
 pub(super) struct Lines {
     names: Vec<Vec<u8>>,
-    verbs: Vec<(Verb, u32)>,
+    verbs: Vec<(Form, u32)>,
     /// Percentage of lines that are written in an odd way.
     odd: u32,
     /// Milliseconds that clients wait, by weight.
@@ -18,7 +18,7 @@ pub(super) struct Lines {
 
 /// The shape of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verb {
+enum Form {
     Get(&'static str),
     /// With a time to wait.
     Wait,
@@ -42,7 +42,7 @@ enum Verb {
 
 /// Verbs of the new protocol, in groups. A run may have none of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Group {
+enum VerbGroup {
     Old,
     Waits,
     Limits,
@@ -73,51 +73,51 @@ impl Lines {
         let first = rng.between(0, NAMES.len() as u32 - 1) as usize;
         let names = NAMES.iter().cycle().skip(first).take(count).map(|name| name.to_vec()).collect();
         let mut verbs = vec![
-            (Group::Old, Verb::Get("g"), 30),
-            (Group::Old, Verb::Get("sg"), 25),
-            (Group::Waits, Verb::Wait, 30),
-            (Group::Waits, Verb::LimitedWait, 16),
-            (Group::Limits, Verb::Limited, 12),
-            (Group::Old, Verb::Release("r"), 15),
-            (Group::Old, Verb::Release("sr"), 12),
-            (Group::Together, Verb::Bare("ra"), 6),
-            (Group::Tokens, Verb::Release("f"), 14),
-            (Group::Tokens, Verb::Named("f"), 2),
-            (Group::Old, Verb::Named("i"), 6),
-            (Group::Old, Verb::Named("si"), 6),
-            (Group::Old, Verb::Named("d"), 2),
-            (Group::Old, Verb::Named("sd"), 2),
-            (Group::Old, Verb::Bare("d"), 2),
-            (Group::Old, Verb::Bare("sd"), 2),
-            (Group::Old, Verb::Bare("dump"), 1),
-            (Group::Old, Verb::Bare("dump shared"), 2),
-            (Group::Everything, Verb::Bare("ls"), 4),
-            (Group::Everything, Verb::Named("ls"), 2),
-            (Group::Old, Verb::Bare("q"), 3),
-            (Group::Old, Verb::Bare("q full"), 2),
-            (Group::Old, Verb::Bare("me"), 1),
-            (Group::Old, Verb::Named("iam"), 2),
-            (Group::Old, Verb::Bare("who"), 1),
-            (Group::Old, Verb::Named("who"), 1),
-            (Group::Old, Verb::Bare("ping"), 1),
-            (Group::Old, Verb::Bare("help"), 1),
-            (Group::Operators, Verb::Named("steal"), 1),
-            (Group::Operators, Verb::Kick, 1),
-            (Group::Waits, Verb::BadNumber, 2),
-            (Group::Old, Verb::Unknown, 1),
-            (Group::Old, Verb::NameTooLong, 1),
-            (Group::Old, Verb::LineTooLong, 1),
-            (Group::Old, Verb::Blank, 1),
+            (VerbGroup::Old, Form::Get("g"), 30),
+            (VerbGroup::Old, Form::Get("sg"), 25),
+            (VerbGroup::Waits, Form::Wait, 30),
+            (VerbGroup::Waits, Form::LimitedWait, 16),
+            (VerbGroup::Limits, Form::Limited, 12),
+            (VerbGroup::Old, Form::Release("r"), 15),
+            (VerbGroup::Old, Form::Release("sr"), 12),
+            (VerbGroup::Together, Form::Bare("ra"), 6),
+            (VerbGroup::Tokens, Form::Release("f"), 14),
+            (VerbGroup::Tokens, Form::Named("f"), 2),
+            (VerbGroup::Old, Form::Named("i"), 6),
+            (VerbGroup::Old, Form::Named("si"), 6),
+            (VerbGroup::Old, Form::Named("d"), 2),
+            (VerbGroup::Old, Form::Named("sd"), 2),
+            (VerbGroup::Old, Form::Bare("d"), 2),
+            (VerbGroup::Old, Form::Bare("sd"), 2),
+            (VerbGroup::Old, Form::Bare("dump"), 1),
+            (VerbGroup::Old, Form::Bare("dump shared"), 2),
+            (VerbGroup::Everything, Form::Bare("ls"), 4),
+            (VerbGroup::Everything, Form::Named("ls"), 2),
+            (VerbGroup::Old, Form::Bare("q"), 3),
+            (VerbGroup::Old, Form::Bare("q full"), 2),
+            (VerbGroup::Old, Form::Bare("me"), 1),
+            (VerbGroup::Old, Form::Named("iam"), 2),
+            (VerbGroup::Old, Form::Bare("who"), 1),
+            (VerbGroup::Old, Form::Named("who"), 1),
+            (VerbGroup::Old, Form::Bare("ping"), 1),
+            (VerbGroup::Old, Form::Bare("help"), 1),
+            (VerbGroup::Operators, Form::Named("steal"), 1),
+            (VerbGroup::Operators, Form::Kick, 1),
+            (VerbGroup::Waits, Form::BadNumber, 2),
+            (VerbGroup::Old, Form::Unknown, 1),
+            (VerbGroup::Old, Form::NameTooLong, 1),
+            (VerbGroup::Old, Form::LineTooLong, 1),
+            (VerbGroup::Old, Form::Blank, 1),
         ];
         let groups = [
-            Group::Waits,
-            Group::Limits,
-            Group::Tokens,
-            Group::Together,
-            Group::Everything,
-            Group::Operators,
+            VerbGroup::Waits,
+            VerbGroup::Limits,
+            VerbGroup::Tokens,
+            VerbGroup::Together,
+            VerbGroup::Everything,
+            VerbGroup::Operators,
         ];
-        let left_out: Vec<Group> = groups.into_iter().filter(|_| rng.percent(25)).collect();
+        let left_out: Vec<VerbGroup> = groups.into_iter().filter(|_| rng.percent(25)).collect();
         // Gets are never left out, so that there is always something to lose.
         let spared = if rng.percent(50) { 1 } else { 2 };
         for (group, _, weight) in &mut verbs[spared..] {
@@ -158,47 +158,47 @@ impl Lines {
     /// A line with its end. The name that the client asks for is added to `mine`.
     pub(super) fn line(&self, rng: &mut Rng, mine: &mut Vec<Vec<u8>>) -> Vec<u8> {
         let (verb, name) = match rng.weighted(&self.verbs) {
-            Verb::Get(verb) => {
+            Form::Get(verb) => {
                 let name = self.name(rng);
                 mine.push(name.clone());
                 (verb, name)
             }
-            verb @ (Verb::Wait | Verb::Limited | Verb::LimitedWait) => {
+            verb @ (Form::Wait | Form::Limited | Form::LimitedWait) => {
                 let name = self.name(rng);
                 mine.push(name.clone());
                 let (ms, limit) = (self.ms(rng).to_string(), rng.weighted(&LIMITS).to_string());
                 let numbers = match verb {
-                    Verb::Wait => vec!["gw", &ms],
-                    Verb::Limited => vec!["sgl", &limit],
+                    Form::Wait => vec!["gw", &ms],
+                    Form::Limited => vec!["sgl", &limit],
                     _ => vec!["sgw", &ms, &limit],
                 };
                 return self.write(rng, &numbers.join(" "), &name);
             }
-            Verb::BadNumber => {
+            Form::BadNumber => {
                 let verb =
                     rng.of(&["gw", "gw -1", "gw x", "gw 4294967296", "gw 00000000001", "sgl", "sgw 5"]);
                 return [verb.as_bytes(), b"\n"].concat();
             }
-            Verb::Kick => ("kick", rng.of(&[&b""[..], b"1.2.3.4:5", b"nobody", b"unix:1"]).to_vec()),
-            Verb::Release(verb) if !mine.is_empty() && rng.percent(85) => {
+            Form::Kick => ("kick", rng.of(&[&b""[..], b"1.2.3.4:5", b"nobody", b"unix:1"]).to_vec()),
+            Form::Release(verb) if !mine.is_empty() && rng.percent(85) => {
                 let at = rng.between(0, mine.len() as u32 - 1) as usize;
                 (verb, mine[at].clone())
             }
-            Verb::Release(verb) | Verb::Named(verb) => (verb, self.name(rng)),
-            Verb::Bare(verb) => (verb, Vec::new()),
-            Verb::Unknown => (rng.of(&["gg", "G", "get", "g\ta", "\x01", "x y"]), self.name(rng)),
-            Verb::NameTooLong => {
+            Form::Release(verb) | Form::Named(verb) => (verb, self.name(rng)),
+            Form::Bare(verb) => (verb, Vec::new()),
+            Form::Unknown => (rng.of(&["gg", "G", "get", "g\ta", "\x01", "x y"]), self.name(rng)),
+            Form::NameTooLong => {
                 let more = rng.between(0, 2) as usize;
                 (rng.of(&["g", "sg", "r", "d"]), vec![b'n'; self.name_bytes + more])
             }
-            Verb::LineTooLong => {
+            Form::LineTooLong => {
                 let bytes = self.line_bytes + rng.of(&[0_usize, 1, 1, 2, 300]);
                 let mut line = b"g ".to_vec();
                 line.resize(bytes, b'l');
                 line.push(b'\n');
                 return line;
             }
-            Verb::Blank => (rng.of(&["", " ", "\t\x0b\x0c"]), Vec::new()),
+            Form::Blank => (rng.of(&["", " ", "\t\x0b\x0c"]), Vec::new()),
         };
         self.write(rng, verb, &name)
     }

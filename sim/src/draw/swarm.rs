@@ -32,7 +32,7 @@ pub fn swarm(seed: u64) -> (Plan, Vec<Step>) {
     for client in (0..clients).map(Client) {
         let host = Host(rng.between(0, u32::from(hosts) - 1) as u8);
         let begin_ms = rng.between(0, duration_ms * 2 / 3);
-        let mut life = Life { rng: &mut rng, client, at_ms: begin_ms, script: &mut script };
+        let mut life = ClientLife { rng: &mut rng, client, at_ms: begin_ms, script: &mut script };
         life.act(0, Action::Open(client, host));
         life.live(&lines, &habits, duration_ms);
     }
@@ -41,7 +41,8 @@ pub fn swarm(seed: u64) -> (Plan, Vec<Step>) {
             let operator = Client(OPERATORS + operator);
             let host = Host(rng.between(0, u32::from(hosts) - 1) as u8);
             let begin_ms = rng.between(0, duration_ms / 2);
-            let mut life = Life { rng: &mut rng, client: operator, at_ms: begin_ms, script: &mut script };
+            let mut life =
+                ClientLife { rng: &mut rng, client: operator, at_ms: begin_ms, script: &mut script };
             life.act(0, Action::OpenAsOperator(operator, host));
             life.operate(&lines, &habits, clients, duration_ms);
         }
@@ -73,7 +74,7 @@ pub fn swarm(seed: u64) -> (Plan, Vec<Step>) {
 
 /// A client that talks when a fault comes, so that the fault makes a difference.
 fn bait(rng: &mut Rng, client: Client, host: Host, begin_ms: u32, fault_ms: u32, script: &mut Vec<Step>) {
-    let mut life = Life { rng, client, at_ms: begin_ms, script };
+    let mut life = ClientLife { rng, client, at_ms: begin_ms, script };
     life.act(0, Action::Open(client, host));
     while life.at_ms < fault_ms + 20 {
         let is_near = life.at_ms + 15 > fault_ms;
@@ -87,7 +88,7 @@ fn bait(rng: &mut Rng, client: Client, host: Host, begin_ms: u32, fault_ms: u32,
 fn drain_amid_a_flood(rng: &mut Rng, client: Client, hosts: u8, duration_ms: u32, script: &mut Vec<Step>) {
     let host = Host(rng.between(0, u32::from(hosts) - 1) as u8);
     let begin_ms = rng.between(0, duration_ms / 2);
-    let mut life = Life { rng, client, at_ms: begin_ms, script };
+    let mut life = ClientLife { rng, client, at_ms: begin_ms, script };
     life.act(0, Action::Open(client, host));
     // The client must be connected first, even if accepting fails once.
     life.act(150, Action::Deafen(client));
@@ -107,7 +108,7 @@ fn flood_behind_a_wait(rng: &mut Rng, client: Client, hosts: u8, duration_ms: u3
     let host = Host(rng.between(0, u32::from(hosts) - 1) as u8);
     let begin_ms = rng.between(0, duration_ms / 2);
     let ms = rng.of(&[30, 200, 5_000]);
-    let mut life = Life { rng, client: holder, at_ms: begin_ms, script };
+    let mut life = ClientLife { rng, client: holder, at_ms: begin_ms, script };
     life.act(0, Action::Open(holder, host));
     life.act(0, Action::Open(client, host));
     life.act(60, Action::Say(holder, format!("g {NAME}\n").into_bytes()));
@@ -219,14 +220,14 @@ impl Habits {
 }
 
 /// One client's life while it is drawn.
-struct Life<'a> {
+struct ClientLife<'a> {
     rng: &'a mut Rng,
     client: Client,
     at_ms: u32,
     script: &'a mut Vec<Step>,
 }
 
-impl Life<'_> {
+impl ClientLife<'_> {
     fn act(&mut self, after_ms: u32, action: Action) {
         self.at_ms += after_ms;
         self.script.push(Step { at_ms: self.at_ms, action });

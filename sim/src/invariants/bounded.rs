@@ -1,6 +1,6 @@
 //! Limits hold, and no request is refused below its limit.
 
-use super::{Invariant, Outcome, State, Verdict};
+use super::{Held, Invariant, Outcome, State};
 use crate::observed::Observed;
 use elockd_core::{Account, Output, Reason, Reply};
 
@@ -13,7 +13,7 @@ pub(super) const INVARIANT: Invariant = Invariant {
     state: Some(state),
 };
 
-fn told(outcome: &Outcome<'_>) -> Verdict {
+fn told(outcome: &Outcome<'_>) -> Held {
     let Outcome { observed, to, limits, .. } = outcome;
     let account = observed.origin(*to).map(|origin| origin.account).unwrap_or_default();
     match outcome.output {
@@ -46,10 +46,10 @@ fn told(outcome: &Outcome<'_>) -> Verdict {
     Ok(())
 }
 
-fn state(state: &State<'_>) -> Verdict {
+fn state(state: &State<'_>) -> Held {
     let State { observed, limits, .. } = state;
     for account in [Account::default(), Account::ADMIN] {
-        let Counts { connections, locks, waits } = in_account(observed, account);
+        let AccountCounts { connections, locks, waits } = in_account(observed, account);
         if connections > u64::from(limits.connections) && account != Account::ADMIN {
             return Err(format!("{connections} connections, and {} may be", limits.connections));
         }
@@ -81,14 +81,14 @@ fn state(state: &State<'_>) -> Verdict {
 
 /// What counts for one account. A wait counts as the hold that it may become.
 #[derive(Clone, Copy, Debug, Default)]
-struct Counts {
+struct AccountCounts {
     connections: u64,
     locks: u64,
     waits: u64,
 }
 
-fn in_account(observed: &Observed, account: Account) -> Counts {
-    let mut counts = Counts::default();
+fn in_account(observed: &Observed, account: Account) -> AccountCounts {
+    let mut counts = AccountCounts::default();
     for (conn, held) in observed.open() {
         if observed.origin(*conn).is_some_and(|origin| origin.account == account) {
             let waits = u64::from(observed.waits().of(*conn).is_some());

@@ -1,6 +1,6 @@
 //! Deadlines: no grant comes after its wait's deadline, no timeout comes before it, and no wait lasts beyond it.
 
-use super::{Invariant, Outcome, State, Verdict, shown};
+use super::{Held, Invariant, Outcome, State, shown};
 use elockd_core::{Command, Input, Output, Reply};
 
 pub(super) const INVARIANT: Invariant = Invariant {
@@ -12,7 +12,7 @@ pub(super) const INVARIANT: Invariant = Invariant {
     state: Some(state),
 };
 
-fn told(outcome: &Outcome<'_>) -> Verdict {
+fn told(outcome: &Outcome<'_>) -> Held {
     let Outcome { observed, to, .. } = outcome;
     let wait = observed.waits().of(*to).map(|(_, wait)| wait);
     match outcome.output {
@@ -33,7 +33,7 @@ fn told(outcome: &Outcome<'_>) -> Verdict {
     }
 }
 
-fn state(state: &State<'_>) -> Verdict {
+fn state(state: &State<'_>) -> Held {
     let now = state.observed.now();
     match state.observed.waits().all().find(|wait| wait.is_due(now)) {
         Some(wait) => {

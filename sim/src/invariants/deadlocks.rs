@@ -1,7 +1,7 @@
 //! Deadlocks: a wait that could never be granted does not begin, and no other wait is refused as a deadlock. The
 //! definition decides, from the holds and the waits there are.
 
-use super::{Invariant, Outcome, Verdict, shown};
+use super::{Held, Invariant, Outcome, shown};
 use crate::observed::wanted;
 use elockd_core::{Input, Output, Reply};
 
@@ -13,7 +13,7 @@ pub(super) const INVARIANT: Invariant = Invariant {
     state: None,
 };
 
-fn told(outcome: &Outcome<'_>) -> Verdict {
+fn told(outcome: &Outcome<'_>) -> Held {
     let to = outcome.to;
     let is_refused = match outcome.output {
         Output::Wait => false,

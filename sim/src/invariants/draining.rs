@@ -1,6 +1,6 @@
 //! A shutdown grants nothing: from its beginning no connection becomes a holder, and every wait has ended.
 
-use super::{Invariant, Outcome, State, Verdict, shown};
+use super::{Held, Invariant, Outcome, State, shown};
 use elockd_core::{Output, Reply};
 
 pub(super) const INVARIANT: Invariant = Invariant {
@@ -12,7 +12,7 @@ pub(super) const INVARIANT: Invariant = Invariant {
     state: Some(state),
 };
 
-fn told(outcome: &Outcome<'_>) -> Verdict {
+fn told(outcome: &Outcome<'_>) -> Held {
     match outcome.output {
         Output::Reply(Reply::Got { name, .. }) if outcome.observed.is_draining() => {
             Err(format!("{:?} was given {} during the shutdown", outcome.to, shown(name)))
@@ -27,7 +27,7 @@ fn told(outcome: &Outcome<'_>) -> Verdict {
     }
 }
 
-fn state(state: &State<'_>) -> Verdict {
+fn state(state: &State<'_>) -> Held {
     match state.observed.waits().conns().next() {
         Some(conn) if state.observed.is_draining() => Err(format!("{conn:?} still waits in the shutdown")),
         _ => Ok(()),

@@ -1,6 +1,6 @@
 //! Counts are exact: the N of every reply and the figures of `q` are the numbers that can be counted.
 
-use super::{Invariant, Outcome, State, Verdict, shown};
+use super::{Held, Invariant, Outcome, State, shown};
 use crate::observed::Observed;
 use elockd_core::{Figure, Figures, Kind, Output, Reply};
 
@@ -13,7 +13,7 @@ pub(super) const INVARIANT: Invariant = Invariant {
     state: Some(state),
 };
 
-fn told(outcome: &Outcome<'_>) -> Verdict {
+fn told(outcome: &Outcome<'_>) -> Held {
     let (kind, holders, name, more) = match outcome.output {
         Output::Reply(Reply::Got { kind, holders, name }) => {
             // This outcome has not been noted yet.
@@ -37,11 +37,11 @@ fn told(outcome: &Outcome<'_>) -> Verdict {
     ))
 }
 
-fn state(state: &State<'_>) -> Verdict {
+fn state(state: &State<'_>) -> Held {
     figures_are_counted(&state.machine.figures(), state.observed)
 }
 
-fn figures_are_counted(figures: &Figures<'_>, observed: &Observed) -> Verdict {
+fn figures_are_counted(figures: &Figures<'_>, observed: &Observed) -> Held {
     let names = |kind| observed.locks(kind).len() as u64;
     let counts = observed.counts();
     let begun = observed.waits().all().map(|wait| wait.begun).min();

@@ -1,7 +1,7 @@
 //! First come, first served: a granted wait is the first in its line. Only `sg`, and a connection that already holds
 //! the lock, get past a line.
 
-use super::{Invariant, Outcome, Verdict, shown};
+use super::{Held, Invariant, Outcome, shown};
 use elockd_core::{Command, Input, Output, Reply};
 
 pub(super) const INVARIANT: Invariant = Invariant {
@@ -13,7 +13,7 @@ pub(super) const INVARIANT: Invariant = Invariant {
     state: None,
 };
 
-fn told(outcome: &Outcome<'_>) -> Verdict {
+fn told(outcome: &Outcome<'_>) -> Held {
     let Output::Reply(Reply::Got { kind, name, .. }) = outcome.output else { return Ok(()) };
     let lock = (*kind, name.to_vec());
     let Some(head) = outcome.observed.waits().head(&lock) else { return Ok(()) };

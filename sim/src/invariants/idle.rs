@@ -1,7 +1,7 @@
 //! The idle limit: a connection that has sent nothing for that long is ended. (The reference model, which replays the
 //! run, sees that no connection is ended early.)
 
-use super::{Invariant, State, Verdict};
+use super::{Held, Invariant, State};
 use elockd_core::Now;
 
 pub(super) const INVARIANT: Invariant = Invariant {
@@ -13,7 +13,7 @@ pub(super) const INVARIANT: Invariant = Invariant {
     state: Some(state),
 };
 
-fn state(state: &State<'_>) -> Verdict {
+fn state(state: &State<'_>) -> Held {
     let limit = state.limits.idle_ms;
     let is_due = |active: &Now| limit > 0 && state.now.0 - active.0 >= limit;
     match state.active.iter().find(|(_, active)| is_due(active)) {

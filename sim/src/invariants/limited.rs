@@ -1,6 +1,6 @@
 //! Limited shares: a request with LIMIT N is granted only while fewer than N connections hold the lock.
 
-use super::{Invariant, Outcome, Verdict, shown};
+use super::{Held, Invariant, Outcome, shown};
 use elockd_core::{Command, Input, Kind, Output, Reply};
 
 pub(super) const INVARIANT: Invariant = Invariant {
@@ -11,7 +11,7 @@ pub(super) const INVARIANT: Invariant = Invariant {
     state: None,
 };
 
-fn told(outcome: &Outcome<'_>) -> Verdict {
+fn told(outcome: &Outcome<'_>) -> Held {
     let Output::Reply(Reply::Got { kind: Kind::Shared, holders, name }) = outcome.output else {
         return Ok(());
     };

@@ -29,7 +29,7 @@ use crate::observed::Observed;
 use elockd_core::{Command, Conn, Input, Limits, Machine, Now, Output};
 
 /// Whether an invariant holds; the error says what is wrong.
-pub type Verdict = Result<(), String>;
+pub type Held = Result<(), String>;
 
 /// An invariant.
 pub struct Invariant {
@@ -38,11 +38,11 @@ pub struct Invariant {
     /// The sentence of `docs/guarantees.md` that it guards, word for word.
     pub guards: &'static str,
     /// Checks an input before it is applied, if the invariant is about inputs.
-    pub given: Option<fn(&Given<'_>) -> Verdict>,
+    pub given: Option<fn(&Given<'_>) -> Held>,
     /// Checks one outcome of an input, if the invariant is about outcomes.
-    pub told: Option<fn(&Outcome<'_>) -> Verdict>,
+    pub told: Option<fn(&Outcome<'_>) -> Held>,
     /// Checks the whole state after an input, if the invariant is about states.
-    pub state: Option<fn(&State<'_>) -> Verdict>,
+    pub state: Option<fn(&State<'_>) -> Held>,
 }
 
 /// An input before it is applied.

@@ -1,6 +1,6 @@
 //! Names are exact: a reply has the very name of its request.
 
-use super::{Invariant, Outcome, Verdict, shown};
+use super::{Held, Invariant, Outcome, shown};
 use elockd_core::{Command, Input, Output, Reply};
 
 pub(super) const INVARIANT: Invariant = Invariant {
@@ -11,7 +11,7 @@ pub(super) const INVARIANT: Invariant = Invariant {
     state: None,
 };
 
-fn told(outcome: &Outcome<'_>) -> Verdict {
+fn told(outcome: &Outcome<'_>) -> Held {
     let Output::Reply(reply) = outcome.output else { return Ok(()) };
     let name = match reply {
         Reply::Got { name, .. }

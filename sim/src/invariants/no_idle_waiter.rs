@@ -1,6 +1,6 @@
 //! Nobody waits in vain: the first in a line waits only while the lock cannot be granted to it.
 
-use super::{Invariant, State, Verdict, shown};
+use super::{Held, Invariant, State, shown};
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "no waiter while it could be granted",
@@ -10,7 +10,7 @@ pub(super) const INVARIANT: Invariant = Invariant {
     state: Some(state),
 };
 
-fn state(state: &State<'_>) -> Verdict {
+fn state(state: &State<'_>) -> Held {
     let observed = state.observed;
     for (lock, mut line) in observed.waits().lines() {
         if observed.could_be_granted(lock) {

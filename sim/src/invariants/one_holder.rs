@@ -1,7 +1,7 @@
 //! An exclusive lock has one holder: no connection is told "success" while another holds the lock in the observed
 //! state.
 
-use super::{Invariant, Outcome, Verdict, shown};
+use super::{Held, Invariant, Outcome, shown};
 use elockd_core::{Kind, Output, Reply};
 
 pub(super) const INVARIANT: Invariant = Invariant {
@@ -12,7 +12,7 @@ pub(super) const INVARIANT: Invariant = Invariant {
     state: None,
 };
 
-fn told(outcome: &Outcome<'_>) -> Verdict {
+fn told(outcome: &Outcome<'_>) -> Held {
     let Output::Reply(Reply::Got { kind: Kind::Exclusive, name, .. }) = outcome.output else { return Ok(()) };
     let holders = outcome.observed.locks(Kind::Exclusive).get(*name);
     match holders.and_then(|holders| holders.iter().find(|holder| **holder != outcome.to)) {

@@ -1,6 +1,6 @@
 //! Only a holder releases: a release succeeds if, and only if, the connection holds the lock.
 
-use super::{Invariant, Outcome, Verdict, shown};
+use super::{Held, Invariant, Outcome, shown};
 use elockd_core::{Output, Reply};
 
 pub(super) const INVARIANT: Invariant = Invariant {
@@ -11,7 +11,7 @@ pub(super) const INVARIANT: Invariant = Invariant {
     state: None,
 };
 
-fn told(outcome: &Outcome<'_>) -> Verdict {
+fn told(outcome: &Outcome<'_>) -> Held {
     let (kind, name, succeeded) = match outcome.output {
         Output::Reply(Reply::Released { kind, name }) => (*kind, *name, true),
         Output::Reply(Reply::ReleaseFailure { kind, name }) => (*kind, *name, false),

@@ -1,7 +1,7 @@
 //! Operators: `steal` ends the hold of the holder, and `kick` ends the connections from an address. Nobody else can
 //! do either. A connection whose lock was stolen finds out as soon as it asks.
 
-use super::{Invariant, Outcome, Verdict, shown};
+use super::{Held, Invariant, Outcome, shown};
 use crate::observed::Observed;
 use elockd_core::{Account, Command, Conn, Input, Kind, Output, Reason, Reply};
 
@@ -14,7 +14,7 @@ pub(super) const INVARIANT: Invariant = Invariant {
     state: None,
 };
 
-fn told(outcome: &Outcome<'_>) -> Verdict {
+fn told(outcome: &Outcome<'_>) -> Held {
     let Outcome { observed, to, .. } = outcome;
     let is_operator =
         |conn: &Conn| observed.origin(*conn).is_some_and(|origin| origin.account == Account::ADMIN);

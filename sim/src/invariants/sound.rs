@@ -1,6 +1,6 @@
 //! The machine is sound: every invariant of its own state holds, down to the links of its lists.
 
-use super::{Invariant, State, Verdict};
+use super::{Held, Invariant, State};
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "the machine is sound",
@@ -10,6 +10,6 @@ pub(super) const INVARIANT: Invariant = Invariant {
     state: Some(state),
 };
 
-fn state(state: &State<'_>) -> Verdict {
+fn state(state: &State<'_>) -> Held {
     state.machine.check().map_err(|violation| violation.to_string())
 }

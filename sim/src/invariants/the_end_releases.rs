@@ -1,7 +1,7 @@
 //! The end of a connection releases all that it held, and nothing else does: the machine's own listing of holds
 //! equals the observed state.
 
-use super::{Invariant, State, Verdict, shown};
+use super::{Held, Invariant, State, shown};
 use elockd_core::{Kind, Listing, Scan, Subject};
 
 pub(super) const INVARIANT: Invariant = Invariant {
@@ -12,7 +12,7 @@ pub(super) const INVARIANT: Invariant = Invariant {
     state: Some(state),
 };
 
-fn state(state: &State<'_>) -> Verdict {
+fn state(state: &State<'_>) -> Held {
     for kind in Kind::ALL {
         let observed = state.observed.locks(kind);
         let mut rows = 0;

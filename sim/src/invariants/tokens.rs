@@ -1,7 +1,7 @@
 //! Fencing tokens ascend. Each belongs to one hold and is shown only to its holder. (The judge `oracle/tokens.rs`
 //! checks the same across the server's lives and without its witness.)
 
-use super::{Invariant, Outcome, Verdict, shown};
+use super::{Held, Invariant, Outcome, shown};
 use elockd_core::{Command, Input, Kind, Output, Reply};
 
 pub(super) const INVARIANT: Invariant = Invariant {
@@ -13,7 +13,7 @@ pub(super) const INVARIANT: Invariant = Invariant {
     state: None,
 };
 
-fn told(outcome: &Outcome<'_>) -> Verdict {
+fn told(outcome: &Outcome<'_>) -> Held {
     let Outcome { observed, to, .. } = outcome;
     let tokens = observed.tokens();
     let Input::Command(_, Command::Fence(asked)) = outcome.input else { return Ok(()) };

@@ -1,6 +1,6 @@
 //! Each connection is told once how its wait has ended. A connection that neither asked nor waits is told nothing.
 
-use super::{Invariant, Outcome, Verdict};
+use super::{Held, Invariant, Outcome};
 use elockd_core::{Input, Output};
 
 pub(super) const INVARIANT: Invariant = Invariant {
@@ -12,7 +12,7 @@ pub(super) const INVARIANT: Invariant = Invariant {
     state: None,
 };
 
-fn told(outcome: &Outcome<'_>) -> Verdict {
+fn told(outcome: &Outcome<'_>) -> Held {
     let Outcome { observed, input, to, output, .. } = outcome;
     let has_asked = matches!(input, Input::Command(conn, _) if conn == to);
     let waits = observed.waits().of(*to).is_some() || observed.cut_off(*to).is_some();

@@ -1,6 +1,6 @@
 //! While a connection waits, none of its later requests is run.
 
-use super::{Given, Invariant, Verdict};
+use super::{Given, Held, Invariant};
 use elockd_core::Input;
 
 pub(super) const INVARIANT: Invariant = Invariant {
@@ -11,7 +11,7 @@ pub(super) const INVARIANT: Invariant = Invariant {
     state: None,
 };
 
-fn given(given: &Given<'_>) -> Verdict {
+fn given(given: &Given<'_>) -> Held {
     match given.input {
         Input::Command(conn, command) if given.observed.waits().of(*conn).is_some() => {
             Err(format!("{command:?} of {conn:?} is run while it waits"))

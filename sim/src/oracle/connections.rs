@@ -1,7 +1,7 @@
 //! Both sides of each connection agree. The applied commands are the requests, in order, whole and in time. The told
 //! replies are the received ones. No request is left without an answer, and no more is kept unsent than is allowed.
 
-use super::{Finding, SLACK_MS, Verdict, connection_finding};
+use super::{Finding, Found, SLACK_MS, connection_finding};
 use crate::conversation::Conversation;
 use crate::history::{ClientSide, Close, History, ServerSide};
 use crate::log::{Ended, Entry, Told};
@@ -38,7 +38,7 @@ pub fn judge(plan: &Plan, entries: &[Entry], history: &History) -> Result<(), Fi
 }
 
 /// The commands that ran are the requests, from the first on and without a gap, each after it was sent.
-fn requests(client: &ClientSide, server: &ServerSide) -> Verdict {
+fn requests(client: &ClientSide, server: &ServerSide) -> Found {
     for (number, run) in server.commands.iter().enumerate() {
         let Some(request) = client.requests.get(number) else {
             return Err((run.applied, format!("{:?} was run, which it did not ask", run.command)));
@@ -63,7 +63,7 @@ fn requests(client: &ClientSide, server: &ServerSide) -> Verdict {
 static NOTHING: Vec<u8> = Vec::new();
 
 /// The received replies are the told ones, from the first on and without a gap.
-fn replies(client: &ClientSide, server: &ServerSide) -> Verdict {
+fn replies(client: &ClientSide, server: &ServerSide) -> Found {
     let seen = client.received_at.last().copied().unwrap_or(client.connected);
     if let Some((Close::Decided(Reason::TooManyConnections), _)) = server.closed {
         let mut line = Vec::new();
@@ -129,7 +129,7 @@ fn whole(
     history: &History,
     client: &ClientSide,
     server: &ServerSide,
-) -> Verdict {
+) -> Found {
     let Some((close, closed)) = server.closed else { return Ok(()) };
     let ended_a_wait =
         server.commands.last().is_some_and(|run| run.has_waited && run.told_at.place == closed);
@@ -170,7 +170,7 @@ fn whole(
 }
 
 /// Replies that are told and not written never exceed the limit by more than one batch on each side.
-fn unsent(server: &ServerSide) -> Verdict {
+fn unsent(server: &ServerSide) -> Found {
     /// 64 KiB that waited, 64 KiB that were told at once, and a last batch of 64 of the longest replies.
     const MOST: usize = 210 << 10;
     for run in &server.commands {

@@ -1,7 +1,7 @@
 //! A connection ends when, and only when, there is a reason, and soon after it: its locks depend on that. Both sides
 //! are compared: the end that the server reports must be what its client did, or what a fault did to it.
 
-use super::{Finding, SLACK_MS, Verdict, connection_finding};
+use super::{Finding, Found, SLACK_MS, connection_finding};
 use crate::history::{ClientSide, Close, Connection, History, Place, ServerSide};
 use crate::log::{Ended, Entry, Event};
 use crate::plan::Plan;
@@ -41,7 +41,7 @@ impl Ends<'_> {
     }
 
     /// The server's reason for the end was true.
-    fn has_reason(&self, server: &ServerSide) -> Verdict {
+    fn has_reason(&self, server: &ServerSide) -> Found {
         let Some((close, closed)) = server.closed else { return Ok(()) };
         let wrong = |what: &str| Err((closed, format!("was ended as {close:?}, {what}")));
         let before = |place: Option<Place>| place.is_some_and(|place| place <= closed);
@@ -83,7 +83,7 @@ impl Ends<'_> {
     }
 
     /// Once the server has read a FIN or an error, it ends the connection in the same moment.
-    fn comes_at_once(&self, server: &ServerSide) -> Verdict {
+    fn comes_at_once(&self, server: &ServerSide) -> Found {
         for (place, what) in [(server.fin, "sent FIN"), (server.failed, "failed")] {
             let Some(place) = place else { continue };
             let is_late = server
@@ -97,7 +97,7 @@ impl Ends<'_> {
     }
 
     /// The end that the client saw is the one that the server made.
-    fn is_known_to_both(&self, client: &ClientSide, server: &ServerSide) -> Verdict {
+    fn is_known_to_both(&self, client: &ClientSide, server: &ServerSide) -> Found {
         /// A reset destroys what was sent last. To send no reset, the server takes input for this long.
         const LINGER_MS: u32 = 1_000;
         let Some((ended, place)) = client.ended else { return Ok(()) };
@@ -132,7 +132,7 @@ impl Ends<'_> {
     }
 
     /// If a client ends its side and no fault is in the way, the server hears of it as soon as a message can arrive.
-    fn is_noticed(&self, connection: &Connection, client: &ClientSide, server: &ServerSide) -> Verdict {
+    fn is_noticed(&self, connection: &Connection, client: &ClientSide, server: &ServerSide) -> Found {
         let own_end = client.ended.filter(|(ended, _)| matches!(ended, Ended::Closed | Ended::Crashed));
         let Some(place) = client.half_closed.or(own_end.map(|(_, place)| place)) else { return Ok(()) };
         let from_ms = self.ms(place.max(server.opened));

@@ -27,7 +27,7 @@ use todc_utils::specifications::Specification;
 ///
 /// The first lock whose history no order explains.
 pub fn judge(plan: &Plan, entries: &[Entry], history: &History, judged: &mut Judged) -> Result<(), Finding> {
-    let mut locks: Locks<'_> = BTreeMap::new();
+    let mut locks: Operations<'_> = BTreeMap::new();
     let said = Said::new(plan, entries, history);
     for (number, connection) in (0..).zip(&history.connections) {
         for (lock, operations) in operations(&said, connection, number) {
@@ -73,21 +73,21 @@ struct Timed {
 struct Operation {
     connection: u32,
     kind: Kind,
-    what: What,
+    what: Happening,
 }
 
 #[derive(Clone, Debug)]
-enum What {
+enum Happening {
     /// The `n`th request about the lock, counted from 0, was answered.
-    Answered { n: u32, verb: Verb, answer: u32 },
+    Answered { n: u32, verb: LockVerb, answer: u32 },
     /// The `n`th request was not answered.
-    Open { n: u32, verb: Verb },
+    Open { n: u32, verb: LockVerb },
     /// The connection ended, after at least this many requests.
     End { after: u32 },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verb {
+enum LockVerb {
     Get,
     /// With a time to wait.
     Wait,
@@ -107,7 +107,7 @@ enum Verb {
     Inspect,
 }
 
-impl Verb {
+impl LockVerb {
     /// The request about one lock that this command is; `line` says whether any client ever waits for that lock.
     fn of<'a>(
         command: &'a Command<Vec<u8>>,
@@ -151,9 +151,9 @@ fn tell(history: &History, operations: &[Timed]) -> String {
         let client = history.connections[operation.connection as usize].client.as_ref();
         let client = client.expect("operations are clients'").client;
         let what = match operation.what {
-            What::Answered { verb, answer, .. } => format!("{verb:?} {answer}"),
-            What::Open { verb, .. } => format!("{verb:?} ?"),
-            What::End { .. } => "end".to_owned(),
+            Happening::Answered { verb, answer, .. } => format!("{verb:?} {answer}"),
+            Happening::Open { verb, .. } => format!("{verb:?} ?"),
+            Happening::End { .. } => "end".to_owned(),
         };
         let answered = answered.map_or("...".to_owned(), |place| place.to_string());
         format!("{client} {what} [{called}-{answered}]")
@@ -162,12 +162,12 @@ fn tell(history: &History, operations: &[Timed]) -> String {
 }
 
 /// A lock in one of the server's lives.
-type Lock<'a> = (Life, Kind, &'a [u8]);
+type LockOfLife<'a> = (Life, Kind, &'a [u8]);
 
 /// The operations on each lock.
-type Locks<'a> = BTreeMap<Lock<'a>, Vec<Timed>>;
+type Operations<'a> = BTreeMap<LockOfLife<'a>, Vec<Timed>>;
 
-/// What a connection's history needs to know of other clients.
+/// Happening a connection's history needs to know of other clients.
 struct Said<'a> {
     plan: &'a Plan,
     entries: &'a [Entry],
@@ -198,7 +198,7 @@ impl<'a> Said<'a> {
 }
 
 /// The operations of one connection, lock by lock.
-fn operations<'a>(said: &Said<'a>, connection: &'a Connection, id: u32) -> Locks<'a> {
+fn operations<'a>(said: &Said<'a>, connection: &'a Connection, id: u32) -> Operations<'a> {
     let plan = said.plan;
     let (Some(client), Some(server)) = (&connection.client, &connection.server) else {
         return BTreeMap::new();
@@ -207,15 +207,15 @@ fn operations<'a>(said: &Said<'a>, connection: &'a Connection, id: u32) -> Locks
     if matches!(server.closed, Some((Close::Decided(Reason::TooManyConnections), _))) {
         return BTreeMap::new();
     }
-    let mut locks: Locks<'a> = BTreeMap::new();
+    let mut locks: Operations<'a> = BTreeMap::new();
     for (at, request) in client.requests.iter().enumerate() {
         // Requests about the same lock are numbered in the order in which they were sent.
-        let note = |locks: &mut Locks<'a>, lock: Lock<'a>, verb, answer: Option<u32>| {
+        let note = |locks: &mut Operations<'a>, lock: LockOfLife<'a>, verb, answer: Option<u32>| {
             let operations = locks.entry(lock).or_default();
             let n = operations.len() as u32;
             let what = match answer {
-                Some(answer) => What::Answered { n, verb, answer },
-                None => What::Open { n, verb },
+                Some(answer) => Happening::Answered { n, verb, answer },
+                None => Happening::Open { n, verb },
             };
             let operation = Operation { connection: id, kind: lock.1, what };
             let answered = request.answer.as_ref().map(|(_, place)| *place);
@@ -230,11 +230,11 @@ fn operations<'a>(said: &Said<'a>, connection: &'a Connection, id: u32) -> Locks
         if request.command == Command::ReleaseAll {
             let known: Vec<_> = locks.keys().copied().collect();
             for lock in known {
-                note(&mut locks, lock, Verb::ReleaseAll, answer.flatten());
+                note(&mut locks, lock, LockVerb::ReleaseAll, answer.flatten());
             }
             continue;
         }
-        let Some((verb, kind, name)) = Verb::of(&request.command, &said.lines) else { continue };
+        let Some((verb, kind, name)) = LockVerb::of(&request.command, &said.lines) else { continue };
         let answer = match answer {
             Some(Some(answer)) => Some(answer),
             // Refused: nothing happened to the lock.
@@ -248,9 +248,9 @@ fn operations<'a>(said: &Said<'a>, connection: &'a Connection, id: u32) -> Locks
     let ended = end(said, server, client);
     for ((_, kind, _), operations) in &mut locks {
         let Some((called, answered)) = ended else { continue };
-        let is_answered = |timed: &&Timed| matches!(timed.operation.what, What::Answered { .. });
+        let is_answered = |timed: &&Timed| matches!(timed.operation.what, Happening::Answered { .. });
         let after = operations.iter().filter(is_answered).count() as u32;
-        let operation = Operation { connection: id, kind: *kind, what: What::End { after } };
+        let operation = Operation { connection: id, kind: *kind, what: Happening::End { after } };
         let said = server.closed_at;
         operations.push(Timed { operation, called, answered, said });
     }
@@ -358,9 +358,9 @@ fn is_explained_by_the_server(operations: &[Timed]) -> bool {
     happened.sort_by_key(|(said, _)| *said);
     let all_are_there = operations.iter().all(|timed| {
         // Answered requests have happened; others may not have.
-        timed.said.is_some() || !matches!(timed.operation.what, What::Answered { .. })
+        timed.said.is_some() || !matches!(timed.operation.what, Happening::Answered { .. })
     });
-    let mut state = State::default();
+    let mut state = LockState::default();
     all_are_there
         && happened.into_iter().all(|(said, timed)| {
             let place = said.place;
@@ -404,7 +404,7 @@ thread_local! {
 struct OneLock;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct State {
+struct LockState {
     holders: BTreeSet<u32>,
     /// The number of requests of each connection that have happened.
     happened: BTreeMap<u32, u32>,
@@ -412,14 +412,14 @@ struct State {
 }
 
 impl Specification for OneLock {
-    type State = State;
+    type State = LockState;
     type Operation = Operation;
 
-    fn init() -> State {
-        State::default()
+    fn init() -> LockState {
+        LockState::default()
     }
 
-    fn apply(operation: &Operation, state: &State) -> (bool, State) {
+    fn apply(operation: &Operation, state: &LockState) -> (bool, LockState) {
         // Without steps nothing is possible, which ends the search.
         let left = LEFT.get();
         if left == 0 {
@@ -433,7 +433,7 @@ impl Specification for OneLock {
     }
 }
 
-impl State {
+impl LockState {
     /// The state after an operation; `None` if it cannot have happened here.
     fn after(&self, operation: &Operation) -> Option<Self> {
         let Operation { connection, kind, what } = operation;
@@ -441,7 +441,7 @@ impl State {
         let happened = self.happened.get(connection).copied().unwrap_or(0);
         let mut after = self.clone();
         match what {
-            What::End { after: least } => {
+            Happening::End { after: least } => {
                 if happened < *least {
                     return None;
                 }
@@ -449,19 +449,19 @@ impl State {
                 after.ended.insert(*connection);
             }
             // It has no effect any more.
-            What::Open { .. } if has_ended => {}
-            What::Answered { .. } if has_ended => return None,
-            What::Open { n, verb } | What::Answered { n, verb, .. } => {
+            Happening::Open { .. } if has_ended => {}
+            Happening::Answered { .. } if has_ended => return None,
+            Happening::Open { n, verb } | Happening::Answered { n, verb, .. } => {
                 // An unanswered request may have been refused; then later ones did not happen.
                 let is_next = match what {
-                    What::Answered { .. } => happened == *n,
+                    Happening::Answered { .. } => happened == *n,
                     _ => happened <= *n,
                 };
                 if !is_next {
                     return None;
                 }
                 match what {
-                    What::Answered { answer, .. } => after.answer(*kind, *connection, *verb, *answer)?,
+                    Happening::Answered { answer, .. } => after.answer(*kind, *connection, *verb, *answer)?,
                     _ => after.do_if_it_can(*kind, *connection, *verb),
                 }
                 after.happened.insert(*connection, n + 1);
@@ -471,57 +471,57 @@ impl State {
     }
 
     /// Applies a request with its answer; `None` if that answer was impossible.
-    fn answer(&mut self, kind: Kind, connection: u32, verb: Verb, answer: u32) -> Option<()> {
+    fn answer(&mut self, kind: Kind, connection: u32, verb: LockVerb, answer: u32) -> Option<()> {
         let was_holder = self.holders.contains(&connection);
         let holders = self.holders.len() as u32;
         let is_possible = match verb {
             // It failed, or its wait ended without the lock.
-            Verb::Get if answer == 0 => kind == Kind::Exclusive && !was_holder && holders > 0,
-            Verb::Wait | Verb::LimitedWait { .. } if answer == 0 => !was_holder,
-            Verb::Limited { to_fail, .. } if answer == 0 => !was_holder && holders >= to_fail,
-            Verb::Get | Verb::Wait | Verb::Limited { .. } | Verb::LimitedWait { .. } => {
+            LockVerb::Get if answer == 0 => kind == Kind::Exclusive && !was_holder && holders > 0,
+            LockVerb::Wait | LockVerb::LimitedWait { .. } if answer == 0 => !was_holder,
+            LockVerb::Limited { to_fail, .. } if answer == 0 => !was_holder && holders >= to_fail,
+            LockVerb::Get | LockVerb::Wait | LockVerb::Limited { .. } | LockVerb::LimitedWait { .. } => {
                 self.may_join(kind, connection, verb) && {
                     self.holders.insert(connection);
                     answer == self.holders.len() as u32
                 }
             }
-            Verb::Release => answer == u32::from(self.holders.remove(&connection)),
-            Verb::ReleaseAll => {
+            LockVerb::Release => answer == u32::from(self.holders.remove(&connection)),
+            LockVerb::ReleaseAll => {
                 self.holders.remove(&connection);
                 true
             }
-            Verb::Fence => was_holder == (answer > 0),
-            Verb::Steal => {
+            LockVerb::Fence => was_holder == (answer > 0),
+            LockVerb::Steal => {
                 self.holders.clear();
                 answer == u32::from(holders > 0)
             }
-            Verb::Inspect => answer == holders,
+            LockVerb::Inspect => answer == holders,
         };
         is_possible.then_some(())
     }
 
     /// Applies an unanswered request, if it can succeed.
-    fn do_if_it_can(&mut self, kind: Kind, connection: u32, verb: Verb) {
+    fn do_if_it_can(&mut self, kind: Kind, connection: u32, verb: LockVerb) {
         match verb {
-            Verb::Get | Verb::Wait | Verb::Limited { .. } | Verb::LimitedWait { .. } => {
+            LockVerb::Get | LockVerb::Wait | LockVerb::Limited { .. } | LockVerb::LimitedWait { .. } => {
                 if self.may_join(kind, connection, verb) {
                     self.holders.insert(connection);
                 }
             }
-            Verb::Release | Verb::ReleaseAll => {
+            LockVerb::Release | LockVerb::ReleaseAll => {
                 self.holders.remove(&connection);
             }
-            Verb::Steal => self.holders.clear(),
-            Verb::Fence | Verb::Inspect => {}
+            LockVerb::Steal => self.holders.clear(),
+            LockVerb::Fence | LockVerb::Inspect => {}
         }
     }
 
     /// Whether a connection can be given the lock. A holder always can.
-    fn may_join(&self, kind: Kind, connection: u32, verb: Verb) -> bool {
+    fn may_join(&self, kind: Kind, connection: u32, verb: LockVerb) -> bool {
         let holders = self.holders.len() as u32;
         let limit = match (kind, verb) {
             (Kind::Exclusive, _) => 1,
-            (_, Verb::Limited { limit, .. } | Verb::LimitedWait { limit }) if limit > 0 => limit,
+            (_, LockVerb::Limited { limit, .. } | LockVerb::LimitedWait { limit }) if limit > 0 => limit,
             _ => u32::MAX,
         };
         holders < limit || self.holders.contains(&connection)

@@ -37,7 +37,7 @@ pub struct Finding {
 const SLACK_MS: u32 = 3;
 
 /// Whether something is right; if not, the place in the log where it shows, and what is wrong.
-type Verdict = Result<(), (Place, String)>;
+type Found = Result<(), (Place, String)>;
 
 /// A finding about one connection.
 fn connection_finding(connection: &Connection, check: &'static str, place: Place, what: &str) -> Finding {

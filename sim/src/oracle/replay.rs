@@ -153,10 +153,10 @@ struct About<'a> {
     told: Vec<(Conn, Told)>,
 }
 
-type Locks<'a> = BTreeMap<(Kind, &'a [u8]), Vec<About<'a>>>;
+type LockInputs<'a> = BTreeMap<(Kind, &'a [u8]), Vec<About<'a>>>;
 
 fn lock_by_lock<'a>(plan: &Plan, inputs: &[(Place, &'a Applied)]) -> Result<(), Finding> {
-    let mut locks: Locks<'a> = BTreeMap::new();
+    let mut locks: LockInputs<'a> = BTreeMap::new();
     let mut origins: BTreeMap<Conn, (Now, Origin)> = BTreeMap::new();
     let mut drained: Option<Place> = None;
     // The locks that each connection asked for, and the lock that it waits for.

@@ -42,7 +42,7 @@ pub fn judge(history: &History, judged: &mut Judged) -> Result<(), Finding> {
 #[derive(Clone, Debug)]
 struct Shown<'a> {
     token: u64,
-    hold: Hold<'a>,
+    hold: TokenHold<'a>,
     asked: Place,
     answered: Place,
 }
@@ -50,7 +50,7 @@ struct Shown<'a> {
 /// A hold as its client knows it: the connection, the name, and how often the connection had released that name
 /// before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Hold<'a> {
+struct TokenHold<'a> {
     connection: usize,
     name: &'a [u8],
     released: usize,
@@ -74,7 +74,7 @@ fn shown(history: &History) -> Vec<Shown<'_>> {
                 _ => false,
             };
             let released = answered[..at].iter().filter(|(_, (text, _))| ends_it(text)).count();
-            let hold = Hold { connection, name, released };
+            let hold = TokenHold { connection, name, released };
             // The same token of the same hold again is nothing new.
             let last = shown.iter().rev().find(|shown: &&Shown<'_>| shown.hold == hold);
             if last.is_none_or(|last| last.token != token) {

@@ -3,7 +3,7 @@
 
 use super::html::{count, escaped, grouped, readable};
 use super::palette;
-use super::picture::{Counts, Known, Picture};
+use super::picture::{Known, Picture, Tallies};
 use crate::log::Violation;
 use crate::plan::{Orphaning, Plan, Scenario, Settings};
 use crate::script::FaultKind;
@@ -120,7 +120,7 @@ fn limits(server: &Settings) -> Vec<String> {
 }
 
 fn figures(report: &Report, picture: &Picture<'_>) -> String {
-    let Counts { connections, not_connected, requests, answers, holds, waits, granted, refused } =
+    let Tallies { connections, not_connected, requests, answers, holds, waits, granted, refused } =
         picture.counts;
     let mut figures = vec![
         format!("{} ms", grouped(report.virtual_ms.into())),

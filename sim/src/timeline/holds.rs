@@ -10,7 +10,7 @@ use elockd_core::{Command, Conn, Input, Kind, Reply};
 use std::collections::BTreeMap;
 
 /// A lock: its name space and its name.
-pub(super) type Lock<'a> = (Kind, &'a [u8]);
+pub(super) type NamedLock<'a> = (Kind, &'a [u8]);
 
 /// A connection of one of the server's lives.
 pub(super) type Id = (Life, Conn);
@@ -20,14 +20,14 @@ pub(super) type Id = (Life, Conn);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Holds<'a> {
     pub(super) holds: BTreeMap<Id, Vec<Hold<'a>>>,
-    pub(super) waits: BTreeMap<Id, Vec<Wait<'a>>>,
+    pub(super) waits: BTreeMap<Id, Vec<WaitSpan<'a>>>,
     pub(super) refused: BTreeMap<Id, Vec<Refused<'a>>>,
 }
 
 /// A hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hold<'a> {
-    pub(super) lock: Lock<'a>,
+    pub(super) lock: NamedLock<'a>,
     pub(super) span: Span,
     pub(super) end: HoldEnd,
 }
@@ -49,8 +49,8 @@ pub(super) enum HoldEnd {
 
 /// A wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Wait<'a> {
-    pub(super) lock: Lock<'a>,
+pub(super) struct WaitSpan<'a> {
+    pub(super) lock: NamedLock<'a>,
     pub(super) span: Span,
     pub(super) end: WaitEnd,
 }
@@ -74,7 +74,7 @@ pub(super) enum WaitEnd {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refused<'a> {
     pub(super) at: Place,
-    pub(super) lock: Lock<'a>,
+    pub(super) lock: NamedLock<'a>,
     /// The request.
     pub(super) command: &'a Command<Vec<u8>>,
     pub(super) reply: &'a [u8],
@@ -96,7 +96,7 @@ impl<'a> Holds<'a> {
     }
 
     /// Every lock that was held, waited for or refused.
-    pub(super) fn locks(&self) -> impl Iterator<Item = Lock<'a>> {
+    pub(super) fn locks(&self) -> impl Iterator<Item = NamedLock<'a>> {
         let held = self.holds.values().flatten().map(|hold| hold.lock);
         let held = held.chain(self.waits.values().flatten().map(|wait| wait.lock));
         held.chain(self.refused.values().flatten().map(|refused| refused.lock))
@@ -135,7 +135,11 @@ impl<'a> Holds<'a> {
                 Told::Wait => {
                     if let Some(lock) = asked.and_then(wanted) {
                         let span = Span { from: place, to: Place::MAX };
-                        self.waits.entry(id(*to)).or_default().push(Wait { lock, span, end: WaitEnd::Lasts });
+                        self.waits.entry(id(*to)).or_default().push(WaitSpan {
+                            lock,
+                            span,
+                            end: WaitEnd::Lasts,
+                        });
                     }
                 }
                 Told::Disconnect(_) => self.orphan(place, id(*to)),
@@ -156,7 +160,7 @@ impl<'a> Holds<'a> {
     }
 
     /// Ends the holds of a lock in one life.
-    fn stolen(&mut self, place: Place, life: Life, lock: Lock<'a>) {
+    fn stolen(&mut self, place: Place, life: Life, lock: NamedLock<'a>) {
         let of_life = self.holds.iter_mut().filter(|((of, _), _)| *of == life);
         for hold in of_life.flat_map(|(_, holds)| holds) {
             if hold.lock == lock && hold.end == HoldEnd::Lasts && hold.span.from < place {
@@ -165,7 +169,7 @@ impl<'a> Holds<'a> {
         }
     }
 
-    fn got(&mut self, place: Place, id: Id, lock: Lock<'a>) {
+    fn got(&mut self, place: Place, id: Id, lock: NamedLock<'a>) {
         let holds = self.holds.entry(id).or_default();
         let is_held = holds.iter().any(|hold| hold.lock == lock && hold.end == HoldEnd::Lasts);
         if !is_held {
@@ -173,7 +177,7 @@ impl<'a> Holds<'a> {
         }
     }
 
-    fn released(&mut self, place: Place, id: Id, lock: Lock<'a>) {
+    fn released(&mut self, place: Place, id: Id, lock: NamedLock<'a>) {
         let holds = self.holds.entry(id).or_default();
         let mut held = holds.iter_mut().filter(|hold| hold.lock == lock && hold.end == HoldEnd::Lasts);
         if let Some(hold) = held.next() {
@@ -210,7 +214,7 @@ impl<'a> Holds<'a> {
 }
 
 /// The lock that a command asks for.
-fn wanted(command: &Command<Vec<u8>>) -> Option<Lock<'_>> {
+fn wanted(command: &Command<Vec<u8>>) -> Option<NamedLock<'_>> {
     match command {
         Command::Get(wish) => Some((wish.kind(), wish.name())),
         _ => None,
@@ -220,10 +224,10 @@ fn wanted(command: &Command<Vec<u8>>) -> Option<Lock<'_>> {
 /// What a reply says about the holds of its receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change<'a> {
-    Got(Lock<'a>),
-    Released(Lock<'a>),
+    Got(NamedLock<'a>),
+    Released(NamedLock<'a>),
     ReleasedAll,
-    Stole(Lock<'a>),
+    Stole(NamedLock<'a>),
 }
 
 impl<'a> Change<'a> {

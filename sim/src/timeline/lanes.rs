@@ -2,7 +2,7 @@
 //! sent and received.
 
 use super::ends;
-use super::holds::{HoldEnd, Holds, Id, Lock, WaitEnd};
+use super::holds::{HoldEnd, Holds, Id, NamedLock, WaitEnd};
 use super::lives::{LifeEnd, LifeSpan, find};
 use super::marks::{self, Mark};
 use super::picture::Span;
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 /// The numbers of locks.
-pub(super) type Numbers<'a> = BTreeMap<Lock<'a>, usize>;
+pub(super) type Numbers<'a> = BTreeMap<NamedLock<'a>, usize>;
 
 /// A connection.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! What there is to see in a run, and between which places of the log. Nothing here knows of HTML.
 
 use super::axis::Axis;
-use super::holds::{Holds, Lock, WaitEnd};
+use super::holds::{Holds, NamedLock, WaitEnd};
 use super::lanes::{Lane, Numbers};
 use super::lives::{LifeSpan, lives};
 use super::marks::MarkKind;
@@ -29,19 +29,19 @@ pub(super) struct Picture<'a> {
     pub(super) lives: Vec<LifeSpan>,
     /// Troubles of the server, which concern all lanes.
     pub(super) troubles: Vec<Trouble>,
-    pub(super) groups: Vec<Group>,
+    pub(super) groups: Vec<HostGroup>,
     /// In the order of their numbers.
     pub(super) locks: Vec<Known<'a>>,
     /// The place at which the liveness phase begins.
     pub(super) liveness: Option<Place>,
     /// The place of the violation.
     pub(super) violation: Option<Place>,
-    pub(super) counts: Counts,
+    pub(super) counts: Tallies,
 }
 
 /// The connections of one host.
 #[derive(Clone, Debug)]
-pub(super) struct Group {
+pub(super) struct HostGroup {
     /// `None` if the log does not say which.
     pub(super) host: Option<Host>,
     pub(super) troubles: Vec<Trouble>,
@@ -52,15 +52,15 @@ pub(super) struct Group {
 /// A lock, and how often it was used.
 #[derive(Clone, Debug)]
 pub(super) struct Known<'a> {
-    pub(super) lock: Lock<'a>,
+    pub(super) lock: NamedLock<'a>,
     pub(super) holds: usize,
     pub(super) waits: usize,
     pub(super) refused: usize,
 }
 
-/// Counts of what happened.
+/// Tallies of what happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
+pub(super) struct Tallies {
     pub(super) connections: usize,
     pub(super) not_connected: usize,
     pub(super) requests: usize,
@@ -99,7 +99,7 @@ impl<'a> Picture<'a> {
 
 /// Every lock, in the order of kinds and names.
 fn known<'a>(holds: &Holds<'a>) -> Vec<Known<'a>> {
-    let mut known: BTreeMap<Lock<'a>, Known<'a>> =
+    let mut known: BTreeMap<NamedLock<'a>, Known<'a>> =
         holds.locks().map(|lock| (lock, Known { lock, holds: 0, waits: 0, refused: 0 })).collect();
     for hold in holds.holds.values().flatten() {
         known.entry(hold.lock).and_modify(|known| known.holds += 1);
@@ -117,7 +117,7 @@ fn groups(
     history: &History,
     mut troubles: BTreeMap<Host, Vec<Trouble>>,
     lane: impl Fn(&Connection) -> Lane,
-) -> Vec<Group> {
+) -> Vec<HostGroup> {
     // A client that crashed before it knew that it was connected has left only its address.
     let hosts: BTreeMap<IpAddr, Host> = history
         .connections
@@ -133,7 +133,7 @@ fn groups(
         lanes.sort_by_key(Lane::from);
         let troubles = host.and_then(|host| troubles.remove(&host)).unwrap_or_default();
         if host.is_some() || !lanes.is_empty() {
-            groups.push(Group { host, troubles, lanes });
+            groups.push(HostGroup { host, troubles, lanes });
         }
     }
     groups
@@ -141,7 +141,7 @@ fn groups(
 
 /// Marks the lane that the violation is about. Returns the place of the violation: the last event about that lane in
 /// its millisecond, or else the last event of all.
-fn mark(groups: &mut [Group], entries: &[Entry], violation: &Violation) -> Place {
+fn mark(groups: &mut [HostGroup], entries: &[Entry], violation: &Violation) -> Place {
     let until = entries.partition_point(|entry| entry.at_ms <= violation.at_ms);
     let last = until.saturating_sub(1);
     let Some(conn) = violation.conn else { return last };
@@ -166,12 +166,12 @@ fn is_about(event: &Event, conn: Conn) -> bool {
     is_its_input || told.iter().any(|(to, _)| *to == conn)
 }
 
-fn counts(entries: &[Entry], history: &History, groups: &[Group]) -> Counts {
+fn counts(entries: &[Entry], history: &History, groups: &[HostGroup]) -> Tallies {
     let lanes = || groups.iter().flat_map(|group| &group.lanes);
     let requests = || history.connections.iter().filter_map(|connection| connection.client.as_ref());
     let requests = || requests().flat_map(|client| &client.requests);
     let marks = lanes().flat_map(|lane| &lane.marks);
-    Counts {
+    Tallies {
         connections: history.connections.len(),
         not_connected: entries.iter().filter(|entry| matches!(entry.event, Event::NotConnected(_))).count(),
         requests: requests().count(),

@@ -9,7 +9,7 @@ use super::lanes::{Bar, Lane};
 use super::lives::LifeEnd;
 use super::marks::{Mark, MarkKind};
 use super::palette;
-use super::picture::{Group, Picture, Span};
+use super::picture::{HostGroup, Picture, Span};
 use super::troubles::{Trouble, What};
 use crate::history::Place;
 use crate::log::{Entry, Violation};
@@ -183,7 +183,7 @@ impl Page<'_> {
         self.put("</div></div>\n");
     }
 
-    fn group(&mut self, group: &Group) {
+    fn group(&mut self, group: &HostGroup) {
         let host = group.host.map_or("?".to_owned(), |host| host.0.to_string());
         let name = group.host.map_or("host unknown".to_owned(), |host| host.to_string());
         self.put(&format!("<section class=\"host\" data-host=\"{host}\">\n<div class=\"across\">"));

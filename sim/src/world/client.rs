@@ -162,7 +162,7 @@ async fn run(shared: Rc<Shared>, host: Host, client: Client, door: Door, deeds: 
         };
         match stream {
             Ok(stream) => {
-                let connection = Connection::new(&shared, host, client, stream);
+                let connection = ClientEnd::new(&shared, host, client, stream);
                 let outcome = connection.serve(&deeds).await;
                 if outcome == Progress::Survived || !is_fresh {
                     return shared.note_progress(client, outcome);
@@ -180,7 +180,7 @@ async fn run(shared: Rc<Shared>, host: Host, client: Client, door: Door, deeds: 
 }
 
 /// A connection, from its client's side.
-struct Connection<'a> {
+struct ClientEnd<'a> {
     shared: &'a Shared,
     client: Client,
     addr: SocketAddr,
@@ -195,7 +195,7 @@ struct Connection<'a> {
     wanted: BTreeSet<(Kind, Vec<u8>)>,
 }
 
-impl<'a> Connection<'a> {
+impl<'a> ClientEnd<'a> {
     fn new(shared: &'a Shared, host: Host, client: Client, stream: TcpStream) -> Self {
         let addr = stream.local_addr().expect("a simulated stream has an address");
         shared.log.note(Event::Connected { client, host, addr });

@@ -13,14 +13,14 @@ use tokio::time::sleep;
 /// The server's data on disk.
 #[derive(Clone)]
 pub(super) struct Disk {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<DiskState>>,
     log: Log,
     /// Tokens of one range; 0 means that none can ever be reserved.
     length: u64,
 }
 
 #[derive(Default)]
-struct State {
+struct DiskState {
     /// The highest token that was reserved.
     recorded: Option<u64>,
     is_full: bool,
@@ -53,7 +53,7 @@ impl Disk {
         SimTokens { disk: self.clone(), ranges: Ranges::new(self.length, recorded) }
     }
 
-    fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
+    fn with<R>(&self, act: impl FnOnce(&mut DiskState) -> R) -> R {
         act(&mut self.state.lock().expect("nobody panics while holding the disk"))
     }
 }

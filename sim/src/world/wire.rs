@@ -18,10 +18,10 @@ use turmoil::net::{TcpListener, TcpStream};
 
 /// All connections of the server, by their addresses.
 #[derive(Clone, Default)]
-pub(super) struct Wires(Arc<Mutex<Inner>>);
+pub(super) struct Wires(Arc<Mutex<WireInner>>);
 
 #[derive(Default)]
-struct Inner {
+struct WireInner {
     wires: BTreeMap<SocketAddr, Wire>,
     /// Whether the server's process is being killed.
     is_killed: bool,
@@ -91,7 +91,7 @@ impl Wires {
         })
     }
 
-    fn with<R>(&self, act: impl FnOnce(&mut Inner) -> R) -> R {
+    fn with<R>(&self, act: impl FnOnce(&mut WireInner) -> R) -> R {
         act(&mut self.0.lock().expect("nobody panics while holding the wires"))
     }
 }
