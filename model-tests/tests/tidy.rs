@@ -18,7 +18,7 @@ const CODE: usize = 110;
 const COMMENT: usize = 120;
 
 /// Hooks for planted bugs that core and server may have, at most: they stand in everybody's way.
-const HOOKS: usize = 85;
+const HOOKS: usize = 60;
 
 /// Files with lines that are too wide.
 const WIDE: &[&str] = &[];

@@ -83,7 +83,6 @@ impl Scan {
         let position = match listing.subject {
             Subject::Who => Position::Connection(0),
             Subject::All => Position::Wait(0),
-            _ if listing.name.is_empty() && bug!(ListingMissesWhatIsTiedMeanwhile) => Position::Tied(0),
             _ if listing.name.is_empty() => Position::Sole(0),
             _ => Position::Name { after: 0, last: None },
         };
@@ -195,9 +194,6 @@ impl Machine {
     ) -> Position {
         let locks = self.holds.locks().slots();
         if slot >= locks.end() {
-            if bug!(ListingMissesWhatIsTiedMeanwhile) {
-                return Position::Done;
-            }
             return Position::Tied(0);
         }
         slice.slots -= 1;
@@ -219,9 +215,6 @@ impl Machine {
     ) -> Position {
         let holds = self.holds.ties().holds();
         if slot >= holds.end() {
-            if bug!(ListingMissesWhatIsTiedMeanwhile) {
-                return Position::Sole(0);
-            }
             return Position::Done;
         }
         slice.slots -= 1;

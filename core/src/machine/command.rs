@@ -158,9 +158,6 @@ impl Machine {
     /// Releases a lock, if the connection holds it; returns whether it did.
     #[inline]
     fn release(&mut self, id: Id<Connection>, kind: Kind, name: &[u8]) -> bool {
-        if bug!(AnybodyReleases) && kind == Kind::Exclusive && self.holds.find(kind, name).holders() > 0 {
-            return true;
-        }
         let (tenure, tally) = (self.connections[id].tenure(), self.connections[id].tally());
         let held = tenure.and_then(|tenure| Some((self.holds.held_by(tenure, kind, name)?, tenure)));
         let Some((lock, tenure)) = held else {
@@ -174,10 +171,6 @@ impl Machine {
     /// Ends the connection's tenure, as its end would; its next get begins another.
     fn release_all<'a>(&mut self, id: Id<Connection>) -> Reply<'a> {
         let Some(tenure) = self.connections[id].tenure() else { return Reply::ReleasedAll { holds: 0 } };
-        let of_all = self.holds.tenure(tenure);
-        if of_all.tied_count().total() > 0 && bug!(RaKeepsTiedHolds) {
-            return Reply::ReleasedAll { holds: of_all.holds() };
-        }
         self.connections.forget_tenure(id);
         let holds = self.end_tenure(tenure, self.connections[id].tally());
         for kind in Kind::ALL {
@@ -200,7 +193,7 @@ impl Machine {
         };
         mark!(TokenDrawn);
         self.counters.tokens_given += 1;
-        self.holds.set_token(lock, token, self.now);
+        self.holds.set_token(lock, token);
         Reply::Fenced { token, name }
     }
 }

@@ -89,12 +89,11 @@ impl Machine {
     fn look_at(&self, lock: Id<Lock>, search: &mut Search) {
         let at = lock.position();
         let mut left = 0;
-        for (place, tenure) in self.holds.holder_tenures(lock).enumerate() {
+        for tenure in self.holds.holder_tenures(lock) {
             let owner = self.holds.tenure(tenure).owner().expect("a holder of a lock with a line lives");
             let holder = owner.position();
             let wait = self.connections[owner].wait().map(|wait| self.holds.waits()[wait].lock());
-            let is_known = place == 0 || !bug!(DeadlockSeesOnlyTheFirstHolder);
-            let stays = (wait.is_some() || holder == search.asker) && is_known;
+            let stays = wait.is_some() || holder == search.asker;
             if !stays || search.is_released(holder, wait) {
                 continue;
             }
@@ -114,9 +113,8 @@ impl Machine {
         let mut changed = vec![lock.position()];
         while let Some(at) = changed.pop() {
             let Site { left, next } = search.sites[&at];
-            let is_enough = |limit: u32| limit == 0 || left < if bug!(DeadlockInvented) { 1 } else { limit };
-            let is_hasty = bug!(DeadlockMissed);
-            if at == search.wanted && (left == 0 || (next.is_none() || is_hasty) && is_enough(search.limit)) {
+            let is_enough = |limit: u32| limit == 0 || left < limit;
+            if at == search.wanted && (left == 0 || next.is_none() && is_enough(search.limit)) {
                 return true;
             }
             if left == 0 {

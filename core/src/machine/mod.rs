@@ -152,9 +152,7 @@ impl Machine {
             return Some(self.now);
         }
         let idle = self.connections.oldest().map(|oldest| self.idle_deadline(oldest));
-        let late = u64::from(bug!(GrantAfterDeadline));
-        let due = self.holds.waits().next_due().map(|Now(due)| Now(due.saturating_add(late)));
-        idle.into_iter().chain(due).min()
+        idle.into_iter().chain(self.holds.waits().next_due()).min()
     }
 
     /// How many fencing tokens may still be given out.

@@ -280,10 +280,7 @@ impl Connections {
             None
         } else {
             self.last_registration += 1;
-            let known = self.slots[id].registered.as_ref().map(|registered| registered.order);
-            let kept = known.filter(|_| bug!(RegisteringAgainKeepsThePlace));
-            let order = kept.unwrap_or(self.last_registration);
-            Some(Box::new(Registered { name: name.into(), order }))
+            Some(Box::new(Registered { name: name.into(), order: self.last_registration }))
         };
     }
 

@@ -126,7 +126,6 @@ impl Locks {
 
     pub(crate) fn hash(&self, kind: Kind, name: &[u8]) -> NameHash {
         // The constant has bits everywhere, so that the same name in two kinds lands in two places.
-        let kind = if bug!(KindsAreOne) { Kind::Exclusive } else { kind };
         NameHash(self.hasher.hash(name) as u32 ^ 0x9E37_79B9_u32.wrapping_mul(kind.index() as u32))
     }
 
@@ -138,7 +137,7 @@ impl Locks {
     /// Whether a lock is the one of this kind and name.
     #[inline]
     pub(crate) fn is(&self, lock: &Lock, kind: Kind, name: &[u8]) -> bool {
-        (lock.kind == kind || bug!(KindsAreOne)) && is_same(self.name(lock), name)
+        lock.kind == kind && is_same(self.name(lock), name)
     }
 
     #[inline]
@@ -190,11 +189,6 @@ impl Locks {
             let (id, _) = self.long_name(position);
             self.long_names.remove(id);
         }
-    }
-
-    /// What a canary does instead of `remove`.
-    pub(super) fn forget(&mut self, id: Id<Lock>) {
-        self.slots.remove(id);
     }
 
     pub(crate) fn slots(&self) -> &Slab<Lock> {

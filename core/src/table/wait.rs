@@ -134,14 +134,6 @@ impl Waits {
     /// The wait that is due first, if it is due.
     #[inline]
     pub(super) fn due(&mut self, now: Now) -> Option<Id<Wait>> {
-        if bug!(TimersInOrderOfBeginning) {
-            // It has to turn the wheel all the same.
-            self.timers.due(&mut self.slots, now)?;
-            return self.by_beginning().find(|(_, wait)| wait.deadline <= now).map(|(id, _)| id);
-        }
-        if bug!(GrantAfterDeadline) {
-            return self.timers.due(&mut self.slots, Now(now.0.saturating_sub(1)));
-        }
         self.timers.due(&mut self.slots, now)
     }
 

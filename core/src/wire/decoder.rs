@@ -83,9 +83,6 @@ impl Decoder {
                 let mut joined = std::mem::take(&mut self.partial);
                 joined.extend_from_slice(line);
                 mark!(LineCameInPieces);
-                if bug!(SplitLineKeepsItsReturn) && joined.ends_with(b"\r") {
-                    joined.push(b'_');
-                }
                 if let Some(command) = parse(&joined) {
                     return Some(command.map(|text| Cow::Owned(text.into_owned())));
                 }

@@ -3,7 +3,6 @@
 
 use super::{Lock, Locks};
 use elockd_core::Reason;
-use elockd_core::bug;
 use std::task::{Poll, Waker};
 
 /// News for a connection that it did not cause itself.
@@ -97,13 +96,6 @@ impl<L: Locks> Mailbox<L> {
 
     /// Looks for mail and, in the same locked step, registers the waker when there is none.
     pub(super) fn poll(&self, waker: &Waker) -> Poll<Mail> {
-        if bug!(WakerRegisteredLate) {
-            if let Some(mail) = self.contents.with(Contents::take) {
-                return Poll::Ready(mail);
-            }
-            self.contents.with(|contents| contents.waker = Some(waker.clone()));
-            return Poll::Pending;
-        }
         self.contents.with(|contents| {
             if let Some(mail) = contents.take() {
                 return Poll::Ready(mail);

@@ -50,8 +50,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
                 }
             }
             let unsent = self.unsent_len() + scratch.replies.len();
-            let most = if bug!(ReadsOnlyWhenAllIsSent) { 1 } else { MAX_UNSENT };
-            if unsent < most {
+            if unsent < MAX_UNSENT {
                 if let Some(unrun) = self.take_unrun() {
                     if let Some(step) = self.run(&unrun.input, Some(unrun.read_at), &mut scratch.replies) {
                         return Poll::Ready(step);
@@ -59,12 +58,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
                     continue;
                 }
                 if self.is_at_end() {
-                    if bug!(LocksAreHeldWhileFlushing) && unsent > 0 {
-                        return Poll::Pending;
-                    }
-                    if bug!(CutOffLineIsRun) {
-                        let _ = self.run(b"\n", None, &mut scratch.replies);
-                    }
                     return Poll::Ready(Step::End(End::Eof));
                 }
                 if reads == READS_PER_TURN {
@@ -131,9 +124,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
             }
             if batch.is_full() {
                 mark!(BatchWasFull);
-                if bug!(FullBatchLosesACommand) {
-                    self.decoder.next(&mut input);
-                }
             }
             let commands = batch.len() as u64;
             let may_wait = batch.last().is_some_and(Command::may_wait);
@@ -154,10 +144,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
                 Flow::Go if may_wait && waits == WAITS_PER_TURN => Some(Step::Turn),
                 Flow::Go if replies.len() < MAX_UNSENT || bug!(RepliesWithoutBound) => continue,
                 Flow::Go => None,
-                Flow::Wait if bug!(RunsWhileWaiting) => {
-                    self.state = State::Waiting;
-                    continue;
-                }
                 Flow::Wait => {
                     self.state = State::Waiting;
                     None
@@ -165,9 +151,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
                 Flow::List(scan) => Some(Step::List(scan)),
                 Flow::Close(reason) => Some(Step::End(End::Closed(reason))),
             };
-            if matches!(step, Some(Step::List(_))) && bug!(InputBehindAListingIsLost) {
-                return step;
-            }
             if !input.is_empty() {
                 mark!(InputHadToWait);
                 self.backlog().unrun = Some(Unrun { input: input.to_vec(), read_at });

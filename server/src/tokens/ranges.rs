@@ -2,7 +2,6 @@
 //! stores nothing.
 
 use super::HIGHEST_TOKEN;
-use elockd_core::bug;
 use std::io;
 use std::ops::RangeInclusive;
 
@@ -50,9 +49,6 @@ impl Ranges {
     /// The number that must be on record before a range is handed out.
     #[must_use]
     pub fn record_of(&self, range: &RangeInclusive<u64>) -> u64 {
-        if bug!(TokensRepeatAfterRestart) {
-            return range.start().saturating_sub(1);
-        }
         *range.end()
     }
 

@@ -16,10 +16,7 @@ impl Machine {
         for connection in connections {
             self.set_connection(connection)?;
         }
-        for TieRecord { shared, name, mut holders } in record.ties {
-            if bug!(SnapshotReversesHolders) {
-                holders.reverse();
-            }
+        for TieRecord { shared, name, holders } in record.ties {
             let kind = if shared { Kind::Shared } else { Kind::Exclusive };
             for (holder, since) in holders {
                 self.set_hold(holder, kind, &name, since)?;
@@ -57,7 +54,7 @@ impl Machine {
             for SoleRecord { name, since, token } in soles {
                 let lock = self.set_hold(record.conn, kind, name, *since)?;
                 if *token > 0 && kind == Kind::Exclusive {
-                    self.holds.set_token(lock, *token, Now(*since));
+                    self.holds.set_token(lock, *token);
                 } else if *token > 0 {
                     return Err(damaged("a shared lock has a token".to_owned()));
                 }

@@ -43,7 +43,7 @@ impl Holds {
             State::Sole(first) => {
                 assert!(first != tenure, "a holder does not get its lock again");
                 mark!(HoldBecameTied);
-                let tie = self.make_tied(lock, now);
+                let tie = self.make_tied(lock);
                 self.tie(tie, lock, tenure, Moment::of(now));
             }
             State::Tied(tie) => self.tie(tie, lock, tenure, Moment::of(now)),
@@ -75,22 +75,21 @@ impl Holds {
     }
 
     /// Gives an exclusive lock that is held a fencing token.
-    pub(crate) fn set_token(&mut self, lock: Id<Lock>, token: u64, now: Now) {
+    pub(crate) fn set_token(&mut self, lock: Id<Lock>, token: u64) {
         assert!(self.locks[lock].kind() == Kind::Exclusive, "only exclusive locks have tokens");
-        let tie = self.make_tied(lock, now);
+        let tie = self.make_tied(lock);
         self.ties[tie].set_token(token);
     }
 
     /// Gives the holder of a lock a record of its own, unless it has one.
-    pub(super) fn make_tied(&mut self, lock: Id<Lock>, now: Now) -> Id<Tie> {
+    pub(super) fn make_tied(&mut self, lock: Id<Lock>) -> Id<Tie> {
         let tenure = match self.state(lock) {
             State::Tied(tie) => return tie,
             State::Sole(tenure) => tenure,
             State::Free => panic!("only what is held is tied"),
         };
         self.unlink_sole(lock);
-        let is_late = bug!(TiedHoldIsTimedAnew);
-        let since = if is_late { Moment::of(now) } else { self.locks[lock].since() };
+        let since = self.locks[lock].since();
         let tie = self.ties.open();
         self.locks.set_hold(lock, Hold::Tied(tie));
         self.tie(tie, lock, tenure, since);

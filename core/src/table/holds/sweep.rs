@@ -31,9 +31,6 @@ impl Holds {
         let soles = tenure.sole_count();
         self.counts.remove_tenure(holds, soles, tenure.sole_name_bytes());
         while let Some(hold) = self.tenures[id].tied().first() {
-            if bug!(OrphaningSkipsTheLastTiedHold) && self.tied(id).nth(1).is_none() {
-                break;
-            }
             reach(match self.untie(hold, now) {
                 0 => Mark::OrphaningFreedATiedLock,
                 _ => Mark::OrphaningLeftOtherHolders,
@@ -60,10 +57,6 @@ impl Holds {
             let Some(tenure) = self.dead.tenures.first() else { return swept };
             let lock = self.tenures[tenure].soles().first().expect("a dead tenure has storage left");
             self.take_from_dead(lock);
-            if bug!(SweptButStillIndexed) {
-                self.locks.forget(lock);
-                continue;
-            }
             self.locks.remove(lock);
         }
         limit

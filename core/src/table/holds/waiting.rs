@@ -22,7 +22,7 @@ impl Holds {
         (now, deadline): (Now, Now),
     ) -> Id<Wait> {
         let lock = found.lock.expect("a name that has to be waited for is held");
-        let tie = self.make_tied(lock, now);
+        let tie = self.make_tied(lock);
         self.counts.add_wait(found.kind);
         let wait = self.waits.begin(lock, by, Place::new(limit), (now, deadline));
         self.ties[tie].line_mut().push(&mut self.waits, wait);
