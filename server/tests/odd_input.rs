@@ -112,9 +112,9 @@ fn binary_noise_is_answered_line_by_line() {
     }
 }
 
-/// Goal: a client that never stops asking does not keep others waiting. Method: it asks until somebody else has been
-/// served fifty times, however long the machine takes for that, and so often at most that it would be seen if the others
-/// came last.
+/// Goal: a client that never stops asking does not keep others waiting. Method: it asks until another client has been
+/// served fifty times, however long the machine takes. It stops at a number of requests, so that it shows if others
+/// come last.
 #[test]
 fn a_flood_of_requests_from_one_does_not_keep_others_waiting() {
     const CHUNKS_MAX: usize = 2_000;
