@@ -6,6 +6,8 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use support::{Client, Daemon, Transport};
 
 #[test]
@@ -110,27 +112,33 @@ fn binary_noise_is_answered_line_by_line() {
     }
 }
 
+/// Goal: a client that never stops asking does not keep others waiting. Method: it asks until another client has been
+/// served fifty times, however long the machine takes. It stops at a number of requests, so that it shows if others
+/// come last.
 #[test]
 fn a_flood_of_requests_from_one_does_not_keep_others_waiting() {
+    const CHUNKS_MAX: usize = 2_000;
     let daemon = Daemon::start(&[]);
     let mut flooder = daemon.tcp();
     let mut writer = flooder.twin();
+    let is_served = Arc::new(AtomicBool::new(false));
+    let is_over = Arc::clone(&is_served);
     let writing = std::thread::spawn(move || {
-        for _ in 0..100 {
-            writer.send("g a\nr a\nsg b\nsr b\n".repeat(1000));
-        }
+        let chunk = "g a\nr a\nsg b\nsr b\n".repeat(1000);
+        let chunks = (0..CHUNKS_MAX).take_while(|_| !is_over.load(Ordering::Relaxed));
+        let sent = chunks.inspect(|_| writer.send(&chunk)).count();
         writer.half_close();
+        sent
     });
     let reading = std::thread::spawn(move || flooder.rest().split(|byte| *byte == b'\n').count() - 1);
     let mut other = daemon.unix();
-    let mut asked = 0;
-    while !reading.is_finished() {
+    for _ in 0..50 {
         ask_for_something_of_its_own(&mut other);
-        asked += 1;
     }
-    writing.join().unwrap();
-    assert_eq!(reading.join().unwrap(), 400_000);
-    assert!(asked > 50, "only {asked} requests were served beside the flood");
+    is_served.store(true, Ordering::Relaxed);
+    let sent = writing.join().unwrap();
+    assert_eq!(reading.join().unwrap(), sent * 4_000);
+    assert!(sent < CHUNKS_MAX, "others were served only when the flood was over");
 }
 
 fn ask_for_something_of_its_own(client: &mut Client) {

@@ -1,5 +1,5 @@
-//! Goal: a process that may open the administrative socket can look, kick and steal there, at any time. Nobody else
-//! can. The log tells what was done and by whom. Method: the daemon with all three kinds of listener, clients on each.
+//! Goal: whoever may open the administrative socket can look, kick and steal there at any time. Nobody else can.
+//! The log tells what was done and by whom. Method: the daemon with all three kinds of listener, clients on each.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 

@@ -14,8 +14,8 @@ use crate::types::{ByKind, Kind, Now};
 ///                                 | figures corrected, all in one step         | last one swept, or got by another
 ///                                 +---------------> dead ----------------------+
 /// ```
-/// A dead tenure holds nothing, but has storage left. Its sole holds are storage that nobody has freed yet. Each of
-/// them means "free" wherever it is met.
+/// A dead tenure holds nothing, but has storage left. Its sole holds are storage not freed yet. Each of them
+/// means "free" wherever it is met.
 #[derive(Clone, Debug)]
 pub(crate) struct Tenure {
     owner: Owner,
