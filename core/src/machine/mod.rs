@@ -119,7 +119,7 @@ impl Machine {
         match self.connections.find_speaker(conn) {
             Some(id) if self.connections[id].wait().is_none() || bug!(WaitingCommandRuns) => {
                 self.command(id, conn, command, out);
-                if !self.holds.is_calm() {
+                if self.holds.has_dirty_line() {
                     let why = match command {
                         Command::Steal(_) => Mark::GrantBySteal,
                         Command::Kick(_) | Command::Quit => Mark::GrantByOrphaning,

@@ -38,14 +38,14 @@ impl Machine {
     /// order in which their waits began. It costs O(1) for each line and each grant, and their sorting.
     #[inline]
     pub(crate) fn settle(&mut self, why: Mark, out: &mut impl FnMut(Conn, Output<'_>)) {
-        if !self.holds.is_calm() {
-            self.settle_stirred(why, out);
+        if self.holds.has_dirty_line() {
+            self.settle_dirty(why, out);
         }
     }
 
-    fn settle_stirred(&mut self, why: Mark, out: &mut impl FnMut(Conn, Output<'_>)) {
+    fn settle_dirty(&mut self, why: Mark, out: &mut impl FnMut(Conn, Output<'_>)) {
         let mut grants = std::mem::take(&mut self.grants);
-        while let Some(lock) = self.holds.next_stirred() {
+        while let Some(lock) = self.holds.next_dirty() {
             while let Some(id) = self.holds.grantable(lock) {
                 reach(why);
                 grants.push(self.grant(id));
@@ -102,7 +102,7 @@ impl Machine {
             let by = self.end_wait(id);
             self.is_active_again(by);
         }
-        self.holds.forget_stirred();
+        self.holds.forget_dirty();
     }
 
     /// For how long the wait has lasted that has lasted longest; 0 when nobody waits.

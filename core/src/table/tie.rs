@@ -19,8 +19,8 @@ pub(crate) struct Tie {
     /// The fencing token of the one hold of an exclusive lock; 0 while it has none.
     token: u64,
     line: Line,
-    /// Whether the line is among those to be looked at again.
-    is_stirred: bool,
+    /// Whether the line is on the list of dirty ones.
+    is_dirty: bool,
 }
 
 impl Tie {
@@ -60,14 +60,14 @@ impl Tie {
         &mut self.line
     }
 
-    /// Whether the line is to be looked at again.
-    pub(crate) fn is_stirred(&self) -> bool {
-        self.is_stirred
+    /// Whether the line is on the list of dirty ones.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.is_dirty
     }
 
-    /// Notes that the line is to be looked at again, or not any more. Returns what was noted before.
-    pub(super) fn set_stirred(&mut self, is_stirred: bool) -> bool {
-        std::mem::replace(&mut self.is_stirred, is_stirred)
+    /// Notes whether the line is on the list of dirty ones. Returns what was noted before.
+    pub(super) fn set_dirty(&mut self, is_dirty: bool) -> bool {
+        std::mem::replace(&mut self.is_dirty, is_dirty)
     }
 }
 

@@ -140,7 +140,7 @@ impl Holds {
             self.counts.remove_name(kind, outer_bytes);
         }
         if !self.ties[tie].line().is_empty() {
-            self.stir(lock, tie);
+            self.mark_dirty(lock, tie);
         } else if left == 0 {
             self.free_tied(lock, tie);
         }

@@ -27,9 +27,9 @@ pub(crate) struct Holds {
     waits: Waits,
     counts: Counts,
     dead: Dead,
-    /// Locks whose lines have to be looked at again before the input is done: their heads may be granted. One
-    /// that was freed since is not stirred any more.
-    stirred: Vec<Id<Lock>>,
+    /// Locks with a dirty line: its head may be grantable, and must be looked at before the input is done. A lock
+    /// that was freed since stays listed, and is skipped.
+    dirty: Vec<Id<Lock>>,
 }
 
 /// What a lock is right now.
@@ -76,7 +76,7 @@ impl Holds {
             waits: Waits::new(chunk_slots),
             counts: Counts::default(),
             dead: Dead::NONE,
-            stirred: Vec::new(),
+            dirty: Vec::new(),
         }
     }
 
