@@ -21,7 +21,7 @@ impl Holds {
         limit: u32,
         (now, deadline): (Now, Now),
     ) -> Id<Wait> {
-        let lock = found.lock.expect("a name that has to be waited for is held");
+        let lock = found.lock.expect("a lock that is waited for has a slot");
         let tie = self.make_tied(lock);
         self.counts.add_wait(found.kind);
         let wait = self.waits.begin(lock, by, Place::new(limit), (now, deadline));
@@ -60,7 +60,10 @@ impl Holds {
     /// Ends the wait at the head of a line by making its connection's tenure a holder. Returns the wait and the new
     /// number of holders.
     pub(crate) fn grant(&mut self, id: Id<Wait>, tenure: Id<Tenure>, now: Now) -> (Wait, u32) {
-        assert!(self.tenures[tenure].owner() == Some(self.waits[id].by()), "whoever waited gets the lock");
+        assert!(
+            self.tenures[tenure].owner() == Some(self.waits[id].by()),
+            "the lock goes to the connection that waited"
+        );
         let lock = self.waits[id].lock();
         let (kind, outer_bytes) = self.counted(lock);
         let tie = self.tie_of(lock).expect("a lock with a line is tied");
