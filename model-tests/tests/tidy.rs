@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The widths of a line of code (as in `rustfmt.toml`) and of a comment.
 const CODE: usize = 110;
@@ -258,6 +259,24 @@ fn every_canary_and_every_model_is_in_its_table() {
     let is_name = |row: &&&str| row.starts_with(char::is_uppercase) && row.chars().all(char::is_alphanumeric);
     let gone: Vec<_> = rows.iter().filter(is_name).filter(|row| !known.contains(**row)).collect();
     assert!(gone.is_empty(), "docs/verification.md has rows of canaries that there are not: {gone:?}");
+}
+
+/// Goal: whoever moves code that a patch is about learns of it at once, not from the nightly run. Method: `git` is
+/// asked whether each patch still applies.
+#[test]
+fn every_patch_applies_and_says_what_finds_it() {
+    let mut wrong = String::new();
+    for Source { path, text } in sources().iter().filter(|source| source.path.ends_with(".patch")) {
+        let has = |start: &str| text.lines().take(2).any(|line| line.starts_with(start));
+        if !has("breaks: ") || !has("found by: cargo ") {
+            writeln!(wrong, "{path} must begin with `breaks:` and `found by:`").unwrap();
+        }
+        let check = Command::new("git").args(["apply", "--check", path]).current_dir(top()).output().unwrap();
+        if !check.status.success() {
+            writeln!(wrong, "{path} does not apply: {}", String::from_utf8_lossy(&check.stderr)).unwrap();
+        }
+    }
+    assert!(wrong.is_empty(), "\n{wrong}");
 }
 
 #[test]

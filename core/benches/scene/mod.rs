@@ -57,7 +57,7 @@ const LONG_MS: u32 = 1_000_000_000;
 pub const CASES: [Case; 17] = [
     Case {
         name: "parse g",
-        budget: 157,
+        budget: 166,
         before: |_| {},
         step: |scene| {
             let mut input = black_box(GET);
@@ -76,56 +76,56 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "parse, apply and encode g",
-        budget: 920,
+        budget: 935,
         before: |scene| scene.wire.clear(),
         step: Scene::whole_get,
         after: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
     },
     Case {
         name: "g of a free lock",
-        budget: 695,
+        budget: 686,
         before: |_| {},
         step: |scene| scene.say(ALICE, Command::get(EXCLUSIVE, NAME)),
         after: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
     },
     Case {
         name: "g of a held lock",
-        budget: 634,
+        budget: 621,
         before: |scene| scene.say(BOB, Command::get(EXCLUSIVE, NAME)),
         step: |scene| scene.say(ALICE, Command::get(EXCLUSIVE, NAME)),
         after: |scene| scene.say(BOB, Command::Release(EXCLUSIVE, NAME)),
     },
     Case {
         name: "r",
-        budget: 472,
+        budget: 474,
         before: |scene| scene.say(ALICE, Command::get(EXCLUSIVE, NAME)),
         step: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
         after: |_| {},
     },
     Case {
         name: "i of a held lock",
-        budget: 561,
+        budget: 569,
         before: |scene| scene.say(BOB, Command::get(EXCLUSIVE, NAME)),
         step: |scene| scene.say(ALICE, Command::Inspect(EXCLUSIVE, NAME)),
         after: |scene| scene.say(BOB, Command::Release(EXCLUSIVE, NAME)),
     },
     Case {
         name: "sg of a free lock",
-        budget: 695,
+        budget: 686,
         before: |_| {},
         step: |scene| scene.say(ALICE, Command::get(SHARED, NAME)),
         after: |scene| scene.say(ALICE, Command::Release(SHARED, NAME)),
     },
     Case {
         name: "sr",
-        budget: 472,
+        budget: 474,
         before: |scene| scene.say(ALICE, Command::get(SHARED, NAME)),
         step: |scene| scene.say(ALICE, Command::Release(SHARED, NAME)),
         after: |_| {},
     },
     Case {
         name: "sg, the second (ties the lock)",
-        budget: 1842,
+        budget: 1859,
         before: |scene| scene.say(BOB, Command::get(SHARED, NAME)),
         step: |scene| scene.say(ALICE, Command::get(SHARED, NAME)),
         after: |scene| {
@@ -135,7 +135,7 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "sr of a tied lock",
-        budget: 1417,
+        budget: 1421,
         before: |scene| {
             scene.say(BOB, Command::get(SHARED, NAME));
             scene.say(ALICE, Command::get(SHARED, NAME));
@@ -145,7 +145,7 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "gw that waits",
-        budget: 1856,
+        budget: 1849,
         before: |scene| scene.say(BOB, Command::get(EXCLUSIVE, NAME)),
         step: |scene| scene.say(ALICE, Command::Get(Wish::at_once(EXCLUSIVE, NAME).waiting(LONG_MS))),
         after: |scene| {
@@ -155,7 +155,7 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "r that grants to a waiter",
-        budget: 2989,
+        budget: 3017,
         before: |scene| {
             scene.say(BOB, Command::get(EXCLUSIVE, NAME));
             scene.say(ALICE, Command::Get(Wish::at_once(EXCLUSIVE, NAME).waiting(LONG_MS)));
@@ -165,7 +165,7 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "a wait times out",
-        budget: 767,
+        budget: 780,
         before: |scene| {
             scene.say(BOB, Command::get(EXCLUSIVE, NAME));
             scene.say(ALICE, Command::Get(Wish::at_once(EXCLUSIVE, NAME).waiting(50)));
@@ -190,7 +190,7 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "Tick that sweeps 256 dead holds",
-        budget: 100_430,
+        budget: 93_771,
         before: |scene| {
             scene.open_mortal(ESTATE);
             scene.close_mortal();

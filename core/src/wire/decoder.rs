@@ -48,12 +48,13 @@ impl Decoder {
             && let Some((verb, name)) = plain_line(input, self.max_line_bytes)
         {
             let name = Cow::Borrowed(name);
-            return Some(take(match verb {
-                PlainVerb::Get => Command::get(Kind::Exclusive, name),
-                PlainVerb::SharedGet => Command::get(Kind::Shared, name),
-                PlainVerb::Release => Command::Release(Kind::Exclusive, name),
-                PlainVerb::SharedRelease => Command::Release(Kind::Shared, name),
-            }));
+            // Once in each arm: there the compiler knows what the command is.
+            return Some(match verb {
+                PlainVerb::Get => take(Command::get(Kind::Exclusive, name)),
+                PlainVerb::SharedGet => take(Command::get(Kind::Shared, name)),
+                PlainVerb::Release => take(Command::Release(Kind::Exclusive, name)),
+                PlainVerb::SharedRelease => take(Command::Release(Kind::Shared, name)),
+            });
         }
         self.next_of_any(input).map(take)
     }

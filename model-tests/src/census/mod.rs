@@ -7,7 +7,7 @@ use crate::generate::Step;
 use crate::observe::Event;
 use crate::reference::Reference;
 use crate::runner::say;
-use elockd_core::{Command, Conn, Input, Kind, Reason, Verb, Wish};
+use elockd_core::{Command, Conn, Input, Kind, Reason, Reply, Verb, Wish};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
@@ -136,10 +136,17 @@ impl Census {
     }
 
     fn errors(&mut self, command: &Command<Vec<u8>>, reply: &str) {
-        self.count_if(reply == "0 Name Too Long\n\n", "a name was too long, and an empty line followed");
-        self.count_if(reply == "0 Line Too Long\n", "a line was too long");
-        self.count_if(reply == "0 disabled\n", "a command was disabled");
-        self.count_if(reply == "0 disabled\n\n", "a command was disabled, and an empty line followed");
+        match Reply::read(reply.as_bytes()) {
+            Some(Reply::NameTooLong { framed: true }) => {
+                self.count("a name was too long, and an empty line followed");
+            }
+            Some(Reply::LineTooLong) => self.count("a line was too long"),
+            Some(Reply::Disabled { framed: false }) => self.count("a command was disabled"),
+            Some(Reply::Disabled { framed: true }) => {
+                self.count("a command was disabled, and an empty line followed");
+            }
+            _ => {}
+        }
         if let Command::Unknown(_) = command {
             let what = if reply.is_empty() {
                 "an unknown verb was passed over"
@@ -158,11 +165,12 @@ impl Census {
             Command::Release(kind, name) | Command::Inspect(kind, name) => (*kind, name),
             _ => return,
         };
+        let said = Reply::read(reply.as_bytes());
         let holders = before.holders(kind, name);
         let was_holder = holders.contains(&conn);
         let by_kind = |exclusive, shared| if kind == Kind::Exclusive { exclusive } else { shared };
         match command {
-            Command::Get(..) if reply.contains("Success") => {
+            Command::Get(..) if matches!(said, Some(Reply::Got { .. })) => {
                 let got = after.holders(kind, name);
                 let again =
                     by_kind("a holder got its exclusive lock again", "a holder got its shared lock again");
@@ -180,10 +188,13 @@ impl Census {
                 self.count_if(!was_holder && is_double, "a name was got that is held in the other kind");
             }
             Command::Get(..) => {
-                self.count_if(reply.starts_with("0 Lock Get Failure"), "a get failed because of the holder");
-                let was_free = reply.starts_with("0 Too Many Locks") && holders.is_empty();
+                self.count_if(
+                    matches!(said, Some(Reply::GetFailure { kind: Kind::Exclusive, .. })),
+                    "a get failed because of the holder",
+                );
+                let was_free = matches!(said, Some(Reply::TooManyLocks { .. })) && holders.is_empty();
                 self.count_if(was_free, "a get of a free lock was over a limit");
-                let is_refused = reply.starts_with("0 Shutting Down");
+                let is_refused = said == Some(Reply::ShuttingDown);
                 self.count_if(is_refused && was_holder, "a holder's get came after the drain");
             }
             Command::Release(..) => {

@@ -3,23 +3,25 @@
 use super::{Census, Moment, is_at_once, is_open};
 use crate::observe::Event;
 use crate::reference::{Reference, Wait};
-use elockd_core::{Account, Command, Conn, Input, Kind, Reason};
+use elockd_core::wire::{Group, Row, read_rows};
+use elockd_core::{Account, Command, Conn, Input, Kind, Reason, Reply, Subject};
 use std::collections::BTreeSet;
 
 impl Census {
     /// Waits that ended with this input, and what ended them.
     pub(super) fn ends_of_waits(&mut self, moment: &Moment<'_>) {
         let Moment { step, events, before, after, .. } = *moment;
-        let told = |how: &str| -> Vec<&Wait> {
-            let waits = before.waits().iter();
+        let told = |is_it: fn(&Reply<'_>) -> bool| -> Vec<&Wait> {
+            let says = |text: &[u8]| Reply::read(text).is_some_and(|reply| is_it(&reply));
             let is_told = |wait: &&Wait| {
-                events.iter().any(
-                    |event| matches!(event, Event::Sent(conn, text) if *conn == wait.conn && says(text, how)),
-                )
+                events
+                    .iter()
+                    .any(|event| matches!(event, Event::Sent(conn, text) if *conn == wait.conn && says(text)))
             };
-            waits.filter(is_told).collect()
+            before.waits().iter().filter(is_told).collect()
         };
-        let (granted, timed_out) = (told("Success"), told("Timeout"));
+        let granted = told(|reply| matches!(reply, Reply::Got { .. }));
+        let timed_out = told(|reply| matches!(reply, Reply::GetTimeout { .. }));
         let idle = events.iter().any(|event| matches!(event, Event::Disconnected(_, Reason::Idle, _)));
         let names: BTreeSet<_> = granted.iter().map(|wait| wait.lock()).collect();
         self.count_if(names.len() > 1, "one input granted several names");
@@ -65,27 +67,26 @@ impl Census {
         let Moment { before, after, events, .. } = *moment;
         let (kind, name, limit) = match command {
             Command::Get(wish) if !is_at_once(wish) => (wish.kind(), wish.name(), wish.limit()),
-            _ => return self.get_beside_waits(moment, conn, command, reply),
+            _ => return self.get_beside_waits(moment, conn, command, Reply::read(reply.as_bytes())),
         };
+        let said = Reply::read(reply.as_bytes());
+        let is_got = matches!(said, Some(Reply::Got { .. }));
         let holders = before.holders(kind, name);
         let was_holder = holders.contains(&conn);
         let line = before.line(kind, name);
-        self.count_if(
-            reply.contains(" Get Success: ") && was_holder,
-            "a holder asked with a limit or to wait",
-        );
-        let was_free = reply.contains(" Get Success: ") && !was_holder;
+        self.count_if(is_got && was_holder, "a holder asked with a limit or to wait");
+        let was_free = is_got && !was_holder;
         self.count_if(was_free && limit > 1 && !holders.is_empty(), "a limit let another in");
-        let is_failure = reply.contains("Get Failure");
+        let is_failure = matches!(said, Some(Reply::GetFailure { .. }));
         self.count_if(is_failure && holders.len() >= limit as usize, "a limit was reached");
         self.count_if(is_failure && holders.len() < limit as usize, "a get failed because of the line");
-        self.count_if(reply.contains("Get Timeout"), "a get would not wait");
-        self.count_if(reply.contains("Too Many Locks"), "a wait was over a limit of locks");
-        if reply.contains("Get Queue Full") {
+        self.count_if(matches!(said, Some(Reply::GetTimeout { .. })), "a get would not wait");
+        self.count_if(matches!(said, Some(Reply::TooManyLocks { .. })), "a wait was over a limit of locks");
+        if let Some(Reply::QueueFull { .. }) = said {
             let is_full = line.len() >= after.limits().waiters_per_name as usize;
             self.count(if is_full { "a line was full" } else { "an account had too many waits" });
         }
-        if reply.contains("Get Deadlock") {
+        if let Some(Reply::GetDeadlock { .. }) = said {
             let is_of = |kind: Kind| before.waits().iter().all(|wait| wait.kind == kind);
             self.count(match kind {
                 _ if !is_of(kind) => "a deadlock of both kinds was refused",
@@ -109,16 +110,22 @@ impl Census {
     }
 
     /// `g` and `sg`, where somebody waits.
-    fn get_beside_waits(&mut self, moment: &Moment<'_>, conn: Conn, command: &Command<Vec<u8>>, reply: &str) {
+    fn get_beside_waits(
+        &mut self,
+        moment: &Moment<'_>,
+        conn: Conn,
+        command: &Command<Vec<u8>>,
+        reply: Option<Reply<'_>>,
+    ) {
         let Moment { before, after, .. } = *moment;
         let Command::Get(wish) = command else { return };
         let (kind, name) = (wish.kind(), wish.name());
-        let is_new = reply.contains("Success") && !before.holders(kind, name).contains(&conn);
+        let is_new = matches!(reply, Some(Reply::Got { .. })) && !before.holders(kind, name).contains(&conn);
         self.count_if(is_new && !after.line(kind, name).is_empty(), "an old get passed a line");
         let account = |conn: Conn| before.open().iter().find(|client| client.conn == conn);
         let account = |conn: Conn| account(conn).map(|client| client.origin.account);
         let held = before.locks().values().flatten().filter(|holder| account(**holder) == account(conn));
-        let is_reserved = reply.starts_with("0 Too Many Locks")
+        let is_reserved = matches!(reply, Some(Reply::TooManyLocks { .. }))
             && held.count() < after.limits().locks as usize
             && before.locks().values().filter(|holders| holders.contains(&conn)).count()
                 < after.limits().locks_per_connection as usize;
@@ -134,13 +141,14 @@ impl Census {
         reply: &str,
     ) {
         let Moment { before, after, events, .. } = *moment;
+        let said = Reply::read(reply.as_bytes());
         let is_admin = |of: &Reference| {
             of.open().iter().any(|client| client.conn == conn && client.origin.account == Account::ADMIN)
         };
         match command {
             Command::Fence(name) => {
                 let had_one = before.token(name).is_some();
-                let is_held = reply.contains("Lock Fence");
+                let is_held = matches!(said, Some(Reply::Fenced { .. }));
                 self.count_if(is_held && had_one, "a token was kept");
                 self.count_if(
                     is_held && had_one && before.tokens_left() == 0,
@@ -148,7 +156,7 @@ impl Census {
                 );
                 let others = before.holders(Kind::Exclusive, name);
                 self.count_if(
-                    reply.starts_with("0 Lock Not Held") && !others.is_empty(),
+                    matches!(said, Some(Reply::NotHeld { .. })) && !others.is_empty(),
                     "another's token was asked for",
                 );
             }
@@ -159,29 +167,38 @@ impl Census {
                 };
                 let is_both = of(Kind::Exclusive) > 0 && of(Kind::Shared) > 0;
                 self.count_if(is_both, "locks of both kinds were released together");
-                self.count_if(reply == "0 Locks Released\n", "nothing was released together");
+                self.count_if(said == Some(Reply::ReleasedAll { holds: 0 }), "nothing was released together");
             }
             Command::ListAll(prefix) => {
-                let rows = reply.lines().filter(|line| !line.is_empty()).count();
-                self.count_if(rows > 3, "ls had more than 3 rows");
-                self.count_if(rows > 0 && !prefix.is_empty(), "ls found what begins so");
-                self.count_if(reply.contains("xw ") && reply.contains("sw "), "ls had waits of both kinds");
+                let rows = read_rows(Subject::All, reply.as_bytes()).unwrap_or_default();
+                let has_waits = |kind| {
+                    let is_it = |row: &Row<'_>| matches!(row, Row::Hold { group, .. } if *group == Group { kind, is_waiting: true });
+                    rows.iter().any(is_it)
+                };
+                self.count_if(rows.len() > 3, "ls had more than 3 rows");
+                self.count_if(!rows.is_empty() && !prefix.is_empty(), "ls found what begins so");
+                self.count_if(Kind::ALL.into_iter().all(has_waits), "ls had waits of both kinds");
             }
             Command::Kick(_) => {
                 let is_kicked = |event: &&Event| matches!(event, Event::Disconnected(_, Reason::Kicked, _));
                 let kicked = events.iter().filter(is_kicked).count();
                 let waited = before.waits().iter().any(|wait| !is_open(after, wait.conn));
-                self.count_if(reply.starts_with("0 Not Allowed"), "a kick was not allowed");
-                self.count_if(reply.starts_with("0 Kick Failure") && is_admin(before), "a kick met nobody");
+                self.count_if(matches!(said, Some(Reply::NotAllowed { .. })), "a kick was not allowed");
+                let is_nobody = matches!(said, Some(Reply::Kicked { connections: 0, .. }));
+                self.count_if(is_nobody && is_admin(before), "a kick met nobody");
                 self.count_if(kicked > 1, "several connections were kicked");
                 self.count_if(kicked > 0 && waited, "a waiting connection was kicked");
                 self.count_if(kicked > 0 && !is_open(after, conn), "an operator kicked itself");
             }
             Command::Steal(name) => {
                 let was_held = !before.holders(Kind::Exclusive, name).is_empty();
-                self.count_if(reply.starts_with("0 Not Allowed"), "a theft was not allowed");
-                self.count_if(reply.starts_with("1 Lock Steal"), "a lock was stolen");
-                self.count_if(reply.starts_with("0 Lock Steal") && !was_held, "a free lock was not stolen");
+                self.count_if(matches!(said, Some(Reply::NotAllowed { .. })), "a theft was not allowed");
+                self.count_if(
+                    matches!(said, Some(Reply::Stolen { was_held: true, .. })),
+                    "a lock was stolen",
+                );
+                let is_not = matches!(said, Some(Reply::Stolen { was_held: false, .. }));
+                self.count_if(is_not && !was_held, "a free lock was not stolen");
             }
             Command::BadArgument(_) => self.count("an argument was bad"),
             _ => {}
@@ -197,10 +214,6 @@ impl Census {
         let is_gap = after.next_token() > before.next_token() && before.tokens_left() > 0;
         self.count_if(is_gap, "a gap dropped the rest of the tokens before it");
     }
-}
-
-fn says(text: &[u8], how: &str) -> bool {
-    String::from_utf8_lossy(text).contains(&format!(" Get {how}: "))
 }
 
 /// Whether there is a way from holder to holder that leads from a connection that waits back to it.

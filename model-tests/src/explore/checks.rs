@@ -1,9 +1,9 @@
 //! What has to be right about every input in every state, and about every state.
 
-use super::{Edge, Node, says};
+use super::{Edge, Node, is_deadlock};
 use crate::observe::{Event, observe};
 use crate::reference::Wait;
-use elockd_core::{Command, Conn, Figure, Input, Kind, Machine};
+use elockd_core::{Command, Conn, Figure, Input, Kind, Machine, Reply};
 use std::collections::BTreeMap;
 
 type Check = fn(&Edge<'_>) -> Result<(), String>;
@@ -73,7 +73,8 @@ fn nobody_but_the_holder_releases(edge: &Edge<'_>) -> Result<(), String> {
         let was_held = edge.before.holds.contains(&hold) && is_open(*conn);
         let was_granted =
             edge.grants().any(|wait| (wait.conn, wait.lock()) == (*conn, (*kind, name.clone())));
-        let is_right = (was_held || was_granted) == is_success_of(&edge.events, *conn, "Release");
+        let is_right = (was_held || was_granted)
+            == is_told(&edge.events, *conn, |reply| matches!(reply, Reply::Released { .. }));
         ensure!(is_right, "held before: {was_held}, granted: {was_granted}, but {:?}", edge.events);
         ensure!(!edge.after.holds.contains(&hold), "it is still held");
     }
@@ -92,7 +93,11 @@ fn a_get_gives_what_it_says(edge: &Edge<'_>) -> Result<(), String> {
     let hold = (kind, name.clone(), conn);
     let was_held = edge.before.holds.contains(&hold);
     let is_held = edge.after.holds.contains(&hold);
-    let is_right = if is_success_of(&edge.events, conn, "Get") { is_held } else { is_held <= was_held };
+    let is_right = if is_told(&edge.events, conn, |reply| matches!(reply, Reply::Got { .. })) {
+        is_held
+    } else {
+        is_held <= was_held
+    };
     ensure!(is_right, "held before: {was_held}, after: {is_held}, but {:?}", edge.events);
     Ok(())
 }
@@ -129,7 +134,7 @@ fn due_waits_end_by_their_deadlines(edge: &Edge<'_>) -> Result<(), String> {
     let now = edge.step.now.0;
     let due = || edge.before.reference.waits().iter().enumerate().filter(|(_, wait)| wait.deadline <= now);
     let told = edge.events.iter().filter_map(|event| match event {
-        Event::Sent(conn, text) if says(text, "Timeout") => due().find(|(_, wait)| wait.conn == *conn),
+        Event::Sent(conn, text) if is_timeout(text) => due().find(|(_, wait)| wait.conn == *conn),
         _ => None,
     });
     let order: Vec<_> = told.map(|(place, wait)| (wait.deadline, place)).take(due().count()).collect();
@@ -163,7 +168,7 @@ fn a_deadlock_is_refused_exactly_when_it_is_one(edge: &Edge<'_>) -> Result<(), S
     }
     let (kind, name, limit) = (wish.kind(), wish.name(), wish.limit());
     let is_refused =
-        edge.events.iter().any(|event| matches!(event, Event::Sent(_, text) if says(text, "Deadlock")));
+        edge.events.iter().any(|event| matches!(event, Event::Sent(_, text) if is_deadlock(text)));
     if is_refused || edge.events.contains(&Event::Waits(*conn)) {
         let mut world = edge.before.reference.clone();
         world.apply(edge.step.now, &Input::Tick);
@@ -264,8 +269,10 @@ fn counts_are_exact(node: &Node, edges: &[Edge<'_>]) -> Result<(), String> {
         if let Input::Command(conn, Command::Inspect(kind, name)) = &edge.step.input
             && let Some(Event::Sent(_, text)) = edge.events.last()
         {
-            let told = String::from_utf8_lossy(text);
-            let told: Option<usize> = told.split(' ').next().and_then(|word| word.parse().ok());
+            let told = match Reply::read(text) {
+                Some(Reply::Inspected { holders, .. }) => Some(holders as usize),
+                _ => None,
+            };
             let count = releases.get(&(*kind, name.clone())).copied().unwrap_or(0);
             let name = name.escape_ascii();
             ensure!(
@@ -344,7 +351,7 @@ fn releases(node: &Node, edges: &[Edge<'_>]) -> BTreeMap<(Kind, Vec<u8>), usize>
     let mut counts: BTreeMap<_, usize> = BTreeMap::new();
     for edge in edges.iter().filter(|edge| edge.step.now == node.reference.now()) {
         if let Input::Command(conn, Command::Release(kind, name)) = &edge.step.input {
-            let is_success = is_success_of(&edge.events, *conn, "Release");
+            let is_success = is_told(&edge.events, *conn, |reply| matches!(reply, Reply::Released { .. }));
             *counts.entry((*kind, name.clone())).or_default() += usize::from(is_success);
         }
     }
@@ -380,20 +387,22 @@ impl Edge<'_> {
 
 fn is_success(events: &[Event], conn: Option<Conn>) -> bool {
     let is_it = |event: &Event| match event {
-        Event::Sent(of, text) => Some(*of) == conn && !text.starts_with(b"0 "),
+        Event::Sent(of, text) => {
+            Some(*of) == conn && Reply::read(text).is_none_or(|reply| !reply.is_failure())
+        }
         _ => false,
     };
     events.iter().any(is_it)
 }
 
-/// Whether a connection was told of a success of this sort.
-fn is_success_of(events: &[Event], conn: Conn, what: &str) -> bool {
-    let what = format!(" {what} Success: ");
-    let is_it = |event: &Event| match event {
-        Event::Sent(of, text) => *of == conn && String::from_utf8_lossy(text).contains(&what),
-        _ => false,
-    };
-    events.iter().any(is_it)
+/// Whether a connection was told this.
+fn is_told(events: &[Event], conn: Conn, is_it: impl Fn(&Reply<'_>) -> bool) -> bool {
+    let says = |text: &[u8]| Reply::read(text).is_some_and(|reply| is_it(&reply));
+    events.iter().any(|event| matches!(event, Event::Sent(of, text) if *of == conn && says(text)))
+}
+
+fn is_timeout(reply: &[u8]) -> bool {
+    matches!(Reply::read(reply), Some(Reply::GetTimeout { .. }))
 }
 
 /// Some of the figures of `q full`.

@@ -21,7 +21,8 @@ use crate::observe::{Event, observe};
 use crate::reference::{Reference, Wait};
 use checks::{OF_EDGES, OF_STATES};
 use elockd_core::{
-    Account, Addr, Cause, Command, Config, Conn, Input, Kind, Listing, Machine, Now, Scan, Subject, Wish,
+    Account, Addr, Cause, Command, Config, Conn, Input, Kind, Listing, Machine, Now, Reply, Scan, Subject,
+    Wish,
 };
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
@@ -226,11 +227,11 @@ impl Search<'_> {
 
     fn count(&mut self, edge: &Edge<'_>) {
         let grants = edge.grants().count();
-        let is_deadlock = |event: &Event| matches!(event, Event::Sent(_, text) if says(text, "Deadlock"));
+        let is_refused = |event: &Event| matches!(event, Event::Sent(_, text) if is_deadlock(text));
         self.seen.dead_met += u64::from(meets_dead(edge));
         self.seen.grants += u64::from(grants > 0);
         self.seen.several_grants += u64::from(grants > 1);
-        self.seen.deadlocks += u64::from(edge.events.iter().any(is_deadlock));
+        self.seen.deadlocks += u64::from(edge.events.iter().any(is_refused));
     }
 
     fn failure(&self, property: &'static str, what: String, at: &Node, step: Option<&Step>) -> Failure {
@@ -430,15 +431,15 @@ impl Edge<'_> {
             // What follows is about something that it said when its wait was over.
             let is_first =
                 !self.events[..at].iter().any(|event| matches!(event, Event::Sent(of, _) if of == conn));
-            (is_first && says(text, "Success")).then_some(wait)
+            (is_first && matches!(Reply::read(text), Some(Reply::Got { .. }))).then_some(wait)
         };
         (0..self.events.len()).filter_map(told)
     }
 }
 
-/// Whether it is such an answer to a get.
-fn says(text: &[u8], what: &str) -> bool {
-    String::from_utf8_lossy(text).contains(&format!(" Get {what}: "))
+/// Whether a reply refuses a wait as a deadlock.
+fn is_deadlock(reply: &[u8]) -> bool {
+    matches!(Reply::read(reply), Some(Reply::GetDeadlock { .. }))
 }
 
 /// Whether a get took over storage of a dead holder: it frees two dead holds before it looks, and one more

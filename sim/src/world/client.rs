@@ -8,7 +8,7 @@ use crate::conversation::Conversation;
 use crate::log::{Ended, Event, Log};
 use crate::plan::{Plan, Scenario};
 use crate::script::{Client, FaultKind, Host};
-use elockd_core::{Command, Kind};
+use elockd_core::{Command, Kind, Reply};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::poll_fn;
@@ -367,7 +367,7 @@ impl<'a> ClientEnd<'a> {
         }
         for (get, release) in [("g", "r"), ("sg", "sr")] {
             for name in &names {
-                while self.ask(line(get, name)).await?.starts_with(b"0") {
+                while is_failure(&self.ask(line(get, name)).await?) {
                     sleep(PAUSE).await;
                 }
                 self.release(line(release, name)).await?;
@@ -390,11 +390,10 @@ impl<'a> ClientEnd<'a> {
     async fn wait(&mut self, request: Vec<u8>) -> Result<(), Ended> {
         loop {
             let answer = self.ask(request.clone()).await?;
-            let says = |what: &[u8]| answer.windows(what.len()).any(|words| words == what);
-            if !answer.starts_with(b"0") {
+            if !is_failure(&answer) {
                 return Ok(());
             }
-            if !says(b"Queue Full") && !says(b"Too Many Locks") {
+            if !matches!(Reply::read(&answer), Some(Reply::QueueFull { .. } | Reply::TooManyLocks { .. })) {
                 let (request, answer) = (request.escape_ascii(), answer.escape_ascii());
                 let what = format!("{} asked \"{request}\" and was told \"{answer}\"", self.client);
                 self.shared.log.violate("liveness", None, what);
@@ -406,7 +405,9 @@ impl<'a> ClientEnd<'a> {
 
     /// Asks for a fencing token. Tokens must be there again when the disk is.
     async fn fence(&mut self, request: Vec<u8>) -> Result<(), Ended> {
-        while self.shared.plan.server.tokens > 0 && self.ask(request.clone()).await? == b"0 No Tokens\n" {
+        while self.shared.plan.server.tokens > 0
+            && Reply::read(&self.ask(request.clone()).await?) == Some(Reply::NoTokens)
+        {
             sleep(PAUSE).await;
         }
         Ok(())
@@ -415,7 +416,7 @@ impl<'a> ClientEnd<'a> {
     async fn release(&mut self, request: Vec<u8>) -> Result<(), Ended> {
         let released = self.ask(request).await?;
         // If there are operators, one may still steal.
-        if !released.starts_with(b"1") && !self.shared.plan.server.admin {
+        if is_failure(&released) && !self.shared.plan.server.admin {
             let released = released.escape_ascii();
             let what = format!("{} could not release what it had got: {released}", self.client);
             self.shared.log.violate("liveness", None, what);
@@ -444,4 +445,9 @@ async fn read(stream: &mut OwnedReadHalf) -> io::Result<Vec<u8>> {
     let bytes = stream.read(&mut buffer).await?;
     buffer.truncate(bytes);
     Ok(buffer)
+}
+
+/// Whether a reply is a failure, or none that anybody knows.
+fn is_failure(reply: &[u8]) -> bool {
+    Reply::read(reply).is_none_or(|reply| reply.is_failure())
 }
