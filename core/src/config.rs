@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 /// The machine's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The limits beyond which it refuses.
+    /// The limits. The machine refuses what would exceed one.
     pub limits: Limits,
     /// The commands and replies that are switched on.
     pub features: Features,
@@ -15,7 +15,7 @@ pub struct Config {
     pub identity: Identity,
 }
 
-/// A row of a table of limits: everything that is said of one, but for its value. `C` is where the value is kept.
+/// A row of a table of limits: everything about one limit except its value. `C` is the structure that has the value.
 ///
 /// The table of the machine's limits is [`Limits::ROWS`]; a driver may have limits of its own. Flags, keys of the
 /// configuration file, environment variables, `q full` and the documentation are made from the rows.
@@ -23,15 +23,15 @@ pub struct Config {
 pub struct Limit<C: 'static> {
     /// The flag, without its dashes: the key of the configuration file too.
     pub flag: &'static str,
-    /// The key in `q full`; empty for a limit that is not there.
+    /// The key in `q full`. Empty if `q full` does not show the limit.
     pub figure: &'static str,
-    /// The metric that it is for exporters, without their prefix; none for a limit that is not exported.
+    /// The metric's name for exporters, without their prefix. `None` if the limit is not exported.
     pub metric: Option<&'static str>,
     /// What is counted.
     pub unit: Unit,
-    /// The value that it has unless it is set.
+    /// The value unless it is set.
     pub default: u64,
-    /// The values that it may be set to.
+    /// The values that may be set.
     pub allowed: RangeInclusive<u64>,
     /// What 0 means, if 0 is allowed beside the range.
     pub zero: Option<&'static str>,
@@ -43,7 +43,7 @@ pub struct Limit<C: 'static> {
     pub note: &'static str,
     /// Reads the value.
     pub get: fn(&C) -> u64,
-    /// Sets the value. Panics if it is too high for where it is kept.
+    /// Sets the value. Panics if the field's type has no room for it.
     pub set: fn(&mut C, u64),
 }
 
@@ -58,13 +58,13 @@ pub enum Unit {
     Milliseconds,
 }
 
-/// The most that may be counted of anything: slots are numbered in 32 bits.
+/// The highest count that a limit may allow: slots are numbered in 32 bits.
 pub const MAX_COUNT: u64 = 2_000_000_000;
 /// The longest time: further ahead than any process lives, and far from where a clock would overflow.
 pub const MAX_TIME_MS: u64 = 100 * 365 * 24 * 3_600_000;
 
-/// Declares the machine's limits: of each the field with its documentation, then its row. The key in `q full` is
-/// the field's name behind `limit_`.
+/// Declares the machine's limits. Each has its field with documentation, then its row. The key in `q full` is `limit_`
+/// and the field's name.
 macro_rules! limits {
     ($($(#[doc = $doc:literal])+ $field:ident: $type:ty { $($column:ident: $value:expr),+ $(,)? })+) => {
         /// Upper limits, each inclusive: the last value that is still allowed.
@@ -164,8 +164,8 @@ limits! {
         help: "Bytes allowed in the name of a lock or a connection, at most 65535.",
         note: "",
     }
-    /// Milliseconds without a command after which a connection is closed and its locks are orphaned; 0 means never. A
-    /// connection that waits for a lock is not idle; its time begins again with the end of the wait.
+    /// Milliseconds without a command after which a connection is closed and its locks are orphaned. 0 means never. A
+    /// connection that waits for a lock is not idle. When the wait ends, its time begins again.
     idle_ms: u64 {
         flag: "idle-timeout",
         unit: Unit::Milliseconds,
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn every_limit_is_its_own() {
-        // Each at another value: a row that reads or sets its neighbour's shows.
+        // Each has a value of its own. So a row that reads or sets its neighbour's field fails.
         let mut limits = Limits::default();
         Limits::ROWS.iter().zip(11..).for_each(|(row, value)| (row.set)(&mut limits, value));
         for (row, value) in Limits::ROWS.iter().zip(11..) {

@@ -1,10 +1,9 @@
 //! The heart of elockd: who gets a lock, and what the wire says about it.
 //!
-//! Two machines, both pure: no I/O, no clock, no randomness, no threads. Time and connection numbers
-//! come in from a driver; the same inputs give the same outputs, byte for byte.
+//! It has two parts, both pure: no I/O, no clock, no randomness, no threads. A driver passes in time and connection
+//! numbers. The same inputs give the same outputs, byte for byte.
 //!
-//! * [`Machine`] takes `(now, input)` and pushes replies. It is the only place that decides anything
-//!   about locks.
+//! * [`Machine`] takes `(now, input)` and pushes replies. Nothing else decides about locks.
 //! * [`wire`] turns bytes into commands and replies into bytes.
 //!
 //! ```

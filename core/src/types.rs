@@ -63,7 +63,7 @@ impl Kind {
     /// Every kind, in the order of their numbers.
     pub const ALL: [Self; 2] = [Self::Exclusive, Self::Shared];
 
-    /// The kind's number. What there is once for each kind is a [`ByKind`] instead.
+    /// The kind's number. To keep one value for each kind, use [`ByKind`].
     pub(crate) const fn index(self) -> usize {
         self as usize
     }

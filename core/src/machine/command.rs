@@ -1,4 +1,4 @@
-//! Commands: what each is answered. Getting locks, and what only operators may say, have files of their own.
+//! Commands: the answer to each. Getting locks is in `get.rs`, and what only operators may say in `operator.rs`.
 
 use super::Machine;
 use super::input::Cause;
@@ -9,7 +9,7 @@ use crate::types::{Account, Conn, Kind};
 use crate::wire::{Command, Listing, Reply, Subject, Verb};
 
 impl Machine {
-    /// Runs a command of an open connection. The lines are to be settled after it.
+    /// Runs a command of an open connection. The caller must settle the lines afterwards.
     pub(crate) fn command<N: AsRef<[u8]>>(
         &mut self,
         id: Id<Connection>,
@@ -29,7 +29,7 @@ impl Machine {
             Some(verb) => self.counters.commands[verb.index()] += 1,
             None => self.counters.invalid_commands += 1,
         }
-        // Nearly all commands are one of these two, which nobody is refused.
+        // Nearly all commands are one of these two, and these are never refused.
         if !matches!(command, Command::Get(_) | Command::Release(..))
             && let Some(verb) = verb
             && let Some(refusal) = self.refusal(id, verb)
@@ -90,7 +90,7 @@ impl Machine {
         }
     }
 
-    /// Gives a connection a reply that is a failure of this verb.
+    /// Gives a connection its reply, and counts a failure under `verb`.
     #[inline]
     fn fail(&mut self, conn: Conn, verb: Verb, reply: Reply<'_>, out: &mut impl FnMut(Conn, Output<'_>)) {
         self.counters.failures[verb.index()] += 1;
@@ -113,7 +113,7 @@ impl Machine {
         out(conn, Output::Reply(Reply::NameTooLong { framed: verb.is_some_and(Verb::is_framed) }));
     }
 
-    /// Why a connection may not say a verb, if it may not: it is no operator, or the verb is switched off.
+    /// The refusal of a verb, if the connection may not say it: it is no operator, or the verb is switched off.
     #[inline]
     fn refusal(&self, id: Id<Connection>, verb: Verb) -> Option<Reply<'static>> {
         if !verb.may_be_refused() {
@@ -124,7 +124,7 @@ impl Machine {
         if verb.needs_operator() && !is_operator {
             return Some(Reply::NotAllowed { verb });
         }
-        // Operators see who holds what all the same.
+        // Operators may use `ls` even if dumps are switched off.
         let is_hidden = verb.is_dump() && !features.dump && !(verb == Verb::ListAll && is_operator);
         let is_off = is_hidden || verb.is_registry() && !features.registry;
         is_off.then_some(Reply::Disabled { framed: verb.is_framed() })
@@ -155,7 +155,7 @@ impl Machine {
         out(conn, Output::Disconnect(Reason::Quit));
     }
 
-    /// Releases a lock, if the connection holds it; returns whether it did.
+    /// Releases a lock if the connection holds it. Returns whether it did.
     #[inline]
     fn release(&mut self, id: Id<Connection>, kind: Kind, name: &[u8]) -> bool {
         let (tenure, tally) = (self.connections[id].tenure(), self.connections[id].tally());
@@ -168,7 +168,7 @@ impl Machine {
         true
     }
 
-    /// Ends the connection's tenure, as its end would; its next get begins another.
+    /// Ends the connection's tenure, as the connection's end would. The next get begins another tenure.
     fn release_all<'a>(&mut self, id: Id<Connection>) -> Reply<'a> {
         let Some(tenure) = self.connections[id].tenure() else { return Reply::ReleasedAll { holds: 0 } };
         self.connections.forget_tenure(id);

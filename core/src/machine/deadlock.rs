@@ -1,12 +1,13 @@
 //! Deadlocks: whether a wait that is about to begin could never be granted.
 //!
-//! It never could if it were not granted even when every connection that is not waiting released all it holds,
-//! every connection granted thereby did the same, and so on. That is the reduction of Holt's resource graphs
-//! ("Some Deadlock Properties of Computer Systems", 1972). A cycle alone says too little: of a lock that three
-//! may hold, one of its three holders is enough.
+//! The check is the reduction of Holt's resource graphs ("Some Deadlock Properties of Computer Systems", 1972). Every
+//! connection that does not wait releases all it holds. Every connection that is granted something thereby does the
+//! same, and so on. If the asker is still not granted, its wait would be a deadlock. A cycle in the graph is not
+//! enough: if three may hold a lock, one release among the three holders lets the next one in.
 //!
-//! To look when a wait begins is enough: every wait before it could be granted then, and nothing that happens
-//! later takes that away, because whatever is granted or ends goes the way of those that release.
+//! Checking only when a wait begins is enough. At that moment every existing wait can still be granted, because each
+//! was checked when it began. No later event makes an existing wait impossible: each grant and each end of a wait is a
+//! step of the reduction.
 
 use super::Machine;
 use crate::storage::Id;
@@ -14,40 +15,41 @@ use crate::table::{Connection, Lock, TiedHold, Wait};
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The part of the graph that the asker needs, as far as it has been looked at. Connections and locks are called
-/// by their slots' positions.
+/// The part of the graph that the asker depends on, as far as the search has come. Connections and locks are named by
+/// the positions of their slots.
 struct Search {
     asker: u32,
-    /// What it asks for: a place at the end of this lock's line, with this limit.
+    /// The lock that it asks for, by a place at the end of the line, with the limit below.
     wanted: u32,
     limit: u32,
     sites: BTreeMap<u32, Site>,
-    /// Locks whose sites are not looked at yet.
+    /// Locks that may have no site yet.
     unseen: Vec<Id<Lock>>,
-    /// In which sites a connection holds the lock and has not released it.
+    /// For each connection, the sites whose lock it holds and has not released.
     held: BTreeMap<u32, Vec<u32>>,
-    /// Of those connections, who waits in which site.
+    /// For each site, which of those connections wait there.
     waiting: BTreeMap<u32, Vec<u32>>,
-    /// Waiting connections that would be granted one after the other, and release.
+    /// Waiting connections that would be granted, and have released all.
     released: BTreeSet<u32>,
 }
 
 /// A lock with a line.
 struct Site {
-    /// Holders that would not release, as far as is known. When there is none, everybody in line is granted.
+    /// Holders that would not release, as far as is known. If there is none, the whole line can be granted.
     left: u32,
-    /// Who is first in line of those that would not be granted, as far as is known.
+    /// The first in line that would not be granted, as far as is known.
     next: Option<Id<Wait>>,
 }
 
 impl Machine {
-    /// Of a connection's tied holds, how many are looked at before the search is made anyway.
+    /// How many of the asker's tied holds [`keeps_nobody_waiting`](Self::keeps_nobody_waiting) looks at. If there are
+    /// more, the search is made.
     const HOLDS_LOOKED_AT: usize = 64;
 
     /// Whether a connection's wait for a lock could never be granted.
     ///
-    /// It looks at no hold twice, and only at those of locks whose holders the asker needs; in lines, only at
-    /// waits that would be granted beside a holder that stays.
+    /// The search visits each hold at most once, and only holds of locks that the asker depends on. In a line it visits
+    /// only waits that would be granted beside a holder that stays.
     pub(crate) fn is_deadlock(&self, asker: Id<Connection>, lock: Id<Lock>, limit: u32) -> bool {
         if self.keeps_nobody_waiting(asker) {
             return false;
@@ -77,8 +79,8 @@ impl Machine {
         true
     }
 
-    /// Whether it is known that nobody waits for what a connection holds. Every wait that goes on could be granted
-    /// if it released all; so if nobody needs that, its own wait can be granted too.
+    /// Whether it is certain that nobody waits for what a connection holds. Then its wait is no deadlock: every
+    /// existing wait can be granted without its releases, and so its own can too.
     fn keeps_nobody_waiting(&self, id: Id<Connection>) -> bool {
         let Some(tenure) = self.connections[id].tenure() else { return true };
         let mut own = self.holds.tied(tenure);
@@ -108,7 +110,7 @@ impl Machine {
         search.sites.insert(at, Site { left, next: self.holds.line_head(lock) });
     }
 
-    /// Lets go on who can, beginning with the line of one lock. Says whether the asker would be granted.
+    /// Grants whatever can be granted, beginning with the line of one lock. Returns whether the asker would be granted.
     fn is_granted_after(&self, lock: Id<Lock>, search: &mut Search) -> bool {
         let mut changed = vec![lock.position()];
         while let Some(at) = changed.pop() {
@@ -124,7 +126,8 @@ impl Machine {
             } else if let Some(next) = next {
                 let wait = &self.holds.waits()[next];
                 if is_enough(wait.place().limit()) {
-                    search.sites.get_mut(&at).expect("looked at").next = wait.place().behind();
+                    search.sites.get_mut(&at).expect("a changed lock has a site").next =
+                        wait.place().behind();
                     search.release(wait.by().position(), &mut changed);
                     changed.push(at);
                 }
@@ -135,17 +138,17 @@ impl Machine {
 }
 
 impl Search {
-    /// Whether a connection, which waits for a lock, would be granted and release.
+    /// Whether the waiting connection `conn` would be granted, and then release. `wait` is the lock it waits for.
     fn is_released(&self, conn: u32, wait: Option<Id<Lock>>) -> bool {
         self.released.contains(&conn)
             || wait.is_some_and(|lock| self.sites.get(&lock.position()).is_some_and(|site| site.left == 0))
     }
 
-    /// Takes note that a connection would release all it holds: in which sites that changes something.
+    /// Has a connection release all it holds. Adds the sites that this changes to `changed`.
     fn release(&mut self, conn: u32, changed: &mut Vec<u32>) {
         self.released.insert(conn);
         for held in self.held.remove(&conn).unwrap_or_default() {
-            self.sites.get_mut(&held).expect("looked at, or it would not be known to be held").left -= 1;
+            self.sites.get_mut(&held).expect("a lock known to be held has a site").left -= 1;
             changed.push(held);
         }
     }

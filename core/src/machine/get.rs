@@ -8,11 +8,12 @@ use crate::types::{Kind, Now};
 use crate::wire::{Reply, Wish};
 
 impl Machine {
-    /// Dead holds that a get frees before it adds one. Two for one, so that live and dead holds
-    /// together never take more storage than the live ones did at their most.
+    /// Dead holds that a get frees before it adds one. It frees two, so that live and dead holds together never take
+    /// more storage than the peak of live ones did.
     const SWEEP_FOR_GET: u32 = 2;
 
-    /// Gets a lock, and says how many hold it then, or why not; `Err(None)` when the connection waits for it now.
+    /// Gets a lock, and returns its new number of holders. If not granted, returns `Err` with the reply, or `Err(None)`
+    /// if the connection now waits.
     #[inline]
     pub(crate) fn get<'a>(
         &mut self,
@@ -24,7 +25,7 @@ impl Machine {
             mark!(DrainRefusedAGet);
             return Err(Some(Reply::ShuttingDown));
         }
-        // Before the look-up, which it would invalidate.
+        // Must come before the look-up: sweeping would invalidate its result.
         if !bug!(GetsDoNotSweep) && self.holds.sweep(Self::SWEEP_FOR_GET) > 0 {
             mark!(GetSwept);
         }
@@ -51,7 +52,7 @@ impl Machine {
             None => Err(Some(Reply::GetFailure { kind, name })),
             Some(ms) => {
                 let deadline = Now(self.now.0.saturating_add(u64::from(ms)));
-                // Also at the end of time, where no deadline lies ahead.
+                // True for `ms` 0, and at the end of time, when no later deadline exists.
                 if deadline == self.now {
                     return Err(Some(Reply::GetTimeout { kind, name }));
                 }
@@ -60,8 +61,8 @@ impl Machine {
         }
     }
 
-    /// Whether one more hold would pass a limit, by somebody who has so many and is counted there. A wait counts as the
-    /// hold that it may become.
+    /// Whether one more hold would exceed a limit. `own` is the connection's number of holds, `tally` the count of its
+    /// account. A wait counts as a hold.
     #[inline]
     fn has_too_many(&self, own: u32, tally: TallyId) -> bool {
         let limits = &self.config.limits;
@@ -79,7 +80,7 @@ impl Machine {
         has_room && (!heeds_line || found.lock().is_none_or(|lock| self.holds.waiting(lock) == 0))
     }
 
-    /// Begins a wait, or says why not: it could never end well or too many wait.
+    /// Begins a wait. If it would be a deadlock, or too many wait, returns the reply that says so.
     fn wait<'a>(
         &mut self,
         id: Id<Connection>,
@@ -88,7 +89,7 @@ impl Machine {
         wish: Wish<&'a [u8]>,
     ) -> Option<Reply<'a>> {
         let (kind, name, limit) = (wish.kind(), *wish.name(), limit_of(wish));
-        let lock = found.lock().expect("what is not free is held");
+        let lock = found.lock().expect("a lock that is not free has a slot");
         if self.is_deadlock(id, lock, limit) {
             mark!(DeadlockRefused);
             self.counters.deadlocks_refused += 1;
@@ -113,14 +114,14 @@ impl Machine {
         None
     }
 
-    /// After a get by somebody who has so many holds now, and is counted there.
+    /// Counts a hold that was got at once. `own` is the connection's number of holds with it.
     #[inline]
     fn note_get(&mut self, own: u32, tally: TallyId, name: &[u8]) {
         self.connections.tally_mut(tally).add_hold();
         self.note_peaks(own, name.len());
     }
 
-    /// After a get or a grant, by a connection that has so many holds now, of a name so long.
+    /// Raises the peaks after a get or a grant. `own` is the connection's number of holds with it.
     #[inline]
     pub(crate) fn note_peaks(&mut self, own: u32, name_bytes: usize) {
         let peaks = &mut self.counters;

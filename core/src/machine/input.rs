@@ -1,28 +1,27 @@
-//! What goes into the machine: connections that open, say things and close, and the passing of time.
+//! What goes into the machine: connections that open, send commands and close, and the passing of time.
 
 use crate::types::{Conn, Origin};
 use crate::wire::Command;
 
-/// One event. Every input is legal in every state: what makes no sense (a command of a connection
-/// that is not open, a second `Closed`) changes nothing but a counter.
+/// One event. Every input is legal in every state. One that makes no sense, such as a command of a connection that is
+/// not open or a second `Closed`, only changes a counter.
 ///
-/// `C` is how the caller keeps commands. The machine takes them borrowed (`&Command<N>`); logs and traces keep them
-/// owned.
+/// `C` is the form of a command. The machine takes it borrowed (`&Command<N>`). Logs and traces own it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input<C> {
-    /// A connection was accepted. Numbers go up: one at or below the highest seen is ignored.
+    /// A connection was accepted. Its number must be above all before it. Otherwise the input is ignored.
     Opened(Conn, Origin),
     /// A connection sent a line.
     Command(Conn, C),
     /// A connection ended. All it holds is released before the next input.
     Closed(Conn, Cause),
-    /// Time passed: frees a slice of what dead tenures left behind. What is due at a time is done
-    /// first at every input; `Tick` is the one that does nothing else.
+    /// Time passed. Every input first does what is due by its time. A `Tick` then only frees a slice of what dead
+    /// tenures left behind.
     Tick,
-    /// The daemon is going to stop: every wait ends, and from now on nothing is granted.
+    /// The daemon is about to stop. Every wait ends, and nothing is granted from now on.
     Drain,
-    /// Fencing tokens from `first` to `last` may be given out: the driver has made sure that none of them,
-    /// and none above, ever was before. What of them is not above every earlier `last` is ignored.
+    /// Fencing tokens from `first` to `last` may be given out. The driver must make sure that no token from `first` on
+    /// was ever given out. Tokens at or below an earlier `last` are ignored.
     Tokens {
         /// The lowest.
         first: u64,
@@ -35,7 +34,7 @@ pub enum Input<C> {
 pub type DriverInput = Input<&'static Command<&'static [u8]>>;
 
 impl<C> Input<C> {
-    /// The connection it comes from; none, for what comes from the driver itself.
+    /// The connection that the input is about. `None` for inputs about no connection.
     pub const fn conn(&self) -> Option<Conn> {
         match self {
             Self::Opened(conn, _) | Self::Command(conn, _) | Self::Closed(conn, _) => Some(*conn),
@@ -55,7 +54,7 @@ impl<C> Input<C> {
         }
     }
 
-    /// The same input with its command kept another way.
+    /// The same input with its command changed by `command`.
     pub fn map<D>(self, command: impl FnOnce(C) -> D) -> Input<D> {
         match self {
             Self::Opened(conn, origin) => Input::Opened(conn, origin),
@@ -68,20 +67,20 @@ impl<C> Input<C> {
     }
 }
 
-/// Why a connection ended. It decides nothing; it is counted.
+/// Why a connection ended. It is counted. Apart from that it only decides whether a waiting connection gets a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
     /// The peer sent FIN, and all whole lines before it have run.
     Eof,
     /// A reset, a dead peer found by keepalive, or another error of the socket.
     Error,
-    /// The peer took none of its replies for the write timeout.
+    /// The peer took no byte of its replies for the write timeout.
     Stalled,
     /// The daemon is stopping.
     Shutdown,
     /// The peer said `quit`. Only the machine itself reports this one.
     Quit,
-    /// The idle limit. Only the machine itself reports this one.
+    /// The idle limit was reached. Only the machine itself reports this one.
     Idle,
     /// An operator's `kick`. Only the machine itself reports this one.
     Kicked,

@@ -36,7 +36,7 @@ use waits::Grant;
 ///      | Opened, over the limit: Disconnect(TooManyConnections)                  |
 ///      +-------------------------------------------------------------------------+
 /// ```
-/// An ended connection's holds and its wait are gone in the same step; whatever comes after sees none of them.
+/// When a connection ends, its holds and its wait are gone in the same step. No later input sees them.
 #[derive(Clone, Debug)]
 pub struct Machine {
     pub(crate) config: Config,
@@ -47,19 +47,19 @@ pub struct Machine {
     pub(crate) holds: Holds,
     pub(crate) tokens: Tokens,
     pub(crate) counters: Counters,
-    /// Empty between inputs: room for the grants of one.
+    /// The grants of the current input. Empty between inputs, and kept for its memory.
     pub(crate) grants: Vec<Grant>,
 }
 
 impl Machine {
-    /// A machine that holds nothing. `Now(0)` is its start. Panics when a storage size in `config` is
-    /// not a power of two where it has to be one, or is 0.
+    /// A machine that holds nothing. `Now(0)` is its start. Panics if a storage size in `config` is 0, or must be a
+    /// power of two and is not.
     #[must_use]
     pub fn new(config: Config) -> Self {
         let storage = &config.storage;
         assert!(storage.sweep_slice > 0, "sweep_slice must be at least 1");
         assert!(storage.scan_slice > 0, "scan_slice must be at least 1");
-        // Connections are few beside locks.
+        // There are far fewer connections than locks.
         let connection_tables = (storage.index_tables / 16).max(1);
         Self {
             now: Now::default(),
@@ -74,9 +74,8 @@ impl Machine {
         }
     }
 
-    /// Applies one input and pushes what comes of it. First comes what is due at `now`, as if there had been a
-    /// `Tick`; then the causer's reply, then connections that are closed, then grants, in the order in which the
-    /// waits began.
+    /// Applies one input and pushes its outputs into `out`, in this order: what is due by `now`; the reply to the
+    /// connection that sent the input; connections that are closed; grants, in the order in which the waits began.
     ///
     /// Returns the input's place in the machine's total order.
     #[inline]
@@ -108,7 +107,7 @@ impl Machine {
         self.seq
     }
 
-    /// Runs a command, if it is one of an open connection that does not wait.
+    /// Runs a command if its connection is open and does not wait. Otherwise counts it as ignored.
     #[inline]
     fn hear<N: AsRef<[u8]>>(
         &mut self,
@@ -119,7 +118,7 @@ impl Machine {
         match self.connections.find_speaker(conn) {
             Some(id) if self.connections[id].wait().is_none() || bug!(WaitingCommandRuns) => {
                 self.command(id, conn, command, out);
-                if !self.holds.is_calm() {
+                if self.holds.has_dirty_line() {
                     let why = match command {
                         Command::Steal(_) => Mark::GrantBySteal,
                         Command::Kick(_) | Command::Quit => Mark::GrantByOrphaning,
@@ -132,7 +131,7 @@ impl Machine {
         }
     }
 
-    /// What comes first with every input: its place in the order, and what is due.
+    /// The first part of every input: it gets its place in the order, and what is due is done.
     #[inline]
     fn begin(&mut self, now: Now, is_tick: bool, out: &mut impl FnMut(Conn, Output<'_>)) {
         self.now = self.now.max(now);
@@ -144,8 +143,8 @@ impl Machine {
         self.settle(Mark::GrantByTimeout, out);
     }
 
-    /// When a `Tick` is next due; the time of the last input while there is something to sweep, `None`
-    /// when nothing will be due without another input. While somebody waits it may come before anything is due.
+    /// When a `Tick` is next due. While there is something to sweep, that is the time of the last input. `None` if
+    /// nothing will be due without another input. While somebody waits, the time may be earlier than necessary.
     #[must_use]
     pub fn deadline(&self) -> Option<Now> {
         if !self.holds.is_swept() {
@@ -182,7 +181,7 @@ impl Machine {
     }
 
     fn opened(&mut self, conn: Conn, origin: Origin, out: &mut impl FnMut(Conn, Output<'_>)) {
-        // One node: with several, each has numbers of its own that go up.
+        // This is right for one node only. With several nodes, each node's numbers would ascend by themselves.
         if self.connections.highest() >= Some(conn) {
             self.counters.ignored += 1;
             return;
@@ -205,7 +204,7 @@ impl Machine {
         self.counters.peak_connections = self.counters.peak_connections.max(self.connections.len());
     }
 
-    /// Ends a connection: its wait, and all it holds. The lines are to be settled after it.
+    /// Ends a connection, its wait, and all it holds. The caller must settle the lines afterwards.
     fn close(&mut self, id: Id<Connection>, cause: Cause, out: &mut impl FnMut(Conn, Output<'_>)) {
         if let Some(wait) = self.connections[id].wait() {
             self.abandon(wait, cause, out);
@@ -222,25 +221,25 @@ impl Machine {
         }
     }
 
-    /// Ends a tenure of somebody who is counted there, and all it holds. Says how many holds those were, by kind.
+    /// Ends a tenure and all it holds. `tally` is the count of its account. Returns how many holds ended, by kind.
     fn end_tenure(&mut self, tenure: Id<Tenure>, tally: TallyId) -> ByKind<u32> {
         let holds = self.holds.end(tenure, self.now);
         self.connections.tally_mut(tally).remove_holds(holds.total());
         holds
     }
 
-    /// Ends one hold of a tenure of somebody who is counted there.
+    /// Ends one hold of a tenure. `tally` is the count of its account.
     #[inline]
     fn end_hold(&mut self, lock: Id<Lock>, tenure: Id<Tenure>, tally: TallyId) {
         self.holds.remove(lock, tenure, self.now);
         self.connections.tally_mut(tally).remove_holds(1);
     }
 
-    /// Ends every connection whose idle limit is up: before anything else of an input, so that no reply
-    /// depends on whether a `Tick` came in between.
+    /// Ends every connection whose idle limit is reached. This comes before the input itself, so that no reply depends
+    /// on whether a `Tick` came in between.
     fn close_idle(&mut self, out: &mut impl FnMut(Conn, Output<'_>)) {
         while let Some(id) = self.connections.oldest() {
-            // Not by the deadline: near the end of time that would be cut short.
+            // Compares durations, not deadlines: near the end of time a deadline would saturate.
             if self.now.0 - self.connections[id].active().0 < self.idle_limit() {
                 return;
             }

@@ -9,8 +9,8 @@ use crate::types::{Addr, Conn, Kind};
 use crate::wire::{Reply, Verb};
 
 impl Machine {
-    /// Closes the connections that come from an address; they may be none, and the asker may be among them. It
-    /// looks at every connection. Their locks are orphaned as at any end.
+    /// Closes every connection from the address `addr`. There may be none, and the asker may be among them. It looks at
+    /// every connection. Their locks are orphaned, as at any end of a connection.
     pub(crate) fn kick(&mut self, asker: Conn, addr: &[u8], out: &mut impl FnMut(Conn, Output<'_>)) {
         let wanted = Addr::parse(addr);
         let is_it = |connection: &Connection| Some(connection.origin().addr) == wanted;
@@ -29,7 +29,7 @@ impl Machine {
         }
     }
 
-    /// Takes an exclusive lock from its holder, as if that had released it.
+    /// Takes an exclusive lock from its holder, as if the holder had released it.
     pub(crate) fn steal<'a>(&mut self, name: &'a [u8]) -> Reply<'a> {
         let found = self.holds.find(Kind::Exclusive, name);
         let Some(lock) = found.lock().filter(|_| found.holders() > 0) else {

@@ -8,18 +8,17 @@ use crate::wire::Reply;
 pub enum Output<'a> {
     /// The answer to the connection's command.
     Reply(Reply<'a>),
-    /// The connection waits: its reply comes with a later input. Until then it is owed one, and its
-    /// commands are ignored.
+    /// The connection waits. Its reply comes with a later input. Until then its commands are ignored.
     Wait,
-    /// The machine is done with the connection, and its locks are released already: send what it is
-    /// still owed and close it.
+    /// The connection has ended, and its locks are released already. The driver must send what it is still owed and
+    /// close it.
     Disconnect(Reason),
 }
 
 /// Why the machine closes a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// One connection over the limit: `0 Too Many Connections`, and it never was one.
+    /// It would have exceeded the limit of connections. It was never opened, and must be told `0 Too Many Connections`.
     TooManyConnections,
     /// It said `quit`.
     Quit,

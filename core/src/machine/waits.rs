@@ -9,20 +9,20 @@ use crate::table::{Connection, Lock, Wait};
 use crate::types::{Conn, Kind};
 use crate::wire::{Reply, Verb};
 
-/// A wait that was granted, until its connection is told.
+/// A wait that was granted, and whose connection is not told yet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Grant {
-    /// Of the wait.
+    /// The wait's order.
     order: u64,
     to: Id<Connection>,
     lock: Id<Lock>,
-    /// Holders, with this one.
+    /// Holders, including this one.
     holders: u32,
 }
 
 impl Machine {
-    /// Ends the waits whose deadlines have come, the oldest deadline first. The lines are to be settled after it:
-    /// a wait that is due is never granted, even where the end of another one's would let it in.
+    /// Ends the waits whose deadlines have come, the oldest deadline first. Lines must be settled only afterwards: a
+    /// wait that is due is never granted, even if the end of another wait would let it in.
     #[inline]
     pub(crate) fn end_due_waits(&mut self, out: &mut impl FnMut(Conn, Output<'_>)) {
         while let Some(id) = self.holds.due(self.now) {
@@ -34,18 +34,18 @@ impl Machine {
         }
     }
 
-    /// Grants the heads of lines that can be, and goes on with the next of each. The connections are told in the
-    /// order in which their waits began. It costs O(1) for each line and each grant, and their sorting.
+    /// Grants from each dirty line, head after head, while the head can be granted. Tells the connections in the order
+    /// in which their waits began. Costs O(1) for each line and each grant, and a sort of the grants.
     #[inline]
     pub(crate) fn settle(&mut self, why: Mark, out: &mut impl FnMut(Conn, Output<'_>)) {
-        if !self.holds.is_calm() {
-            self.settle_stirred(why, out);
+        if self.holds.has_dirty_line() {
+            self.settle_dirty(why, out);
         }
     }
 
-    fn settle_stirred(&mut self, why: Mark, out: &mut impl FnMut(Conn, Output<'_>)) {
+    fn settle_dirty(&mut self, why: Mark, out: &mut impl FnMut(Conn, Output<'_>)) {
         let mut grants = std::mem::take(&mut self.grants);
-        while let Some(lock) = self.holds.next_stirred() {
+        while let Some(lock) = self.holds.next_dirty() {
             while let Some(id) = self.holds.grantable(lock) {
                 reach(why);
                 grants.push(self.grant(id));
@@ -80,7 +80,7 @@ impl Machine {
         Grant { order: wait.order(), to, lock, holders }
     }
 
-    /// Ends the wait of a connection that ends. One that only will not say more is told that it got nothing.
+    /// Ends the wait of a connection that ends. If the peer only sent FIN, it is told that it got nothing.
     pub(crate) fn abandon(&mut self, id: Id<Wait>, cause: Cause, out: &mut impl FnMut(Conn, Output<'_>)) {
         if cause == Cause::Eof {
             mark!(WaitEndedByFin);
@@ -92,7 +92,8 @@ impl Machine {
         self.end_wait(id);
     }
 
-    /// From now on nothing is granted: whoever waits is told so, in the order in which the waits began.
+    /// Begins the drain: nothing is granted from now on. Ends every wait with a reply, in the order in which they
+    /// began.
     pub(crate) fn drain(&mut self, out: &mut impl FnMut(Conn, Output<'_>)) {
         self.draining = true;
         while let Some(id) = self.holds.waits().oldest().filter(|_| !bug!(DrainForgetsWaits)) {
@@ -102,10 +103,10 @@ impl Machine {
             let by = self.end_wait(id);
             self.is_active_again(by);
         }
-        self.holds.forget_stirred();
+        self.holds.forget_dirty();
     }
 
-    /// For how long the wait has lasted that has lasted longest; 0 when nobody waits.
+    /// Age of the oldest current wait; 0 if nobody waits.
     pub(crate) fn longest_wait_ms(&self) -> u64 {
         let waits = self.holds.waits();
         waits.oldest().map_or(0, |oldest| self.now.0 - waits[oldest].began().0)
@@ -131,14 +132,14 @@ impl Machine {
         );
     }
 
-    /// Takes a wait out of its line. Says whose it was.
+    /// Ends a wait. Returns whose it was.
     fn end_wait(&mut self, id: Id<Wait>) -> Id<Connection> {
         let by = self.holds.end_wait(id, self.now).by();
         self.connections.take_wait(by);
         by
     }
 
-    /// A connection's idle time begins anew with the end of its wait.
+    /// Begins a connection's idle time anew. Called when its wait ends.
     fn is_active_again(&mut self, id: Id<Connection>) {
         match self.config.limits.idle_ms {
             0 => {}

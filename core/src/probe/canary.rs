@@ -1,9 +1,9 @@
-//! Canaries: small bugs planted on purpose, one at a time, so that the tests can be shown to find bugs. One row of
-//! the table below is all there is to know of one: its name, what goes wrong, and which harnesses must find it.
+//! Canaries: small bugs planted on purpose, one at a time, so that the tests can be shown to find bugs. A canary's row
+//! in the table below has its name, what goes wrong, and the harnesses that must find it.
 //!
-//! They exist only with the feature `canaries`, which nothing but the tests asks for. Without it [`is_planted`] is a
-//! constant and every canary is compiled away. Which one sings is chosen at run time, for one thread: nothing else
-//! that runs at the same time hears it.
+//! They exist only with the feature `canaries`, which only the tests switch on. Without it [`is_planted`] is a
+//! constant, and every canary is compiled away. A canary is planted at run time, for one thread. Other threads do not
+//! see it.
 
 use super::Harness;
 
@@ -14,7 +14,7 @@ macro_rules! canaries {
         $(#[doc = $doc:literal])+
         $name:ident: $($harness:ident $(($model:literal))?),+ $(; not Swarm: $why:literal)?,
     )+) => {
-        /// Each a plausible mistake, told as what goes wrong.
+        /// A plausible mistake. The documentation of each says what goes wrong.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Canary {
             $($(#[doc = $doc])+ $name,)+
@@ -43,7 +43,7 @@ macro_rules! canaries {
                 }
             }
 
-            /// Why the swarm need not find it, if it need not.
+            /// The reason why the swarm need not find it. `None` if the swarm must.
             #[must_use]
             pub fn not_by_the_swarm(self) -> Option<&'static str> {
                 match self {

@@ -1,4 +1,4 @@
-//! The harnesses that must find canaries and reach marks, by the names that rows give them.
+//! The harnesses that must find canaries and reach marks. The rows of both tables name them.
 
 /// A part of the tests that runs by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub enum Harness {
     Search,
     /// quickcheck, with a restored machine beside the original.
     Snapshots,
-    /// quickcheck, with listings that other inputs come between.
+    /// quickcheck, with other inputs between the slices of a listing.
     Listings,
     /// quickcheck, with raw bytes.
     RawBytes,

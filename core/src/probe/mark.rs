@@ -1,9 +1,9 @@
-//! Marks: places that a good set of tests must reach. The code says [`reach`] where something special
-//! happens; a harness asks afterwards which of [`Mark::ALL`] were reached, and fails if one that it must reach
-//! never was, so that it cannot quietly come to run dull cases only.
+//! Marks: places that a good set of tests must reach. The code calls [`reach`] where something special happens.
+//! Afterwards a harness asks which of [`Mark::ALL`] were reached, and fails if one that it must reach was not. So no
+//! harness can come to run only dull cases unnoticed.
 //!
-//! They exist only with the feature `marks`, which nothing but the tests asks for; without it [`reach`] does
-//! nothing and is compiled away. They are counted for one thread. No decision may ever depend on them.
+//! They exist only with the feature `marks`, which only the tests switch on. Without it [`reach`] does nothing and is
+//! compiled away. Each thread has its own counts. No decision may ever depend on them.
 
 use super::Harness;
 
@@ -13,7 +13,7 @@ macro_rules! marks {
         $(#[doc = $doc:literal])+
         $name:ident: $($harness:ident),+;
     )+) => {
-        /// Each a thing that happens, told as a sentence would.
+        /// Something special that happens. The documentation of each says what.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Mark {
             $($(#[doc = $doc])+ $name,)+
@@ -64,7 +64,7 @@ marks! {
     OrphaningLeftSoleHolds: Reference, Swarm;
     /// A connection was silent for too long.
     ConnectionWasIdle: Reference, Swarm;
-    /// A get would have passed a limit.
+    /// A get would have exceeded a limit.
     LocksRanOut: Reference, Swarm;
     /// A connection was one too many.
     ConnectionsRanOut: Reference, Swarm;
@@ -166,7 +166,7 @@ mod counted {
 #[cfg(feature = "marks")]
 pub use counted::{reach, take};
 
-/// Nothing, in a build without marks.
+/// Does nothing in a build without marks.
 #[cfg(not(feature = "marks"))]
 pub const fn reach(_: Mark) {}
 

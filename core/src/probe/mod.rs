@@ -1,5 +1,5 @@
-//! What tests need inside the code that they test: bugs planted on purpose, and marks of what was reached. Both are
-//! compiled away without the features `canaries` and `marks`.
+//! What tests need inside the code under test: bugs planted on purpose, and marks of what was reached. Without the
+//! features `canaries` and `marks` both are compiled away.
 
 mod canary;
 mod harness;
@@ -13,8 +13,8 @@ pub use harness::Harness;
 pub use mark::take;
 pub use mark::{Mark, reach};
 
-/// Whether the planted bug of this name is in this thread: `bug!(Name)`. One boolean in one expression; whatever would
-/// need more than that is a patch file (`model-tests/canaries/`).
+/// Whether the bug `Name` is planted in this thread: `bug!(Name)`. It must be one boolean in one expression. A bug that
+/// needs more is a patch file (`model-tests/canaries/`).
 #[doc(hidden)]
 #[macro_export]
 macro_rules! bug {

@@ -3,7 +3,7 @@
 
 use super::{Id, Slab};
 
-/// A value that an index can find: it has room for the index's link.
+/// A value that an index can find. It has room for the index's link.
 pub(crate) trait Linked: Sized {
     /// The next value in the same bucket. Only the index uses it.
     fn link(&self) -> Option<Id<Self>>;
@@ -38,7 +38,7 @@ struct Table<T> {
 impl<T: Linked> Index<T> {
     /// Number of buckets when a sub-table gets its first entry.
     const FEWEST_BUCKETS: usize = 4;
-    /// Sub-tables with up to this many buckets are not shrunk: there is nothing to win.
+    /// Sub-tables with up to this many buckets are not shrunk: it would save nothing.
     const SMALL_TABLE: usize = 64;
 
     /// An empty index with `tables` sub-tables (a power of two).
@@ -139,7 +139,7 @@ impl<T: Linked> Index<T> {
         hash as usize & (self.tables.len() - 1)
     }
 
-    /// Beyond all buckets if there are none.
+    /// Returns a number beyond all buckets if there are none.
     fn bucket_of(&self, hash: u32, buckets: usize) -> usize {
         (hash >> self.shift) as usize & buckets.wrapping_sub(1)
     }
@@ -219,7 +219,7 @@ mod tests {
         }
     }
 
-    /// Buckets after so many of a table's entries were inserted and then removed again.
+    /// The buckets of one table after `inserted` entries were put in and `removed` of them taken out.
     fn buckets(inserted: u64, removed: u64) -> usize {
         let mut map = Map::new(1);
         (0..inserted).for_each(|key| map.insert(key));

@@ -1,6 +1,5 @@
-//! The one linked list: values in slots that carry the links to their neighbours. It is linked both ways, so that
-//! a value is taken out of it in one step, wherever it stands. Whatever else is in a list's order is in the values;
-//! a list allocates nothing, and nothing here knows what is listed or why.
+//! The one linked list: values in slots that carry the links to their neighbours. It is linked both ways, so a value is
+//! taken out in one step, wherever it stands. A list allocates nothing, and knows nothing about what is listed or why.
 
 use super::Id;
 use std::fmt;
@@ -13,7 +12,7 @@ pub(crate) struct Links<T> {
 }
 
 impl<T> Links<T> {
-    /// Those of a value that is in no list, or alone in one.
+    /// The links of a value that is in no list, or alone in one.
     pub(crate) const NONE: Self = Self { prev: None, next: None };
 
     /// The value that comes before.
@@ -39,27 +38,27 @@ impl<T> fmt::Debug for Links<T> {
     }
 }
 
-/// Names one of a value's links, and so a sort of list. There is a type for each sort, without a value: two lists
-/// of the same values along different links are not mixed up.
+/// A sort of list: the one that goes along certain links of its values. Each sort is a type of its own, so lists along
+/// different links cannot be mixed up.
 pub(crate) trait Chain {
     /// What is listed.
     type Value;
 
-    /// Its links in lists of this sort.
+    /// The value's links in lists of this sort.
     fn links(value: &Self::Value) -> &Links<Self::Value>;
 
-    /// The place of those links.
+    /// The same links, to change them.
     fn links_mut(value: &mut Self::Value) -> &mut Links<Self::Value>;
 }
 
-/// How many values a list has, and the last of them.
+/// A list's length and its last value.
 type Walked<C> = (u32, Option<Id<<C as Chain>::Value>>);
 
-/// Where the values of a list are.
+/// The slots that the values of a list are in.
 pub(crate) trait Slots<T>: IndexMut<Id<T>, Output = T> {}
 impl<T, S: IndexMut<Id<T>, Output = T>> Slots<T> for S {}
 
-/// A list that grows at its front, and is known by it alone.
+/// A list that grows at its front, and knows only its front.
 ///
 /// ```text
 ///   first -> value <-> value <-> value
@@ -86,7 +85,8 @@ impl<C: Chain> Stack<C> {
         self.pushed(slots, id);
     }
 
-    /// The same with a value that gets its slot only now: `insert` puts it there, with the links it is given.
+    /// Like `push`, for a value that has no slot yet. `insert` must put it into a slot, with the links that it is
+    /// given.
     #[inline]
     pub(crate) fn push_new<S: Slots<C::Value>>(
         &mut self,
@@ -116,8 +116,8 @@ impl<C: Chain> Stack<C> {
         self.close_gap(slots, id, links);
     }
 
-    /// Makes the neighbours of a value each other's, which had these links. The value itself has left its slot or is
-    /// about to. Panics when the list does not begin with it though nothing comes before it.
+    /// Links the two neighbours of the value `id`, which had these `links`, to each other. The value itself has left
+    /// its slot or is about to. Panics if it has no neighbour in front and is not the first of this list.
     #[inline]
     pub(crate) fn close_gap(
         &mut self,
@@ -147,7 +147,7 @@ impl<C: Chain> Stack<C> {
         Self::iter_from(self.first, slots)
     }
 
-    /// The values of a list from one of them on; none from none.
+    /// The values from `from` on. None if `from` is `None`.
     pub(crate) fn iter_from<'a, S: Slots<C::Value>>(
         from: Option<Id<C::Value>>,
         slots: &'a S,
@@ -159,12 +159,13 @@ impl<C: Chain> Stack<C> {
         std::iter::successors(from.map(at), move |(_, value)| C::links(value).next.map(at))
     }
 
-    /// Looks at every link, in both directions, and returns the length. `at` returns the value in a slot, if it is
-    /// used. It ends: a ring has a value that is reached from two others, and its link back leads to one of them.
+    /// Checks every link, in both directions, and returns the length. `at` must return the value in a slot, if the slot
+    /// is used. The check ends even in a ring: some value of it is reached from two others, and its link back leads to
+    /// only one of them.
     ///
     /// # Errors
     ///
-    /// The first link that does not hold.
+    /// The first link that is wrong.
     pub(crate) fn check<'a>(&self, at: impl Fn(Id<C::Value>) -> Option<&'a C::Value>) -> Result<u32, Broken>
     where
         C::Value: 'a,
@@ -190,7 +191,7 @@ impl<C: Chain> Stack<C> {
     }
 }
 
-/// A list that grows at its back, and is known by both ends.
+/// A list that grows at its back, and knows both its ends.
 ///
 /// ```text
 ///   first -> value <-> value <-> value <- last
@@ -233,8 +234,8 @@ impl<C: Chain> List<C> {
         self.close_gap(slots, id, links);
     }
 
-    /// Makes the neighbours of a value each other's, as [`Stack::close_gap`] does. Panics, too, when the list does not
-    /// end with it though nothing comes behind it.
+    /// Links the two neighbours of a value to each other, as [`Stack::close_gap`] does. Also panics if the value has no
+    /// neighbour behind and is not the last of this list.
     #[inline]
     pub(crate) fn close_gap(
         &mut self,
@@ -260,7 +261,7 @@ impl<C: Chain> List<C> {
         self.front.iter(slots)
     }
 
-    /// The values of a list from one of them on; none from none.
+    /// The values from `from` on. None if `from` is `None`.
     pub(crate) fn iter_from<'a, S: Slots<C::Value>>(
         from: Option<Id<C::Value>>,
         slots: &'a S,
@@ -271,11 +272,11 @@ impl<C: Chain> List<C> {
         Stack::<C>::iter_from(from, slots)
     }
 
-    /// Looks at every link, in both directions, and returns the length, as [`Stack::check`] does.
+    /// Checks every link, in both directions, and returns the length, as [`Stack::check`] does.
     ///
     /// # Errors
     ///
-    /// The first link that does not hold.
+    /// The first link that is wrong.
     pub(crate) fn check<'a>(&self, at: impl Fn(Id<C::Value>) -> Option<&'a C::Value>) -> Result<u32, Broken>
     where
         C::Value: 'a,
@@ -291,15 +292,15 @@ pub(crate) enum Broken {
     /// A link leads to a slot that is not used.
     #[error("its link to #{0} leads nowhere")]
     Vacant(u32),
-    /// A value's link back does not lead to the one that it was reached from.
+    /// A value's link back does not lead to the value before it.
     #[error("the link back from #{0} leads elsewhere")]
     Back(u32),
-    /// The last value is another than the list says.
+    /// The last value is not the one that the list names.
     #[error("it ends elsewhere")]
     End,
 }
 
-/// A clone is of use only beside a clone of the slots: a value is in one list of a sort.
+/// A clone is of use only with a clone of the slots: a value can be in one list of each sort.
 impl<C: Chain> Clone for Stack<C> {
     fn clone(&self) -> Self {
         Self { first: self.first }
@@ -333,7 +334,7 @@ mod tests {
     use crate::storage::Slab;
     use quickcheck::quickcheck;
 
-    /// A value that is in a list and in a stack at a time.
+    /// A value that is in a list and in a stack at the same time.
     struct Entry {
         number: u16,
         listed: Links<Entry>,
@@ -391,7 +392,7 @@ mod tests {
             id
         }
 
-        /// What each says of its length.
+        /// The length of each, if its links are right.
         fn check(&self) -> (Result<u32, Broken>, Result<u32, Broken>) {
             let at = |id: Id<Entry>| self.slots.at(id.position()).map(|(_, entry)| entry);
             (self.list.check(at), self.stack.check(at))
@@ -399,8 +400,9 @@ mod tests {
     }
 
     quickcheck! {
-        /// Goal: a list is a vector that grows at its back, a stack one that grows at its front. Method: entries in
-        /// both at a time, pushed and taken out at any place, beside a vector. Half of them leave their slots first.
+        /// Goal: a list behaves as a vector that grows at its back, and a stack as one that grows at its front. Method:
+        /// entries are in both at the same time, and are pushed and taken out at any place, beside a vector. Half of
+        /// them leave their slots first.
         fn a_list_and_a_stack_behave_as_vectors(steps: Vec<(bool, u16)>) -> bool {
             let mut both = Both::new();
             let mut model: Vec<(Id<Entry>, u16)> = Vec::new();

@@ -9,7 +9,7 @@ pub(crate) use index::{Index, Linked};
 pub(crate) use list::{Broken, Chain, Links, List, Stack};
 pub(crate) use slab::{Id, Slab};
 
-/// Panics unless each bit of the hashes is set in about half of them. There have to be 4,096.
+/// Panics unless each bit is set in about half of the hashes. There must be 4,096 of them.
 #[cfg(test)]
 pub(crate) fn assert_balanced(hashes: impl ExactSizeIterator<Item = u32>) {
     assert_eq!(hashes.len(), 4096);
@@ -19,6 +19,7 @@ pub(crate) fn assert_balanced(hashes: impl ExactSizeIterator<Item = u32>) {
             *ones += hash >> bit & 1;
         }
     }
-    // Half of 4,096 throws of a coin has a standard deviation of 32: this is ten of them away.
+    // In 4,096 throws of a coin the number of heads has a standard deviation of 32. The bounds are ten of these from
+    // the mean.
     assert!(ones.iter().all(|ones| (1728..=2368).contains(ones)), "{ones:?}");
 }

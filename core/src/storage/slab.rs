@@ -55,13 +55,13 @@ impl<T> fmt::Debug for Id<T> {
 /// are stacks. `open` is linked both ways, because any chunk may fill up or become empty.
 #[derive(Clone, Debug)]
 pub(crate) struct Slab<T> {
-    /// The slots of each chunk; none for a bare chunk. They are kept apart from the other data of chunks, so that
+    /// The slots of each chunk. A bare chunk has none. They are kept apart from the other data of chunks, so that
     /// finding a slot takes few steps.
     slots: Vec<Box<[Slot<T>]>>,
     chunks: Chunks,
     /// log2 of the slots in a chunk.
     shift: u32,
-    /// The slots in a chunk, less one: a mask for the offset in a position.
+    /// The number of slots in a chunk, less one. This masks the offset out of a position.
     mask: u32,
     open: Stack<OpenOrBare>,
     bare: Stack<OpenOrBare>,
@@ -157,7 +157,7 @@ impl<T> Slab<T> {
         }
     }
 
-    /// The value in a slot, when that is used.
+    /// The value in a slot, if the slot is used.
     pub(crate) fn get(&self, id: Id<T>) -> Option<&T> {
         self.at(id.position()).map(|(_, value)| value)
     }
@@ -172,8 +172,8 @@ impl<T> Slab<T> {
         })
     }
 
-    /// The vacant slots, in the order in which they are going to be used: those of each open chunk in turn, then the
-    /// first ones of chunks without memory.
+    /// The vacant slots, in the order in which they will be used: those of each open chunk in turn, then the first slot
+    /// of each bare chunk.
     pub(crate) fn vacancies(&self) -> Vec<u32> {
         let mut vacancies = Vec::new();
         for (id, chunk) in self.open.iter(&self.chunks) {
@@ -191,7 +191,7 @@ impl<T> Slab<T> {
         vacancies
     }
 
-    /// Looks at which chunks are open and which are bare, and at the links of both.
+    /// Checks which chunks are open and which are bare, and the links of both lists.
     ///
     /// # Errors
     ///
@@ -247,7 +247,7 @@ impl<T> Slab<T> {
         if was_full {
             self.open.push(&mut self.chunks, number);
         }
-        // One empty chunk is kept, so that a slab whose size goes up and down by one does not allocate.
+        // One empty chunk is kept. So a slab does not allocate while its size goes up and down by one.
         if empty && self.has_other_open(number) {
             self.release(number);
         }
@@ -267,7 +267,7 @@ impl<T> Slab<T> {
             id
         } else {
             let number = self.slots.len() as u32;
-            // The highest position must leave room for the one that `Id` adds.
+            // `Id` adds one to a position, and that must not overflow.
             assert!(
                 (u64::from(number) + 1) << self.shift < u64::from(u32::MAX),
                 "a slab's slots are numbered in 32 bits"
@@ -327,8 +327,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     quickcheck! {
-        /// Goal: a slab is a map from ids to values. Method: any run of inserts and removes, beside a
-        /// `BTreeMap`, with chunks of two so that they fill, empty, go bare and come back.
+        /// Goal: a slab behaves as a map from ids to values. Method: a random run of inserts and removes, beside a
+        /// `BTreeMap`. Chunks have two slots, so that they fill, become empty, become bare and come back.
         fn behaves_as_a_map(steps: Vec<(bool, u16)>) -> bool {
             let mut slab = Slab::new(2);
             let mut model: BTreeMap<u32, u16> = BTreeMap::new();

@@ -1,9 +1,9 @@
-//! What is counted for each account: its connections, holds and waits. Limits are compared with these counts, by the
-//! machine; nothing here knows one.
+//! What is counted for each account: its connections, holds and waits. The machine compares these counts with limits.
+//! Nothing here knows a limit.
 
 use crate::types::Account;
 
-/// The place of an account's tally. Accounts are numbered in 16 bits, and each has one.
+/// The position of an account's tally. Accounts are numbered in 16 bits, and each has one tally.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TallyId(u16);
 
@@ -38,7 +38,7 @@ impl Tally {
         self.connections += 1;
     }
 
-    /// Counts a connection no more.
+    /// Counts a connection that ended.
     pub(super) fn remove_connection(&mut self) {
         self.connections -= 1;
     }
@@ -49,7 +49,7 @@ impl Tally {
         self.holds += 1;
     }
 
-    /// Counts this many holds no more.
+    /// Counts `holds` holds that ended.
     #[inline]
     pub(crate) fn remove_holds(&mut self, holds: u32) {
         self.holds -= holds;
@@ -60,32 +60,32 @@ impl Tally {
         self.waits += 1;
     }
 
-    /// Counts a wait no more.
+    /// Counts a wait that ended.
     pub(super) fn remove_wait(&mut self) {
         self.waits -= 1;
     }
 }
 
-/// One tally for each account that was seen, in the order of appearance; there are few.
+/// One tally for each account that was seen, in the order of appearance. There are few accounts.
 #[derive(Clone, Debug)]
 pub(super) struct Accounts {
     tallies: Vec<Tally>,
 }
 
 impl Accounts {
-    /// That of the account which there always is.
+    /// Begins with the tally of the default account, which always exists.
     pub(super) fn new() -> Self {
         Self { tallies: vec![Tally::default()] }
     }
 
-    /// Where an account is counted.
+    /// The tally of an account. Adds one if the account is new.
     pub(super) fn tally_of(&mut self, account: Account) -> TallyId {
         let position = self.tallies.iter().position(|tally| tally.account == account);
         let position = position.unwrap_or_else(|| {
             self.tallies.push(Tally { account, ..Tally::default() });
             self.tallies.len() - 1
         });
-        TallyId(u16::try_from(position).expect("there are as many accounts as 16 bits can tell apart"))
+        TallyId(u16::try_from(position).expect("there are at most as many accounts as 16 bits can number"))
     }
 
     #[inline]

@@ -11,19 +11,19 @@ use crate::types::{Account, Conn, Now, Origin};
 pub(crate) struct Connection {
     conn: Conn,
     origin: Origin,
-    /// Where it is counted: with its account.
+    /// The tally of its account.
     tally: TallyId,
-    /// What it holds; `None` until its first get.
+    /// What it holds. `None` before its first get, and after its tenure ended.
     tenure: Option<Id<Tenure>>,
     /// What it waits for.
     wait: Option<Id<Wait>>,
     /// Boxed: most connections have none.
     registered: Option<Box<Registered>>,
-    /// When it last said something, or its last wait ended. Kept up to date only where there is an idle limit.
+    /// When it last sent a command, or its last wait ended. Kept up to date only if there is an idle limit.
     active: Now,
-    /// By last activity. Listed only where there is an idle limit, and not while it waits.
+    /// Its place in the order of activity. It has one only if there is an idle limit, and not while it waits.
     by_activity: Links<Connection>,
-    /// Of the index by number.
+    /// The link of the index by number.
     link: Option<Id<Connection>>,
 }
 
@@ -42,7 +42,7 @@ impl Connection {
         self.tally
     }
 
-    /// What it holds; `None` until its first get.
+    /// What it holds. `None` before its first get, and after its tenure ended.
     #[inline]
     pub(crate) fn tenure(&self) -> Option<Id<Tenure>> {
         self.tenure
@@ -59,7 +59,7 @@ impl Connection {
         self.registered.as_deref()
     }
 
-    /// When it last said something, or its last wait ended; when it opened, where there is no idle limit.
+    /// When it last sent a command, or its last wait ended. Without an idle limit: when it opened.
     pub(crate) fn active(&self) -> Now {
         self.active
     }
@@ -94,7 +94,7 @@ impl Chain for ByActivity {
 #[derive(Clone, Debug)]
 pub(crate) struct Registered {
     name: Box<[u8]>,
-    /// Ascends with each registration: `who` lists by it.
+    /// Ascends with each registration. `who` lists in this order.
     order: u64,
 }
 
@@ -108,7 +108,7 @@ impl Registered {
         &self.name
     }
 
-    /// Ascends with each registration: `who` lists by it.
+    /// Ascends with each registration. `who` lists in this order.
     pub(crate) fn order(&self) -> u64 {
         self.order
     }
@@ -118,9 +118,10 @@ impl Registered {
 pub(crate) struct Connections {
     slots: Slab<Connection>,
     index: Index<Connection>,
-    /// Who spoke last: commands mostly come several from one connection.
+    /// The connection that sent the last command, as a cache: several commands in a row mostly come from one
+    /// connection.
     speaker: Option<(Conn, Id<Connection>)>,
-    /// The highest number seen: numbers at or below it are never opened again.
+    /// The highest number seen. Numbers up to it are never opened again.
     highest: Option<Conn>,
     by_activity: List<ByActivity>,
     accounts: Accounts,
@@ -156,7 +157,7 @@ impl Connections {
         self.index.find(&self.slots, hash(conn), |connection| connection.conn == conn)
     }
 
-    /// The same for a connection that says something.
+    /// Like `find`, for a connection that sends a command: fast if the last command was its own.
     #[inline]
     pub(crate) fn find_speaker(&mut self, conn: Conn) -> Option<Id<Connection>> {
         match self.speaker {
@@ -192,7 +193,7 @@ impl Connections {
         id
     }
 
-    /// Takes a connection out. It must not be linked by activity any more (see `unlink`).
+    /// Takes a connection out. It must have left the order of activity (see `unlink`).
     pub(crate) fn close(&mut self, id: Id<Connection>) -> Connection {
         let connection = self.index.remove(&mut self.slots, id, |connection| hash(connection.conn));
         self.speaker = self.speaker.filter(|(_, speaker)| *speaker != id);
@@ -200,17 +201,17 @@ impl Connections {
         connection
     }
 
-    /// The highest number seen: numbers at or below it are never opened again.
+    /// The highest number seen. Numbers up to it are never opened again.
     pub(crate) fn highest(&self) -> Option<Conn> {
         self.highest
     }
 
-    /// Notes a number that is never to be opened again, nor any below it.
+    /// Notes a number. It and all below it are never opened again.
     pub(crate) fn note_number(&mut self, conn: Conn) {
         self.highest = self.highest.max(Some(conn));
     }
 
-    /// Where an account is counted.
+    /// The tally of an account. Adds one if the account is new.
     pub(crate) fn tally_of(&mut self, account: Account) -> TallyId {
         self.accounts.tally_of(account)
     }
@@ -229,26 +230,26 @@ impl Connections {
         self.accounts.tallies()
     }
 
-    /// The connection that has been idle longest, where there is an idle limit.
+    /// The connection that has been idle longest. `None` without an idle limit.
     pub(crate) fn oldest(&self) -> Option<Id<Connection>> {
         self.by_activity.first()
     }
 
-    /// The connections by last activity, longest idle first, where there is an idle limit.
+    /// The connections in the order of activity, the longest idle first. Empty without an idle limit.
     pub(crate) fn by_activity(&self) -> impl Iterator<Item = (Id<Connection>, &Connection)> {
         self.by_activity.iter(&self.slots)
     }
 
-    /// Looks at the links of the order of activity. Returns how many connections are in it.
+    /// Checks the links of the order of activity. Returns how many connections are in it.
     ///
     /// # Errors
     ///
-    /// The first link that does not hold.
+    /// The first link that is wrong.
     pub(crate) fn check_activity(&self) -> Result<u32, Broken> {
         self.by_activity.check(|id| self.slots.get(id))
     }
 
-    /// Makes a connection the latest active one.
+    /// Puts a connection at the end of the order of activity, as active `now`.
     pub(crate) fn link(&mut self, id: Id<Connection>, now: Now) {
         self.slots[id].active = now;
         self.by_activity.push_back(&mut self.slots, id);
@@ -259,7 +260,7 @@ impl Connections {
         self.by_activity.remove(&mut self.slots, id);
     }
 
-    /// Notes that a connection said something.
+    /// Notes that a connection sent a command.
     pub(crate) fn touch(&mut self, id: Id<Connection>, now: Now) {
         if self.by_activity.last() == Some(id) {
             self.slots[id].active = now;
@@ -269,12 +270,12 @@ impl Connections {
         }
     }
 
-    /// The order of the last registration that there was.
+    /// The order of the last registration.
     pub(crate) fn last_registration(&self) -> u64 {
         self.last_registration
     }
 
-    /// Gives a connection a name, or takes it back.
+    /// Gives a connection a name. An empty name takes it back.
     pub(crate) fn register(&mut self, id: Id<Connection>, name: &[u8]) {
         self.slots[id].registered = if name.is_empty() {
             None
@@ -288,7 +289,7 @@ impl Connections {
         self.slots[id].tenure = Some(tenure);
     }
 
-    /// Takes a connection's tenure from it: its next get begins another.
+    /// Takes a connection's tenure from it. Its next get begins another.
     pub(crate) fn forget_tenure(&mut self, id: Id<Connection>) {
         self.slots[id].tenure = None;
     }
@@ -309,7 +310,7 @@ impl Connections {
         self.tally_mut(tally).remove_wait();
     }
 
-    /// Sets what a snapshot says of all that there were: the highest number, and the last registration.
+    /// Restores from a snapshot the highest number and the last registration.
     pub(crate) fn restore_history(&mut self, highest: Option<Conn>, last_registration: u64) {
         (self.highest, self.last_registration) = (highest, last_registration);
     }
@@ -328,8 +329,8 @@ impl std::ops::Index<Id<Connection>> for Connections {
     }
 }
 
-/// Numbers come from the driver, not from clients, so a fixed mixer will do: the upper half of a product with an odd
-/// number.
+/// The upper half of a product with an odd number. A fixed mixer is enough: numbers come from the driver, not from
+/// clients.
 fn hash(conn: Conn) -> u32 {
     (conn.bits().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as u32
 }

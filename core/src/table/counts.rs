@@ -1,5 +1,5 @@
-//! How much there is in the table: names, holds and waits now, and how long those lasted that are over. The counts
-//! change in the same step as what they count; nothing is decided here.
+//! How much the table holds: names, holds and waits now, and how long past holds and waits lasted. The counts change in
+//! the same step as what they count. Nothing is decided here.
 
 use super::lock::Lock;
 use super::tie::TiedHold;
@@ -30,7 +30,7 @@ impl Counts {
         self.held
     }
 
-    /// Bytes of those names that stand outside the slots.
+    /// Bytes of those names that are stored outside the slots.
     pub(crate) fn name_bytes(&self) -> u64 {
         self.name_bytes
     }
@@ -40,19 +40,19 @@ impl Counts {
         self.waiting
     }
 
-    /// How long the holds lasted that are over; without those that are dead and not yet swept.
+    /// How long past holds lasted. Dead holds are missing until they are swept.
     pub(crate) fn hold_times(&self) -> &ByKind<Times> {
         &self.hold_times
     }
 
-    /// How long the waits lasted that are over.
+    /// How long past waits lasted.
     pub(crate) fn wait_times(&self) -> &ByKind<Times> {
         &self.wait_times
     }
 
-    /// Bytes that the live holds take: a slot for each name, a record for each further holder, and
-    /// names too long for their slots. It leaves out what is dead, so that no figure depends on how far
-    /// sweeping has come, and the indexes, which take 4 to 8 bytes for each of those, and after a peak up to 32.
+    /// Bytes that the live holds take: a slot for each name, a record for each further holder, and names too long for
+    /// their slots. Dead holds are left out, so that no figure depends on how far sweeping has come. The indexes are
+    /// left out too. They take 4 to 8 bytes for each name or record, and up to 32 after a peak.
     #[inline]
     pub(crate) fn live_bytes(&self) -> u64 {
         let names = self.held.map(u64::from).total();
@@ -62,34 +62,34 @@ impl Counts {
             + self.name_bytes
     }
 
-    /// A hold began.
+    /// Counts a hold that began.
     #[inline]
     pub(super) fn add_hold(&mut self, kind: Kind) {
         self.live[kind] += 1;
     }
 
-    /// A hold is over.
+    /// Counts a hold that ended.
     #[inline]
     pub(super) fn remove_hold(&mut self, kind: Kind) {
         self.live[kind] -= 1;
     }
 
-    /// A name has its first holder; so many bytes of it stand outside its slot.
+    /// Counts a name that got its first holder. `outer_bytes` of it are stored outside its slot.
     #[inline]
     pub(super) fn add_name(&mut self, kind: Kind, outer_bytes: u64) {
         self.held[kind] += 1;
         self.name_bytes += outer_bytes;
     }
 
-    /// A name has no holder any more; so many bytes of it stood outside its slot.
+    /// Counts a name that lost its last holder. `outer_bytes` of it were stored outside its slot.
     #[inline]
     pub(super) fn remove_name(&mut self, kind: Kind, outer_bytes: u64) {
         self.held[kind] -= 1;
         self.name_bytes -= outer_bytes;
     }
 
-    /// A tenure ended that held so much: these holds, of which `soles` were the only ones of their names, and so many
-    /// bytes of those names stood outside their slots.
+    /// Counts the end of a tenure with all its `holds`. `soles` of these were sole holds, and their names had
+    /// `outer_bytes` outside the slots.
     pub(super) fn remove_tenure(&mut self, holds: ByKind<u32>, soles: ByKind<u32>, outer_bytes: u64) {
         for kind in Kind::ALL {
             self.live[kind] -= holds[kind];
@@ -98,24 +98,24 @@ impl Counts {
         self.name_bytes -= outer_bytes;
     }
 
-    /// A hold lasted this long.
+    /// Counts how long a hold lasted.
     #[inline]
     pub(super) fn note_hold(&mut self, kind: Kind, ms: u64) {
         self.hold_times[kind].note(ms);
     }
 
-    /// A wait began.
+    /// Counts a wait that began.
     pub(super) fn add_wait(&mut self, kind: Kind) {
         self.waiting[kind] += 1;
     }
 
-    /// A wait is over, which lasted this long.
+    /// Counts a wait that ended after `ms` milliseconds.
     pub(super) fn remove_wait(&mut self, kind: Kind, ms: u64) {
         self.waiting[kind] -= 1;
         self.wait_times[kind].note(ms);
     }
 
-    /// Sets what a snapshot says of holds and waits that are over.
+    /// Restores from a snapshot how long past holds and waits lasted.
     pub(super) fn restore_times(&mut self, hold_times: ByKind<Times>, wait_times: ByKind<Times>) {
         (self.hold_times, self.wait_times) = (hold_times, wait_times);
     }

@@ -1,5 +1,5 @@
-//! A lock's line: the waits that get it one after the other, in the order in which they began. A line says who is
-//! next, and not when: whether its head can be granted is asked of the lock.
+//! A lock's line: its waits, in the order in which they began and will be granted. A line knows which wait is next, but
+//! not when: whether its head can be granted depends on the lock's holders.
 
 use super::wait::{Wait, Waits};
 use crate::storage::{Broken, Chain, Id, Links, List};
@@ -12,18 +12,18 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// One that is not in line yet, for a holder beside whom there may be others up to `limit` in all; 0 is no limit,
-    /// and 1 is what an exclusive lock has.
+    /// A place that is not in line yet. The wait may be granted if the lock then has at most `limit` holders. 0 is no
+    /// limit. A wait for an exclusive lock has limit 1.
     pub(super) const fn new(limit: u32) -> Self {
         Self { limit, links: Links::NONE }
     }
 
-    /// How many holders there may be with this one; 0 is no limit.
+    /// The most holders that the lock may have with this one. 0 is no limit.
     pub(crate) fn limit(&self) -> u32 {
         self.limit
     }
 
-    /// Whether there is room beside this many holders.
+    /// Whether the wait could be granted beside `holders` holders.
     pub(crate) fn has_room_beside(&self, holders: u32) -> bool {
         self.limit == 0 || holders < self.limit
     }
@@ -92,11 +92,11 @@ impl Line {
         self.len -= 1;
     }
 
-    /// Looks at the links of the line. Returns how many waits are in it.
+    /// Checks the links of the line. Returns how many waits are in it.
     ///
     /// # Errors
     ///
-    /// The first link that does not hold.
+    /// The first link that is wrong.
     pub(crate) fn check(&self, waits: &Waits) -> Result<u32, Broken> {
         self.waits.check(|id| waits.slots().get(id))
     }

@@ -19,8 +19,8 @@ use siphasher::sip::SipHasher13;
 ///       |      tenure ends                                    | last holder gone,
 ///       +-----------------------------------------------------+ nobody waits
 /// ```
-/// A free lock has no slot. The exception is one whose sole holder's tenure ended: its slot goes with the sweeping, or
-/// to the next who gets the lock. So what is in the slot does not say whether the lock is held; `Holds::state` does.
+/// A free lock has no slot. The exception is a lock whose sole holder's tenure ended: it keeps its slot until that is
+/// swept, or until somebody gets the lock. So the slot does not tell whether the lock is held. `Holds::state` does.
 /// Once tied, a lock stays tied until it is free.
 #[derive(Clone, Debug)]
 pub(crate) struct Lock {
@@ -37,13 +37,13 @@ impl Lock {
         self.kind
     }
 
-    /// Who held it last. Whether that tenure still lives is another question: see `Holds::state`.
+    /// Who holds it, or held it last. That tenure may be dead: see `Holds::state`.
     #[inline]
     pub(super) fn hold(&self) -> &Hold {
         &self.hold
     }
 
-    /// The tenure, live or dead, in whose list of sole holds it stands.
+    /// The tenure, live or dead, that has the lock in its list of sole holds. `None` for a tied lock.
     pub(crate) fn listed_by(&self) -> Option<Id<Tenure>> {
         match self.hold {
             Hold::Sole { tenure, .. } => Some(tenure),
@@ -51,7 +51,7 @@ impl Lock {
         }
     }
 
-    /// Since when the sole holder holds it. Means nothing once tied: then each hold has its own.
+    /// When the sole hold began. Means nothing once the lock is tied: then each hold has its own time.
     pub(crate) fn since(&self) -> Moment {
         self.since
     }
@@ -70,7 +70,8 @@ impl Linked for Lock {
 /// Who holds a lock, or held it last.
 #[derive(Clone, Debug)]
 pub(super) enum Hold {
-    /// One tenure. Nobody else holds or waits, and it has no token. The links are of that tenure's list of sole holds.
+    /// One tenure. Nobody else holds or waits, and there is no token. The links are those of that tenure's list of sole
+    /// holds.
     Sole { tenure: Id<Tenure>, links: Links<Lock> },
     /// One or more tenures, each with a record of its own.
     Tied(Id<Tie>),
@@ -103,13 +104,13 @@ impl Chain for Soles {
 #[derive(Clone, Debug)]
 pub(crate) struct Locks {
     slots: Slab<Lock>,
-    /// Names that do not fit into slots, of at most `u16::MAX` bytes (the configured limit is a `u16`).
+    /// Names that do not fit into slots. They have at most `u16::MAX` bytes, because the configured limit is a `u16`.
     long_names: Slab<Box<[u8]>>,
     index: Index<Lock>,
     hasher: SipHasher13,
 }
 
-/// A hash of kind and name. Kept with each lock, so that taking one out and growing read no names.
+/// A hash of kind and name. Each lock keeps its own, so that removal and growth read no names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NameHash(u32);
 
@@ -117,7 +118,7 @@ impl Locks {
     pub(super) fn new(chunk_slots: u32, index_tables: u32, key: (u64, u64)) -> Self {
         Self {
             slots: Slab::new(chunk_slots),
-            // Its slots are small, and chunks are to be large (see server/src/daemon/allocator.rs).
+            // These slots are small, and chunks should be large (see server/src/daemon/allocator.rs).
             long_names: Slab::new(chunk_slots * 4),
             index: Index::new(index_tables),
             hasher: SipHasher13::new_with_keys(key.0, key.1),
@@ -145,24 +146,25 @@ impl Locks {
         lock.name.get().unwrap_or_else(|position| self.long_name(position).1)
     }
 
-    /// Bytes of a lock's name that stand outside its slot.
+    /// Bytes of a lock's name that are stored outside its slot.
     #[inline]
     pub(crate) fn outer_bytes(&self, lock: &Lock) -> u64 {
         lock.name.get().map_or_else(|position| Self::outer_bytes_of(self.long_name(position).1), |_| 0)
     }
 
-    /// The same of a name that is to become a lock's.
+    /// The same for a name that has no lock yet.
     pub(crate) const fn outer_bytes_of(name: &[u8]) -> u64 {
         if name.len() > Name::SHORT { (Slab::<Box<[u8]>>::slot_bytes() + name.len()) as u64 } else { 0 }
     }
 
     #[cold]
     fn long_name(&self, position: u32) -> (Id<Box<[u8]>>, &[u8]) {
-        let (id, name) = self.long_names.at(position).expect("a long name is where its lock says");
+        let (id, name) =
+            self.long_names.at(position).expect("a long name is at the position that its lock has");
         (id, name)
     }
 
-    /// Adds a name that is not there yet, held from now on.
+    /// Adds a name that must not be there yet. It is held from `now` on.
     #[inline]
     pub(super) fn insert(
         &mut self,
@@ -200,7 +202,7 @@ impl Locks {
         self.slots[id].hold = hold;
     }
 
-    /// Has a lock held anew, from now on.
+    /// Changes who holds a lock, from `now` on.
     #[inline]
     pub(super) fn hold_anew(&mut self, id: Id<Lock>, hold: Hold, now: Now) {
         let lock = &mut self.slots[id];
@@ -208,7 +210,7 @@ impl Locks {
         lock.since = Moment::of(now);
     }
 
-    /// Names that stand outside their slots.
+    /// The number of names that are stored outside their slots.
     pub(crate) fn long_names(&self) -> u32 {
         self.long_names.len()
     }
@@ -271,8 +273,9 @@ mod tests {
         }
     }
 
-    /// Goal: who knows the hash but not its key cannot make the table slow. Method: names that all lie in one place
-    /// under one key, found by trying, under another. 17 bits of its hash tell where a large index keeps an entry.
+    /// Goal: an attacker who knows the hash function but not the key cannot make the table slow. Method: find by trial
+    /// names that all lie in one place under one key, and look at their places under another. A large index uses 17
+    /// bits of the hash for the place.
     #[test]
     fn names_chosen_to_collide_under_one_key_are_spread_under_another() {
         let place = |locks: &Locks, name: &str| locks.hash(Kind::Exclusive, name.as_bytes()).0 & 0x1_FFFF;

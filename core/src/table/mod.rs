@@ -1,5 +1,5 @@
-//! Who holds what: locks, ties, tenures, waits and connections, as structures that stay consistent by themselves.
-//! They know neither limits nor replies. Fields are private to each file; what the machine may ask or do has a name.
+//! Who holds what: locks, ties, tenures, waits and connections, as structures that stay consistent by themselves. They
+//! know no limits and no replies. Fields are private to each file. What the machine may ask or do is a method.
 //!
 //! ```text
 //!                tally              tenure             soles
@@ -12,10 +12,10 @@
 //!     Timers ============> Wait   <==============================++
 //!             by deadline                       line
 //! ```
-//! A double arrow is a list, which goes through the values themselves (`storage/list.rs`). Besides those that are drawn
-//! there are all waits by beginning, connections by last activity, and dead tenures to be swept. [`Holds`] has all but
-//! the connections; its `Counts` say how much there is. What a lock is, free, sole or tied, is asked of
-//! [`Holds::state`], and [`Lock`] has the diagram.
+//! A double arrow is a list through the values themselves (`storage/list.rs`). Three more lists are not drawn: all
+//! waits by beginning, connections by last activity, and dead tenures to be swept. [`Holds`] has all but the
+//! connections. Its `Counts` tell how much there is. [`Holds::state`] tells whether a lock is free, sole or tied, and
+//! [`Lock`] has the diagram.
 
 mod account;
 mod connection;

@@ -1,11 +1,10 @@
-//! When a hold began, in the few bytes that a slot has for it. It decides nothing: it is for listings and
-//! for the histogram of hold times.
+//! When a hold began, in five bytes, to keep slots small. It decides nothing. Listings and the histogram of hold times
+//! use it.
 
 use crate::types::Now;
 
-/// A [`Now`] to the millisecond, of which only the lowest 40 bits are kept. What lies between it and a later
-/// time is exact up to 2^40 ms, which is 34.8 years, however long the machine has been running; from then on
-/// it is counted from 0 again.
+/// The lowest 40 bits of a [`Now`]. The time from it to a later `Now` is exact below 2^40 ms, which is 34.8 years,
+/// however long the machine has been running. From there on it is counted from 0 again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Moment([u8; 5]);
 
@@ -18,12 +17,12 @@ impl Moment {
         Self(bytes)
     }
 
-    /// Milliseconds from here to a later time.
+    /// Milliseconds from this moment to a later time.
     pub(crate) fn until(self, Now(ms): Now) -> u64 {
         ms.wrapping_sub(self.bits()) & Self::MASK
     }
 
-    /// The 40 bits, for snapshots. `of` takes them back.
+    /// The 40 bits, for snapshots. [`of`](Self::of) turns them back into a moment.
     pub(crate) fn bits(self) -> u64 {
         let mut bytes = [0; 8];
         bytes[..5].copy_from_slice(&self.0);

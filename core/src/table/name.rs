@@ -1,34 +1,35 @@
-//! A lock's name within its slot: itself when it is short, else where it is.
+//! A lock's name within its slot: the name itself if it is short, else the position of its bytes.
 
-/// A name in 30 bytes: itself when it has up to [`Name::SHORT`] bytes, else the position of where it is. Together with
-/// the rest of a [`Lock`](super::Lock) it fills 56 bytes without a gap, which no enum of the two would.
+/// A name in 30 bytes. Up to [`Name::SHORT`] bytes are stored here. A longer name is stored elsewhere, and this has its
+/// position. Together with the rest of a [`Lock`](super::Lock) it fills 56 bytes without a gap. An enum of the two
+/// cases would not.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Name {
-    /// More than there are `bytes` for a long one.
+    /// The length of a short name. For a long one, `LONG`, which is more than there are `bytes`.
     len: u8,
     bytes: [u8; Self::SHORT],
 }
 
 impl Name {
-    /// The longest name that stands in the slot itself.
+    /// The length of the longest name that is stored in the slot.
     pub(super) const SHORT: usize = 29;
     const LONG: u8 = u8::MAX;
 
-    /// A name that is short.
+    /// A short name. Panics if it is longer than `SHORT`.
     pub(super) fn short(name: &[u8]) -> Self {
         let mut bytes = [0; Self::SHORT];
         bytes[..name.len()].copy_from_slice(name);
         Self { len: name.len() as u8, bytes }
     }
 
-    /// A name that is at this position.
+    /// A long name that is stored at this position.
     pub(super) fn long(position: u32) -> Self {
         let mut bytes = [0; Self::SHORT];
         bytes[..4].copy_from_slice(&position.to_le_bytes());
         Self { len: Self::LONG, bytes }
     }
 
-    /// The name, or the position of a long one.
+    /// The name if it is short, else its position as `Err`.
     pub(super) fn get(&self) -> Result<&[u8], u32> {
         self.bytes.get(..usize::from(self.len)).ok_or_else(|| {
             let [a, b, c, d, ..] = self.bytes;
@@ -37,7 +38,7 @@ impl Name {
     }
 }
 
-/// Whether two names are the same. Most are too short for a call of the C library to be worth it.
+/// Whether two names are the same. Most names are so short that a call into the C library would cost more than this.
 #[inline]
 pub(super) fn is_same(a: &[u8], b: &[u8]) -> bool {
     let ((a_words, a_rest), (b_words, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());

@@ -1,4 +1,4 @@
-//! A tenure: one stretch of a connection's holding. It owns what it holds, and ends all at once.
+//! A tenure: a period in which a connection holds locks. It owns its holds, and they all end with it at once.
 
 use super::connection::Connection;
 use super::lock::{Lock, Locks, Soles};
@@ -14,22 +14,22 @@ use crate::types::{ByKind, Kind, Now};
 ///                                 | figures corrected, all in one step         | last one swept, or got by another
 ///                                 +---------------> dead ----------------------+
 /// ```
-/// A dead tenure holds nothing, but has storage left. Its sole holds are storage not freed yet. Each of them
-/// means "free" wherever it is met.
+/// A dead tenure holds nothing, but still has storage: its sole holds, not freed yet. Wherever one of those is met, its
+/// lock counts as free.
 #[derive(Clone, Debug)]
 pub(crate) struct Tenure {
     owner: Owner,
     /// Locks that only this tenure holds, the newest first.
     soles: Stack<Soles>,
-    /// How many those are, by kind. Ending a tenure subtracts these instead of visiting each.
+    /// How many sole holds there are, by kind. The end of a tenure subtracts this number instead of visiting each hold.
     sole_count: ByKind<u32>,
-    /// Bytes of their names that stand outside the slots.
+    /// Bytes of their names that are stored outside the slots.
     sole_name_bytes: u64,
-    /// Holds of locks that others hold too, or held: the newest first.
+    /// Holds of tied locks, the newest first.
     tied: Stack<HoldsOfTenure>,
-    /// How many those are, by kind.
+    /// How many tied holds there are, by kind.
     tied_count: ByKind<u32>,
-    /// In the line of dead tenures to be swept.
+    /// Its place in the list of dead tenures to be swept.
     to_sweep: Links<Tenure>,
 }
 
@@ -38,11 +38,11 @@ pub(crate) struct Tenure {
 enum Owner {
     /// An open connection's: the tenure lives.
     Connection(Id<Connection>),
-    /// Nobody's since then: the tenure is dead. Until then its sole holds lasted.
+    /// Nobody's: the tenure is dead. Its sole holds lasted until this time.
     Ended(Now),
 }
 
-/// The dead tenures in the order in which they ended, which is that of their sweeping.
+/// The dead tenures, in the order in which they ended. They are swept in this order.
 pub(super) struct ToSweep;
 
 impl Chain for ToSweep {
@@ -70,7 +70,7 @@ impl Tenure {
         }
     }
 
-    /// Whose it is; `None` once dead.
+    /// Whose it is. `None` once it is dead.
     #[inline]
     pub(crate) fn owner(&self) -> Option<Id<Connection>> {
         match self.owner {
@@ -92,7 +92,7 @@ impl Tenure {
         }
     }
 
-    /// Ends it, once. Its holds are the caller's to end.
+    /// Ends it. Must be called only once. The caller must end its holds.
     pub(super) fn end(&mut self, now: Now) {
         assert!(self.lives(), "a tenure ends once");
         self.owner = Owner::Ended(now);
@@ -109,12 +109,12 @@ impl Tenure {
         self.sole_count.total() + self.tied_count.total()
     }
 
-    /// Locks that only this tenure holds, by kind; of a dead one, those that it left to be swept.
+    /// Its sole holds by kind. For a dead tenure: what is still to be swept.
     pub(crate) fn sole_count(&self) -> ByKind<u32> {
         self.sole_count
     }
 
-    /// Bytes of the names of those that stand outside their slots.
+    /// Bytes of the names of its sole holds that are stored outside the slots.
     pub(crate) fn sole_name_bytes(&self) -> u64 {
         self.sole_name_bytes
     }
@@ -124,7 +124,7 @@ impl Tenure {
         &self.soles
     }
 
-    /// Holds of locks that others hold too, or held, by kind.
+    /// Its holds of tied locks, by kind.
     pub(crate) fn tied_count(&self) -> ByKind<u32> {
         self.tied_count
     }
@@ -134,7 +134,7 @@ impl Tenure {
         &self.tied
     }
 
-    /// Adds a lock that only this tenure holds: `insert` gives it its slot, and the links that it is given.
+    /// Adds a sole hold. `insert` must put the lock into a slot, with the links that it is given.
     #[inline]
     pub(super) fn add_sole(
         &mut self,
@@ -149,7 +149,7 @@ impl Tenure {
         self.soles.push_new(locks, insert)
     }
 
-    /// Takes a lock with these links out of those that only this tenure holds.
+    /// Takes out a sole hold: a lock with these links.
     #[inline]
     pub(super) fn remove_sole(
         &mut self,
@@ -163,13 +163,13 @@ impl Tenure {
         self.soles.close_gap(locks, lock, links);
     }
 
-    /// Counts a tied hold, and gives the list to put it into.
+    /// Counts a tied hold that begins, and returns the list to put it into.
     pub(super) fn add_tied(&mut self, kind: Kind) -> &mut Stack<HoldsOfTenure> {
         self.tied_count[kind] += 1;
         &mut self.tied
     }
 
-    /// Counts a tied hold no more, and gives the list to take it out of.
+    /// Counts a tied hold that ends, and returns the list to take it out of.
     pub(super) fn remove_tied(&mut self, kind: Kind) -> &mut Stack<HoldsOfTenure> {
         self.tied_count[kind] -= 1;
         &mut self.tied

@@ -1,6 +1,6 @@
-//! Tied locks: names with more than one holder, or with a line of waits, or whose holder has a fencing token; and
-//! those of which any of that was so since they were last free.
-//! Each hold has a record of its own here, in its lock's list (by order of getting) and in its tenure's.
+//! Tied locks. A lock becomes tied when it gets a second holder, a first wait or a fencing token, and stays tied until
+//! it is free. Each of its holds has a record of its own here. The record is in its lock's list, by order of getting,
+//! and in its tenure's list.
 
 use super::line::Line;
 use super::lock::Lock;
@@ -9,22 +9,22 @@ use super::tenure::Tenure;
 use crate::storage::{Broken, Chain, Id, Index, Linked, Links, List, Slab, Stack};
 use siphasher::sip::SipHasher13;
 
-/// The holders of one tied lock, and who waits for it.
+/// The holders of one tied lock, and its line.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tie {
-    /// 0 only within an input, until the head of the line is granted.
+    /// 0 only within an input, before the head of the line is granted.
     holders: u32,
     /// The oldest first.
     holds: List<HoldsOfLock>,
-    /// The fencing token of the one hold of an exclusive lock; 0 while it has none.
+    /// The fencing token of an exclusive lock's hold. 0 if it has none.
     token: u64,
     line: Line,
-    /// Whether the line is among those to be looked at again.
-    is_stirred: bool,
+    /// Whether the line is on the list of dirty ones.
+    is_dirty: bool,
 }
 
 impl Tie {
-    /// How many hold the lock: none only within an input, until the head of the line is granted.
+    /// How many hold the lock. 0 only within an input, before the head of the line is granted.
     #[inline]
     pub(crate) fn holders(&self) -> u32 {
         self.holders
@@ -35,23 +35,23 @@ impl Tie {
         self.holds.first()
     }
 
-    /// The fencing token of the one hold of an exclusive lock.
+    /// The fencing token of an exclusive lock's hold, if it has one.
     pub(crate) fn token(&self) -> Option<u64> {
         (self.token > 0).then_some(self.token)
     }
 
-    /// Gives that hold a token.
+    /// Gives the hold of an exclusive lock a token.
     pub(super) fn set_token(&mut self, token: u64) {
         assert!(token > 0, "tokens are counted from 1");
         self.token = token;
     }
 
-    /// Takes the token away with its hold.
+    /// Forgets the token, because its hold ends.
     pub(super) fn forget_token(&mut self) {
         self.token = 0;
     }
 
-    /// Who waits for the lock.
+    /// The waits for the lock.
     pub(crate) fn line(&self) -> &Line {
         &self.line
     }
@@ -60,14 +60,14 @@ impl Tie {
         &mut self.line
     }
 
-    /// Whether the line is to be looked at again.
-    pub(crate) fn is_stirred(&self) -> bool {
-        self.is_stirred
+    /// Whether the line is on the list of dirty ones.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.is_dirty
     }
 
-    /// Notes that the line is to be looked at again, or not any more. Returns what was noted before.
-    pub(super) fn set_stirred(&mut self, is_stirred: bool) -> bool {
-        std::mem::replace(&mut self.is_stirred, is_stirred)
+    /// Notes whether the line is on the list of dirty ones. Returns what was noted before.
+    pub(super) fn set_dirty(&mut self, is_dirty: bool) -> bool {
+        std::mem::replace(&mut self.is_dirty, is_dirty)
     }
 }
 
@@ -76,12 +76,13 @@ impl Tie {
 pub(crate) struct TiedHold {
     lock: Id<Lock>,
     tenure: Id<Tenure>,
-    /// Ascends along a lock's list. Never used twice, so it also tells a slot's successive tenants apart.
+    /// Ascends along a lock's list. Never used twice, so it also tells apart the values that a slot has one after the
+    /// other.
     order: u64,
     since: Moment,
     of_lock: Links<TiedHold>,
     of_tenure: Links<TiedHold>,
-    /// Of the index by lock and tenure.
+    /// The link of the index by lock and tenure.
     link: Option<Id<TiedHold>>,
 }
 
@@ -94,7 +95,8 @@ impl TiedHold {
         self.tenure
     }
 
-    /// Ascends along a lock's list. Never used twice, so it also tells a slot's successive tenants apart.
+    /// Ascends along a lock's list. Never used twice, so it also tells apart the values that a slot has one after the
+    /// other.
     pub(crate) fn order(&self) -> u64 {
         self.order
     }
@@ -189,7 +191,7 @@ impl Ties {
         self.index.find(&self.holds, hash, |hold| hold.lock == lock && hold.tenure == tenure)
     }
 
-    /// The holds of a lock, oldest first, from one of them on; none from none.
+    /// The holds of a lock, the oldest first, from `from` on. None if `from` is `None`.
     pub(crate) fn holds_from(
         &self,
         from: Option<Id<TiedHold>>,
@@ -202,7 +204,7 @@ impl Ties {
         self.slots.insert(Tie::default())
     }
 
-    /// Takes a tie away that nobody holds or waits for any more.
+    /// Removes a tie. Nobody may hold or wait any more.
     pub(super) fn close(&mut self, id: Id<Tie>) {
         self.slots.remove(id);
     }
@@ -252,11 +254,11 @@ impl Ties {
         tie.holders
     }
 
-    /// Looks at the links of a lock's holds. Returns how many there are.
+    /// Checks the links of a lock's holds. Returns how many there are.
     ///
     /// # Errors
     ///
-    /// The first link that does not hold.
+    /// The first link that is wrong.
     pub(crate) fn check_holds(&self, tie: &Tie) -> Result<u32, Broken> {
         tie.holds.check(|id| self.holds.get(id))
     }

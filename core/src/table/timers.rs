@@ -1,5 +1,5 @@
-//! When waits end: a timing wheel. Setting and taking back a deadline cost the same however many waits there
-//! are, and an input that comes before the next deadline pays one comparison.
+//! When waits end: a timing wheel. To set or take back a deadline costs the same however many waits there are. An input
+//! that comes before the next deadline pays one comparison.
 //!
 //! The structure is the hierarchical wheel of Varghese and Lauck ("Hashed and Hierarchical Timing Wheels", 1987)
 //! over absolute times, with a list in each slot.
@@ -11,17 +11,17 @@ use std::marker::PhantomData;
 
 /// What falls due.
 pub(super) trait Timed: Sized {
-    /// When. It does not change while it is set.
+    /// The time at which it is due. It must not change while it is set.
     fn deadline(&self) -> Now;
 
-    /// Its links in a slot of the timers.
+    /// Its links in the list of a slot.
     fn timer(&self) -> &Links<Self>;
 
-    /// The place of those links.
+    /// The same links, to change them.
     fn timer_mut(&mut self) -> &mut Links<Self>;
 }
 
-/// What is set for the same slot, in the order of setting.
+/// The values set in one slot, in the order of setting.
 struct InSlot<T>(PhantomData<T>);
 
 impl<T: Timed> Chain for InSlot<T> {
@@ -43,16 +43,16 @@ impl<T: Timed> Chain for InSlot<T> {
 ///   a deadline whose highest digit that differs from it is  0: level 0, in the slot of its digit 0
 ///                                                           1: level 1, in the slot of its digit 1, ...
 /// ```
-/// So the lowest level that has any has the earliest, in its lowest slot. When time comes to a slot of a higher
-/// level, what is in it moves to the levels below. It moves in its order, and before anything else can come
-/// there: of deadlines at the same time, the one set first is always the first.
+/// So the earliest deadline is in the lowest occupied level, in its lowest occupied slot. When time comes to a slot of
+/// a higher level, its values move to the levels below. They move in their order, and before anything else can be set
+/// there. So of deadlines at the same time, the one set first always comes first.
 #[derive(Clone, Debug)]
 pub(super) struct Timers<T: Timed> {
-    /// Nothing is set for before this.
+    /// Every deadline that is set is at this time or later.
     reached: u64,
-    /// Nothing is due before this; the end of time when nothing is set. It may come before the first deadline.
+    /// Nothing is due before this. It may be earlier than the first deadline. If nothing is set, it is the end of time.
     next: u64,
-    /// Those that were ever needed.
+    /// The levels that were ever needed.
     levels: Vec<Level<T>>,
 }
 
@@ -71,16 +71,16 @@ impl<T: Timed> Timers<T> {
         Self { reached: 0, next: u64::MAX, levels: Vec::new() }
     }
 
-    /// Nothing is due before this; `None` when nothing is set at all.
+    /// Nothing is due before this. `None` if nothing is set.
     pub(super) fn next(&self) -> Option<Now> {
         self.lowest().map(|_| Now(self.next))
     }
 
-    /// Sets the deadline that a value has. [`due`](Self::due) must have found nothing more at `now`: it is what
-    /// turns the wheel.
+    /// Sets a value by its deadline. [`due`](Self::due) turns the wheel, so it must have been called before until it
+    /// found nothing more at `now`.
     pub(super) fn set(&mut self, slots: &mut Slab<T>, id: Id<T>, Now(now): Now) {
         let is_turned = now < self.next || self.lowest().is_none();
-        assert!(is_turned, "what is due comes before what is set");
+        assert!(is_turned, "what is due must be taken before a deadline is set");
         assert!(slots[id].deadline().0 > now, "a deadline lies ahead");
         self.reached = self.reached.max(now);
         self.put(slots, id);
@@ -98,8 +98,8 @@ impl<T: Timed> Timers<T> {
         self.look();
     }
 
-    /// What is due first, if it is due by `now`; of several due at the same time, the one set first.
-    /// It stays set until it is taken back.
+    /// The first value that is due by `now`. Of several due at the same time it is the one set first. It stays set
+    /// until it is taken back.
     #[inline]
     pub(super) fn due(&mut self, slots: &mut Slab<T>, Now(now): Now) -> Option<Id<T>> {
         if now < self.next {
@@ -115,7 +115,7 @@ impl<T: Timed> Timers<T> {
             if level == 0 {
                 return level_slots[slot].first();
             }
-            // Its time has come: everything in it gets a place further down.
+            // The slot's time has come: its values move to lower levels.
             let mut next = std::mem::replace(&mut level_slots[slot], List::EMPTY).first();
             self.reached = self.next;
             self.levels[level].occupied &= !(1 << slot);
@@ -146,23 +146,23 @@ impl<T: Timed> Timers<T> {
         (level as usize, slot)
     }
 
-    /// The lowest level that has something in it, and its lowest slot that has.
+    /// The lowest occupied level, and its lowest occupied slot.
     fn lowest(&self) -> Option<(usize, usize)> {
         let level = self.levels.iter().position(|level| level.occupied != 0)?;
         Some((level, self.levels[level].occupied.trailing_zeros() as usize))
     }
 
-    /// Looks up when the earliest slot begins.
+    /// Sets `next` to the beginning of the earliest occupied slot.
     fn look(&mut self) {
         self.next = self.lowest().map_or(u64::MAX, |(level, slot)| {
             let shift = level as u32 * DIGIT_BITS;
-            // The digits above are those of the time reached, those below are zero.
+            // The digits above are those of the time reached. The digits below are zero.
             let above = self.reached.checked_shr(shift + DIGIT_BITS).unwrap_or(0);
             ((above << DIGIT_BITS) | slot as u64) << shift
         });
     }
 
-    /// Looks at every slot's list, and at whether each value lies where it belongs. Returns how many are set.
+    /// Checks every slot's list, and that each value is where it belongs. Returns how many are set.
     ///
     /// # Errors
     ///
@@ -217,7 +217,7 @@ mod tests {
         Alarm { number, deadline: Now(deadline), timer: Links::NONE }
     }
 
-    /// Takes everything that is due by a time: numbers given at setting.
+    /// Takes back everything that is due by `now`. Returns the alarms' numbers.
     fn take_due(timers: &mut Timers<Alarm>, alarms: &mut Slab<Alarm>, now: u64) -> Vec<u64> {
         let mut taken = Vec::new();
         while let Some(id) = timers.due(alarms, Now(now)) {
@@ -245,8 +245,8 @@ mod tests {
     }
 
     quickcheck! {
-        /// Goal: the wheel is a sorted list. Method: random steps of setting, taking back and letting time
-        /// pass, with spans from a millisecond to weeks, beside a vector that is searched.
+        /// Goal: the wheel behaves as a sorted list. Method: deadlines are set and taken back and time passes at
+        /// random, with spans from a millisecond to weeks, beside a vector that is searched.
         fn the_wheel_does_what_a_sorted_list_does(steps: Vec<(u8, u8, u16)>) -> bool {
             let (mut timers, mut alarms) = (Timers::new(), Slab::new(2));
             let mut list: Vec<(u64, u64, Id<Alarm>)> = Vec::new();

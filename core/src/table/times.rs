@@ -1,9 +1,9 @@
-//! How long locks were held and waited for: histograms, one of each for each kind. They are for exporters alone
-//! and part of no reply, because hold times lag: a hold that ended with its connection may be counted only when
-//! its storage is freed.
+//! Histograms of how long locks were held and waited for, one of each for each kind. Only exporters may read them. No
+//! reply may, because hold times lag: a hold that ended with its connection may be counted only when its storage is
+//! freed.
 
-/// A histogram of hold times or of wait times. Each hold that has ended is in it once, with the time from its
-/// get to its release or to the end of its connection; each wait, however it ended, with the time it took.
+/// A histogram of hold times or of wait times. Each past hold is in it once, with the time from its get to its release
+/// or to the end of its connection. Each past wait is in it once, however it ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Times {
     counts: [u64; Self::BOUNDS_MS.len() + 1],
@@ -26,31 +26,31 @@ impl Times {
         7 * 24 * 3_600_000,
     ];
 
-    /// What a snapshot said.
+    /// A histogram from a snapshot.
     pub(crate) fn restored(counts: [u64; Self::BOUNDS_MS.len() + 1], sum_ms: u64) -> Self {
         Self { counts, sum_ms }
     }
 
     pub(crate) fn note(&mut self, ms: u64) {
-        // From below: most holds are short.
+        // Searches from below, because most holds are short.
         let bucket = Self::BOUNDS_MS.iter().position(|bound| ms <= *bound);
         self.counts[bucket.unwrap_or(Self::BOUNDS_MS.len())] += 1;
         self.sum_ms = self.sum_ms.saturating_add(ms);
     }
 
-    /// How many holds each bucket has, the one without an upper bound last. Not cumulative.
+    /// The count of each bucket, not cumulative. The bucket without an upper bound comes last.
     #[must_use]
     pub fn counts(&self) -> &[u64; Self::BOUNDS_MS.len() + 1] {
         &self.counts
     }
 
-    /// How many holds there are in all of them.
+    /// The count of all buckets together.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// How long they were held together, in milliseconds.
+    /// The sum of all times, in milliseconds. It saturates.
     #[must_use]
     pub fn sum_ms(&self) -> u64 {
         self.sum_ms

@@ -1,39 +1,39 @@
-//! Fencing tokens: numbers that only ever go up. The driver reserves ranges of them, so that they go up across
-//! restarts too; the machine gives them out one by one.
+//! Fencing tokens: numbers that only ever go up. The driver reserves ranges, so that they go up across restarts too.
+//! The machine gives the tokens out one by one.
 
 /// The tokens that are left to give out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tokens {
-    /// Above every token that was given out.
+    /// The next token. It is above every token that was given out.
     next: u64,
-    /// The last that may be; one below `next` when none is left.
+    /// The last token that may be given out. One below `next` if none is left.
     last: u64,
 }
 
 impl Tokens {
-    /// The highest token there can ever be: what a program that knows numbers only as doubles still tells apart.
+    /// The highest token there can ever be. Up to it, a program that keeps numbers as doubles can tell tokens apart.
     pub(crate) const MAX: u64 = (1 << 53) - 1;
 
     /// None yet.
     pub(crate) const NONE: Self = Self { next: 1, last: 0 };
 
-    /// What a snapshot said.
+    /// The tokens of a snapshot.
     pub(crate) const fn restored(next: u64, last: u64) -> Self {
         Self { next, last }
     }
 
-    /// Above every token that was given out.
+    /// The next token. It is above every token that was given out.
     pub(crate) const fn next(self) -> u64 {
         self.next
     }
 
-    /// The last that may be given out; one below `next` when none is left.
+    /// The last token that may be given out. One below `next` if none is left.
     pub(crate) const fn last(self) -> u64 {
         self.last
     }
 
-    /// Adds a range, as far as it is above everything there was. One that does not follow on what is left takes
-    /// its place: what lies between may be another's.
+    /// Adds the part of a range that is above all earlier ranges. If there is a gap before it, the new range replaces
+    /// what is left, because the numbers in the gap may be another's.
     pub(crate) fn extend(&mut self, first: u64, last: u64) {
         let last = last.min(Self::MAX);
         if last <= self.last || last < first {
@@ -49,7 +49,7 @@ impl Tokens {
         self.last + 1 - self.next
     }
 
-    /// The next one, if there is one.
+    /// Takes the next token, if one is left.
     pub(crate) fn draw(&mut self) -> Option<u64> {
         if self.left() == 0 {
             return None;

@@ -1,5 +1,5 @@
-//! Waits: which connection waits for which lock, since when and until when at the longest. They are listed by beginning
-//! and set by deadline; a lock's line is another matter (`line.rs`).
+//! Waits: which connection waits for which lock, since when, and until when at the longest. They are listed by
+//! beginning, and have timers by deadline. A lock's line is in `line.rs`.
 
 use super::connection::Connection;
 use super::line::Place;
@@ -13,7 +13,7 @@ use crate::types::Now;
 pub(crate) struct Wait {
     lock: Id<Lock>,
     by: Id<Connection>,
-    /// Ascends with each wait of the machine, so also along a line.
+    /// Ascends with each wait of the machine, and so along each line too.
     order: u64,
     began: Now,
     deadline: Now,
@@ -23,7 +23,7 @@ pub(crate) struct Wait {
 }
 
 impl Wait {
-    /// What is waited for.
+    /// The lock that is waited for.
     pub(crate) fn lock(&self) -> Id<Lock> {
         self.lock
     }
@@ -33,7 +33,7 @@ impl Wait {
         self.by
     }
 
-    /// Ascends with each wait of the machine, so also along a line.
+    /// Ascends with each wait of the machine, and so along each line too.
     pub(crate) fn order(&self) -> u64 {
         self.order
     }
@@ -126,18 +126,19 @@ impl Waits {
         self.by_beginning.iter(&self.slots)
     }
 
-    /// Nothing is due before this; `None` when nobody waits.
+    /// Nothing is due before this. `None` if nobody waits.
     pub(crate) fn next_due(&self) -> Option<Now> {
         self.timers.next()
     }
 
-    /// The wait that is due first, if it is due.
+    /// The wait with the earliest deadline, if that deadline has come.
     #[inline]
     pub(super) fn due(&mut self, now: Now) -> Option<Id<Wait>> {
         self.timers.due(&mut self.slots, now)
     }
 
-    /// Begins a wait, which has to be put into its line then. Everything that is due by `now` must have ended.
+    /// Begins a wait. The caller must then put it into its line. Every wait that is due by `now` must have ended
+    /// before.
     pub(super) fn begin(
         &mut self,
         lock: Id<Lock>,
@@ -161,7 +162,7 @@ impl Waits {
         id
     }
 
-    /// Ends a wait, which must have left its line.
+    /// Ends a wait. It must have left its line.
     pub(super) fn end(&mut self, id: Id<Wait>) -> Wait {
         self.timers.take_back(&mut self.slots, id);
         let wait = self.slots.remove(id);
@@ -169,21 +170,21 @@ impl Waits {
         wait
     }
 
-    /// The highest order of a wait that there was.
+    /// The order of the wait that began last, even if it has ended.
     pub(crate) fn last_order(&self) -> u64 {
         self.last_order
     }
 
-    /// Looks at the links of the order of beginning. Returns how many waits are in it.
+    /// Checks the links of the order of beginning. Returns how many waits are in it.
     ///
     /// # Errors
     ///
-    /// The first link that does not hold.
+    /// The first link that is wrong.
     pub(crate) fn check_beginnings(&self) -> Result<u32, Broken> {
         self.by_beginning.check(|id| self.slots.get(id))
     }
 
-    /// Looks at where each deadline is set. Returns how many are.
+    /// Checks that each deadline is where it belongs in the timers. Returns how many are set.
     ///
     /// # Errors
     ///

@@ -1,6 +1,6 @@
 //! Bytes of clients, in pieces: some of them are lines of the protocol.
 
-use super::dice::Dice;
+use super::rng::Rng;
 use quickcheck::{Arbitrary, Gen};
 use std::fmt;
 
@@ -13,9 +13,9 @@ pub struct Chatter {
 
 impl Arbitrary for Chatter {
     fn arbitrary(g: &mut Gen) -> Self {
-        let mut dice = Dice(g);
-        let length = 1 + dice.below(dice.0.size() as u64);
-        let pieces = (0..length).map(|_| (1 + dice.below(4), chatter(&mut dice))).collect();
+        let mut rng = Rng(g);
+        let length = 1 + rng.below(rng.0.size() as u64);
+        let pieces = (0..length).map(|_| (1 + rng.below(4), chatter(&mut rng))).collect();
         Self { pieces }
     }
 
@@ -34,7 +34,7 @@ impl fmt::Debug for Chatter {
 }
 
 /// Some bytes of a client: words of the protocol, what stands between them, and anything else.
-fn chatter(dice: &mut Dice) -> Vec<u8> {
+fn chatter(rng: &mut Rng) -> Vec<u8> {
     const WORDS: [&[u8]; 44] = [
         b"g ",
         b"sg ",
@@ -81,16 +81,16 @@ fn chatter(dice: &mut Dice) -> Vec<u8> {
         b"b",
         b"a name that takes much more than the line limit of the fuzzed decoder",
     ];
-    let words = dice.below(8);
+    let words = rng.below(8);
     let mut bytes = Vec::new();
     for _ in 0..words {
-        match dice.below(10) {
-            0 => bytes.push(u8::arbitrary(dice.0)),
+        match rng.below(10) {
+            0 => bytes.push(u8::arbitrary(rng.0)),
             1..5 => {
-                bytes.extend(WORDS[dice.below(10) as usize]);
-                bytes.extend([b"a\n", b"b\n", b"c\n"][dice.below(3) as usize]);
+                bytes.extend(WORDS[rng.below(10) as usize]);
+                bytes.extend([b"a\n", b"b\n", b"c\n"][rng.below(3) as usize]);
             }
-            _ => bytes.extend(WORDS[dice.below(WORDS.len() as u64) as usize]),
+            _ => bytes.extend(WORDS[rng.below(WORDS.len() as u64) as usize]),
         }
     }
     bytes

@@ -1,6 +1,6 @@
 //! How a sequence goes on: what comes next, by chance and by what the inputs before have led to.
 
-use super::dice::Dice;
+use super::rng::Rng;
 use super::{Step, origin};
 use crate::reference::Reference;
 use elockd_core::{Account, Cause, Command, Config, Conn, Input, Kind, Now, Origin, Verb, Wish};
@@ -49,11 +49,11 @@ pub(super) struct Course {
 }
 
 impl Course {
-    pub(super) fn new(dice: &mut Dice, config: Config, length: u64) -> Self {
+    pub(super) fn new(rng: &mut Rng, config: Config, length: u64) -> Self {
         let most = u64::from(config.limits.connections);
-        let crowd = (dice.below(2) == 0).then(|| 1 + dice.below(3));
+        let crowd = (rng.below(2) == 0).then(|| 1 + rng.below(3));
         Self {
-            connections: most.min(4 + dice.below(3)),
+            connections: most.min(4 + rng.below(3)),
             serial: 0,
             // With a short idle limit connections could do nothing if time went on fast.
             standstill: match config.limits.idle_ms {
@@ -62,106 +62,106 @@ impl Course {
                 _ => 60,
             },
             reference: Reference::new(config),
-            accounts: 1 + dice.below(4) / 3,
-            has_operators: dice.below(2) == 0,
+            accounts: 1 + rng.below(4) / 3,
+            has_operators: rng.below(2) == 0,
             crowd,
-            registers: dice.below(4) == 0,
-            exclusive: [0, 4, 5, 9][dice.below(4) as usize],
-            waits: [0, 30, 60, 85][dice.below(4) as usize],
-            releases: [3, 10, 25][dice.below(3) as usize],
-            drain_at: (dice.below(6) == 0).then(|| dice.below(length)),
+            registers: rng.below(4) == 0,
+            exclusive: [0, 4, 5, 9][rng.below(4) as usize],
+            waits: [0, 30, 60, 85][rng.below(4) as usize],
+            releases: [3, 10, 25][rng.below(3) as usize],
+            drain_at: (rng.below(6) == 0).then(|| rng.below(length)),
         }
     }
 
-    pub(super) fn step(&mut self, dice: &mut Dice, at: u64) -> Step {
-        let now = self.time(dice);
+    pub(super) fn step(&mut self, rng: &mut Rng, at: u64) -> Step {
+        let now = self.time(rng);
         // Whoever is silent for too long by now is gone before the input comes.
         self.reference.apply(now, &Input::Tick);
-        let input = if self.drain_at == Some(at) { Input::Drain } else { self.input(dice) };
+        let input = if self.drain_at == Some(at) { Input::Drain } else { self.input(rng) };
         self.reference.apply(now, &input);
         Step { now, input }
     }
 
-    fn time(&self, dice: &mut Dice) -> Now {
+    fn time(&self, rng: &mut Rng) -> Now {
         let Now(last) = self.reference.now();
-        Now(match dice.below(100) {
+        Now(match rng.below(100) {
             rest if rest < self.standstill => last,
-            ..92 => last.saturating_add(1 + dice.below(3)),
-            92..96 => last.saturating_sub(dice.below(5)),
-            96..99 => last.saturating_add(dice.below(40)),
-            _ if dice.below(20) == 0 => u64::MAX - dice.below(60),
+            ..92 => last.saturating_add(1 + rng.below(3)),
+            92..96 => last.saturating_sub(rng.below(5)),
+            96..99 => last.saturating_add(rng.below(40)),
+            _ if rng.below(20) == 0 => u64::MAX - rng.below(60),
             _ => last.saturating_add(1_000_000),
         })
     }
 
-    fn input(&mut self, dice: &mut Dice) -> Input<Command<Vec<u8>>> {
+    fn input(&mut self, rng: &mut Rng) -> Input<Command<Vec<u8>>> {
         let is_lonely = (self.reference.open().len() as u64) < self.connections;
-        match dice.below(100) {
+        match rng.below(100) {
             0..4 => Input::Tick,
-            4 => self.tokens(dice),
-            5..9 => Input::Closed(self.any_conn(dice), cause(dice)),
-            9..11 => Input::Closed(self.greediest(), cause(dice)),
-            11 => Input::Opened(self.old_conn(dice), self.origin(dice, self.serial + 1)),
-            12 => self.open(dice),
-            13..40 if is_lonely => self.open(dice),
-            40..90 if self.reference.open().is_empty() => self.open(dice),
+            4 => self.tokens(rng),
+            5..9 => Input::Closed(self.any_conn(rng), cause(rng)),
+            9..11 => Input::Closed(self.greediest(), cause(rng)),
+            11 => Input::Opened(self.old_conn(rng), self.origin(rng, self.serial + 1)),
+            12 => self.open(rng),
+            13..40 if is_lonely => self.open(rng),
+            40..90 if self.reference.open().is_empty() => self.open(rng),
             _ => {
-                let conn = self.conn(dice);
-                Input::Command(conn, self.command(dice, conn))
+                let conn = self.conn(rng);
+                Input::Command(conn, self.command(rng, conn))
             }
         }
     }
 
     /// Tokens to be given out: mostly few, and right behind those before.
-    fn tokens(&self, dice: &mut Dice) -> Input<Command<Vec<u8>>> {
+    fn tokens(&self, rng: &mut Rng) -> Input<Command<Vec<u8>>> {
         let next = self.reference.next_token() + self.reference.tokens_left();
-        let (first, last) = match dice.below(40) {
-            0..24 => (next, next + dice.below(4)),
-            24..28 => (next + dice.below(5), next + 5),
+        let (first, last) = match rng.below(40) {
+            0..24 => (next, next + rng.below(4)),
+            24..28 => (next + rng.below(5), next + 5),
             28..32 => (next.saturating_sub(2), next + 2),
-            32..36 => (dice.below(6), dice.below(8)),
-            36..39 => (next + 2, next + dice.below(2)),
-            _ => ((1 << 53) - 3, u64::MAX - dice.below(2)),
+            32..36 => (rng.below(6), rng.below(8)),
+            36..39 => (next + 2, next + rng.below(2)),
+            _ => ((1 << 53) - 3, u64::MAX - rng.below(2)),
         };
         Input::Tokens { first, last }
     }
 
     /// A connection to be opened. Sometimes numbers are passed over.
-    fn open(&mut self, dice: &mut Dice) -> Input<Command<Vec<u8>>> {
-        self.serial += 1 + u64::from(dice.below(10) == 0);
-        Input::Opened(Conn::new(0, self.serial), self.origin(dice, self.serial))
+    fn open(&mut self, rng: &mut Rng) -> Input<Command<Vec<u8>>> {
+        self.serial += 1 + u64::from(rng.below(10) == 0);
+        Input::Opened(Conn::new(0, self.serial), self.origin(rng, self.serial))
     }
 
-    fn origin(&self, dice: &mut Dice, serial: u64) -> Origin {
-        let is_operator = self.has_operators && dice.below(4) == 0;
-        let account = if is_operator { Account::ADMIN.0 } else { dice.below(self.accounts) as u16 };
+    fn origin(&self, rng: &mut Rng, serial: u64) -> Origin {
+        let is_operator = self.has_operators && rng.below(4) == 0;
+        let account = if is_operator { Account::ADMIN.0 } else { rng.below(self.accounts) as u16 };
         // Two may come from one address.
-        origin(serial - u64::from(dice.below(6) == 0), account)
+        origin(serial - u64::from(rng.below(6) == 0), account)
     }
 
     /// A connection to say something: mostly one that is open and does not wait.
-    fn conn(&self, dice: &mut Dice) -> Conn {
+    fn conn(&self, rng: &mut Rng) -> Conn {
         let open = self.reference.open().iter().map(|client| client.conn);
         let free: Vec<Conn> = open.filter(|conn| !self.reference.is_waiting(*conn)).collect();
-        if free.is_empty() || dice.below(25) == 0 {
-            return self.any_conn(dice);
+        if free.is_empty() || rng.below(25) == 0 {
+            return self.any_conn(rng);
         }
         // The fewer there are to choose from, the more do they meet themselves and each other.
-        free[dice.below(free.len() as u64) as usize]
+        free[rng.below(free.len() as u64) as usize]
     }
 
     /// A connection, mostly one that is open.
-    fn any_conn(&self, dice: &mut Dice) -> Conn {
+    fn any_conn(&self, rng: &mut Rng) -> Conn {
         let open = self.reference.open();
-        if open.is_empty() || dice.below(25) == 0 {
-            return self.old_conn(dice);
+        if open.is_empty() || rng.below(25) == 0 {
+            return self.old_conn(rng);
         }
-        open[dice.below(open.len() as u64) as usize].conn
+        open[rng.below(open.len() as u64) as usize].conn
     }
 
     /// A number up to the next one, whatever became of it.
-    fn old_conn(&self, dice: &mut Dice) -> Conn {
-        Conn::new(0, 1 + dice.below(self.serial + 1))
+    fn old_conn(&self, rng: &mut Rng) -> Conn {
+        Conn::new(0, 1 + rng.below(self.serial + 1))
     }
 
     /// The connection with the most holds.
@@ -172,92 +172,92 @@ impl Course {
         greediest.unwrap_or(Conn::new(0, self.serial))
     }
 
-    fn command(&self, dice: &mut Dice, conn: Conn) -> Command<Vec<u8>> {
-        if self.crowd.is_some() && dice.below(4) > 0 {
-            return self.crowded(dice, conn);
+    fn command(&self, rng: &mut Rng, conn: Conn) -> Command<Vec<u8>> {
+        if self.crowd.is_some() && rng.below(4) > 0 {
+            return self.crowded(rng, conn);
         }
-        if self.registers && dice.below(2) == 0 {
-            return match dice.below(8) {
+        if self.registers && rng.below(2) == 0 {
+            return match rng.below(8) {
                 0..3 => Command::Who(Vec::new()),
                 3 => Command::Iam(Vec::new()),
-                _ => Command::Iam(name(dice)),
+                _ => Command::Iam(name(rng)),
             };
         }
-        let kind = if dice.below(5) < 2 { Kind::Exclusive } else { Kind::Shared };
-        if dice.below(100) < self.releases {
-            return match dice.below(12) {
+        let kind = if rng.below(5) < 2 { Kind::Exclusive } else { Kind::Shared };
+        if rng.below(100) < self.releases {
+            return match rng.below(12) {
                 0 => Command::ReleaseAll,
-                _ => Command::Release(kind, self.held_name(dice, kind)),
+                _ => Command::Release(kind, self.held_name(rng, kind)),
             };
         }
-        match dice.below(100) {
-            0..52 if dice.below(100) < self.waits => self.wait(dice, conn),
-            0..52 => Command::get(kind, self.name(dice)),
-            52..57 => Command::Fence(self.own_name(dice, conn, Kind::Exclusive)),
+        match rng.below(100) {
+            0..52 if rng.below(100) < self.waits => self.wait(rng, conn),
+            0..52 => Command::get(kind, self.name(rng)),
+            52..57 => Command::Fence(self.own_name(rng, conn, Kind::Exclusive)),
             57 => Command::ReleaseAll,
             58 => Command::BadArgument(
-                [Verb::GetWait, Verb::SharedGetLimited, Verb::SharedGetWait][dice.below(3) as usize],
+                [Verb::GetWait, Verb::SharedGetLimited, Verb::SharedGetWait][rng.below(3) as usize],
             ),
-            59..64 if !self.has_operators && dice.below(8) > 0 => self.wait(dice, conn),
-            59..64 => self.operate(dice),
-            64..68 => Command::Inspect(kind, name(dice)),
-            68..71 => Command::List(kind, if dice.below(2) == 0 { name(dice) } else { Vec::new() }),
+            59..64 if !self.has_operators && rng.below(8) > 0 => self.wait(rng, conn),
+            59..64 => self.operate(rng),
+            64..68 => Command::Inspect(kind, name(rng)),
+            68..71 => Command::List(kind, if rng.below(2) == 0 { name(rng) } else { Vec::new() }),
             71..74 => Command::Dump(kind),
-            74..78 => Command::ListAll(prefix(dice)),
+            74..78 => Command::ListAll(prefix(rng)),
             78 => Command::Me,
             79 => Command::Iam(Vec::new()),
-            80..84 => Command::Iam(name(dice)),
-            84..87 => Command::Who(if dice.below(2) == 0 { name(dice) } else { Vec::new() }),
-            87..91 => Command::Query { full: dice.below(3) > 0 },
+            80..84 => Command::Iam(name(rng)),
+            84..87 => Command::Who(if rng.below(2) == 0 { name(rng) } else { Vec::new() }),
+            87..91 => Command::Query { full: rng.below(3) > 0 },
             91 => Command::Ping,
             92 => Command::Help,
             93..96 => Command::Quit,
-            96..98 => Command::Unknown(name(dice)),
+            96..98 => Command::Unknown(name(rng)),
             _ => Command::LineTooLong,
         }
     }
 
     /// What gets connections into each other's way, and out of it.
-    fn crowded(&self, dice: &mut Dice, conn: Conn) -> Command<Vec<u8>> {
-        let kind = self.kind(dice);
-        match dice.below(26) {
-            0..14 => self.wait(dice, conn),
-            14..16 => Command::get(kind, self.name(dice)),
-            16 | 21 if self.has_operators => self.operate(dice),
-            16..20 => Command::Release(kind, self.own_name(dice, conn, kind)),
+    fn crowded(&self, rng: &mut Rng, conn: Conn) -> Command<Vec<u8>> {
+        let kind = self.kind(rng);
+        match rng.below(26) {
+            0..14 => self.wait(rng, conn),
+            14..16 => Command::get(kind, self.name(rng)),
+            16 | 21 if self.has_operators => self.operate(rng),
+            16..20 => Command::Release(kind, self.own_name(rng, conn, kind)),
             20 => Command::ReleaseAll,
             21 => Command::ListAll(Vec::new()),
-            _ => Command::Fence(self.own_name(dice, conn, Kind::Exclusive)),
+            _ => Command::Fence(self.own_name(rng, conn, Kind::Exclusive)),
         }
     }
 
-    fn kind(&self, dice: &mut Dice) -> Kind {
-        if dice.below(10) < self.exclusive { Kind::Exclusive } else { Kind::Shared }
+    fn kind(&self, rng: &mut Rng) -> Kind {
+        if rng.below(10) < self.exclusive { Kind::Exclusive } else { Kind::Shared }
     }
 
     /// What only operators may say.
-    fn operate(&self, dice: &mut Dice) -> Command<Vec<u8>> {
-        match dice.below(2) {
-            0 => Command::Kick(self.addr(dice)),
-            _ => Command::Steal(self.held_name(dice, Kind::Exclusive)),
+    fn operate(&self, rng: &mut Rng) -> Command<Vec<u8>> {
+        match rng.below(2) {
+            0 => Command::Kick(self.addr(rng)),
+            _ => Command::Steal(self.held_name(rng, Kind::Exclusive)),
         }
     }
 
     /// Something with a limit, or that may wait: mostly for what is held.
-    fn wait(&self, dice: &mut Dice, conn: Conn) -> Command<Vec<u8>> {
+    fn wait(&self, rng: &mut Rng, conn: Conn) -> Command<Vec<u8>> {
         const MS: [u32; 12] = [0, 1, 1, 2, 3, 3, 8, 20, 20, 100, 5000, u32::MAX];
         const LIMITS: [u32; 8] = [0, 1, 1, 1, 2, 2, 2, 3];
-        let kind = self.kind(dice);
+        let kind = self.kind(rng);
         let others = self.names_held(kind, |holders| !holders.contains(&conn));
-        let name = match dice.below(4) {
-            1.. if !others.is_empty() => others[dice.below(others.len() as u64) as usize].clone(),
-            _ => self.name(dice),
+        let name = match rng.below(4) {
+            1.. if !others.is_empty() => others[rng.below(others.len() as u64) as usize].clone(),
+            _ => self.name(rng),
         };
-        let ms = MS[dice.below(12) as usize];
-        let limit = LIMITS[dice.below(8) as usize];
+        let ms = MS[rng.below(12) as usize];
+        let limit = LIMITS[rng.below(8) as usize];
         match kind {
             Kind::Exclusive => Command::Get(Wish::at_once(Kind::Exclusive, name).waiting(ms)),
-            Kind::Shared if dice.below(3) == 0 => {
+            Kind::Shared if rng.below(3) == 0 => {
                 Command::Get(Wish::at_once(Kind::Shared, name).limited(limit))
             }
             Kind::Shared => Command::Get(Wish::at_once(Kind::Shared, name).limited(limit).waiting(ms)),
@@ -265,42 +265,42 @@ impl Course {
     }
 
     /// The name of a lock that a connection holds, mostly.
-    fn own_name(&self, dice: &mut Dice, conn: Conn, kind: Kind) -> Vec<u8> {
+    fn own_name(&self, rng: &mut Rng, conn: Conn, kind: Kind) -> Vec<u8> {
         let names = self.names_held(kind, |holders| holders.contains(&conn));
-        if names.is_empty() || dice.below(10) == 0 {
-            return self.held_name(dice, kind);
+        if names.is_empty() || rng.below(10) == 0 {
+            return self.held_name(rng, kind);
         }
-        names[dice.below(names.len() as u64) as usize].clone()
+        names[rng.below(names.len() as u64) as usize].clone()
     }
 
     /// The name of something to get.
-    fn name(&self, dice: &mut Dice) -> Vec<u8> {
+    fn name(&self, rng: &mut Rng) -> Vec<u8> {
         match self.crowd {
-            Some(names) if dice.below(20) > 0 => NAMES[dice.below(names) as usize].0.to_vec(),
-            _ => name(dice),
+            Some(names) if rng.below(20) > 0 => NAMES[rng.below(names) as usize].0.to_vec(),
+            _ => name(rng),
         }
     }
 
     /// An address to be kicked: mostly of one that is open, and sometimes not quite as it prints.
-    fn addr(&self, dice: &mut Dice) -> Vec<u8> {
+    fn addr(&self, rng: &mut Rng) -> Vec<u8> {
         let open = self.reference.open();
-        if open.is_empty() || dice.below(6) == 0 {
-            return self.held_name(dice, Kind::Exclusive);
+        if open.is_empty() || rng.below(6) == 0 {
+            return self.held_name(rng, Kind::Exclusive);
         }
         let in_line = self.reference.waits().iter();
         let in_the_way = in_line.flat_map(|wait| self.reference.holders(wait.kind, &wait.name));
         let in_the_way: Vec<Conn> = in_the_way.copied().collect();
         let waiting: Vec<Conn> = self.reference.waits().iter().map(|wait| wait.conn).collect();
         let all = open.iter().map(|client| client.conn).collect();
-        let conns = match dice.below(3) {
+        let conns = match rng.below(3) {
             0 if !in_the_way.is_empty() => in_the_way,
             1 if !waiting.is_empty() => waiting,
             _ => all,
         };
-        let conn = conns[dice.below(conns.len() as u64) as usize];
+        let conn = conns[rng.below(conns.len() as u64) as usize];
         let client = open.iter().find(|client| client.conn == conn).expect("who holds or waits is open");
         let addr = client.origin.addr.to_string();
-        match dice.below(12) {
+        match rng.below(12) {
             0 => addr.replace("unix:", "unix:0").replace("[::1]", "[0::1]").into_bytes(),
             1 => addr.replace("unix:", "unix:+").into_bytes(),
             _ => addr.into_bytes(),
@@ -308,12 +308,12 @@ impl Course {
     }
 
     /// The name of something to release: mostly of something that is held, by whomever.
-    fn held_name(&self, dice: &mut Dice, kind: Kind) -> Vec<u8> {
+    fn held_name(&self, rng: &mut Rng, kind: Kind) -> Vec<u8> {
         let names = self.names_held(kind, |_| true);
-        if names.is_empty() || dice.below(10) == 0 {
-            return self.name(dice);
+        if names.is_empty() || rng.below(10) == 0 {
+            return self.name(rng);
         }
-        names[dice.below(names.len() as u64) as usize].clone()
+        names[rng.below(names.len() as u64) as usize].clone()
     }
 
     /// The names of a kind that are held by such as are wanted.
@@ -323,28 +323,28 @@ impl Course {
     }
 }
 
-fn name(dice: &mut Dice) -> Vec<u8> {
-    if dice.below(60) == 0 {
+fn name(rng: &mut Rng) -> Vec<u8> {
+    if rng.below(60) == 0 {
         return TOO_LONG.to_vec();
     }
-    let mut rest = dice.below(NAMES.iter().map(|(_, weight)| u64::from(*weight)).sum()) as u32;
+    let mut rest = rng.below(NAMES.iter().map(|(_, weight)| u64::from(*weight)).sum()) as u32;
     for (name, weight) in NAMES {
         if rest < weight {
             return name.to_vec();
         }
         rest -= weight;
     }
-    unreachable!("the weights sum up to where the dice end")
+    unreachable!("the weights sum up to where the rng end")
 }
 
 /// The start of some names, or of all.
-fn prefix(dice: &mut Dice) -> Vec<u8> {
-    let mut prefix = name(dice);
-    prefix.truncate([0, 0, 1, 3, usize::MAX][dice.below(5) as usize]);
+fn prefix(rng: &mut Rng) -> Vec<u8> {
+    let mut prefix = name(rng);
+    prefix.truncate([0, 0, 1, 3, usize::MAX][rng.below(5) as usize]);
     prefix
 }
 
-fn cause(dice: &mut Dice) -> Cause {
+fn cause(rng: &mut Rng) -> Cause {
     // The last three are reported by the machine only.
-    Cause::ALL[dice.below(4) as usize]
+    Cause::ALL[rng.below(4) as usize]
 }

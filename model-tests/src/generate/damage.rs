@@ -1,6 +1,6 @@
 //! Snapshots that are not as they were written.
 
-use super::dice::Dice;
+use super::rng::Rng;
 use quickcheck::{Arbitrary, Gen};
 
 /// One thing done to the bytes of a snapshot. Places count from the start, modulo its length.
@@ -26,13 +26,13 @@ impl Arbitrary for Damage {
     fn arbitrary(g: &mut Gen) -> Self {
         let at = u16::arbitrary(g);
         let byte = u8::arbitrary(g);
-        match Dice(g).below(16) {
+        match Rng(g).below(16) {
             0..2 => Self::Cut(at),
             2..6 => Self::Flip(at, byte % 8),
             6..10 => Self::Set(at, byte),
             10..13 => {
-                let mut dice = Dice(g);
-                Self::Huge(at, 1 + dice.below(6) as u8, 55 + dice.below(10) as u8)
+                let mut rng = Rng(g);
+                Self::Huge(at, 1 + rng.below(6) as u8, 55 + rng.below(10) as u8)
             }
             13 => Self::Insert(at, Arbitrary::arbitrary(g)),
             14 => Self::Repeat(at, byte),

@@ -8,15 +8,15 @@
 mod chatter;
 mod course;
 mod damage;
-mod dice;
+mod rng;
 
 pub use chatter::Chatter;
 pub use damage::Damage;
 
 use course::Course;
-use dice::Dice;
 use elockd_core::{Account, Addr, Command, Config, Identity, Input, Now, Origin, Storage};
 use quickcheck::{Arbitrary, Gen};
+use rng::Rng;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -48,11 +48,11 @@ const NAME_BYTES: u16 = 40;
 impl Arbitrary for Case {
     /// Up to `g.size()` steps.
     fn arbitrary(g: &mut Gen) -> Self {
-        let mut dice = Dice(g);
-        let config = config(&mut dice);
-        let length = 1 + dice.below(dice.0.size() as u64);
-        let mut course = Course::new(&mut dice, config.clone(), length);
-        let steps = (0..length).map(|at| course.step(&mut dice, at)).collect();
+        let mut rng = Rng(g);
+        let config = config(&mut rng);
+        let length = 1 + rng.below(rng.0.size() as u64);
+        let mut course = Course::new(&mut rng, config.clone(), length);
+        let steps = (0..length).map(|at| course.step(&mut rng, at)).collect();
         Self { config, steps }
     }
 
@@ -76,8 +76,8 @@ impl Arbitrary for Case {
 
 impl Arbitrary for Step {
     fn arbitrary(g: &mut Gen) -> Self {
-        let mut dice = Dice(g);
-        Course::new(&mut dice, plain_config(), 1).step(&mut dice, 0)
+        let mut rng = Rng(g);
+        Course::new(&mut rng, plain_config(), 1).step(&mut rng, 0)
     }
 
     /// A time before all others counts as the latest one: it is the plainest.
@@ -89,13 +89,13 @@ impl Arbitrary for Step {
 
 impl Arbitrary for Layout {
     fn arbitrary(g: &mut Gen) -> Self {
-        let mut dice = Dice(g);
+        let mut rng = Rng(g);
         Self(Storage {
-            chunk_slots: 1 << dice.below(5),
-            index_tables: 1 << dice.below(6),
-            sweep_slice: 1 + dice.below(5) as u32,
-            scan_slice: 1 + dice.below(5) as u32,
-            hash_key: (u64::arbitrary(dice.0), u64::arbitrary(dice.0)),
+            chunk_slots: 1 << rng.below(5),
+            index_tables: 1 << rng.below(6),
+            sweep_slice: 1 + rng.below(5) as u32,
+            scan_slice: 1 + rng.below(5) as u32,
+            hash_key: (u64::arbitrary(rng.0), u64::arbitrary(rng.0)),
         })
     }
 }
@@ -120,32 +120,32 @@ fn plain_config() -> Config {
     config
 }
 
-fn config(dice: &mut Dice) -> Config {
+fn config(rng: &mut Rng) -> Config {
     let mut config = plain_config();
-    match dice.below(10) {
+    match rng.below(10) {
         0 => config.storage = Config::default().storage,
-        1 => config.storage = Layout::arbitrary(dice.0).0,
+        1 => config.storage = Layout::arbitrary(rng.0).0,
         _ => {}
     }
-    if dice.below(3) == 0 {
-        config.limits.connections = 2 + dice.below(4) as u32;
+    if rng.below(3) == 0 {
+        config.limits.connections = 2 + rng.below(4) as u32;
     }
-    if dice.below(3) == 0 {
-        config.limits.locks = 2 + dice.below(12) as u32;
+    if rng.below(3) == 0 {
+        config.limits.locks = 2 + rng.below(12) as u32;
     }
-    if dice.below(3) == 0 {
-        config.limits.locks_per_connection = [0, 1, 2, 3, 3, 4, 4, 5][dice.below(8) as usize];
+    if rng.below(3) == 0 {
+        config.limits.locks_per_connection = [0, 1, 2, 3, 3, 4, 4, 5][rng.below(8) as usize];
     }
-    if dice.below(3) == 0 {
-        config.limits.waiters = [0, 1, 2, 2, 3][dice.below(5) as usize];
+    if rng.below(3) == 0 {
+        config.limits.waiters = [0, 1, 2, 2, 3][rng.below(5) as usize];
     }
-    if dice.below(3) == 0 {
-        config.limits.waiters_per_name = [0, 1, 1, 2][dice.below(4) as usize];
+    if rng.below(3) == 0 {
+        config.limits.waiters_per_name = [0, 1, 1, 2][rng.below(4) as usize];
     }
-    config.limits.idle_ms = [0, 0, 0, 2, 12, 40][dice.below(6) as usize];
-    config.features.dump = dice.below(12) > 0;
-    config.features.registry = dice.below(12) > 0;
-    config.features.silent_errors = dice.below(4) == 0;
+    config.limits.idle_ms = [0, 0, 0, 2, 12, 40][rng.below(6) as usize];
+    config.features.dump = rng.below(12) > 0;
+    config.features.registry = rng.below(12) > 0;
+    config.features.silent_errors = rng.below(4) == 0;
     config
 }
 

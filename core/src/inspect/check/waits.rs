@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 impl Machine {
     /// Each line is in order, and none of the waits in it could have been granted by now.
     pub(super) fn check_lines(&self) -> Result<(), Violation> {
-        ensure!(self.holds.is_calm(), "lines were left to be looked at");
+        ensure!(!self.holds.has_dirty_line(), "lines were left dirty");
         ensure!(self.grants.is_empty(), "grants were left to be told");
         let mut waits = ByKind::default();
         for (id, lock) in self.holds.locks().slots().iter() {
@@ -28,7 +28,7 @@ impl Machine {
     }
 
     fn check_line(&self, id: Id<Lock>, lock: &Lock, tie: &Tie) -> Result<u32, Violation> {
-        ensure!(!tie.is_stirred(), "the line of {id:?} was left to be looked at");
+        ensure!(!tie.is_dirty(), "the line of {id:?} was left dirty");
         let waits = self.holds.waits();
         let count =
             tie.line().check(waits).map_err(|broken| Violation(format!("line of {id:?}: {broken}")))?;

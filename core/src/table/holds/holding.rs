@@ -1,5 +1,5 @@
-//! How holds begin and end, one at a time: as the sole hold of a free lock, beside others on a tied one, and the step
-//! from the one to the other.
+//! How holds begin and end, one at a time: the sole hold of a free lock, a further hold of a tied lock, and the step
+//! from sole to tied.
 
 use super::{Found, Holds, State};
 use crate::storage::Id;
@@ -16,7 +16,7 @@ impl Holds {
         self.tenures.insert(Tenure::new(owner))
     }
 
-    /// Makes a tenure a holder that is not one yet, and returns how many holders there are then.
+    /// Makes a tenure a holder. It must not be one yet. Returns the new number of holders.
     #[inline]
     pub(crate) fn add(&mut self, found: Found, name: &[u8], tenure: Id<Tenure>, now: Now) -> u32 {
         match found.lock {
@@ -28,7 +28,7 @@ impl Holds {
         }
     }
 
-    /// The same where there is a slot, if only that of a free lock.
+    /// Like `add`, for a lock that has a slot. It may be free all the same.
     fn add_to(&mut self, lock: Id<Lock>, found: Found, tenure: Id<Tenure>, now: Now) -> u32 {
         assert!(found.kind == Kind::Shared || found.holders == 0, "an exclusive lock has one holder");
         assert!(self.tenures[tenure].lives(), "only a live tenure gets locks");
@@ -74,14 +74,14 @@ impl Holds {
         self.counts.add_name(kind, outer_bytes);
     }
 
-    /// Gives an exclusive lock that is held a fencing token.
+    /// Gives a fencing token to the hold of an exclusive lock. The lock must be held.
     pub(crate) fn set_token(&mut self, lock: Id<Lock>, token: u64) {
         assert!(self.locks[lock].kind() == Kind::Exclusive, "only exclusive locks have tokens");
         let tie = self.make_tied(lock);
         self.ties[tie].set_token(token);
     }
 
-    /// Gives the holder of a lock a record of its own, unless it has one.
+    /// Makes a held lock tied, unless it is: its holder gets a record of its own.
     pub(super) fn make_tied(&mut self, lock: Id<Lock>) -> Id<Tie> {
         let tenure = match self.state(lock) {
             State::Tied(tie) => return tie,
@@ -124,7 +124,7 @@ impl Holds {
         self.ties.push(tie, lock, tenure, since, of_tenure);
     }
 
-    /// Takes a tied hold out, and frees its lock with the last one. Returns how many are left.
+    /// Ends a tied hold. Frees its lock if it was the last one and nobody waits. Returns how many holders are left.
     pub(super) fn untie(&mut self, id: Id<TiedHold>, now: Now) -> u32 {
         let hold = &self.ties.holds()[id];
         let (lock, tenure, since) = (hold.lock(), hold.tenure(), hold.since());
@@ -140,27 +140,27 @@ impl Holds {
             self.counts.remove_name(kind, outer_bytes);
         }
         if !self.ties[tie].line().is_empty() {
-            self.stir(lock, tie);
+            self.mark_dirty(lock, tie);
         } else if left == 0 {
             self.free_tied(lock, tie);
         }
         left
     }
 
-    /// Takes a tied lock away that nobody holds or waits for.
+    /// Frees a tied lock. Nobody may hold it or wait for it.
     pub(super) fn free_tied(&mut self, lock: Id<Lock>, tie: Id<Tie>) {
         self.ties.close(tie);
         self.locks.remove(lock);
     }
 
-    /// How a lock is counted: by its kind, and with so many bytes of its name.
+    /// What counts need to know of a lock: its kind, and the bytes of its name outside its slot.
     pub(super) fn counted(&self, lock: Id<Lock>) -> (Kind, u64) {
         let lock = &self.locks[lock];
         (lock.kind(), self.locks.outer_bytes(lock))
     }
 
-    /// Takes a lock out of its tenure's list, and returns which tenure that was. The caller gives the lock its next
-    /// state.
+    /// Takes a lock out of its tenure's list of sole holds, and returns that tenure. The caller must give the lock its
+    /// next state.
     pub(super) fn unlink_sole(&mut self, lock: Id<Lock>) -> Id<Tenure> {
         let (kind, outer_bytes) = self.counted(lock);
         let Hold::Sole { tenure, links } = *self.locks[lock].hold() else {

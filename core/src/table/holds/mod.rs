@@ -1,8 +1,8 @@
-//! Who holds what: locks, ties, tenures and waits as one structure that stays consistent by itself. It knows
-//! neither limits nor replies nor connections' names; the machine asks it and decides.
+//! Who holds what: locks, ties, tenures and waits as one structure that stays consistent by itself. It knows no limits,
+//! no replies and no names of connections. The machine asks it, and decides.
 //!
-//! What is asked stands here. Holds change in `holding.rs`, lines in `waiting.rs`, and what the dead leave behind is
-//! freed in `sweep.rs`.
+//! This file has the questions. Holds change in `holding.rs`, lines in `waiting.rs`. `sweep.rs` frees what dead tenures
+//! leave behind.
 
 mod holding;
 mod sweep;
@@ -27,23 +27,23 @@ pub(crate) struct Holds {
     waits: Waits,
     counts: Counts,
     dead: Dead,
-    /// Locks whose lines have to be looked at again before the input is done: their heads may be granted. One
-    /// that was freed since is not stirred any more.
-    stirred: Vec<Id<Lock>>,
+    /// Locks with a dirty line: its head may be grantable, and must be looked at before the input is done. A lock
+    /// that was freed since stays listed, and is skipped.
+    dirty: Vec<Id<Lock>>,
 }
 
 /// What a lock is right now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// Nobody holds it or waits for it. A dead tenure was the last to hold it, and its slot is still to be freed.
+    /// Nobody holds it or waits for it. A dead tenure held it last, and its slot is not freed yet.
     Free,
     /// One tenure holds it, and it has no line and no token.
     Sole(Id<Tenure>),
-    /// One or more tenures hold it, each with a record of its own; it may have a line, or a token.
+    /// One or more tenures hold it, each with a record of its own. It may have a line or a token.
     Tied(Id<Tie>),
 }
 
-/// What there is under a name right now. Valid until the next change.
+/// What is found under a name. Valid until the next change.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Found {
     hash: NameHash,
@@ -53,7 +53,7 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// The slot, also when the lock is free and has one all the same.
+    /// The lock's slot. A free lock may have one too (see [`State::Free`]).
     #[inline]
     pub(crate) fn lock(self) -> Option<Id<Lock>> {
         self.lock
@@ -76,11 +76,11 @@ impl Holds {
             waits: Waits::new(chunk_slots),
             counts: Counts::default(),
             dead: Dead::NONE,
-            stirred: Vec::new(),
+            dirty: Vec::new(),
         }
     }
 
-    /// What a lock that has a slot is right now. There is no other way to learn it.
+    /// What a lock with a slot is right now. There is no other way to learn it.
     #[inline]
     pub(crate) fn state(&self, lock: Id<Lock>) -> State {
         match *self.locks[lock].hold() {
@@ -114,7 +114,7 @@ impl Holds {
     /// A tenure's hold of a name, if it has one.
     #[inline]
     pub(crate) fn held_by(&self, tenure: Id<Tenure>, kind: Kind, name: &[u8]) -> Option<Id<Lock>> {
-        // Most locks are released by whoever got none since: that costs no hash.
+        // Mostly a connection releases the lock that it got last. Then no hash is needed.
         let newest = self.tenures[tenure].soles().first();
         if let Some(newest) = newest.filter(|newest| self.locks.is(&self.locks[*newest], kind, name)) {
             return Some(newest);
@@ -180,7 +180,7 @@ impl Holds {
         &self.waits
     }
 
-    /// Every tenure, also the dead ones.
+    /// Every tenure, including dead ones.
     pub(crate) fn tenures(&self) -> &Slab<Tenure> {
         &self.tenures
     }
@@ -194,29 +194,29 @@ impl Holds {
         &self.counts
     }
 
-    /// The locks that only this tenure holds, the newest first; of a dead one, what it left to be swept.
+    /// The sole holds of a tenure, the newest first. For a dead tenure: what is still to be swept.
     pub(crate) fn soles(&self, tenure: Id<Tenure>) -> impl Iterator<Item = (Id<Lock>, &Lock)> {
         self.tenures[tenure].soles().iter(&self.locks)
     }
 
-    /// A tenure's holds of locks that others hold too, or held, the newest first.
+    /// The tied holds of a tenure, the newest first.
     pub(crate) fn tied(&self, tenure: Id<Tenure>) -> impl Iterator<Item = (Id<TiedHold>, &TiedHold)> {
         self.tenures[tenure].tied().iter(self.ties.holds())
     }
 
-    /// Looks at the links of a tenure's sole holds and of its tied ones. Returns how many there are of each.
+    /// Checks the links of a tenure's sole holds and of its tied ones. Returns how many there are of each.
     ///
     /// # Errors
     ///
-    /// The first link that does not hold.
+    /// The first link that is wrong.
     pub(crate) fn check_holds_of(&self, tenure: &Tenure) -> Result<(u32, u32), Broken> {
-        // A tied lock has no links in such a list: whoever lists one is told that it leads nowhere.
+        // A tied lock has no links in such a list. A link to one counts as leading nowhere.
         let is_sole = |lock: &&Lock| lock.listed_by().is_some();
         let soles = tenure.soles().check(|id| self.locks.slots().get(id).filter(is_sole))?;
         Ok((soles, tenure.tied().check(|id| self.ties.holds().get(id))?))
     }
 
-    /// Sets what a snapshot says of how long holds and waits lasted that are over.
+    /// Restores from a snapshot how long past holds and waits lasted.
     pub(crate) fn restore_times(&mut self, hold_times: ByKind<Times>, wait_times: ByKind<Times>) {
         self.counts.restore_times(hold_times, wait_times);
     }
@@ -229,7 +229,7 @@ mod tests {
     use crate::table::Connections;
     use crate::types::{Account, Addr, Conn, Now, Origin};
 
-    /// Holds, and a tenure for each of so many connections.
+    /// Holds with `N` tenures, each of a connection of its own.
     fn holds<const N: usize>() -> (Holds, [Id<Tenure>; N]) {
         let mut holds = Holds::new(&Config::smallest_storage().storage);
         let mut connections = Connections::new(2, 1);

@@ -1,5 +1,5 @@
-//! The end of a tenure, and the storage that it leaves behind: slots of locks that it alone held. They are freed a few
-//! at a time, or got again; until then they are free locks for everybody.
+//! The end of a tenure, and the storage that it leaves behind: the slots of its sole holds. They are freed a few at a
+//! time, or used again by a get of the same name. Until then everybody sees these locks as free.
 
 use super::Holds;
 use crate::probe::{Mark, reach};
@@ -8,12 +8,12 @@ use crate::table::lock::Lock;
 use crate::table::tenure::{Tenure, ToSweep};
 use crate::types::{ByKind, Now};
 
-/// What is dead and has storage left.
+/// What is dead and still has storage.
 #[derive(Clone, Debug)]
 pub(super) struct Dead {
     /// The first to be swept is at the front.
     tenures: List<ToSweep>,
-    /// Their sole holds: storage that is still to be freed.
+    /// Their sole holds, whose storage is not freed yet.
     holds: u32,
 }
 
@@ -22,8 +22,8 @@ impl Dead {
 }
 
 impl Holds {
-    /// Ends a tenure and all it holds, in one step: what comes after sees none of it. Costs O(1) and
-    /// O(1) for each tied hold; sole holds leave storage behind for `sweep`. Returns how many holds ended.
+    /// Ends a tenure and all it holds, in one step. Nothing that comes later sees any of it. Costs O(1), and O(1) more
+    /// for each tied hold. Sole holds leave storage behind for `sweep`. Returns how many holds ended.
     pub(crate) fn end(&mut self, id: Id<Tenure>, now: Now) -> ByKind<u32> {
         let tenure = &mut self.tenures[id];
         tenure.end(now);
@@ -46,7 +46,7 @@ impl Holds {
         holds
     }
 
-    /// Frees the storage of up to `limit` dead holds. Returns of how many.
+    /// Frees the storage of up to `limit` dead holds. Returns how many it freed.
     #[inline]
     pub(crate) fn sweep(&mut self, limit: u32) -> u32 {
         if self.is_swept() { 0 } else { self.sweep_dead(limit) }
@@ -55,7 +55,7 @@ impl Holds {
     fn sweep_dead(&mut self, limit: u32) -> u32 {
         for swept in 0..limit {
             let Some(tenure) = self.dead.tenures.first() else { return swept };
-            let lock = self.tenures[tenure].soles().first().expect("a dead tenure has storage left");
+            let lock = self.tenures[tenure].soles().first().expect("a dead tenure still has storage");
             self.take_from_dead(lock);
             self.locks.remove(lock);
         }
@@ -68,7 +68,7 @@ impl Holds {
         self.dead.tenures.is_empty()
     }
 
-    /// Takes a lock out of the list of its dead tenure, and forgets the tenure with its last one.
+    /// Takes a lock out of the list of its dead tenure. Removes the tenure if that was its last lock.
     pub(super) fn take_from_dead(&mut self, lock: Id<Lock>) {
         let tenure = self.unlink_sole(lock);
         let Self { locks, tenures, counts, dead, .. } = self;
@@ -81,7 +81,7 @@ impl Holds {
         }
     }
 
-    /// Dead holds whose storage is still to be freed.
+    /// Dead holds whose storage is not freed yet.
     pub(crate) fn dead(&self) -> u32 {
         self.dead.holds
     }
@@ -91,11 +91,11 @@ impl Holds {
         self.dead.tenures.iter(&self.tenures)
     }
 
-    /// Looks at the links of the line of dead tenures. Returns how many are in it.
+    /// Checks the links of the list of dead tenures. Returns how many are in it.
     ///
     /// # Errors
     ///
-    /// The first link that does not hold.
+    /// The first link that is wrong.
     pub(crate) fn check_dead_tenures(&self) -> Result<u32, Broken> {
         self.dead.tenures.check(|id| self.tenures.get(id))
     }

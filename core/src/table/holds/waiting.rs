@@ -1,5 +1,5 @@
-//! Lines: how waits begin and end, and which locks' lines have to be looked at again (they are *stirred*) because a
-//! holder went or the head did.
+//! Lines: how waits begin and end, and which lines are *dirty*. A line is dirty after a holder or the head has gone:
+//! its new head may be grantable, and must be looked at before the input is done.
 
 use super::{Found, Holds};
 use crate::storage::Id;
@@ -21,7 +21,7 @@ impl Holds {
         limit: u32,
         (now, deadline): (Now, Now),
     ) -> Id<Wait> {
-        let lock = found.lock.expect("a name that has to be waited for is held");
+        let lock = found.lock.expect("a lock that is waited for has a slot");
         let tie = self.make_tied(lock);
         self.counts.add_wait(found.kind);
         let wait = self.waits.begin(lock, by, Place::new(limit), (now, deadline));
@@ -29,13 +29,13 @@ impl Holds {
         wait
     }
 
-    /// The wait that is due first, if it is due.
+    /// The wait with the earliest deadline, if that deadline has come.
     #[inline]
     pub(crate) fn due(&mut self, now: Now) -> Option<Id<Wait>> {
         self.waits.due(now)
     }
 
-    /// Ends a wait, in whatever way. The line is looked at again when it was the head.
+    /// Takes a wait out of its line, for whatever reason it ends. If it was the head, the line becomes dirty.
     pub(crate) fn end_wait(&mut self, id: Id<Wait>, now: Now) -> Wait {
         let lock = self.waits[id].lock();
         let tie = self.tie_of(lock).expect("a lock with a line is tied");
@@ -45,22 +45,25 @@ impl Holds {
         if left.line().is_empty() && left.holders() == 0 {
             self.free_tied(lock, tie);
         } else if was_head {
-            self.stir(lock, tie);
+            self.mark_dirty(lock, tie);
         }
         wait
     }
 
-    /// The head of a line, when it can be granted.
+    /// The head of a lock's line, if it can be granted.
     pub(crate) fn grantable(&self, lock: Id<Lock>) -> Option<Id<Wait>> {
         let tie = &self.ties[self.tie_of(lock)?];
         let first = if bug!(LineIsAStack) { tie.line().end()? } else { tie.line().head()? };
         self.waits[first].place().has_room_beside(tie.holders()).then_some(first)
     }
 
-    /// Ends the wait at the head of a line by making its connection's tenure a holder. Returns the wait, and how many
-    /// holders there are then.
+    /// Ends the wait at the head of a line by making its connection's tenure a holder. Returns the wait and the new
+    /// number of holders.
     pub(crate) fn grant(&mut self, id: Id<Wait>, tenure: Id<Tenure>, now: Now) -> (Wait, u32) {
-        assert!(self.tenures[tenure].owner() == Some(self.waits[id].by()), "whoever waited gets the lock");
+        assert!(
+            self.tenures[tenure].owner() == Some(self.waits[id].by()),
+            "the lock goes to the connection that waited"
+        );
         let lock = self.waits[id].lock();
         let (kind, outer_bytes) = self.counted(lock);
         let tie = self.tie_of(lock).expect("a lock with a line is tied");
@@ -83,21 +86,21 @@ impl Holds {
         wait
     }
 
-    /// Notes that a line has to be looked at again, if there is anybody in it.
-    pub(super) fn stir(&mut self, lock: Id<Lock>, tie: Id<Tie>) {
+    /// Puts a line on the list of dirty ones, unless it is empty or on the list already.
+    pub(super) fn mark_dirty(&mut self, lock: Id<Lock>, tie: Id<Tie>) {
         let tie = &mut self.ties[tie];
-        if !tie.line().is_empty() && !tie.set_stirred(true) {
-            self.stirred.push(lock);
+        if !tie.line().is_empty() && !tie.set_dirty(true) {
+            self.dirty.push(lock);
         }
     }
 
-    /// A lock whose line has to be looked at again. Each is given once.
-    pub(crate) fn next_stirred(&mut self) -> Option<Id<Lock>> {
-        while let Some(lock) = self.stirred.pop() {
-            // It may have been freed since, and its slot be another's.
+    /// Takes a lock off the list of those with a dirty line, and returns it.
+    pub(crate) fn next_dirty(&mut self) -> Option<Id<Lock>> {
+        while let Some(lock) = self.dirty.pop() {
+            // The lock may have been freed since, and its slot given to another.
             if self.locks.slots().get(lock).is_some()
                 && let Some(tie) = self.tie_of(lock)
-                && self.ties[tie].set_stirred(false)
+                && self.ties[tie].set_dirty(false)
             {
                 return Some(lock);
             }
@@ -105,14 +108,14 @@ impl Holds {
         None
     }
 
-    /// Whether no line has to be looked at again.
+    /// Whether any line may be dirty.
     #[inline]
-    pub(crate) fn is_calm(&self) -> bool {
-        self.stirred.is_empty()
+    pub(crate) fn has_dirty_line(&self) -> bool {
+        !self.dirty.is_empty()
     }
 
-    /// Takes note that no line has to be looked at again, because nothing is granted any more.
-    pub(crate) fn forget_stirred(&mut self) {
-        while self.next_stirred().is_some() {}
+    /// Empties the list of dirty lines. For a drain, after which nothing is granted.
+    pub(crate) fn forget_dirty(&mut self) {
+        while self.next_dirty().is_some() {}
     }
 }

@@ -1,11 +1,11 @@
-//! Chance.
+//! The random numbers of the generators.
 
 use quickcheck::Gen;
 
 /// Random numbers without quickcheck's liking for extremes.
-pub(super) struct Dice<'a>(pub(super) &'a mut Gen);
+pub(super) struct Rng<'a>(pub(super) &'a mut Gen);
 
-impl Dice<'_> {
+impl Rng<'_> {
     /// A number from 0 to `end`, which is not among them.
     pub(super) fn below(&mut self, end: u64) -> u64 {
         const BYTES: [u8; 256] = {
