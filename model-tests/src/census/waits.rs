@@ -167,13 +167,16 @@ impl Census {
                 self.count_if(rows > 0 && !prefix.is_empty(), "ls found what begins so");
                 self.count_if(reply.contains("xw ") && reply.contains("sw "), "ls had waits of both kinds");
             }
-            Command::Kick(_) => {
+            Command::Kick(wanted) => {
+                let named = before.registered().iter().filter(|(_, name)| name == wanted).count();
                 let is_kicked = |event: &&Event| matches!(event, Event::Disconnected(_, Reason::Kicked, _));
                 let kicked = events.iter().filter(is_kicked).count();
                 let waited = before.waits().iter().any(|wait| !is_open(after, wait.conn));
                 self.count_if(reply.starts_with("0 Not Allowed"), "a kick was not allowed");
                 self.count_if(reply.starts_with("0 Kick Failure") && is_admin(before), "a kick met nobody");
                 self.count_if(kicked > 1, "several connections were kicked");
+                self.count_if(kicked > 0 && named > 0, "a connection was kicked by its name");
+                self.count_if(kicked > 1 && named > 1, "several connections of one name were kicked");
                 self.count_if(kicked > 0 && waited, "a waiting connection was kicked");
                 self.count_if(kicked > 0 && !is_open(after, conn), "an operator kicked itself");
             }
