@@ -167,8 +167,8 @@ impl Census {
                 self.count_if(rows > 0 && !prefix.is_empty(), "ls found what begins so");
                 self.count_if(reply.contains("xw ") && reply.contains("sw "), "ls had waits of both kinds");
             }
-            Command::Kick(wanted) => {
-                let named = before.registered().iter().filter(|(_, name)| name == wanted).count();
+            Command::Kick(name) => {
+                let named = before.registered().iter().filter(|(_, other)| other == name).count();
                 let is_kicked = |event: &&Event| matches!(event, Event::Disconnected(_, Reason::Kicked, _));
                 let kicked = events.iter().filter(is_kicked).count();
                 let waited = before.waits().iter().any(|wait| !is_open(after, wait.conn));
