@@ -169,10 +169,10 @@ fn what_an_operator_does_to_others_is_logged_with_who_it_was() {
         operator.send(format!("steal a\u{1b}b\nsteal a\nkick {address}\nkick {address}\nls\n"));
         (0..4).for_each(|_| drop(operator.line()));
         let expected = [
-            "stole lock a\\x1bb".to_owned(),
-            "wanted to steal lock a: nobody holds it".to_owned(),
-            format!("closed {address}"),
-            format!("wanted to close {address}: no such connection"),
+            "stole lock \"a\\x1bb\"".to_owned(),
+            "wanted to steal lock \"a\": nobody holds it".to_owned(),
+            format!("closed \"{address}\""),
+            format!("wanted to close \"{address}\": no such connection"),
         ];
         operated.daemon.wait_for_log("wanted to close");
         let log = operated.daemon.log();
