@@ -4,6 +4,7 @@
 mod graphs;
 mod query;
 
+use crate::output;
 use clap::{Parser, ValueEnum};
 use query::Address;
 use std::ffi::{OsStr, OsString};
@@ -75,14 +76,13 @@ pub(crate) fn main(args: &[OsString]) -> ExitCode {
     let figures = query::ask(&cli.connect);
     if let Some(Action::Autoconf) = cli.action {
         // By munin's rules the exit status is 0 either way.
-        match figures {
-            Ok(_) => println!("yes"),
-            Err(error) => println!("no ({error})"),
-        }
-        return ExitCode::SUCCESS;
+        return output::print(&match figures {
+            Ok(_) => "yes\n".to_owned(),
+            Err(error) => format!("no ({error})\n"),
+        });
     }
     if let Err(error) = &figures {
-        eprintln!("{error}");
+        output::tell(error);
     }
     // Without a daemon the graphs stay, and their values are unknown.
     let figures = figures.ok();
@@ -91,8 +91,7 @@ pub(crate) fn main(args: &[OsString]) -> ExitCode {
         Some(Action::Config) => graphs::config(&plugin, figures.as_ref(), is_dirty),
         _ => graphs::values(&plugin, figures.as_ref()),
     };
-    print!("{text}");
-    ExitCode::SUCCESS
+    output::print(&text)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ pub(crate) use reload::Changes;
 #[cfg(test)]
 pub(crate) use report::table;
 
+use crate::output::tell;
 use clap::error::{ContextKind, ErrorKind};
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches};
 use elockd_core::{Features, Identity};
@@ -104,7 +105,7 @@ impl Refusal {
                 let _ = error.print();
                 return u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
             }
-            error => eprintln!("error: {error}"),
+            error => tell(format_args!("error: {error}")),
         }
         ExitCode::from(if matches!(self, Self::Random(_)) { 1 } else { 2 })
     }
