@@ -23,7 +23,7 @@ use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches};
 use elockd_core::{Features, Identity};
 use elockd_server::Config;
 use elockd_server::listen::TcpOptions;
-use environment::{is_address_of_a_service, variable, warnings};
+use environment::{counts, variable, warnings};
 use file::{File, FileError};
 use flags::Flags;
 use limits::Limited;
@@ -210,8 +210,7 @@ fn command(file: &File, has_environment: bool) -> clap::Command {
             return arg;
         }
         let variable = variable(arg.get_long().expect("every setting has a long name"));
-        let counts = has_environment && !is_address_of_a_service(&variable);
-        if counts { arg.env(variable).hide_env_values(true) } else { arg }
+        if has_environment && counts(&variable) { arg.env(variable).hide_env_values(true) } else { arg }
     });
     for (name, values) in file {
         let id = name.replace('-', "_");
@@ -221,7 +220,7 @@ fn command(file: &File, has_environment: bool) -> clap::Command {
 }
 
 fn is_setting(arg: &clap::Arg) -> bool {
-    !["config", "check_config", "help", "version"].contains(&arg.get_id().as_str())
+    !["config", "check_config", "help", "version", "ws"].contains(&arg.get_id().as_str())
 }
 
 /// The names of all settings, without dashes in front.
