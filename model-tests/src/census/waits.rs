@@ -172,8 +172,8 @@ impl Census {
             Command::ListAll(prefix) => {
                 let rows = read_rows(Subject::All, reply.as_bytes()).unwrap_or_default();
                 let has_waits = |kind| {
-                    let is_it = |row: &Row<'_>| matches!(row, Row::Hold { group, .. } if *group == Group { kind, is_waiting: true });
-                    rows.iter().any(is_it)
+                    let waits = Group { kind, is_waiting: true };
+                    rows.iter().any(|row| matches!(row, Row::Hold { group, .. } if *group == waits))
                 };
                 self.count_if(rows.len() > 3, "ls had more than 3 rows");
                 self.count_if(!rows.is_empty() && !prefix.is_empty(), "ls found what begins so");

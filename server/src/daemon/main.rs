@@ -21,7 +21,7 @@ use logging::{LogError, Logging};
 use metrics::Metrics;
 use pidfile::{PidFile, PidFileError};
 use settings::Loaded;
-use signals::Signals;
+use signals::{Earliest, Signals};
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -55,6 +55,14 @@ fn main() -> ExitCode {
     if munin::is_meant(&args) {
         return munin::main(&args);
     }
+    // First of all: by default SIGHUP ends a process, and a supervisor may send it at any time.
+    let earliest = match Earliest::new() {
+        Ok(earliest) => earliest,
+        Err(error) => {
+            eprintln!("elockd: {}", StartError::Signals(error));
+            return ExitCode::FAILURE;
+        }
+    };
     let loaded = match settings::load(&args) {
         Ok(loaded) => loaded,
         Err(refusal) => return refusal.exit(),
@@ -67,7 +75,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     allocator::set_up();
-    match run(&args, loaded) {
+    match run(&args, loaded, earliest) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Who started it looks at stderr, wherever the log goes.
@@ -78,8 +86,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: &[OsString], loaded: Loaded) -> Result<(), StartError> {
+fn run(args: &[OsString], loaded: Loaded, earliest: Earliest) -> Result<(), StartError> {
     let logging = Logging::start(&loaded.settings.log)?;
+    // Before there is anything that the daemon would have to remove at its end.
+    let signals = Signals::new(earliest).map_err(StartError::Signals)?;
     if elockd_core::probe::ARE_COMPILED_IN && !cfg!(debug_assertions) {
         warn!(
             "this build has the tests' planted bugs in it, though asleep: build with `cargo build --release`"
@@ -92,7 +102,7 @@ fn run(args: &[OsString], loaded: Loaded) -> Result<(), StartError> {
     let tokens = loaded.settings.state_dir.as_deref().map(FileTokens::open).transpose()?;
     open_files::raise_limit(loaded.settings.server.machine.limits.connections);
     let runtime = runtime(loaded.settings.threads).map_err(StartError::Runtime)?;
-    let served = runtime.block_on(serve(args, loaded, tokens, &logging));
+    let served = runtime.block_on(serve(args, loaded, signals, tokens, &logging));
     // A disk that hangs may still be writing a record of tokens. It is safe not to wait for it.
     runtime.shutdown_timeout(LAST_RECORD);
     served?;
@@ -116,10 +126,10 @@ fn runtime(threads: usize) -> std::io::Result<Runtime> {
 async fn serve(
     args: &[OsString],
     loaded: Loaded,
+    signals: Signals,
     tokens: Option<FileTokens>,
     logging: &Logging,
 ) -> Result<(), StartError> {
-    let signals = Signals::new().map_err(StartError::Signals)?;
     let settings = &loaded.settings;
     let mut config = settings.server.clone();
     config.on_panic = Some(elockd_server::end_process);

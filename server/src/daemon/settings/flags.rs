@@ -58,7 +58,7 @@ pub(super) struct Flags {
     /// Path of a Unix socket to listen on.
     ///
     /// A socket file that a dead daemon left is replaced. A socket that somebody listens on is not, and neither is a
-    /// file that is no socket.
+    /// file that is no socket. The file `PATH.lock` is locked while the daemon runs, and stays there.
     #[arg(long, value_name = "PATH", help_heading = "Listeners")]
     pub(super) unix: Option<PathBuf>,
 
@@ -71,7 +71,8 @@ pub(super) struct Flags {
 
     /// Path of the administrative socket, a Unix socket for operators: its clients may `kick` and `steal`.
     ///
-    /// The path must differ from that of --unix. These connections do not count against --max-connections.
+    /// The path must differ from that of --unix. Its file and `PATH.lock` are treated like those of --unix. These
+    /// connections do not count against --max-connections.
     #[arg(long, value_name = "PATH", help_heading = "Listeners")]
     pub(super) admin_unix: Option<PathBuf>,
 
