@@ -1,6 +1,7 @@
-//! What is logged of one connection. With `--verbose`: that it came, what it got and released, and what it left behind.
-//! Of an operator always: whom it closed and what it took away. The log hears of commands and whether they succeeded.
-//! It has its own memory of what is held, so that nobody else pays for it.
+//! The log of one connection. With `--verbose` it has the beginning of the connection, what it got and released, and
+//! the locks it left behind. For an operator it always has which connections it closed and which locks it took away.
+//! The log is told of commands and whether they succeeded. It keeps its own list of what is held, so that connections
+//! without a log do not pay for it.
 
 use crate::listen::Peer;
 use elockd_core::{Addr, Cause, Command, Kind};
@@ -13,9 +14,9 @@ const LINES_PER_TURN: usize = 256;
 /// One connection's log.
 pub(crate) struct SessionLog {
     addr: Addr,
-    /// Whether it tells of everything.
+    /// Whether everything is logged, as with `--verbose`.
     is_verbose: bool,
-    /// Who it is, when it is an operator: in words.
+    /// The operator's description. `None` if it is not an operator.
     operator: Option<String>,
     held: BTreeSet<(Kind, Vec<u8>)>,
     /// What it waits for.
@@ -23,7 +24,7 @@ pub(crate) struct SessionLog {
 }
 
 impl SessionLog {
-    /// A log for a connection, unless there is never anything to log.
+    /// A log for a connection. `None` if there will never be anything to log.
     pub(crate) fn of(addr: Addr, peer: Peer, is_verbose: bool) -> Option<Self> {
         let operator = match peer {
             Peer::Ip(_) | Peer::Unix => None,
@@ -48,19 +49,19 @@ impl SessionLog {
         }
     }
 
-    /// A command has run, and its answer comes later.
+    /// A command has run. Its answer comes later.
     pub(super) fn waits(&mut self, command: Command<Vec<u8>>) {
         self.waiting = Some(command);
     }
 
-    /// The answer came, and was a success or not.
+    /// The answer of a wait has come.
     pub(super) fn answered(&mut self, is_success: bool) {
         if let Some(command) = self.waiting.take() {
             self.heard(command, Some(is_success));
         }
     }
 
-    /// A command has run, and succeeded or failed. `None` is no answer: the connection was over, or the command is
+    /// A command has run. `is_success` is `None` if there was no answer: the connection was over, or the command is
     /// unknown.
     pub(super) fn heard(&mut self, command: Command<Vec<u8>>, is_success: Option<bool>) {
         if let (Some(operator), Some(is_success)) = (&self.operator, is_success) {
@@ -84,7 +85,8 @@ impl SessionLog {
                 info!("{addr} released {} {}", word(kind), name.escape_ascii());
                 self.held.remove(&(kind, name));
             }
-            // An operator may have taken it away, which nobody is told.
+            // An operator may have taken the lock away. The holder is not told of that, so the lock is still in the
+            // list.
             Command::Release(kind, name) => drop(self.held.remove(&(kind, name))),
             Command::Iam(name) if is_success => info!("{addr} is called {}", name.escape_ascii()),
             Command::Unknown(verb) => info!("{addr} sent an unknown command {}", verb.escape_ascii()),
@@ -100,14 +102,14 @@ impl SessionLog {
         }
     }
 
-    /// The connection has ended, and nothing is held any more.
+    /// The connection has ended. It holds nothing any more.
     pub(super) fn disconnected(&self, cause: Cause) {
         if self.is_verbose {
             info!("{} disconnected ({})", self.addr, cause.word());
         }
     }
 
-    /// Logs some of the locks that the connection held to its end. Returns whether there are more.
+    /// Logs some of the locks that the connection held at its end. Returns whether there are more.
     pub(super) fn log_orphans(&mut self) -> bool {
         if !self.is_verbose {
             return false;
@@ -120,7 +122,7 @@ impl SessionLog {
     }
 }
 
-/// What an operator does to others is for everybody to see who reads the log, so it is a warning.
+/// A warning, because all readers of the log should see what an operator does to others.
 fn tell_of_operator(operator: &str, command: &Command<Vec<u8>>, is_success: bool) {
     match (command, is_success) {
         (Command::Kick(addr), true) => warn!("operator {operator} closed {}", addr.escape_ascii()),
