@@ -1,5 +1,5 @@
-//! How long machine and codec take, alone: each case with what makes it possible and what undoes it. For finding
-//! out what a change is good for; what guards against a slow change is `instructions`.
+//! How long machine and codec take, alone. Each case is timed with what prepares it and what undoes it. It shows what a
+//! change gains. The benchmark `instructions` guards against a slow change.
 
 #[allow(dead_code, unreachable_pub, reason = "the other benchmark uses the rest")]
 mod scene;

@@ -1,16 +1,16 @@
-//! Tests of the lock machine: inputs at random and all there are, against a naive reference; and scripts by hand.
+//! Tests of the lock machine against a naive reference: random inputs, all inputs of small worlds, and scripts by hand.
 //!
-//! * [`mod@reference`] is a second implementation of it, naive and obviously right; [`lines`] is one of the
+//! * [`mod@reference`] is a second implementation of the machine, naive and obviously right. [`lines`] is one of the
 //!   decoder.
-//! * [`properties`] are the claims. [`generate`] makes sequences of inputs at random, [`runner`] runs a
-//!   property over as many of them as it is told to, and [`census`] counts what happened in them, so that a
-//!   generator that has come to make only dull sequences is found out.
-//! * [`wire`] makes runs of raw bytes, for fuzzers.
-//! * [`example`] plays scripts that were written by hand, on the reference and on the machine.
-//! * [`explore`] leaves nothing to chance: it tries every input in every state of a small world.
-//! * [`observe`] is what the outside sees of either machine, in a form that can be compared.
+//! * [`properties`] has what must hold. [`generate`] makes random sequences of inputs. [`runner`] runs a property over
+//!   as many of them as wanted. [`census`] counts what happened in them, to find out a generator that makes only dull
+//!   sequences.
+//! * [`wire`] turns raw bytes into runs, for fuzzers.
+//! * [`example`] plays scripts written by hand, on the reference and on the machine.
+//! * [`explore`] tries every input in every state of a small world.
+//! * [`observe`] has what the outside sees of either machine, in a form that can be compared.
 //!
-//! What each covers, and the commands for longer runs, is in `docs/verification.md`.
+//! `docs/verification.md` says what each covers, and has the commands for longer runs.
 
 /// `ensure!(condition, "what is wrong")`.
 macro_rules! ensure {
@@ -21,7 +21,7 @@ macro_rules! ensure {
     };
 }
 
-/// Whether a property held; if not, what was wrong, and after which step.
+/// Whether a property held. An error says what was wrong, and after which step.
 pub type Outcome = Result<(), String>;
 
 pub mod census;

@@ -1,13 +1,13 @@
-//! The reference decoder: what a stream of bytes asks for, told from all of it at once. It knows nothing of
-//! pieces and shares with core no more than the type of commands. Keep it naive, as the reference model.
+//! The reference decoder. It gets a whole stream of bytes at once, and returns its commands. It knows nothing of
+//! pieces, and shares only the type of commands with core. Keep it naive, like the reference model.
 
 use elockd_core::{Command, Kind, Verb, Wish};
 
-/// Every command in a stream, of lines that may have up to `max_line_bytes`.
+/// Every command in a stream. A line may have up to `max_line_bytes` bytes.
 #[must_use]
 pub fn commands(stream: &[u8], max_line_bytes: usize) -> Vec<Command<Vec<u8>>> {
     let mut lines: Vec<&[u8]> = stream.split(|byte| *byte == b'\n').collect();
-    // It has no end yet, so it does not count, unless it is too long whatever comes.
+    // The last line has no end yet. So it does not count, unless it is too long already.
     let last = lines.pop().unwrap_or_default();
     let mut commands = Vec::new();
     for line in lines {
@@ -33,7 +33,7 @@ fn command(line: &[u8]) -> Command<Vec<u8>> {
     };
     let words: Vec<&[u8]> = rest.split(|byte| is_space(*byte)).filter(|word| !word.is_empty()).collect();
     let name = words.join(&b' ');
-    // What comes before the name, where numbers do.
+    // The numbers before the name, for verbs that have them.
     let number = |at: usize| words.get(at).and_then(|word| number(word));
     let after = |numbers: usize| words[numbers..].join(&b' ');
     match verb {

@@ -1,5 +1,5 @@
-//! What the outside sees of a machine, owned and comparable: the bytes that each connection is sent, and
-//! the connections that are closed. It must leave nothing out that a client could notice.
+//! What the outside sees of a machine, owned and comparable: the bytes sent to each connection, and the connections
+//! closed. Nothing that a client could notice may be left out.
 
 use elockd_core::wire::listing::{Slice, Text};
 use elockd_core::wire::{encode, encode_reason};
@@ -29,8 +29,7 @@ impl fmt::Debug for Event {
     }
 }
 
-/// Applies one input to the real machine. A listing is read at once, slice by slice, with nothing in
-/// between.
+/// Applies one input to the real machine. Reads a listing at once, slice by slice, with no input in between.
 pub fn observe(machine: &mut Machine, now: Now, input: Input<&Command<Vec<u8>>>) -> Vec<Event> {
     let mut events = Vec::new();
     let mut listing = None;

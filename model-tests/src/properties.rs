@@ -1,9 +1,9 @@
-//! What is claimed of the machine, as properties over random inputs. Each is a function, so that the tests
-//! can run it as often as they like, and the tests of the tests with a bug planted.
+//! What must hold for the machine, as properties over random inputs. Each is a function: the tests run it as often as
+//! they like, and the tests of the tests run it with a bug planted.
 
-// quickcheck hands properties their arguments by value.
+// quickcheck passes arguments by value.
 #![allow(clippy::needless_pass_by_value)]
-// One thing is to be said about all of them: see `Outcome`.
+// All of them return the same errors: see `Outcome`.
 #![allow(clippy::missing_errors_doc)]
 
 use crate::Outcome;
@@ -22,8 +22,8 @@ use elockd_core::{
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// Goal: the machine does what the reference does. Method: after each input, what both say and whom they
-/// close is the same, in the same order; every invariant holds; the deadline is the right one.
+/// Goal: the machine does what the reference does. Method: after each input, both have sent the same replies and closed
+/// the same connections, in the same order. Every invariant holds. The deadline is right.
 pub fn the_machine_agrees_with_the_reference(case: Case) -> Outcome {
     runner::ran(case.steps.len());
     let mut machine = Machine::new(case.config.clone());
@@ -43,8 +43,8 @@ pub fn the_machine_agrees_with_the_reference(case: Case) -> Outcome {
     times_are_the_references(machine, &reference)
 }
 
-/// Whether the machine says when a tick is next due. While somebody waits it may ask for one too early, but
-/// never for one that has been.
+/// Whether the machine's deadline is when a tick is next due. While somebody waits it may be too early, but never in
+/// the past.
 fn deadline_is_right(machine: &Machine, reference: &Reference) -> Outcome {
     let dead = machine.figures().dead_holds();
     let due = if dead > 0 { Some(reference.now()) } else { reference.due() };
@@ -54,8 +54,7 @@ fn deadline_is_right(machine: &Machine, reference: &Reference) -> Outcome {
     Ok(())
 }
 
-/// Whether all holds there are have lasted as long as the reference says, and, once all that is dead is
-/// swept, all holds and waits there were.
+/// Whether current holds have lasted as long as in the reference, and, after sweeping, all past holds and waits too.
 fn times_are_the_references(mut machine: Machine, reference: &Reference) -> Outcome {
     for kind in Kind::ALL {
         let mut wrong = None;
@@ -71,7 +70,7 @@ fn times_are_the_references(mut machine: Machine, reference: &Reference) -> Outc
         }
         wrong.map_or(Ok(()), Err)?;
     }
-    // It sweeps.
+    // This sweeps all that is dead.
     let _ = machine.snapshot();
     for kind in Kind::ALL {
         let figures = machine.figures();
@@ -81,7 +80,7 @@ fn times_are_the_references(mut machine: Machine, reference: &Reference) -> Outc
     Ok(())
 }
 
-/// Whether a histogram has each of these times that is of its kind, and no other.
+/// Whether a histogram has exactly the `expected` times of its kind.
 fn times_are(what: &str, kind: Kind, times: &Times, expected: &[(Kind, u64)]) -> Outcome {
     let of_kind = expected.iter().filter(|(of, _)| *of == kind).map(|(_, ms)| *ms);
     let mut counts = [0; Times::BOUNDS_MS.len() + 1];
@@ -95,8 +94,8 @@ fn times_are(what: &str, kind: Kind, times: &Times, expected: &[(Kind, u64)]) ->
     Ok(())
 }
 
-/// Goal: how often the driver ticks decides nothing. Method: ticks put in before and after inputs, at
-/// their time, change nothing of what is said.
+/// Goal: nothing depends on how often the driver ticks. Method: ticks before and after inputs, at the same time, change
+/// no reply.
 pub fn extra_ticks_change_no_reply(case: Case, ticks: Vec<u8>) -> Outcome {
     runner::ran(case.steps.len());
     let mut plain = Machine::new(case.config.clone());
@@ -117,8 +116,8 @@ pub fn extra_ticks_change_no_reply(case: Case, ticks: Vec<u8>) -> Outcome {
     Ok(())
 }
 
-/// Goal: a snapshot is the whole truth. Method: a machine restored at any point says what the original
-/// says for ever after, and its own snapshot is the same bytes. Taking one changes nothing.
+/// Goal: a snapshot is complete. Method: a machine restored at any point gives the original's replies for ever after,
+/// and its own snapshot has the same bytes. Taking a snapshot changes nothing.
 pub fn a_restored_machine_goes_on_like_the_original(case: Case, cut: u16) -> Outcome {
     runner::ran(case.steps.len());
     let mut original = Machine::new(case.config.clone());
@@ -144,8 +143,8 @@ pub fn a_restored_machine_goes_on_like_the_original(case: Case, cut: u16) -> Out
     Ok(())
 }
 
-/// Goal: how memory is laid out decides nothing, the key of the hash least of all. Method: the same
-/// inputs with the smallest storage, and with other sizes and another key.
+/// Goal: nothing depends on the layout of memory, or on the key of the hash. Method: the same inputs with the smallest
+/// storage, with other sizes, and with another key.
 pub fn storage_and_hash_key_change_no_reply(case: Case, layout: Layout) -> Outcome {
     runner::ran(case.steps.len());
     let with = |storage: Storage| Machine::new(Config { storage, ..case.config.clone() });
@@ -164,9 +163,9 @@ pub fn storage_and_hash_key_change_no_reply(case: Case, layout: Layout) -> Outco
     Ok(())
 }
 
-/// Goal: a listing is right however its slices and other inputs alternate. Method: every listing that is
-/// asked for is read a slice at a time, one for every few inputs, many of them at once; the text is held
-/// against what the reference says was held while it was made.
+/// Goal: a listing is right however its slices and other inputs alternate. Method: every listing that is asked for is
+/// read a slice at a time, one slice for every few inputs, and many listings at once. The text is compared with what
+/// the reference held meanwhile.
 pub fn a_listing_amid_other_inputs_is_right(case: Case, pace: u8) -> Outcome {
     runner::ran(case.steps.len());
     let pace = 1 + usize::from(pace % 5);
@@ -202,10 +201,10 @@ pub fn a_listing_amid_other_inputs_is_right(case: Case, pace: u8) -> Outcome {
     Ok(())
 }
 
-/// Goal: bytes that are no snapshot make no machine, or a sound one, and never a panic. Method: a true
-/// snapshot is cut, flipped, stretched and overwritten; what comes of it passes `check` and runs.
+/// Goal: damaged bytes are refused or make a sound machine, and never cause a panic. Method: a true snapshot is cut,
+/// flipped, stretched and overwritten. If it makes a machine, that passes `check` and runs.
 pub fn damaged_snapshots_are_refused_or_sound(case: Case, list: Vec<Damage>, cut: u16) -> Outcome {
-    // Each of them costs as much as another case.
+    // Each damage takes as long as another case.
     const MOST: usize = 4;
     let cut = usize::from(cut) % (case.steps.len() + 1);
     let mut machine = Machine::new(case.config.clone());
@@ -215,7 +214,7 @@ pub fn damaged_snapshots_are_refused_or_sound(case: Case, list: Vec<Damage>, cut
         observe(&mut machine, step.now, step.input.as_ref());
     }
     let snapshot = machine.snapshot();
-    // One thing at a time, and then all of them together.
+    // One damage at a time, and then all together.
     let mut together = snapshot.clone();
     for damage in list.iter().take(MOST) {
         let mut damaged = snapshot.clone();
@@ -242,16 +241,16 @@ fn run_damaged(config: &Config, bytes: &[u8], steps: &[Step]) -> Outcome {
         observe(&mut machine, step.now, step.input.as_ref());
         machine.check().map_err(|violation| format!("{at} after restoring: {violation}"))?;
     }
-    // What it says of itself can be read again.
+    // Its own snapshot can be restored.
     let snapshot = machine.snapshot();
     let again = Machine::restore(config.clone(), &snapshot);
     ensure!(again.is_ok_and(|mut again| again.snapshot() == snapshot), "its own snapshot is refused");
     Ok(())
 }
 
-/// Goal: no bytes of any client do harm, and they mean what they should. Method: what four connections send,
-/// from the protocol's words and from anything, goes piece by piece through decoders into the machine and
-/// into the reference; the reference decoder gets all of it at once.
+/// Goal: no bytes of any client do harm, and they mean what they should. Method: four connections send words of the
+/// protocol and other bytes. These go piece by piece through decoders into the machine and into the reference. The
+/// reference decoder gets the same bytes at once.
 pub fn raw_bytes_do_no_harm(chatter: Chatter) -> Outcome {
     const LINE_BYTES: usize = 30;
     let mut config = Config::smallest_storage();
@@ -264,13 +263,13 @@ pub fn raw_bytes_do_no_harm(chatter: Chatter) -> Outcome {
     let tokens = Input::Tokens { first: 1, last: 2 };
     reference.apply(Now(0), &tokens);
     observe(&mut machine, Now(0), tokens.as_ref());
-    // What each has sent, and what its decoder made of it.
+    // What each has sent. Below: what its decoder made of it.
     let mut streams: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
     let mut heard: BTreeMap<u64, Vec<Command<Vec<u8>>>> = BTreeMap::new();
     for (at, (serial, bytes)) in chatter.pieces.iter().enumerate() {
         let conn = Conn::new(0, *serial);
         let now = Now(at as u64);
-        // They open in the order of their numbers, the first time that one of them is heard of.
+        // Connections open in the order of their numbers, when the first bytes come from one of them or a later one.
         let account = |serial| if serial == 4 { Account::ADMIN.0 } else { 0 };
         let opened = (reference.highest().map_or(0, Conn::serial) + 1..=*serial)
             .map(|serial| Input::Opened(Conn::new(0, serial), origin(serial, account(serial))));
@@ -303,5 +302,5 @@ pub fn raw_bytes_do_no_harm(chatter: Chatter) -> Outcome {
     Ok(())
 }
 
-/// What stands before the state in a snapshot: sixteen bytes that say what it is, and two for its format.
+/// The bytes before the state in a snapshot: a magic number of sixteen, and two for the version.
 const HEADER: usize = 18;

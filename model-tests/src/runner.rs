@@ -1,9 +1,9 @@
-//! Runs a quickcheck property until it has seen enough inputs, and says what it ran.
+//! Runs a quickcheck property until it has seen enough inputs, and prints what it ran.
 //!
 //! Two environment variables change what is run:
-//! * `ELOCKD_QUICKCHECK_INPUTS`: how many inputs each property gets, 200,000 by default;
-//! * `ELOCKD_QUICKCHECK_SEED`: where the random numbers start. By default each run has another seed. It
-//!   is printed, so that a failure can be had again.
+//! * `ELOCKD_QUICKCHECK_INPUTS`: how many inputs each property gets. The default is 200,000.
+//! * `ELOCKD_QUICKCHECK_SEED`: the seed of the random numbers. By default each run has another seed, and prints it, so
+//!   that a failure can be reproduced.
 
 use quickcheck::{Gen, QuickCheck, Testable};
 use std::cell::Cell;
@@ -22,18 +22,18 @@ thread_local! {
     static SEEN: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Notes that the property under way has run so many inputs.
+/// Notes that the current property has run `inputs` more inputs.
 pub fn ran(inputs: usize) {
     SEEN.set(SEEN.get() + inputs as u64);
 }
 
-/// Inputs that the property under way has run.
+/// How many inputs the current property has run.
 #[must_use]
 pub fn inputs() -> u64 {
     SEEN.get()
 }
 
-/// Runs a property, which has to call [`ran`], until its inputs are enough. Panics when it fails.
+/// Runs a property until it has seen enough inputs. The property must call [`ran`]. Panics if it fails.
 pub fn run<P: Testable + Copy>(name: &str, property: P) {
     SEEN.set(0);
     let enough = number("ELOCKD_QUICKCHECK_INPUTS").unwrap_or(INPUTS);
@@ -54,7 +54,7 @@ pub fn run<P: Testable + Copy>(name: &str, property: P) {
     say(&format!("{name}: {} inputs in {} cases held\n", inputs(), rounds * ROUND));
 }
 
-/// Says how to have a failure again, when it is dropped by one.
+/// Prints how to reproduce a failure, when a panic drops it.
 struct Again<'a> {
     name: &'a str,
     seed: u64,
@@ -73,11 +73,11 @@ impl Drop for Again<'_> {
     }
 }
 
-/// Runs a property that is meant to fail, for at most so many inputs. Says after how many it failed.
+/// Runs a property that should fail, for at most `most` inputs. Returns after how many it failed.
 pub fn find<P: Testable + Copy>(most: u64, property: P) -> Option<u64> {
     SEEN.set(0);
     let seed = seed();
-    // One case at a time, so that what shrinking runs is not counted.
+    // One case at a time, so that inputs run by shrinking are not counted.
     for (case, size) in (0..).zip(SIZES.into_iter().cycle()) {
         let before = inputs();
         if before >= most {
@@ -91,20 +91,19 @@ pub fn find<P: Testable + Copy>(most: u64, property: P) -> Option<u64> {
     None
 }
 
-/// Says something that is seen however the tests are run: their harness shows what a test prints only
-/// when it fails.
+/// Prints to standard error. The test harness would show other output only if the test fails.
 pub fn say(text: &str) {
-    // Without a standard error there is nobody to tell.
+    // If there is no standard error, nobody reads it.
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
-/// Where random numbers start: where the environment says, else somewhere new each time.
+/// The seed: from the environment, or else a new one each time.
 fn seed() -> u64 {
-    // No clock and no dependency is needed for a number that is never the same.
+    // The standard library's random keys make a new number each time, without a clock or a dependency.
     number("ELOCKD_QUICKCHECK_SEED").unwrap_or_else(|| RandomState::new().hash_one(()) >> 32)
 }
 
-/// A number from the environment, where it is set.
+/// A number from the environment, if it is set.
 #[must_use]
 pub fn number(variable: &str) -> Option<u64> {
     let value = std::env::var(variable).ok()?;

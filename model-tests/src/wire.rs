@@ -1,5 +1,5 @@
-//! Raw bytes as a whole run: connections that open, say bytes, end, and let time pass. For fuzzers,
-//! which know nothing of inputs; whatever bytes they come up with are a run.
+//! Turns raw bytes into a run: connections open, send bytes and end, and time passes. It is for fuzzers, which know
+//! nothing of inputs. Any bytes are a run.
 //!
 //! ```text
 //!   a byte      0..=5 in its low 3 bits: a connection       and in its high 5 bits:
@@ -19,14 +19,14 @@ use crate::generate::origin;
 use crate::observe::observe;
 use crate::reference::Reference;
 
-/// Bytes of a line in these runs: few, so that the limit is often met.
+/// The limit of a line in these runs. It is low, so that lines often exceed it.
 const LINE_BYTES: usize = 24;
 
-/// Runs bytes on the machine and on the reference. Says how many inputs they came to.
+/// Runs bytes on the machine and on the reference. Returns the number of inputs.
 ///
 /// # Errors
 ///
-/// What the two do not agree on, or an invariant that does not hold.
+/// A difference between the two, or a violated invariant.
 pub fn run(bytes: &[u8]) -> Result<usize, String> {
     let Some((&first, mut rest)) = bytes.split_first() else { return Ok(0) };
     let mut pair = Pair::new(config(first));
@@ -51,7 +51,7 @@ pub fn run(bytes: &[u8]) -> Result<usize, String> {
     Ok(pair.inputs)
 }
 
-/// The two machines, and what is open on them.
+/// The two machines, and the connections open on them.
 struct Pair {
     machine: Machine,
     reference: Reference,

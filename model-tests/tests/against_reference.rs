@@ -1,15 +1,15 @@
-//! The properties of [`elockd_model_tests::properties`], over as many random inputs as a test run has time for.
-//! A failure shrinks to a few inputs.
+//! The properties of [`elockd_model_tests::properties`], over as many random inputs as fit into a test run. A failure
+//! shrinks to a few inputs.
 //!
-//! Each prints its seed and how many inputs it ran; see [`elockd_model_tests::runner`] for how to run more of
-//! them, or the same again.
+//! Each prints its seed and how many inputs it ran. See [`elockd_model_tests::runner`] for how to run more, or the same
+//! again.
 
 use elockd_core::probe::{Harness, Mark, take};
 use elockd_model_tests::census::{Census, EXPECTED};
 use elockd_model_tests::{properties, runner};
 
-/// Prints what happened in the property that this thread has run. Fails if something that must happen, or a mark that
-/// this harness must reach, hardly ever was.
+/// Prints what happened in the property that this thread has run. Fails if something in `expected`, or a mark that this
+/// harness must reach, was too rare.
 fn report(harness: Harness, expected: &[&'static str]) {
     let marks = Mark::ALL.into_iter().zip(take());
     let due = marks.filter(|(mark, _)| mark.harnesses().contains(&harness));

@@ -1,7 +1,6 @@
-//! Goal: the tests find bugs. Method: each canary (a small bug planted on purpose, see
-//! `core/src/probe/canary.rs`) is planted, and each harness that must find it has to, within a bound that is stated
-//! here. What it took is printed. Those of the hub are found in `hub_under_loom.rs` by its models, those of the server
-//! in `sim/tests/canaries.rs`.
+//! Goal: the tests find bugs. Method: each canary (a small bug planted on purpose, see `core/src/probe/canary.rs`) is
+//! planted. Each harness that must find it must do so within a bound that is stated here. What it took is printed.
+//! `hub_under_loom.rs` finds the hub's canaries, and `sim/tests/canaries.rs` the server's.
 
 use elockd_core::Kind;
 use elockd_core::probe::{Canary, Harness, plant};
@@ -12,7 +11,7 @@ use elockd_model_tests::runner::{find, say};
 use quickcheck::Testable;
 use std::panic::catch_unwind;
 
-/// Inputs within which quickcheck has to find a canary: half of what each property runs in CI.
+/// quickcheck must find a canary within this many inputs: half of what each property runs in CI.
 const INPUTS: u64 = 100_000;
 
 /// Plants each canary of a harness and has its property find it.
@@ -71,10 +70,10 @@ fn the_exhaustive_search_finds_its_canaries() {
     };
     let spaces = [
         Space { tokens: 2, operators: true, drains: true, ..waits(1, 2, &[(x, "a")]) },
-        // A get sweeps two dead holds: to meet one that is not swept yet takes three names.
+        // A get first sweeps two dead holds. So it needs three names to meet one that is not swept.
         Space::new(3, &[(x, "a"), (s, "a")]),
         Space::new(2, &[(x, "a"), (x, "b"), (x, "c")]),
-        // A line of two, which end at different times; and holders of two locks that wait for each other.
+        // Two waits in line that end at different times. Then holders of two locks that wait for each other.
         waits(2, 3, &[(s, "a")]),
         waits(1, 3, &[(s, "a"), (s, "b")]),
     ];

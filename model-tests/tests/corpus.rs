@@ -1,6 +1,6 @@
-//! Goal: a share of the fuzzing on every commit, with a stable toolchain. Method: the seeds of the fuzzer's
-//! corpus, as they are and then bent at random, each run on the machine and on the reference model (see
-//! `elockd_model_tests::wire`). `ELOCKD_CORPUS_RUNS` says how many, 20,000 by default.
+//! Goal: some fuzzing on every commit, with a stable toolchain. Method: the seeds of the fuzzer's corpus are run on the
+//! machine and on the reference model (see `elockd_model_tests::wire`), first as they are and then bent at random.
+//! `ELOCKD_CORPUS_RUNS` is the number of bent runs, 20,000 by default.
 
 use elockd_model_tests::runner::{number, say};
 use elockd_model_tests::wire::run;
@@ -11,7 +11,7 @@ use std::path::Path;
 /// Bytes of the longest run.
 const MOST: usize = 512;
 
-/// How many seeds there are at least.
+/// The corpus must have at least this many seeds.
 const SEEDS: usize = 18;
 
 fn seeds() -> Vec<(String, Vec<u8>)> {
@@ -47,7 +47,7 @@ fn bent_seeds_run_too() {
             Ok(count) => inputs += count,
             Err(difference) => panic!("\"{}\": {difference}", bytes.escape_ascii()),
         }
-        // What came of bending is bent again, so that runs go far from the seeds.
+        // Bent runs are bent again, so that runs go far from the seeds.
         let place = usize::arbitrary(&mut random) % 500;
         match pool.get_mut(place) {
             Some(old) if place >= SEEDS => *old = bytes,
@@ -59,7 +59,7 @@ fn bent_seeds_run_too() {
     assert!(inputs > runs, "the runs have become empty");
 }
 
-/// A member of the pool with a few things done to it.
+/// A member of the pool with a few random changes.
 fn bend(pool: &[Vec<u8>], random: &mut Gen) -> Vec<u8> {
     let mut bytes = random.choose(pool).expect("the pool is not empty").clone();
     for _ in 0..=usize::arbitrary(random) % 4 {

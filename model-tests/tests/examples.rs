@@ -1,6 +1,6 @@
 //! Goal: every decision of the machine has an example that a newcomer can read. Method: the scripts in
-//! `model-tests/examples/` are played on the reference model and on the machine, and both have to say what is written;
-//! every reply that the protocol page names has to be in one of them, and every verb.
+//! `model-tests/examples/` are played on the reference model and on the machine. Both must say what is written. Every
+//! verb, and every reply that the protocol page names, must be in a script.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
@@ -11,11 +11,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// How many scripts there are at least.
+/// There must be at least this many scripts.
 const LEAST: usize = 100;
 
-/// Replies of the protocol page that no script can have: listings are too large for the server, not for the machine;
-/// and of `me` every word is a value.
+/// Replies of the protocol page that no script can have. The server refuses large listings, not the machine. In the
+/// reply to `me` every word is a value.
 const NOT_HERE: [&str; 2] = ["0 Too Large", "N ADDR NAME"];
 
 #[test]
@@ -53,7 +53,7 @@ fn every_verb_is_in_one() {
 #[test]
 fn every_reply_of_the_protocol_page_is_in_one() {
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/protocol.md")).unwrap();
-    // What is between two backquotes, and begins as replies do.
+    // Text between two backquotes that begins like a reply.
     let spans = page.split('`').skip(1).step_by(2);
     let is_reply = |span: &&str| {
         let has_first = ["0 ", "1 ", "N ", "TOKEN "].iter().any(|first| span.starts_with(first));

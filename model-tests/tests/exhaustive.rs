@@ -1,8 +1,8 @@
-//! Small worlds, searched to their ends: every state of the real machine that a few connections and names
-//! can lead to, and every input in each. See [`elockd_model_tests::explore`] for what is checked.
+//! Small worlds, searched to their ends: every state of the real machine that a few connections and names can lead to,
+//! and every input in each state. [`elockd_model_tests::explore`] has the checks.
 //!
-//! The larger worlds are left out of a usual test run. In a release build they take minutes:
-//! `cargo test --release -p elockd-model-tests --test exhaustive -- --include-ignored`
+//! A usual test run leaves out the larger worlds. In a release build they take minutes: `cargo test --release -p
+//! elockd-model-tests --test exhaustive -- --include-ignored`
 
 use elockd_core::Kind;
 use elockd_model_tests::explore::{Space, Time, search};
@@ -15,7 +15,7 @@ fn space(connections: usize, locks: &[(Kind, &'static str)]) -> Space {
     Space::new(connections, locks)
 }
 
-/// Searches a space and says what was seen. Fewer states than there were once mean that something is not
+/// Searches a space and prints what was seen. Panics if there are fewer than `states` states: then something is not
 /// reached any more.
 #[track_caller]
 fn all_of(name: &str, space: &Space, states: u64) {
@@ -55,7 +55,7 @@ fn two_connections_and_two_names_of_both_kinds() {
     all_of("2 connections, 2 names of both kinds", &space(2, &locks), 2_889);
 }
 
-/// More than two names that do not fit their slots, and one that has no bytes.
+/// Names that do not fit their slots, and one that is empty.
 #[test]
 fn two_connections_and_odd_names() {
     let long = "a name of thirty-one bytes ....";
@@ -99,14 +99,14 @@ fn two_connections_by_slot() {
     all_of("2 connections, 2 shared names, by slot", &by_slot(&[(S, "a"), (S, "b")]), 22_707);
 }
 
-/// Everybody may wait for what somebody else holds, and most of them at a time.
+/// All may wait for what others hold, and most of them at the same time.
 #[test]
 fn four_connections_that_wait_for_two_exclusive_names() {
     let space = Space { waits_ms: vec![2], time: Time::Ticks(vec![1]), ..space(4, &[(X, "a"), (X, "b")]) };
     all_of("4 connections, 2 exclusive names, waits", &space, 45_855);
 }
 
-/// Some do not wait, some are over before others that began earlier, and several are over at once.
+/// Some gets do not wait. Some waits end before others that began earlier, and several end at once.
 #[test]
 fn three_connections_that_wait_for_different_times() {
     let time = Time::Passes(vec![1, 2]);
@@ -128,7 +128,7 @@ fn three_connections_that_wait_for_two_shared_names_with_limits() {
     all_of("3 connections, 2 shared names, limits, waits", &space, 5_643);
 }
 
-/// Three may be in line, with each limit and without.
+/// Three may be in line, each with a limit or without.
 #[test]
 fn four_connections_in_one_line() {
     let (waits_ms, limits, time) = (vec![1], vec![0, 1, 2], Time::Ticks(vec![1]));
@@ -157,7 +157,7 @@ fn three_connections_that_wait_while_the_daemon_drains() {
     all_of("3 connections, 1 name of both kinds, waits, drain", &space, 4_514);
 }
 
-/// A wait may last longer than a silence may, or end in the same moment.
+/// A wait may last longer than the idle limit, or end in the same moment.
 #[test]
 fn three_connections_that_wait_and_may_be_silent_too_long() {
     let (waits_ms, time) = (vec![1, 3], Time::Passes(vec![1]));

@@ -1,7 +1,7 @@
-//! Goal: the hub is right under every interleaving of its callers. Method: loom runs the production hub,
-//! with loom's mutex for the standard one, through every order in which threads can take its locks; each
-//! model is named for the race it looks for. How many orders there were is printed and has a floor, so
-//! that a model cannot quietly come to explore nothing.
+//! Goal: the hub is right under every interleaving of its callers. Method: loom runs the production hub, with loom's
+//! mutex instead of the standard one, through every order in which threads can take its locks. Each model is named for
+//! the race it looks for. The number of orders is printed and has a floor, so that no model can come to explore nothing
+//! unnoticed.
 
 use elockd_core::probe::{Canary, Harness, plant};
 use elockd_core::{Account, Addr, Cause, Command, Config, Conn, Kind, Machine, Now, Origin, Reason, Wish};
@@ -14,7 +14,7 @@ use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The environment variable by which a process of the models is told which canary to plant.
+/// The environment variable that tells a process of the models which canary to plant.
 const CANARY: &str = "ELOCKD_CANARY";
 
 /// loom's mutex in the hub.
@@ -39,7 +39,7 @@ impl<T: Send> Lock<T> for LoomLock<T> {
 type LoomHub = Hub<LoomLocks>;
 type LoomHandle = Handle<LoomLocks>;
 
-/// Explores `model` under every interleaving, of which there have to be at least `floor`.
+/// Explores `model` under every interleaving. There must be at least `floor` of them.
 fn explore(name: &str, floor: usize, model: impl Fn() + Send + Sync + 'static) {
     let runs = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&runs);
@@ -49,7 +49,7 @@ fn explore(name: &str, floor: usize, model: impl Fn() + Send + Sync + 'static) {
         model();
     });
     let runs = runs.load(Ordering::Relaxed);
-    // Not captured by the test harness, so that a passing run shows it too.
+    // Written past the test harness, so that a passing run shows it too.
     writeln!(std::io::stderr(), "loom: {name}: {runs} interleavings").expect("stderr is there");
     assert!(runs >= floor, "{name}: only {runs} interleavings, expected at least {floor}");
 }
@@ -70,7 +70,7 @@ fn open(hub: &Arc<LoomHub>) -> LoomHandle {
     hub.open(Now(0), origin).expect("within the limits")
 }
 
-/// The first digit of the reply, or `None` where there was no reply.
+/// The first digit of the reply, or `None` if there was none.
 fn say(handle: &LoomHandle, now: u64, command: Command<&[u8]>) -> Option<u32> {
     let mut out = Vec::new();
     let _: Flow = handle.batch(Now(now), &[command], &mut out);
@@ -95,7 +95,7 @@ fn wait(handle: &LoomHandle, ms: u32) {
     assert!(matches!(flow, Flow::Wait), "{flow:?}");
 }
 
-/// What comes by mail, however long it takes. A lost wake-up is a deadlock, which loom reports.
+/// Waits for mail. A lost wake-up is a deadlock, which loom reports.
 fn mail(handle: &LoomHandle) -> Mail {
     block_on(poll_fn(|cx| handle.poll_mail(cx.waker())))
 }
@@ -137,7 +137,11 @@ fn the_holder_closes_while_two_others_get() {
         let ((a_got, a), (b_got, b)) = (a.join().unwrap(), b.join().unwrap());
         assert!(!(a_got && b_got), "two holders");
         assert_eq!(inspect(&a, Kind::Exclusive) == 1, a_got || b_got);
-        assert_eq!((get(&a), get(&b)), (!b_got, b_got), "whoever got it has it, else the next asker gets it");
+        assert_eq!(
+            (get(&a), get(&b)),
+            (!b_got, b_got),
+            "if one got it, it has it; otherwise the next asker gets it"
+        );
         assert_eq!(figure(&hub, "orphans"), 1);
     });
 }
@@ -231,7 +235,7 @@ fn idle_expiry_races_with_activity() {
         assert!(get(&a));
         let ticking = Arc::clone(&hub);
         let ticking = thread::spawn(move || ticking.tick(Now(10)));
-        // Said in time, or just too late: then the connection is gone and nothing is answered.
+        // Sent in time, or just too late. If too late, the connection is gone and gets no answer.
         let answered = say(&a, 9, Command::Ping).is_some();
         ticking.join().unwrap();
         let ending = a.poll_mail(std::task::Waker::noop());
@@ -267,7 +271,7 @@ fn something_falls_due_while_the_ticker_goes_to_sleep() {
         let mut a = open(&hub);
         assert!(get(&a));
         let closing = thread::spawn(move || drop(a.close(Now(0), Cause::Eof)));
-        // The ticker's loop: sleeping for ever while there is something to sweep would be a deadlock.
+        // The ticker's loop. If it slept for ever while there is something to sweep, that would be a deadlock.
         while hub.tick(Now(0)).is_none() && figure(&hub, "orphans") == 0 {
             block_on(poll_fn(|cx| hub.poll_due_before(None, cx.waker())));
         }
@@ -287,7 +291,7 @@ fn the_holder_closes_while_the_head_of_the_line_does() {
         wait(&second, 1000);
         let holder = thread::spawn(move || drop(holder.close(Now(0), Cause::Error)));
         let first = thread::spawn(move || {
-            // FIN: it ends the wait, or comes too late for that.
+            // A FIN that ends the wait, or comes too late to do so.
             if let Some(owed) = first.close_waiting(Now(0)) {
                 assert_eq!(owed, TIMED_OUT);
             } else {
@@ -379,8 +383,8 @@ fn sharers_are_orphaned_while_one_waits_for_both() {
     });
 }
 
-/// Goal: the models find bugs. Method: each canary of the hub is planted in a process of its own, because
-/// loom ends the process when it finds a deadlock, and that process has to fail.
+/// Goal: the models find bugs. Method: each canary of the hub is planted in a process of its own, because loom ends the
+/// process if it finds a deadlock. That process must fail.
 #[test]
 fn the_models_find_the_canaries_of_the_hub() {
     let of_loom = |canary: Canary| {

@@ -1,6 +1,6 @@
-//! Goal: the repository stays as tidy as it says it is. Method: every source file and page is read as text, and held
-//! to rules that no compiler and no formatter knows: widths of lines, paths that exist, counts that are right, type
-//! names that mean one thing. What a rule does not hold for yet is listed by name below: lists that may only shrink.
+//! Goal: the repository stays as tidy as it says it is. Method: every source file and page is read as text, and checked
+//! against rules that no compiler and no formatter knows: widths of lines, paths that exist, counts that are right,
+//! type names that mean one thing. Exceptions are listed by name below. These lists may only shrink.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 #![allow(clippy::case_sensitive_file_extension_comparisons, reason = "this repository names its files")]
@@ -18,13 +18,13 @@ use std::process::Command;
 const CODE: usize = 110;
 const COMMENT: usize = 120;
 
-/// Hooks for planted bugs that core and server may have, at most: they stand in everybody's way.
+/// The most hooks for planted bugs that core and server may have. Readers have to skip them.
 const HOOKS: usize = 60;
 
 /// Files with lines that are too wide.
 const WIDE: &[&str] = &[];
 
-/// Paths that are named and do not exist: the file, and what it names.
+/// Paths that are named but do not exist: the file, and the path.
 const NO_SUCH_PATH: &[(&str, &str)] = &[];
 
 /// Type names that a crate has twice.
@@ -56,7 +56,7 @@ impl Source {
         self.path.ends_with(".rs")
     }
 
-    /// The crate or the benchmark that it belongs to, and whether it is more than a test.
+    /// The crate or the benchmark that it belongs to. `None` for a test.
     fn crate_of(&self) -> Option<&str> {
         let (folder, rest) = self.path.split_once('/')?;
         let is_test = rest.starts_with("tests/") || rest.ends_with("tests.rs");
@@ -76,7 +76,7 @@ fn sources() -> Vec<Source> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).unwrap().map(Result::unwrap) {
             let (path, name) = (entry.path(), entry.file_name().into_string().unwrap());
-            // What builds leave behind is not the repository's.
+            // The output of builds is not part of the repository.
             if path.is_dir() && name != "target" && (name == ".ci" || !name.starts_with('.')) {
                 folders.push(path);
             } else if path.is_file()
@@ -91,7 +91,7 @@ fn sources() -> Vec<Source> {
     sources
 }
 
-/// Fails with all that was found. What is allowed is passed over, and told of where it is allowed for nothing.
+/// Fails with all that was found and is not allowed. Prints exceptions that are not needed any more.
 fn judge<T: PartialEq + Copy>(found: &[(T, String)], allowed: &[T], name: impl Fn(&T) -> String) {
     let wrong: Vec<&str> =
         found.iter().filter(|(what, _)| !allowed.contains(what)).map(|(_, told)| told.as_str()).collect();
@@ -108,7 +108,7 @@ fn lines_are_not_too_wide() {
     for Source { path, text, .. } in sources.iter().filter(|source| source.is_rust()) {
         for (at, line) in (1..).zip(text.lines()) {
             let most = if line.trim_start().starts_with("//") { COMMENT } else { CODE };
-            // Neither a formatter nor a person breaks a string where it is one word to whoever looks for it.
+            // A line with a string may be wider: a string that is broken cannot be searched for.
             let has_string = most == CODE && line.contains('"');
             let width = line.chars().count();
             if width > most && !has_string {
@@ -124,7 +124,7 @@ fn paths_that_are_named_exist() {
     let sources = sources();
     let mut found = Vec::new();
     for source in &sources {
-        // The changelog tells of what was; so does a command that goes back to an old commit.
+        // The changelog names files of the past. So does a command that goes back to an old commit.
         let spans = match &source.path {
             path if path.ends_with(".md") && path != "CHANGELOG.md" => code_spans(&source.text),
             _ if source.is_rust() => comments(&source.text),
@@ -157,7 +157,7 @@ fn exists(from: &str, path: &str) -> bool {
     roots.into_iter().any(|root| top().join(root).join(path).exists())
 }
 
-/// What stands between backquotes and within a line, with the numbers of the lines.
+/// The text between backquotes within each line, with the numbers of the lines.
 fn code_spans(text: &str) -> Vec<(usize, &str)> {
     let lines = (1..).zip(text.lines());
     lines.flat_map(|(at, line)| line.split('`').skip(1).step_by(2).map(move |span| (at, span))).collect()
@@ -198,7 +198,7 @@ fn links_between_pages_lead_somewhere() {
     assert!(links > 20, "only {links} links were found");
 }
 
-/// What a heading is linked as.
+/// The anchor by which a heading is linked.
 fn anchor_of(line: &str) -> Option<String> {
     let heading = line.strip_prefix('#')?.trim_start_matches('#').strip_prefix(' ')?;
     let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
@@ -261,8 +261,8 @@ fn every_canary_and_every_model_is_in_its_table() {
     assert!(gone.is_empty(), "docs/verification.md has rows of canaries that there are not: {gone:?}");
 }
 
-/// Goal: whoever moves code that a patch is about learns of it at once, not from the nightly run. Method: `git` is
-/// asked whether each patch still applies.
+/// Goal: a change that breaks a patch is noticed at once, not by the nightly run. Method: `git` checks whether each
+/// patch still applies.
 #[test]
 fn every_patch_applies_and_says_what_finds_it() {
     let mut wrong = String::new();

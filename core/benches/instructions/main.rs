@@ -1,7 +1,7 @@
-//! How many instructions each step of machine and codec takes, counted by valgrind's callgrind: the same on every
-//! run, however busy the machine is. A step that takes more than a tenth over its budget fails the run.
+//! How many instructions each step of machine and codec takes, counted by valgrind's callgrind. The count is the same
+//! on every run, however busy the computer is. A step that exceeds its budget by more than a tenth fails the run.
 //!
-//! It runs itself under callgrind once for each case, which counts within [`measured`] alone.
+//! The program runs itself under callgrind, once for each case. callgrind counts only within [`measured`].
 
 #[path = "../scene/mod.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the other benchmark uses the rest")]
@@ -14,11 +14,11 @@ use std::process::{Command, ExitCode};
 
 /// The word that makes this program run one case, with its number after it.
 const ARGUMENT: &str = "run-case";
-/// Steps of a case before they count: tables have their size and allocators their blocks.
+/// Steps of a case before counting begins. After them tables have their size and allocators their blocks.
 const WARM_UP: u32 = 100;
-/// Steps of a case that count.
+/// Steps of a case that are counted.
 const STEPS: u32 = 1_000;
-/// How far over its budget a step may be, in percent.
+/// By how much a step may exceed its budget, in percent.
 const TOLERANCE: u64 = 10;
 
 fn main() -> ExitCode {
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What callgrind counts within: it finds it by this name.
+/// callgrind finds this function by its name, and counts only within it.
 #[inline(never)]
 fn measured(scene: &mut Scene, step: fn(&mut Scene)) {
     step(scene);
@@ -64,7 +64,7 @@ fn compare() -> Result<ExitCode, Box<dyn Error>> {
     for (number, case) in CASES.iter().enumerate() {
         let Some(count) = count(number)? else {
             println!("LEFT OUT: valgrind is not installed");
-            // Whoever sets CI wants to know; so does nobody who only tries it out.
+            // Without valgrind the run fails only in CI, where `CI` is set.
             let is_ci = std::env::var_os("CI").is_some();
             return Ok(if is_ci { ExitCode::FAILURE } else { ExitCode::SUCCESS });
         };
@@ -82,7 +82,7 @@ fn compare() -> Result<ExitCode, Box<dyn Error>> {
     Ok(if is_within { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Instructions of one step. None, when there is no valgrind.
+/// Instructions of one step. `None` if there is no valgrind.
 fn count(number: usize) -> Result<Option<u64>, Box<dyn Error>> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=*::measured"])
@@ -94,7 +94,7 @@ fn count(number: usize) -> Result<Option<u64>, Box<dyn Error>> {
         output => output?,
     };
     let report = String::from_utf8_lossy(&output.stderr);
-    // The last line but few: `==PID== Collected : N`.
+    // Near the end of the report stands `==PID== Collected : N`.
     let collected = report.lines().filter_map(|line| line.split_once("Collected : ")).next_back();
     match collected.map(|(_, count)| count.trim().parse::<u64>()) {
         Some(Ok(count)) if output.status.success() && count > 0 => Ok(Some(count / u64::from(STEPS))),

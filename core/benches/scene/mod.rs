@@ -1,5 +1,5 @@
-//! What is measured of the machine and the codec alone: a scene with some locks held, and for each case what comes
-//! before a step, the step, and what undoes it, so that steps can be repeated for ever.
+//! What is measured of the machine and the codec alone. A scene has some locks held. Each case has a step, what
+//! prepares it, and what undoes it, so that steps can be repeated for ever.
 
 use elockd_core::wire::{Decoder, encode};
 use elockd_core::{
@@ -10,9 +10,9 @@ use std::hint::black_box;
 
 /// The lock that steps are about: 24 bytes.
 const NAME: &[u8] = b"bench.000000000000000000";
-/// Locks that are held all the while, by a connection that does nothing else.
+/// Locks that one connection holds throughout. It does nothing else.
 const HELD: u32 = 10_000;
-/// Locks of a connection that ends.
+/// Locks that the connection that ends has held.
 pub const ESTATE: u32 = 1_000;
 const GET: &[u8] = b"g bench.000000000000000000\n";
 
@@ -22,20 +22,20 @@ pub struct Scene {
     now: Now,
     decoder: Decoder,
     wire: Vec<u8>,
-    /// The connection that ends, and is opened anew.
+    /// The serial of the connection that ends. Each time another one is opened.
     mortal: u64,
 }
 
-/// Something that is measured.
+/// One case: a step that is measured.
 #[derive(Clone, Copy)]
 pub struct Case {
     pub name: &'static str,
-    /// Instructions that the step may take; with its tolerance it is what `instructions` allows.
+    /// Instructions that the step may take. `instructions` allows this and its tolerance.
     pub budget: u64,
-    /// What makes it possible, and is not measured by `instructions`.
+    /// Prepares the step. `instructions` does not measure it.
     pub before: fn(&mut Scene),
     pub step: fn(&mut Scene),
-    /// What undoes it, and is not measured either.
+    /// Undoes the step. `instructions` does not measure it.
     pub after: fn(&mut Scene),
 }
 
@@ -53,7 +53,7 @@ const SHARED: Kind = Kind::Shared;
 /// Far longer than any measurement.
 const LONG_MS: u32 = 1_000_000_000;
 
-/// Everything that is measured. The budgets are what the step took when it was last looked at, on x86-64.
+/// All cases. A budget is what the step took when it was last measured, on x86-64.
 pub const CASES: [Case; 17] = [
     Case {
         name: "parse g",
@@ -214,7 +214,7 @@ impl Scene {
         scene
     }
 
-    /// One round of a case, with nothing taken apart.
+    /// One round of a case: before, step and after together.
     pub fn cycle(&mut self, case: &Case) {
         (case.before)(self);
         (case.step)(self);

@@ -1,5 +1,5 @@
-//! What a row of the table of figures says: a figure's key, its help, where it is shown, and how it is computed.
-//! Exporters and the documentation read the rows, so that a figure is described once. Nothing here names a figure.
+//! The rows of the table of figures. A row has a figure's key, its help, where it is shown, and how it is computed.
+//! Exporters and the documentation read the rows, so a figure is described only once. Nothing here names a figure.
 
 use super::figures::Figures;
 use crate::config::{Limit, Limits, Unit};
@@ -20,7 +20,7 @@ pub struct FigureRow {
     pub unit: Unit,
     /// Who is shown it.
     pub shown: Shown,
-    /// The metric that it is for exporters, if it is one.
+    /// Its metric for exporters. `None` if it is not exported.
     pub metric: Option<Metric>,
     /// One sentence that says what it is.
     pub help: &'static str,
@@ -51,7 +51,7 @@ pub enum Shown {
     Short,
     /// `q full` and exporters.
     Full,
-    /// Exporters alone: it is computed from other figures, or depends on how far sweeping has come.
+    /// Exporters alone. The figure is computed from other figures, or depends on how far sweeping has come.
     Export,
 }
 
@@ -62,11 +62,11 @@ pub enum Metric {
     Own,
     /// A metric of its own whose name does not follow from the key.
     Named(&'static str),
-    /// Some series of a metric that several figures share.
+    /// One or more series of a metric that several figures share.
     Series {
         /// The metric.
         family: &'static Family,
-        /// The label that tells these series from the others, and its value.
+        /// The label that distinguishes these series from the others, and its value.
         label: (&'static str, &'static str),
     },
 }
@@ -82,7 +82,7 @@ pub struct Family {
     pub note: &'static str,
 }
 
-/// The part of a figure that one number is of.
+/// Which part of a figure a number is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// The figure is one number.
@@ -127,7 +127,7 @@ impl Kind {
 }
 
 impl Part {
-    /// The label that tells it from the other parts of its figure, and the label's value.
+    /// The label that distinguishes it from the figure's other parts, and the label's value. `None` for a whole figure.
     #[must_use]
     pub const fn label(self) -> Option<(&'static str, &'static str)> {
         match self {
@@ -184,32 +184,32 @@ impl FigureRow {
         Self { metric, unit: limit.unit, help: limit.help, note: limit.note, ..row }
     }
 
-    /// Says what it is.
+    /// Sets the sentence that says what it is.
     pub(super) const fn help(self, help: &'static str) -> Self {
         Self { help, ..self }
     }
 
-    /// Says more of it.
+    /// Sets the further sentences.
     pub(super) const fn note(self, note: &'static str) -> Self {
         Self { note, ..self }
     }
 
-    /// What it counts, where that is not things.
+    /// Sets its unit, if it does not count things.
     pub(super) const fn unit(self, unit: Unit) -> Self {
         Self { unit, ..self }
     }
 
-    /// Shows it to others than `q full` and exporters.
+    /// Sets who is shown it, if not `q full` and exporters.
     pub(super) const fn shown(self, shown: Shown) -> Self {
         Self { shown, ..self }
     }
 
-    /// Gives its metric another name than its key.
+    /// Gives its metric a name that does not follow from its key.
     pub(super) const fn metric(self, name: &'static str) -> Self {
         Self { metric: Some(Metric::Named(name)), ..self }
     }
 
-    /// Makes it some series of a shared metric.
+    /// Makes it one or more series of a shared metric.
     pub(super) const fn series(
         self,
         family: &'static Family,
@@ -224,7 +224,7 @@ impl FigureRow {
         Self { metric: None, ..self }
     }
 
-    /// The key of a part: a kind stands in front of the row's key, a verb or a cause behind it.
+    /// The key of a part. A kind comes before the row's key, a verb or a cause after it.
     #[must_use]
     pub fn key_of(&self, part: Part) -> Cow<'static, str> {
         match part {
@@ -246,7 +246,7 @@ impl FigureRow {
         }
     }
 
-    /// The number of a part; none for a word, and for a part that the figure does not have.
+    /// The number of a part. `None` for a word, and for a part that the figure does not have.
     #[must_use]
     pub fn number(&self, figures: &Figures<'_>, part: Part) -> Option<u64> {
         match (self.value, part) {
@@ -259,7 +259,7 @@ impl FigureRow {
         }
     }
 
-    /// The word that it is, if it is one.
+    /// The word, if the figure is one.
     pub(super) fn word<'a>(&self, figures: &'a Figures<'_>) -> Option<&'a str> {
         match self.value {
             Value::Text(value) => Some(value(figures)),
@@ -267,7 +267,7 @@ impl FigureRow {
         }
     }
 
-    /// The name of its metric, if it is one: without the exporter's prefix and without `_total`.
+    /// The name of its metric, without the exporter's prefix and without `_total`. `None` if it is not exported.
     #[must_use]
     pub fn metric_name(&self) -> Option<Cow<'static, str>> {
         Some(match self.metric? {

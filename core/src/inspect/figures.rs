@@ -1,5 +1,5 @@
-//! The statistics: what is counted, and the table of every figure. `q`, `q full`, exporters and the documentation
-//! are made from the table. A figure is read here and never decides anything.
+//! The statistics: the counters, and the table of every figure. `q`, `q full`, exporters and the documentation are made
+//! from the table. Figures are only read here. They never decide anything.
 
 use super::figure_row::Nature::{Counter, Gauge, Peak};
 use super::figure_row::{Family, FigureRow, Part, Shown};
@@ -10,13 +10,12 @@ use crate::types::{ByKind, Kind};
 use crate::wire::Verb;
 use std::borrow::Cow;
 
-/// Hands every counter to a macro: the counters themselves are declared from this list, and so is what a snapshot
-/// keeps of them.
+/// Passes every counter to a macro. [`Counters`] is declared from this list, and so is a snapshot's record of it.
 macro_rules! for_each_counter {
     ($then:ident) => {
         $then! {
             commands: [u64; Verb::COUNT],
-            /// Of those, how many were answered with a failure.
+            /// How many of those commands were answered with a failure.
             failures: [u64; Verb::COUNT],
             invalid_commands: u64,
             orphans: ByKind<u64>,
@@ -24,9 +23,9 @@ macro_rules! for_each_counter {
             refused: u64,
             closed: [u64; Cause::ALL.len()],
             ignored: u64,
-            /// Gets that would have passed a limit.
+            /// Gets that would have exceeded a limit.
             locks_refused: u64,
-            /// Waits that began, and how those ended that are over. The rest ended with their connections.
+            /// Waits that began. Below: how they ended. The rest ended with their connections, or goes on.
             waits: u64,
             waits_granted: u64,
             waits_timed_out: u64,
@@ -41,7 +40,7 @@ macro_rules! for_each_counter {
             peak_waiters: u32,
             peak_connections: u32,
             peak_holds: u32,
-            /// The most that one connection held at a time.
+            /// The most holds that one connection had at a time.
             peak_connection_holds: u32,
             peak_lock_bytes: u64,
             /// The longest name that was got.
@@ -53,7 +52,7 @@ pub(crate) use for_each_counter;
 
 macro_rules! declare_counters {
     ($($(#[doc = $doc:literal])* $field:ident: $type:ty,)+) => {
-        /// What only ever goes up, and the highest values seen. All of it since the daemon's start.
+        /// Counters that only go up, and the highest values seen, all since the daemon's start.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         pub(crate) struct Counters {
             $($(#[doc = $doc])* pub(crate) $field: $type,)+
@@ -62,7 +61,7 @@ macro_rules! declare_counters {
 }
 for_each_counter!(declare_counters);
 
-/// Every figure of the machine at one point in its total order; all of them are exact.
+/// Every figure of the machine at one point in its total order. All are exact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Figures<'a> {
     pub(crate) counters: &'a Counters,
@@ -99,28 +98,27 @@ impl Figures<'_> {
         self.connections
     }
 
-    /// Holds of a kind: a shared lock with five holders is five.
+    /// Holds of a kind. A shared lock with five holders counts five.
     #[must_use]
     pub fn holds(&self, kind: Kind) -> u32 {
         self.holds[kind]
     }
 
-    /// Holds of ended tenures whose storage is still to be freed. Not in `q full`: there nothing
-    /// depends on how far sweeping has come.
+    /// Holds of ended tenures whose storage is not freed yet. Not in `q full`, where nothing may depend on how far
+    /// sweeping has come.
     #[must_use]
     pub fn dead_holds(&self) -> u32 {
         self.dead_holds
     }
 
-    /// How long the locks of a kind were held. Not in `q full` either: the sole holds of an ended
-    /// connection are counted as they are swept.
+    /// How long the locks of a kind were held. Not in `q full`, because the sole holds of an ended connection are
+    /// counted only when they are swept.
     #[must_use]
     pub fn hold_times(&self, kind: Kind) -> &Times {
         &self.hold_times[kind]
     }
 
-    /// How long the locks of a kind were waited for, by the waits that are over. Not in `q full`, where no
-    /// histograms are.
+    /// How long past waits for the locks of a kind lasted. Not in `q full`, which has no histograms.
     #[must_use]
     pub fn wait_times(&self, kind: Kind) -> &Times {
         &self.wait_times[kind]
@@ -151,7 +149,7 @@ impl Figures<'_> {
         }
     }
 
-    /// Whether a part of a figure has a line in `q full`: those of most verbs only once the verb is used.
+    /// Whether a part of a figure has a line in `q full`. Most verbs have one only once they were used.
     fn has_line(&self, part: Part) -> bool {
         match part {
             Part::Verb(verb) => verb.is_always_shown() || self.counters.commands[verb.index()] > 0,
@@ -160,7 +158,7 @@ impl Figures<'_> {
     }
 }
 
-/// The table of figures, that of the limits included.
+/// The table of figures, including the limits.
 pub fn rows() -> impl Iterator<Item = &'static FigureRow> {
     ROWS.iter().chain(&LIMITS)
 }
@@ -192,7 +190,7 @@ static WAITS_REFUSED: Family = Family {
     note: "",
 };
 
-/// The figures but for the limits, by subject: exporters show them in this order.
+/// The figures except the limits, by subject. Exporters show them in this order.
 static ROWS: &[FigureRow] = &[
     FigureRow::text("version", |figures| &figures.config.identity.version).help("The daemon's release."),
     FigureRow::whole("pid", Gauge, |figures| figures.config.identity.pid.into())
@@ -311,7 +309,7 @@ static ROWS: &[FigureRow] = &[
         .note("A connection may still send in the moment between its end in the machine and the end of its socket."),
 ];
 
-/// Waits that ended with their connections. All figures are of one moment, so that what is left is exact.
+/// Waits that ended with their connections: what is left of all waits. Exact, because all figures are of one moment.
 fn waits_disconnected(figures: &Figures<'_>) -> u64 {
     let counters = figures.counters;
     let answered = counters.waits_granted + counters.waits_timed_out + counters.waits_drained;
@@ -319,8 +317,8 @@ fn waits_disconnected(figures: &Figures<'_>) -> u64 {
     counters.waits.saturating_sub(answered + going_on)
 }
 
-/// Commands of a verb that were answered without a failure. A command that still waits is neither a success nor a
-/// failure: else a success would be taken back when the wait fails.
+/// Commands of a verb that were answered without a failure. A command that still waits does not count. Otherwise the
+/// counter would go down when the wait fails.
 fn succeeded(figures: &Figures<'_>, verb: Verb) -> u64 {
     let going_on = kind_of_waits(verb).map_or(0, |kind| figures.waits[kind]);
     let (asked, failed) = figures.outcomes(verb);
@@ -345,7 +343,7 @@ mod tests {
     use crate::wire::{Command, Wish};
     use std::collections::BTreeSet;
 
-    /// Every key that can be in `q full`, and those of exporters.
+    /// Every key that can be in `q full`, and every key for exporters.
     fn keys() -> Vec<Cow<'static, str>> {
         let mut keys = Vec::new();
         rows().for_each(|row| row.each_part(|part| keys.push(row.key_of(part))));

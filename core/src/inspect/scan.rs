@@ -1,10 +1,9 @@
 //! Listings, a slice at a time: what is held, who waits and who is registered, read without changing anything.
 //!
-//! A scan goes over slots, which never move. So it meets each entry that is there throughout. While a scan is under
-//! way, a wait may become a tied hold, and a sole hold may become a tied one, never the other way round. Waits are read
-//! first, then sole holds, then tied ones. So an entry that changes is met once or twice, and
-//! [`crate::wire::listing`] drops the second. A hold that was released and got again meanwhile is another one: it may
-//! be met twice, or not at all.
+//! A scan goes over slots, which never move. So it meets each entry that is there throughout. Meanwhile a wait or a
+//! sole hold may become a tied hold, but never the reverse. Waits are read first, then sole holds, then tied ones. So
+//! an entry that changes is met once or twice, and [`crate::wire::listing`] drops the second. A hold that was released
+//! and got again meanwhile is a new one. It may be met twice, or not at all.
 
 use crate::machine::Machine;
 use crate::storage::Id;
@@ -12,7 +11,7 @@ use crate::table::{Connection, Lock, Locks, Moment, Registered, State, Tenure, T
 use crate::types::{Addr, Conn, Kind, Now};
 use crate::wire::{Listing, Subject};
 
-/// A listing under way: what it is of, and how far it has come.
+/// A listing in progress: its subject, and how far it has come.
 #[derive(Clone, Debug)]
 pub struct Scan {
     subject: Subject,
@@ -28,7 +27,8 @@ enum Position {
     Sole(u32),
     /// Next: the tied hold in this slot.
     Tied(u32),
-    /// Next: the holds of the one name after this order, which was that of the hold in slot `last`.
+    /// Next: the holds of the one name whose order is above `after`. The hold with that order was read last, in slot
+    /// `last`.
     Name {
         after: u64,
         last: Option<Id<TiedHold>>,
@@ -49,15 +49,15 @@ pub struct Entry<'a> {
     pub addr: Addr,
     /// Its registered name.
     pub registered: Option<&'a [u8]>,
-    /// Ascends in the order in which the lock's holders got it; for `who`, by registration.
+    /// Ascends in the order in which the holders got the lock. For `who`: in the order of registration.
     pub order: u64,
-    /// Since when it is held; `None` for `who` and for a wait.
+    /// When the hold began. `None` for `who` and for a wait.
     pub(crate) since: Option<Moment>,
-    /// What only `ls` shows.
+    /// What only `ls` shows. `None` for other listings.
     pub(crate) more: Option<More>,
 }
 
-/// What `ls` shows of an entry and no other listing does.
+/// What `ls` shows of an entry, and no other listing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct More {
     pub(crate) kind: Kind,
@@ -69,7 +69,7 @@ pub(crate) struct More {
 }
 
 impl Entry<'_> {
-    /// How long it has been held, in milliseconds, at a time that is not before the machine's; 0 for `who`.
+    /// How long it has been held by `now`, in milliseconds. `now` must not be before the machine's time. 0 for `who`.
     #[must_use]
     pub fn held_ms(&self, now: Now) -> u64 {
         self.since.map_or(0, |since| since.until(now))
@@ -89,7 +89,7 @@ impl Scan {
         Self { subject: listing.subject, name: listing.name.into(), position }
     }
 
-    /// Whether a lock belongs into a listing of all names, or of all that start in one way.
+    /// Whether a listing of many names has this lock.
     fn is_of(&self, locks: &Locks, lock: &Lock) -> bool {
         match self.subject {
             Subject::All => locks.name(lock).starts_with(&self.name),
@@ -97,7 +97,7 @@ impl Scan {
         }
     }
 
-    /// What it is of.
+    /// Which listing it is.
     #[must_use]
     pub fn subject(&self) -> Subject {
         self.subject
@@ -110,7 +110,8 @@ impl Scan {
     }
 }
 
-/// What is left of a slice: it ends after so many entries, bytes of names, or slots looked at.
+/// What a slice may still take: entries, bytes of names, and slots looked at. The slice ends when one of them is used
+/// up.
 struct Allowance {
     entries: u32,
     bytes: usize,
@@ -118,7 +119,7 @@ struct Allowance {
 }
 
 impl Allowance {
-    /// Names copied in one slice, in bytes: a slice of the longest names takes no longer than others.
+    /// Bytes of names copied in one slice. So a slice of the longest names takes no longer than others.
     const BYTES: usize = 64 << 10;
     /// Slots looked at for each entry that may be copied.
     const SLOTS_PER_ENTRY: u32 = 16;
@@ -139,8 +140,8 @@ impl Allowance {
 }
 
 impl Machine {
-    /// Reads the next slice of a listing: at most `scan_slice` entries, and a bounded number of bytes
-    /// and slots. Call until the scan is done, letting other inputs in between.
+    /// Reads the next slice of a listing: at most `scan_slice` entries, and a bounded number of bytes and slots. Call
+    /// it until the scan is done. Other inputs may come between.
     pub fn scan(&self, scan: &mut Scan, each: &mut impl FnMut(Entry<'_>)) {
         let mut slice = Allowance::new(self.config.storage.scan_slice);
         while !slice.is_full() {
@@ -226,8 +227,8 @@ impl Machine {
         Position::Tied(slot + 1)
     }
 
-    /// The holds of one name: at once when there is only one, else along its list. When the hold that
-    /// was read last is gone, its place is found again by the order, which costs a walk along the list.
+    /// The holds of one name: along the lock's list if it is tied. If the hold that was read last is gone, the next one
+    /// is found by its order, which takes a walk along the list.
     fn scan_name(
         &self,
         scan: &Scan,
@@ -289,7 +290,7 @@ impl Machine {
         Position::Connection(slot + 1)
     }
 
-    /// Gives one hold.
+    /// Passes one hold to `each`.
     fn give(
         &self,
         scan: &Scan,
@@ -332,7 +333,7 @@ fn entry<'a>(connection: &'a Connection, name: &'a [u8]) -> Entry<'a> {
 }
 
 impl Subject {
-    /// The kind of lock it is of; `None` for `ls`, which is of both, and for `who`.
+    /// The kind of lock it lists. `None` for `ls`, which lists both, and for `who`.
     #[must_use]
     pub const fn kind(self) -> Option<Kind> {
         match self {
@@ -350,7 +351,7 @@ mod tests {
     use crate::types::{Account, Origin};
     use crate::wire::Command;
 
-    /// A machine whose slices copy so many entries, with so many connections.
+    /// A machine with `connections` connections. Its slices copy up to `scan_slice` entries.
     fn machine(scan_slice: u32, connections: u64) -> Machine {
         let mut config = Config::smallest_storage();
         config.storage.scan_slice = scan_slice;
@@ -370,7 +371,7 @@ mod tests {
         machine.apply(Now(0), Input::Command(conn(serial), &Command::get(kind, name)), &mut |_, _| {});
     }
 
-    /// How many entries each slice of a listing has.
+    /// The number of entries in each slice of a listing.
     fn slices(machine: &Machine, subject: Subject, name: &str) -> Vec<usize> {
         let mut scan = Scan::new(Listing { subject, name: name.as_bytes() });
         let mut slices = Vec::new();

@@ -1,7 +1,7 @@
 //! The part of a machine's state that decides its future, for model checkers: who holds what and in which order, what
 //! is dead, and who waits, in which order and how much longer. Left out are history (counters, the order of inputs),
-//! absolute time, registered names, and the tokens that were given out: so a small machine has finitely many states.
-//! Nothing else may use it.
+//! absolute time, registered names, and the tokens that were given out. So a small machine has finitely many states.
+//! Only model checkers may use it.
 
 use crate::machine::Machine;
 use crate::storage::{Id, Slab};
@@ -9,11 +9,11 @@ use crate::table::{Connection, Lock, Locks, State, Tenure};
 use crate::types::Conn;
 
 impl Machine {
-    /// The state as words. Two machines with the same words say the same for ever after, but for what
-    /// they count and for the order in which a listing's slices meet their entries. `call` says what each
-    /// connection is called: numbers go up for ever, names for a few connections do not.
+    /// The state as words. Two machines with the same words give the same replies for ever after. Exceptions are
+    /// counts, and the order in which a listing's slices meet their entries. `call` returns a small number for each
+    /// connection, because connections' own numbers go up for ever.
     ///
-    /// With `places` the words also say in which slot everything is, and which slots are used next.
+    /// With `places` the words also have the slot of everything, and the slots that will be used next.
     #[doc(hidden)]
     #[must_use]
     pub fn shape(&self, places: bool, call: impl Fn(Conn) -> u32) -> Vec<u32> {
@@ -28,7 +28,7 @@ impl Machine {
         }
         words.push(connections.len() as u32);
         for (id, connection) in connections {
-            // While it waits nothing depends on when it was last active.
+            // While it waits, nothing depends on when it was last active.
             let is_timed = self.config.limits.idle_ms > 0 && connection.wait().is_none();
             let idle_ms = if is_timed { self.now.0 - connection.active().0 } else { 0 };
             words.extend([call(connection.conn()), u32::from(connection.origin().account.0), idle_ms as u32]);

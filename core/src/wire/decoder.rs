@@ -4,15 +4,17 @@ use super::request::{Command, parse};
 use crate::types::Kind;
 use std::borrow::Cow;
 
-/// Finds lines in a stream of bytes and parses them. Between pieces it keeps the start of a line whose
-/// end has not come yet, and nothing else.
+/// Finds lines in a stream of bytes and parses them. Between pieces it keeps only the start of a line whose end has not
+/// come yet.
 #[derive(Clone, Debug)]
 pub struct Decoder {
-    /// Bytes a line may have, its `\n` not counted.
+    /// Bytes a line may have, not counting its `
+    ///
+    /// `.
     max_line_bytes: usize,
     /// The start of a line, without its end.
     partial: Vec<u8>,
-    /// Whether the line under way is over the limit, has been reported, and is being dropped.
+    /// Whether the current line exceeds the limit. Then it has been reported, and the rest of it is dropped.
     dropping: bool,
 }
 
@@ -23,16 +25,17 @@ impl Decoder {
         Self { max_line_bytes, partial: Vec::new(), dropping: false }
     }
 
-    /// The next command in `input`, which is advanced past it; `None` when all of `input` is used up.
+    /// Returns the next command in `input`, and advances `input` past it. `None` if all of `input` is used up.
     ///
-    /// Blank lines are passed over. A line without its `\n` waits for more input, and is never run
-    /// when none comes. A line over the limit gives one [`Command::LineTooLong`], as soon as that is
-    /// known, and is dropped up to its end.
+    /// Blank lines are skipped. A line without its `
+    ///
+    /// ` waits for more input. If none comes, it is never run. A line over the limit gives one
+    /// [`Command::LineTooLong`], as soon as it exceeds the limit, and is dropped up to its end.
     pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Option<Command<Cow<'a, [u8]>>> {
         self.give_next(input, |command| command)
     }
 
-    /// The same, and `take` is given the command where it is made, instead of its being handed on.
+    /// Like `next`, but calls `take` with the command at the place where it is made, so that it need not be moved.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "handing a command on takes as long as making it")]
     pub fn give_next<'a, R>(
@@ -101,8 +104,8 @@ enum PlainVerb {
     SharedRelease,
 }
 
-/// Reads the first line in `input`, and advances past it, if that line is as nearly all are: a verb that gets or
-/// releases, a space, a name without white space, and the end. It finds what [`parse`] does, in less time.
+/// Reads the first line in `input` and advances past it, if the line is plain: a verb that gets or releases, a space, a
+/// name without white space, and the end. Nearly all lines are plain. The result is that of [`parse`], in less time.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "handing a command on takes as long as making it")]
 fn plain_line<'a>(input: &mut &'a [u8], max_line_bytes: usize) -> Option<(PlainVerb, &'a [u8])> {
@@ -122,16 +125,17 @@ fn plain_line<'a>(input: &mut &'a [u8], max_line_bytes: usize) -> Option<(PlainV
     Some((verb, name))
 }
 
-/// How many bytes come before the first one that may be white space: a space or less.
+/// The number of bytes before the first one that may be white space, which is a space or a lower byte.
 #[inline]
 fn up_to_space(bytes: &[u8]) -> usize {
-    /// Of each byte of a word the highest bit, and the lowest.
+    /// The highest bit of each byte of a word, and the lowest.
     const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
     const LOW: u64 = u64::from_ne_bytes([1; 8]);
     let (words, rest) = bytes.as_chunks::<8>();
     for (number, word) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*word);
-        // A byte below 0x21 borrows, unless its highest bit was set; so may those above it, but never those below.
+        // The subtraction sets the highest bit of each byte below 0x21. By its borrow it may set that of bytes above it
+        // too, but never that of bytes below. So the lowest bit found is right.
         let found = word.wrapping_sub(LOW * 0x21) & !word & HIGH;
         if found != 0 {
             return number * 8 + found.trailing_zeros() as usize / 8;
@@ -160,7 +164,7 @@ mod tests {
         commands
     }
 
-    /// A line that is plain, by the way that only those take.
+    /// A plain line, read by the way that only plain lines take. `None` for other lines.
     fn plain_command<'a>(input: &mut &'a [u8], max_line_bytes: usize) -> Option<Command<Cow<'a, [u8]>>> {
         let mut shorter = *input;
         plain_line(&mut shorter, max_line_bytes)?;
@@ -211,7 +215,7 @@ mod tests {
                         bytes[at] = byte;
                         let expected = if byte <= b' ' { at } else { len };
                         assert_eq!(up_to_space(&bytes), expected, "{byte:#x} at {at} of {len} {other:#x}");
-                        // One behind it changes nothing.
+                        // White space behind it changes nothing.
                         bytes[at + 1..].fill(b'\n');
                         let expected = if byte <= b' ' { at } else { at + 1 };
                         assert_eq!(
@@ -226,7 +230,8 @@ mod tests {
     }
 
     quickcheck! {
-        /// Goal: a plain line means what `parse` says. Method: random lines of what matters, each by both.
+        /// Goal: a plain line means what `parse` says. Method: random lines from an alphabet of what matters, each read
+        /// by both.
         fn a_plain_line_is_no_other(verb: u8, bytes: Vec<u8>, returns: bool) -> bool {
             let verb = ["g ", "r ", "sg ", "sr ", "g", "r", "i ", " g "][usize::from(verb % 8)];
             let alphabet = b"abc\xff\x80!\x00 \t\r";
@@ -246,8 +251,8 @@ mod tests {
             }
         }
 
-        /// Goal: commands do not depend on how bytes are cut. Method: random bytes from an alphabet of
-        /// what matters to the decoder, cut into random pieces, against the same bytes in one.
+        /// Goal: commands do not depend on how bytes are cut into pieces. Method: random bytes from an alphabet of what
+        /// matters to the decoder, cut at random, against the same bytes in one piece.
         fn any_bytes_in_any_pieces_mean_the_same(bytes: Vec<u8>, cuts: Vec<u8>) -> bool {
             let alphabet = b"gsriqd \t\r\n\n\x0b\x00\xffabc";
             let bytes: Vec<u8> = bytes.iter().map(|b| alphabet[usize::from(*b) % alphabet.len()]).collect();

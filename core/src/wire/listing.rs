@@ -1,6 +1,6 @@
-//! Listings, put together: slices read by [`Machine::scan`](crate::Machine::scan) go in, sorted text
-//! comes out in pieces. Each slice is sorted when it comes in and the pieces are merged on the way out,
-//! so that no step takes long however long the listing is.
+//! Listings, put together. Slices read by [`Machine::scan`](crate::Machine::scan) go in, and sorted text comes out in
+//! pieces. Each slice is sorted when it comes in. The slices are merged on the way out. So no step takes long, however
+//! long the listing is.
 
 use super::reply::{Reply, Subject};
 use super::row::Group;
@@ -21,8 +21,8 @@ pub struct Slice {
 }
 
 impl Group {
-    /// What rows of `ls` of one name are sorted by first. It stands in the two highest bits of their order: the machine
-    /// has no orders that high.
+    /// The rows of one name in `ls` are sorted by group first. The group is kept in the two highest bits of a row's
+    /// order. The machine has no orders that high.
     fn of(order: u64) -> Self {
         let kind = if order >> 63 == 0 { Kind::Exclusive } else { Kind::Shared };
         Self { kind, is_waiting: order >> 62 & 1 == 1 }
@@ -47,11 +47,11 @@ struct Extent {
 }
 
 impl Slice {
-    /// Bytes that an entry counts for beside its name and its holder: the `: ` and the line end.
+    /// Bytes that an entry weighs beside its name and its holder: the `: ` and the line end.
     const PUNCTUATION: usize = 3;
 
-    /// An empty slice for a scan, with room for a usual one, so that copying under a lock does not
-    /// have to allocate.
+    /// An empty slice for a scan. It has room for a usual slice, so that copying entries under the hub's lock need not
+    /// allocate.
     #[must_use]
     pub fn new(scan: &Scan) -> Self {
         Self { subject: scan.subject(), bytes: Vec::with_capacity(16 << 10), rows: Vec::with_capacity(256) }
@@ -60,7 +60,7 @@ impl Slice {
     /// Copies an entry.
     pub fn push(&mut self, entry: Entry<'_>) {
         let start = self.bytes.len() as u32;
-        // `who` is in order of registration, not of names: its whole line is text.
+        // `who` is sorted by registration, not by name: its whole line is text.
         if self.subject != Subject::Who {
             self.bytes.extend_from_slice(entry.name);
         }
@@ -92,7 +92,7 @@ impl Slice {
     /// three bytes. For `ls` the tab and the registered name count too.
     #[must_use]
     pub fn weight(&self) -> usize {
-        // The lines of `who` are whole already, but for their ends.
+        // The lines of `who` are whole already, except for their ends.
         let punctuation = if self.subject == Subject::Who { 1 } else { Self::PUNCTUATION };
         self.bytes.len() + self.rows.len() * punctuation
     }
@@ -118,7 +118,7 @@ impl Slice {
     }
 }
 
-/// Slices on their way to becoming one text.
+/// Slices that are merged into one text.
 #[derive(Debug)]
 pub struct Text {
     subject: Subject,
@@ -126,10 +126,10 @@ pub struct Text {
     /// The next row of each slice that has one, least first.
     heads: BinaryHeap<Reverse<Head>>,
     state: Progress,
-    /// The name that was written last, and whose holds of it were.
+    /// The name that was written last, and the connections that were written as its holders.
     name: Vec<u8>,
     holders: BTreeSet<Conn>,
-    /// Of the row that was written last.
+    /// The group of the row that was written last.
     group: Group,
 }
 
@@ -165,7 +165,7 @@ impl Text {
         }
     }
 
-    /// Adds a slice. All of them have to be in before the first piece is taken.
+    /// Adds a slice. All slices must be added before the first piece is taken.
     pub fn add(&mut self, mut slice: Slice) {
         assert_eq!(self.state, Progress::Start, "slices come before pieces");
         if slice.rows.is_empty() {
@@ -183,7 +183,7 @@ impl Text {
         self.slices.push(slice);
     }
 
-    /// Writes the next piece, of at most `rows` rows. Says whether there is more.
+    /// Writes the next piece, of at most `rows` rows. Returns whether there is more.
     pub fn piece(&mut self, rows: usize, out: &mut Vec<u8>) -> bool {
         if self.state == Progress::Start {
             self.state = Progress::Rows;
@@ -199,7 +199,7 @@ impl Text {
         self.state != Progress::Done
     }
 
-    /// Writes the next row, or the end.
+    /// Writes the next row, or the end. Returns whether there is more.
     fn row(&mut self, out: &mut Vec<u8>) -> bool {
         let Some(mut top) = self.heads.peek_mut() else {
             self.state = Progress::Done;
@@ -216,7 +216,7 @@ impl Text {
         if is_new_lock {
             self.holders.clear();
         }
-        // Met twice: see `scan`. An exclusive lock has one line, whatever happened meanwhile.
+        // Met twice: see `scan`. An exclusive lock gets only one line, whatever happened meanwhile.
         let is_double = match self.subject {
             Subject::Locks(Kind::Exclusive) | Subject::Dump(Kind::Exclusive) => !is_new_name,
             Subject::All if row.order.leading_zeros() >= 2 && !is_new_lock => true,
@@ -285,7 +285,7 @@ fn write_row(
     }
 }
 
-/// The reply in a listing's place when it would be over the limit: `0 Too Large`, framed like the listing.
+/// Writes the reply to a listing that would exceed the limit: `0 Too Large`, framed like the listing.
 pub fn write_too_large(subject: Subject, out: &mut Vec<u8>) {
     encode(&Reply::TooLarge { framed: !matches!(subject, Subject::Dump(_)) }, out);
 }
@@ -315,7 +315,7 @@ mod tests {
         slice
     }
 
-    /// The text of some slices, the same whatever its pieces.
+    /// The text of some slices. Panics unless it is the same in pieces of any size.
     fn text(subject: Subject, slices: &[&[Given<'_>]]) -> String {
         let texts = [1, 2, 1000].map(|rows| {
             let mut text = Text::new(subject);

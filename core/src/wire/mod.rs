@@ -1,5 +1,5 @@
-//! The language: request lines in, reply lines out. Pure, like the machine. What the lines mean is written down in
-//! `docs/protocol.md`.
+//! The language: request lines in, reply lines out. Pure, like the machine. `docs/protocol.md` says what the lines
+//! mean.
 
 mod decoder;
 pub mod listing;

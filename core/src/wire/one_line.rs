@@ -1,5 +1,5 @@
-//! Replies of one line, both ways: one table says how each is written, and what a line means. To read what was written
-//! gives the same reply.
+//! Replies of one line, both ways. One table says how each is written, and what a line means. A reply that is written
+//! and read again is the same.
 
 use super::reply::Reply;
 use super::verb::Verb;
@@ -8,11 +8,11 @@ use crate::types::Kind::{Exclusive, Shared};
 /// A reply of one line, taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct OneLine<'a> {
-    /// What old clients go by: 0 is a failure.
+    /// Old clients look only at this: 0 is a failure.
     pub(super) number: u64,
-    /// From the space behind the number up to the name.
+    /// The text from the space behind the number up to the name.
     pub(super) words: &'static [u8],
-    /// The name of a lock, an address or a verb; empty where there is none.
+    /// The name of a lock, an address or a verb. Empty if the line has none.
     pub(super) name: &'a [u8],
 }
 
@@ -42,14 +42,14 @@ impl<'a> Tail<'a> for Verb {
     }
 }
 
-/// A row has the line and the reply. The line is a number (or `count`), words, and what stands behind them. The reply
-/// is a pattern when a line is written, and an expression when one is read. The first row that fits a reply writes it.
+/// A row has the line and the reply. The line is a number (or `count`), words, and a tail. The reply is used as a
+/// pattern to write a line, and as an expression to read one. The first row that fits a reply writes it.
 macro_rules! lines {
     ($(
         [$number:tt $words:literal $($tail:ident)?] $variant:ident $({ $($field:ident $(: $value:tt)?),+ })?;
     )+) => {
         impl<'a> Reply<'a> {
-            /// The line of a reply that has one, and no more.
+            /// The line, if the reply is of one line.
             #[allow(clippy::cast_lossless, reason = "a row's number is a literal, or a count of either width")]
             pub(super) fn one_line(&self) -> Option<OneLine<'a>> {
                 Some(match *self {
@@ -68,7 +68,7 @@ macro_rules! lines {
                 [$($words),+].len()
             }
 
-            /// Every reply that might be written with this number and these words behind it, and some that might not.
+            /// All replies that may be written as this number and text, and some others.
             #[allow(irrefutable_let_patterns, reason = "of a count that is as wide as what is read")]
             fn candidates(number: u64, text: &'a [u8]) -> impl Iterator<Item = Self> {
                 let rows: &[fn(u64, &'a [u8]) -> Option<Self>] = &[$(|number, text| {
@@ -127,7 +127,7 @@ lines! {
 }
 
 impl<'a> Reply<'a> {
-    /// What a reply of one line means, with its line ends; `None` for anything else: a part of one, a listing, figures,
+    /// Reads a reply of one line, with its line ends. `None` for anything else: part of a reply, a listing, figures,
     /// help, and `me`, which has a [reader of its own](super::read_me).
     #[must_use]
     pub fn read(text: &'a [u8]) -> Option<Self> {
@@ -184,7 +184,8 @@ mod tests {
     }
 
     quickcheck! {
-        /// Goal: the language both ways. Method: every row of the table, with any name and counts, written and read.
+        /// Goal: a reply is read as it was written. Method: every row of the table is written and read, with any name
+        /// and counts.
         fn a_reply_that_is_written_is_read_again(name: Vec<u8>, count: u32, token: u64) -> bool {
             let name: Vec<u8> = name.into_iter().filter(|byte| *byte != b'\n').collect();
             every_reply(&name, count.max(1), token).into_iter().all(|reply| {
@@ -195,7 +196,7 @@ mod tests {
         }
     }
 
-    /// One of each row.
+    /// One reply for each row.
     fn every_reply(name: &[u8], count: u32, token: u64) -> Vec<Reply<'_>> {
         let verb = Verb::Kick;
         let mut replies = vec![
@@ -242,7 +243,7 @@ mod tests {
         replies
     }
 
-    /// The number of rows in the table, so that one that is added is tried above too.
+    /// Fails if a row is added to the table and not tried above.
     #[test]
     fn every_row_is_tried() {
         let replies = every_reply(b"name", 7, 9);

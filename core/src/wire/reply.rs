@@ -5,64 +5,64 @@ use super::verb::Verb;
 use crate::inspect::Figures;
 use crate::types::{Addr, Kind};
 
-/// The answer to one command. Small, because every reply is handed on: what would make it large is borrowed.
+/// The answer to one command. It is small, because every reply is moved. What would make it large is borrowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply<'a> {
     /// `1 Lock Get Success: NAME`, `N Shared Lock Get Success: NAME`.
     Got {
-        /// Whose name space.
+        /// The kind of lock.
         kind: Kind,
         /// Holders, the asker included.
         holders: u32,
         /// The lock.
         name: &'a [u8],
     },
-    /// `0 Lock Get Failure: NAME`: another connection holds it. `0 Shared Lock Get Failure: NAME`: as many
-    /// hold it as may, or somebody waits for it.
+    /// `0 Lock Get Failure: NAME`: another connection holds it. `0 Shared Lock Get Failure: NAME`: it has as many
+    /// holders as allowed, or somebody waits for it.
     GetFailure {
-        /// Whose name space.
+        /// The kind of lock.
         kind: Kind,
         /// The lock.
         name: &'a [u8],
     },
-    /// `0 Lock Get Timeout: NAME`, `0 Shared Lock Get Timeout: NAME`: the wait came to its end without the lock.
+    /// `0 Lock Get Timeout: NAME`, `0 Shared Lock Get Timeout: NAME`: the wait ended without the lock.
     GetTimeout {
-        /// Whose name space.
+        /// The kind of lock.
         kind: Kind,
         /// The lock.
         name: &'a [u8],
     },
     /// `0 Lock Get Deadlock: NAME`, `0 Shared Lock Get Deadlock: NAME`: the wait would be for ever.
     GetDeadlock {
-        /// Whose name space.
+        /// The kind of lock.
         kind: Kind,
         /// The lock.
         name: &'a [u8],
     },
     /// `0 Lock Get Queue Full: NAME`, `0 Shared Lock Get Queue Full: NAME`: too many wait already.
     QueueFull {
-        /// Whose name space.
+        /// The kind of lock.
         kind: Kind,
         /// The lock.
         name: &'a [u8],
     },
     /// `1 Lock Release Success: NAME`, `1 Shared Lock Release Success: NAME`.
     Released {
-        /// Whose name space.
+        /// The kind of lock.
         kind: Kind,
         /// The lock.
         name: &'a [u8],
     },
     /// `0 Lock Release Failure: NAME`, `0 Shared Lock Release Failure: NAME`: the asker does not hold it.
     ReleaseFailure {
-        /// Whose name space.
+        /// The kind of lock.
         kind: Kind,
         /// The lock.
         name: &'a [u8],
     },
-    /// `N Locks Released`: everything the asker held, exclusive and shared.
+    /// `N Locks Released`: everything that the asker held, exclusive and shared.
     ReleasedAll {
-        /// How many holds those were.
+        /// The number of holds released.
         holds: u32,
     },
     /// `TOKEN Lock Fence: NAME`.
@@ -77,48 +77,48 @@ pub enum Reply<'a> {
         /// The lock.
         name: &'a [u8],
     },
-    /// `0 No Tokens`: none is left of those that the driver reserved.
+    /// `0 No Tokens`: none of the tokens that the driver reserved is left.
     NoTokens,
-    /// `1 Lock Is Locked: NAME`, `N Shared Lock Is Locked: NAME`; `0 … Not Locked: NAME` for no holders.
+    /// `1 Lock Is Locked: NAME`, `N Shared Lock Is Locked: NAME`; `0 … Not Locked: NAME` if nobody holds it.
     Inspected {
-        /// Whose name space.
+        /// The kind of lock.
         kind: Kind,
         /// Holders.
         holders: u32,
         /// The lock.
         name: &'a [u8],
     },
-    /// `0 Too Many Locks: NAME`: the get would pass a limit.
+    /// `0 Too Many Locks: NAME`: the get would exceed a limit.
     TooManyLocks {
         /// The lock.
         name: &'a [u8],
     },
     /// `0 Shutting Down`: nothing is granted any more.
     ShuttingDown,
-    /// To be answered with a listing, which the driver collects with [`Machine::scan`](crate::Machine::scan).
+    /// A listing. The driver must collect its text with [`Machine::scan`](crate::Machine::scan).
     Listing(Listing<'a>),
-    /// `N Kick Success: ADDR`; `0 Kick Failure: ADDR` when there is none.
+    /// `N Kick Success: ADDR`; `0 Kick Failure: ADDR` if no connection comes from there.
     Kicked {
-        /// How many connections were closed that come from there.
+        /// The number of connections closed.
         connections: u32,
-        /// The address, as it was asked for.
+        /// The address, as the request had it.
         addr: &'a [u8],
     },
     /// `1 Lock Steal Success: NAME`; `0 Lock Steal Failure: NAME`: nobody holds it.
     Stolen {
-        /// Whether somebody did hold it.
+        /// Whether somebody held it.
         was_held: bool,
         /// The lock.
         name: &'a [u8],
     },
-    /// `0 Not Allowed: VERB`: only on an administrative listener.
+    /// `0 Not Allowed: VERB`: the verb is for administrative listeners only.
     NotAllowed {
-        /// What it is that is not.
+        /// The verb that was refused.
         verb: Verb,
     },
     /// `1 ADDR NAME`.
     Me {
-        /// Where the connection comes from.
+        /// The connection's address.
         addr: &'a Addr,
         /// Its registered name, if it has one.
         name: Option<&'a [u8]>,
@@ -127,9 +127,9 @@ pub enum Reply<'a> {
     Registered,
     /// The statistics.
     Figures {
-        /// What they are now.
+        /// The statistics now.
         figures: &'a Figures<'a>,
-        /// Whether all of them are wanted.
+        /// Whether all of them are to be shown.
         full: bool,
     },
     /// `1 pong`.
@@ -146,19 +146,19 @@ pub enum Reply<'a> {
         /// Whether an empty line ends the reply.
         framed: bool,
     },
-    /// `0 Too Large`, in a listing's place: the driver takes no more bytes for listings.
+    /// `0 Too Large`, instead of a listing: the driver has no more bytes for listings.
     TooLarge {
         /// Whether an empty line ends the reply.
         framed: bool,
     },
     /// `0 Bad Argument: VERB`.
     BadArgument {
-        /// Whose argument is no number, or too high.
+        /// The verb whose argument is not a number, or is too high.
         verb: Verb,
     },
     /// `0 Unknown Command: VERB`.
     UnknownCommand {
-        /// What stood where a verb belongs.
+        /// The word at the place of the verb.
         verb: &'a [u8],
     },
     /// `0 Line Too Long`.
@@ -166,7 +166,7 @@ pub enum Reply<'a> {
 }
 
 impl Reply<'_> {
-    /// Whether it is a failure: one whose line begins with `0 `. To say that nobody holds a lock is one.
+    /// Whether it is a failure: its line begins with `0 `. So an inspection that finds no holder is a failure.
     #[must_use]
     #[inline]
     pub const fn is_failure(&self) -> bool {
@@ -209,7 +209,7 @@ impl Reply<'_> {
 }
 
 impl Reply<'_> {
-    /// Whether an empty line ends it. (A listing's text has its own ends.)
+    /// Whether an empty line ends it. Not for a listing, whose text has its own end.
     pub(super) const fn is_framed(&self) -> bool {
         match self {
             Self::Figures { .. } | Self::Help => true,
@@ -219,12 +219,12 @@ impl Reply<'_> {
     }
 }
 
-/// What a listing is of.
+/// What a listing shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listing<'a> {
     /// Which listing.
     pub subject: Subject,
-    /// Only this name, or what starts with it; everything when empty.
+    /// The only name to show, or the start of the names. Empty for everything.
     pub name: &'a [u8],
 }
 

@@ -1,5 +1,5 @@
-//! Requests, both ways: a line means a command, and a command is written as a line. To read what was written gives
-//! the same command.
+//! Requests, both ways: lines are parsed into commands, and commands are written as lines. A command that is written
+//! and parsed again is the same.
 
 use crate::types::Kind;
 use std::borrow::Cow;
@@ -7,10 +7,10 @@ use std::borrow::Cow;
 use super::verb::Verb;
 use super::wish::Wish;
 
-/// One request line, parsed. `N` is how the caller keeps names: borrowed or owned.
+/// One request line, parsed. `N` is the form of names: borrowed or owned.
 ///
-/// Names are as [`parse`] makes them: without white space at the ends, each run of white space inside
-/// folded to one space. The machine takes any bytes.
+/// [`parse`] makes names without white space at the ends. It folds each run of white space inside to one space. The
+/// machine accepts names of any bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command<N> {
     /// Every verb that gets a lock: `g`, `gw`, `sg`, `sgl`, `sgw`.
@@ -50,15 +50,17 @@ pub enum Command<N> {
     Help,
     /// `quit`.
     Quit,
-    /// A verb of ours, but where it takes a number there is none.
+    /// A known verb without the number that it needs.
     BadArgument(Verb),
-    /// No verb of ours: the verb.
+    /// An unknown verb: this word.
     Unknown(N),
-    /// A line over the limit. Its bytes are gone.
+    /// A line over the limit. Its bytes are not kept.
     LineTooLong,
 }
 
-/// Parses one line, without its `\n`; `None` for a blank one.
+/// Parses one line, without its `
+///
+/// `. `None` if it is blank.
 #[must_use]
 pub fn parse(line: &[u8]) -> Option<Command<Cow<'_, [u8]>>> {
     let line = trim(line);
@@ -73,7 +75,7 @@ pub fn parse(line: &[u8]) -> Option<Command<Cow<'_, [u8]>>> {
     })
 }
 
-/// What a verb and the words behind it mean; `None` when a number is missing.
+/// The command of a verb and the words behind it. `None` if a number is missing.
 #[inline]
 fn parse_rest(verb: Verb, rest: &[u8]) -> Option<Command<Cow<'_, [u8]>>> {
     use Kind::{Exclusive, Shared};
@@ -114,7 +116,7 @@ fn parse_rest(verb: Verb, rest: &[u8]) -> Option<Command<Cow<'_, [u8]>>> {
     })
 }
 
-/// A command taken apart, as it stands on its line.
+/// The parts of a command's line, in their order.
 struct Parts<N> {
     /// `None` for an invalid line.
     verb: Option<Verb>,
@@ -126,7 +128,7 @@ struct Parts<N> {
     name: Option<N>,
 }
 
-/// The same command, with `$text` of its text. It takes a command as well as a reference to one.
+/// The same command with `$text` applied to its text. Takes a command or a reference to one.
 macro_rules! retold {
     ($command:expr, $text:expr, $map:ident) => {
         match $command {
@@ -173,7 +175,8 @@ impl<N> Command<N> {
         Parts { verb, numbers, word, name }
     }
 
-    /// The verb, and the name of a lock or of a connection, or the start of one; not the text of an unknown verb.
+    /// The verb, and the name of a lock or of a connection, or the start of one. The text of an unknown verb is no
+    /// name.
     #[inline]
     pub(crate) const fn verb_and_name(&self) -> (Option<Verb>, Option<&N>) {
         let (verb, name) = match self {
@@ -202,7 +205,7 @@ impl<N> Command<N> {
         (Some(verb), name)
     }
 
-    /// The verb that statistics count it under; `None` for an invalid line.
+    /// The verb that statistics count it under. `None` for an invalid line.
     pub const fn verb(&self) -> Option<Verb> {
         self.verb_and_name().0
     }
@@ -216,7 +219,7 @@ impl<N> Command<N> {
     #[inline]
     pub const fn ends_batch(&self) -> bool {
         match self {
-            // Nearly all are one of these, and told at a glance.
+            // Nearly all commands are one of these two, and this is faster.
             Self::Get(wish) => wish.ms().is_some(),
             Self::Release(..) => false,
             _ => match self.verb() {
@@ -240,7 +243,7 @@ impl<N> Command<N> {
         }
     }
 
-    /// The same command with its text kept another way.
+    /// The same command with its text changed by `text`.
     pub fn map<M>(self, text: impl FnOnce(N) -> M) -> Command<M> {
         retold!(self, text, map)
     }
@@ -252,10 +255,10 @@ impl<N: AsRef<[u8]>> Command<N> {
         retold!(self, N::as_ref, map_ref)
     }
 
-    /// Appends the line that means this command, with its end.
+    /// Appends this command's line, with its end.
     ///
-    /// The name must be as [`parse`] makes them, and have no line end: then to read the line gives the command again. A
-    /// line over the limit has no bytes left, and is written as an empty one.
+    /// If the name is as [`parse`] makes names and has no line end, parsing the line gives the same command. A line
+    /// over the limit has no bytes left, and is written as an empty line.
     pub fn write(&self, out: &mut Vec<u8>) {
         let Parts { verb, numbers, word, name } = self.parts();
         out.extend_from_slice(match (self, verb) {
@@ -277,7 +280,7 @@ impl<N: AsRef<[u8]>> Command<N> {
         out.push(b'\n');
     }
 
-    /// The line that means this command, without its end.
+    /// This command's line, without its end.
     #[must_use]
     pub fn line(&self) -> Vec<u8> {
         let mut line = Vec::new();
@@ -306,8 +309,8 @@ fn trim(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// The numbers at the start of trimmed text, and the trimmed rest; `None` unless there are as many. A number
-/// is one to ten digits, at most 2^32 - 1.
+/// The `N` numbers at the start of trimmed text, and the trimmed rest. `None` if there are fewer. A number is one to
+/// ten digits, at most 2^32 - 1.
 fn numbers<const N: usize>(mut text: &[u8]) -> Option<([u32; N], &[u8])> {
     let mut found = [0; N];
     for number in &mut found {
@@ -326,9 +329,9 @@ fn numbers<const N: usize>(mut text: &[u8]) -> Option<([u32; N], &[u8])> {
     Some((found, text))
 }
 
-/// A trimmed name with every run of white space as one space. Nearly all names are so already.
+/// A trimmed name with every run of white space folded to one space. Nearly all names are so already.
 fn fold(name: &[u8]) -> Cow<'_, [u8]> {
-    // The least byte, which one instruction can find of many: nearly all names have no white space at all.
+    // Looks for the least byte, because one instruction can do so for many bytes. Nearly all names have no white space.
     if name.iter().fold(u8::MAX, |least, byte| least.min(*byte)) > b' ' {
         return Cow::Borrowed(name);
     }
@@ -501,7 +504,8 @@ mod tests {
     }
 
     quickcheck! {
-        /// Goal: the language both ways. Method: every form, with names of any words and any numbers, written and read.
+        /// Goal: a command is read as it was written. Method: every form is written and read, with names of any words,
+        /// and any numbers.
         fn a_command_that_is_written_is_read_again(name: Vec<Vec<u8>>, numbers: (u32, u32)) -> bool {
             let words = name.iter().flat_map(|word| words(word)).collect::<Vec<_>>();
             let name = words.join(&b' ');

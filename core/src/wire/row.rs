@@ -1,6 +1,6 @@
-//! The rows of a listing, as a client reads them. They are written by `listing.rs`, slice by slice.
+//! The rows of a listing, as a client reads them. `listing.rs` writes them, slice by slice.
 //!
-//! `dump` has no reader: names may have spaces, so its one line can be read in several ways. `ls` says the same.
+//! `dump` has no reader: names may have spaces, so its one line can be read in several ways. Use `ls` instead.
 
 use super::reply::Subject;
 use crate::types::{Addr, Kind};
@@ -8,7 +8,7 @@ use crate::types::{Addr, Kind};
 /// A row of `d`, `sd`, `ls` or `who`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Row<'a> {
-    /// Of `d` and `sd`: `NAME: HOLDER`.
+    /// A row of `d` and `sd`: `NAME: HOLDER`.
     Lock {
         /// The lock.
         name: &'a [u8],
@@ -30,7 +30,7 @@ pub enum Row<'a> {
         /// The connection's registered name, if it has one.
         registered: Option<&'a [u8]>,
     },
-    /// Of `who`: `ADDR: NAME`.
+    /// A row of `who`: `ADDR: NAME`.
     Registered {
         /// The connection.
         addr: Addr,
@@ -39,12 +39,13 @@ pub enum Row<'a> {
     },
 }
 
-/// What somebody does with a lock, as `ls` says it and as it sorts the rows of one name.
+/// Whether a connection holds a lock or waits for it, and the lock's kind. `ls` shows this as one word, and sorts the
+/// rows of one name by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Group {
-    /// Whose name space.
+    /// The kind of lock.
     pub kind: Kind,
-    /// Whether it waits for the lock; else it holds it.
+    /// Whether the connection waits for the lock. Otherwise it holds it.
     pub is_waiting: bool,
 }
 
@@ -70,8 +71,8 @@ impl Group {
 }
 
 impl<'a> Row<'a> {
-    /// Reads a row, without its end. Of `d` and `sd` the last `: ` ends the name, so a holder whose registered name has
-    /// one is read wrongly; an address has none.
+    /// Reads a row, without its end. In `d` and `sd` the last `: ` ends the name. So a row is read wrongly if the
+    /// holder's registered name has a `: `. An address has none.
     #[must_use]
     pub fn read(subject: Subject, line: &'a [u8]) -> Option<Self> {
         match subject {
@@ -99,7 +100,7 @@ impl<'a> Row<'a> {
     }
 }
 
-/// The rows of a whole listing; `None` if it is none, was refused, or is not whole.
+/// The rows of a whole listing. `None` if the text is not a listing, is a refusal, or is not whole.
 #[must_use]
 pub fn read_rows(subject: Subject, text: &[u8]) -> Option<Vec<Row<'_>>> {
     let rows = match text {
@@ -157,7 +158,7 @@ mod tests {
     }
 
     quickcheck! {
-        /// Goal: the language both ways. Method: rows of any names and numbers, written and read.
+        /// Goal: a row is read as it was written. Method: rows of any names and numbers are written and read.
         fn a_row_that_is_written_is_read_again(
             name: Vec<u8>, registered: Option<Vec<u8>>, ms: u64, waiters: u32, serial: u64, group: u8
         ) -> bool {

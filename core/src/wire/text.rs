@@ -1,5 +1,5 @@
-//! Replies as bytes: what the table of lines does not say, which are the replies of several lines and `me`, and the
-//! last line of a connection.
+//! Replies as bytes. The table in `one_line.rs` has most replies of one line. Here are replies of several lines, `me`,
+//! and the last line of a connection.
 
 use super::one_line::OneLine;
 use super::reply::Reply;
@@ -11,12 +11,13 @@ use std::io::Write;
 
 /// Appends a reply, with all its line ends.
 ///
-/// [`Reply::Listing`] appends nothing: its text is collected in slices (see [`listing`](super::listing)).
+/// For [`Reply::Listing`] it appends nothing. The text of a listing is collected in slices (see
+/// [`listing`](super::listing)).
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "one of two lines is copied, mostly")]
 pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) {
     match reply {
-        // Nearly all replies are one of these two, and short enough to be encoded where they are made.
+        // Nearly all replies are one of these two, and these are short enough to be encoded inline.
         Reply::Got { kind: Kind::Exclusive, name, .. } => line(out, b"1 Lock Get Success: ", name),
         Reply::Released { kind: Kind::Exclusive, name } => line(out, b"1 Lock Release Success: ", name),
         _ => encode_any(reply, out),
@@ -47,11 +48,11 @@ fn encode_any(reply: &Reply<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends the last line that a connection gets before it is closed, if there is one.
+/// Appends the last line that a connection gets before it is closed, if `reason` has one.
 pub fn encode_reason(reason: Reason, out: &mut Vec<u8>) {
     match reason {
         Reason::TooManyConnections => line(out, b"0 Too Many Connections", b""),
-        // An unasked-for line would be taken for the answer to the next request.
+        // A client would take a line that it did not ask for as the answer to its next request.
         Reason::Quit | Reason::Idle | Reason::Kicked => {}
     }
 }
@@ -74,7 +75,7 @@ fn line(out: &mut Vec<u8>, text: &[u8], name: &[u8]) {
     out.push(b'\n');
 }
 
-/// What the reply to `me` says: the address, and the registered name or the address again.
+/// Reads the reply to `me`: the address, and the registered name or the address again.
 #[must_use]
 pub fn read_me(text: &[u8]) -> Option<(Addr, &[u8])> {
     let rest = text.strip_prefix(b"1 ")?.strip_suffix(b"\n")?;
@@ -82,7 +83,8 @@ pub fn read_me(text: &[u8]) -> Option<(Addr, &[u8])> {
     Some((Addr::parse(addr)?, &name[1..]))
 }
 
-/// The keys and values of the reply to `q` or `q full`, in their order; `None` if it is none, or not a whole one.
+/// Reads the reply to `q` or `q full`: its keys and values, in their order. `None` if the text is not a whole reply to
+/// these.
 ///
 /// ```
 /// let figures = elockd_core::wire::read_figures(b"locks: 7\nversion: 1.2.3\n\n").unwrap();

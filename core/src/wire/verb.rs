@@ -1,7 +1,7 @@
-//! The verbs: the first word of each request, one row each. `help`, statistics, what ends a batch and what needs an
-//! operator come from this table; what the words behind a verb mean is in `request.rs`.
+//! The verbs: the first word of each request, one row each. This table decides `help`, statistics, what ends a batch
+//! and what needs an operator. The words behind a verb are read in `request.rs`.
 
-/// What a verb's row says beside its words.
+/// A verb's row in the table.
 struct VerbRow {
     word: &'static str,
     help: &'static str,
@@ -11,15 +11,15 @@ struct VerbRow {
 /// Properties of verbs, one bit each.
 type Flags = u8;
 
-/// The reply has a variable number of lines. An empty line ends it, also when it is a failure.
+/// The reply has a variable number of lines. An empty line ends it, even if it is a failure.
 const FRAMED: Flags = 1;
-/// Nothing of the same connection may run before this reply is complete.
+/// No later command of the same connection may run before this reply is complete.
 const LAST: Flags = 2;
 /// The reply may come later, at the end of a wait.
 const WAITS: Flags = 4;
 /// Only on an administrative listener.
 const OPERATOR: Flags = 8;
-/// Every lockd has had it: statistics show it before its first use.
+/// Every lockd has this verb. Statistics show it before its first use.
 const OLD: Flags = 16;
 /// `--dump=false` switches it off.
 const DUMPS: Flags = 32;
@@ -28,7 +28,7 @@ const NAMES: Flags = 64;
 
 macro_rules! verbs {
     ($($verb:ident $word:literal ($($flag:ident)*) $help:literal)+) => {
-        /// The first word of a request, as statistics and `help` name it. In the order of their words.
+        /// The first word of a request, as statistics and `help` name it. Sorted by word.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Verb {
             $(#[doc = $help] $verb,)+
@@ -99,20 +99,20 @@ impl Verb {
         self.row().help
     }
 
-    /// Whether statistics show it before its first use: the verbs that every lockd has had.
+    /// Whether statistics show it before its first use. So it is with the verbs that every lockd has.
     #[must_use]
     pub const fn is_always_shown(self) -> bool {
         self.has(OLD)
     }
 
-    /// Whether the reply has a variable number of lines and is ended by an empty one, also when it is a failure.
+    /// Whether the reply has a variable number of lines, and an empty line ends it, even if it is a failure.
     #[must_use]
     pub const fn is_framed(self) -> bool {
         self.has(FRAMED)
     }
 
-    /// Whether it must be the last of its batch: a listing is written in slices, a wait may end much later, `quit`
-    /// ends the connection, and `kick` may.
+    /// Whether it must be the last of its batch. A listing is written in slices, a wait may end much later, `quit` ends
+    /// the connection, and `kick` may do so.
     #[must_use]
     pub const fn ends_batch(self) -> bool {
         self.has(LAST)
@@ -130,19 +130,19 @@ impl Verb {
         self.has(OPERATOR)
     }
 
-    /// Whether it shows what others hold or are called, so that `--dump=false` switches it off.
+    /// Whether `--dump=false` switches it off: it shows what others hold or their names.
     #[must_use]
     pub const fn is_dump(self) -> bool {
         self.has(DUMPS)
     }
 
-    /// Whether it is about registered names, so that `--registry=false` switches it off.
+    /// Whether `--registry=false` switches it off: it is about registered names.
     #[must_use]
     pub const fn is_registry(self) -> bool {
         self.has(NAMES)
     }
 
-    /// Whether there is anything that it could be refused for, whatever the words behind it.
+    /// Whether it may be refused to some connections or by some configurations.
     pub(crate) const fn may_be_refused(self) -> bool {
         self.has(OPERATOR | DUMPS | NAMES)
     }

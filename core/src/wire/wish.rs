@@ -1,18 +1,18 @@
-//! What a get asks for: the same for every verb that gets, so that the machine has one way to get a lock.
+//! What a get asks for. It is the same for every verb that gets, so the machine has only one way to get a lock.
 
 use crate::types::Kind;
 
 use super::verb::Verb;
 
-/// A lock that is asked for, how many may share it, and for how long its asker would wait.
+/// The lock that a get asks for, how many may share it, and how long the asker would wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wish<N> {
     name: N,
     /// 0 is no limit.
     limit: u32,
-    /// 0 for verbs that do not wait, too.
+    /// Also 0 for verbs that do not wait.
     ms: u32,
-    /// One of those that get a lock. It says the kind, and which of the numbers count.
+    /// A verb that gets a lock. It determines the kind, and which of the numbers count.
     verb: Verb,
 }
 
@@ -27,7 +27,7 @@ impl<N> Wish<N> {
         Self { name, limit, ms: 0, verb }
     }
 
-    /// The same for at most `limit` holders, the asker included; 0 is no limit. Only a shared lock takes one.
+    /// The same for at most `limit` holders, including the asker. 0 is no limit. Only a shared lock takes a limit.
     #[must_use]
     pub fn limited(self, limit: u32) -> Self {
         match self.verb {
@@ -37,7 +37,7 @@ impl<N> Wish<N> {
         }
     }
 
-    /// The same, waiting up to `ms` milliseconds; 0 does not wait.
+    /// The same, waiting up to `ms` milliseconds. 0 does not wait.
     #[must_use]
     pub fn waiting(self, ms: u32) -> Self {
         let verb = match self.kind() {
@@ -47,13 +47,13 @@ impl<N> Wish<N> {
         Self { ms, verb, ..self }
     }
 
-    /// The verb that asks so.
+    /// The verb of the request.
     #[inline]
     pub const fn verb(&self) -> Verb {
         self.verb
     }
 
-    /// Whose name space.
+    /// The kind of lock.
     #[inline]
     pub const fn kind(&self) -> Kind {
         match self.verb {
@@ -68,18 +68,18 @@ impl<N> Wish<N> {
         &self.name
     }
 
-    /// The lock, for the asker to keep.
+    /// The lock's name, owned.
     pub fn into_name(self) -> N {
         self.name
     }
 
-    /// How many holders there may be, the asker included; 0 is no limit.
+    /// How many holders there may be, including the asker. 0 is no limit.
     #[inline]
     pub const fn limit(&self) -> u32 {
         self.limit
     }
 
-    /// How long to wait at most, in milliseconds; `None` fails instead of waiting.
+    /// How long to wait at most, in milliseconds. `None` if the verb does not wait.
     #[inline]
     pub const fn ms(&self) -> Option<u32> {
         match self.verb {
@@ -88,13 +88,13 @@ impl<N> Wish<N> {
         }
     }
 
-    /// Whether it stays behind those that wait already. Only `sg` does not.
+    /// Whether it must not overtake waits. False only for `sg`.
     #[inline]
     pub const fn heeds_line(&self) -> bool {
         !matches!(self.verb, Verb::SharedGet)
     }
 
-    /// The same with its name kept another way.
+    /// The same with its name changed by `text`.
     pub fn map<M>(self, text: impl FnOnce(N) -> M) -> Wish<M> {
         let Self { name, limit, ms, verb } = self;
         Wish { name: text(name), limit, ms, verb }

@@ -1,5 +1,5 @@
-//! What happened in random sequences, counted, so that a generator that has come to make only dull ones
-//! fails its test instead of passing everything.
+//! Counts of what happened in random sequences. If a change leaves a generator making only dull sequences, the census
+//! fails its test. Without a census it would pass everything.
 
 mod waits;
 
@@ -21,14 +21,14 @@ pub struct Census {
     counts: BTreeMap<&'static str, u64>,
 }
 
-/// One step, with what was before and what came after.
+/// One step, with the states before and after it.
 #[derive(Debug)]
 pub struct Moment<'a> {
     /// The input.
     pub step: &'a Step,
-    /// What came of it.
+    /// Its outcome.
     pub events: &'a [Event],
-    /// The reference before it, and after it.
+    /// The reference before it.
     pub before: &'a Reference,
     /// The reference after it.
     pub after: &'a Reference,
@@ -37,12 +37,12 @@ pub struct Moment<'a> {
 }
 
 impl Census {
-    /// Adds to the census of this thread, which is the census of the property that it runs.
+    /// Adds to the census of this thread. A thread runs one property.
     pub fn note(add: impl FnOnce(&mut Self)) {
         CENSUS.with_borrow_mut(add);
     }
 
-    /// Ends the census of this thread.
+    /// Ends the census of this thread, and returns it.
     #[must_use]
     pub fn take() -> Self {
         CENSUS.take()
@@ -53,7 +53,7 @@ impl Census {
         *self.counts.entry(what).or_default() += 1;
     }
 
-    /// Counts a command that came out of bytes.
+    /// Counts a command that was decoded from bytes.
     pub fn command(&mut self, command: &Command<Vec<u8>>) {
         self.count(match command {
             Command::LineTooLong => "a line was too long",
@@ -101,8 +101,8 @@ impl Census {
         }
     }
 
-    /// Prints all counts, and how often each mark was reached that had to be. Panics if one of `expected` or of these
-    /// marks came up in less than one of 20,000 inputs, unless there were too few to tell.
+    /// Prints all counts, and how often each of `marks` was reached. Panics if one of `expected` or of `marks` came up
+    /// in less than one of 20,000 inputs, unless there were too few inputs to tell.
     pub fn report(&self, inputs: u64, expected: &[&'static str], marks: &[(&'static str, u64)]) {
         let counts = self.counts.iter().map(|(what, count)| (*what, *count)).chain(marks.iter().copied());
         let lines: Vec<_> = counts.map(|(what, count)| format!("{count:>9}  {what}\n")).collect();
@@ -114,7 +114,7 @@ impl Census {
         }
     }
 
-    /// Connections that said nothing for too long.
+    /// Counts connections that were idle for too long.
     fn silence(&mut self, moment: &Moment<'_>) {
         let silent = moment.events.iter().filter_map(|event| match event {
             Event::Disconnected(conn, Reason::Idle, _) => Some(*conn),
@@ -369,7 +369,8 @@ pub const EXPECTED: [&str; 103] = [
     "who waits said something",
 ];
 
-/// Whether a connection's command was run: it was open, and did not wait or had done so when it came.
+/// Whether a connection's command was run: the connection was open, and its wait, if any, was over when the command
+/// came.
 fn is_heard(moment: &Moment<'_>, conn: Conn) -> bool {
     let Moment { step, before, after, .. } = *moment;
     let is_idle = moment

@@ -8,7 +8,7 @@ use elockd_core::{Account, Command, Conn, Input, Kind, Reason, Reply, Subject};
 use std::collections::BTreeSet;
 
 impl Census {
-    /// Waits that ended with this input, and what ended them.
+    /// Counts waits that ended with this input, by what ended them.
     pub(super) fn ends_of_waits(&mut self, moment: &Moment<'_>) {
         let Moment { step, events, before, after, .. } = *moment;
         let told = |is_it: fn(&Reply<'_>) -> bool| -> Vec<&Wait> {
@@ -51,12 +51,12 @@ impl Census {
         let is_said = matches!(step.input, Input::Command(conn, _) if is_ignored(conn));
         self.count_if(is_said, "who waits said something");
         self.count_if(is_by(idle), "a silent holder's end granted");
-        // What came of a wait that ended and then of its connection's own command.
+        // A wait ended, and then its connection's own command was run.
         let said = step.input.conn().filter(|conn| timed_out.iter().any(|wait| wait.conn == *conn));
         self.count_if(said.is_some() && events.len() > 1, "a wait was over just before the next command");
     }
 
-    /// A command that gets, with a limit or waiting, and its reply; empty when it waits.
+    /// Counts a get with a limit or a wait, and its reply. The reply is empty if the connection waits.
     pub(super) fn wait_command(
         &mut self,
         moment: &Moment<'_>,
@@ -109,7 +109,7 @@ impl Census {
         }
     }
 
-    /// `g` and `sg`, where somebody waits.
+    /// Counts `g` and `sg` of a lock that somebody waits for.
     fn get_beside_waits(
         &mut self,
         moment: &Moment<'_>,
@@ -219,7 +219,7 @@ impl Census {
     }
 }
 
-/// Whether there is a way from holder to holder that leads from a connection that waits back to it.
+/// Whether a waiting connection waits for itself, by way of holders that wait.
 fn is_in_a_cycle(reference: &Reference, conn: Conn) -> bool {
     let mut reached: Vec<Conn> = vec![conn];
     let mut at = 0;

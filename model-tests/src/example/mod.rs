@@ -14,9 +14,8 @@
 //! bob< 1 Lock Get Success: job
 //! ```
 //!
-//! After each input come all the lines that anybody hears because of it, in order; none means silence. The text that
-//! a client says or hears may contain `\t`, `\r`, `\0`, `\\` and `\xNN`. White space at the end of a line counts for
-//! nothing.
+//! After each input come all the lines that anybody hears because of it, in order. No lines mean silence. The text that
+//! a client says or hears may contain `\t`, `\r`, `\0`, `\\` and `\xNN`. White space at the end of a line is ignored.
 //!
 //! | input | meaning |
 //! |---|---|
@@ -35,7 +34,7 @@
 //! | `alice waits` | Her request has no reply yet. |
 //! | `alice is closed` | The daemon closes her connection. |
 //!
-//! `admin` and names that begin with it are operators: they come in by the administrative listener.
+//! `admin` and names that begin with it are operators: they connect to the administrative listener.
 
 mod play;
 
@@ -48,13 +47,13 @@ use std::path::{Path, PathBuf};
 /// One script.
 #[derive(Debug)]
 pub struct Example {
-    /// The file that it stands in, to be named in failures.
+    /// Its file, for the messages of failures.
     pub file: String,
     /// What it shows.
     pub title: String,
     /// The configuration of both machines.
     pub config: Config,
-    /// Bytes that a line may have.
+    /// The limit of a line, in bytes.
     pub line_bytes: usize,
     /// How many fencing tokens are reserved at the start.
     pub tokens: u64,
@@ -62,7 +61,7 @@ pub struct Example {
     pub turns: Vec<Turn>,
 }
 
-/// One input, and all that must come of it.
+/// One input, and its whole outcome.
 #[derive(Debug)]
 pub struct Turn {
     /// Where it stands in its file, counted from 1.
@@ -71,7 +70,7 @@ pub struct Turn {
     pub text: String,
     /// What it means.
     pub act: Act,
-    /// What must come of it, in order.
+    /// The lines that somebody must hear because of it, in order.
     pub outcome: Vec<Expected>,
 }
 
@@ -95,7 +94,7 @@ pub enum Act {
     Close(String),
     /// A client's connection fails.
     Break(String),
-    /// Time passes, up to this many milliseconds later, and whether the ticker ticks.
+    /// Milliseconds pass. The flag tells whether the ticker ticks meanwhile.
     Pass(u64, bool),
     /// The daemon begins to shut down.
     Drain,
@@ -103,7 +102,7 @@ pub enum Act {
     Tokens(u64, u64),
 }
 
-/// Reads all scripts there are, file by file. Panics when one cannot be read.
+/// Reads all scripts, file by file. Panics if one cannot be read.
 #[must_use]
 pub fn all() -> Vec<Example> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
@@ -130,7 +129,7 @@ fn of_file(path: &Path) -> Vec<Example> {
 ///
 /// # Errors
 ///
-/// The first line that is no line of a script, with its file and number.
+/// The first line that cannot stand in a script, with its file and number.
 pub fn read(file: &str, text: &str) -> Result<Vec<Example>, String> {
     let mut examples: Vec<Example> = Vec::new();
     for (at, line) in (1..).zip(text.lines()) {
@@ -162,7 +161,7 @@ impl Example {
         }
     }
 
-    /// Takes the next line.
+    /// Reads the next line of the script.
     fn take(&mut self, at: usize, line: &str) -> Result<(), &'static str> {
         let text = line.to_owned();
         if is_outcome(line) {
@@ -205,7 +204,7 @@ impl Example {
     }
 }
 
-/// Whether a line tells what somebody must hear.
+/// Whether a line is an outcome, not an input.
 fn is_outcome(line: &str) -> bool {
     let of_name = |rest: &str| line.strip_suffix(rest).is_some_and(is_name);
     of_name(" waits") || of_name(" is closed") || line.split_once('<').is_some_and(|(name, _)| is_name(name))
@@ -259,7 +258,7 @@ fn unescaped(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// The time of the start of each script: not 0, so that nothing is right by chance.
+/// The time at which each script starts. It is not 0, so that nothing is right by chance.
 const START: Now = Now(1_000);
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Plays an example on one of the two machines, as the server would: a connection's further lines are kept while it
-//! waits, and the ticker ticks when something is due.
+//! Plays an example on one of the two machines, as the server would. While a connection waits, its further lines are
+//! kept. The ticker ticks when something is due.
 
 use super::{Act, Example, Expected, START, Turn};
 use crate::generate::origin;
@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt::Write;
 
-/// What an example is played on.
+/// The machine that an example is played on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum On {
     /// The reference model and the naive decoder.
@@ -48,7 +48,7 @@ impl Example {
     }
 }
 
-/// The first line that was expected and not told, or told and not expected: where, and both.
+/// The first difference between expected and told lines: its place, the expected line, and the told one.
 fn difference<'a>(turn: &'a Turn, told: &'a [String]) -> Option<(usize, &'a str, &'a str)> {
     let mut told = told.iter().map(String::as_str).peekable();
     let mut skipped = None;
@@ -85,7 +85,7 @@ enum Subject {
     Machine(Box<Machine>),
 }
 
-/// A connection that there is or was.
+/// A connection that is or was open.
 struct Caller {
     name: String,
     conn: Conn,
@@ -173,7 +173,7 @@ impl Stage {
         if ticks { self.apply(&Input::Tick) } else { Ok(()) }
     }
 
-    /// Applies an input, and after it whatever was kept and can run now.
+    /// Applies an input, and then every kept line that can run now.
     fn apply(&mut self, input: &Input<Command<Vec<u8>>>) -> Result<(), String> {
         self.apply_one(input)?;
         self.run_what_waits()
@@ -244,7 +244,7 @@ impl Subject {
         }
     }
 
-    /// The commands in a line without its end, told by the decoder that belongs to it.
+    /// The commands in a line without its end, read by this machine's decoder.
     fn commands(&self, line: &[u8], line_bytes: usize) -> Vec<Command<Vec<u8>>> {
         let stream = [line, b"\n"].concat();
         match self {
@@ -259,7 +259,7 @@ impl Subject {
     }
 }
 
-/// A line that was heard, without its end and with what cannot be read escaped.
+/// A line that was heard, without its end. Unprintable bytes are escaped.
 fn shown(line: &[u8]) -> String {
     let line = line.strip_suffix(b"\n").expect("every line has its end");
     let mut text = String::new();

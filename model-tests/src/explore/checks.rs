@@ -1,4 +1,4 @@
-//! What has to be right about every input in every state, and about every state.
+//! The properties that every input in every state must have, and every state.
 
 use super::{Edge, Node, is_deadlock};
 use crate::observe::{Event, observe};
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 type Check = fn(&Edge<'_>) -> Result<(), String>;
 
-/// What has to be right about every input in every state. What says most about a failure is asked first.
+/// The properties of every input in every state. The one that says most about a failure comes first.
 pub(super) const OF_EDGES: [(&str, Check); 14] = [
     ("nobody but the holder releases, or who steals", nobody_but_the_holder_releases),
     ("a get gives what it says", a_get_gives_what_it_says),
@@ -28,7 +28,7 @@ pub(super) const OF_EDGES: [(&str, Check); 14] = [
 
 type CheckAll = fn(&Node, &[Edge<'_>]) -> Result<(), String>;
 
-/// What has to be right about every state, given all that can be done with it.
+/// The properties of every state, given the outcomes of all inputs.
 pub(super) const OF_STATES: [(&str, CheckAll); 5] = [
     ("at most one holds an exclusive lock", at_most_one_holder),
     ("counts are exact", counts_are_exact),
@@ -47,8 +47,8 @@ fn every_invariant_holds(edge: &Edge<'_>) -> Result<(), String> {
     edge.after.machine.check().map_err(|violation| violation.to_string())
 }
 
-/// Whoever does something, the holds of all others stay as they are, but for what is granted, and for one that is
-/// stolen. A release succeeds for the holder, takes this hold, and nothing else.
+/// An input leaves the holds of all other connections as they are. Exceptions are grants, and a hold that is stolen. A
+/// release succeeds only for the holder, and takes only this hold.
 fn nobody_but_the_holder_releases(edge: &Edge<'_>) -> Result<(), String> {
     let is_open = |conn| edge.after.reference.open().iter().any(|client| client.conn == conn);
     let by = edge.step.input.conn();
@@ -81,7 +81,7 @@ fn nobody_but_the_holder_releases(edge: &Edge<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Whoever is told that it got a lock holds it; whoever is told otherwise holds what it held.
+/// A connection that is told that it got a lock holds it. If it is told otherwise, its holds are as before.
 fn a_get_gives_what_it_says(edge: &Edge<'_>) -> Result<(), String> {
     let releases = matches!(edge.step.input, Input::Command(_, Command::Release(..) | Command::ReleaseAll))
         || matches!(edge.step.input, Input::Command(_, Command::Quit) | Input::Closed(..));
@@ -102,7 +102,7 @@ fn a_get_gives_what_it_says(edge: &Edge<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Nobody is granted a lock before those ahead in line, and nobody gets it past a line but by `sg`.
+/// No wait is granted before those ahead of it in line. Only `sg` gets a lock past a line.
 fn first_come_first_served(edge: &Edge<'_>) -> Result<(), String> {
     let waits = edge.before.reference.waits();
     let still_waits = |wait| edge.after.reference.waits().contains(wait);
@@ -120,7 +120,7 @@ fn first_come_first_served(edge: &Edge<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Where one input is all that happens.
+/// Holds only if one thing happens: the input, or what is due.
 fn grants_come_in_order(edge: &Edge<'_>) -> Result<(), String> {
     let is_one = edge.step.now == edge.before.reference.now() || edge.step.input == Input::Tick;
     let waits = edge.before.reference.waits();
@@ -129,7 +129,7 @@ fn grants_come_in_order(edge: &Edge<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// The oldest deadline first; of two alike, that of the wait that began first.
+/// The earliest deadline comes first. Of equal deadlines, the wait that began first comes first.
 fn due_waits_end_by_their_deadlines(edge: &Edge<'_>) -> Result<(), String> {
     let now = edge.step.now.0;
     let due = || edge.before.reference.waits().iter().enumerate().filter(|(_, wait)| wait.deadline <= now);
@@ -142,7 +142,7 @@ fn due_waits_end_by_their_deadlines(edge: &Edge<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// But for what comes of its connection's own command, when that comes just after it.
+/// Leaves out the connection that sends the input: it may also get the reply to its command.
 fn the_end_of_a_wait_is_told_once(edge: &Edge<'_>) -> Result<(), String> {
     for wait in edge.before.reference.waits().iter().filter(|wait| Some(wait.conn) != edge.step.input.conn())
     {
@@ -159,7 +159,7 @@ fn no_grant_follows_its_deadline(edge: &Edge<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether it is one is told by trying, not by the definition that the reference goes by.
+/// Finds out by trying, not by the reference's definition of a deadlock.
 fn a_deadlock_is_refused_exactly_when_it_is_one(edge: &Edge<'_>) -> Result<(), String> {
     let Input::Command(conn, command) = &edge.step.input else { return Ok(()) };
     let Command::Get(wish) = command else { return Ok(()) };
@@ -210,8 +210,8 @@ fn who_waits_is_not_heard(edge: &Edge<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Once a connection is closed nobody sees a hold or a wait of it, it can do nothing more, and a few ticks later
-/// not even memory remembers it.
+/// Once a connection is closed, nobody sees a hold or a wait of it, and it can do nothing more. A few ticks later no
+/// storage of it is left.
 fn nothing_of_a_closed_connection_remains(edge: &Edge<'_>) -> Result<(), String> {
     let is_open = |node: &Node, conn| node.reference.open().iter().any(|client| client.conn == conn);
     let was_open = edge.before.reference.open().iter().map(|client| client.conn);
@@ -253,7 +253,7 @@ fn an_extra_tick_changes_no_reply(edge: &Edge<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Of all that could release an exclusive lock now, no two would succeed.
+/// At most one connection could release an exclusive lock now.
 fn at_most_one_holder(node: &Node, edges: &[Edge<'_>]) -> Result<(), String> {
     for ((kind, name), count) in releases(node, edges) {
         let is_shared = kind == Kind::Shared;
@@ -262,7 +262,7 @@ fn at_most_one_holder(node: &Node, edges: &[Edge<'_>]) -> Result<(), String> {
     Ok(())
 }
 
-/// Every count that the machine gives is what comes out by trying who could release what.
+/// Every count of the machine agrees with trying who could release what.
 fn counts_are_exact(node: &Node, edges: &[Edge<'_>]) -> Result<(), String> {
     let releases = releases(node, edges);
     for edge in edges.iter().filter(|edge| edge.step.now == node.reference.now()) {
@@ -295,7 +295,7 @@ fn counts_are_exact(node: &Node, edges: &[Edge<'_>]) -> Result<(), String> {
     Ok(())
 }
 
-/// Of every line the head, at least.
+/// Checks the head of every line.
 fn nobody_waits_for_what_could_be_granted(node: &Node, _: &[Edge<'_>]) -> Result<(), String> {
     for wait in node.reference.waits() {
         let is_head = node.reference.line(wait.kind, &wait.name)[0] == wait;
@@ -305,7 +305,7 @@ fn nobody_waits_for_what_could_be_granted(node: &Node, _: &[Edge<'_>]) -> Result
     Ok(())
 }
 
-/// Once everybody who does not wait has released everything, again and again, nobody waits any more.
+/// If all connections that do not wait release everything, again and again, nobody waits any more.
 fn whoever_waits_can_be_served(node: &Node, _: &[Edge<'_>]) -> Result<(), String> {
     let mut machine = node.machine.clone();
     let mut waiting: Vec<Conn> = node.reference.waits().iter().map(|wait| wait.conn).collect();
@@ -323,7 +323,7 @@ fn whoever_waits_can_be_served(node: &Node, _: &[Edge<'_>]) -> Result<(), String
     Ok(())
 }
 
-/// What a connection is told that asks for everything there is.
+/// The replies to a connection that asks for every listing.
 fn listings_are_the_references(node: &Node, _: &[Edge<'_>]) -> Result<(), String> {
     let is_free = |client: &&crate::reference::Client| !node.reference.is_waiting(client.conn);
     let Some(client) = node.reference.open().iter().find(is_free) else { return Ok(()) };
@@ -345,7 +345,7 @@ fn listings_are_the_references(node: &Node, _: &[Edge<'_>]) -> Result<(), String
     Ok(())
 }
 
-/// How many releases of each lock would succeed at this time; those of who waits are not heard, and told by the
+/// How many releases of each lock would succeed now. A waiting connection is not heard, so its holds are taken from the
 /// machine's list.
 fn releases(node: &Node, edges: &[Edge<'_>]) -> BTreeMap<(Kind, Vec<u8>), usize> {
     let mut counts: BTreeMap<_, usize> = BTreeMap::new();
@@ -362,21 +362,21 @@ fn releases(node: &Node, edges: &[Edge<'_>]) -> BTreeMap<(Kind, Vec<u8>), usize>
 }
 
 impl Edge<'_> {
-    /// Whether the input's connection did not wait when it came, though it may have before.
+    /// Whether the input's connection did not wait any more when the input came.
     fn is_heard(&self) -> bool {
         let wait =
             self.before.reference.waits().iter().find(|wait| Some(wait.conn) == self.step.input.conn());
         wait.is_none_or(|wait| wait.deadline <= self.step.now.0 || self.is_granted_before_the_input(wait))
     }
 
-    /// What was due at the input's time let a wait be granted.
+    /// Whether `wait` was granted because of what was due by the input's time.
     fn is_granted_before_the_input(&self, wait: &Wait) -> bool {
         let mut world = self.before.reference.clone();
         world.apply(self.step.now, &Input::Tick);
         !world.is_waiting(wait.conn)
     }
 
-    /// Who asks for which lock with this input, if somebody does.
+    /// The connection and the lock, if the input is a get.
     fn asks(&self) -> Option<(Conn, Kind, &Vec<u8>)> {
         match &self.step.input {
             Input::Command(conn, Command::Get(wish)) => Some((*conn, wish.kind(), wish.name())),

@@ -1,18 +1,17 @@
 //! Exhaustive search: every state that a small machine can reach, by every input, in breadth-first order.
 //!
-//! The machine is the real one. What of its state decides its future is taken from it as words
-//! ([`Machine::shape`]): machines with the same words count as one state, and on each state every input is
-//! tried. The words leave out what has been counted, which time it is, and how connections are numbered
-//! beyond their order, so that there is an end. They also leave out which slot a thing is in, unless
-//! [`Space::places`] asks for it: that this changes no reply is what the smaller worlds with it show.
-//! Beside the machine runs the reference model. Its own state is part of the words, so that the two being in
-//! step is shown and not assumed. How long a wait may last is in the words as what is left of it; of a fencing
-//! token, that a lock has one, because all that can come of it is compared while it is drawn and kept.
+//! The machine is the real one. The part of its state that decides its future is taken as words ([`Machine::shape`]).
+//! Machines with the same words count as one state. Every input is tried on each state. The words leave out counts, the
+//! time, and connections' numbers apart from their order. So the search ends. They also leave out the slot of each
+//! thing, unless [`Space::places`] asks for it. Smaller worlds that ask for it show that slots change no reply.
 //!
-//! The search is a plain queue and a set of the words themselves. An off-the-shelf checker was the other
-//! choice (stateright has a good one): it would know states by their hashes, so that two could be taken for
-//! one, and has properties of states, where most of those here are about an input, the state before it, what
-//! came of it, and the state after it.
+//! The reference model runs beside the machine. Its own state is part of the words, so the search shows, and does not
+//! assume, that the two stay in step. The words have the time that is left of each wait. Of a fencing token they only
+//! have that a lock has one: its value is compared while it is drawn and kept.
+//!
+//! The search is a plain queue and a set of the words themselves. The alternative was an existing checker; stateright
+//! is a good one. But it knows states by their hashes, so two could be taken for one. And its properties are of states,
+//! while most properties here are of an input, its outcome, and the states before and after it.
 
 mod checks;
 
@@ -30,17 +29,17 @@ use std::fmt;
 /// A small world, to be searched to its end.
 #[derive(Clone, Debug)]
 pub struct Space {
-    /// How many connections there are at a time. Each may close, and another come in its place.
+    /// How many connections there are at a time. Each may close, and another may open in its place.
     pub connections: usize,
     /// The locks that they ask for.
     pub locks: Vec<(Kind, &'static str)>,
     /// The machine's configuration.
     pub config: Config,
-    /// Whether time goes on.
+    /// Whether and how time passes.
     pub time: Time,
-    /// For how many milliseconds connections wait: none never do.
+    /// The durations of waits, in milliseconds. If empty, no connection waits.
     pub waits_ms: Vec<u32>,
-    /// With which limits connections ask for shared locks.
+    /// The limits of requests for shared locks.
     pub limits: Vec<u32>,
     /// How many fencing tokens there are at a time.
     pub tokens: u64,
@@ -48,30 +47,30 @@ pub struct Space {
     pub operators: bool,
     /// Whether the machine may be told to drain.
     pub drains: bool,
-    /// Whether states are told apart by which slot everything is in, too.
+    /// Whether states also differ if something is in another slot.
     pub places: bool,
 }
 
-/// Whether time goes on, and by how many milliseconds it may.
+/// Whether time passes, and by how many milliseconds.
 #[derive(Clone, Debug)]
 pub enum Time {
     /// It does not.
     Stands,
     /// Before any input.
     Passes(Vec<u64>),
-    /// With ticks alone: what is due at an input's time comes before it, as if there had been a tick, which
-    /// smaller worlds show.
+    /// Only with ticks. That is enough, because every input first does what is due, as a tick would. Smaller worlds
+    /// show this.
     Ticks(Vec<u64>),
 }
 
-/// What a search has seen.
+/// What a search has visited.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Seen {
     /// Different states.
     pub states: u64,
     /// Inputs tried.
     pub edges: u64,
-    /// Inputs on the shortest way to the farthest state.
+    /// The number of inputs on the shortest way to the farthest state.
     pub depth: u32,
     /// States with dead holds in them.
     pub with_dead: u64,
@@ -87,11 +86,11 @@ pub struct Seen {
     pub grants: u64,
     /// Inputs that granted more than one wait.
     pub several_grants: u64,
-    /// Waits that were refused because they would be for ever.
+    /// Waits that were refused as deadlocks.
     pub deadlocks: u64,
 }
 
-/// A property that does not hold, and the shortest way to where it does not.
+/// A violated property, and a shortest sequence of inputs that leads there.
 #[derive(Clone, Debug)]
 pub struct Failure {
     /// The name of the property.
@@ -137,7 +136,7 @@ struct Edge<'a> {
 ///
 /// # Errors
 ///
-/// The first property that does not hold, by one of the shortest ways to it.
+/// The first violated property, with one of the shortest ways to it.
 pub fn search(space: &Space) -> Result<Seen, Failure> {
     let mut search = Search { space, seen: Seen::default(), known: HashSet::new(), ways: Vec::new() };
     let mut queue = VecDeque::new();
@@ -149,7 +148,7 @@ pub fn search(space: &Space) -> Result<Seen, Failure> {
     Ok(search.seen)
 }
 
-/// Both machines, as they are after the same inputs.
+/// Both machines, after the same inputs.
 #[derive(Clone)]
 struct Node {
     /// Its number, in the order in which states were found.
@@ -161,7 +160,7 @@ struct Node {
     holds: Vec<Hold>,
 }
 
-/// A lock's kind and name, and one that holds it.
+/// A lock's kind and name, and one of its holders.
 type Hold = (Kind, Vec<u8>, Conn);
 
 impl Node {
@@ -175,7 +174,7 @@ struct Search<'a> {
     space: &'a Space,
     seen: Seen,
     known: HashSet<Box<[u8]>>,
-    /// How each state was found: from which other, by which of its inputs.
+    /// For each state, the state it was found from, and the position of the input that led to it.
     ways: Vec<(u32, u16)>,
 }
 
@@ -208,7 +207,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Puts a state into the queue unless it is known. Its number is that of the state before, until then.
+    /// Puts a state into the queue unless it is known. Until then its number is that of the state before.
     fn reach(&mut self, mut node: Node, by: u16, queue: &mut VecDeque<Node>) {
         if !self.known.insert(words(self.space, &node)) {
             return;
@@ -272,7 +271,7 @@ impl Space {
         }
     }
 
-    /// Everything that can be put into a state.
+    /// Every input to try on a state.
     fn steps(&self, reference: &Reference) -> Vec<Step> {
         let mut inputs = vec![Input::Tick];
         let highest = reference.highest().map_or(0, Conn::serial);
@@ -284,7 +283,7 @@ impl Space {
             }
         }
         let mut conns: Vec<Conn> = reference.open().iter().map(|client| client.conn).collect();
-        // What a queue does with a connection must not depend on who was active last.
+        // Sorted, so that inputs and their order do not depend on who was active last.
         conns.sort();
         for conn in &conns {
             inputs.extend(self.commands(*conn, reference).into_iter().map(|it| Input::Command(*conn, it)));
@@ -294,7 +293,7 @@ impl Space {
             }
             inputs.push(Input::Command(*conn, Command::Quit));
         }
-        // One that is open already, or was; and one that was and is not.
+        // A number that is open or was. Below: a connection that was open and is not.
         if highest > 0 {
             inputs.push(Input::Opened(Conn::new(0, highest), origin(highest, 0)));
         }
@@ -308,7 +307,7 @@ impl Space {
         }
         if self.tokens > 0 {
             let first = reference.next_token();
-            // The same once more, and then others.
+            // The tokens that are left once more, or new ones if none is left.
             let more = if reference.tokens_left() == 0 { self.tokens } else { 0 };
             inputs.push(Input::Tokens { first, last: first + reference.tokens_left() + more - 1 });
         }
@@ -326,7 +325,7 @@ impl Space {
         steps
     }
 
-    /// What a connection may say; one that waits is not heard, so it says what would do the most harm.
+    /// The commands of a connection. A waiting one is not heard, so it sends those that would do the most harm.
     fn commands(&self, conn: Conn, reference: &Reference) -> Vec<Command<Vec<u8>>> {
         let mut commands = Vec::new();
         let is_waiting = reference.is_waiting(conn);
@@ -381,7 +380,7 @@ impl Space {
     }
 }
 
-/// A state as bytes: what of both machines decides their future. Connections are called by their rank.
+/// A state as bytes: the part of both machines that decides their future. Connections are named by their rank.
 fn words(space: &Space, node: &Node) -> Box<[u8]> {
     let mut conns: Vec<Conn> = node.reference.open().iter().map(|client| client.conn).collect();
     conns.sort();
@@ -422,13 +421,13 @@ fn words(space: &Space, node: &Node) -> Box<[u8]> {
 }
 
 impl Edge<'_> {
-    /// Waits that were granted, in the order in which that was told.
+    /// Waits that were granted, in the order in which their connections were told.
     fn grants(&self) -> impl Iterator<Item = &Wait> {
         let waits = self.before.reference.waits();
         let told = move |at: usize| {
             let Event::Sent(conn, text) = &self.events[at] else { return None };
             let wait = waits.iter().find(|wait| wait.conn == *conn)?;
-            // What follows is about something that it said when its wait was over.
+            // A later reply answers a command that came after its wait.
             let is_first =
                 !self.events[..at].iter().any(|event| matches!(event, Event::Sent(of, _) if of == conn));
             (is_first && matches!(Reply::read(text), Some(Reply::Got { .. }))).then_some(wait)
@@ -442,8 +441,7 @@ fn is_deadlock(reply: &[u8]) -> bool {
     matches!(Reply::read(reply), Some(Reply::GetDeadlock { .. }))
 }
 
-/// Whether a get took over storage of a dead holder: it frees two dead holds before it looks, and one more
-/// is gone.
+/// Whether a get took over the slot of a dead holder. A get first frees two dead holds, so then three are gone.
 fn meets_dead(edge: &Edge<'_>) -> bool {
     let dead = |node: &Node| node.machine.figures().dead_holds();
     let is_get = matches!(edge.step.input, Input::Command(_, Command::Get(..)));

@@ -1,10 +1,10 @@
-//! Bytes of clients, in pieces: some of them are lines of the protocol.
+//! Random bytes of clients, in pieces. Some of them are lines of the protocol.
 
 use super::rng::Rng;
 use quickcheck::{Arbitrary, Gen};
 use std::fmt;
 
-/// What several connections send, as pieces of bytes that know nothing of lines.
+/// What several connections send, in pieces that may end anywhere in a line.
 #[derive(Clone)]
 pub struct Chatter {
     /// A connection's serial, and the bytes that come from it.
@@ -33,7 +33,7 @@ impl fmt::Debug for Chatter {
     }
 }
 
-/// Some bytes of a client: words of the protocol, what stands between them, and anything else.
+/// Some bytes of a client: words of the protocol, separators, and anything else.
 fn chatter(rng: &mut Rng) -> Vec<u8> {
     const WORDS: [&[u8]; 44] = [
         b"g ",

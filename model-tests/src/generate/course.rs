@@ -1,11 +1,12 @@
-//! How a sequence goes on: what comes next, by chance and by what the inputs before have led to.
+//! How a sequence goes on. The next input is random, but depends on the state that the inputs before have led to.
 
 use super::rng::Rng;
 use super::{Step, origin};
 use crate::reference::Reference;
 use elockd_core::{Account, Cause, Command, Config, Conn, Input, Kind, Now, Origin, Verb, Wish};
 
-/// The weight says how often; the longest that fits a slot, one more, the limit, and one over it.
+/// Names and their weights. The long ones have the length that just fits a slot, one more, and the limit. `TOO_LONG` is
+/// one over the limit.
 const NAMES: [(&[u8], u32); 11] = [
     (b"a", 12),
     (b"b", 12),
@@ -23,27 +24,27 @@ const TOO_LONG: &[u8] = b"forty-one-bytes-are-over-the-limit-of-all";
 
 /// A sequence in the making.
 pub(super) struct Course {
-    /// What the inputs so far have led to.
+    /// The state after the inputs so far.
     reference: Reference,
     /// How many connections it tries to keep open.
     connections: u64,
-    /// The last number given to one.
+    /// The last number given to a connection.
     serial: u64,
     accounts: u64,
     /// Whether some connections are operators'.
     has_operators: bool,
-    /// How many names there are, when there are so few that connections are in each other's way all the time;
-    /// and then most commands are about that.
+    /// In a crowd, how many names there are. These are so few that connections are always in each other's way, and most
+    /// commands are about that.
     crowd: Option<u64>,
-    /// Whether much is said about names of connections.
+    /// Whether many commands are about registered names.
     registers: bool,
-    /// Of 10 waits, how many are for exclusive locks.
+    /// Tenths of waits that are for exclusive locks.
     exclusive: u64,
-    /// Of 100 gets, how many carry a limit or wait.
+    /// Percentage of gets that have a limit or wait.
     waits: u64,
-    /// Of 100 inputs, how many come at the time of the one before.
+    /// Percentage of inputs that come at the time of the one before.
     standstill: u64,
-    /// Of 100 inputs that are commands, how many release something.
+    /// Percentage of commands that release something.
     releases: u64,
     drain_at: Option<u64>,
 }
@@ -55,7 +56,7 @@ impl Course {
         Self {
             connections: most.min(4 + rng.below(3)),
             serial: 0,
-            // With a short idle limit connections could do nothing if time went on fast.
+            // With a short idle limit, connections could do nothing if time passed fast.
             standstill: match config.limits.idle_ms {
                 2 => 88,
                 _ if crowd.is_some() => 80,
@@ -75,7 +76,7 @@ impl Course {
 
     pub(super) fn step(&mut self, rng: &mut Rng, at: u64) -> Step {
         let now = self.time(rng);
-        // Whoever is silent for too long by now is gone before the input comes.
+        // Connections that are idle for too long are gone before the input comes.
         self.reference.apply(now, &Input::Tick);
         let input = if self.drain_at == Some(at) { Input::Drain } else { self.input(rng) };
         self.reference.apply(now, &input);
@@ -112,7 +113,7 @@ impl Course {
         }
     }
 
-    /// Tokens to be given out: mostly few, and right behind those before.
+    /// A range of tokens: mostly a few, right behind those before.
     fn tokens(&self, rng: &mut Rng) -> Input<Command<Vec<u8>>> {
         let next = self.reference.next_token() + self.reference.tokens_left();
         let (first, last) = match rng.below(40) {
@@ -126,7 +127,7 @@ impl Course {
         Input::Tokens { first, last }
     }
 
-    /// A connection to be opened. Sometimes numbers are passed over.
+    /// Opens a connection. Sometimes numbers are skipped.
     fn open(&mut self, rng: &mut Rng) -> Input<Command<Vec<u8>>> {
         self.serial += 1 + u64::from(rng.below(10) == 0);
         Input::Opened(Conn::new(0, self.serial), self.origin(rng, self.serial))
@@ -135,18 +136,18 @@ impl Course {
     fn origin(&self, rng: &mut Rng, serial: u64) -> Origin {
         let is_operator = self.has_operators && rng.below(4) == 0;
         let account = if is_operator { Account::ADMIN.0 } else { rng.below(self.accounts) as u16 };
-        // Two may come from one address.
+        // Sometimes two connections have one address.
         origin(serial - u64::from(rng.below(6) == 0), account)
     }
 
-    /// A connection to say something: mostly one that is open and does not wait.
+    /// A connection for a command: mostly one that is open and does not wait.
     fn conn(&self, rng: &mut Rng) -> Conn {
         let open = self.reference.open().iter().map(|client| client.conn);
         let free: Vec<Conn> = open.filter(|conn| !self.reference.is_waiting(*conn)).collect();
         if free.is_empty() || rng.below(25) == 0 {
             return self.any_conn(rng);
         }
-        // The fewer there are to choose from, the more do they meet themselves and each other.
+        // The fewer connections there are, the more often they meet each other.
         free[rng.below(free.len() as u64) as usize]
     }
 
@@ -159,7 +160,7 @@ impl Course {
         open[rng.below(open.len() as u64) as usize].conn
     }
 
-    /// A number up to the next one, whatever became of it.
+    /// Any number up to the next one, open or not.
     fn old_conn(&self, rng: &mut Rng) -> Conn {
         Conn::new(0, 1 + rng.below(self.serial + 1))
     }
@@ -218,7 +219,7 @@ impl Course {
         }
     }
 
-    /// What gets connections into each other's way, and out of it.
+    /// A command that gets connections into each other's way, or out of it.
     fn crowded(&self, rng: &mut Rng, conn: Conn) -> Command<Vec<u8>> {
         let kind = self.kind(rng);
         match rng.below(26) {
@@ -245,7 +246,7 @@ impl Course {
         }
     }
 
-    /// Something with a limit, or that may wait: mostly for what is held.
+    /// A get with a limit or a wait, mostly for a lock that is held.
     fn wait(&self, rng: &mut Rng, conn: Conn) -> Command<Vec<u8>> {
         const MS: [u32; 12] = [0, 1, 1, 2, 3, 3, 8, 20, 20, 100, 5000, u32::MAX];
         const LIMITS: [u32; 8] = [0, 1, 1, 1, 2, 2, 2, 3];
@@ -266,7 +267,7 @@ impl Course {
         }
     }
 
-    /// The name of a lock that a connection holds, mostly.
+    /// Mostly the name of a lock that the connection holds.
     fn own_name(&self, rng: &mut Rng, conn: Conn, kind: Kind) -> Vec<u8> {
         let names = self.names_held(kind, |holders| holders.contains(&conn));
         if names.is_empty() || rng.below(10) == 0 {
@@ -275,7 +276,7 @@ impl Course {
         names[rng.below(names.len() as u64) as usize].clone()
     }
 
-    /// The name of something to get.
+    /// The name of a lock to get.
     fn name(&self, rng: &mut Rng) -> Vec<u8> {
         match self.crowd {
             Some(names) if rng.below(20) > 0 => NAMES[rng.below(names) as usize].0.to_vec(),
@@ -283,7 +284,7 @@ impl Course {
         }
     }
 
-    /// An address to be kicked: mostly of one that is open, and sometimes not quite as it prints.
+    /// An address to kick: mostly that of an open connection, and sometimes misspelt.
     fn addr(&self, rng: &mut Rng) -> Vec<u8> {
         let open = self.reference.open();
         if open.is_empty() || rng.below(6) == 0 {
@@ -300,7 +301,8 @@ impl Course {
             _ => all,
         };
         let conn = conns[rng.below(conns.len() as u64) as usize];
-        let client = open.iter().find(|client| client.conn == conn).expect("who holds or waits is open");
+        let client =
+            open.iter().find(|client| client.conn == conn).expect("a connection that holds or waits is open");
         let addr = client.origin.addr.to_string();
         match rng.below(12) {
             0 => addr.replace("unix:", "unix:0").replace("[::1]", "[0::1]").into_bytes(),
@@ -330,7 +332,7 @@ impl Course {
         names[rng.below(names.len() as u64) as usize].clone()
     }
 
-    /// The names of a kind that are held by such as are wanted.
+    /// The names of held locks of a kind, if `is_wanted` accepts the holders.
     fn names_held(&self, kind: Kind, is_wanted: impl Fn(&[Conn]) -> bool) -> Vec<&Vec<u8>> {
         let held = self.reference.locks().iter();
         held.filter(|((of, _), by)| *of == kind && is_wanted(by)).map(|((_, name), _)| name).collect()
@@ -348,7 +350,7 @@ fn name(rng: &mut Rng) -> Vec<u8> {
         }
         rest -= weight;
     }
-    unreachable!("the weights sum up to where the rng end")
+    unreachable!("the weights add up to the bound of the random number")
 }
 
 /// The start of some names, or of all.
@@ -359,6 +361,6 @@ fn prefix(rng: &mut Rng) -> Vec<u8> {
 }
 
 fn cause(rng: &mut Rng) -> Cause {
-    // The last three are reported by the machine only.
+    // Only the machine itself reports the last three.
     Cause::ALL[rng.below(4) as usize]
 }

@@ -1,24 +1,24 @@
-//! Snapshots that are not as they were written.
+//! Damaged snapshots.
 
 use super::rng::Rng;
 use quickcheck::{Arbitrary, Gen};
 
-/// One thing done to the bytes of a snapshot. Places count from the start, modulo its length.
+/// One change to the bytes of a snapshot. A position counts from the start, modulo the length.
 #[derive(Clone, Debug)]
 pub enum Damage {
-    /// It ends here.
+    /// The snapshot ends here.
     Cut(u16),
-    /// One bit is the other way round.
+    /// One bit is flipped.
     Flip(u16, u8),
-    /// A byte is another one.
+    /// A byte is replaced.
     Set(u16, u8),
-    /// In place of each of some bytes there is a large number, with this many bits, as the format writes it.
+    /// Each of some bytes is replaced by a large number with this many bits, as the format writes it.
     Huge(u16, u8, u8),
-    /// Bytes are put in between.
+    /// Bytes are inserted.
     Insert(u16, Vec<u8>),
-    /// So many bytes are there once more.
+    /// This many bytes are repeated.
     Repeat(u16, u8),
-    /// Everything behind the header is something else.
+    /// Everything behind the header is replaced.
     Garbage(Vec<u8>),
 }
 
@@ -42,9 +42,9 @@ impl Arbitrary for Damage {
 }
 
 impl Damage {
-    /// Does it to a snapshot, whose header is `header` bytes long.
+    /// Applies the change to a snapshot whose header is `header` bytes long.
     pub fn apply(&self, header: usize, bytes: &mut Vec<u8>) {
-        // What is cut away cannot be damaged any more.
+        // Nothing is left to damage.
         if bytes.is_empty() {
             return;
         }
@@ -62,9 +62,9 @@ impl Damage {
             Self::Huge(at, count, bits) => {
                 let at = place(at);
                 let end = (at + usize::from(*count)).min(bytes.len());
-                // With room left to count on, whatever the limit of what is counted may be.
+                // A little below a power of two, so that counting on does not pass a limit there.
                 let number = ((u64::MAX >> (64 - bits)) - u64::from(u32::MAX)).to_le_bytes();
-                // A byte that announces eight more, and those.
+                // A byte that announces eight more, and the eight.
                 let huge = [253].into_iter().chain(number);
                 bytes.splice(at..end, std::iter::repeat_n(huge, end - at).flatten());
             }

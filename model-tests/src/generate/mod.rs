@@ -1,9 +1,8 @@
-//! Sequences of inputs at random, made to meet each other: few names, few connections, small limits.
+//! Random sequences of inputs, with few names, few connections and small limits, so that the inputs affect each other.
 //!
-//! A reference model runs along while a sequence is made, so that most inputs make sense where they
-//! stand (releases of what is held, commands of who is open) and some do not. Every subsequence of a
-//! sequence is one too, which is what makes failures shrink. How much happens in them is counted by
-//! [`crate::census`], and has to be enough.
+//! A reference model runs along while a sequence is made. So most inputs make sense at their place, such as releases of
+//! held locks and commands of open connections, and some do not. Every subsequence of a sequence is a sequence too. So
+//! failures can shrink. [`crate::census`] counts what happens in the sequences, and fails if it is not enough.
 
 mod chatter;
 mod course;
@@ -25,14 +24,14 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 pub struct Case {
     /// The configuration of both machines.
     pub config: Config,
-    /// What they are given.
+    /// The inputs.
     pub steps: Vec<Step>,
 }
 
 /// An input, and when it comes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Step {
-    /// The time, which may be before that of the step before.
+    /// The time. It may be before that of the step before.
     pub now: Now,
     /// The input.
     pub input: Input<Command<Vec<u8>>>,
@@ -42,7 +41,7 @@ pub struct Step {
 #[derive(Clone, Debug)]
 pub struct Layout(pub Storage);
 
-/// The limit for names in every case.
+/// The limit of a name's length in every case.
 const NAME_BYTES: u16 = 40;
 
 impl Arbitrary for Case {
@@ -80,7 +79,7 @@ impl Arbitrary for Step {
         Course::new(&mut rng, plain_config(), 1).step(&mut rng, 0)
     }
 
-    /// A time before all others counts as the latest one: it is the plainest.
+    /// The plainest time is 0: the machine takes it as the latest time seen.
     fn shrink(&self) -> Box<dyn Iterator<Item = Self>> {
         let plainer = Self { now: Now(0), input: self.input.clone() };
         Box::new((self.now != Now(0)).then_some(plainer).into_iter())
@@ -100,7 +99,7 @@ impl Arbitrary for Layout {
     }
 }
 
-/// The origin of a connection in every sequence: its address tells it from all others.
+/// The origin of a connection, in every sequence. Each serial has an address of its own.
 #[must_use]
 pub fn origin(serial: u64, account: u16) -> Origin {
     let port = 1024 + (serial % 60_000) as u16;
@@ -112,7 +111,7 @@ pub fn origin(serial: u64, account: u16) -> Origin {
     Origin { addr, account: Account(account) }
 }
 
-/// The smallest storage, and no limit that a short sequence could meet.
+/// The smallest storage, and no limit that a short sequence could reach.
 fn plain_config() -> Config {
     let mut config = Config::smallest_storage();
     config.limits.name_bytes = NAME_BYTES;

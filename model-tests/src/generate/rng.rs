@@ -2,11 +2,11 @@
 
 use quickcheck::Gen;
 
-/// Random numbers without quickcheck's liking for extremes.
+/// Evenly spread random numbers. quickcheck's own numbers are often extremes.
 pub(super) struct Rng<'a>(pub(super) &'a mut Gen);
 
 impl Rng<'_> {
-    /// A number from 0 to `end`, which is not among them.
+    /// A number from 0 up to, but not including, `end`.
     pub(super) fn below(&mut self, end: u64) -> u64 {
         const BYTES: [u8; 256] = {
             let mut bytes = [0; 256];

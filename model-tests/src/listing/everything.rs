@@ -1,5 +1,5 @@
-//! `ls` while other inputs come in between: what was held or waited for throughout is in it once, with how
-//! long and beside how many waiters at some moment meanwhile; who got meanwhile what it waited for is in it
+//! `ls` while other inputs come in between. A hold or a wait that lasted throughout is in it once. Its time and its
+//! number of waiters are those of some moment meanwhile. A connection that got meanwhile what it waited for is in it
 //! once too, as a waiter or as a holder.
 
 use super::Addrs;
@@ -8,31 +8,31 @@ use crate::reference::Reference;
 use elockd_core::{Conn, Kind};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The words for what a line is, in the order in which those of one name come.
+/// The first words of lines, in the order of the lines of one name.
 const WORDS: [&str; 4] = ["x", "xw", "s", "sw"];
 
-/// Times of holds are counted from 0 again from here on.
+/// From here on, the times of holds are counted from 0 again.
 const HELD_MS: u128 = 1 << 40;
 
-/// A name, the place of one of [`WORDS`], and who holds the lock or waits for it.
+/// A name, an index into [`WORDS`], and the connection that holds the lock or waits for it.
 type LsRow = (Vec<u8>, usize, Conn);
 
-/// A hold or a wait is always the same: when it began, and when a wait ends at the latest.
+/// What tells one hold or wait from another: when it began, and for a wait its deadline.
 type Span = (u64, Option<u64>);
 
 /// A lock and a connection.
 type Claim = (Vec<u8>, Kind, Conn);
 
-/// What was the case while such a listing was made.
+/// The state while such a listing was made.
 #[derive(Clone, Debug)]
 pub(super) struct Everything {
     prefix: Vec<u8>,
     begun: u64,
     until: u64,
-    /// What was there all the time, and what was there at any time: since when.
+    /// What was there all the time. Below: what was there at any time, and when it began.
     throughout: BTreeMap<LsRow, Span>,
     ever: BTreeMap<LsRow, BTreeSet<u64>>,
-    /// Who held a lock, or waited for it until it did, all the time; and how it is now.
+    /// Connections that all the time held a lock, or waited for it and then held it; and their rows now.
     claimed: BTreeMap<Claim, (LsRow, Span)>,
     /// What each connection was called at any time, and whether it had no name.
     called: BTreeMap<Conn, BTreeSet<Option<Vec<u8>>>>,
@@ -70,7 +70,7 @@ impl Everything {
         new
     }
 
-    /// What it should say if it were read all at once now.
+    /// The rows it would have if it were read all at once now.
     fn rows(&self, reference: &Reference) -> BTreeMap<LsRow, Span> {
         let held = reference.locks().iter().flat_map(|((kind, name), holders)| {
             holders.iter().map(|conn| {
@@ -92,7 +92,8 @@ impl Everything {
         let now = claims(&rows);
         self.claimed.retain(|claim, was| {
             let Some(is) = now.get(claim) else { return false };
-            // One input may end a wait and begin another, or get the lock anew; but a grant comes in time.
+            // One input may end a wait and begin another, or get the lock anew. A grant differs from these: it comes
+            // before the deadline.
             let is_granted = was.1.1.is_some_and(|deadline| is.1.1.is_none() && is.1.0 < deadline);
             let goes_on = is == was || is_granted;
             is.clone_into(was);
@@ -112,12 +113,12 @@ impl Everything {
         }
     }
 
-    /// Whether anything changed while it was made, and whether anything was there throughout.
+    /// Whether anything changed meanwhile, and whether anything was there throughout.
     pub(super) fn changes(&self) -> (bool, bool) {
         (self.ever.len() > self.throughout.len(), !self.throughout.is_empty())
     }
 
-    /// Whether somebody got meanwhile what it waited for.
+    /// Whether a wait was granted meanwhile.
     pub(super) fn saw_a_grant(&self) -> bool {
         self.claimed.keys().any(|(name, kind, conn)| {
             let held = 2 * usize::from(*kind == Kind::Shared);
@@ -200,7 +201,7 @@ impl Everything {
         ensure!(!since.is_empty(), "{shown}, called {called:?}, never was");
         let is_when = since.iter().any(|since| {
             let (least, most) = (self.begun.max(*since) - since, self.until - since);
-            // The first time that looks like this and is long enough.
+            // The first time that is shown like this and is long enough.
             let (least, shown) = (u128::from(least), u128::from(ms));
             let rounds = least.saturating_sub(shown).div_ceil(HELD_MS);
             shown < HELD_MS && shown + rounds * HELD_MS <= u128::from(most)

@@ -1,5 +1,6 @@
-//! A listing that is read slice by slice while other inputs come in between, and what has to be in it: what
-//! was there throughout exactly once, what was there at some time at most once, and nothing else.
+//! A listing that is read slice by slice while other inputs come in between, and what must be in it. What was there
+//! throughout must be in it exactly once. What was there at some time may be in it, at most once. Nothing else may be
+//! in it.
 
 mod everything;
 
@@ -12,10 +13,10 @@ use elockd_core::{Conn, Kind, Machine, Scan, Subject};
 use everything::Everything;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The address of every connection there was.
+/// The address of every connection that ever opened.
 pub type Addrs = BTreeMap<Conn, String>;
 
-/// A row of a listing: the lock and a holder; for `who`, the connection and its registered name.
+/// A row of a listing: the lock and a holder. For `who`: the registered name and its connection.
 type RowOf = (Vec<u8>, Conn);
 
 /// A listing that is being read, slice by slice.
@@ -27,23 +28,23 @@ pub struct UnderWay {
     truth: Truth,
 }
 
-/// What was the case while a listing was made.
+/// The state while a listing was made.
 #[derive(Clone, Debug)]
 pub struct Truth {
     subject: Subject,
-    /// The only name that is wanted, unless it is empty.
+    /// The only name to list. Empty for all.
     only: Vec<u8>,
-    /// What was there all the time, and what was there at any time.
+    /// What was there all the time. Below: what was there at any time.
     throughout: BTreeSet<RowOf>,
     ever: BTreeSet<RowOf>,
-    /// What each connection was called.
+    /// The registered names that each connection had.
     called: BTreeMap<Conn, BTreeSet<Vec<u8>>>,
-    /// What there is to know for `ls`, and for nothing else.
+    /// The state for `ls`. `None` for other listings.
     everything: Option<Everything>,
 }
 
 impl UnderWay {
-    /// A listing that the step `begun` asked for, and nothing of it read.
+    /// A listing that the step `begun` asked for. Nothing of it is read yet.
     #[must_use]
     pub fn new(begun: usize, scan: Scan, only: Vec<u8>, reference: &Reference, addrs: &Addrs) -> Self {
         let text = Text::new(scan.subject());
@@ -51,7 +52,7 @@ impl UnderWay {
         Self { begun, scan, text, truth }
     }
 
-    /// Takes note of how things are now.
+    /// Notes the state as it is now.
     pub fn witness(&mut self, reference: &Reference, addrs: &Addrs) {
         self.truth.witness(reference, addrs);
     }
@@ -67,7 +68,7 @@ impl UnderWay {
         self.scan.is_done()
     }
 
-    /// Counts what was special about it, at the step with which it is done.
+    /// Counts what was special about it. `at` is the step with which it is done.
     pub fn count(&self, at: usize, census: &mut Census) {
         let Truth { throughout, ever, everything, .. } = &self.truth;
         census.count("a listing was done");
@@ -94,18 +95,18 @@ impl UnderWay {
         }
     }
 
-    /// Whether the text tells nothing but the truth, and all that it must.
+    /// Whether the text has all rows that it must have, and none that it must not.
     ///
     /// # Errors
     ///
-    /// What it tells that it should not, or the other way round.
+    /// A row that is missing, or should not be there.
     pub fn check(self, addrs: &Addrs) -> Outcome {
         self.truth.check(&whole(self.text), addrs)
     }
 }
 
 impl Truth {
-    /// What is the case when a listing begins.
+    /// The state when a listing begins.
     #[must_use]
     pub fn new(subject: Subject, only: Vec<u8>, reference: &Reference, addrs: &Addrs) -> Self {
         let (throughout, ever, called) = Default::default();
@@ -116,7 +117,7 @@ impl Truth {
         truth
     }
 
-    /// What it should say if it were read all at once now.
+    /// The rows it would have if it were read all at once now.
     fn rows(&self, reference: &Reference) -> BTreeSet<RowOf> {
         if self.everything.is_some() {
             return BTreeSet::new();
@@ -130,7 +131,7 @@ impl Truth {
         locks.flat_map(|((_, name), holders)| holders.iter().map(|conn| (name.clone(), *conn))).collect()
     }
 
-    /// Takes note of how things are now.
+    /// Notes the state as it is now.
     pub fn witness(&mut self, reference: &Reference, addrs: &Addrs) {
         if let Some(everything) = &mut self.everything {
             everything.witness(reference);
@@ -145,9 +146,8 @@ impl Truth {
         }
     }
 
-    /// The most bytes that a listing of it can count for against `--max-listing-bytes`: for each row its name,
-    /// its holder under the longest name that it had, and three bytes, and all of that twice, because a row of
-    /// locks may be met twice.
+    /// The most that the listing can weigh for `--max-listing-bytes`: for each row its name, its holder's longest name,
+    /// and three bytes, all twice, because a row of locks may be met twice.
     #[must_use]
     pub fn most_bytes(&self, addrs: &Addrs) -> usize {
         if let Some(everything) = &self.everything {
@@ -161,11 +161,11 @@ impl Truth {
         times * self.ever.iter().map(|(name, conn)| name.len() + holder(conn) + 3).sum::<usize>()
     }
 
-    /// Whether a listing's text tells nothing else, and all that it must.
+    /// Whether a listing's text has all rows that it must have, and none that it must not.
     ///
     /// # Errors
     ///
-    /// What it tells that it should not, or the other way round.
+    /// A row that is missing, or should not be there.
     pub fn check(&self, text: &[u8], addrs: &Addrs) -> Outcome {
         if let Some(everything) = &self.everything {
             return everything.check(text, addrs);
@@ -173,7 +173,7 @@ impl Truth {
         let subject = self.subject;
         let shown = text.escape_ascii();
         let lines = lines(subject, text, &self.ever, addrs).map_err(|what| format!("{what}: {shown}"))?;
-        // How a row may look. A name may have been registered meanwhile.
+        // The ways a row may be shown. There are several, because a name may have been registered meanwhile.
         let looks = |(name, conn): &RowOf| -> BTreeSet<Vec<u8>> {
             let addr = addrs[conn].as_bytes();
             match subject {
@@ -209,7 +209,7 @@ impl Truth {
     }
 }
 
-/// The rows of a listing's text; those of a dump as `NAME:ADDR`, one for each holder.
+/// The rows of a listing's text. A dump's rows are given as `NAME:ADDR`, one for each holder.
 fn lines(
     subject: Subject,
     text: &[u8],

@@ -1,11 +1,12 @@
-//! What a deadlock is, by the definition and nothing else: whoever does not wait releases everything, whoever
-//! can then be served does the same, and so on until nothing changes. Who is still not served never would be.
+//! The definition of a deadlock, and nothing else. Every connection that does not wait releases everything. Every
+//! connection that can then be served does the same, and so on until nothing changes. A connection that is still not
+//! served never would be.
 
 use super::waits::Wait;
 use elockd_core::{Conn, Kind};
 use std::collections::BTreeMap;
 
-/// Whether a wait would never be served if it began now, at the end of its line.
+/// Whether `wait` would never be served if it began now, at the end of its line.
 #[must_use]
 pub(super) fn would_be_for_ever(
     locks: &BTreeMap<(Kind, Vec<u8>), Vec<Conn>>,
@@ -18,7 +19,7 @@ pub(super) fn would_be_for_ever(
         let is_served = |wait: &Wait| served.iter().any(|other| other.conn == wait.conn);
         let can_be_served = |wait: &Wait| {
             let holders = locks.get(&wait.lock()).cloned().unwrap_or_default();
-            // Everybody else has released it.
+            // All other holders have released it.
             let left = holders
                 .iter()
                 .filter(|holder| waits.iter().any(|other| other.conn == **holder && !is_served(other)))

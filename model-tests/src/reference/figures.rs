@@ -1,16 +1,16 @@
-//! The statistics: what is counted as it happens, and what is counted anew when it is asked for. This list of figures
-//! is the reference's own on purpose: the table of the machine is compared with it.
+//! The statistics. Some are counted as things happen, others when they are asked for. This list of figures is the
+//! reference's own on purpose: the machine's table is compared with it.
 
 use super::{Reference, line};
 use elockd_core::{Conn, Kind};
 use std::collections::BTreeMap;
 
-/// Verbs that are shown before their first use, and the others.
+/// Verbs that are shown before their first use. Below: the others.
 const ALWAYS: [&str; 10] = ["d", "dump", "g", "i", "q", "r", "sd", "sg", "si", "sr"];
 const ONCE_USED: [&str; 14] =
     ["f", "gw", "help", "iam", "kick", "ls", "me", "ping", "quit", "ra", "sgl", "sgw", "steal", "who"];
 
-/// What only ever goes up.
+/// Figures that only go up.
 const COUNTED: &[&str] = &[
     "closed_eof",
     "closed_error",
@@ -40,7 +40,7 @@ const COUNTED: &[&str] = &[
     "waits_timed_out",
 ];
 
-/// Counts of refusals: the figure, and how the replies begin that it counts.
+/// Counts of refusals: the figure, and the beginning of the replies that it counts.
 const REFUSALS: &[(&str, &str)] = &[
     ("locks_refused", "0 Too Many Locks: "),
     ("deadlocks_refused", "0 Lock Get Deadlock: "),
@@ -99,8 +99,8 @@ impl Reference {
         line(&lines.concat(), b"")
     }
 
-    /// What the locks take, by the rule that operators are given: 56 bytes a name, 48 for each holder
-    /// after its first, and the name itself where it is longer than 29 bytes.
+    /// The memory of locks, by the rule in the operators' manual: 56 bytes for each name, 48 for each holder after the
+    /// first, and for a name longer than 29 bytes its length and 16 more.
     fn lock_bytes(&self) -> u64 {
         let of_lock = |name: &[u8], holders: usize| {
             56 + 48 * (holders as u64 - 1) + if name.len() > 29 { name.len() as u64 + 16 } else { 0 }
@@ -108,7 +108,7 @@ impl Reference {
         self.locks.iter().map(|((_, name), holders)| of_lock(name, holders.len())).sum()
     }
 
-    /// How many holds there are of those that are wanted.
+    /// How many holds `is_wanted` accepts.
     pub(super) fn holds(&self, is_wanted: impl Fn(Kind, Conn) -> bool) -> usize {
         let all =
             self.locks.iter().flat_map(|((kind, _), holders)| holders.iter().map(|holder| (*kind, *holder)));
@@ -123,7 +123,7 @@ impl Reference {
         *self.counts.entry(key).or_default() += more;
     }
 
-    /// Counts a reply to a verb if it is a failure, and what it refuses.
+    /// Counts a reply to a verb if it is a failure, and the refusal if it is one.
     pub(super) fn note_failure(&mut self, verb: &'static str, text: &[u8]) {
         if text.starts_with(b"0 ") {
             *self.failures.entry(verb).or_default() += 1;
@@ -133,7 +133,7 @@ impl Reference {
         }
     }
 
-    /// Takes note of how much there is of everything.
+    /// Raises the peaks to what there is now.
     pub(super) fn note_peaks(&mut self) {
         self.note_peak("peak_connections", self.open.len());
         self.note_peak("peak_holds", self.holds(|_, _| true));

@@ -72,7 +72,7 @@ impl Reference {
         text
     }
 
-    /// Its registered name, else its address.
+    /// A connection's registered name, or else its address.
     pub(super) fn name_of(&self, conn: elockd_core::Conn) -> Vec<u8> {
         match self.called(conn) {
             Some(name) => name.to_vec(),

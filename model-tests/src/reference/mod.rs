@@ -1,10 +1,9 @@
-//! The reference model: the lock machine a second time, written to be obviously right and nothing else.
+//! The reference model: a second lock machine, written only to be obviously right.
 //!
-//! One map from names to holders, one list of connections, one of waits; every count is counted anew when it
-//! is asked for, and after every input every line is looked at for someone whose turn it is. It shares with
-//! core the types of inputs and configuration, and of what comes out no more than [`Reason`]: it writes its
-//! own text, and knows neither codec nor storage. Keep it naive. A trick in here could hide the same mistake
-//! in there.
+//! It has one map from names to holders, one list of connections and one of waits. What there is now is counted when it
+//! is asked for. After every input it looks for waits to grant in every line. It shares with core the types of inputs
+//! and configuration, and [`Reason`]. It writes its own replies, and knows no codec and no storage. Keep it naive: a
+//! trick here could hide the same mistake in the machine.
 
 mod deadlock;
 mod figures;
@@ -28,28 +27,28 @@ pub struct Reference {
     draining: bool,
     /// The highest connection number seen.
     highest: Option<Conn>,
-    /// The open connections, the longest silent first.
+    /// The open connections, the longest idle first.
     open: Vec<Client>,
-    /// Who holds what, in the order in which they got it. A name without holders is not in it.
+    /// The holders of each lock, in the order in which they got it. A name without holders is not in the map.
     locks: BTreeMap<(Kind, Vec<u8>), Vec<Conn>>,
-    /// Who waits for what, in the order in which they began.
+    /// The waits, in the order in which they began.
     waits: Vec<Wait>,
     /// The fencing token of each exclusive lock whose holder has asked for it.
     tokens: BTreeMap<Vec<u8>, u64>,
-    /// The fencing token to be given out next, and the last that may be.
+    /// The fencing token to be given out next. Below: the last that may be given out.
     next_token: u64,
     last_token: u64,
     /// Registered names, the latest last.
     registered: Vec<(Conn, Vec<u8>)>,
-    /// What only ever goes up, by its key in `q full`.
+    /// Counters that only go up, by their keys in `q full`.
     counts: BTreeMap<&'static str, u64>,
     /// How often each verb was answered with a failure.
     failures: BTreeMap<&'static str, u64>,
-    /// Since when each holder holds each lock.
+    /// When each hold began.
     since: BTreeMap<(Kind, Vec<u8>, Conn), u64>,
-    /// How long each hold lasted that is over, in milliseconds.
+    /// How long each past hold lasted, in milliseconds.
     over: Vec<(Kind, u64)>,
-    /// How long each wait lasted that is over, in milliseconds.
+    /// How long each past wait lasted, in milliseconds.
     waited: Vec<(Kind, u64)>,
 }
 
@@ -58,9 +57,9 @@ pub struct Reference {
 pub struct Client {
     /// Its number.
     pub conn: Conn,
-    /// Where it comes from.
+    /// Its origin.
     pub origin: Origin,
-    /// When it last said something, or opened, or its last wait ended.
+    /// When it opened, or last sent a command, or its last wait ended.
     pub active: u64,
 }
 
@@ -88,10 +87,10 @@ impl Reference {
         }
     }
 
-    /// Applies one input and says what comes of it.
+    /// Applies one input and returns the outcome.
     pub fn apply(&mut self, now: Now, input: &Input<Command<Vec<u8>>>) -> Vec<Event> {
         self.now = self.now.max(now.0);
-        // What is due comes first, whatever the input is.
+        // What is due is done first, whatever the input is.
         let mut events = self.time_out();
         events.extend(self.expire());
         events.extend(self.grant());
@@ -115,7 +114,7 @@ impl Reference {
         events
     }
 
-    /// The open connections, the longest silent first.
+    /// The open connections, the longest idle first.
     #[must_use]
     pub fn open(&self) -> &[Client] {
         &self.open
@@ -127,7 +126,7 @@ impl Reference {
         self.highest
     }
 
-    /// What it refuses.
+    /// Its limits.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.config.limits
@@ -145,7 +144,7 @@ impl Reference {
         self.draining
     }
 
-    /// Everything that is held, and by whom, in the order in which they got it.
+    /// The holders of each lock, in the order in which they got it.
     #[must_use]
     pub fn locks(&self) -> &BTreeMap<(Kind, Vec<u8>), Vec<Conn>> {
         &self.locks
@@ -157,19 +156,19 @@ impl Reference {
         self.locks.get(&(kind, name.to_vec())).map_or(&[], |holders| holders)
     }
 
-    /// How long a holder has held a lock, in milliseconds; from 2^40 on it is counted from 0 again.
+    /// How long a holder has held a lock, in milliseconds. From 2^40 on it is counted from 0 again.
     #[must_use]
     pub fn held_ms(&self, kind: Kind, name: &[u8], holder: Conn) -> u64 {
         (self.now - self.since(kind, name, holder)) % (1 << 40)
     }
 
-    /// Since when a holder holds a lock.
+    /// When a holder got a lock.
     #[must_use]
     pub fn since(&self, kind: Kind, name: &[u8], holder: Conn) -> u64 {
         self.since[&(kind, name.to_vec(), holder)]
     }
 
-    /// How long each hold lasted that is over, in milliseconds.
+    /// How long each past hold lasted, in milliseconds.
     #[must_use]
     pub fn over(&self) -> &[(Kind, u64)] {
         &self.over
@@ -187,7 +186,7 @@ impl Reference {
         self.tokens.get(name).copied()
     }
 
-    /// The fencing token to be given out next, if there is one; and whatever else, none below it.
+    /// The next fencing token, if one is left. No token below it will be given out.
     #[must_use]
     pub fn next_token(&self) -> u64 {
         self.next_token
@@ -199,7 +198,7 @@ impl Reference {
         (self.last_token + 1).saturating_sub(self.next_token)
     }
 
-    /// When the next wait is due to end, or the next silent connection to be closed.
+    /// When the next wait must end, or the next idle connection be closed.
     #[must_use]
     pub fn due(&self) -> Option<Now> {
         let limit = self.config.limits.idle_ms;
@@ -208,7 +207,7 @@ impl Reference {
         idle.chain(self.waits.iter().map(|wait| wait.deadline)).min().map(Now)
     }
 
-    /// Ends the connections that were silent for too long.
+    /// Ends the connections that were idle for too long.
     fn expire(&mut self) -> Vec<Event> {
         let limit = self.config.limits.idle_ms;
         let is_due = |client: &&Client| {
@@ -259,7 +258,7 @@ impl Reference {
         });
     }
 
-    /// Makes a connection a holder that is not one.
+    /// Makes a connection a holder. It must not be one yet.
     fn hold(&mut self, conn: Conn, kind: Kind, name: &[u8]) {
         self.locks.entry((kind, name.to_vec())).or_default().push(conn);
         self.since.insert((kind, name.to_vec(), conn), self.now);
@@ -278,7 +277,7 @@ impl Reference {
         self.locks.retain(|_, holders| !holders.is_empty());
     }
 
-    /// Ends every hold that a connection has of a kind, and says how many those were.
+    /// Ends every hold that a connection has of a kind. Returns how many ended.
     fn end_holds(&mut self, conn: Conn, kind: Kind) -> u64 {
         let held = self.locks.iter().filter(|((of, _), holders)| *of == kind && holders.contains(&conn));
         let names: Vec<Vec<u8>> = held.map(|((_, name), _)| name.clone()).collect();
@@ -288,7 +287,7 @@ impl Reference {
         names.len() as u64
     }
 
-    /// From now on it is as if it had just said something.
+    /// Treats a connection as if it had just sent a command.
     fn touch(&mut self, conn: Conn) {
         let mut client = self.client(conn);
         client.active = self.now;
@@ -299,7 +298,7 @@ impl Reference {
     fn command(&mut self, conn: Conn, command: &Command<Vec<u8>>) -> Vec<Event> {
         self.touch(conn);
         let (verb, name) = verb_and_name(command);
-        // After these an empty line ends the reply.
+        // For these verbs an empty line ends the reply.
         let end = if ["d", "sd", "ls", "who", "q", "help"].contains(&verb) { "\n" } else { "" };
         if name.is_some_and(|name| name.len() > usize::from(self.config.limits.name_bytes)) {
             self.count("invalid_commands");
@@ -357,7 +356,7 @@ impl Reference {
             Command::Unknown(verb) => line("0 Unknown Command: ", verb),
             Command::LineTooLong => line("0 Line Too Long", b""),
         };
-        // A listing that is none is a failure only as a whole: `0 ` may also begin one of its names.
+        // Listings are left out: a line that begins with `0 ` may be one of their names.
         let is_listing = ["d", "sd", "dump", "ls", "who", "q", "help"].contains(&verb) && !is_disabled;
         if !verb.is_empty() && !is_listing {
             self.note_failure(verb, &text);
@@ -383,8 +382,7 @@ impl Reference {
         line(&format!("{} Locks Released", exclusive + shared), b"")
     }
 
-    /// More fencing tokens may be given out. What is left of those before is used up first, unless there is a
-    /// gap behind it.
+    /// Adds fencing tokens. What is left of the tokens before is used first, unless there is a gap behind it.
     fn reserve(&mut self, first: u64, last: u64) {
         let last = last.min((1 << 53) - 1);
         if last > self.last_token && last >= first {
@@ -455,8 +453,7 @@ impl Reference {
     }
 }
 
-/// The verb that a command is counted under, empty for none, and the name that it carries, which has to
-/// be within the limit.
+/// The verb that a command is counted under, or an empty one. Also its name, which the limit applies to.
 fn verb_and_name(command: &Command<Vec<u8>>) -> (&'static str, Option<&[u8]>) {
     match command {
         Command::Get(wish) => (wish.verb().word(), Some(wish.name())),
@@ -483,7 +480,7 @@ fn verb_and_name(command: &Command<Vec<u8>>) -> (&'static str, Option<&[u8]>) {
     }
 }
 
-/// Its wording is no decision, so it is taken from core.
+/// The wording of help decides nothing, so it is taken from core.
 fn help() -> Vec<u8> {
     let lines: Vec<_> = Verb::ALL.iter().map(|verb| format!("{}\n", verb.help())).collect();
     line(&lines.concat(), b"")

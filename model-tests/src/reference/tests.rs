@@ -1,12 +1,12 @@
-//! What no script of `model-tests/examples/` can say of the reference: what others ask of it beside its replies. All
-//! else is shown there, so that the reference is not only right by agreeing with what is held against it.
+//! Tests of what the reference answers to other code, beside its replies. The scripts of `model-tests/examples/` show
+//! its replies. So the reference is not right only by agreeing with the machine.
 
 use super::Reference;
 use crate::generate::origin;
 use crate::lines::commands;
 use elockd_core::{Config, Conn, Input, Kind, Now};
 
-/// A reference on which three connections are open and have said these lines.
+/// A reference with three open connections that have sent these lines.
 fn after(script: &[(u64, &str)]) -> Reference {
     let mut reference = Reference::new(Config::default());
     for serial in 1..=3 {

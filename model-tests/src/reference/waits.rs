@@ -1,4 +1,4 @@
-//! Getting locks, and waiting for them: who gets in line, who leaves it and how, and what a grant is.
+//! Getting locks and waiting for them: how waits begin and end, and what a grant is.
 
 use super::deadlock::would_be_for_ever;
 use super::{Reference, line};
@@ -8,17 +8,17 @@ use elockd_core::{Cause, Command, Conn, Input, Kind, Verb, Wish};
 /// A connection that waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wait {
-    /// Who waits.
+    /// The connection that waits.
     pub conn: Conn,
-    /// For what.
+    /// The lock that it waits for.
     pub kind: Kind,
-    /// For what.
+    /// The lock that it waits for.
     pub name: Vec<u8>,
-    /// How many holders there may be then, it included; 0 is no limit. 1 for exclusive locks.
+    /// How many holders there may be, including it. 0 is no limit. 1 for exclusive locks.
     pub limit: u32,
-    /// Since when, in milliseconds.
+    /// When it began, in milliseconds.
     pub began: u64,
-    /// When it ends at the latest.
+    /// When it ends at the latest, in milliseconds.
     pub deadline: u64,
 }
 
@@ -29,13 +29,13 @@ impl Wait {
         (self.kind, self.name.clone())
     }
 
-    /// Whether it may become a holder beside so many others.
+    /// Whether it may become a holder beside `holders` others.
     #[must_use]
     pub fn fits(&self, holders: usize) -> bool {
         self.limit == 0 || holders < self.limit as usize
     }
 
-    /// What it is answered when it comes to nothing.
+    /// The reply if it is not granted.
     fn failure(&self, how: &str) -> Vec<u8> {
         line(&format!("0 {} Get {how}: ", word(self.kind)), &self.name)
     }
@@ -46,7 +46,7 @@ impl Wait {
 }
 
 impl Reference {
-    /// Everything that is waited for, in the order in which the waits began.
+    /// All waits, in the order in which they began.
     #[must_use]
     pub fn waits(&self) -> &[Wait] {
         &self.waits
@@ -58,7 +58,7 @@ impl Reference {
         self.waits.iter().any(|wait| wait.conn == conn)
     }
 
-    /// Who waits for a lock, in line.
+    /// The waits for a lock, from the head of its line.
     #[must_use]
     pub fn line(&self, kind: Kind, name: &[u8]) -> Vec<&Wait> {
         self.waits.iter().filter(|wait| wait.kind == kind && wait.name == name).collect()
@@ -88,7 +88,7 @@ impl Reference {
             if !is_free && !is_old_and_shared {
                 return match ms {
                     None => Event::Sent(conn, wait.failure("Failure")),
-                    // Also where time ends, and nothing lies ahead.
+                    // True for 0 ms, and at the end of time.
                     Some(_) if deadline == self.now => Event::Sent(conn, wait.failure("Timeout")),
                     Some(_) => self.wait(wait),
                 };
@@ -112,7 +112,7 @@ impl Reference {
         self.waits.iter().filter(|wait| self.client(wait.conn).origin.account == account).count()
     }
 
-    /// Begins a wait, unless it may not.
+    /// Begins a wait, or refuses it.
     fn wait(&mut self, wait: Wait) -> Event {
         if would_be_for_ever(&self.locks, &self.waits, &wait) {
             return Event::Sent(wait.conn, wait.failure("Deadlock"));
@@ -129,11 +129,11 @@ impl Reference {
         Event::Waits(conn)
     }
 
-    /// Ends the waits that are due, the one with the oldest deadline first.
+    /// Ends the waits that are due, the earliest deadline first.
     pub(super) fn time_out(&mut self) -> Vec<Event> {
         let mut due: Vec<Wait> =
             self.waits.iter().filter(|wait| wait.deadline <= self.now).cloned().collect();
-        // Of two with the same deadline the one that began earlier stays in front.
+        // A stable sort: of equal deadlines, the wait that began first stays first.
         due.sort_by_key(|wait| wait.deadline);
         due.into_iter().map(|wait| self.end_wait(&wait, "waits_timed_out", wait.failure("Timeout"))).collect()
     }
@@ -146,7 +146,7 @@ impl Reference {
         waits.iter().map(end).collect()
     }
 
-    /// The connection's own end comes while it waits: after a FIN it is told.
+    /// Ends the wait of a connection that ends. After a FIN it gets a reply.
     pub(super) fn hang_up(&mut self, conn: Conn, cause: Cause) -> Option<Event> {
         let wait = self.waits.iter().find(|wait| wait.conn == conn)?.clone();
         if cause == Cause::Eof {
@@ -156,7 +156,7 @@ impl Reference {
         None
     }
 
-    /// Makes a holder of everyone whose turn it is, in the order in which they began to wait.
+    /// Grants every wait whose turn it is, in the order in which the waits began.
     pub(super) fn grant(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
         let is_next = |of: &Self, wait: &&Wait| {
@@ -171,7 +171,7 @@ impl Reference {
         events
     }
 
-    /// Ends a wait with a reply. From now on its connection is as idle as if it had just said something.
+    /// Ends a wait with a reply. The connection's idle time begins anew.
     fn end_wait(&mut self, wait: &Wait, counted: &'static str, text: Vec<u8>) -> Event {
         self.forget_wait(wait);
         self.count(counted);
@@ -190,8 +190,8 @@ impl Reference {
         line(&format!("{holders} {} Get Success: ", word(kind)), name)
     }
 
-    /// A deadlock told by doing it, without the definition: the wait begins whatever comes of it, and then
-    /// everybody who does not wait releases all it holds, again and again. Time stands still meanwhile.
+    /// Finds a deadlock by trying, without the definition. The wait begins in any case. Then every connection that does
+    /// not wait releases all it holds, again and again. Time does not pass meanwhile.
     #[must_use]
     pub fn is_stuck_whatever_others_do(&self, conn: Conn, kind: Kind, name: &[u8], limit: u32) -> bool {
         let mut world = self.clone();

@@ -1,5 +1,5 @@
-//! The log: lines of text or of JSON, on stderr or in a file that can be opened anew while the daemon runs.
-//! Each line is written by the thread that has something to say, before it goes on.
+//! The log: lines of text or of JSON, on stderr or in a file. The file can be opened again while the daemon runs. The
+//! thread that logs a line writes it before it goes on.
 
 use crate::settings::{Log, LogFormat, LogLevel};
 use std::fmt;
@@ -17,7 +17,7 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, reload};
 
-/// The log while it runs: what can be changed of it.
+/// The running log, to change its file or its level.
 #[derive(Debug)]
 pub(crate) struct Logging {
     target: Target,
@@ -33,11 +33,11 @@ pub(crate) struct LogError {
 }
 
 impl Logging {
-    /// Starts it, once for the process.
+    /// Starts the log. May be called once in a process.
     ///
     /// # Errors
     ///
-    /// When its file cannot be opened.
+    /// If its file cannot be opened.
     pub(crate) fn start(log: &Log) -> Result<Self, LogError> {
         let target = Target(Arc::new(Mutex::new(log.file.as_deref().map(open).transpose()?)));
         let (filter, level) = reload::Layer::new(filter(log.level));
@@ -51,11 +51,12 @@ impl Logging {
         Ok(Self { target, level })
     }
 
-    /// Goes on in a file, opened anew, or on stderr. When the file cannot be opened, it goes on where it was.
+    /// Opens `file` again and goes on there, or on stderr if there is none. If the file cannot be opened, the log goes
+    /// on where it was.
     ///
     /// # Errors
     ///
-    /// When the file cannot be opened.
+    /// If the file cannot be opened.
     pub(crate) fn reopen(&self, file: Option<&Path>) -> Result<(), LogError> {
         let file = file.map(open).transpose()?;
         *self.target.lock() = file;
@@ -64,7 +65,7 @@ impl Logging {
 
     /// Changes which lines are logged.
     pub(crate) fn set_level(&self, level: LogLevel) {
-        // It fails only once the log itself is gone.
+        // Fails only if the log itself is gone.
         let _ = self.level.modify(|filter_now| *filter_now = filter(level));
     }
 }
@@ -82,7 +83,7 @@ fn write_message(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug)
 }
 
 fn open(path: &Path) -> Result<File, LogError> {
-    // With --verbose it has names in it, which are not everybody's business.
+    // With --verbose the log has names in it. Not everybody may read those.
     let file = OpenOptions::new().append(true).create(true).mode(0o640).open(path);
     file.map_err(|source| LogError { path: path.to_owned(), source })
 }
@@ -101,7 +102,7 @@ struct Target(Arc<Mutex<Option<File>>>);
 
 impl Target {
     fn lock(&self) -> MutexGuard<'_, Option<File>> {
-        // Whoever panicked here had at the worst written half a line.
+        // After a panic here, the worst is that half a line was written.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

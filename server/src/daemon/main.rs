@@ -113,7 +113,7 @@ fn run(args: &[OsString], loaded: Loaded, earliest: Earliest) -> Result<(), Star
     // A disk that hangs may still be writing a record of tokens, on a thread of its own. It is safe not to wait for it.
     runtime.shutdown_timeout(LAST_TASKS);
     served?;
-    // After everything else: until here no other daemon may take it.
+    // Last of all: until here no other daemon may take the pidfile.
     drop(pidfile);
     Ok(())
 }
@@ -158,12 +158,12 @@ async fn serve(
     let (begin, has_begun) = oneshot::channel();
     let shutdown = async {
         let signals = signals.until_shutdown(args, loaded, logging, monitor).await;
-        // Nobody waits for it only when the server has ended.
+        // This fails only if the server has ended.
         let _ = begin.send(signals);
     };
     tokio::select! {
         () = server.run(shutdown) => {}
-        // What the server still has is dropped with the runtime.
+        // The runtime drops what is left of the server.
         name = signals::again(has_begun) => warn!("{name} while shutting down: not waiting any longer"),
     }
     if let Some(metrics) = metrics {

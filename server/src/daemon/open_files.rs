@@ -1,5 +1,5 @@
-//! The limit of open files: as high as the system allows, and a warning if that is too low for the connections that
-//! are allowed.
+//! The limit of open files: raised as high as the system allows, with a warning if that is too low for the allowed
+//! connections.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
@@ -8,7 +8,7 @@ use tracing::warn;
 /// clients of metrics, a few operators.
 const OTHER_FILES: u64 = 64;
 
-/// Raises the soft limit of open files to the hard one. Warns if that is too low for the connections that are allowed.
+/// Raises the soft limit of open files to the hard one. Warns if that is too low for `connections` connections.
 pub(crate) fn raise_limit(connections: u32) {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {

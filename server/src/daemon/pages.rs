@@ -1,14 +1,14 @@
 //! The tables of the documentation that are made from the program's own tables: settings, metrics, figures. A test
-//! compares them; run with `UPDATE_PAGES=1` it writes them.
+//! compares them. With `UPDATE_PAGES=1` it writes them.
 
 use elockd_core::figures::{FigureRow, Nature, Part, Shown, rows};
 use std::path::Path;
 
-/// What stands before a table and what stands behind it.
+/// The lines before and behind a table.
 const BEGIN: &str = "<!-- This table is made from the program's: see CONTRIBUTING.md. -->\n";
 const END: &str = "<!-- The end of the table. -->\n";
 
-/// Compares the tables of a page, in their order, or writes them.
+/// Compares the tables of a page, in their order. With `UPDATE_PAGES=1`, writes them instead.
 fn check(page: &str, tables: &[String]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(page);
     let old = std::fs::read_to_string(&path).unwrap();
@@ -46,7 +46,7 @@ fn the_page_of_the_protocol_has_the_figures_of_the_program() {
     check("protocol.md", &[figures(Shown::Short), figures(Shown::Full)]);
 }
 
-/// The figures that are shown to these and to nobody who sees less, by key.
+/// The figures whose row has this `shown`, by key.
 fn figures(shown: Shown) -> String {
     let mut lines: Vec<String> = rows().filter(|row| row.shown == shown).map(line).collect();
     lines.sort();

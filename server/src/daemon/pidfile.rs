@@ -1,5 +1,5 @@
-//! The file with the daemon's process id. It is locked for as long as the daemon lives, so that two daemons
-//! cannot share one; a file that a dead daemon left is taken over. Whatever is not such a file is left alone.
+//! The file with the daemon's process id. It is locked as long as the daemon lives, so that two daemons cannot share
+//! one. A file that a dead daemon left is taken over. A file that is not a pidfile is left alone.
 
 use rustix::fs::OFlags;
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// The owner's alone: whoever may read a file may lock it, and no daemon would start any more.
+/// Only for the owner. Whoever may read a file may lock it, and then no daemon would start any more.
 const MODE: u32 = 0o600;
 /// Bytes of a pidfile at the most. The process id has few of them.
 const MOST_BYTES: usize = 4096;
@@ -49,12 +49,12 @@ impl PidFile {
     ///
     /// # Errors
     ///
-    /// When another daemon has it, when something else than a pidfile is there, or what the system says.
+    /// If another daemon has locked it, if something other than a pidfile is there, or if the system refuses.
     pub(crate) fn create(path: &Path) -> Result<Self, PidFileError> {
         let failed = |source| PidFileError::Io { path: path.to_owned(), source };
         let is_none = || PidFileError::NotAPidFile { path: path.to_owned() };
         loop {
-            // To open some devices is to do something.
+            // Checked before opening, because opening some devices has an effect.
             if fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
                 return Err(is_none());
             }
@@ -66,14 +66,14 @@ impl PidFile {
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
-                    // Only for the message, which does without it too.
+                    // Only for the message. It may be missing there.
                     let pid = pid_in(&mut file).ok().flatten().filter(|pid| !pid.is_empty());
                     return Err(PidFileError::Locked { path: path.to_owned(), pid });
                 }
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
             }
-            // Between opening and locking, its owner may have ended and removed it: then this is the lock of
-            // a file that nobody else will ever see.
+            // Between opening and locking, the file's owner may have ended and removed it. Then this file is locked,
+            // but nobody else will ever see it.
             if !is_at(&file, path).map_err(failed)? {
                 continue;
             }
@@ -90,7 +90,7 @@ impl PidFile {
     }
 }
 
-/// Opens or makes the file, and changes nothing of what is in it. A link is not followed, and nothing is waited for.
+/// Opens or makes the file. Leaves its content as it is. Does not follow a link, and does not wait.
 fn open(path: &Path) -> io::Result<File> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let mut options = OpenOptions::new();
@@ -126,7 +126,7 @@ impl Drop for PidFile {
     }
 }
 
-/// Whether this file is still at a path itself, and not behind a link.
+/// Whether this file is still at `path` itself, not behind a link.
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     let own = file.metadata()?;
     match fs::symlink_metadata(path) {

@@ -122,7 +122,7 @@ pub(crate) async fn again(has_begun: oneshot::Receiver<Signals>) -> &'static str
 
 /// Reads all settings again and changes what can be changed. Wrong settings change nothing.
 fn reload(args: &[OsString], loaded: &mut Loaded, logging: &Logging, monitor: &Monitor) {
-    // The log is opened again in any case: programs that move log files count on it.
+    // The log is opened again in any case, because programs that rotate log files need it.
     let reopen = |file: Option<&Path>| {
         let reopened = logging.reopen(file);
         reopened.inspect_err(|error| error!("{error}; the log goes on where it was")).is_ok()

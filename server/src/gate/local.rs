@@ -1,5 +1,5 @@
-//! The gate of a daemon that is alone: every input is applied in the hub of this process, and replies that need not
-//! wait for anybody are there when the call returns. It adds nothing to the hub's own calls.
+//! The gate of a single daemon. Every input is applied in the hub of this process. A reply that waits for nobody is
+//! there when the call returns. It adds nothing to the hub's own calls.
 
 use super::{Gate, GateHandle};
 use crate::hub::{Flow, Handle, Hub, Mail};
@@ -7,7 +7,7 @@ use elockd_core::{Cause, Command, Conn, Machine, Now, Origin, Reason};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
-/// A hub of one's own.
+/// A gate with a hub of its own.
 pub struct Local {
     hub: Arc<Hub>,
 }

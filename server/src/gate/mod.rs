@@ -1,5 +1,5 @@
-//! The gate: what a session speaks to when it has something for the lock machine. It decides how an input comes to be
-//! applied; a session does not know.
+//! The gate: a session's only way to the lock machine. The gate decides how an input comes to be applied. A session
+//! does not know.
 //!
 //! A gate hands out one [handle](GateHandle) for each connection. What a connection asks for is answered in one of two
 //! ways:
@@ -7,8 +7,8 @@
 //! - **At once**: the reply is in the buffer when the call returns.
 //! - **Later**: the call returns [`Flow::Wait`], and the reply comes by [mail](GateHandle::poll_mail).
 //!
-//! There is one gate, [`Local`]: inputs are applied here and now. A server is generic over its gate, so a second one is
-//! another file and costs the first one nothing.
+//! There is one gate, [`Local`]. It applies inputs here and now. A server is generic over its gate, so a second gate is
+//! another file, and costs the first one nothing.
 
 mod local;
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Goal: a server asks nothing of its gate but what the trait promises. Method: a gate that is as late as it may be:
-//! whatever the hub answers at once, it answers by mail, and only when it was asked for mail twice.
+//! Goal: a server needs nothing of its gate but what the trait promises. Method: a gate that is as late as allowed.
+//! What the hub answers at once, this gate answers by mail, and only when it was asked for mail twice.
 
 use super::{Gate, GateHandle, Local};
 use crate::hub::{Flow, Handle, Hub, Mail};
@@ -17,9 +17,9 @@ struct Late(Local);
 
 struct LateHandle {
     inner: Handle,
-    /// What the hub answered, and how often mail is still to be asked for before it is there.
+    /// The hub's answer, and how often mail must still be asked for before it is there.
     reply: Cell<Option<(Vec<u8>, u32)>>,
-    /// Whoever asked for mail when there was none.
+    /// Wakes the task that asked for mail when there was none.
     waker: Cell<Option<Waker>>,
 }
 
@@ -112,7 +112,7 @@ impl GateHandle for LateHandle {
     }
 }
 
-/// Accepts what it was made with.
+/// A listener that accepts the streams it was made with.
 struct Handed(Vec<DuplexStream>);
 
 impl fmt::Display for Handed {
@@ -132,7 +132,7 @@ impl Listener for Handed {
     }
 }
 
-/// Says all of it, then FIN, and hears all that comes back.
+/// Sends `requests` and then FIN. Returns all that comes back.
 async fn say(mut client: DuplexStream, requests: &str) -> String {
     client.write_all(requests.as_bytes()).await.unwrap();
     client.shutdown().await.unwrap();
@@ -154,13 +154,13 @@ async fn replies_may_come_late() {
     let mut got = [0; 22];
     holder.read_exact(&mut got).await.unwrap();
     assert_eq!(&got, b"1 Lock Get Success: x\n");
-    // A listing in the middle, behind which nothing may run before all of it is sent.
+    // A listing in the middle. Nothing behind it may run before all of it is sent.
     let replies = say(other, "ping\ng x\ng y\nd\nr y\ni x\nbogus\nr y\n").await;
     let expected = [
         "1 pong",
         "0 Lock Get Failure: x",
         "1 Lock Get Success: y",
-        // The last of those that are handed over is accepted first.
+        // The stream that was given last is accepted first.
         "x: unix:3",
         "y: unix:1",
         "",

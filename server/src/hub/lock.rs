@@ -1,5 +1,5 @@
-//! The one thing the hub needs of its surroundings: a lock. Production takes the standard library's;
-//! model tests take loom's and run everything else unchanged.
+//! The only thing that the hub needs from outside: a lock. Production uses the standard library's. Model tests use
+//! loom's, and run everything else unchanged.
 
 use std::sync::Mutex;
 
@@ -8,7 +8,7 @@ pub trait Lock<T>: Send + Sync {
     /// Puts a value behind a lock of its own.
     fn new(value: T) -> Self;
 
-    /// Calls `act` with the value, while nobody else has it.
+    /// Calls `act` with the value. Nobody else has the value meanwhile.
     fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R;
 }
 

@@ -1,5 +1,5 @@
-//! A connection's mailbox: what others cause it to be told. It has one slot for a reply and one for an ending, and
-//! neither can overflow.
+//! A connection's mailbox: news that others cause. It has one slot for a reply and one for an ending, and neither can
+//! overflow.
 
 use super::{Lock, Locks};
 use elockd_core::Reason;
@@ -10,11 +10,11 @@ use std::task::{Poll, Waker};
 pub enum Mail {
     /// Its wait is over: the reply, as it goes over the wire.
     Reply(Vec<u8>),
-    /// It is to end.
+    /// It must end.
     Ending(Ending),
 }
 
-/// Why a connection is to end that did not ask for it.
+/// Why a connection must end that did not ask for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// The machine closed it; its locks are released already.
@@ -23,11 +23,11 @@ pub enum Ending {
     Drained,
 }
 
-/// A box with two slots. That is its bound, and why no more is needed:
+/// A box with two slots. No more are needed:
 ///
 /// - One **reply**: a connection that is owed a reply runs nothing until it has taken it. So it waits for one reply at
-///   a time, and a second one would be a bug: [`put`](Self::put) panics. One reply is one line.
-/// - One **ending**: the first one is final, later ones are dropped.
+///   a time. A second one would be a bug, and [`put`](Self::put) panics. One reply is one line.
+/// - One **ending**: the first one is final. Later ones are dropped.
 ///
 /// ```text
 ///   empty, nobody waits --poll--> empty, waker kept --put--> mail (waker called)
@@ -36,18 +36,17 @@ pub enum Ending {
 ///     +-------------------poll: a reply is taken out-----------+
 /// ```
 ///
-/// A reply is told before an ending. The ending stays for good: what the machine or the shutdown decided is not taken
-/// back.
+/// A reply is taken before an ending. An ending stays in its slot: it is final.
 pub(super) struct Mailbox<L: Locks> {
     contents: L::Around<Contents>,
 }
 
-/// The two slots, and whom to wake.
+/// The two slots, and the waker of the owner.
 #[derive(Default)]
 struct Contents {
     reply: Option<Vec<u8>>,
     ending: Option<Ending>,
-    /// Set while the owner sleeps until there is mail.
+    /// Set while the owner sleeps and waits for mail.
     waker: Option<Waker>,
 }
 
@@ -66,7 +65,7 @@ impl<L: Locks> Mailbox<L> {
     ///
     /// # Panics
     ///
-    /// If it is a reply, and the one before it was not taken.
+    /// If `mail` is a reply, and the reply before it was not taken.
     pub(super) fn put(&self, mail: Mail) {
         let waker = self.contents.with(|contents| {
             match mail {
@@ -89,12 +88,12 @@ impl<L: Locks> Mailbox<L> {
         self.contents.with(|contents| contents.reply.is_none() && contents.ending.is_none())
     }
 
-    /// Takes the reply at the end of a wait, if it is there.
+    /// Takes the reply of a wait, if it is there.
     pub(super) fn take_reply(&self) -> Option<Vec<u8>> {
         self.contents.with(|contents| contents.reply.take())
     }
 
-    /// Looks for mail and, in the same locked step, registers the waker when there is none.
+    /// Looks for mail. If there is none, registers the waker in the same locked step.
     pub(super) fn poll(&self, waker: &Waker) -> Poll<Mail> {
         self.contents.with(|contents| {
             if let Some(mail) = contents.take() {

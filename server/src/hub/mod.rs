@@ -1,11 +1,10 @@
-//! The hub: the one place where connections meet. A lock around the machine, and for each connection a
-//! mailbox for what others cause it to be told. It has no tokio in it and does no I/O, so that loom runs
-//! the code that production runs.
+//! The hub: the one place where connections meet. It is a lock around the machine, and for each connection a mailbox
+//! for news that others cause. It uses no tokio and does no I/O, so loom runs the same code as production.
 //!
-//! Two rules keep it right. Mail is put into its box inside the hub's lock: delivered after unlocking,
-//! two pieces of news about one connection could arrive in the wrong order. And a box's owner registers
-//! its waker in the same locked step in which it finds the box empty: else mail could come in between
-//! and nobody would be woken.
+//! Two rules keep it right. First, mail is put into its box inside the hub's lock. If it were delivered after
+//! unlocking, two pieces of news for one connection could arrive in the wrong order. Second, a box's owner registers
+//! its waker in the same locked step in which it finds the box empty. Otherwise mail could come in between, and nobody
+//! would be woken.
 
 mod handle;
 mod lock;
@@ -39,14 +38,14 @@ pub struct Hub<L: Locks = StdLocks> {
     state: L::Around<HubState<L>>,
     /// Called when a panic unwinds through the hub's lock.
     on_panic: Option<fn()>,
-    /// Set then: the machine may be half changed, and is not touched again.
+    /// Set by such a panic. The machine may be half changed then, and is not touched again.
     is_broken: AtomicBool,
 }
 
 impl<L: Locks> Hub<L> {
-    /// A hub around a machine. `on_panic` is called when a panic unwinds through the hub's lock: the
-    /// daemon ends itself there, because half a machine behind open sockets is worse than none.
-    /// Without it the hub stays broken, and whoever comes next panics too.
+    /// A hub around a machine. `on_panic` is called if a panic unwinds through the hub's lock. The daemon ends itself
+    /// there, because a half-changed machine behind open sockets is worse than none. Without `on_panic` the hub stays
+    /// broken, and every later call panics too.
     #[must_use]
     pub fn new(machine: Machine, on_panic: Option<fn()>) -> Self {
         let state = HubState {
@@ -61,16 +60,16 @@ impl<L: Locks> Hub<L> {
         Self { state: L::Around::new(state), on_panic, is_broken: AtomicBool::new(false) }
     }
 
-    /// Has every input seen by a witness from here on.
+    /// Shows every later input to a witness.
     pub fn set_witness(&self, witness: Box<dyn Witness>) {
         self.with(|state| state.witness = Some(witness));
     }
 
-    /// Opens a connection. `origin` is given its number, for peers that have no address.
+    /// Opens a connection. `origin` gets its number, for peers that have no address.
     ///
     /// # Errors
     ///
-    /// The machine's reason for not wanting it.
+    /// The machine's reason to refuse it.
     pub fn open(
         self: &Arc<Self>,
         now: Now,
@@ -98,7 +97,7 @@ impl<L: Locks> Hub<L> {
         Ok(Handle { hub: Arc::clone(self), conn, mailbox: Some(mailbox) })
     }
 
-    /// Does one slice of what is due, when something is. Says when the next is due.
+    /// Does one slice of what is due, if anything is. Returns when the next is due.
     pub fn tick(&self, now: Now) -> Option<Now> {
         self.with(|state| {
             let is_due = |due: Now| due < now || due == now && !bug!(TickerSpins);
@@ -109,8 +108,8 @@ impl<L: Locks> Hub<L> {
         })
     }
 
-    /// Ready as soon as something is due earlier than `until` (`None` is for ever); else the waker is
-    /// called when that becomes so. There is one ticker: a second caller takes the first one's place.
+    /// Ready if something is due earlier than `until` (`None` is never). Otherwise the waker is called when that
+    /// becomes so. There is one ticker: a second caller replaces the first.
     pub fn poll_due_before(&self, until: Option<Now>, waker: &Waker) -> Poll<()> {
         self.with(|state| {
             if is_before(state.machine.deadline(), until) {
@@ -126,8 +125,8 @@ impl<L: Locks> Hub<L> {
         self.with(|state| state.apply(now, DriverInput::Tokens { first, last }, &mut |_| {}));
     }
 
-    /// Ready when fewer fencing tokens than `few` are left; else the waker is called when that becomes so.
-    /// There is one keeper of tokens: a second caller takes the first one's place.
+    /// Ready if fewer fencing tokens than `few` are left. Otherwise the waker is called when that becomes so. There is
+    /// one keeper of tokens: a second caller replaces the first.
     pub fn poll_tokens_below(&self, few: u64, waker: &Waker) -> Poll<()> {
         self.with(|state| {
             if state.machine.tokens_left() < few {
@@ -138,8 +137,8 @@ impl<L: Locks> Hub<L> {
         })
     }
 
-    /// Begins the shutdown: nothing is granted from here on, every wait is answered, and every connection is told
-    /// to end.
+    /// Begins the shutdown. Nothing is granted from now on. Every wait is answered, and every connection is told to
+    /// end.
     pub fn drain(&self, now: Now) {
         self.with(|state| {
             state.apply(now, DriverInput::Drain, &mut |_| {});
@@ -155,7 +154,7 @@ impl<L: Locks> Hub<L> {
         self.look(scan, &mut |entry| slice.push(entry));
     }
 
-    /// Looks at the entries of the next slice of a listing. Nobody else runs a command meanwhile.
+    /// Calls `each` with the entries of the next slice of a listing. No command runs meanwhile.
     pub fn look(&self, scan: &mut Scan, each: &mut impl FnMut(Entry<'_>)) {
         self.with(|state| state.machine.scan(scan, each));
     }
@@ -171,7 +170,7 @@ impl<L: Locks> Hub<L> {
     }
 
     fn with<R>(&self, act: impl FnOnce(&mut HubState<L>) -> R) -> R {
-        /// Dropped early only by a panic in `act`.
+        /// Dropped only by a panic in `act`.
         struct Unwinding<'a>(&'a AtomicBool, Option<fn()>);
         impl Drop for Unwinding<'_> {
             fn drop(&mut self) {

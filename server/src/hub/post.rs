@@ -1,4 +1,4 @@
-//! The post: all mailboxes, and how what one connection causes comes to another.
+//! The post: all mailboxes. It delivers what one connection causes for another.
 
 use super::mailbox::Mailbox;
 use super::{Ending, Locks, Mail};
@@ -14,7 +14,7 @@ pub(super) struct Post<L: Locks> {
 }
 
 impl<L: Locks> Post<L> {
-    /// Puts what another connection caused into a connection's box.
+    /// Puts an output that another connection caused into a connection's box.
     pub(super) fn deliver(&mut self, to: Conn, output: Output<'_>) {
         let mailbox = self.boxes.get(&to).expect("a connection of the machine has a mailbox");
         let mail = match output {

@@ -1,4 +1,4 @@
-//! What the hub's lock guards: the machine, the post, and whoever sleeps until the machine needs it.
+//! What the hub's lock guards: the machine, the post, and the tasks that sleep until the machine needs them.
 
 use super::post::Post;
 use super::sleepers::{KeeperAsleep, TickerAsleep, is_before};
@@ -12,13 +12,13 @@ pub(super) struct HubState<L: Locks> {
     pub(super) draining: bool,
     pub(super) ticker: TickerAsleep,
     pub(super) keeper: KeeperAsleep,
-    /// Only where a simulation drives the hub.
+    /// Set only by simulations.
     pub(super) witness: Option<Box<dyn Witness>>,
 }
 
 impl<L: Locks> HubState<L> {
-    /// Applies an input. What it causes for connections with a box goes into their boxes; the rest,
-    /// which is what the causer itself is told, goes to `own`.
+    /// Applies an input. Outputs for other connections go into their boxes. Outputs for the connection that sent the
+    /// input go to `own`.
     #[inline]
     pub(super) fn apply<N: AsRef<[u8]>>(
         &mut self,

@@ -1,5 +1,5 @@
-//! Goal: the hub's own promises, apart from who gets a lock. Method: call it directly, with wakers that
-//! count, from one thread; what several threads can do to it is for the model checker.
+//! Goal: the hub keeps its own promises, apart from who gets a lock. Method: call it directly from one thread, with
+//! wakers that count. The model checker shows what several threads can do to it.
 
 use super::{Ending, Flow, Handle, Hub, Mail};
 use elockd_core::{Account, Addr, Cause, Command, Config, Conn, Kind, Machine, Now, Origin, Reason, Wish};

@@ -1,5 +1,5 @@
-//! A point in time at which a session is to go on. The deadline is the state; the runtime's timer is made from it, and
-//! can be made again.
+//! A point in time at which a session goes on. The deadline is the state. The runtime's timer is made from it, and can
+//! be made again.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,9 +8,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A deadline, and the timer that wakes the task for it.
 pub(super) struct Alarm {
-    /// `None` is after all time that the runtime can count.
+    /// `None` is later than any time that the runtime can count.
     at: Option<Instant>,
-    /// Set once the deadline has been waited for.
+    /// Set once the alarm has been polled before its deadline.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -23,7 +23,7 @@ impl Alarm {
     /// Ready from the deadline on.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(at) = self.at else { return Poll::Pending };
-        // The timer alone would not do: it is not ready while a busy socket uses up the task's budget.
+        // The timer alone is not enough: it is not ready while a busy socket uses up the task's budget.
         if Instant::now() >= at {
             return Poll::Ready(());
         }

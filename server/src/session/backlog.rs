@@ -1,5 +1,5 @@
 //! What is left over when a session's turn ends: input that has not run, and replies that were not sent. Few
-//! connections have either at any time, so both are in one box, which exists only while it is needed.
+//! connections have either at any time. So both are in one box, which exists only while it is needed.
 
 use super::Session;
 use super::unsent::Unsent;
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 /// What is left over.
 #[derive(Default)]
 pub(super) struct Backlog {
-    /// Input that was read and has not run: replies before it are still to be sent, or to come.
+    /// Input that was read and has not run, because replies before it must be sent first, or have not come yet.
     pub(super) unrun: Option<Unrun>,
     /// Whether the peer sent FIN behind that input.
     pub(super) is_at_end: bool,
@@ -17,7 +17,7 @@ pub(super) struct Backlog {
     pub(super) unsent: Unsent,
 }
 
-/// Input that waits, and since when.
+/// Input that waits, and when it was read.
 pub(super) struct Unrun {
     pub(super) input: Vec<u8>,
     /// When it was read off the socket.
@@ -25,7 +25,7 @@ pub(super) struct Unrun {
 }
 
 impl<S, G: Gate> Session<S, G> {
-    /// What is left over, to add to it.
+    /// The backlog, to add to it. Makes it if there is none.
     pub(super) fn backlog(&mut self) -> &mut Backlog {
         self.backlog.get_or_insert_default()
     }
@@ -43,7 +43,7 @@ impl<S, G: Gate> Session<S, G> {
         unrun.map_or(0, |unrun| unrun.input.len())
     }
 
-    /// Whether the peer sent FIN, so that nothing more is to be read.
+    /// Whether the peer sent FIN. Then nothing more is read.
     pub(super) fn is_at_end(&self) -> bool {
         self.backlog.as_ref().is_some_and(|backlog| backlog.is_at_end)
     }
@@ -58,7 +58,7 @@ impl<S, G: Gate> Session<S, G> {
         self.backlog.as_ref().map_or(0, |backlog| backlog.unsent.rest().len())
     }
 
-    /// Forgets the replies that were not sent: they are sent now, or never will be.
+    /// Forgets the replies that were not sent. They are sent now, or never will be.
     pub(super) fn clear_unsent(&mut self) {
         if let Some(backlog) = &mut self.backlog {
             backlog.unsent = Unsent::default();

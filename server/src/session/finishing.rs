@@ -1,4 +1,5 @@
-//! The end of a connection: its locks go first, then it gets what it is still owed, then the socket is closed.
+//! The end of a connection. Its locks are released first, then it gets what it is still owed, then the socket is
+//! closed.
 
 use super::Session;
 use super::lingering::Linger;
@@ -11,7 +12,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
-    /// Ends the connection in the machine. What has not run never runs; what the machine still owes is to be sent.
+    /// Ends the connection in the machine. Input that has not run never runs. The reply that the machine still owes
+    /// will be sent.
     pub(super) fn finish(&mut self, end: End) -> State {
         drop(self.take_unrun());
         let cause = end.cause();
@@ -56,7 +58,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
         })
     }
 
-    /// Sends what is left. Ready when that is done, or cannot be done.
+    /// Sends what is left. Ready when that is done, or fails.
     pub(super) fn poll_flush(&mut self, lingers: bool, cx: &mut Context<'_>) -> Poll<State> {
         let is_sent = ready!(self.poll_send(cx, &mut Vec::new())).is_ok();
         let linger = is_sent && lingers;

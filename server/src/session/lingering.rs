@@ -1,5 +1,6 @@
-//! The end of a connection that the server closes first: FIN, then input is taken and dropped until the peer closes
-//! too. Closing a socket with unread input makes the kernel send a reset, which can eat the last reply.
+//! The end of a connection that the server closes first. It sends FIN, and then drops all input until the peer closes
+//! too. If a socket with unread input were closed, the kernel would send a reset, and the peer could lose the last
+//! reply.
 
 use super::alarm::Alarm;
 use elockd_core::bug;
@@ -9,10 +10,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// How long a peer has to close too.
+/// How long the server waits for the peer to close too.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
 
-/// How far that has come.
+/// How far the closing has come.
 pub(super) struct Linger {
     /// When the connection is over, whatever the peer does.
     until: Alarm,
@@ -21,7 +22,7 @@ pub(super) struct Linger {
 }
 
 impl Linger {
-    /// To begin now.
+    /// Begins to linger now.
     pub(super) fn new() -> Self {
         Self { until: Alarm::after(LINGER), is_shut: false }
     }

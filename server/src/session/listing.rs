@@ -1,5 +1,5 @@
-//! Listings: read from the machine a slice at a time, merged and sent a piece at a time, so that neither
-//! the hub's lock nor this thread is ever held for long, and memory has a bound.
+//! Listings. They are read from the machine a slice at a time, and merged and sent a piece at a time. So the hub's lock
+//! and this thread are never held for long, and memory has a bound.
 
 use super::serving::give_way;
 use super::state::State;
@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// Rows that are merged before other connections have their turn.
 const ROWS_PER_TURN: usize = 256;
 
-/// A listing under way.
+/// A listing in progress.
 pub(super) struct Listing {
     stage: Stage,
     text: Text,
@@ -35,25 +35,25 @@ enum Stage {
     Collecting(Scan),
     /// Pieces of the text are added to the replies.
     Printing,
-    /// Nothing is printed until all replies are sent.
+    /// Nothing more is printed until all replies are sent.
     Sending {
-        /// Whether there is more to be printed then.
+        /// Whether there is more to print then.
         has_more: bool,
     },
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
-    /// A listing that is to be collected and sent.
+    /// Begins to collect and send a listing.
     pub(super) fn begin_listing(&self, scan: Scan) -> Listing {
         let text = Text::new(scan.subject());
         let reservation = Reservation::new(Arc::clone(&self.shared.listing_bytes));
         Listing { stage: Stage::Collecting(scan), text, reservation }
     }
 
-    /// Answers with the listing under way. Ready when all of it is sent, or the connection ends.
+    /// Answers with the listing in progress. Ready when all of it is sent, or the connection ends.
     pub(super) fn poll_listing(&mut self, cx: &mut Context<'_>) -> Poll<State> {
         loop {
-            let State::Listing(listing) = &mut self.state else { panic!("no listing is under way") };
+            let State::Listing(listing) = &mut self.state else { panic!("no listing is in progress") };
             let Listing { stage, text, reservation } = &mut **listing;
             match stage {
                 Stage::Collecting(scan) if scan.is_done() => *stage = Stage::Printing,
@@ -101,7 +101,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
     }
 }
 
-/// A share of the bytes that all listings may take together, given back when dropped.
+/// A share of the bytes that all listings may take together. If it is dropped, they are given back.
 struct Reservation {
     total: Arc<AtomicUsize>,
     own: usize,
@@ -112,7 +112,7 @@ impl Reservation {
         Self { total, own: 0 }
     }
 
-    /// Takes more, unless the total would pass `limit`.
+    /// Takes more, unless the total would exceed `limit`. Returns whether it did.
     fn grow(&mut self, bytes: usize, limit: usize) -> bool {
         let taken = self
             .total

@@ -15,9 +15,9 @@ const LINES_PER_TURN: usize = 256;
 /// One connection's log.
 pub(crate) struct SessionLog {
     addr: Addr,
-    /// Whether it tells of everything.
+    /// Whether everything is logged, as with `--verbose`.
     is_verbose: bool,
-    /// Who it is, when it is an operator: in words.
+    /// The operator's description. `None` if it is not an operator.
     operator: Option<String>,
     held: BTreeSet<(Kind, Vec<u8>)>,
     /// What it waits for.
@@ -25,7 +25,7 @@ pub(crate) struct SessionLog {
 }
 
 impl SessionLog {
-    /// A log for a connection, unless there is never anything to log.
+    /// A log for a connection. `None` if there will never be anything to log.
     pub(crate) fn of(addr: Addr, peer: Peer, is_verbose: bool) -> Option<Self> {
         let operator = match peer {
             Peer::Ip(_) | Peer::Unix => None,
@@ -50,19 +50,19 @@ impl SessionLog {
         }
     }
 
-    /// A command has run, and its answer comes later.
+    /// A command has run. Its answer comes later.
     pub(super) fn waits(&mut self, command: Command<Vec<u8>>) {
         self.waiting = Some(command);
     }
 
-    /// The answer came, and was a success or not.
+    /// The answer of a wait has come.
     pub(super) fn answered(&mut self, is_success: bool) {
         if let Some(command) = self.waiting.take() {
             self.heard(command, Some(is_success));
         }
     }
 
-    /// A command has run, and succeeded or failed. `None` is no answer: the connection was over, or the command is
+    /// A command has run. `is_success` is `None` if there was no answer: the connection was over, or the command is
     /// unknown.
     pub(super) fn heard(&mut self, command: Command<Vec<u8>>, is_success: Option<bool>) {
         if let (Some(operator), Some(is_success)) = (&self.operator, is_success) {
@@ -86,7 +86,8 @@ impl SessionLog {
                 self.tell_of_lock("released", kind, &name);
                 self.held.remove(&(kind, name));
             }
-            // An operator may have taken it away, which nobody is told.
+            // An operator may have taken the lock away. The holder is not told of that, so the lock is still in the
+            // list.
             Command::Release(kind, name) => drop(self.held.remove(&(kind, name))),
             Command::Iam(name) if is_success => {
                 info!(%addr, registered = %name.escape_ascii(), "{addr} is called {}", Quoted(&name));
@@ -118,7 +119,7 @@ impl SessionLog {
         }
     }
 
-    /// Logs some of the locks that the connection held to its end. Returns whether there are more.
+    /// Logs some of the locks that the connection held at its end. Returns whether there are more.
     pub(super) fn log_orphans(&mut self) -> bool {
         if !self.is_verbose {
             return false;
@@ -131,7 +132,7 @@ impl SessionLog {
     }
 }
 
-/// What an operator does to others is for everybody to see who reads the log, so it is a warning.
+/// A warning, because all readers of the log should see what an operator does to others.
 fn tell_of_operator(operator: &str, command: &Command<Vec<u8>>, is_success: bool) {
     match command {
         Command::Kick(wanted) => {

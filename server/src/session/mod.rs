@@ -1,5 +1,5 @@
-//! One connection: bytes in, commands to the hub, replies out. It decides nothing about locks; it
-//! decides when to read, when to write, and when to give up.
+//! One connection: bytes in, commands to the hub, replies out. It decides nothing about locks. It decides when to read,
+//! when to write, and when to give up.
 
 mod alarm;
 mod backlog;
@@ -31,7 +31,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-/// Bytes of unsent replies at which a connection is no longer read from.
+/// When this many bytes of replies are unsent, the connection is no longer read from.
 const MAX_UNSENT: usize = 64 << 10;
 /// Reads in a row before other connections have their turn.
 const READS_PER_TURN: u32 = 4;
@@ -53,11 +53,11 @@ where
     session
 }
 
-/// Tells a connection why it is not wanted.
+/// Tells a connection why it is refused, and closes it.
 pub(crate) async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, reason: Reason) {
     let mut line = Vec::new();
     encode_reason(reason, &mut line);
-    // Whoever does not take one line within the time does not get it.
+    // A peer that does not take the line in time does not get it.
     let _ = timeout(LINGER, stream.write_all(&line)).await;
     let mut linger = Linger::new();
     poll_fn(|cx| linger.poll(&mut stream, cx)).await;
@@ -65,7 +65,7 @@ pub(crate) async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, rea
 
 /// One connection. It is a future that is ready when the connection is over.
 ///
-/// Look at what an idle one takes (`serving.rs`) before you add to it: what is seldom needed is boxed.
+/// Before you add a field, look at the size of an idle session (`serving.rs`). What is seldom needed is boxed.
 struct Session<S, G: Gate = Local> {
     shared: Arc<Shared<G>>,
     stream: S,
@@ -73,17 +73,17 @@ struct Session<S, G: Gate = Local> {
     decoder: Decoder,
     /// What it is doing.
     state: State,
-    /// What is left over of its last turn.
+    /// What its last turn left over.
     backlog: Option<Box<Backlog>>,
-    /// Logs what the connection does, where that is wanted.
+    /// Logs what the connection does, if that is wanted.
     log: Option<Box<SessionLog>>,
 }
 
-/// What a connection that runs or waits comes to.
+/// What a connection that runs or waits does next.
 enum Step {
     /// It answers with a listing.
     List(Scan),
-    /// Others have their turn first.
+    /// It lets others have their turn first.
     Turn,
     /// It ends.
     End(End),
@@ -102,7 +102,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
         }
     }
 
-    /// Ready when somebody else decided that this connection, which does not wait, ends.
+    /// Ready if somebody else decided that this connection ends. It must not wait.
     fn poll_ending(&self, cx: &mut Context<'_>) -> Poll<Ending> {
         self.handle.poll_mail(cx.waker()).map(|mail| match mail {
             Mail::Ending(ending) => ending,

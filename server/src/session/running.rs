@@ -1,4 +1,4 @@
-//! A connection that runs: it reads, runs what came in batches, and writes all replies at once, in turns.
+//! A connection that runs. In turns, it reads, runs the commands in batches, and writes all replies at once.
 
 use super::backlog::Unrun;
 use super::scratch::{self, Scratch};
@@ -17,16 +17,16 @@ use tokio::time::Instant;
 
 /// Commands that run under one hold of the hub's lock.
 const BATCH: usize = 64;
-/// Batches in a row that ask for a wait, before other connections have their turn. Each may take a search for
+/// Batches in a row that ask for a wait, before other connections have their turn. Each may need a search for
 /// deadlocks.
 const WAITS_PER_TURN: u32 = 16;
 
 impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
-    /// Reads, runs and writes until something else is to be done.
+    /// Reads, runs and writes until the session must do something else.
     pub(super) fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
         scratch::with(|scratch| {
             let step = self.poll_step_with(cx, scratch);
-            // What could not be sent waits with the connection; the scratch is the next one's.
+            // Replies that could not be sent stay with the connection. The next connection uses the scratch.
             if !scratch.replies.is_empty() {
                 self.unsent().extend_from_slice(&scratch.replies);
             }
@@ -84,7 +84,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
                 mark!(ReadingStopped);
             }
             return match ready!(self.poll_ending(cx)) {
-                // What was read is answered first; when the peer takes replies again, it goes on here.
+                // Input that was read is answered first. When the peer takes replies again, the session goes on here.
                 Ending::Drained if unsent >= MAX_UNSENT && !bug!(DrainDropsWhatWasRead) => {
                     mark!(DrainWaitedForReplies);
                     Poll::Pending
@@ -98,14 +98,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
         }
     }
 
-    /// Runs the commands in `input` until it is used up or something else comes first; what is left
-    /// then is kept. It was read off the socket just now, unless it had to wait since `read_at`.
+    /// Runs the commands in `input` until it is used up or something else comes first. Then the rest is kept. `read_at`
+    /// is when the input was read, if it had to wait; `None` is just now.
     fn run(&mut self, mut input: &[u8], read_at: Option<Instant>, replies: &mut Vec<u8>) -> Option<Step> {
         let run_at = Instant::now();
         let mut now = self.shared.clock.at(run_at);
         let mut waits = 0;
         let read_at = read_at.unwrap_or(run_at);
-        // One by one where they are logged, so that it is clear whose reply is whose.
+        // One by one if they are logged, so that each command's reply is known.
         let most = if self.log.is_some() { 1 } else { BATCH };
         loop {
             let mut batch = ArrayVec::<_, BATCH>::new();
@@ -128,7 +128,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
             let commands = batch.len() as u64;
             let may_wait = batch.last().is_some_and(Command::may_wait);
             if may_wait {
-                // Its time begins when it does, not when it was read.
+                // A wait's time begins when its command runs, not when that was read.
                 now = self.shared.clock.now();
                 waits += 1;
             }
@@ -159,7 +159,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
         }
     }
 
-    /// Like the handle's, and the log hears of it. Here a batch is one command.
+    /// Like the handle's `batch`, and tells the log. Here a batch is one command.
     #[cold]
     fn batch_logged<'a>(
         &mut self,

@@ -1,4 +1,4 @@
-//! Buffers that a thread's connections take turns with, so that an idle connection has none.
+//! Buffers that the connections of a thread use in turn. So an idle connection has none.
 
 use std::cell::RefCell;
 
@@ -8,7 +8,7 @@ pub(super) struct Scratch {
     pub(super) replies: Vec<u8>,
 }
 
-/// Bytes of one read. More would not fit the caches; less would cost system calls.
+/// Bytes of one read. More would not fit into the caches. Less would cost system calls.
 const INPUT: usize = 16 << 10;
 
 thread_local! {

@@ -1,5 +1,5 @@
-//! Replies on their way out: what a peer does not take at once waits with the connection, and a peer that takes nothing
-//! for the write timeout has stalled.
+//! Sending replies. What a peer does not take at once stays with the connection. A peer that takes nothing for the
+//! write timeout has stalled.
 
 use super::Session;
 use super::alarm::Alarm;
@@ -54,8 +54,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
         stalling.as_mut().map_or(Poll::Pending, |stalling| stalling.poll(cx))
     }
 
-    /// Sends everything; ends early when the socket fails, the peer stalls, or the machine closes the
-    /// connection. A shutdown lets a reply be completed.
+    /// Sends everything. Ends early if the socket fails, the peer stalls, or the machine closes the connection. A
+    /// shutdown lets a reply be completed.
     pub(super) fn poll_send_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         if let Poll::Ready(sent) = self.poll_send(cx, &mut Vec::new()) {
             return Poll::Ready(sent);
@@ -67,7 +67,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
     }
 }
 
-/// Writes `bytes` from `sent` on, and moves `sent`, also when it could not write them all.
+/// Writes `bytes` from `sent` on, and moves `sent`, even if it cannot write them all.
 fn poll_write<S: AsyncWrite + Unpin>(
     stream: &mut S,
     cx: &mut Context<'_>,

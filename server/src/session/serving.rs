@@ -1,5 +1,5 @@
 //! A connection's task: one poll function that drives a session from state to state. The session itself is the future,
-//! so that an idle connection keeps nothing beside it.
+//! so an idle connection needs no more memory than that.
 
 use super::state::State;
 use super::{Session, Step};
@@ -11,8 +11,8 @@ use tokio::task::yield_now;
 
 /// A session's whole life, to be spawned.
 ///
-/// Not an `async` block: that would keep room for all that a session may come to, for as long as the connection lives.
-/// tokio puts a task into a block of a multiple of 128 bytes, and with up to 136 bytes of this that is 256.
+/// Not an `async` block: that would keep room for every state, as long as the connection lives. tokio puts a task into
+/// a block of a multiple of 128 bytes. If a session has up to 136 bytes, the block has 256.
 impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Future for Session<S, G> {
     type Output = ();
 
@@ -38,8 +38,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Future for Session<S, G> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
-    /// Reads, runs and writes until the session comes to something else. Between running and waiting it goes to and
-    /// fro by itself.
+    /// Reads, runs and writes until the session gets into another state. It changes between running and waiting by
+    /// itself.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<State> {
         match ready!(self.poll_step(cx)) {
             Step::List(scan) => Poll::Ready(State::Listing(Box::new(self.begin_listing(scan)))),
@@ -51,7 +51,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
 
 /// Lets other tasks have their turn. Always pending: the task is woken when they had it.
 pub(super) fn give_way<T>(cx: &mut Context<'_>) -> Poll<T> {
-    // Polled once, to be woken. It is not needed any more then: whatever wakes the task, it goes on.
+    // Polled once, so that the task is woken, and then dropped. Whatever wakes the task, it goes on.
     let is_pending = pin!(yield_now()).poll(cx).is_pending();
     assert!(is_pending, "giving way takes a turn");
     Poll::Pending
@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn it_takes_104_bytes_beside_its_stream() {
         let why = "docs/architecture.md counts with this; with a byte more every connection takes 128 more";
-        // A stream takes 32, and 8 more where debug assertions are on.
+        // A stream takes 32 bytes, and 8 more with debug assertions.
         assert_eq!(size_of::<Session<TcpStream>>() - size_of::<TcpStream>(), 104, "{why}");
         assert_eq!(size_of::<Session<UnixStream>>() - size_of::<UnixStream>(), 104, "{why}");
     }

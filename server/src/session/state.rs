@@ -1,5 +1,5 @@
-//! What a session is doing, as plain data. It has no future in it, so it can be looked at and handed to another
-//! process. The only timers in it are made from deadlines, and can be made again.
+//! A session's state, as plain data. It has no future in it, so it can be inspected, and passed to another process. Its
+//! only timers are made from deadlines, and can be made again.
 
 use super::lingering::Linger;
 use super::listing::Listing;
@@ -27,20 +27,20 @@ use elockd_core::{Cause, Reason};
 pub(super) enum State {
     /// It reads, runs and writes, as nearly always.
     Running,
-    /// The machine owes it the reply of a wait. Nothing is run until that has come.
+    /// The machine owes it the reply of a wait. Nothing runs until the reply has come.
     Waiting,
-    /// It answers with a listing. Nothing is read or run until all of that is sent.
+    /// It answers with a listing. Nothing is read or run until all of it is sent.
     Listing(Box<Listing>),
     /// The connection is over in the machine. What it held is logged.
     Logging(End),
-    /// It sends what is left. Then it lingers if it is the server that closes.
+    /// It sends what is left. Then it lingers if the server closes first.
     Flushing {
         /// Whether the server closes first.
         lingers: bool,
     },
     /// It has sent FIN, and drops what comes.
     Lingering(Box<Linger>),
-    /// Nothing is left to be done.
+    /// Nothing is left to do.
     Over,
 }
 
@@ -60,7 +60,7 @@ pub(super) enum End {
 }
 
 impl End {
-    /// The same in the machine's words.
+    /// The cause to tell the machine.
     pub(super) fn cause(self) -> Cause {
         match self {
             Self::Error => Cause::Error,

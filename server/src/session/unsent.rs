@@ -1,22 +1,22 @@
-//! Replies that a peer has not taken yet. What it has taken must not stay in memory, also when there is always more to
-//! come: a peer can take replies steadily and never all of them.
+//! Replies that a peer has not taken yet. Bytes that it has taken must not stay in memory, even if a peer takes replies
+//! steadily but never all of them.
 
 use super::alarm::Alarm;
 
-/// Bytes that wait to be sent, behind some that are sent already.
+/// Bytes to be sent, behind some that are sent already.
 ///
 /// ```text
 ///   bytes:  [ sent | rest ]      sent < rest, or both are empty
 /// ```
 ///
-/// So they take less than twice the room of what waits, and to drop those that are sent costs a copy of at most as many
-/// bytes as have been sent since the last time: a peer that takes one by one does not make it dear.
+/// So the buffer takes less than twice the room of what waits. To drop sent bytes takes a copy of at most as many bytes
+/// as were sent since the last drop. So it stays cheap, even if a peer takes bytes one by one.
 #[derive(Default)]
 pub(super) struct Unsent {
     bytes: Vec<u8>,
-    /// How many of them are sent by now.
+    /// How many of them are sent.
     sent: usize,
-    /// Goes off unless the peer takes a byte before.
+    /// Goes off if the peer takes no byte before.
     pub(super) stalling: Option<Alarm>,
 }
 
@@ -26,12 +26,12 @@ impl Unsent {
         &self.bytes[self.sent..]
     }
 
-    /// To add to the rest, at its end; nothing else may be done with it.
+    /// The buffer, only to append to it.
     pub(super) fn tail(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
-    /// Takes the first `count` bytes of the rest for sent.
+    /// Notes that the first `count` bytes of the rest are sent.
     pub(super) fn advance(&mut self, count: usize) {
         self.sent += count;
         assert!(self.sent <= self.bytes.len(), "more was sent than there was");
@@ -94,8 +94,8 @@ mod tests {
         assert!(unsent.bytes.is_empty());
     }
 
-    /// Goal: a peer that pipelines and reads, slowly and without a pause, does not make its session grow. Method: a
-    /// session that is polled by hand, whose peer asks for more than it takes in each turn.
+    /// Goal: a peer that pipelines and reads slowly, without a pause, does not make its session grow. Method: a session
+    /// is polled by hand. In each turn its peer asks for more than it takes.
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_never_takes_all_makes_no_session_grow() {
         /// What `docs/operations.md` says.
@@ -126,13 +126,13 @@ mod tests {
         Session::new(shared, stream, handle, None)
     }
 
-    /// Writes what there is room for, and says how many bytes that was.
+    /// Writes as much as there is room for. Returns the number of bytes.
     async fn write(stream: &mut DuplexStream, bytes: &[u8]) -> usize {
         let written = poll_fn(|cx| Poll::Ready(Pin::new(&mut *stream).poll_write(cx, bytes))).await;
         if let Poll::Ready(written) = written { written.unwrap() } else { 0 }
     }
 
-    /// Reads what is there, up to a buffer, and says how many bytes that was.
+    /// Reads what is there, up to the size of a buffer. Returns the number of bytes.
     async fn read(stream: &mut DuplexStream) -> usize {
         let mut bytes = [0; 4096];
         let mut buffer = ReadBuf::new(&mut bytes);

@@ -1,4 +1,4 @@
-//! A connection that waits for a lock: what it hears and does until its wait is over. Nothing of it is run meanwhile.
+//! A connection that waits for a lock: what happens until its wait is over. None of its commands run meanwhile.
 
 use super::backlog::Unrun;
 use super::scratch::Scratch;
@@ -12,12 +12,12 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-/// Bytes that are read of a connection while it waits.
+/// The most bytes that are read ahead while a connection waits.
 const MAX_AHEAD: usize = 64 << 10;
 
 impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
-    /// While the connection waits: looks for the end of the wait, and reads ahead, so that it notices the
-    /// connection's. Ready when the wait is over, with how the connection ends if it does too.
+    /// Looks for the end of the wait. Also reads ahead, to notice the end of the connection. Ready when the wait is
+    /// over. If the connection ends too, returns how.
     pub(super) fn poll_wait(
         &mut self,
         cx: &mut Context<'_>,
@@ -32,7 +32,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
                     scratch.replies.extend(reply);
                     if let Some(unrun) = self.backlog.as_mut().and_then(|backlog| backlog.unrun.as_mut()) {
                         mark!(InputWaitedForAGrant);
-                        // Latency is that of the daemon, not of those who hold the lock.
+                        // Latency measures the daemon, not the holders of the lock.
                         unrun.read_at = Instant::now();
                     }
                     return Poll::Ready(None);
@@ -40,7 +40,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
                 Poll::Ready(Mail::Ending(Ending::Machine(reason))) => {
                     return Poll::Ready(Some(End::Closed(reason)));
                 }
-                // The shutdown has answered the wait before; so there was no wait.
+                // A shutdown answers a wait before it ends the connection. So the wait is over.
                 Poll::Ready(Mail::Ending(Ending::Drained)) => return Poll::Ready(Some(End::Drained)),
                 Poll::Pending => {}
             }

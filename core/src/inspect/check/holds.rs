@@ -1,4 +1,4 @@
-//! The invariants of locks, ties and tenures, looked at one by one, as part of [`Machine::check`].
+//! The invariants of locks, ties and tenures, checked one by one, as part of [`Machine::check`].
 
 use super::{Violation, ensure};
 use crate::machine::Machine;
@@ -6,7 +6,7 @@ use crate::table::{State, Tenure};
 use crate::types::{ByKind, Kind};
 
 impl Machine {
-    /// Every slab knows where it has room.
+    /// Every slab's lists of open and bare chunks are right.
     pub(super) fn check_storage(&self) -> Result<(), Violation> {
         let holds = &self.holds;
         let slabs = [
@@ -79,7 +79,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Each tenure's lists have what is its own, as much as it counts, and every hold is in one of them.
+    /// Each tenure's lists have its own holds and no others, as many as it counts. Every hold is in one of these lists.
     pub(super) fn check_tenures(&self) -> Result<(), Violation> {
         let (mut soles, mut tied) = (0, 0);
         for (id, tenure) in self.holds.tenures().iter() {
@@ -125,7 +125,7 @@ impl Machine {
         Ok(())
     }
 
-    /// The dead tenures are exactly those in line to be swept, and each has something to sweep.
+    /// The list of tenures to be swept has exactly the dead ones, and each has something to sweep.
     pub(super) fn check_dead(&self) -> Result<(), Violation> {
         let lined_up = self.holds.check_dead_tenures();
         let lined_up = lined_up.map_err(|broken| Violation(format!("dead tenures: {broken}")))?;
@@ -137,7 +137,7 @@ impl Machine {
             holds += tenure.holds();
         }
         let dead = self.holds.tenures().iter().filter(|(_, tenure)| !tenure.lives()).count();
-        ensure!(dead == lined_up as usize, "{dead} dead tenures, {lined_up} of them to be swept");
+        ensure!(dead == lined_up as usize, "{dead} dead tenures, {lined_up} in the list to be swept");
         ensure!(self.holds.dead() == holds, "{holds} dead holds, counted {}", self.holds.dead());
         Ok(())
     }

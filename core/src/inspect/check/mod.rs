@@ -1,5 +1,5 @@
-//! Every invariant of the machine's state, looked at one by one. It costs time in proportion to the
-//! state and is for tests, simulations and model checkers; the daemon relies on the assertions alone.
+//! Every invariant of the machine's state, checked one by one. A check takes time in proportion to the state. It is for
+//! tests, simulations and model checkers. The daemon relies on assertions alone.
 
 mod holds;
 mod waits;
@@ -11,7 +11,7 @@ use crate::wire::Verb;
 
 use std::collections::BTreeSet;
 
-/// An invariant that does not hold, in words.
+/// A violated invariant, in words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Violation(String);
@@ -33,11 +33,11 @@ impl Violation {
 }
 
 impl Machine {
-    /// Looks at every invariant.
+    /// Checks every invariant.
     ///
     /// # Errors
     ///
-    /// The first one that does not hold.
+    /// The first invariant that is violated.
     pub fn check(&self) -> Result<(), Violation> {
         self.check_storage()?;
         self.check_locks()?;
@@ -86,7 +86,7 @@ impl Machine {
         ensure!(self.connections.indexed() == slots.len(), "the index of connections has strangers in it");
         let speaker = self.connections.speaker().map(|(conn, id)| (Some(conn), slots.at(id.position())));
         let is_itself = speaker.is_none_or(|(conn, found)| found.map(|(_, found)| found.conn()) == conn);
-        ensure!(is_itself, "who spoke last is somebody else");
+        ensure!(is_itself, "the cached last speaker is another connection");
         let limits = &self.config.limits;
         for (tally, [connections, holds, waits]) in self.connections.tallies().iter().zip(tallies) {
             ensure!(tally.connections() == connections, "{tally:?} has {connections} connections");
@@ -123,8 +123,7 @@ impl Machine {
         Ok(())
     }
 
-    /// With an idle limit, every connection that does not wait stands in the order of its last activity; else none
-    /// does.
+    /// With an idle limit, the order of activity has every connection that does not wait. Without one it is empty.
     fn check_activity(&self) -> Result<(), Violation> {
         let limit = self.config.limits.idle_ms;
         let mut linked = 0;
@@ -154,7 +153,7 @@ impl Machine {
         Ok(())
     }
 
-    /// What `q` says is what is there.
+    /// The figures agree with the state.
     fn check_figures(&self) -> Result<(), Violation> {
         let mut held = ByKind::default();
         let mut live = ByKind::default();
@@ -189,7 +188,7 @@ impl Machine {
         Ok(())
     }
 
-    /// No verb failed more often than it was asked, and each hold that is over is in the hold times once.
+    /// No verb failed more often than it was asked. Each past hold is in the hold times once.
     fn check_outcomes(&self) -> Result<(), Violation> {
         let figures = self.figures();
         for verb in Verb::ALL {
@@ -205,7 +204,7 @@ impl Machine {
                 verb.word()
             );
         }
-        // Wide enough for what a damaged snapshot may claim.
+        // `u128`, because a damaged snapshot may claim any number.
         let released = [Verb::Release, Verb::SharedRelease, Verb::Steal].map(|verb| {
             let (asked, failed) = figures.outcomes(verb);
             u128::from(asked - failed)

@@ -1,4 +1,4 @@
-//! The invariants of waits and fencing tokens, looked at one by one, as part of [`Machine::check`].
+//! The invariants of waits and fencing tokens, checked one by one, as part of [`Machine::check`].
 
 use super::{Violation, ensure};
 use crate::machine::Machine;
@@ -9,7 +9,7 @@ use crate::types::{ByKind, Kind, Now};
 use std::collections::BTreeSet;
 
 impl Machine {
-    /// Each line is in order, and none of the waits in it could have been granted by now.
+    /// Each line is in order, and its head cannot be granted now.
     pub(super) fn check_lines(&self) -> Result<(), Violation> {
         ensure!(!self.holds.has_dirty_line(), "lines were left dirty");
         ensure!(self.grants.is_empty(), "grants were left to be told");
@@ -22,7 +22,7 @@ impl Machine {
         ensure!(waits == self.holds.counts().waiting(), "{waits:?} waits in lines, not as counted");
         let all = self.holds.waits().len();
         ensure!(waits.total() == all, "waits in no line");
-        ensure!(all == 0 || !self.draining, "somebody waits while nothing is granted any more");
+        ensure!(all == 0 || !self.draining, "somebody waits during a drain");
         ensure!(self.counters.peak_waiters >= all, "more waits than the peak");
         self.check_every_wait_can_end()
     }
@@ -53,7 +53,8 @@ impl Machine {
         Ok(count)
     }
 
-    /// What would be granted if everybody who can released everything, over and over: every wait.
+    /// Every wait can still be granted: by the releases of connections that do not wait, and then of those granted
+    /// thereby, and so on.
     fn check_every_wait_can_end(&self) -> Result<(), Violation> {
         let waits = self.holds.waits();
         let mut standing: BTreeSet<u32> =
@@ -68,7 +69,7 @@ impl Machine {
                 let owners = self.holds.holder_tenures(*lock);
                 let owners = owners.filter_map(|tenure| self.holds.tenure(tenure).owner());
                 let left = owners.filter(|owner| standing.contains(&owner.position())).count() as u32;
-                // Whoever is granted beside those that are left releases too.
+                // A connection that is granted beside the holders that are left releases too.
                 while let Some(wait) = next.map(|next| &waits[next])
                     && wait.place().has_room_beside(left)
                 {
@@ -81,7 +82,7 @@ impl Machine {
         Ok(())
     }
 
-    /// The orders of waits over all lines: by beginning, and by deadline.
+    /// The orders of all waits: by beginning, and by deadline.
     pub(super) fn check_waits(&self) -> Result<(), Violation> {
         let waits = self.holds.waits();
         let listed = waits.check_beginnings();
@@ -97,7 +98,7 @@ impl Machine {
             ensure!(wait.deadline() > self.now, "wait {id:?} should have ended at {:?}", wait.deadline());
             (last_order, last_began) = (wait.order(), wait.began());
         }
-        ensure!(last_order <= waits.last_order(), "a wait that is still to come");
+        ensure!(last_order <= waits.last_order(), "a wait has a higher order than the last one");
         let set = waits.check_deadlines().map_err(Violation)?;
         ensure!(set == waits.len(), "{set} deadlines are set");
         let first = waits.by_beginning().map(|(_, wait)| wait.deadline()).min();
@@ -109,7 +110,7 @@ impl Machine {
         self.check_ends_of_waits()
     }
 
-    /// Each wait that began goes on or has ended, and is in the wait times then.
+    /// Each wait that began either goes on, or has ended and is in the wait times.
     fn check_ends_of_waits(&self) -> Result<(), Violation> {
         let counters = &self.counters;
         let going_on = u64::from(self.holds.waits().len());
@@ -119,7 +120,7 @@ impl Machine {
             "{} waits began, {answered} were answered and {going_on} go on",
             counters.waits
         );
-        // Wide enough for what a damaged snapshot may claim.
+        // `u128`, because a damaged snapshot may claim any number.
         let timed: u128 =
             self.holds.counts().wait_times().iter().map(|(_, times)| u128::from(times.count())).sum();
         ensure!(
@@ -129,7 +130,7 @@ impl Machine {
         Ok(())
     }
 
-    /// No two holds have the same token, none has one that is still to come, and a shared one has none.
+    /// No two holds have the same token. No hold has a token that is still to come. No shared hold has a token.
     pub(super) fn check_tokens(&self) -> Result<(), Violation> {
         let mut tokens = BTreeSet::new();
         for (id, lock) in self.holds.locks().slots().iter() {

@@ -1,4 +1,4 @@
-//! What a snapshot says, and how it says it in bytes. This is the only place that knows of bincode.
+//! The contents of a snapshot, and its bytes. Only this file knows of bincode.
 
 use super::{RestoreError, damaged};
 use crate::inspect::{Counters, for_each_counter};
@@ -14,11 +14,11 @@ use std::net::SocketAddr;
 
 const MAGIC: &[u8] = b"elockd snapshot\n";
 const VERSION: u16 = 3;
-/// Bytes that decoding may ask for: it bounds what a damaged length can make it allocate.
+/// Bytes that decoding may allocate. Without a limit a damaged length could ask for any amount.
 const LIMIT: usize = 1 << 30;
 
-/// The highest that anything counted can be: sums of a few of them stay in 64 bits, and a machine gets there
-/// in 36 years of a billion a second.
+/// The highest value of anything counted. Sums of a few such values fit into 64 bits. At a billion a second a machine
+/// gets there in 36 years.
 pub(super) const MAX_FIGURE: u64 = 1 << 60;
 
 fn bincode_config() -> impl bincode::config::Config {
@@ -52,7 +52,7 @@ pub(super) struct ConnectionRecord {
     pub(super) account: u16,
     pub(super) registered: Option<(Vec<u8>, u64)>,
     pub(super) active: u64,
-    /// Locks that it alone holds, the oldest first: exclusive ones, then shared ones.
+    /// Locks that it alone holds, the oldest first, by kind.
     pub(super) soles: ByKind<Vec<SoleRecord>>,
 }
 
@@ -69,7 +69,7 @@ pub(super) struct SoleRecord {
 pub(super) struct TieRecord {
     pub(super) shared: bool,
     pub(super) name: Vec<u8>,
-    /// Connections and since when they hold it, the oldest hold first.
+    /// Connections, each with the time its hold began, the oldest hold first.
     pub(super) holders: Vec<(u64, u64)>,
 }
 
@@ -101,7 +101,7 @@ impl<C, T: Decode<C> + 'static> Decode<C> for ByKind<T> {
     }
 }
 
-/// What `Decode` can be derived with.
+/// Needed for the derived `Decode` of records that have a `ByKind`.
 impl<'de, C, T: BorrowDecode<'de, C> + 'static> BorrowDecode<'de, C> for ByKind<T> {
     fn borrow_decode<D: BorrowDecoder<'de, Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
         BorrowDecode::borrow_decode(decoder).map(Self::from_array)
@@ -179,7 +179,8 @@ impl<const N: usize> Counted for [u64; N] {
 }
 
 impl MachineRecord {
-    /// These words, with what tells a snapshot from other bytes in front. Panics when they take more than a gibibyte.
+    /// The record as bytes, behind a magic number and the version of the format. Panics if they take more than a
+    /// gibibyte.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         bytes.extend_from_slice(&VERSION.to_le_bytes());
@@ -189,7 +190,8 @@ impl MachineRecord {
         bytes
     }
 
-    /// What bytes say, if they are a whole snapshot of this format, and no figure in it is impossibly high.
+    /// The record in these bytes. Fails unless they are a whole snapshot of this format, and no figure in it is
+    /// impossibly high.
     pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, RestoreError> {
         let rest = bytes.strip_prefix(MAGIC).ok_or(RestoreError::NotASnapshot)?;
         let Some((version, rest)) = rest.split_first_chunk() else {
@@ -210,7 +212,7 @@ impl MachineRecord {
         Ok(record)
     }
 
-    /// Every number that goes on to be counted up, or one that is at least as high.
+    /// Every number that will be counted up further, or a number that is at least as high.
     fn figures(&self) -> impl Iterator<Item = u64> {
         let single = [self.seq, self.last_registration, self.tokens.0, self.tokens.1];
         let times = self.hold_times.iter().chain(self.wait_times.iter()).flat_map(|(_, times)| times.counts);

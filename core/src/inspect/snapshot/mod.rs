@@ -1,7 +1,7 @@
 //! The machine's state as bytes, and back.
 //!
-//! A snapshot says who holds what, not how it is stored: a restored machine gives the same replies as
-//! the original for ever after, and may keep them in other slots. Nothing dead is in it.
+//! A snapshot has who holds what, not how it is stored. A restored machine gives the same replies as the original for
+//! ever after, but may use other slots. Nothing dead is in a snapshot.
 
 mod format;
 mod read;
@@ -23,10 +23,10 @@ pub enum RestoreError {
     Version {
         /// The format of the bytes.
         found: u16,
-        /// The one that could be read.
+        /// The format that this release reads.
         known: u16,
     },
-    /// They stop early, go on too long, or say something impossible.
+    /// They stop early, go on too long, or have something impossible in them.
     #[error("the snapshot is damaged: {0}")]
     Damaged(String),
     /// What they describe does not fit the configuration's limits, or contradicts itself.
@@ -39,9 +39,9 @@ fn damaged(what: String) -> RestoreError {
 }
 
 impl Machine {
-    /// The state as bytes. It first sweeps all that is dead, which changes no reply.
+    /// The state as bytes. First sweeps all that is dead. That changes no reply.
     ///
-    /// Panics when the state takes more than a gibibyte, which [`restore`](Self::restore) would refuse.
+    /// Panics if the state takes more than a gibibyte, which [`restore`](Self::restore) would refuse.
     #[must_use]
     pub fn snapshot(&mut self) -> Vec<u8> {
         self.holds.sweep(u32::MAX);
@@ -49,15 +49,14 @@ impl Machine {
         self.record().to_bytes()
     }
 
-    /// A machine that goes on where the one of the snapshot stopped: also in time, so that the driver's
-    /// clock has to go on from there too. Until it does, no time passes for the machine.
+    /// A machine that goes on where the original stopped, in time too. So the driver's clock must go on from there.
+    /// Until the clock is past that time, no time passes for the machine.
     ///
-    /// There is no checksum: bytes that were changed may describe another sound machine.
+    /// There is no checksum. Changed bytes may describe another sound machine.
     ///
     /// # Errors
     ///
-    /// When the bytes are not a whole snapshot of a known format, or describe what this configuration
-    /// does not allow. Nothing is lost: the bytes are only read.
+    /// If the bytes are not a whole snapshot of a known format, or describe what this configuration does not allow.
     pub fn restore(config: Config, bytes: &[u8]) -> Result<Self, RestoreError> {
         let record = MachineRecord::from_bytes(bytes)?;
         let mut machine = Self::new(config);
@@ -76,7 +75,7 @@ mod tests {
     use crate::types::{Account, Addr, Conn, Kind, Now, Origin};
     use crate::wire::Command;
 
-    /// Restores what becomes of a state: two connections hold the shared lock `s`, the first alone `a`.
+    /// Restores a state after `change`. In it two connections hold the shared lock `s`, and the first alone holds `a`.
     fn restore(change: impl FnOnce(&mut MachineRecord)) -> Result<Machine, RestoreError> {
         let mut machine = Machine::new(Config::smallest_storage());
         for serial in [1, 2] {

@@ -1,4 +1,4 @@
-//! A record put into a new machine. What bytes can get wrong is an error here or in `check`, never a panic.
+//! Puts a record into a new machine. Anything wrong in the bytes is an error here or in `check`, never a panic.
 
 use super::format::{ConnectionRecord, MachineRecord, SoleRecord, TieRecord, WaitRecord};
 use super::{RestoreError, damaged};
@@ -8,10 +8,10 @@ use crate::table::{Lock, Registered, Times, Tokens};
 use crate::types::{Account, Conn, Kind, Now, Origin, Seq};
 
 impl Machine {
-    /// Fills a new machine. What bytes can get wrong is an error here or in `check`, never a panic.
+    /// Fills a new machine. Anything wrong in the record is an error here or in `check`, never a panic.
     pub(super) fn set_record(&mut self, record: MachineRecord) -> Result<(), RestoreError> {
         let mut connections = record.connections;
-        // The order of activity, whether or not the original had an idle limit.
+        // By activity, whether or not the original had an idle limit.
         connections.sort_by_key(|connection| connection.active);
         for connection in connections {
             self.set_connection(connection)?;

@@ -28,7 +28,7 @@ impl Machine {
             match holders[..] {
                 [(holder, since)] => {
                     let token = self.holds.token(id).unwrap_or(0);
-                    // Those that will be sole come first: in the order in which they will be kept.
+                    // Sole holds come first, in the order in which they will be listed again.
                     let is_tied_again = token > 0 || self.holds.waiting(id) > 0;
                     lone.push((is_tied_again, holder, lock.kind(), SoleRecord { name, since, token }));
                 }

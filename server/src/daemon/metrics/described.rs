@@ -1,10 +1,10 @@
-//! The table of metrics: of each its name, type, labels and help. Most are made from core's table of figures; the
-//! rest are the server's own and are listed here. The page for operators is made from the same table.
+//! The table of metrics: each metric's name, type, labels and help. Most are made from core's table of figures. The
+//! rest are the server's own, and are listed here. The page for operators is made from the same table.
 
 use elockd_core::figures::{FigureRow, Metric, Nature, Part, rows};
 use prometheus_client::metrics::MetricType;
 
-/// What every name begins with, except those that every exporter uses.
+/// The prefix of all names except those that every exporter uses.
 const PREFIX: &str = "elockd_";
 
 /// One metric.
@@ -20,7 +20,7 @@ pub(super) struct Described {
     /// Further sentences, for the documentation alone.
     #[cfg_attr(not(test), expect(dead_code, reason = "the page for operators is made from it"))]
     pub(super) note: &'static str,
-    /// The figures that it shows; none for a metric of the server's own.
+    /// The figures that it shows. Empty for a metric of the server's own.
     pub(super) rows: Vec<&'static FigureRow>,
 }
 

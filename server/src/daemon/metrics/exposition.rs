@@ -1,5 +1,5 @@
-//! The sample in Prometheus' words. What there is to be told stands in the table of metrics; here it is written.
-//! No label has a value that a client chooses, so that their number is bounded; names of locks are nowhere in it.
+//! Writes a sample in Prometheus' format. The table of metrics says what is written. No label has a value that a client
+//! chooses, so the number of series is bounded. Names of locks are not in it.
 
 use super::described::{self, Described, Own};
 use super::sample::Sample;
@@ -24,7 +24,7 @@ pub(super) fn text(sample: Sample) -> String {
     text
 }
 
-/// A label's name and its value; several are a series' labels.
+/// A series' labels: the name and the value of each.
 type Labels<'a> = &'a [(&'a str, &'a str)];
 
 impl Collector for Sample {
@@ -96,7 +96,7 @@ enum Number {
 /// Labels and value.
 type Series = (Vec<(&'static str, &'static str)>, Number);
 
-/// One series of a histogram. Counts are not cumulative, and the last one is of what is over all bounds.
+/// One series of a histogram. Counts are not cumulative. The last one is for values above all bounds.
 struct Histogram<'a> {
     labels: Labels<'a>,
     bounds: &'a [f64],
@@ -104,7 +104,7 @@ struct Histogram<'a> {
     sum: f64,
 }
 
-/// The answer under way.
+/// The answer in progress.
 struct Page<'a> {
     encoder: DescriptorEncoder<'a>,
 }
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn every_figure_that_is_told_exists() {
-        // A machine that nobody has asked for anything: what has a line only from its first use on is not there.
+        // Nobody has sent this machine a command. So figures that need a first use are not there.
         let server = Server::new(Config::default());
         let text = text(Sample::take(&server.monitor(), SystemTime::now()));
         assert!(text.contains("\nelockd_locks_refused_total 0\n"), "{text}");

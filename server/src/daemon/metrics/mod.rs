@@ -31,14 +31,14 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::info;
 
-/// Clients at a time; more wait to be accepted. The limit of open files leaves room for them.
+/// The most clients at a time. More clients wait to be accepted. The limit of open files leaves room for these.
 const MOST_CLIENTS: usize = 32;
 /// How long a client may take to send its request. It is short, so that silent clients soon make room for a health
 /// check, which seldom waits for more than a few seconds.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a client may take to send its request and to take the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Bytes of a request, with its headers.
+/// The most bytes of a request, with its headers.
 const REQUEST_BYTES: usize = 16 << 10;
 
 /// The listener.
@@ -47,7 +47,7 @@ pub(crate) struct Metrics {
     source: Arc<Source>,
 }
 
-/// The listener that clients of locks have too, under another name in the log.
+/// The same listener as for clients of locks, under another name in the log.
 struct Http(TcpListener);
 
 impl fmt::Display for Http {
@@ -64,7 +64,7 @@ impl Listener for Http {
     }
 }
 
-/// What every answer is made of.
+/// The source of every answer.
 struct Source {
     monitor: Monitor,
     start: SystemTime,
@@ -75,9 +75,9 @@ impl Metrics {
     ///
     /// # Errors
     ///
-    /// What the system says: the address is in use, not of this machine, or not allowed.
+    /// The system's error: the address is in use, is not of this machine, or is not allowed.
     pub(crate) fn bind(address: SocketAddr, monitor: Monitor) -> io::Result<Self> {
-        // Each client is cut off long before the kernel would find out that it is gone.
+        // No timeout for dead peers: each client is cut off long before one would expire.
         let listener = Http(TcpListener::bind(address, TcpOptions { peer_timeout: None })?);
         info!("listening on {listener}");
         let source = Arc::new(Source { monitor, start: SystemTime::now() });
@@ -112,7 +112,7 @@ async fn answer(stream: TcpStream, source: Arc<Source>) {
         .timer(TokioTimer::new())
         .header_read_timeout(REQUEST_PATIENCE)
         .serve_connection(TokioIo::new(stream), service);
-    // A client that breaks off or is too slow has only itself to blame.
+    // A client that breaks off or is too slow gets no answer. That needs no line in the log.
     let _ = timeout(PATIENCE, serving).await;
 }
 

@@ -1,4 +1,4 @@
-//! What Linux says of this process, for the metrics that every exporter has under the same names.
+//! What Linux knows of this process, for the metrics that every exporter has under the same names.
 
 use rustix::param::{clock_ticks_per_second, page_size};
 use rustix::process::{Resource, getrlimit};
@@ -10,7 +10,8 @@ use std::time::Duration;
 pub(super) struct Process {
     pub(super) cpu: Duration,
     pub(super) resident_bytes: u64,
-    /// `None` is no limit. How many are open is not looked at: it takes a millisecond for every few thousand.
+    /// `None` is no limit. The number of open files is left out: to count them takes a millisecond for every few
+    /// thousand.
     pub(super) max_files: Option<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! All figures at one moment, copied, so that nobody waits while they are written out.
+//! A copy of all figures at one moment, so that nobody waits while they are written out.
 
 use super::process::Process;
 use elockd_core::figures::{FigureRow, Part, rows};
@@ -18,7 +18,7 @@ pub(super) struct Sample {
     pub(super) listings_refused: u64,
     pub(super) long_holds: u64,
     pub(super) token_failures: u64,
-    /// `None` where the system does not tell.
+    /// `None` if the system does not tell.
     pub(super) process: Option<Process>,
     pub(super) start: SystemTime,
 }
@@ -49,7 +49,7 @@ impl Sample {
             .with_process()
     }
 
-    /// Not with the others: it reads files.
+    /// Adds the process. Not done within the hub's lock, because it reads files.
     fn with_process(self) -> Self {
         Self { process: Process::look(), ..self }
     }

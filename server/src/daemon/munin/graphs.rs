@@ -8,9 +8,9 @@ use std::time::Duration;
 
 /// One picture.
 struct Graph {
-    /// Behind the plugin's name and a `_`.
+    /// Comes behind the plugin's name and a `_`.
     name: &'static str,
-    /// Behind the plugin's name and a space.
+    /// Comes behind the plugin's name and a space.
     title: &'static str,
     /// What the vertical axis counts.
     axis: &'static str,
@@ -22,13 +22,13 @@ struct Graph {
 
 /// One line of a picture.
 struct Field {
-    /// By munin's rules a letter or `_`, then letters, digits and `_`, and not `root`.
+    /// Munin's rules: a letter or `_`, then letters, digits and `_`, and not `root`.
     name: &'static str,
     label: &'static str,
-    /// The figures of `q full` whose sum it is.
+    /// The figures of `q full` that are summed up.
     keys: &'static [&'static str],
     shape: Shape,
-    /// Empty for a field of one figure: the table of figures has the words.
+    /// Empty for a field of one figure: then the table of figures has the help.
     info: &'static str,
 }
 
@@ -36,9 +36,9 @@ struct Field {
 enum Shape {
     /// As the table of figures says: a counter as a rate, anything else as it is now.
     Figure,
-    /// As it is now, with the figure that limits it: munin warns at 80 % of it, and calls 95 % critical.
+    /// As it is now, with the figure that limits it. Munin warns at 80 % of the limit, and calls 95 % critical.
     Limited(&'static str),
-    /// Something that only goes up: shown for each second.
+    /// A counter, shown for each second.
     Rate,
     /// The same, on top of the fields before it.
     StackedRate,
@@ -312,8 +312,8 @@ const GRAPHS: [Graph; 12] = [
     },
 ];
 
-/// What there is to be drawn, with its values where munin takes both at once. `plugin` is the name that this
-/// plugin was linked under, so that there can be several on one machine.
+/// The graphs, with their values if `with_values`, for a munin that takes both at once. `plugin` is the name of the
+/// link to this plugin. With several links there can be several daemons on one machine.
 pub(super) fn config(plugin: &str, figures: Option<&Figures>, with_values: bool) -> String {
     let mut text = String::new();
     for graph in &GRAPHS {
@@ -325,7 +325,7 @@ pub(super) fn config(plugin: &str, figures: Option<&Figures>, with_values: bool)
     text
 }
 
-/// The values; unknown ones without a daemon.
+/// The values. Without a daemon they are unknown.
 pub(super) fn values(plugin: &str, figures: Option<&Figures>) -> String {
     let mut text = String::new();
     for graph in &GRAPHS {
@@ -360,7 +360,7 @@ impl Graph {
 }
 
 impl Field {
-    /// The row of its figure in the table, if it is of one figure.
+    /// The row of its figure in the table, if it has only one figure.
     fn row(&self) -> Option<&'static FigureRow> {
         let [key] = self.keys else { return None };
         rows().find(|row| {
@@ -370,7 +370,7 @@ impl Field {
         })
     }
 
-    /// What munin says beside the picture.
+    /// The text that munin shows beside the picture.
     fn words(&self) -> &'static str {
         let help = || self.row().map_or("", |row| row.help);
         let words = if self.info.is_empty() { help() } else { self.info };

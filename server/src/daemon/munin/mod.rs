@@ -52,13 +52,14 @@ enum Action {
     Fetch,
 }
 
-/// Whether the program was started as a plugin: its first argument says so, or munin-node started it, which tells
-/// every plugin where to keep its state.
+/// Whether the program was started as a plugin. Its first argument may say so. Or munin-node started it: then a
+/// variable tells the plugin where to keep its state.
 pub(crate) fn is_meant(args: &[OsString]) -> bool {
     args.get(1).is_some_and(|argument| argument == "munin") || std::env::var_os("MUNIN_PLUGSTATE").is_some()
 }
 
-/// The name of the link, with what munin does not allow in names replaced; `elockd` unless it begins with `elockd_`.
+/// The name of the link, if it begins with `elockd_`, with characters replaced that munin does not allow. Otherwise
+/// `elockd`.
 fn plugin_name(program: &OsStr) -> String {
     let name = Path::new(program).file_name().unwrap_or_default().to_string_lossy();
     if name.starts_with("elockd_") {

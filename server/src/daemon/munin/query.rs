@@ -14,7 +14,7 @@ use thiserror::Error;
 /// The numbers of `q full`, by key.
 pub(super) type Figures = BTreeMap<String, u64>;
 
-/// How long each step may take; munin-node has no patience with slow plugins either.
+/// How long each step may take. munin-node gives up on slow plugins too.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// More than any `q full` has.
 const MOST_BYTES: u64 = 64 << 10;
@@ -90,7 +90,7 @@ fn ask_over(mut stream: impl Read + Write) -> io::Result<Figures> {
         if line == b"\n" {
             return numbers(&answer);
         }
-        // Another server may never send an empty line: its first line shows that it is another.
+        // Checks the first line at once: a server that is not elockd may never send an empty line.
         numbers(&[line, b"\n"].concat())?;
     }
 }
@@ -108,7 +108,7 @@ fn numbers(answer: &[u8]) -> io::Result<Figures> {
 mod tests {
     use super::*;
 
-    /// What is written to it is dropped; what is read from it was given.
+    /// A stream that drops what is written, and gives its text to read.
     struct Fake(&'static [u8]);
 
     impl Read for Fake {

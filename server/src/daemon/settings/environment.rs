@@ -1,5 +1,5 @@
-//! The environment: how the variable of a setting is called, and which variables look like ours and are not. clap reads
-//! the variables; nothing is read here but their names.
+//! The environment: the name of a setting's variable, and which variables look like settings and are not. clap reads
+//! the variables. Only their names are read here, and the value of one.
 
 /// The environment variable of a setting.
 pub(super) fn variable(name: &str) -> String {
@@ -51,7 +51,7 @@ fn is_of_a_service(variable: &str) -> bool {
         || variable.ends_with("_PORT") && is_address(variable)
 }
 
-/// A warning for each variable with our prefix that is none of these settings: most likely it is spelt wrong.
+/// A warning for each variable with our prefix that is not a setting. Most likely it is misspelt.
 pub(super) fn warnings(settings: &[String]) -> Vec<String> {
     let known: Vec<String> =
         settings.iter().map(String::as_str).chain(["config", "connect"]).map(variable).collect();

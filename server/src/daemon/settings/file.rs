@@ -1,12 +1,12 @@
-//! The configuration file: TOML, a flat table of settings by the names of their flags. Its values are handed on
-//! as text, so that the parser of the flags judges them too. Only the form of the file is judged here.
+//! The configuration file: TOML, a flat table of settings by the names of their flags. Its values are passed on as
+//! text, so that the parser of the flags checks them too. Only the form of the file is checked here.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use thiserror::Error;
 use toml::Value;
 
-/// What the file says: each setting's values as text.
+/// The content of the file: each setting's values as text.
 pub(super) type File = BTreeMap<String, Vec<String>>;
 
 /// What is wrong with a file.
@@ -67,7 +67,7 @@ fn scalar(key: &str, value: Value) -> Result<String, FileError> {
     }
 }
 
-/// Whether a setting is the permissions of a file, which are octal.
+/// Whether a setting is a file's permissions. Those are octal.
 pub(super) fn is_mode(name: &str) -> bool {
     name.ends_with("-mode")
 }

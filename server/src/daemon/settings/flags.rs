@@ -1,5 +1,5 @@
-//! Every setting that is no limit as a flag: its name, its default, its bounds, and its help. The environment and
-//! the configuration file use the same names, and the page for operators the same help. Nothing is decided here.
+//! Every setting that is not a limit, as a flag: its name, its default, its bounds, and its help. The environment and
+//! the configuration file use the same names. The page for operators uses the same help. Nothing is decided here.
 
 use super::limits::Limited;
 use super::values::{

@@ -1,5 +1,5 @@
-//! The limits as flags, made from two tables: the machine's, which is core's, and the server's own, which is here.
-//! A row is all that a limit needs to be a flag, a variable, a key of the file and a line of the documentation.
+//! The limits as flags, made from two tables. The machine's limits are in core, the server's own are here. From its
+//! row, a limit becomes a flag, a variable, a key of the file and a line of the documentation.
 
 use super::values::{number, time_within};
 use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches};
@@ -8,7 +8,7 @@ use elockd_server::Config;
 use elockd_server::listen::{MAX_PEER_TIMEOUT, MIN_PEER_TIMEOUT, TcpOptions};
 use std::time::Duration;
 
-/// Where the limits are set.
+/// The structures that have the limits.
 #[derive(Clone, Debug)]
 pub(super) struct Limited {
     /// The server, with its machine. Only the limits in it are set here.
@@ -77,7 +77,7 @@ pub(super) const OWN: &[Limit<Limited>] = &[
     },
 ];
 
-/// What most of the server's limits have in common: they are times, and none is in `q full`.
+/// A row with what most of the server's limits have in common: they are times, and are not in `q full`.
 const NO_LIMIT: Limit<Limited> = Limit {
     flag: "",
     figure: "",
@@ -154,7 +154,7 @@ fn argument<C>(row: &'static Limit<C>) -> Arg {
     }
 }
 
-/// Without the full stop at its end, as clap's other texts are.
+/// Without the full stop at its end, like clap's other texts.
 fn undotted(sentence: &str) -> &str {
     sentence.strip_suffix('.').unwrap_or(sentence)
 }
@@ -170,7 +170,7 @@ pub(super) fn is_reloadable(name: &str) -> bool {
         || Limits::ROWS.iter().any(|row| row.flag == name && row.is_reloadable)
 }
 
-/// The default as a setting's text.
+/// The default, as a setting's text.
 fn default<C>(row: &Limit<C>) -> String {
     match row.unit {
         Unit::Count | Unit::Bytes => row.default.to_string(),

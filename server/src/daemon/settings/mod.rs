@@ -1,7 +1,7 @@
-//! The settings: from flags, the environment and a file, in this order of strength. They are put together and judged
-//! before anything is done. Nothing is opened or changed here.
+//! The settings: from flags, the environment and a file. A flag overrides the environment, and that overrides the file.
+//! All are put together and checked before anything is done. Nothing is opened or changed here.
 //!
-//! clap does all the parsing. The values of a file are its defaults, so that the same rules judge a value wherever it
+//! clap does all the parsing. The values of a file are its defaults. So the same rules apply to a value, wherever it
 //! comes from.
 
 mod environment;
@@ -35,7 +35,7 @@ use std::process::ExitCode;
 use thiserror::Error;
 use values::ListenAddress;
 
-/// All settings, judged.
+/// All settings, checked.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) server: Config,
@@ -68,12 +68,12 @@ pub(crate) struct Loaded {
     pub(crate) settings: Settings,
     /// Whether they are only to be checked.
     pub(crate) is_check: bool,
-    /// Variables that look like settings and are none, in words.
+    /// Warnings about variables that look like settings and are not.
     pub(crate) warnings: Vec<String>,
     values: Values,
 }
 
-/// Why there are no settings: they are wrong, or something else was asked for.
+/// Why there are no settings: they are wrong, or help or the version was asked for.
 #[derive(Debug, Error)]
 pub(crate) enum Refusal {
     /// Help, the version, or a wrong flag.
@@ -101,7 +101,7 @@ impl Refusal {
     pub(crate) fn exit(&self) -> ExitCode {
         match self {
             Self::Flags(error) => {
-                // If this fails there is nobody to tell.
+                // If this fails, the error cannot be shown.
                 let _ = error.print();
                 return u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
             }
@@ -129,7 +129,7 @@ pub(crate) fn load(args: &[OsString]) -> Result<Loaded, Refusal> {
     let Some(path) = path else { return loaded(&without_file, None) };
     let in_file = |error| Refusal::File { path: path.clone(), error };
     let file = file::read(&path, &names_and_lists()).map_err(in_file)?;
-    // All was right without the file, so an error comes from the file.
+    // Without the file there was no error. So an error comes from the file.
     let matches = command(&file, true).try_get_matches_from(&args);
     let matches = matches.map_err(|error| in_file(FileError::Value(reason(&error))))?;
     loaded(&matches, Some((&path, &file)))
@@ -242,12 +242,12 @@ fn is_list(name: &str) -> bool {
     arguments.any(|arg| arg.get_long() == Some(name) && matches!(arg.get_action(), ArgAction::Append))
 }
 
-/// Puts an error down to the command line or to the environment.
+/// Finds out whether an error comes from the command line or from the environment.
 fn blame(error: clap::Error, args: &[OsString]) -> Refusal {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return Refusal::Flags(error);
     }
-    // If it is wrong without the environment too, the environment is not to blame.
+    // If the error is there without the environment too, it comes from the command line.
     if let Err(error) = command(&File::new(), false).try_get_matches_from(args) {
         return Refusal::Flags(error);
     }
@@ -268,7 +268,7 @@ fn random_key() -> Result<(u64, u64), Refusal> {
     Ok((word()?, word()?))
 }
 
-/// glockd's flags come with one dash or two; clap knows two. A lone letter stays as it is.
+/// Turns one dash into two: glockd's flags may have one or two, and clap knows two. A single letter stays as it is.
 fn widen_dash(argument: OsString) -> OsString {
     let bytes = argument.as_encoded_bytes();
     let is_long = bytes.len() > 2 && bytes[0] == b'-' && bytes[1].is_ascii_alphabetic();

@@ -1,20 +1,20 @@
-//! What SIGHUP changes: the settings that can change while the daemon runs, and words about those that cannot. It only
-//! compares; the caller applies.
+//! What SIGHUP changes: the settings that can change while the daemon runs, and messages about those that cannot.
+//! Settings are only compared here. The caller applies them.
 
 use super::{Loaded, limits};
 
 /// What differs between two loads.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
-    /// Changes that take effect, in words.
+    /// Messages about changes that take effect.
     pub(crate) applied: Vec<String>,
-    /// Changes that do not before the next start, in words.
+    /// Messages about changes that take effect only at the next start.
     pub(crate) ignored: Vec<String>,
-    /// Changes that were to take effect and could not, in words.
+    /// Messages about changes that should take effect and could not.
     pub(crate) failed: Vec<String>,
 }
 
-/// The settings that can change while the daemon runs, beside those of the limits whose rows say so.
+/// The settings that can change while the daemon runs. Limits are not listed: their rows say so.
 const RELOADABLE: [&str; 4] = ["log-file", "log-level", "verbose", "warn-held"];
 
 pub(super) fn is_reloadable(name: &str) -> bool {
@@ -22,9 +22,8 @@ pub(super) fn is_reloadable(name: &str) -> bool {
 }
 
 impl Loaded {
-    /// Takes the place of what was loaded before. Settings that cannot change are kept as they were, so that
-    /// each later reload says again that they differ; and so is the log's file where that of `newer` is not
-    /// `is_log_open`.
+    /// Replaces the settings by `newer`. Settings that cannot change are kept, so each later reload says again that
+    /// they differ. The log's file is kept too, unless `is_log_open`: that of `newer` could be opened.
     pub(crate) fn replace(&mut self, newer: Self, is_log_open: bool) -> Changes {
         let mut changes = Changes::default();
         for (name, value) in newer.values {

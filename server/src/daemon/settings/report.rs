@@ -1,5 +1,5 @@
-//! What is said of the settings as a whole: the report of `--check-config`, which is itself a configuration file, and
-//! the table on the page for operators.
+//! Reports of all settings: the output of `--check-config`, which is itself a configuration file, and the table on the
+//! page for operators.
 
 use super::environment::variable;
 use super::file::{File, is_mode};
@@ -20,13 +20,13 @@ pub(super) struct Value {
 }
 
 impl Loaded {
-    /// Every setting as a line of a configuration file that sets it so, with where it was set.
+    /// A configuration file with every setting as it is, and a comment that says where it was set.
     pub(crate) fn report(&self) -> String {
         let mut report = String::new();
         for (name, Value { texts, source }) in &self.values {
             let text = match &texts[..] {
                 [] if is_list(name) => "[]".to_owned(),
-                // Not set, and there is no way to write that down.
+                // Not set. A file cannot say so.
                 [] => continue,
                 [text] if !is_list(name) => quoted(name, text),
                 texts => {
@@ -68,7 +68,7 @@ pub(super) fn values(matches: &ArgMatches, file: Option<(&Path, &File)>) -> Valu
     names().into_iter().map(value).collect()
 }
 
-/// The table of the page for operators: what `--help` says of each setting, by its heading.
+/// The table of the page for operators: the text of `--help` on each setting, by heading.
 #[cfg(test)]
 pub(crate) fn table() -> String {
     use clap::CommandFactory;
@@ -92,7 +92,7 @@ pub(crate) fn table() -> String {
     format!("| setting | default | | meaning |\n|---|---|---|---|\n{}", lines.collect::<String>())
 }
 
-/// With the full stop at its end that clap takes away.
+/// Adds the full stop at the end, which clap takes away.
 #[cfg(test)]
 fn dotted(sentences: &str) -> String {
     let sentences = sentences.trim().replace('\n', " ");

@@ -1,4 +1,4 @@
-//! Parses the values of settings: one function for each sort. Its error says what is allowed. Nothing here knows
+//! Parses the values of settings, with one function for each sort. An error says what is allowed. Nothing here knows
 //! where a value comes from.
 
 use elockd_core::MAX_TIME_MS;
@@ -11,7 +11,7 @@ use std::time::Duration;
 const HOUR_MS: u64 = 3_600_000;
 const YEAR_MS: u64 = 365 * 24 * HOUR_MS;
 
-/// An address to listen on, with a port or without.
+/// An address to listen on, with or without a port.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ListenAddress {
     Ip(IpAddr),
@@ -61,7 +61,7 @@ pub(super) fn file_mode(text: &str) -> Result<u32, String> {
         .ok_or_else(|| "give three octal digits, such as 660".to_owned())
 }
 
-/// A time as it is written, whatever it is for.
+/// A time, without bounds.
 fn any_time(text: &str) -> Result<Duration, String> {
     let parsed = match text.parse() {
         Ok(seconds) => Ok(Duration::from_secs(seconds)),
