@@ -161,7 +161,8 @@ impl Script {
         Self { turns }
     }
 
-    /// Cuts these requests into turns of `depth` requests. If there are fewer than `depth`, they are repeated.
+    /// Cuts these requests into turns. If `depth` is less than their number, each is a turn. Otherwise all are in one
+    /// turn, repeated until there are `depth` of them.
     fn cut(depth: usize, steps: &[Step<'_>]) -> Self {
         let times = (depth / steps.len()).max(1);
         let all: Vec<_> = std::iter::repeat_n(steps, times).flatten().collect();
