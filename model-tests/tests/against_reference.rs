@@ -49,6 +49,7 @@ fn a_listing_amid_other_inputs_is_right() {
     let expected = [
         "a listing was done",
         "a listing took more than 2 inputs",
+        "ls listed a registered connection",
         "some of what ls listed changed meanwhile, and some did not",
         "some of what was listed changed meanwhile, and some did not",
         "what ls listed as waited for was granted meanwhile",

@@ -10,6 +10,7 @@ pub mod config;
 pub mod gate;
 pub mod hub;
 pub mod listen;
+mod quoted;
 mod server;
 mod session;
 mod shared;

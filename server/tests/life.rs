@@ -149,6 +149,41 @@ fn every_line_of_a_json_log_is_an_object() {
     assert!(daemon.log().contains("\"message\":\"shut down\""), "{}", daemon.log());
 }
 
+/// Goal: a program that reads the log need not take sentences apart. Method: what a client does and holds, by fields.
+#[test]
+fn a_json_log_has_fields_for_what_a_line_is_about() {
+    let daemon = Daemon::start(&["--log-format", "json", "--verbose", "--warn-held", "1s"]);
+    let mut client = daemon.unix();
+    let address = client.address();
+    client.send("g a \"b\" lock=c\u{1b}\nsg s\niam worker 1\n");
+    (0..3).for_each(|_| drop(client.line()));
+    daemon.wait_for_log("shared lock \\\"s\\\" has been held for");
+    drop(client);
+    daemon.wait_for_log("orphaned shared lock");
+    let log = daemon.log();
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |what: &str| {
+        let mut found = lines.iter().filter(|line| line["message"].as_str().unwrap().contains(what));
+        found.next().unwrap_or_else(|| panic!("no {what} in {log}"))
+    };
+    let name = "a \\\"b\\\" lock=c\\x1b";
+    for (what, lock, kind) in [
+        ("got lock", name, "exclusive"),
+        ("got shared lock", "s", "shared"),
+        ("shared lock \"s\" has been held", "s", "shared"),
+        ("orphaned lock", name, "exclusive"),
+    ] {
+        let line = of(what);
+        assert_eq!((&line["lock"], &line["kind"]), (&lock.into(), &kind.into()), "{line}");
+        assert_eq!(line["addr"], address, "{line}");
+    }
+    assert_eq!(of("is called")["registered"], "worker 1");
+    assert_eq!(of("disconnected")["cause"], "eof");
+    let overdue = of("has been held for");
+    assert!(overdue["age_ms"].as_u64().is_some_and(|age_ms| age_ms >= 1000), "{overdue}");
+    assert_eq!(overdue["registered"], "worker 1");
+}
+
 #[test]
 fn a_log_of_warnings_has_those_and_nothing_else() {
     let dir = TempDir::new().unwrap();
@@ -235,7 +270,7 @@ fn a_verbose_daemon_tells_what_each_connection_does() {
     assert_eq!(other.ask("g d"), "0 Lock Get Failure: d");
     let other_address = other.address();
     drop(client);
-    daemon.wait_for_log(&format!("{address} orphaned shared lock b"));
+    daemon.wait_for_log(&format!("{address} orphaned shared lock \"b\""));
     daemon.stop();
     let own: Vec<String> = daemon
         .log()
@@ -244,17 +279,17 @@ fn a_verbose_daemon_tells_what_each_connection_does() {
         .collect();
     let expected = [
         "connected",
-        "got lock a",
-        "got shared lock b",
-        "released lock a",
-        "got lock a\\x1bc",
-        "is called cron",
-        "sent an unknown command bogus",
-        "got lock d",
+        "got lock \"a\"",
+        "got shared lock \"b\"",
+        "released lock \"a\"",
+        "got lock \"a\\x1bc\"",
+        "is called \"cron\"",
+        "sent an unknown command \"bogus\"",
+        "got lock \"d\"",
         "disconnected (eof)",
-        "orphaned lock a\\x1bc",
-        "orphaned lock d",
-        "orphaned shared lock b",
+        "orphaned lock \"a\\x1bc\"",
+        "orphaned lock \"d\"",
+        "orphaned shared lock \"b\"",
     ];
     assert_eq!(own, expected);
     let log = daemon.log();
@@ -273,7 +308,7 @@ fn a_verbose_daemon_answers_a_pipeline_like_any_other() {
     assert!(client.lines().contains(&"locks: 500".to_owned()));
     assert!(client.line().starts_with("map[0:unix:"));
     client.expect_end();
-    daemon.wait_for_log("orphaned lock 499");
+    daemon.wait_for_log("orphaned lock \"499\"");
 }
 
 #[test]
@@ -302,7 +337,7 @@ fn verbosity_can_be_switched_on_for_connections_that_come_after() {
     assert_eq!(before.ask("r before"), "1 Lock Release Success: before");
     let mut after = daemon.unix();
     assert_eq!(after.ask("g after"), "1 Lock Get Success: after");
-    daemon.wait_for_log("got lock after");
+    daemon.wait_for_log("got lock \"after\"");
     assert!(!daemon.log().contains("before"), "{}", daemon.log());
 }
 
@@ -313,15 +348,15 @@ fn a_lock_that_is_held_for_long_is_warned_of_once() {
     let address = holder.address();
     holder.send("g long\nsg long\niam worker\ng short\nr short\n");
     (0..5).for_each(|_| drop(holder.line()));
-    let line = daemon.wait_for_log(" lock long has been held for");
-    assert!(line.contains(&format!("by {address} (worker)")) && line.contains("WARN"), "{line}");
-    daemon.wait_for_log("shared lock long has been held for");
+    let line = daemon.wait_for_log(" lock \"long\" has been held for");
+    assert!(line.contains(&format!("by {address} (\"worker\")")) && line.contains("WARN"), "{line}");
+    daemon.wait_for_log("shared lock \"long\" has been held for");
     // Two more walks, of which a younger lock is the sign.
     let mut other = daemon.unix();
     assert_eq!(other.ask("g younger"), "1 Lock Get Success: younger");
-    daemon.wait_for_log("lock younger has been held for");
+    daemon.wait_for_log("lock \"younger\" has been held for");
     std::thread::sleep(Duration::from_secs(1));
     let log = daemon.log();
     assert_eq!(log.matches(" has been held for").count(), 3, "{log}");
-    assert!(!log.contains("lock short"), "{log}");
+    assert!(!log.contains("lock \"short\""), "{log}");
 }

@@ -264,3 +264,19 @@ fn a_wrong_request_is_refused_with_status_2() {
         assert!(complaint.contains(reason), "{complaint}");
     }
 }
+
+#[test]
+fn an_empty_variable_counts_as_not_set() {
+    let output = |connect: Option<&str>| {
+        let mut command = program();
+        command.args(["munin", "config"]).env_remove("ELOCKD_CONNECT");
+        if let Some(connect) = connect {
+            command.env("ELOCKD_CONNECT", connect);
+        }
+        command.output().unwrap()
+    };
+    let (unset, empty, wrong) = (output(None), output(Some("")), output(Some("nonsense")));
+    assert_eq!((empty.status, empty.stdout), (unset.status, unset.stdout));
+    assert!(unset.status.success() && !wrong.status.success());
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("nonsense"));
+}

@@ -95,6 +95,40 @@ fn of_daemons_started_together_on_one_socket_one_lives() {
 }
 
 #[test]
+fn of_daemons_started_while_another_ends_one_lives_at_the_most_and_has_its_socket() {
+    let dir = TempDir::new().unwrap();
+    let socket = dir.path().join("elockd.sock");
+    let flags = ["--unix", socket.to_str().unwrap()];
+    for round in 0..ROUNDS {
+        let mut first = only_one(&flags, "");
+        drop(client_of(&socket, &first));
+        let (mut daemons, gate) = at_a_gate(TOGETHER, &flags);
+        first.signal(if round % 4 == 3 { Signal::KILL } else { Signal::TERM });
+        drop(gate);
+        first.wait(PATIENCE);
+        // All have ended, because the first had not yet, or one is left and answers at the path.
+        let settled = || {
+            daemons.retain_mut(|daemon| match daemon.0.try_wait().unwrap() {
+                Some(status) => {
+                    assert_eq!(status.code(), Some(1));
+                    false
+                }
+                None => true,
+            });
+            let is_up = || std::os::unix::net::UnixStream::connect(&socket).is_ok();
+            (daemons.is_empty() || daemons.len() == 1 && is_up()).then_some(())
+        };
+        poll("one daemon at the most", PATIENCE, settled);
+        for mut daemon in daemons {
+            drop(client_of(&socket, &daemon));
+            daemon.signal(Signal::TERM);
+            assert_eq!(daemon.wait(PATIENCE).code(), Some(0));
+            assert!(!socket.exists(), "its own file is removed");
+        }
+    }
+}
+
+#[test]
 fn of_daemons_started_together_on_one_administrative_socket_one_lives() {
     let dir = TempDir::new().unwrap();
     let admin = dir.path().join("admin.sock");

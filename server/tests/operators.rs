@@ -99,6 +99,27 @@ fn an_operator_sees_who_holds_and_who_waits_also_where_listings_are_off() {
     let parts: Vec<&str> = line.split(' ').collect();
     assert_eq!((parts[0], parts[2], parts[3], parts[4]), ("x", "0", &*holder.address(), "job"));
     assert_eq!(operator.lines(), Vec::<String>::new());
+    assert_eq!(holder.ask("iam nightly run"), "1 ok");
+    operator.send("ls jo\n");
+    let lines = operator.lines();
+    assert!(lines.len() == 1 && lines[0].ends_with(" job\tnightly run"), "{lines:?}");
+}
+
+#[test]
+fn an_operator_kicks_all_clients_of_one_name() {
+    let operated = Operated::start(&[]);
+    let mut workers = Transport::BOTH.map(|transport| operated.daemon.connect(transport));
+    for worker in &mut workers {
+        assert_eq!(worker.ask("iam worker"), "1 ok");
+    }
+    let mut other = operated.daemon.tcp();
+    assert_eq!(other.ask("iam worker 2"), "1 ok");
+    let mut operator = operated.operator();
+    assert_eq!(operator.ask("kick worker"), "2 Kick Success: worker");
+    workers.iter_mut().for_each(Client::expect_end);
+    assert_eq!(other.ask("ping"), "1 pong");
+    assert_eq!(operator.ask("kick worker"), "0 Kick Failure: worker");
+    assert_eq!(operator.figure("closed_kicked"), 2);
 }
 
 #[test]
@@ -148,10 +169,10 @@ fn what_an_operator_does_to_others_is_logged_with_who_it_was() {
         operator.send(format!("steal a\u{1b}b\nsteal a\nkick {address}\nkick {address}\nls\n"));
         (0..4).for_each(|_| drop(operator.line()));
         let expected = [
-            "stole lock a\\x1bb".to_owned(),
-            "wanted to steal lock a: nobody holds it".to_owned(),
-            format!("closed {address}"),
-            format!("wanted to close {address}: no such connection"),
+            "stole lock \"a\\x1bb\"".to_owned(),
+            "wanted to steal lock \"a\": nobody holds it".to_owned(),
+            format!("closed \"{address}\""),
+            format!("wanted to close \"{address}\": no such connection"),
         ];
         operated.daemon.wait_for_log("wanted to close");
         let log = operated.daemon.log();

@@ -100,6 +100,91 @@ fn what_it_reports_is_a_file_that_sets_the_same() {
 }
 
 #[test]
+fn values_that_only_look_like_numbers_are_read_back_as_they_were_written() {
+    let flags = ["--idle-timeout", "015", "--log-file", "+5", "--pidfile", "007", "--state-dir", "true"];
+    let flags = [&flags[..], &["--unix", "18446744073709551615", "--max-locks", "+12"]].concat();
+    let flags = [&flags[..], &["--admin-unix", "a\nb # c"]].concat();
+    let (status, printed, complaint) = run(&[&flags[..], &["--check-config"]].concat(), &[]);
+    assert_eq!((status, &*complaint), (Some(0), ""));
+    for line in [
+        "idle-timeout = \"015\" # ",
+        "log-file = \"+5\" # ",
+        "pidfile = \"007\" # ",
+        "max-locks = \"+12\" # ",
+    ] {
+        assert!(printed.contains(&format!("\n{line}")) || printed.starts_with(line), "{line:?}: {printed}");
+    }
+    let dir = TempDir::new().unwrap();
+    // Its name ends a line, and so would a comment with it.
+    let path = dir.path().join("of\nmine.toml");
+    std::fs::write(&path, &printed).unwrap();
+    let (status, again, complaint) = run(&["--config", path.to_str().unwrap(), "--check-config"], &[]);
+    assert_eq!((status, &*complaint), (Some(0), ""), "{printed}");
+    let values = |printed: &str| -> Vec<String> {
+        let lines = printed.lines().map(|line| line.split(" # -").next().unwrap());
+        lines
+            .map(|line| line.split(" # /").next().unwrap().split(" # default").next().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(values(&again), values(&printed));
+    // And once more, as a file.
+    std::fs::write(&path, &again).unwrap();
+    assert_eq!(run(&["--config", path.to_str().unwrap(), "--check-config"], &[]).1, again);
+}
+
+#[test]
+fn an_empty_variable_counts_as_not_set() {
+    let names = report(&[], &[]).into_keys();
+    let names =
+        names.chain(["config", "unix", "admin-unix", "pidfile", "state-dir", "log-file"].map(str::to_owned));
+    let variables: Vec<String> =
+        names.map(|name| format!("ELOCKD_{}", name.to_uppercase().replace('-', "_"))).collect();
+    let environment: Vec<(&str, &str)> = variables.iter().map(|name| (&**name, "")).collect();
+    assert_eq!(report(&[], &environment), report(&[], &[]));
+    let (_dir, path) = file_with("port = 7\n");
+    assert_eq!(report(&["--config", &path], &environment)["port"], ("7".to_owned(), path));
+    // An empty flag is still wrong: it was written on purpose.
+    assert_eq!(run(&["--port", ""], &environment).0, Some(2));
+}
+
+#[test]
+fn glockds_flag_for_web_sockets_is_known() {
+    for flags in [&["-ws", "0"][..], &["--ws", "0"], &["-ws=0"]] {
+        assert_eq!(report(flags, &[]), report(&[], &[]), "{flags:?}");
+    }
+    for port in ["9998", "70000", "x", "-1"] {
+        let (status, _, complaint) = run(&["-port", "9999", "-ws", port], &[]);
+        assert_eq!(status, Some(2), "{complaint}");
+        let reason =
+            if port == "9998" { "elockd has no WebSocket listener yet" } else { "give a whole number" };
+        assert!(complaint.contains(reason) && complaint.contains("--ws"), "{complaint}");
+    }
+    let (_dir, path) = file_with("ws = 0\n");
+    assert_eq!(run(&["--config", &path], &[]).0, Some(2), "it is no setting");
+}
+
+#[test]
+fn the_variables_of_a_service_whose_name_begins_with_elockd_do_no_harm() {
+    let environment = [
+        ("ELOCKD_ANYTHING_SERVICE_HOST", "10.0.0.7"),
+        ("ELOCKD_ANYTHING_SERVICE_PORT", "9999"),
+        ("ELOCKD_ANYTHING_SERVICE_PORT_LOCKS", "9999"),
+        ("ELOCKD_ANYTHING_PORT", "tcp://10.0.0.7:9999"),
+        ("ELOCKD_ANYTHING_PORT_9999_TCP", "tcp://10.0.0.7:9999"),
+        ("ELOCKD_ANYTHING_PORT_9999_TCP_PROTO", "tcp"),
+        ("ELOCKD_ANYTHING_PORT_9999_TCP_PORT", "9999"),
+        ("ELOCKD_ANYTHING_PORT_9999_TCP_ADDR", "10.0.0.7"),
+        ("ELOCKD_PORT_9998_SCTP", "sctp://10.0.0.7:9998"),
+    ];
+    assert_eq!(report(&[], &environment), report(&[], &[]));
+    for wrong in ["ELOCKD_ANYTHING_PORT", "ELOCKD_PORT_X", "ELOCKD_PORT_99_TCP_X", "ELOCKD_SERVICE_PORTS"] {
+        let (status, _, complaint) = run(&["--check-config"], &[(wrong, "9")]);
+        assert_eq!(status, Some(0), "{complaint}");
+        assert_eq!(complaint, format!("warning: the environment variable {wrong} is no setting of elockd\n"));
+    }
+}
+
+#[test]
 fn a_setting_of_the_environment_takes_effect() {
     let mut command = program();
     command.envs([("ELOCKD_MAX_LOCKS", "1"), ("ELOCKD_DUMP", "false")]);

@@ -88,24 +88,40 @@ fn signals_without_a_meaning_leave_a_held_lock_alone() {
 #[test]
 fn a_hangup_at_any_moment_of_a_start_does_not_end_it() {
     for _ in 0..20 {
-        let daemon = Daemon::spawn(started(), TempDir::new().unwrap());
+        let mut command = program();
+        command.args(["--listen", "127.0.0.1:0"]);
+        let daemon = Daemon::spawn(command, TempDir::new().unwrap());
         // By then it has done the first thing it does. Before that it is not the daemon yet, but the system's loader.
         let is_ready = || catches(daemon.pid(), Signal::HUP).then_some(());
         poll("the daemon to begin", PATIENCE, is_ready);
-        // One after the other, until it has read its settings again: some come at each moment of its start.
-        let reloads = || {
-            daemon.signal(Signal::HUP);
-            daemon.log().contains("reloaded on SIGHUP").then_some(())
-        };
-        poll("the daemon to reload", PATIENCE, reloads);
-        assert_eq!(daemon.tcp().ask("ping"), "1 pong");
+        hang_up_until_it_reloads(&daemon);
     }
 }
 
-fn started() -> Command {
-    let mut command = program();
-    command.args(["--listen", "127.0.0.1:0"]);
-    command
+#[test]
+fn a_hangup_does_not_even_end_the_loader_if_it_is_ignored_there() {
+    for _ in 0..20 {
+        let mut command = Command::new("sh");
+        command.args([
+            "-c",
+            "trap '' HUP; echo ignored >&2; exec \"$0\" \"$@\"",
+            env!("CARGO_BIN_EXE_elockd"),
+        ]);
+        command.args(["--listen", "127.0.0.1:0"]);
+        let daemon = Daemon::spawn(command, TempDir::new().unwrap());
+        daemon.wait_for_log("ignored");
+        hang_up_until_it_reloads(&daemon);
+    }
+}
+
+/// Sends one SIGHUP after the other, until it has read its settings again: some come at each moment of its start.
+fn hang_up_until_it_reloads(daemon: &Daemon) {
+    let reloads = || {
+        daemon.signal(Signal::HUP);
+        daemon.log().contains("reloaded on SIGHUP").then_some(())
+    };
+    poll("the daemon to reload", PATIENCE, reloads);
+    assert_eq!(daemon.tcp().ask("ping"), "1 pong");
 }
 
 /// Whether a process has said what to do on a signal.

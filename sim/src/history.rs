@@ -90,6 +90,21 @@ pub struct ServerSide {
     pub dropped: Option<(Place, Option<u32>)>,
 }
 
+impl ServerSide {
+    /// The name it had registered at a place in the log, if it had one.
+    #[must_use]
+    pub fn registered(&self, place: Place) -> Option<&Vec<u8>> {
+        let named = self.commands.iter().filter(|run| run.applied < place).rev().find_map(|run| {
+            let was_done = matches!(&run.told, Some(Told::Reply(reply)) if reply == b"1 ok\n");
+            match &run.command {
+                Command::Iam(name) if was_done => Some(name),
+                _ => None,
+            }
+        });
+        named.filter(|name| !name.is_empty())
+    }
+}
+
 /// A command, as the server saw it.
 #[derive(Clone, Debug)]
 pub struct Run {

@@ -338,7 +338,9 @@ fn kind_of_waits(verb: Verb) -> Option<Kind> {
 mod tests {
     use super::super::figure_row::{Metric, Nature};
     use super::*;
-    use crate::machine::Machine;
+    use crate::machine::{DriverInput, Input, Machine};
+    use crate::types::{Account, Addr, Conn, Now, Origin};
+    use crate::wire::{Command, Wish};
     use std::collections::BTreeSet;
 
     /// Every key that can be in `q full`, and every key for exporters.
@@ -393,6 +395,26 @@ mod tests {
         for key in ["locks", "shared_locks", "command_sgl", "failed_g", "closed_kicked", "limit_idle_ms"] {
             assert!(keys.iter().any(|known| known == key), "{key}");
         }
+    }
+
+    #[test]
+    fn ages_are_those_of_the_time_of_looking_and_never_go_back() {
+        let mut machine = Machine::new(Config::smallest_storage());
+        for serial in [1, 2] {
+            let conn = Conn::new(0, serial);
+            let origin = Origin { addr: Addr::Unix(serial), account: Account::default() };
+            machine.apply(Now(0), DriverInput::Opened(conn, origin), &mut |_, _| {});
+            let get = Command::Get(Wish::at_once(Kind::Exclusive, "a").waiting(5000));
+            machine.apply(Now(100), Input::Command(conn, &get), &mut |_, _| {});
+        }
+        let ages = |now| {
+            let figures = machine.figures_at(now);
+            (figures.longest_wait_ms, figures.uptime_ms)
+        };
+        assert_eq!(ages(Now(142)), (42, 142), "nothing came in between");
+        assert_eq!(ages(Now(99)), (0, 100), "not before the last input");
+        let figures = machine.figures();
+        assert_eq!((figures.longest_wait_ms, figures.uptime_ms), (0, 100));
     }
 
     #[test]

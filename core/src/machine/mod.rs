@@ -160,9 +160,17 @@ impl Machine {
         self.tokens.left()
     }
 
-    /// All statistics as they are now.
+    /// All statistics as of the last input.
     #[must_use]
     pub fn figures(&self) -> Figures<'_> {
+        self.figures_at(self.now)
+    }
+
+    /// All statistics as of `now`, for who looks between inputs: ages grow also while nothing happens. A `now` before
+    /// the last input counts as its time.
+    #[must_use]
+    pub fn figures_at(&self, now: Now) -> Figures<'_> {
+        let now = now.max(self.now);
         Figures {
             counters: &self.counters,
             config: &self.config,
@@ -174,9 +182,9 @@ impl Machine {
             hold_times: self.holds.counts().hold_times(),
             wait_times: self.holds.counts().wait_times(),
             waits: self.holds.counts().waiting(),
-            longest_wait_ms: self.longest_wait_ms(),
+            longest_wait_ms: self.longest_wait_ms(now),
             tokens_left: self.tokens.left(),
-            uptime_ms: self.now.0,
+            uptime_ms: now.0,
         }
     }
 

@@ -9,11 +9,14 @@ use crate::types::{Addr, Conn, Kind};
 use crate::wire::{Reply, Verb};
 
 impl Machine {
-    /// Closes every connection from the address `addr`. There may be none, and the asker may be among them. It looks at
-    /// every connection. Their locks are orphaned, as at any end of a connection.
+    /// Closes every connection that has this address or this registered name. There may be none, and the asker may be
+    /// one of them. It looks at every connection. Their locks are orphaned, as at any end of a connection.
     pub(crate) fn kick(&mut self, asker: Conn, addr: &[u8], out: &mut impl FnMut(Conn, Output<'_>)) {
         let wanted = Addr::parse(addr);
-        let is_it = |connection: &Connection| Some(connection.origin().addr) == wanted;
+        let is_it = |connection: &Connection| {
+            Some(connection.origin().addr) == wanted
+                || connection.registered().is_some_and(|registered| registered.name() == addr)
+        };
         let connections = self.connections.slots().iter().filter(|(_, connection)| is_it(connection));
         let mut kicked: Vec<(Conn, Id<Connection>)> =
             connections.map(|(id, connection)| (connection.conn(), id)).collect();

@@ -6,7 +6,7 @@ use super::output::Output;
 use crate::probe::{Mark, reach};
 use crate::storage::Id;
 use crate::table::{Connection, Lock, Wait};
-use crate::types::{Conn, Kind};
+use crate::types::{Conn, Kind, Now};
 use crate::wire::{Reply, Verb};
 
 /// A wait that was granted, and whose connection is not told yet.
@@ -106,10 +106,10 @@ impl Machine {
         self.holds.forget_dirty();
     }
 
-    /// Age of the oldest current wait; 0 if nobody waits.
-    pub(crate) fn longest_wait_ms(&self) -> u64 {
+    /// Age of the oldest current wait at a time that is not before the machine's; 0 if nobody waits.
+    pub(crate) fn longest_wait_ms(&self, now: Now) -> u64 {
         let waits = self.holds.waits();
-        waits.oldest().map_or(0, |oldest| self.now.0 - waits[oldest].began().0)
+        waits.oldest().map_or(0, |oldest| now.0 - waits[oldest].began().0)
     }
 
     /// Tells a waiting connection why it does not get what it waits for.

@@ -8,9 +8,7 @@ use std::borrow::Cow;
 /// come yet.
 #[derive(Clone, Debug)]
 pub struct Decoder {
-    /// Bytes a line may have, not counting its `
-    ///
-    /// `.
+    /// Bytes a line may have, not counting its `\n`.
     max_line_bytes: usize,
     /// The start of a line, without its end.
     partial: Vec<u8>,
@@ -27,10 +25,9 @@ impl Decoder {
 
     /// Returns the next command in `input`, and advances `input` past it. `None` if all of `input` is used up.
     ///
-    /// Blank lines are skipped. A line without its `
-    ///
-    /// ` waits for more input. If none comes, it is never run. A line over the limit gives one
-    /// [`Command::LineTooLong`], as soon as it exceeds the limit, and is dropped up to its end.
+    /// Blank lines are skipped. A line without its `\n` waits for more input. If none comes, it is never run. A line
+    /// over the limit gives one [`Command::LineTooLong`], as soon as it exceeds the limit, and is dropped up to its
+    /// end.
     pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Option<Command<Cow<'a, [u8]>>> {
         self.give_next(input, |command| command)
     }

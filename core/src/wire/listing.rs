@@ -33,12 +33,14 @@ impl Group {
     }
 }
 
-/// One entry. Its `key` and `text` follow each other in the slice's bytes.
+/// One entry: `key`, `text` and `tail` lie one after the other in the slice's bytes.
 #[derive(Clone, Copy, Debug)]
 struct Extent {
     start: u32,
     /// Where the name ends and the holder begins.
     middle: u32,
+    /// Where the holder ends; the rest comes behind the name.
+    tail: u32,
     end: u32,
     conn: Conn,
     order: u64,
@@ -77,11 +79,17 @@ impl Slice {
             self.bytes.extend_from_slice(b": ");
             self.bytes.extend_from_slice(entry.name);
         }
+        let tail = self.bytes.len() as u32;
+        if let (Subject::All, Some(name)) = (self.subject, entry.registered) {
+            self.bytes.push(b'\t');
+            self.bytes.extend_from_slice(name);
+        }
         let end = self.bytes.len() as u32;
-        self.rows.push(Extent { start, middle, end, conn: entry.conn, order });
+        self.rows.push(Extent { start, middle, tail, end, conn: entry.conn, order });
     }
 
-    /// Its weight, which `--max-listing-bytes` limits: for each entry its name, its holder, and three bytes.
+    /// What it counts for against `--max-listing-bytes`: for each entry its name, its holder, and
+    /// three bytes. For `ls` the tab and the registered name count too.
     #[must_use]
     pub fn weight(&self) -> usize {
         // The lines of `who` are whole already, except for their ends.
@@ -94,7 +102,11 @@ impl Slice {
     }
 
     fn text(&self, row: &Extent) -> &[u8] {
-        &self.bytes[row.middle as usize..row.end as usize]
+        &self.bytes[row.middle as usize..row.tail as usize]
+    }
+
+    fn tail(&self, row: &Extent) -> &[u8] {
+        &self.bytes[row.tail as usize..row.end as usize]
     }
 
     fn sort(&mut self) {
@@ -215,7 +227,8 @@ impl Text {
         } else {
             self.holders.insert(row.conn);
             self.group = group;
-            write_row(self.subject, is_first, is_new_name, &head.key, slice.text(&row), out);
+            let holder = (slice.text(&row), slice.tail(&row));
+            write_row(self.subject, is_first, is_new_name, &head.key, holder, out);
             if is_new_name {
                 self.name.clear();
                 self.name.extend_from_slice(&head.key);
@@ -248,12 +261,15 @@ fn write_row(
     is_first: bool,
     is_new_name: bool,
     name: &[u8],
-    holder: &[u8],
+    (holder, tail): (&[u8], &[u8]),
     out: &mut Vec<u8>,
 ) {
     let parts: [&[u8]; 4] = match subject {
         Subject::Locks(_) => [name, b": ", holder, b"\n"],
-        Subject::All => [holder, b" ", name, b"\n"],
+        Subject::All => {
+            out.extend_from_slice(holder);
+            [b" ", name, tail, b"\n"]
+        }
         Subject::Who => [b"", b"", holder, b"\n"],
         Subject::Dump(Kind::Exclusive) if is_first => [name, b":", holder, b""],
         Subject::Dump(Kind::Exclusive) => [b" ", name, b":", holder],
@@ -375,6 +391,27 @@ mod tests {
         assert_eq!(slice(D, &rows).weight(), (3 + 6 + 3) + (1 + 1 + 3));
         assert_eq!(slice(DUMP, &rows).weight(), (3 + 6 + 3) + (1 + 7 + 3));
         assert_eq!(slice(Subject::Who, &rows).weight(), (6 + 3 + 3) + (7 + 1 + 3));
+    }
+
+    #[test]
+    fn ls_has_the_registered_name_behind_the_name_and_counts_it() {
+        let slice = |registered: Option<&[u8]>| {
+            let mut slice = Slice::new(&Scan::new(Listing { subject: Subject::All, name: b"" }));
+            let more = Some(More { kind: Kind::Shared, is_waiting: true, ms: 5, waiters: 2 });
+            let (name, conn, addr) = (b"two words", Conn::new(0, 1), Addr::Unix(7));
+            slice.push(Entry { name, conn, addr, registered, order: 1, since: None, more });
+            slice
+        };
+        let text = |slice: Slice| {
+            let mut text = Text::new(Subject::All);
+            text.add(slice);
+            let mut out = Vec::new();
+            while text.piece(1, &mut out) {}
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(text(slice(None)), "sw 5 2 unix:7 two words\n\n");
+        assert_eq!(text(slice(Some(b"nightly run"))), "sw 5 2 unix:7 two words\tnightly run\n\n");
+        assert_eq!(slice(Some(b"nightly run")).weight(), slice(None).weight() + 1 + 11);
     }
 
     #[test]

@@ -58,9 +58,7 @@ pub enum Command<N> {
     LineTooLong,
 }
 
-/// Parses one line, without its `
-///
-/// `. `None` if it is blank.
+/// Parses one line, without its `\n`. `None` if it is blank.
 #[must_use]
 pub fn parse(line: &[u8]) -> Option<Command<Cow<'_, [u8]>>> {
     let line = trim(line);

@@ -15,7 +15,7 @@ pub enum Row<'a> {
         /// Its holder's registered name, or else its address.
         holder: &'a [u8],
     },
-    /// A row of `ls`: `KIND MS WAITERS ADDR NAME`.
+    /// Of `ls`: `KIND MS WAITERS ADDR NAME`, or `KIND MS WAITERS ADDR NAME<TAB>REGISTERED`.
     Hold {
         /// What the connection does with the lock.
         group: Group,
@@ -27,6 +27,8 @@ pub enum Row<'a> {
         addr: Addr,
         /// The lock.
         name: &'a [u8],
+        /// The connection's registered name, if it has one.
+        registered: Option<&'a [u8]>,
     },
     /// A row of `who`: `ADDR: NAME`.
     Registered {
@@ -89,7 +91,9 @@ impl<'a> Row<'a> {
                 let group = Group::ALL.into_iter().find(|group| group.word() == word_of_group)?;
                 let (ms, waiters) = (word()?.parse().ok()?, word()?.parse().ok()?);
                 let addr = Addr::parse(word()?.as_bytes())?;
-                Some(Self::Hold { group, ms, waiters, addr, name: words.next()? })
+                // Neither name has a tab: the parser makes a space of it.
+                let mut names = words.next()?.splitn(2, |byte| *byte == b'\t');
+                Some(Self::Hold { group, ms, waiters, addr, name: names.next()?, registered: names.next() })
             }
             Subject::Dump(_) => None,
         }
@@ -126,8 +130,13 @@ mod tests {
         bytes
     }
 
-    /// Whether rows of every listing, with this name and these numbers, are read as they were written.
-    fn rows_are_read(name: &[u8], ms: u64, waiters: u32, serial: u64, group: Group) -> bool {
+    /// Whether rows of every listing, of these names and numbers, are read as they were written.
+    fn rows_are_read(
+        name: &[u8],
+        registered: Option<&[u8]>,
+        (ms, waiters, serial): (u64, u32, u64),
+        group: Group,
+    ) -> bool {
         let addr = match serial % 3 {
             0 => Addr::Unix(serial),
             1 => Addr::Ip("127.0.0.1:80".parse().unwrap()),
@@ -135,13 +144,14 @@ mod tests {
         };
         let Group { kind, is_waiting } = group;
         let conn = Conn::new(0, 1);
-        let entry = Entry { name, conn, addr, registered: None, order: 1, since: None, more: None };
+        let entry = Entry { name, conn, addr, registered, order: 1, since: None, more: None };
         let more = Some(More { kind, is_waiting, ms, waiters });
         let holder = addr.to_string();
+        let unnamed = Entry { registered: None, ..entry };
         let rows = [
-            (Subject::Locks(kind), entry, Row::Lock { name, holder: holder.as_bytes() }),
+            (Subject::Locks(kind), unnamed, Row::Lock { name, holder: holder.as_bytes() }),
             (Subject::Who, entry, Row::Registered { addr, name }),
-            (Subject::All, Entry { more, ..entry }, Row::Hold { group, ms, waiters, addr, name }),
+            (Subject::All, Entry { more, ..entry }, Row::Hold { group, ms, waiters, addr, name, registered }),
         ];
         rows.into_iter()
             .all(|(subject, entry, row)| read_rows(subject, &written(subject, entry)) == Some(vec![row]))
@@ -150,10 +160,14 @@ mod tests {
     quickcheck! {
         /// Goal: a row is read as it was written. Method: rows of any names and numbers are written and read.
         fn a_row_that_is_written_is_read_again(
-            name: Vec<u8>, ms: u64, waiters: u32, serial: u64, group: u8
+            name: Vec<u8>, registered: Option<Vec<u8>>, ms: u64, waiters: u32, serial: u64, group: u8
         ) -> bool {
-            let name: Vec<u8> = name.into_iter().filter(|byte| *byte != b'\n').collect();
-            rows_are_read(&name, ms, waiters, serial, Group::ALL[usize::from(group % 4)])
+            let clean = |name: Vec<u8>| -> Vec<u8> {
+                name.into_iter().filter(|byte| !matches!(byte, b'\n' | b'\t')).collect()
+            };
+            let (name, registered) = (clean(name), registered.map(clean));
+            let group = Group::ALL[usize::from(group % 4)];
+            rows_are_read(&name, registered.as_deref(), (ms, waiters, serial), group)
         }
     }
 

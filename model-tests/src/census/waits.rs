@@ -179,7 +179,8 @@ impl Census {
                 self.count_if(!rows.is_empty() && !prefix.is_empty(), "ls found what begins so");
                 self.count_if(Kind::ALL.into_iter().all(has_waits), "ls had waits of both kinds");
             }
-            Command::Kick(_) => {
+            Command::Kick(name) => {
+                let named = before.registered().iter().filter(|(_, other)| other == name).count();
                 let is_kicked = |event: &&Event| matches!(event, Event::Disconnected(_, Reason::Kicked, _));
                 let kicked = events.iter().filter(is_kicked).count();
                 let waited = before.waits().iter().any(|wait| !is_open(after, wait.conn));
@@ -187,6 +188,8 @@ impl Census {
                 let is_nobody = matches!(said, Some(Reply::Kicked { connections: 0, .. }));
                 self.count_if(is_nobody && is_admin(before), "a kick met nobody");
                 self.count_if(kicked > 1, "several connections were kicked");
+                self.count_if(kicked > 0 && named > 0, "a connection was kicked by its name");
+                self.count_if(kicked > 1 && named > 1, "several connections of one name were kicked");
                 self.count_if(kicked > 0 && waited, "a waiting connection was kicked");
                 self.count_if(kicked > 0 && !is_open(after, conn), "an operator kicked itself");
             }

@@ -180,6 +180,7 @@ impl Course {
         if self.registers && rng.below(2) == 0 {
             return match rng.below(8) {
                 0..3 => Command::Who(Vec::new()),
+                3 if self.has_operators => Command::Kick(self.registered_name(rng)),
                 3 => Command::Iam(Vec::new()),
                 _ => Command::Iam(name(rng)),
             };
@@ -239,6 +240,7 @@ impl Course {
     /// What only operators may say.
     fn operate(&self, rng: &mut Rng) -> Command<Vec<u8>> {
         match rng.below(2) {
+            0 if rng.below(3) == 0 => Command::Kick(self.registered_name(rng)),
             0 => Command::Kick(self.addr(rng)),
             _ => Command::Steal(self.held_name(rng, Kind::Exclusive)),
         }
@@ -309,7 +311,19 @@ impl Course {
         }
     }
 
-    /// The name of a lock to release: mostly one that somebody holds.
+    /// A registered name to be kicked: mostly one that several have, if there is one.
+    fn registered_name(&self, rng: &mut Rng) -> Vec<u8> {
+        let registered = self.reference.registered();
+        let is_shared = |name: &[u8]| registered.iter().filter(|(_, other)| other == name).count() > 1;
+        let shared: Vec<_> = registered.iter().filter(|(_, name)| is_shared(name)).collect();
+        let names = if rng.below(3) == 0 { registered.iter().collect() } else { shared };
+        match names[..] {
+            [] => name(rng),
+            _ => names[rng.below(names.len() as u64) as usize].1.clone(),
+        }
+    }
+
+    /// The name of something to release: mostly of something that is held, by whomever.
     fn held_name(&self, rng: &mut Rng, kind: Kind) -> Vec<u8> {
         let names = self.names_held(kind, |_| true);
         if names.is_empty() || rng.below(10) == 0 {

@@ -34,7 +34,9 @@ pub(super) struct Everything {
     ever: BTreeMap<LsRow, BTreeSet<u64>>,
     /// Connections that all the time held a lock, or waited for it and then held it; and their rows now.
     claimed: BTreeMap<Claim, (LsRow, Span)>,
-    /// The numbers of waiters that each lock had.
+    /// What each connection was called at any time, and whether it had no name.
+    called: BTreeMap<Conn, BTreeSet<Option<Vec<u8>>>>,
+    /// How many waited for each lock at any time.
     waiters: BTreeMap<(Kind, Vec<u8>), BTreeSet<usize>>,
 }
 
@@ -45,12 +47,13 @@ struct Line<'a> {
     waiters: usize,
     addr: &'a str,
     name: &'a [u8],
+    registered: Option<&'a [u8]>,
 }
 
 impl Everything {
     pub(super) fn new(prefix: Vec<u8>, reference: &Reference) -> Self {
         let begun = reference.now().0;
-        let (ever, waiters) = Default::default();
+        let (ever, called, waiters) = Default::default();
         let mut new = Self {
             prefix,
             begun,
@@ -58,6 +61,7 @@ impl Everything {
             throughout: BTreeMap::new(),
             ever,
             claimed: BTreeMap::new(),
+            called,
             waiters,
         };
         new.throughout = new.rows(reference);
@@ -98,6 +102,10 @@ impl Everything {
         for (row, (since, _)) in rows {
             self.ever.entry(row).or_default().insert(since);
         }
+        for client in reference.open() {
+            let name = reference.called(client.conn).map(<[u8]>::to_vec);
+            self.called.entry(client.conn).or_default().insert(name);
+        }
         for (name, word, _) in self.ever.keys() {
             let lock = (kind(*word), name.clone());
             let waiters = reference.line(lock.0, name).len();
@@ -118,14 +126,20 @@ impl Everything {
         })
     }
 
-    /// The most that it can weigh for `--max-listing-bytes`: for each row the words of its line and two bytes more, all
-    /// twice, because a row may be met twice.
+    /// Whether a line may have shown a registered name.
+    pub(super) fn saw_a_name(&self) -> bool {
+        self.ever.keys().any(|(.., conn)| self.called[conn].iter().any(Option::is_some))
+    }
+
+    /// The most bytes that it can count for against `--max-listing-bytes`: for each row the words of its line with the
+    /// longest name of its connection, and two bytes more; all of that twice, because a row may be met twice.
     pub(super) fn most_bytes(&self, addrs: &Addrs) -> usize {
         let of_row = |((name, word, conn), since): (&LsRow, &BTreeSet<u64>)| {
             let ms = since.first().map_or(0, |since| self.until - since);
             let waiters = self.waiters[&(kind(*word), name.clone())].last().copied().unwrap_or(0);
             let line = format!("{} {ms} {waiters} {} ", WORDS[*word], addrs[conn]);
-            line.len() + name.len() + 2
+            let registered = self.called[conn].iter().flatten().map(|called| called.len() + 1).max();
+            line.len() + name.len() + registered.unwrap_or(0) + 2
         };
         2 * self.ever.iter().map(of_row).sum::<usize>()
     }
@@ -176,12 +190,15 @@ impl Everything {
 
     /// Whether there was a moment at which a line was true.
     fn is_true(&self, line: &Line<'_>, addrs: &Addrs) -> Outcome {
-        let Line { word, ms, waiters, addr, name } = *line;
+        let Line { word, ms, waiters, addr, name, registered } = *line;
         let shown = format!("{} {} of {addr}", WORDS[word], name.escape_ascii());
-        let rows =
-            self.ever.iter().filter(|((of, is, conn), _)| of == name && *is == word && addrs[conn] == addr);
+        let was_called = |conn| self.called[conn].iter().any(|called| called.as_deref() == registered);
+        let rows = self.ever.iter().filter(|((of, is, conn), _)| {
+            of == name && *is == word && addrs[conn] == addr && was_called(conn)
+        });
         let since: Vec<u64> = rows.flat_map(|(_, since)| since.iter().copied()).collect();
-        ensure!(!since.is_empty(), "{shown} never was");
+        let called = registered.map(|called| called.escape_ascii().to_string());
+        ensure!(!since.is_empty(), "{shown}, called {called:?}, never was");
         let is_when = since.iter().any(|since| {
             let (least, most) = (self.begun.max(*since) - since, self.until - since);
             // The first time that is shown like this and is long enough.
@@ -202,7 +219,7 @@ impl Everything {
 }
 
 impl<'a> Line<'a> {
-    /// `KIND MS WAITERS ADDR NAME\n`
+    /// `KIND MS WAITERS ADDR NAME\n`, with a tab and a registered name before the end or without.
     fn parse(line: &'a [u8]) -> Option<Self> {
         let mut words = line.strip_suffix(b"\n")?.splitn(5, |byte| *byte == b' ');
         let mut word = || std::str::from_utf8(words.next()?).ok();
@@ -210,7 +227,12 @@ impl<'a> Line<'a> {
         let (ms, waiters) = (word()?.parse().ok()?, word()?.parse().ok()?);
         let addr = word()?;
         let word = WORDS.iter().position(|word| *word == kind)?;
-        Some(Self { word, ms, waiters, addr, name: words.next()? })
+        let names = words.next()?;
+        let (name, registered) = match names.iter().position(|byte| *byte == b'\t') {
+            Some(tab) => (&names[..tab], Some(&names[tab + 1..])),
+            None => (names, None),
+        };
+        Some(Self { word, ms, waiters, addr, name, registered })
     }
 }
 

@@ -77,6 +77,9 @@ impl UnderWay {
             if has_changed && has_stayed {
                 census.count("some of what ls listed changed meanwhile, and some did not");
             }
+            if everything.saw_a_name() {
+                census.count("ls listed a registered connection");
+            }
             if everything.saw_a_grant() {
                 census.count("what ls listed as waited for was granted meanwhile");
             }

@@ -50,7 +50,9 @@ impl Reference {
                 let in_line = in_line.iter().map(|wait| (waiting, self.now - wait.began, wait.conn));
                 for (word, ms, conn) in holders.chain(in_line) {
                     let addr = self.client(conn).origin.addr;
-                    text.extend(line(&format!("{word} {ms} {waiters} {addr} "), name));
+                    let registered = self.called(conn).map(|called| [b"\t", called].concat());
+                    let names = [&name[..], &registered.unwrap_or_default()].concat();
+                    text.extend(line(&format!("{word} {ms} {waiters} {addr} "), &names));
                 }
             }
         }
@@ -72,9 +74,14 @@ impl Reference {
 
     /// A connection's registered name, or else its address.
     pub(super) fn name_of(&self, conn: elockd_core::Conn) -> Vec<u8> {
-        match self.registered.iter().find(|(of, _)| *of == conn) {
-            Some((_, name)) => name.clone(),
+        match self.called(conn) {
+            Some(name) => name.to_vec(),
             None => self.client(conn).origin.addr.to_string().into_bytes(),
         }
+    }
+
+    /// Its registered name, if it has one.
+    pub(crate) fn called(&self, conn: elockd_core::Conn) -> Option<&[u8]> {
+        self.registered.iter().find(|(of, _)| *of == conn).map(|(_, name)| &name[..])
     }
 }

@@ -407,9 +407,11 @@ impl Reference {
         line(&format!("{} Lock Fence: ", self.tokens[name]), name)
     }
 
-    /// Closes every connection whose address prints as `addr`, in the order of their numbers.
-    fn kick(&mut self, addr: &[u8]) -> Vec<Conn> {
-        let is_it = |client: &&Client| client.origin.addr.to_string().as_bytes() == addr;
+    /// Closes every connection whose address prints so or that is registered so, in the order of their numbers.
+    fn kick(&mut self, wanted: &[u8]) -> Vec<Conn> {
+        let is_there = |client: &Client| client.origin.addr.to_string().as_bytes() == wanted;
+        let is_called = |client: &Client| self.called(client.conn) == Some(wanted);
+        let is_it = |client: &&Client| is_there(client) || is_called(client);
         let mut kicked: Vec<Conn> = self.open.iter().filter(is_it).map(|client| client.conn).collect();
         kicked.sort();
         for conn in &kicked {

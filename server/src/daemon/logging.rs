@@ -2,17 +2,20 @@
 //! thread that logs a line writes it before it goes on.
 
 use crate::settings::{Log, LogFormat, LogLevel};
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
+use tracing::field::Field;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Registry, fmt, reload};
+use tracing_subscriber::{Registry, reload};
 
 /// The running log, to change its file or its level.
 #[derive(Debug)]
@@ -38,9 +41,10 @@ impl Logging {
     pub(crate) fn start(log: &Log) -> Result<Self, LogError> {
         let target = Target(Arc::new(Mutex::new(log.file.as_deref().map(open).transpose()?)));
         let (filter, level) = reload::Layer::new(filter(log.level));
-        let lines = fmt::layer().with_writer(target.clone()).with_target(false).with_ansi(false);
+        let lines =
+            tracing_subscriber::fmt::layer().with_writer(target.clone()).with_target(false).with_ansi(false);
         let lines = match log.format {
-            LogFormat::Text => lines.boxed(),
+            LogFormat::Text => lines.fmt_fields(debug_fn(write_message)).boxed(),
             LogFormat::Json => lines.json().flatten_event(true).boxed(),
         };
         tracing_subscriber::registry().with(filter).with(lines).init();
@@ -64,6 +68,18 @@ impl Logging {
         // Fails only if the log itself is gone.
         let _ = self.level.modify(|filter_now| *filter_now = filter(level));
     }
+}
+
+/// A line of text is its message: what stands in the fields is in the message too. A terminal must not obey it.
+fn write_message(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    if field.name() != "message" {
+        return Ok(());
+    }
+    format!("{value:?}").chars().try_for_each(|char| match char {
+        '\n' | '\t' => writer.write_char(char),
+        _ if char.is_control() => write!(writer, "{}", char.escape_unicode()),
+        _ => writer.write_char(char),
+    })
 }
 
 fn open(path: &Path) -> Result<File, LogError> {

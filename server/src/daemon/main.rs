@@ -3,14 +3,19 @@
 //! Exit status: 0 after SIGTERM or SIGINT, also if a second one cut the shutdown short; 1 if it cannot start; 2 for
 //! wrong settings; 70 if the machine panicked, which is a bug.
 
+// They panic if nobody takes what they print.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
 mod allocator;
 mod logging;
 mod metrics;
 mod munin;
 mod open_files;
+mod output;
 #[cfg(test)]
 mod pages;
 mod pidfile;
+mod runtime;
 mod settings;
 mod signals;
 
@@ -19,6 +24,7 @@ use elockd_server::listen::{AdminListener, TcpListener, UnixListener};
 use elockd_server::tokens::{FileTokens, StateError};
 use logging::{LogError, Logging};
 use metrics::Metrics;
+use output::tell;
 use pidfile::{PidFile, PidFileError};
 use settings::Loaded;
 use signals::{Earliest, Signals};
@@ -26,12 +32,13 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 use thiserror::Error;
-use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
-/// How long the end of the daemon waits for a record of fencing tokens in progress.
-const LAST_RECORD: Duration = Duration::from_secs(1);
+/// How long the end of the daemon waits for its threads.
+const LAST_TASKS: Duration = Duration::from_secs(1);
+/// The exit status of a daemon that cannot start.
+const CANNOT_START: u8 = 1;
 
 /// Why the daemon did not start.
 #[derive(Debug, Error)]
@@ -59,8 +66,8 @@ fn main() -> ExitCode {
     let earliest = match Earliest::new() {
         Ok(earliest) => earliest,
         Err(error) => {
-            eprintln!("elockd: {}", StartError::Signals(error));
-            return ExitCode::FAILURE;
+            tell(format_args!("elockd: {}", StartError::Signals(error)));
+            return ExitCode::from(CANNOT_START);
         }
     };
     let loaded = match settings::load(&args) {
@@ -69,19 +76,18 @@ fn main() -> ExitCode {
     };
     if loaded.is_check {
         for warning in &loaded.warnings {
-            eprintln!("warning: {warning}");
+            tell(format_args!("warning: {warning}"));
         }
-        print!("{}", loaded.report());
-        return ExitCode::SUCCESS;
+        return output::print(&loaded.report());
     }
     allocator::set_up();
     match run(&args, loaded, earliest) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Whoever started the daemon looks at stderr, wherever the log goes.
-            eprintln!("elockd: {error}");
+            // Who started it looks at stderr, wherever the log goes.
+            tell(format_args!("elockd: {error}"));
             error!("{error}");
-            ExitCode::FAILURE
+            ExitCode::from(CANNOT_START)
         }
     }
 }
@@ -98,29 +104,18 @@ fn run(args: &[OsString], loaded: Loaded, earliest: Earliest) -> Result<(), Star
     for warning in &loaded.warnings {
         warn!("{warning}");
     }
+    let runtime =
+        runtime::make(loaded.settings.threads, i32::from(CANNOT_START)).map_err(StartError::Runtime)?;
     let pidfile = loaded.settings.pidfile.as_deref().map(PidFile::create).transpose()?;
     let tokens = loaded.settings.state_dir.as_deref().map(FileTokens::open).transpose()?;
     open_files::raise_limit(loaded.settings.server.machine.limits.connections);
-    let runtime = runtime(loaded.settings.threads).map_err(StartError::Runtime)?;
     let served = runtime.block_on(serve(args, loaded, signals, tokens, &logging));
-    // A disk that hangs may still be writing a record of tokens. It is safe not to wait for it.
-    runtime.shutdown_timeout(LAST_RECORD);
+    // A disk that hangs may still be writing a record of tokens, on a thread of its own. It is safe not to wait for it.
+    runtime.shutdown_timeout(LAST_TASKS);
     served?;
     // Last of all: until here no other daemon may take the pidfile.
     drop(pidfile);
     Ok(())
-}
-
-/// The runtime of the server's tasks. A single thread needs no queue that others can steal from.
-fn runtime(threads: usize) -> std::io::Result<Runtime> {
-    let mut runtime = match threads {
-        1 => Builder::new_current_thread(),
-        _ => Builder::new_multi_thread(),
-    };
-    if threads > 1 {
-        runtime.worker_threads(threads);
-    }
-    runtime.enable_all().build()
 }
 
 async fn serve(

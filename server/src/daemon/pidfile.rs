@@ -10,8 +10,10 @@ use thiserror::Error;
 
 /// Only for the owner. Whoever may read a file may lock it, and then no daemon would start any more.
 const MODE: u32 = 0o600;
-/// The most bytes of a pidfile: the digits of the largest number, and the end of the line.
-const MOST_BYTES: usize = 21;
+/// Bytes of a pidfile at the most. The process id has few of them.
+const MOST_BYTES: usize = 4096;
+/// Digits of a process id at the most.
+const MOST_DIGITS: usize = 20;
 
 /// A locked file. Dropping it removes the file, unless another has taken its place.
 #[derive(Debug)]
@@ -95,18 +97,19 @@ fn open(path: &Path) -> io::Result<File> {
     options.read(true).write(true).create(true).truncate(false).mode(MODE).custom_flags(flags).open(path)
 }
 
-/// The process id in a file that was not read from yet. An empty text if the file is empty. `None` if there is anything
-/// else in it.
+/// The process id in a file that was not read from yet; empty for a file with none, `None` when there is anything else
+/// in it. Programs write it in many ways: without the end of the line, with that of another system, or filled up with
+/// blanks. A power failure leaves NULs.
 fn pid_in(file: &mut File) -> io::Result<Option<String>> {
     let mut bytes = Vec::new();
     file.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-    if bytes.is_empty() {
-        return Ok(Some(String::new()));
+    if bytes.len() > MOST_BYTES {
+        return Ok(None);
     }
-    let digits = bytes
-        .strip_suffix(b"\n")
-        .filter(|digits| (1..MOST_BYTES).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit));
-    Ok(digits.map(|digits| String::from_utf8_lossy(digits).into_owned()))
+    let text = String::from_utf8_lossy(&bytes);
+    let digits = text.trim_matches([' ', '\t', '\r', '\n', '\0']);
+    let is_pid = digits.len() <= MOST_DIGITS && digits.bytes().all(|digit| digit.is_ascii_digit());
+    Ok(is_pid.then(|| digits.to_owned()))
 }
 
 impl Drop for PidFile {
@@ -157,7 +160,8 @@ mod tests {
     fn a_file_with_anything_else_in_it_is_left_as_it_is() {
         let dir = tempfile::TempDir::new().unwrap();
         let path = dir.path().join("precious");
-        for text in ["12", "\n", "12\n\n", " 12\n", "-1\n", "x\n", "123456789012345678901\n", "a whole book"]
+        let filled = format!("12{}", "\n".repeat(MOST_BYTES));
+        for text in ["1 2\n", "12\n3", "-1\n", "x\n", "12\u{b}", "123456789012345678901\n", "a book", &filled]
         {
             fs::write(&path, text).unwrap();
             let error = PidFile::create(&path).unwrap_err();
@@ -165,6 +169,26 @@ mod tests {
             assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }
+    }
+
+    #[test]
+    fn a_process_id_is_known_however_it_was_written() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("pid");
+        let blank = "\0".repeat(MOST_BYTES);
+        // The first is glockd's.
+        for text in ["12", "12\n", "12\r\n", " 12 \n", "\t12\n\n", "12\n\0\0", "12 \r\n", "", "\n", &blank] {
+            fs::write(&path, text).unwrap();
+            let ours = PidFile::create(&path).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", std::process::id()), "{text:?}");
+            drop(ours);
+            assert!(!path.exists());
+        }
+        fs::write(&path, "12\r\n").unwrap();
+        let theirs = File::open(&path).unwrap();
+        theirs.lock().unwrap();
+        let error = PidFile::create(&path).unwrap_err().to_string();
+        assert!(error.contains("process 12:"), "{error}");
     }
 
     #[test]

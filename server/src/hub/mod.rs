@@ -159,9 +159,14 @@ impl<L: Locks> Hub<L> {
         self.with(|state| state.machine.scan(scan, each));
     }
 
-    /// Calls `look` with the figures, for exporters and tests.
+    /// Looks at the figures as of the last input.
     pub fn figures<R>(&self, look: impl FnOnce(Figures<'_>) -> R) -> R {
-        self.with(|state| look(state.machine.figures()))
+        self.figures_at(Now::default(), look)
+    }
+
+    /// Looks at the figures as of `now`, or as of the last input if that is later.
+    pub fn figures_at<R>(&self, now: Now, look: impl FnOnce(Figures<'_>) -> R) -> R {
+        self.with(|state| look(state.machine.figures_at(now)))
     }
 
     fn with<R>(&self, act: impl FnOnce(&mut HubState<L>) -> R) -> R {

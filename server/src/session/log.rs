@@ -1,9 +1,10 @@
-//! The log of one connection. With `--verbose` it has the beginning of the connection, what it got and released, and
-//! the locks it left behind. For an operator it always has which connections it closed and which locks it took away.
-//! The log is told of commands and whether they succeeded. It keeps its own list of what is held, so that connections
-//! without a log do not pay for it.
+//! What is logged of one connection. With `--verbose`: that it came, what it got and released, and what it left behind.
+//! Of an operator always: whom it closed and what it took away. The log hears of commands and whether they succeeded.
+//! It has its own memory of what is held, so that nobody else pays for it. A line is for people. What it is about is
+//! also in fields, for logs in JSON.
 
 use crate::listen::Peer;
+use crate::quoted::Quoted;
 use elockd_core::{Addr, Cause, Command, Kind};
 use std::collections::BTreeSet;
 use tracing::{info, warn};
@@ -37,15 +38,15 @@ impl SessionLog {
 
     pub(crate) fn refused(&self) {
         if self.is_verbose {
-            info!("{} refused: too many connections", self.addr);
+            info!(addr = %self.addr, "{} refused: too many connections", self.addr);
         }
     }
 
     pub(super) fn connected(&self) {
         match &self.operator {
             _ if !self.is_verbose => {}
-            Some(operator) => info!("{operator} connected as an operator"),
-            None => info!("{} connected", self.addr),
+            Some(operator) => info!(addr = %self.addr, operator, "{operator} connected as an operator"),
+            None => info!(addr = %self.addr, "{} connected", self.addr),
         }
     }
 
@@ -78,34 +79,43 @@ impl SessionLog {
             Command::Get(wish) if is_success => self.got(wish.kind(), wish.into_name()),
             Command::ReleaseAll => {
                 for (kind, name) in std::mem::take(&mut self.held) {
-                    info!("{addr} released {} {}", word(kind), name.escape_ascii());
+                    self.tell_of_lock("released", kind, &name);
                 }
             }
             Command::Release(kind, name) if is_success => {
-                info!("{addr} released {} {}", word(kind), name.escape_ascii());
+                self.tell_of_lock("released", kind, &name);
                 self.held.remove(&(kind, name));
             }
             // An operator may have taken the lock away. The holder is not told of that, so the lock is still in the
             // list.
             Command::Release(kind, name) => drop(self.held.remove(&(kind, name))),
-            Command::Iam(name) if is_success => info!("{addr} is called {}", name.escape_ascii()),
-            Command::Unknown(verb) => info!("{addr} sent an unknown command {}", verb.escape_ascii()),
-            Command::LineTooLong => info!("{addr} sent a line that is too long"),
+            Command::Iam(name) if is_success => {
+                info!(%addr, registered = %name.escape_ascii(), "{addr} is called {}", Quoted(&name));
+            }
+            Command::Unknown(verb) => info!(%addr, "{addr} sent an unknown command {}", Quoted(&verb)),
+            Command::LineTooLong => info!(%addr, "{addr} sent a line that is too long"),
             _ => {}
         }
     }
 
     fn got(&mut self, kind: Kind, name: Vec<u8>) {
-        let line = format!("{} got {} {}", self.addr, word(kind), name.escape_ascii());
-        if self.held.insert((kind, name)) {
-            info!("{line}");
+        let lock = (kind, name);
+        if !self.held.contains(&lock) {
+            self.tell_of_lock("got", kind, &lock.1);
+            self.held.insert(lock);
         }
     }
 
-    /// The connection has ended. It holds nothing any more.
+    fn tell_of_lock(&self, what: &str, kind: Kind, name: &[u8]) {
+        let (addr, lock) = (self.addr, name.escape_ascii());
+        info!(%addr, %lock, kind = kind_word(kind), "{addr} {what} {} {}", lock_word(kind), Quoted(name));
+    }
+
+    /// The connection has ended, and nothing is held any more.
     pub(super) fn disconnected(&self, cause: Cause) {
         if self.is_verbose {
-            info!("{} disconnected ({})", self.addr, cause.word());
+            let (addr, cause) = (self.addr, cause.word());
+            info!(%addr, cause, "{addr} disconnected ({cause})");
         }
     }
 
@@ -116,7 +126,7 @@ impl SessionLog {
         }
         for _ in 0..LINES_PER_TURN {
             let Some((kind, name)) = self.held.pop_first() else { return false };
-            info!("{} orphaned {} {}", self.addr, word(kind), name.escape_ascii());
+            self.tell_of_lock("orphaned", kind, &name);
         }
         true
     }
@@ -124,22 +134,39 @@ impl SessionLog {
 
 /// A warning, because all readers of the log should see what an operator does to others.
 fn tell_of_operator(operator: &str, command: &Command<Vec<u8>>, is_success: bool) {
-    match (command, is_success) {
-        (Command::Kick(addr), true) => warn!("operator {operator} closed {}", addr.escape_ascii()),
-        (Command::Kick(addr), false) => {
-            warn!("operator {operator} wanted to close {}: no such connection", addr.escape_ascii());
+    match command {
+        Command::Kick(wanted) => {
+            let (kicked, shown) = (wanted.escape_ascii(), Quoted(wanted));
+            if is_success {
+                warn!(operator, %kicked, "operator {operator} closed {shown}");
+            } else {
+                warn!(operator, %kicked, "operator {operator} wanted to close {shown}: no such connection");
+            }
         }
-        (Command::Steal(name), true) => warn!("operator {operator} stole lock {}", name.escape_ascii()),
-        (Command::Steal(name), false) => {
-            warn!("operator {operator} wanted to steal lock {}: nobody holds it", name.escape_ascii());
+        Command::Steal(name) => {
+            let (lock, shown) = (name.escape_ascii(), Quoted(name));
+            if is_success {
+                warn!(operator, %lock, "operator {operator} stole lock {shown}");
+            } else {
+                warn!(operator, %lock, "operator {operator} wanted to steal lock {shown}: nobody holds it");
+            }
         }
         _ => {}
     }
 }
 
-fn word(kind: Kind) -> &'static str {
+/// What a lock of this kind is called in a line.
+pub(crate) fn lock_word(kind: Kind) -> &'static str {
     match kind {
         Kind::Exclusive => "lock",
         Kind::Shared => "shared lock",
+    }
+}
+
+/// The same in a field.
+pub(crate) fn kind_word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Exclusive => "exclusive",
+        Kind::Shared => "shared",
     }
 }

@@ -15,7 +15,7 @@ mod state;
 mod unsent;
 mod waiting;
 
-pub(crate) use log::SessionLog;
+pub(crate) use log::{SessionLog, kind_word, lock_word};
 
 use crate::gate::{Gate, GateHandle, Local};
 use crate::hub::{Ending, Mail};

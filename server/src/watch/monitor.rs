@@ -25,9 +25,10 @@ impl<G: Gate> Monitor<G> {
         Self { shared }
     }
 
-    /// Calls `look` with the machine's figures. No command runs meanwhile: copy them, and work afterwards.
+    /// Calls `look` with the machine's figures as of now. No command runs meanwhile: copy them, and work afterwards.
     pub fn figures<R>(&self, look: impl FnOnce(Figures<'_>) -> R) -> R {
-        self.shared.gate.hub().figures(look)
+        let Shared { gate, clock, .. } = &*self.shared;
+        gate.hub().figures_at(clock.now(), look)
     }
 
     /// The latency of commands. Empty unless [`Config::measure_latency`](crate::Config::measure_latency) is set.

@@ -2,13 +2,16 @@
 //! listing, so it never keeps the hub's lock for long. It releases nothing.
 
 use crate::gate::Gate;
+use crate::quoted::Quoted;
+use crate::session::{kind_word, lock_word};
 use crate::shared::Shared;
-use elockd_core::{Addr, Conn, Entry, Kind, Listing, Now, Scan, Subject};
+use elockd_core::{Addr, Conn, Kind, Listing, Now, Scan, Subject};
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
+use tracing::field::display;
 use tracing::warn;
 
 /// The most warnings of one walk. Further locks are only counted.
@@ -67,10 +70,10 @@ fn pause(limit: Duration) -> Duration {
 }
 
 /// A hold that was reported in this walk.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Overdue {
     conn: Conn,
-    is_shared: bool,
+    kind: Kind,
     name: Vec<u8>,
 }
 
@@ -84,7 +87,7 @@ async fn walk(shared: &Shared<impl Gate>, limit: Duration, warned_of: Option<Now
     for kind in Kind::ALL {
         let mut scan = Scan::new(Listing { subject: Subject::Locks(kind), name: b"" });
         while !scan.is_done() {
-            let mut lines = Vec::new();
+            let mut reports = Vec::new();
             // This is read within the hub's lock: no hold of this slice began later.
             let mut read_at = None;
             shared.gate.hub().look(&mut scan, &mut |entry| {
@@ -102,39 +105,39 @@ async fn walk(shared: &Shared<impl Gate>, limit: Duration, warned_of: Option<Now
                     unnamed += 1;
                     return;
                 }
-                let is_shared = kind == Kind::Shared;
+                let hold = Overdue { conn: entry.conn, kind, name: entry.name.to_vec() };
                 // A hold that becomes tied during the walk is met twice.
-                if warned.insert(Overdue { conn: entry.conn, is_shared, name: entry.name.to_vec() }) {
-                    lines.push(line(kind, &entry, held_ms));
+                if warned.insert(hold.clone()) {
+                    reports.push((hold, entry.addr, entry.registered.map(<[u8]>::to_vec), held_ms));
                 }
             });
-            for line in lines {
-                warn!("{line}");
+            for (hold, addr, registered, held_ms) in reports {
+                hold.report(addr, registered.as_deref(), held_ms);
             }
             yield_now().await;
         }
     }
     if unnamed > 0 {
         let limit = humantime::format_duration(limit);
-        warn!("{unnamed} more locks have been held for longer than {limit}");
+        warn!(unnamed, "{unnamed} more locks have been held for longer than {limit}");
     }
     shared.long_holds.store(overdue, Ordering::Relaxed);
     now
 }
 
-fn line(kind: Kind, entry: &Entry<'_>, held_ms: u64) -> String {
-    let word = match kind {
-        Kind::Exclusive => "lock",
-        Kind::Shared => "shared lock",
-    };
-    let held = humantime::format_duration(Duration::from_secs(held_ms / 1000));
-    let holder = holder(entry.addr, entry.registered);
-    format!("{word} {} has been held for {held} by {holder}", entry.name.escape_ascii())
-}
-
-fn holder(addr: Addr, registered: Option<&[u8]>) -> String {
-    match registered {
-        Some(name) => format!("{addr} ({})", name.escape_ascii()),
-        None => addr.to_string(),
+impl Overdue {
+    /// Writes the line about it. Its age is whole seconds in the text, and milliseconds in a field.
+    fn report(&self, addr: Addr, registered: Option<&[u8]>, age_ms: u64) {
+        let (lock, kind) = (self.name.escape_ascii(), kind_word(self.kind));
+        let held = humantime::format_duration(Duration::from_secs(age_ms / 1000));
+        let holder = match registered {
+            Some(name) => format!("{addr} ({})", Quoted(name)),
+            None => addr.to_string(),
+        };
+        let registered = registered.map(|name| display(name.escape_ascii()));
+        warn!(
+            %addr, registered, %lock, kind, age_ms,
+            "{} {} has been held for {held} by {holder}", lock_word(self.kind), Quoted(&self.name)
+        );
     }
 }

@@ -203,9 +203,9 @@ async fn nothing_is_told_of_commands_that_come_as_the_idle_limit_closes_their_co
     written.unwrap();
     assert_eq!(rest(&mut client).await, "");
     let log = log.text();
-    assert!(log.contains("got lock a") && log.contains("disconnected (idle)"), "{log}");
-    assert!(log.contains("orphaned lock a"), "{log}");
-    for never in ["lock x", "released", "lock y", "called"] {
+    assert!(log.contains("got lock \"a\"") && log.contains("disconnected (idle)"), "{log}");
+    assert!(log.contains("orphaned lock \"a\""), "{log}");
+    for never in ["lock \"x\"", "released", "lock \"y\"", "called"] {
         assert!(!log.contains(never), "{never:?} is in {log}");
     }
 }
@@ -460,7 +460,7 @@ async fn a_hold_is_warned_of_once_however_the_limit_changes() {
     server.monitor.tune(minutes(5));
     sleep(Duration::from_secs(61)).await;
     assert_eq!(warnings(), 2, "{}", log.text());
-    assert!(log.text().contains("lock young has been held for"), "{}", log.text());
+    assert!(log.text().contains("lock \"young\" has been held for"), "{}", log.text());
     server.monitor.tune(minutes(1));
     sleep(Duration::from_mins(20)).await;
     assert_eq!((warnings(), server.monitor.long_holds()), (2, 2), "{}", log.text());

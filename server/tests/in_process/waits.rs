@@ -50,6 +50,24 @@ async fn a_thousand_that_wait_for_one_name_are_served_in_their_order() {
     assert_eq!(figure(&server.monitor, "waits_granted"), 1000);
 }
 
+/// Goal: an exporter sees ages as of now. Method: silence around one wait, and a look now and then.
+#[tokio::test(start_paused = true)]
+async fn the_age_of_a_wait_grows_while_nobody_says_anything() {
+    let server = start(|_| {});
+    let mut holder = server.connect(4096);
+    ask(&mut holder, "g x\n").await;
+    let _waiter = waiting(&server, "gw 3600000 x\n").await;
+    let mut last = (figure(&server.monitor, "longest_wait_ms"), figure(&server.monitor, "uptime_ms"));
+    for _ in 0..3 {
+        sleep(Duration::from_millis(42_123)).await;
+        let next = (figure(&server.monitor, "longest_wait_ms"), figure(&server.monitor, "uptime_ms"));
+        assert_eq!(next, (last.0 + 42_123, last.1 + 42_123));
+        last = next;
+    }
+    ask(&mut holder, "r x\n").await;
+    assert_eq!(figure(&server.monitor, "longest_wait_ms"), 0, "nobody waits");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_wait_ends_at_its_deadline_to_the_millisecond() {
     let server = start(|_| {});

@@ -179,6 +179,7 @@ impl Lines {
                     rng.of(&["gw", "gw -1", "gw x", "gw 4294967296", "gw 00000000001", "sgl", "sgw 5"]);
                 return [verb.as_bytes(), b"\n"].concat();
             }
+            Form::Kick if rng.percent(30) => ("kick", self.name(rng)),
             Form::Kick => ("kick", rng.of(&[&b""[..], b"1.2.3.4:5", b"nobody", b"unix:1"]).to_vec()),
             Form::Release(verb) if !mine.is_empty() && rng.percent(85) => {
                 let at = rng.between(0, mine.len() as u32 - 1) as usize;
@@ -213,6 +214,12 @@ impl Lines {
     pub(super) fn steal(&self, rng: &mut Rng) -> Vec<u8> {
         let name = self.name(rng);
         self.write(rng, "steal", &name)
+    }
+
+    /// `kick` of a name that clients register.
+    pub(super) fn kick_by_name(&self, rng: &mut Rng) -> Vec<u8> {
+        let name = self.name(rng);
+        self.write(rng, "kick", &name)
     }
 
     fn name(&self, rng: &mut Rng) -> Vec<u8> {

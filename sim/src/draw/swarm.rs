@@ -283,7 +283,8 @@ impl ClientLife<'_> {
                     let number = self.rng.between(1, clients + 3);
                     Action::Say(self.client, format!("kick unix:{number}\n").into_bytes())
                 }
-                67..=78 => Action::Say(self.client, b"ls\n".to_vec()),
+                67..=69 => Action::Say(self.client, lines.kick_by_name(self.rng)),
+                70..=78 => Action::Say(self.client, b"ls\n".to_vec()),
                 _ => Action::Say(self.client, lines.line(self.rng, &mut mine)),
             };
             self.act(pause, deed);

@@ -1,5 +1,5 @@
-//! Operators: `steal` ends the hold of the holder, and `kick` ends the connections from an address. Nobody else can
-//! do either. A connection whose lock was stolen finds out as soon as it asks.
+//! Operators: `steal` ends the hold of the holder, and `kick` ends the connections from an address or with a registered
+//! name. Nobody else can do either. A connection whose lock was stolen finds out as soon as it asks.
 
 use super::{Held, Invariant, Outcome, shown};
 use crate::observed::Observed;
@@ -34,19 +34,19 @@ fn told(outcome: &Outcome<'_>) -> Held {
             }
         }
         Output::Reply(Reply::Kicked { connections, addr }) => {
-            let here = observed.open().keys().filter(|conn| is_at(observed, **conn, addr)).count();
+            let here = observed.open().keys().filter(|conn| is_meant(observed, **conn, addr)).count();
             if *connections as usize == here {
                 Ok(())
             } else {
                 Err(format!(
-                    "{to:?} was told of {connections} connections at {}, there are {here}",
+                    "{to:?} was told of {connections} connections at or called {}, there are {here}",
                     shown(addr)
                 ))
             }
         }
         Output::Disconnect(Reason::Kicked) => match outcome.input {
             // Whether the sender was an operator was checked when it got its reply.
-            Input::Command(_, Command::Kick(addr)) if is_at(observed, *to, addr) => Ok(()),
+            Input::Command(_, Command::Kick(addr)) if is_meant(observed, *to, addr) => Ok(()),
             other => Err(format!("{to:?} was closed by {other:?}")),
         },
         Output::Reply(Reply::Released { kind: Kind::Exclusive, name } | Reply::Fenced { name, .. })
@@ -58,6 +58,8 @@ fn told(outcome: &Outcome<'_>) -> Held {
     }
 }
 
-fn is_at(observed: &Observed, conn: Conn, addr: &[u8]) -> bool {
-    observed.origin(conn).is_some_and(|origin| origin.addr.to_string().as_bytes() == addr)
+/// Whether `kick` with this address or name means a connection.
+fn is_meant(observed: &Observed, conn: Conn, wanted: &[u8]) -> bool {
+    let is_at = observed.origin(conn).is_some_and(|origin| origin.addr.to_string().as_bytes() == wanted);
+    is_at || observed.registered(conn) == Some(wanted)
 }

@@ -27,6 +27,8 @@ pub struct Observed {
     open: BTreeMap<Conn, BTreeSet<Lock>>,
     /// Where each open connection comes from.
     origins: BTreeMap<Conn, Origin>,
+    /// The registered names of open connections.
+    names: BTreeMap<Conn, Vec<u8>>,
     /// The holders of each lock, by kind. A lock without holders is not in it.
     holders: [BTreeMap<Vec<u8>, BTreeSet<Conn>>; 2],
     /// The number of holds, by kind.
@@ -89,6 +91,12 @@ impl Observed {
     #[must_use]
     pub fn origin(&self, conn: Conn) -> Option<&Origin> {
         self.origins.get(&conn)
+    }
+
+    /// The registered name of an open connection.
+    #[must_use]
+    pub fn registered(&self, conn: Conn) -> Option<&[u8]> {
+        self.names.get(&conn).map(Vec::as_slice)
     }
 
     /// The held locks of a kind, with their holders.
@@ -273,6 +281,14 @@ impl Observed {
                 }
             }
             Reply::Fenced { token, name } => self.tokens.shown(to, name, *token),
+            Reply::Registered => {
+                let Some((_, Command::Iam(name))) = &self.asked else { return };
+                if name.is_empty() {
+                    self.names.remove(&to);
+                } else {
+                    self.names.insert(to, name.clone());
+                }
+            }
             Reply::Stolen { was_held: true, name } => {
                 let lock = (Kind::Exclusive, name.to_vec());
                 for holder in self.holders_of(&lock).clone() {
@@ -294,6 +310,7 @@ impl Observed {
     fn end(&mut self, conn: Conn) {
         self.waits.end(conn);
         self.origins.remove(&conn);
+        self.names.remove(&conn);
         self.stolen.retain(|(from, _)| *from != conn);
         for lock in self.open.remove(&conn).unwrap_or_default() {
             self.orphans[lock.0 as usize] += 1;

@@ -72,8 +72,8 @@ impl Ends<'_> {
                 let Event::Applied(applied) = &self.entries[closed].event else {
                     return wrong("and nothing was applied");
                 };
-                let is_named = matches!(&applied.input, Input::Command(_, Command::Kick(addr))
-                    if *addr == server.shown);
+                let is_named = matches!(&applied.input, Input::Command(_, Command::Kick(wanted))
+                    if *wanted == server.shown || server.registered(closed) == Some(wanted));
                 if is_named { Ok(()) } else { wrong("and nobody asked for it") }
             }
             // The reference model decides these too.

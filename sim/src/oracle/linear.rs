@@ -173,7 +173,7 @@ struct Said<'a> {
     entries: &'a [Entry],
     /// The shared locks that any client ever waited for.
     lines: BTreeSet<(Kind, &'a [u8])>,
-    /// When the first `kick` of each address was sent.
+    /// When the first `kick` of each address or registered name was sent.
     kicks: BTreeMap<&'a [u8], Place>,
 }
 
@@ -186,8 +186,8 @@ impl<'a> Said<'a> {
                 Command::Get(wish) if wish.kind() == Kind::Shared && wish.ms().is_some_and(|ms| ms > 0) => {
                     said.lines.insert((Kind::Shared, wish.name()));
                 }
-                Command::Kick(addr) => {
-                    let first = said.kicks.entry(addr).or_insert(request.sent);
+                Command::Kick(wanted) => {
+                    let first = said.kicks.entry(wanted).or_insert(request.sent);
                     *first = request.sent.min(*first);
                 }
                 _ => {}
@@ -289,7 +289,11 @@ fn end(said: &Said<'_>, server: &ServerSide, client: &ClientSide) -> Option<(Pla
         });
         after.map(|after| client.connected + after)
     };
-    let kicked = kicks.get(&server.shown[..]).copied();
+    let names = client.requests.iter().filter_map(|request| match &request.command {
+        Command::Iam(name) => Some(&name[..]),
+        _ => None,
+    });
+    let kicked = names.chain([&server.shown[..]]).filter_map(|name| kicks.get(name).copied()).min();
     let quit = client.requests.iter().find(|request| request.command == Command::Quit);
     // Its last answered request was applied after it was sent, and the connection was open then.
     let lived = client.requests.iter().rev().find(|request| request.answer.is_some());

@@ -4,7 +4,9 @@
 mod graphs;
 mod query;
 
-use clap::{Parser, ValueEnum};
+use crate::output;
+use clap::builder::Resettable;
+use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
 use query::Address;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -67,23 +69,32 @@ fn plugin_name(program: &OsStr) -> String {
     }
 }
 
+/// The arguments, and the variable unless it is empty. Ends the program if they are wrong.
+fn parse<'a>(args: impl Iterator<Item = &'a OsString>) -> Cli {
+    let mut command = Cli::command();
+    if std::env::var_os("ELOCKD_CONNECT").is_some_and(|value| value.is_empty()) {
+        command = command.mut_arg("connect", |arg| arg.env(Resettable::Reset));
+    }
+    let matches = command.clone().get_matches_from(args);
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
+}
+
 /// Prints what munin asks for.
 pub(crate) fn main(args: &[OsString]) -> ExitCode {
     let mut args =
         args.iter().enumerate().filter(|(at, arg)| *at != 1 || *arg != "munin").map(|(_, arg)| arg);
-    let cli = Cli::parse_from(args.clone());
+    let cli = parse(args.clone());
     let plugin = plugin_name(args.next().map(OsString::as_os_str).unwrap_or_default());
     let figures = query::ask(&cli.connect);
     if let Some(Action::Autoconf) = cli.action {
         // By munin's rules the exit status is 0 either way.
-        match figures {
-            Ok(_) => println!("yes"),
-            Err(error) => println!("no ({error})"),
-        }
-        return ExitCode::SUCCESS;
+        return output::print(&match figures {
+            Ok(_) => "yes\n".to_owned(),
+            Err(error) => format!("no ({error})\n"),
+        });
     }
     if let Err(error) = &figures {
-        eprintln!("{error}");
+        output::tell(error);
     }
     // Without a daemon the graphs stay, and their values are unknown.
     let figures = figures.ok();
@@ -92,8 +103,7 @@ pub(crate) fn main(args: &[OsString]) -> ExitCode {
         Some(Action::Config) => graphs::config(&plugin, figures.as_ref(), is_dirty),
         _ => graphs::values(&plugin, figures.as_ref()),
     };
-    print!("{text}");
-    ExitCode::SUCCESS
+    output::print(&text)
 }
 
 #[cfg(test)]

@@ -8,20 +8,47 @@ pub(super) fn variable(name: &str) -> String {
 
 const PREFIX: &str = "ELOCKD_";
 
-/// Whether a variable is not a setting but the address of a service named `elockd`, as a URL. Kubernetes sets it, and
-/// Docker for a link.
-pub(super) fn is_address_of_a_service(variable: &str) -> bool {
-    variable == "ELOCKD_PORT"
-        && std::env::var_os(variable).is_some_and(|value| {
-            let value = value.as_encoded_bytes();
-            value.starts_with(b"tcp://") || value.starts_with(b"udp://")
-        })
+/// Whether a variable counts as a setting that is made: others are set by programs that do not mean it.
+pub(super) fn counts(variable: &str) -> bool {
+    !is_empty(variable) && !is_address_of_a_service(variable)
 }
 
-/// Whether a variable is another one of those that Kubernetes and Docker set.
+/// Whether a variable is there and empty. Programs that start others cannot always leave a variable out, and write it
+/// so if it has no value.
+fn is_empty(variable: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| value.is_empty())
+}
+
+/// Whether a variable is not a setting but the address of a service named `elockd`, as a URL. Kubernetes sets it, and
+/// Docker for a link.
+fn is_address_of_a_service(variable: &str) -> bool {
+    variable == "ELOCKD_PORT" && is_address(variable)
+}
+
+/// Whether the value of a variable is the address of a service.
+fn is_address(variable: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| {
+        let value = value.as_encoded_bytes();
+        ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme.as_bytes()))
+    })
+}
+
+/// Whether a variable is one that they set for a service that is called `elockd` or `elockd-…`. The name of the service
+/// comes first, so only the end tells.
 fn is_of_a_service(variable: &str) -> bool {
-    variable == "ELOCKD_SERVICE_HOST"
-        || ["ELOCKD_SERVICE_PORT", "ELOCKD_PORT_"].iter().any(|prefix| variable.starts_with(prefix))
+    let after = |part: &str| variable.split_once(part).map(|(_, rest)| rest);
+    let is_port = |rest: &str| {
+        let mut parts = rest.splitn(3, '_');
+        let number = parts.next().unwrap_or_default();
+        !number.is_empty()
+            && number.bytes().all(|digit| digit.is_ascii_digit())
+            && matches!(parts.next(), Some("TCP" | "UDP" | "SCTP"))
+            && matches!(parts.next(), None | Some("ADDR" | "PORT" | "PROTO"))
+    };
+    variable.ends_with("_SERVICE_HOST")
+        || after("_SERVICE_PORT").is_some_and(|name| name.is_empty() || name.starts_with('_'))
+        || after("_PORT_").is_some_and(is_port)
+        || variable.ends_with("_PORT") && is_address(variable)
 }
 
 /// A warning for each variable with our prefix that is not a setting. Most likely it is misspelt.

@@ -2,7 +2,9 @@
 //! the configuration file use the same names. The page for operators uses the same help. Nothing is decided here.
 
 use super::limits::Limited;
-use super::values::{ListenAddress, file_mode, listen_address, port, socket_address, threads, warn_held};
+use super::values::{
+    ListenAddress, file_mode, listen_address, no_web_socket, port, socket_address, threads, warn_held,
+};
 use clap::{ArgAction, Parser, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -54,6 +56,11 @@ pub(super) struct Flags {
     #[arg(long, value_name = "N", default_value = "9999", value_parser = port, help_heading = "Listeners")]
     #[arg(allow_negative_numbers = true)]
     pub(super) port: u16,
+
+    /// glockd's flag for its WebSocket listener, which elockd does not have yet.
+    #[arg(id = "ws", long = "ws", value_name = "N", hide = true, value_parser = no_web_socket)]
+    #[arg(allow_negative_numbers = true)]
+    _ws: Option<u16>,
 
     /// Path of a Unix socket to listen on.
     ///

@@ -17,12 +17,13 @@ pub(crate) use reload::Changes;
 #[cfg(test)]
 pub(crate) use report::table;
 
+use crate::output::tell;
 use clap::error::{ContextKind, ErrorKind};
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches};
 use elockd_core::{Features, Identity};
 use elockd_server::Config;
 use elockd_server::listen::TcpOptions;
-use environment::{is_address_of_a_service, variable, warnings};
+use environment::{counts, variable, warnings};
 use file::{File, FileError};
 use flags::Flags;
 use limits::Limited;
@@ -104,7 +105,7 @@ impl Refusal {
                 let _ = error.print();
                 return u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
             }
-            error => eprintln!("error: {error}"),
+            error => tell(format_args!("error: {error}")),
         }
         ExitCode::from(if matches!(self, Self::Random(_)) { 1 } else { 2 })
     }
@@ -209,8 +210,7 @@ fn command(file: &File, has_environment: bool) -> clap::Command {
             return arg;
         }
         let variable = variable(arg.get_long().expect("every setting has a long name"));
-        let counts = has_environment && !is_address_of_a_service(&variable);
-        if counts { arg.env(variable).hide_env_values(true) } else { arg }
+        if has_environment && counts(&variable) { arg.env(variable).hide_env_values(true) } else { arg }
     });
     for (name, values) in file {
         let id = name.replace('-', "_");
@@ -220,7 +220,7 @@ fn command(file: &File, has_environment: bool) -> clap::Command {
 }
 
 fn is_setting(arg: &clap::Arg) -> bool {
-    !["config", "check_config", "help", "version"].contains(&arg.get_id().as_str())
+    !["config", "check_config", "help", "version", "ws"].contains(&arg.get_id().as_str())
 }
 
 /// The names of all settings, without dashes in front.

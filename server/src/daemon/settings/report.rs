@@ -40,9 +40,11 @@ impl Loaded {
     }
 }
 
-/// As TOML: numbers and switches bare, everything else in quotes.
+/// As TOML: numbers and switches bare, everything else in quotes. A number that TOML does not write so, such as `015`
+/// or `+5`, is a text: read back, it is the same again.
 fn quoted(name: &str, text: &str) -> String {
-    let is_bare = text.parse::<u64>().is_ok() || text.parse::<bool>().is_ok();
+    let is_number = text.parse::<i64>().is_ok_and(|number| number >= 0 && number.to_string() == text);
+    let is_bare = is_number || text.parse::<bool>().is_ok();
     if is_bare && !is_mode(name) { text.to_owned() } else { toml::Value::from(text).to_string() }
 }
 
@@ -55,7 +57,10 @@ pub(super) fn values(matches: &ArgMatches, file: Option<(&Path, &File)>) -> Valu
         let source = match (matches.value_source(&id), file) {
             (Some(ValueSource::CommandLine), _) => format!("--{name}"),
             (Some(ValueSource::EnvVariable), _) => variable(&name),
-            (_, Some((path, file))) if file.contains_key(&name) => path.display().to_string(),
+            // A line break in it would end the comment.
+            (_, Some((path, file))) if file.contains_key(&name) => {
+                path.display().to_string().replace(char::is_control, "?")
+            }
             _ => "default".to_owned(),
         };
         (name, Value { texts, source })

@@ -22,6 +22,14 @@ pub(super) fn port(text: &str) -> Result<u16, String> {
     number(text, 0..=u16::MAX)
 }
 
+/// The port of a listener that does not exist: only 0, which means none, is right.
+pub(super) fn no_web_socket(text: &str) -> Result<u16, String> {
+    match port(text)? {
+        0 => Ok(0),
+        _ => Err("elockd has no WebSocket listener yet; leave this flag out, or give 0".to_owned()),
+    }
+}
+
 pub(super) fn threads(text: &str) -> Result<u16, String> {
     number(text, 0..=256)
 }

@@ -7,6 +7,7 @@ mod error;
 mod record;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 pub use error::StateError;
 
@@ -19,7 +20,7 @@ use std::ops::RangeInclusive;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
-use tokio::task::spawn_blocking;
+use writer::Writer;
 
 /// Tokens of one range: at a thousand a second, a write every nine minutes or so.
 const LENGTH: u64 = 1 << 20;
@@ -27,12 +28,13 @@ const LENGTH: u64 = 1 << 20;
 /// would be lost.
 const LOCK: &str = "lock";
 
-/// Fencing tokens with a record in a directory. The directory is locked while this value lives.
+/// Fencing tokens with a record in a directory. The directory is locked while this value lives, and until a record in
+/// progress is written.
 #[derive(Debug)]
 pub struct FileTokens {
-    dir: Arc<Path>,
     ranges: Ranges,
-    _lock: File,
+    writer: Writer,
+    lock: Arc<File>,
 }
 
 impl FileTokens {
@@ -43,6 +45,15 @@ impl FileTokens {
     ///
     /// Another daemon uses the directory; its record is damaged or not elockd's; or the system's error.
     pub fn open(dir: &Path) -> Result<Self, StateError> {
+        let own = dir.to_owned();
+        Self::open_with(dir, move |highest| record(&own, highest, &mut |_| Ok(())))
+    }
+
+    /// Does the same. `write` writes the record of a number.
+    fn open_with(
+        dir: &Path,
+        write: impl FnMut(u64) -> io::Result<()> + Send + 'static,
+    ) -> Result<Self, StateError> {
         let in_dir = |path: &Path| {
             let path = path.to_owned();
             move |source| StateError::Io { path, source }
@@ -58,7 +69,8 @@ impl FileTokens {
         }
         let recorded = read(&dir.join(FILE))?;
         remove_unfinished(dir).map_err(in_dir(dir))?;
-        Ok(Self { dir: dir.into(), ranges: Ranges::new(LENGTH, recorded), _lock: lock })
+        let writer = Writer::start(write).map_err(in_dir(dir))?;
+        Ok(Self { ranges: Ranges::new(LENGTH, recorded), writer, lock: Arc::new(lock) })
     }
 
     /// The next range by this clock, and the number that must be on record before it is handed out.
@@ -73,9 +85,7 @@ impl TokenSource for FileTokens {
     fn reserve(&mut self) -> Reserving<'_> {
         Box::pin(async {
             let (range, recorded) = self.plan(wall_micros())?;
-            let dir = Arc::clone(&self.dir);
-            let recording = spawn_blocking(move || record(&dir, recorded, &mut |_| Ok(())));
-            recording.await.map_err(io::Error::other)??;
+            self.writer.write(recorded, Arc::clone(&self.lock)).await?;
             self.ranges.taken(&range);
             Ok(range)
         })

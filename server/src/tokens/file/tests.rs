@@ -5,8 +5,11 @@ use super::record::{Done, MOST_BYTES, Wrong, parse, text_of};
 use super::*;
 use crate::tokens::HIGHEST_TOKEN;
 use std::fs;
+use std::future::poll_fn;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::PathBuf;
+use std::sync::mpsc;
+use std::task::Poll;
 use tempfile::TempDir;
 
 /// A clock that is so far behind that only the record counts.
@@ -20,17 +23,18 @@ fn state() -> (TempDir, PathBuf) {
 
 /// Reserves as the source does. `reached` is called after each step.
 fn reserve(
+    dir: &Path,
     tokens: &mut FileTokens,
     reached: &mut dyn FnMut(Done) -> io::Result<()>,
 ) -> io::Result<RangeInclusive<u64>> {
     let (range, recorded) = tokens.plan(NO_CLOCK)?;
-    record(&tokens.dir, recorded, reached)?;
+    record(dir, recorded, reached)?;
     tokens.ranges.taken(&range);
     Ok(range)
 }
 
-fn reserve_all(tokens: &mut FileTokens) -> RangeInclusive<u64> {
-    reserve(tokens, &mut |_| Ok(())).unwrap()
+fn reserve_all(dir: &Path, tokens: &mut FileTokens) -> RangeInclusive<u64> {
+    reserve(dir, tokens, &mut |_| Ok(())).unwrap()
 }
 
 /// A copy of the directory, as a crash at this moment would leave it.
@@ -50,7 +54,7 @@ const STEPS: [Done; 6] =
 fn it_is_made_for_its_owner_alone_and_has_a_record_that_people_can_read() {
     let (_parent, dir) = state();
     let mut tokens = FileTokens::open(&dir).unwrap();
-    let range = reserve_all(&mut tokens);
+    let range = reserve_all(&dir, &mut tokens);
     assert_eq!(range, Ranges::HEADROOM..=Ranges::HEADROOM + LENGTH - 1);
     let text = fs::read_to_string(dir.join(FILE)).unwrap();
     assert!(text.starts_with("elockd fencing tokens\nformat 1\nreserved up to 1179647\nchecksum "), "{text}");
@@ -81,7 +85,7 @@ fn whatever_step_it_is_killed_at_no_token_is_given_out_twice() {
         // The daemon is killed while it writes the first record, or a later one.
         for _ in 0..2 {
             let mut left = None;
-            let range = reserve(&mut tokens, &mut |done| {
+            let range = reserve(&dir, &mut tokens, &mut |done| {
                 if done == last {
                     left = Some(copy(&dir));
                 }
@@ -92,7 +96,7 @@ fn whatever_step_it_is_killed_at_no_token_is_given_out_twice() {
             let given = if last == Done::DirectorySynced { *range.end() } else { range.start() - 1 };
             let left = left.unwrap();
             let mut restarted = FileTokens::open(left.path()).unwrap();
-            let next = reserve_all(&mut restarted);
+            let next = reserve_all(left.path(), &mut restarted);
             assert!(*next.start() > given, "{last:?}: {next:?} after {given}");
             assert_eq!(fs::read_dir(left.path()).unwrap().count(), 2, "{last:?}: nothing is left over");
         }
@@ -104,17 +108,18 @@ fn after_a_failure_at_any_step_the_same_daemon_and_the_next_go_on_above() {
     for last in STEPS {
         let (_parent, dir) = state();
         let mut tokens = FileTokens::open(&dir).unwrap();
-        let first = reserve_all(&mut tokens);
+        let first = reserve_all(&dir, &mut tokens);
         for _ in 0..3 {
             let full = || io::Error::from(ErrorKind::StorageFull);
-            let failed = reserve(&mut tokens, &mut |done| if done == last { Err(full()) } else { Ok(()) });
+            let failed =
+                reserve(&dir, &mut tokens, &mut |done| if done == last { Err(full()) } else { Ok(()) });
             assert_eq!(failed.unwrap_err().kind(), ErrorKind::StorageFull);
             assert_eq!(fs::read_dir(&dir).unwrap().count(), 2, "{last:?}: nothing is left over");
         }
-        let second = reserve_all(&mut tokens);
+        let second = reserve_all(&dir, &mut tokens);
         assert_eq!(*second.start(), first.end() + 1, "{last:?}");
         drop(tokens);
-        let third = reserve_all(&mut FileTokens::open(&dir).unwrap());
+        let third = reserve_all(&dir, &mut FileTokens::open(&dir).unwrap());
         assert!(third.start() > second.end(), "{last:?}");
     }
 }
@@ -127,6 +132,44 @@ fn it_is_had_once_at_a_time() {
     assert!(matches!(error, StateError::Locked { .. }), "{error}");
     drop(first);
     FileTokens::open(&dir).unwrap();
+}
+
+#[tokio::test]
+async fn it_stays_locked_until_a_record_in_progress_is_written() {
+    let (_parent, dir) = state();
+    let (begun, has_begun) = mpsc::channel();
+    let (end, may_end) = mpsc::channel::<()>();
+    let own = dir.clone();
+    let slowly = move |highest| {
+        begun.send(()).unwrap();
+        let _ = may_end.recv();
+        record(&own, highest, &mut |_| Ok(()))
+    };
+    let mut slow = FileTokens::open_with(&dir, slowly).unwrap();
+    let mut reserving = slow.reserve();
+    assert!(poll_fn(|cx| Poll::Ready(reserving.as_mut().poll(cx))).await.is_pending());
+    has_begun.recv().unwrap();
+    drop(reserving);
+    drop(slow);
+    let error = FileTokens::open(&dir).unwrap_err();
+    assert!(matches!(error, StateError::Locked { .. }), "the record would replace a newer one: {error}");
+    drop(end);
+    // Waits for the thread.
+    File::open(dir.join(LOCK)).unwrap().lock().unwrap();
+    let tokens = FileTokens::open(&dir).unwrap();
+    assert!(*tokens.plan(NO_CLOCK).unwrap().0.start() > Ranges::HEADROOM + LENGTH, "it is written");
+}
+
+#[tokio::test]
+async fn a_failed_record_and_a_thread_that_has_ended_are_failed_reservations() {
+    let (_parent, dir) = state();
+    let mut tokens = FileTokens::open_with(&dir, |_| Err(ErrorKind::StorageFull.into())).unwrap();
+    assert_eq!(tokens.reserve().await.unwrap_err().kind(), ErrorKind::StorageFull);
+    drop(tokens);
+    let mut tokens = FileTokens::open_with(&dir, |_| panic!("a bug")).unwrap();
+    for _ in 0..2 {
+        assert!(tokens.reserve().await.unwrap_err().to_string().contains("has ended"));
+    }
 }
 
 /// Checks that opening is refused and changes nothing.
@@ -212,6 +255,6 @@ fn a_link_to_a_directory_will_do() {
     let link = parent.path().join("link");
     fs::create_dir(&dir).unwrap();
     symlink(&dir, &link).unwrap();
-    reserve_all(&mut FileTokens::open(&link).unwrap());
+    reserve_all(&link, &mut FileTokens::open(&link).unwrap());
     assert!(dir.join(FILE).exists());
 }

@@ -1,0 +1,165 @@
+//! Goal: what the system refuses is no panic. A start for which there is no thread ends with status 1 and its reason.
+//! A reader of the output who has gone, or a full disk, is no bug of the program. Method: a limit of processes, for a
+//! user whom such limits hold; and outputs that nobody takes.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod support;
+
+use rustix::process::{Signal, getuid};
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::{PipeWriter, Read, pipe};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use support::{Client, Guard, PATIENCE, poll, program};
+use tempfile::TempDir;
+
+/// A user with no processes, whom limits hold: none hold the superuser.
+const NOBODY: u32 = 54_321;
+
+/// The program in this folder as a process that can make no more threads than its first, because its user can have no
+/// more processes.
+fn without_threads(dir: &Path, flags: &[&str]) -> Guard {
+    let mut command = Command::new("prlimit");
+    let mut path = PathBuf::from(env!("CARGO_BIN_EXE_elockd"));
+    if getuid().is_root() {
+        fs::set_permissions(dir, Permissions::from_mode(0o777)).unwrap();
+        // Where the program is built may be out of that user's reach.
+        path = dir.join("elockd");
+        fs::copy(env!("CARGO_BIN_EXE_elockd"), &path).unwrap();
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command.arg("--nproc=1").arg(path).args(["--listen", "127.0.0.1:0"]).args(flags).current_dir(dir);
+    Guard::new(command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap())
+}
+
+/// Runs to the end, which has to come.
+fn run(command: &mut Command) -> Output {
+    ended(Guard::new(command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()))
+}
+
+fn ended(mut process: Guard) -> Output {
+    let status = process.wait(PATIENCE);
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    process.0.stderr.take().unwrap().read_to_end(&mut stderr).unwrap();
+    if let Some(mut piped) = process.0.stdout.take() {
+        piped.read_to_end(&mut stdout).unwrap();
+    }
+    Output { status, stdout, stderr }
+}
+
+#[test]
+fn without_a_thread_for_the_state_directory_it_does_not_start_and_says_why() {
+    let dir = TempDir::new().unwrap();
+    let flags = ["--threads", "1", "--state-dir", "state", "--pidfile", "pid", "--log-file", "log"];
+    refused_a_thread(
+        &ended(without_threads(dir.path(), &flags)),
+        dir.path(),
+        "cannot use the state directory: state: ",
+    );
+}
+
+#[test]
+fn without_threads_for_its_clients_it_does_not_start_and_says_why() {
+    let dir = TempDir::new().unwrap();
+    let flags = ["--threads", "4", "--pidfile", "pid", "--log-file", "log"];
+    refused_a_thread(&ended(without_threads(dir.path(), &flags)), dir.path(), "cannot start the runtime: ");
+}
+
+fn refused_a_thread(output: &Output, dir: &Path, reason: &str) {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.starts_with(&format!("elockd: {reason}")), "{stderr}");
+    assert!(stderr.contains("Resource temporarily unavailable"), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "nothing but the reason: {stderr}");
+    assert!(fs::read_to_string(dir.join("log")).unwrap().contains(reason), "the log has it too");
+    assert!(!dir.join("pid").exists(), "a start that failed leaves nothing behind");
+}
+
+#[test]
+fn with_one_thread_and_no_state_directory_it_needs_no_other() {
+    let dir = TempDir::new().unwrap();
+    let socket = dir.path().join("elockd.sock");
+    let flags = ["--threads", "1", "--unix", "elockd.sock", "--unix-mode", "666"];
+    let mut daemon = without_threads(dir.path(), &flags);
+    assert_eq!(client_of(&socket).ask("g a"), "1 Lock Get Success: a");
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(PATIENCE).code(), Some(0));
+}
+
+fn client_of(socket: &Path) -> Client {
+    let connects = || std::os::unix::net::UnixStream::connect(socket).is_ok().then(|| Client::unix(socket));
+    poll("the socket to answer", PATIENCE, connects)
+}
+
+/// A pipe that nobody reads from any more.
+fn without_reader() -> PipeWriter {
+    pipe().unwrap().1
+}
+
+/// What prints something and ends.
+const PRINTING: [&[&str]; 6] = [
+    &["--check-config"],
+    &["--help"],
+    &["--version"],
+    &["munin", "config"],
+    &["munin", "autoconf", "--connect", "unix:/nowhere"],
+    &["munin", "--connect", "unix:/nowhere"],
+];
+
+#[test]
+fn a_reader_that_has_gone_ends_what_prints_in_order() {
+    for args in PRINTING {
+        let output = run(program().args(args).stdout(without_reader()));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {stderr}");
+        assert!(!stderr.contains("panicked") && !stderr.contains("cannot write"), "{args:?}: {stderr}");
+    }
+}
+
+#[test]
+fn what_cannot_be_printed_is_told() {
+    for args in [&["--check-config"][..], &["munin", "config"]] {
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = run(program().args(args).stdout(full));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {stderr}");
+        assert!(stderr.contains("cannot write to stdout: No space left on device"), "{args:?}: {stderr}");
+    }
+}
+
+#[test]
+fn nobody_at_stderr_changes_no_status() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let cases: [(&[&str], i32); 5] = [
+        (&["--listen", "nonsense"], 2),
+        (&["--port", "0"], 2),
+        (&["--listen", &taken], 1),
+        (&["--state-dir", "/nowhere/at/all"], 1),
+        (&["--check-config"], 0),
+    ];
+    for (args, status) in cases {
+        let mut command = program();
+        command.args(args).env("ELOCKD_NONSENSE", "1").stdout(Stdio::null()).stderr(without_reader());
+        let mut process = Guard::new(command.spawn().unwrap());
+        assert_eq!(process.wait(PATIENCE).code(), Some(status), "{args:?}");
+    }
+}
+
+#[test]
+fn a_daemon_whose_log_nobody_takes_goes_on() {
+    let dir = TempDir::new().unwrap();
+    let socket = dir.path().join("elockd.sock");
+    let mut command = program();
+    command.args(["--port", "0", "--verbose", "--unix"]).arg(&socket).stderr(without_reader());
+    let mut daemon = Guard::new(command.spawn().unwrap());
+    let mut client = client_of(&socket);
+    assert_eq!(client.ask("g a"), "1 Lock Get Success: a");
+    daemon.signal(Signal::HUP);
+    assert_eq!(client.ask("i a"), "1 Lock Is Locked: a");
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(PATIENCE).code(), Some(0));
+}
