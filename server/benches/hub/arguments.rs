@@ -1,4 +1,4 @@
-//! What can be said after `--`.
+//! The arguments after `--`.
 
 use crate::support::Failure;
 use clap::Parser;
@@ -67,7 +67,7 @@ impl Arguments {
         Ok(threads)
     }
 
-    /// What clap does not see.
+    /// Checks what clap does not.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         if self.batches.iter().any(|&size| size == 0 || size > 1 && size % 2 == 1) {
             return Err("a batch has one command, or an even number of them".into());

@@ -1,5 +1,5 @@
-//! Threads that run batches as fast as they can, with a stretch of work outside the lock after each, and how long they
-//! were inside and outside; and one thread that does nothing but run batches, for how long the lock is held.
+//! Threads that run batches as fast as they can, with some work outside the lock after each. It measures how long they
+//! are inside and outside the hub. And one thread that only runs batches, to measure how long the lock is held.
 
 use crate::player::{Player, Stage};
 use std::hint::black_box;
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
-/// Turns between two readings of the clock, where these are not to be part of what is measured.
+/// Turns between two readings of the clock, if reading it must not be part of the measurement.
 const TURNS_AT_ONCE: u32 = 256;
 
 /// What threads do now: they warm up, they count, or they end.
@@ -23,26 +23,25 @@ pub(crate) struct Times {
     pub(crate) measured: Duration,
 }
 
-/// Work outside the lock, in steps. A step takes the same time on every core that is not disturbed, and touches nothing
-/// that another thread has. Work is not a time by the clock: a thread that loses its processor still has its work to
-/// do.
+/// Work outside the lock, in steps. On an undisturbed core a step always takes the same time. It touches nothing of
+/// another thread. The work is not a time by the clock: a thread that loses its processor must still do all its work.
 #[derive(Clone, Copy)]
 pub(crate) struct Work {
     steps: u64,
 }
 
-/// What all threads came to in a turn.
+/// The result of all threads in a turn.
 #[derive(Clone, Copy)]
 pub(crate) struct Pace {
     /// Batches a second, of all threads together.
     pub(crate) rate: f64,
-    /// Nanoseconds that a thread was in the hub for a batch, on average: waiting included.
+    /// Nanoseconds that a thread was in the hub for a batch, on average, including waiting.
     pub(crate) inside_ns: f64,
     /// Nanoseconds between two batches of a thread, on average.
     pub(crate) outside_ns: f64,
 }
 
-/// What one thread came to.
+/// The result of one thread.
 #[derive(Default)]
 struct Tally {
     turns: u32,
@@ -51,7 +50,7 @@ struct Tally {
 }
 
 impl Work {
-    /// Work that takes about so long.
+    /// Work that takes about `us` microseconds.
     pub(crate) fn of_us(us: f64) -> Self {
         const STEPS: u64 = 100_000;
         let time = |_| {
@@ -59,7 +58,7 @@ impl Work {
             Self { steps: STEPS }.run();
             begin.elapsed()
         };
-        // The shortest of many: the processor has come up to its speed, and nothing came in between.
+        // The shortest of many: then the processor ran at full speed, and nothing came in between.
         let shortest = (0..100).map(time).min().unwrap_or_default();
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
         let steps = (us * 1e-6 / shortest.as_secs_f64() * STEPS as f64) as u64;
@@ -74,7 +73,7 @@ impl Work {
     }
 }
 
-/// Runs so many threads with batches of so many commands.
+/// Runs `threads` threads with batches of `size` commands.
 pub(crate) fn run(
     stage: &Stage,
     (threads, size): (usize, usize),
@@ -99,7 +98,7 @@ pub(crate) fn run(
     if tallies.iter().any(|tally| tally.turns == 0) {
         return Err("a thread had no turn in the time that counts".to_owned());
     }
-    // By the time of each thread itself: it may learn late that counting began.
+    // Uses each thread's own time, because a thread may learn late that counting began.
     let rate = |tally: &Tally| f64::from(tally.turns) / (tally.inside + tally.outside).as_secs_f64();
     let turns: f64 = tallies.iter().map(|tally| f64::from(tally.turns)).sum();
     let mean_ns =
@@ -133,8 +132,8 @@ fn play(mut player: Player, work: Work, phase: &AtomicU8, start: &Barrier) -> Re
     }
 }
 
-/// Nanoseconds that the lock is held for a batch of so many commands: one thread has it all the time. Taking the lock
-/// and giving it back are in it, and the check of the replies' length.
+/// Nanoseconds that the lock is held for a batch of `size` commands, measured with a single thread. This includes
+/// taking the lock, giving it back, and checking the length of the replies.
 pub(crate) fn held_ns(stage: &Stage, size: usize, times: Times) -> Result<f64, String> {
     let mut player = stage.player(0, size)?;
     let mut run = |time: Duration| {

@@ -1,5 +1,5 @@
-//! What the hub's one lock costs: threads that run batches without any sockets, and from it where the lock becomes the
-//! limit, also for more cores than there are here. `docs/benchmarks.md` says how to run and read it.
+//! What the hub's one lock costs. Threads run batches without any sockets. From that it estimates where the lock
+//! becomes the limit, even for more cores than there are here. `docs/benchmarks.md` says how to run and read it.
 
 mod arguments;
 mod crew;
@@ -38,7 +38,7 @@ fn run() -> Result<(), Failure> {
     Ok(())
 }
 
-/// All rounds of all cases. What is compared takes turns.
+/// Runs all rounds of all cases. Cases that are compared take turns.
 fn measure(arguments: &Arguments) -> Result<Results, Failure> {
     let times = Times {
         warm_up: Duration::from_secs_f64(arguments.warm_up),

@@ -1,4 +1,4 @@
-//! One connection that says the same batches over and over, straight to the hub, and checks how much it is answered.
+//! One connection that gives the hub the same batches over and over, and checks the length of the replies.
 
 use elockd_core::{Account, Addr, Command, Config, Conn, Kind, Machine, Now, Origin};
 use elockd_load::name;
@@ -6,10 +6,10 @@ use elockd_server::hub::{Flow, Handle, Hub};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Locks that are held all the while, by a connection that does nothing else.
+/// Locks that one connection holds throughout. It does nothing else.
 const HELD: usize = 10_000;
 
-/// A hub, and what is held in it. Every player is opened from here.
+/// A hub with some locks held. It opens the players.
 pub(crate) struct Stage {
     hub: Arc<Hub>,
     began: Instant,
@@ -28,7 +28,7 @@ pub(crate) struct Player {
     began: Instant,
 }
 
-/// Commands that are run in one go, and how many bytes their replies have when all of them succeed.
+/// Commands that run in one go, and the bytes of their replies if all succeed.
 struct Batch {
     commands: Vec<Command<String>>,
     reply_bytes: usize,
@@ -51,19 +51,19 @@ impl Stage {
         Ok(Self { hub, began: Instant::now(), names, _owner: owner })
     }
 
-    /// The nth player, with batches of so many commands.
+    /// The nth player, with batches of `size` commands.
     pub(crate) fn player(&self, nth: usize, size: usize) -> Result<Player, String> {
         let handle = open(&self.hub)?;
         let names: Vec<_> = (nth * self.names..(nth + 1) * self.names).map(name).collect();
         let batches = batches(&names, size);
         let most = batches.iter().map(|batch| batch.reply_bytes).max().unwrap_or_default();
-        // Room from the start: nothing is to allocate within the lock.
+        // There is room from the start, so that nothing allocates within the lock.
         Ok(Player { handle, batches, next: 0, replies: Vec::with_capacity(2 * most), began: self.began })
     }
 }
 
 impl Player {
-    /// Runs the next batch, as if it came at this time, and checks what it was answered.
+    /// Runs the next batch, as if it came at `at`, and checks the replies.
     #[inline]
     pub(crate) fn turn(&mut self, at: Instant) -> Result<(), String> {
         let Batch { commands, reply_bytes } = &self.batches[self.next];
@@ -85,7 +85,7 @@ fn open(hub: &Arc<Hub>) -> Result<Handle, String> {
     hub.open(Now::default(), origin).map_err(|reason| format!("no connection: {reason:?}"))
 }
 
-/// Each lock got and released in turn, so often that whole batches and whole rounds of the names come out even.
+/// Gets and releases each lock in turn, as often as needed for whole batches and whole rounds of the names.
 fn batches(names: &[String], size: usize) -> Vec<Batch> {
     let in_a_batch = (size / 2).max(1);
     let pairs = (1..=names.len()).map(|times| times * in_a_batch).find(|pairs| pairs % names.len() == 0);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 /// What is measured in one turn.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Case {
-    /// Which of the stretches of work between two batches.
+    /// The index of the work between two batches.
     pub(crate) outside: usize,
     /// Commands in a batch.
     pub(crate) size: usize,
@@ -18,27 +18,28 @@ pub(crate) struct Case {
 #[derive(Default)]
 pub(crate) struct Results {
     paces: BTreeMap<Case, Vec<Pace>>,
-    /// Nanoseconds that the lock is held for a batch of so many commands.
+    /// Nanoseconds that the lock is held for a batch, by its number of commands.
     held_ns: BTreeMap<usize, Vec<f64>>,
 }
 
-/// What a case came to in one round, beside what one thread alone came to and how long the lock is held.
+/// The result of a case in one round, compared with one thread alone and with how long the lock is held.
 #[derive(Clone, Copy)]
 pub(crate) struct Round {
     pub(crate) pace: Pace,
-    /// Nanoseconds in the hub for a batch beyond what one thread alone was there.
+    /// Nanoseconds that a batch is in the hub longer than with one thread alone.
     pub(crate) waiting_ns: f64,
     /// Nanoseconds that the lock is held for a batch.
     held_ns: f64,
 }
 
 impl Round {
-    /// The part of a thread's time that it waits, in percent.
+    /// The part of its time that a thread waits, in percent.
     pub(crate) fn waiting_percent(&self) -> f64 {
         100.0 * self.waiting_ns / (self.pace.inside_ns + self.pace.outside_ns)
     }
 
-    /// The part of the time that the lock would be held if a batch held it no longer than with one thread, in percent.
+    /// The part of the time that the lock would be held, in percent, if a batch held it only as long as with one
+    /// thread.
     pub(crate) fn held_percent(&self) -> f64 {
         100.0 * self.held_ns * 1e-9 * self.pace.rate
     }
@@ -53,7 +54,7 @@ impl Results {
         self.held_ns.entry(size).or_default().push(ns);
     }
 
-    /// The cases there are.
+    /// All cases.
     pub(crate) fn cases(&self) -> impl Iterator<Item = Case> {
         self.paces.keys().copied()
     }

@@ -1,4 +1,4 @@
-//! The figures as text: tables in Markdown, so that they can stand in a document as they are.
+//! The figures as tables in Markdown, which can be copied into a document.
 
 use crate::arguments::Arguments;
 use crate::results::{Case, Results, Round};
@@ -12,7 +12,7 @@ pub(crate) fn print(results: &Results, arguments: &Arguments) {
     estimated(results, arguments);
 }
 
-/// What threads came to.
+/// Prints the results of the threads.
 fn measured(results: &Results) {
     println!(
         "| commands in a batch | outside µs | threads | commands a second | in the hub, ns a batch \
@@ -39,7 +39,7 @@ fn measured(results: &Results) {
     }
 }
 
-/// How long the lock is held.
+/// Prints how long the lock is held.
 fn held(results: &Results) {
     println!(
         "\n| commands in a batch | lock held, ns | commands a second at which it would always be held |"
@@ -50,8 +50,9 @@ fn held(results: &Results) {
     }
 }
 
-/// Where the lock is the limit, by the formula of `docs/benchmarks.md`: a turn of a core is S outside the lock and h
-/// within it, to which the handover comes. Not where there was no work outside: no turn of a server is like that.
+/// Prints where the lock is the limit, by the formula of `docs/benchmarks.md`. A turn of a core is S outside the lock
+/// and h within it, and the handover is added. Cases without work outside are left out: no turn of a server is like
+/// that.
 fn estimated(results: &Results, arguments: &Arguments) {
     let Arguments { outside_us, handover_ns, cores, .. } = arguments;
     let with_work: Vec<usize> = (0..outside_us.len()).filter(|&nth| outside_us[nth] > 0.0).collect();

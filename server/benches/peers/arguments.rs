@@ -1,4 +1,4 @@
-//! What can be said after `--`.
+//! The arguments after `--`.
 
 use crate::support::arguments::Common;
 use clap::{Parser, ValueEnum};

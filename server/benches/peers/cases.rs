@@ -1,10 +1,10 @@
-//! Which runs there are, and which of them take turns: what is compared stands in one group.
+//! The runs, and which of them take turns. Runs that are compared are in one group.
 
 use crate::arguments::{Arguments, Part};
 use crate::support::kind::Kind;
 use elockd_load::Scenario;
 
-/// One thing that is measured, of one server or of several.
+/// One case that is measured, with one server or several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Case {
     pub(crate) scenario: Scenario,
@@ -40,7 +40,7 @@ impl Case {
     }
 }
 
-/// All that was asked for.
+/// The groups of all parts that were asked for.
 pub(crate) fn groups(arguments: &Arguments) -> Vec<Group> {
     let Some(&few) = arguments.connections.first() else { return Vec::new() };
     let mut groups = Vec::new();
@@ -57,7 +57,7 @@ pub(crate) fn groups(arguments: &Arguments) -> Vec<Group> {
         groups.push(on_all(Case::new(Scenario::Reconnect, few, 1)));
     }
     if arguments.has(Part::Line) {
-        // The shallowest line that is pipelined has two requests under way.
+        // The smallest depth of a pipelined line is two.
         let scenarios = [Scenario::Uncontended, Scenario::LinePipelined];
         groups.push(scenarios.map(|scenario| (Kind::Elockd, Case::new(scenario, few, 2))).to_vec());
     }
@@ -72,12 +72,12 @@ pub(crate) fn groups(arguments: &Arguments) -> Vec<Group> {
     groups
 }
 
-/// The uncontended rate of every server, and beside it what is measured by that of the daemon.
+/// The uncontended rate of every server, and the cases that are compared with the daemon's.
 fn side_by_side(arguments: &Arguments, connections: usize, depth: usize, is_first: bool) -> Group {
     let case = |scenario| Case::new(scenario, connections, depth);
     let mut group = Vec::new();
     if arguments.has(Part::Uncontended) {
-        // etcd is so far from the others that measuring it once is enough.
+        // etcd is so much slower than the others that measuring it once is enough.
         let kinds = Kind::ALL.into_iter().filter(|&kind| is_first || kind != Kind::Etcd);
         group.extend(kinds.map(|kind| (kind, case(Scenario::Uncontended))));
     }

@@ -1,5 +1,5 @@
-//! What the daemon has to reach, and what it reaches: ratios of the rounds of one run, and bytes. Some ratios are
-//! there to be known only, and have no goal.
+//! The goals of the daemon, and what it reaches: ratios of the rounds of one run, and bytes. Some ratios are for
+//! information only, and have no goal.
 
 use crate::cases::Case;
 use crate::memory::{Connection, Lock};
@@ -9,7 +9,7 @@ use crate::support::kind::Kind;
 use crate::support::spread::Spread;
 use elockd_load::Scenario;
 
-/// Every goal of which something was measured, and what is shown beside them.
+/// Every goal that was measured, and the figures without a goal.
 pub(crate) fn all(results: &Results, locks: &[Lock], connections: &[Connection]) -> Vec<Goal> {
     let mut goals = Vec::new();
     for case in results.cases() {
@@ -38,7 +38,7 @@ fn of_case(case: Case, results: &Results, goals: &mut Vec<Goal>) {
             goals.push(Goal { what: format!("{}: {what}", case.name()), bound, measured });
         }
     };
-    // With a thousand connections the same ratios hold within five points.
+    // With a thousand connections the same goals apply, less five points.
     let leeway = if connections > 100 { 0.05 } else { 0.0 };
     let before = (case, Kind::Before);
     tell("rate ÷ the build before".to_owned(), None, results.ratio(own, before, rate));

@@ -1,4 +1,4 @@
-//! The figures as JSON, for pictures: every round, and the curve of latencies.
+//! Writes the figures as JSON, for pictures: every round, and the curve of latencies.
 
 use crate::memory::{Connection, Lock};
 use crate::rounds::{Results, Turn};

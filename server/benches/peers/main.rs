@@ -1,6 +1,6 @@
-//! The daemon beside the ceiling of this machine and beside what a user would take instead, in one run, in rounds
-//! that take turns, so that what disturbs one disturbs all. It compares; it never judges by absolute time.
-//! `docs/benchmarks.md` says how to run and read it.
+//! The daemon compared with the ceiling of this computer and with alternatives, in one run. They take turns in rounds,
+//! so that a disturbance affects all. Only ratios are judged, never absolute times. `docs/benchmarks.md` says how to
+//! run and read it.
 
 mod arguments;
 mod cases;
@@ -43,7 +43,7 @@ fn run() -> Result<(), Failure> {
     servers.retain(|server| !server.kind.is_restless());
     let start = |kind| Server::start(kind, &cores, &daemon);
     let results = rounds::run(&cases::groups(&arguments), &servers, &start, &arguments)?;
-    // Memory is measured of servers that have done nothing yet.
+    // Memory is measured with servers that have done nothing yet.
     drop(servers);
     let locks = if arguments.has(Part::Locks) {
         memory::of_locks(&kinds, &cores, &daemon, arguments.locks)?

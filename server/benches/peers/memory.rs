@@ -1,4 +1,4 @@
-//! Memory: what a held lock and an idle connection take of a server, by what it has resident before and after.
+//! Memory of a held lock and of an idle connection, by a server's resident memory before and after.
 
 use crate::support::Failure;
 use crate::support::cores::Cores;
@@ -7,7 +7,7 @@ use crate::support::machine::connections_allowed;
 use crate::support::servers::Server;
 use elockd_load::{Caller, Grip};
 
-/// Connections that hold the locks together.
+/// How many connections the locks are held by.
 const HOLDERS: usize = 4;
 
 /// Bytes that one lock takes.
@@ -19,13 +19,13 @@ pub(crate) struct Lock {
 /// Bytes that one idle connection takes.
 pub(crate) struct Connection {
     pub(crate) kind: Kind,
-    /// Before it has said anything.
+    /// Before its first request.
     pub(crate) silent_bytes: f64,
     /// After its first get and release.
     pub(crate) used_bytes: f64,
 }
 
-/// Holds so many locks, with names of 24 bytes, on each server.
+/// Holds `locks` locks, with names of 24 bytes, on each server.
 pub(crate) fn of_locks(
     kinds: &[Kind],
     cores: &Cores,
@@ -47,7 +47,7 @@ pub(crate) fn of_locks(
     Ok(measured)
 }
 
-/// Opens so many connections to each server.
+/// Opens `connections` connections to each server.
 pub(crate) fn of_connections(
     kinds: &[Kind],
     cores: &Cores,
@@ -58,12 +58,12 @@ pub(crate) fn of_connections(
     let mut measured = Vec::new();
     for kind in kinds.iter().copied().filter(|&kind| can_be_called(kind)) {
         let Some(server) = Server::start(kind, cores, daemon)? else { continue };
-        // What the first connection makes a server load and allocate belongs to no connection.
+        // The first connection makes a server load and allocate things once. Those must not count.
         let mut first = callers(&server, 1)?;
         first[0].get_and_release(0)?;
         let before = server.resident_bytes()?;
         let mut callers = callers(&server, connections)?;
-        // Connections are accepted in their order: once the last is answered, all are.
+        // Connections are accepted in order. So when the last is answered, all are accepted.
         callers.last_mut().ok_or("no connections")?.get_and_release(0)?;
         let silent_bytes = per(server.resident_bytes()? - before, connections);
         for (number, caller) in callers.iter_mut().enumerate() {
@@ -75,7 +75,7 @@ pub(crate) fn of_connections(
     Ok(measured)
 }
 
-/// Whether a [`Caller`] speaks its language.
+/// Whether a [`Caller`] speaks its protocol.
 fn can_be_called(kind: Kind) -> bool {
     kind != Kind::Etcd
 }

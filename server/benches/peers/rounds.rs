@@ -1,4 +1,4 @@
-//! Rounds: every run of a group once, then every one again.
+//! Rounds: in each, every run of a group has one turn.
 
 use crate::arguments::Arguments;
 use crate::cases::{Case, Group};
@@ -10,7 +10,7 @@ use elockd_load::{Load, Report};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What a turn came to.
+/// The result of a turn.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Turn {
     pub(crate) rate: f64,
@@ -25,11 +25,11 @@ pub(crate) struct Turn {
 /// All turns of one server in one case.
 pub(crate) struct Series {
     pub(crate) turns: Vec<Turn>,
-    /// Parts of all operations, and the latency in microseconds that they did not exceed, over all turns.
+    /// Pairs of a part of all operations and the latency in microseconds that it did not exceed, over all turns.
     pub(crate) curve: Vec<(f64, f64)>,
 }
 
-/// What was measured.
+/// All that was measured.
 pub(crate) struct Results(BTreeMap<(Case, Kind), Series>);
 
 impl Results {
@@ -37,7 +37,7 @@ impl Results {
         self.0.iter().map(|((case, kind), series)| (case, *kind, series))
     }
 
-    /// What one run has of another's, round by round: none, when one of them was not measured.
+    /// The ratio of one run's figure to another's, round by round. `None` if one of them was not measured.
     pub(crate) fn ratio(
         &self,
         one: (Case, Kind),
@@ -48,7 +48,7 @@ impl Results {
         Spread::of(one.turns.iter().zip(&other.turns).map(|(one, other)| of(one) / of(other)))
     }
 
-    /// The cases there are.
+    /// All cases.
     pub(crate) fn cases(&self) -> Vec<Case> {
         let mut cases: Vec<_> = self.0.keys().map(|(case, _)| *case).collect();
         cases.dedup();
@@ -62,7 +62,7 @@ impl Series {
     }
 }
 
-/// Runs all rounds of all groups, of the servers that are there, and of those that `start` starts for a turn.
+/// Runs all rounds of all groups, with the servers that run already, and with those that `start` starts for a turn.
 pub(crate) fn run(
     groups: &[Group],
     servers: &[Server],
@@ -124,7 +124,7 @@ fn turn(server: &Server, case: Case, arguments: &Arguments) -> Result<(Turn, Rep
     Ok((turn, report))
 }
 
-/// Points that a picture of percentiles needs: ever closer to all of them.
+/// The points of a picture of percentiles. They get ever closer to 100 %.
 fn curve(report: &Report) -> Vec<(f64, f64)> {
     let exponents = (0..=60).map(|step| f64::from(step) / 10.0);
     let parts = exponents.map(|exponent| 1.0 - 10_f64.powf(-exponent));

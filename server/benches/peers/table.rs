@@ -1,4 +1,4 @@
-//! The figures as text: tables in Markdown, so that they can stand in a document as they are.
+//! The figures as tables in Markdown, which can be copied into a document.
 
 use crate::memory::{Connection, Lock};
 use crate::rounds::{Results, Turn};

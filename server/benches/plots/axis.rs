@@ -1,19 +1,19 @@
-//! Axes: where they begin and end, where their marks are, and what stands at those.
+//! Axes: where they begin and end, where their marks are, and the labels of the marks.
 
 use std::ops::Range;
 
 /// An axis. Logarithms are taken before anything is drawn, so that all axes are linear.
 pub(crate) struct Axis<'l> {
-    /// What it measures, with its unit where the marks do not have one.
+    /// What it measures, with its unit if the marks have none.
     pub(crate) title: &'l str,
     pub(crate) range: Range<f64>,
     pub(crate) marks: Vec<f64>,
-    /// What stands at a mark.
+    /// The label of a mark.
     pub(crate) label: &'l dyn Fn(f64) -> String,
 }
 
 impl<'l> Axis<'l> {
-    /// Latencies in microseconds, by their logarithm, with room for all of these.
+    /// Latencies in microseconds, by their logarithm, with room for all of `latencies_us`.
     pub(crate) fn of_latency(title: &'l str, latencies_us: impl Iterator<Item = f64> + Clone) -> Self {
         let lowest = latencies_us.clone().fold(f64::INFINITY, f64::min).max(1.0);
         let highest = latencies_us.fold(lowest, f64::max);
@@ -39,7 +39,7 @@ impl<'l> Axis<'l> {
     }
 }
 
-/// A time in microseconds as people write it.
+/// A time, given in microseconds, as people write it.
 fn time(us: f64) -> String {
     match us {
         ..999.5 => format!("{us:.0} µs"),
@@ -48,7 +48,7 @@ fn time(us: f64) -> String {
     }
 }
 
-/// A rate as people write it: three digits that mean something.
+/// A rate as people write it, with three significant digits.
 pub(crate) fn rate(rate: f64) -> String {
     let (value, unit) = if rate < 999_500.0 { (rate / 1e3, "k") } else { (rate / 1e6, "M") };
     let digits = if value < 9.995 { 2 } else { usize::from(value < 99.95) };

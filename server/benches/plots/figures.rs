@@ -1,4 +1,4 @@
-//! What the benchmarks have written, as far as there are pictures of it.
+//! The parts of the benchmarks' output that pictures are made of.
 
 use crate::support::Failure;
 use crate::support::spread::Spread;
@@ -12,7 +12,7 @@ pub(crate) struct Run {
     pub(crate) server: String,
     /// Operations a second, round by round.
     pub(crate) rates: Vec<f64>,
-    /// Parts of all operations, and the latency in microseconds that they did not exceed.
+    /// Pairs of a part of all operations and the latency in microseconds that it did not exceed.
     pub(crate) curve: Vec<(f64, f64)>,
 }
 
@@ -22,16 +22,16 @@ pub(crate) struct Part {
     pub(crate) slices: Vec<Slice>,
 }
 
-/// Connections that ended together: when, in milliseconds.
+/// Connections that ended together. Times are in milliseconds.
 pub(crate) struct Closing {
     pub(crate) of: String,
     pub(crate) first_close: f64,
     pub(crate) last_close: f64,
-    /// When nothing was left of them.
+    /// When all their locks were free.
     pub(crate) free: f64,
 }
 
-/// What others noticed for a few milliseconds.
+/// The latency of other clients in a few milliseconds.
 pub(crate) struct Slice {
     /// When it began.
     pub(crate) ms: f64,
@@ -39,13 +39,13 @@ pub(crate) struct Slice {
     pub(crate) worst_us: f64,
 }
 
-/// The machine, and how it was measured.
+/// The text about the computer and how it was measured.
 pub(crate) fn about(json: &Value) -> Result<&str, Failure> {
     text(json, "about")
 }
 
 impl Run {
-    /// Every run in the file; none, when it is not of `peers`.
+    /// Every run in the file. Empty if it is not of `peers`.
     pub(crate) fn all(json: &Value) -> Result<Vec<Self>, Failure> {
         list(json, "runs").iter().map(Self::of).collect()
     }
@@ -78,8 +78,7 @@ impl Run {
     }
 }
 
-/// The runs that get and release a lock for each connection, with the smallest number of connections that was
-/// measured.
+/// The runs of `uncontended` with the smallest number of connections that was measured.
 pub(crate) fn uncontended(runs: &[Run]) -> Vec<&Run> {
     let all = || runs.iter().filter(|run| run.scenario == "Uncontended");
     let fewest = all().map(|run| run.connections).min();
@@ -87,7 +86,7 @@ pub(crate) fn uncontended(runs: &[Run]) -> Vec<&Run> {
 }
 
 impl Part {
-    /// Every part in the file; none, when it is not of `scale`.
+    /// Every part in the file. Empty if it is not of `scale`.
     pub(crate) fn all(json: &Value) -> Result<Vec<Self>, Failure> {
         list(json, "parts").iter().map(Self::of).collect()
     }
@@ -96,7 +95,7 @@ impl Part {
         let slices = list(&json["latency_over_time"], "rows").iter();
         Ok(Self {
             closings: list(json, "closings_ms").iter().map(Closing::of).collect::<Result<_, _>>()?,
-            // Columns: when, how many replies, the median and the worst.
+            // Columns: time, number of replies, median and worst latency.
             slices: slices
                 .map(|row| {
                     let [ms, median_us, worst_us] = [number(&row[0])?, number(&row[2])?, number(&row[3])?];

@@ -1,5 +1,5 @@
-//! Draws what the other benchmarks have measured, from the files that they write with `--json`. It measures
-//! nothing. `docs/benchmarks.md` says which pictures there are.
+//! Draws the results of the other benchmarks, from the files that they write with `--json`. It measures nothing.
+//! `docs/benchmarks.md` lists the pictures.
 
 mod axis;
 mod figures;
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
 fn run() -> Result<(), Failure> {
     support::go_to_the_top()?;
     let arguments = Arguments::parse();
-    // That is no failure: `cargo bench` runs every benchmark without arguments.
+    // Not a failure, because `cargo bench` runs every benchmark without arguments.
     let Some((folder, files)) = arguments.paths.split_last() else {
         println!("nothing to draw: say which files, and at last the folder for the pictures");
         return Ok(());
@@ -49,7 +49,7 @@ fn run() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Draws all that the figures of one file are enough for.
+/// Draws every picture for which the file has the figures.
 fn draw(file: &Path, folder: &Path) -> Result<(), Failure> {
     let json = serde_json::from_slice(&fs::read(file)?)?;
     let about = figures::about(&json)?;

@@ -1,5 +1,5 @@
-//! Latency over time while thousands of connections end at once, first without locks and then with them: what
-//! everybody else notices of it.
+//! Latency of other clients over time, while thousands of connections end at once, first without locks and then with
+//! them.
 
 use crate::axis::Axis;
 use crate::figures::{Closing, Part, Slice};
@@ -10,21 +10,21 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::ops::Range;
 use std::path::Path;
 
-/// What is shown of the time before the first connection closes, and after all is free, in milliseconds.
+/// How much is shown before the first connection closes, and after all is free, in milliseconds.
 const BEFORE: f64 = 100.0;
 const AFTER: f64 = 200.0;
 
 const MEDIAN: RGBColor = RGBColor(0, 114, 178);
 const WORST: RGBColor = RGBColor(213, 94, 0);
 
-/// Draws it; false, when there is nothing to draw.
+/// Draws it. Returns false if there is nothing to draw.
 pub(crate) fn draw(part: &Part, about: &str, path: &Path) -> Result<bool, Failure> {
     let longest = part.closings.iter().map(|closing| closing.free - closing.first_close).fold(0.0, f64::max);
     let range = -BEFORE..((longest + AFTER) / 50.0).ceil() * 50.0;
     let shown = part.closings.iter().flat_map(|closing| slices(part, closing, range.clone()));
     let latencies = shown.flat_map(|(_, slice)| [slice.median_us, slice.worst_us]);
     let mut y = Axis::of_latency("latency (logarithmic)", latencies);
-    // Room for what is written at the top.
+    // Room for the text at the top.
     y.range.end += (y.range.end - y.range.start) * 0.35;
     let step = if range.end > 800.0 { 200.0 } else { 50.0 };
     let x = Axis::linear("ms since the first of them closed", range.clone(), step, &|ms| format!("{ms:.0}"));
@@ -45,7 +45,7 @@ pub(crate) fn draw(part: &Part, about: &str, path: &Path) -> Result<bool, Failur
     Ok(true)
 }
 
-/// What there is to see around a closing, and when it was, since the first close.
+/// The slices around a closing, each with its time since the first close.
 fn slices<'p>(
     part: &'p Part,
     closing: &Closing,
@@ -56,7 +56,7 @@ fn slices<'p>(
     all.filter(move |(ms, _)| range.contains(ms))
 }
 
-/// Marks what happened when, each in a row of its own, for they are close together.
+/// Marks the events. Each has a row of its own, because they are close together.
 fn mark(chart: &mut Chart<'_>, closing: &Closing, height: &Range<f64>) -> Result<(), Failure> {
     let style = ("sans-serif", 14).into_font().color(&INK).pos(Pos::new(HPos::Left, VPos::Center));
     let times = [closing.first_close, closing.last_close, closing.free];

@@ -1,4 +1,4 @@
-//! Percentiles of latency, of every server, at depth 1 and 16: what clients wait, and how seldom they wait long.
+//! Percentiles of latency for every server, at depths 1 and 16: how long clients wait, and how rarely they wait long.
 
 use crate::axis::Axis;
 use crate::figures::{Run, uncontended};
@@ -8,11 +8,11 @@ use plotters::prelude::*;
 use std::path::Path;
 
 const DEPTHS: [u64; 2] = [1, 16];
-/// The percentiles that are marked. Each further nine is as far from the one before.
+/// The percentiles that are marked. The distance between marks is one nine.
 const MARKS: [(f64, &str); 5] =
     [(0.5, "50 %"), (0.9, "90 %"), (0.99, "99 %"), (0.999, "99.9 %"), (0.9999, "99.99 %")];
 
-/// Draws it; false, when there is nothing to draw.
+/// Draws it. Returns false if there is nothing to draw.
 pub(crate) fn draw(runs: &[Run], about: &str, path: &Path) -> Result<bool, Failure> {
     let runs = uncontended(runs);
     let panels =
@@ -52,7 +52,7 @@ fn points(run: &Run) -> impl Iterator<Item = (f64, f64)> + Clone {
     run.curve.iter().copied().filter(move |(part, _)| shown.contains(part))
 }
 
-/// How many nines a part has: 1 of 0.9, 2 of 0.99.
+/// How many nines a part has: 0.9 has 1, 0.99 has 2.
 fn nines(part: f64) -> f64 {
     -(1.0 - part).log10()
 }

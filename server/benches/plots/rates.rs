@@ -8,16 +8,16 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::path::Path;
 
-/// Part of the width between two depths that is left free.
+/// The part of the width that is left free between two depths.
 const GAP: f64 = 0.16;
 
-/// All servers at one depth, and the ceiling among them.
+/// All servers at one depth, including the ceiling.
 struct Group<'r> {
     runs: Vec<&'r Run>,
     ceiling: &'r Run,
 }
 
-/// Draws it; false, when there is nothing to draw.
+/// Draws it. Returns false if there is nothing to draw.
 pub(crate) fn draw(runs: &[Run], about: &str, path: &Path) -> Result<bool, Failure> {
     let runs = uncontended(runs);
     let groups = groups(&runs);

@@ -1,5 +1,5 @@
-//! What all pictures look like: white, so that they can be read on any background, with a caption, a legend in a row
-//! of its own, and at the bottom what was measured where.
+//! The common look of all pictures. They are white, so that they can be read on any background. They have a caption, a
+//! legend in a row of its own, and a line at the bottom about what was measured where.
 
 use crate::axis::Axis;
 use crate::support::Failure;
@@ -44,15 +44,15 @@ impl Ranged for Coordinate {
 
 /// Width of every picture.
 const WIDTH: u32 = 900;
-/// Height of the caption with its legend, and of the line at the bottom.
+/// Height of the caption with its legend. Below: of the line at the bottom.
 const HEAD: i32 = 62;
 const FOOT: i32 = 20;
 
-/// What is written, and lines that are there for the eye only.
+/// The colour of text. Below: of helping lines.
 pub(crate) const INK: RGBColor = RGBColor(60, 60, 60);
 const FAINT: RGBColor = RGBColor(225, 225, 225);
 
-/// The colour of a server's figures, which colour-blind people can tell from the others' (Okabe and Ito).
+/// The colour of a server's figures. Colour-blind people can tell these colours apart (Okabe and Ito).
 pub(crate) fn colour(server: &str) -> RGBColor {
     match server {
         "elockd" => RGBColor(213, 94, 0),
@@ -65,7 +65,7 @@ pub(crate) fn colour(server: &str) -> RGBColor {
     }
 }
 
-/// Begins a picture: what is left of it for charts.
+/// Begins a picture. Returns the area for charts.
 pub(crate) fn begin<'p>(
     path: &'p Path,
     height: u32,
@@ -80,7 +80,7 @@ pub(crate) fn begin<'p>(
     for &(name, colour) in legend {
         head.draw(&Rectangle::new([(left, 40), (left + 18, 48)], colour.filled()))?;
         write(&head, name, (left + 24, 44), 16)?;
-        // Fonts are not measured; no letter is wider than this on average.
+        // Text is not measured. On average no letter is wider than this.
         left += 50 + 8 * i32::try_from(name.chars().count())?;
     }
     let foot_top = i32::try_from(height)? - HEAD - FOOT;
@@ -89,7 +89,7 @@ pub(crate) fn begin<'p>(
     Ok(charts)
 }
 
-/// Writes something that begins here, in the middle of its height.
+/// Writes text. `at` is the middle of its left edge.
 fn write(area: &Area<'_>, text: &str, at: (i32, i32), size: i32) -> Result<(), Failure> {
     let style = ("sans-serif", size).into_font().color(&INK).pos(Pos::new(HPos::Left, VPos::Center));
     Ok(area.draw_text(text, &style, at)?)

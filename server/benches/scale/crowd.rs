@@ -1,5 +1,5 @@
-//! A crowd that fights for locks, exclusive and shared, each reply checked; afterwards nobody holds anything, and
-//! every request has been counted once.
+//! A crowd that fights for locks, exclusive and shared. Each reply is checked. Afterwards nobody may hold anything, and
+//! every request must have been counted once.
 
 use crate::Stage;
 use crate::outcome::Outcome;

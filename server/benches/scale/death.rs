@@ -9,7 +9,7 @@ use crate::support::goal::Goal;
 use elockd_load::{Caller, Grip};
 use std::time::{Duration, Instant};
 
-/// How long the others are watched from the end on: far longer than it takes to free the memory.
+/// How long the others are watched after the end: far longer than it takes to free the memory.
 const AFTERMATH: Duration = Duration::from_secs(2);
 
 pub(crate) fn of_sole(stage: &Stage) -> Result<Outcome, Failure> {
@@ -37,7 +37,7 @@ pub(crate) fn of_tied(stage: &Stage) -> Result<Outcome, Failure> {
     other.hold(0..locks, Grip::Shared(2))?;
     let mut look = Caller::connect(server.target)?;
     let (outcome, _) = watch_end(stage, &server, holder, &mut look, "together with another")?;
-    // The other has them alone now, each of them.
+    // Now the other connection is the only holder of each lock.
     other.hold(0..locks, Grip::Shared(1))?;
     Ok(outcome)
 }

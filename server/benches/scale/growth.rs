@@ -1,4 +1,4 @@
-//! From nothing to a million locks, or ten: what each takes, and whether the table ever stops to grow.
+//! From nothing to a million locks, or ten million: what each takes, and whether growth ever makes others wait.
 
 use crate::Stage;
 use crate::observer::Observer;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) fn run(stage: &Stage, locks: usize) -> Result<Outcome, Failure> {
     let server = stage.daemon()?;
-    // Its own watch: the one that fills begins to fill at once.
+    // A watch of its own, because a watch with a filler begins to fill at once.
     let observer = Observer::start(stage, &server, None)?;
     let quiet = observer.quiet(stage)?;
     let before = observer.stop()?;

@@ -1,5 +1,5 @@
-//! The daemon where it is large: a million locks, thousands of connections, and all of them gone at once, with fifty
-//! others getting and releasing meanwhile, whose every latency is recorded. `docs/benchmarks.md` says how to run
+//! The daemon at scale: a million locks, thousands of connections, and all of them gone at once. Fifty other
+//! connections get and release meanwhile, and every latency of theirs is recorded. `docs/benchmarks.md` says how to run
 //! and read it.
 
 mod arguments;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) fn run(stage: &Stage) -> Result<Outcome, Failure> {
     let connections = connections_allowed(stage.arguments.connections);
-    // Rounded up, so that there are at least as many locks as were asked for.
+    // Rounded up, so that there are at least as many locks as asked for.
     let each = stage.arguments.locks.div_ceil(connections);
     let locks = connections * each;
     let server = stage.daemon()?;

@@ -1,4 +1,4 @@
-//! The fifty others: what they notice.
+//! The fifty others, and the latency that they notice.
 
 use crate::Stage;
 use crate::support::Failure;
@@ -9,9 +9,9 @@ use std::ops::Range;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Replies that there is room for: minutes of the fastest loop there is. What is not used takes no memory.
+/// Room for this many replies: minutes of the fastest loop. Unused room takes no memory.
 const ROOM: usize = 60_000_000;
-/// Until the loop is in its stride.
+/// How long the loop needs to reach its speed.
 const SETTLE: Duration = Duration::from_millis(300);
 
 /// Connections that are being watched.
@@ -22,7 +22,7 @@ pub(crate) struct Observer {
 /// A stretch of time.
 pub(crate) type Stretch = (Instant, Instant);
 
-/// What they noticed in a stretch of time.
+/// The latencies of the others in a stretch of time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Noticed {
     pub(crate) replies: usize,
@@ -33,13 +33,13 @@ pub(crate) struct Noticed {
 }
 
 impl Observer {
-    /// Begins to watch; with `fill`, another connection takes these locks meanwhile.
+    /// Begins to watch. With `fill`, another connection takes these locks meanwhile.
     pub(crate) fn start(stage: &Stage, server: &Server, fill: Option<Range<usize>>) -> Result<Self, Failure> {
         let watch = Watch::start(server.target, stage.arguments.observers, ROOM, fill)?;
         Ok(Self { watch })
     }
 
-    /// Lets time pass with nothing going on: that stretch.
+    /// Lets time pass while nothing else happens. Returns that stretch.
     pub(crate) fn quiet(&self, stage: &Stage) -> Result<Stretch, Failure> {
         sleep(SETTLE);
         let begin = Instant::now();
@@ -53,12 +53,12 @@ impl Observer {
         if self.watch.has_failed() { Err("the watched connections failed".into()) } else { Ok(()) }
     }
 
-    /// How many locks are taken of those that are to be.
+    /// How many locks the filler has taken so far.
     pub(crate) fn held(&self) -> usize {
         self.watch.held()
     }
 
-    /// Ends it. Waits a little, so that replies that came late are there too.
+    /// Ends the watch. Waits a little first, so that late replies are in it too.
     pub(crate) fn stop(self) -> Result<Latencies, Failure> {
         sleep(SETTLE);
         Ok(self.watch.stop()?)

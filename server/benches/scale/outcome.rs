@@ -1,4 +1,4 @@
-//! What a part came to: figures for people, goals, and latency over time for a picture.
+//! The outcome of a part: figures for people, goals, and latency over time for a picture.
 
 use crate::observer::{Noticed, Stretch};
 use crate::support::goal::Goal;
@@ -7,17 +7,17 @@ use elockd_load::Latencies;
 use serde_json::{Value, json};
 use std::time::Instant;
 
-/// Microseconds of a point of the picture.
+/// How many microseconds a point of the picture covers.
 const SLICE_US: u32 = 5_000;
 
-/// What a part came to.
+/// The outcome of a part.
 pub(crate) struct Outcome {
     name: String,
     figures: Vec<(String, f64, &'static str)>,
     pub(crate) goals: Vec<Goal>,
-    /// When, in milliseconds; how many replies came; the median and the worst latency, in microseconds.
+    /// Time in milliseconds, number of replies, median and worst latency in microseconds.
     slices: Vec<(f64, usize, f64, f64)>,
-    /// What happened when.
+    /// Events, with their times.
     marks: Vec<(String, f64)>,
     /// Connections that ended, all at once.
     closings: Vec<Value>,
@@ -33,7 +33,7 @@ impl Outcome {
         self.figures.push((what.into(), value, unit));
     }
 
-    /// Adds when connections ended: the first, the last, and when nothing was left of them.
+    /// Adds the times of connections' ends: the first close, the last one, and when all was free.
     pub(crate) fn closing(&mut self, of: impl Into<String>, latencies: &Latencies, times: [Instant; 3]) {
         let [first_close, last_close, free] = times.map(|time| ms(latencies.began, time));
         self.closings.push(json!({
@@ -44,7 +44,7 @@ impl Outcome {
         }));
     }
 
-    /// Adds what the others noticed in a stretch.
+    /// Adds the latencies of the others in a stretch.
     pub(crate) fn notice(&mut self, when: &str, latencies: &Latencies, stretch: Stretch) -> Noticed {
         let noticed = Noticed::of(latencies, stretch);
         self.marks.push((when.to_owned(), ms(latencies.began, stretch.0)));

@@ -1,4 +1,4 @@
-//! A thousand connections wait in line for one lock, served in the same order round after round: a turn out of
+//! A thousand connections wait in line for one lock. They must be served in the same order in each round. A turn out of
 //! order is an error.
 
 use crate::Stage;

@@ -1,5 +1,5 @@
-//! Mass orphaning: thousands of connections, each with its locks, end at once. The same is done first with
-//! connections that hold nothing, to tell what locks cost from what closing costs.
+//! Mass orphaning: thousands of connections, each with its locks, end at once. First the same is done with connections
+//! that hold nothing, to separate the cost of locks from that of closing.
 
 use crate::Stage;
 use crate::observer::Observer;
@@ -12,14 +12,14 @@ use elockd_load::{Caller, Grip};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Between two looks.
+/// The time between two looks at the figures.
 const LOOK: Duration = Duration::from_micros(500);
-/// How long it may take until everything is free, before it counts as never.
+/// How long it may take until everything is free. After that the run fails.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// A stretch of less has too few replies for percentiles.
+/// The shortest stretch: a shorter one has too few replies for percentiles.
 const LEAST: Duration = Duration::from_millis(100);
 
-/// What happened when.
+/// The times of the events.
 pub(crate) struct Storm {
     pub(crate) begin: Instant,
     pub(crate) last_close: Instant,
@@ -71,7 +71,7 @@ pub(crate) fn run(stage: &Stage) -> Result<Outcome, Failure> {
     Ok(outcome)
 }
 
-/// Connections with so many locks each.
+/// Opens `connections` connections with `each` locks each.
 pub(crate) fn gather(server: &Server, connections: usize, each: usize) -> Result<Vec<Caller>, Failure> {
     let mut callers = Vec::with_capacity(connections);
     for nth in 0..connections {
@@ -82,8 +82,8 @@ pub(crate) fn gather(server: &Server, connections: usize, each: usize) -> Result
     Ok(callers)
 }
 
-/// Closes all of them, and looks until the figures say that so many more locks are orphaned, no more and no fewer,
-/// and that the connections are gone.
+/// Closes all `callers`. Waits until the figures have exactly `locks` more orphaned locks, and the connections are
+/// gone.
 pub(crate) fn close_all(callers: Vec<Caller>, locks: usize, look: &mut Caller) -> Result<Storm, Failure> {
     let before = look.figures()?;
     let gone = callers.len() as u64;

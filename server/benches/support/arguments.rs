@@ -1,4 +1,4 @@
-//! What can be said after `--` to every benchmark.
+//! The arguments after `--` that every benchmark has.
 
 use super::Failure;
 use super::cores::Cores;

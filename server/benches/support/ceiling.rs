@@ -1,6 +1,6 @@
-//! The ceiling: what the machine and the runtime allow a server that has nothing to decide. As the daemon it has a
-//! single-threaded tokio runtime and a task for each connection; it counts the lines of each read and writes as
-//! many fixed replies at once.
+//! The ceiling: what the computer and the runtime allow a server that decides nothing. Like the daemon it has a
+//! single-threaded tokio runtime and a task for each connection. It counts the lines of each read and writes as many
+//! fixed replies at once.
 
 use elockd_load::ECHO_REPLY;
 use std::io;
@@ -8,15 +8,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-/// The word that makes a benchmark's program be the ceiling instead, with a port after it.
+/// The argument that makes a benchmark's program be the ceiling. A port comes after it.
 pub(crate) const ARGUMENT: &str = "be-the-ceiling";
 
 /// Bytes of a read.
 const READ: usize = 8 << 10;
-/// As the daemon asks for.
+/// The same backlog as the daemon's.
 const BACKLOG: u32 = 4096;
 
-/// Serves for ever, if that is what the arguments say.
+/// Serves for ever, if the arguments ask for it.
 pub(crate) fn run_if_asked() -> io::Result<()> {
     let mut args = std::env::args().skip(1);
     if args.next().as_deref() != Some(ARGUMENT) {
@@ -33,13 +33,13 @@ pub(crate) fn run_if_asked() -> io::Result<()> {
 }
 
 async fn serve(listener: TcpListener) -> io::Result<()> {
-    // As many as one read can ask for.
+    // As many replies as one read can ask for.
     let replies: &'static [u8] = ECHO_REPLY.repeat(READ).leak();
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
         tokio::spawn(async move {
-            // A connection that fails is over, as one that ends.
+            // A connection that fails is over, like one that ends.
             let _ = answer(stream, replies).await;
         });
     }

@@ -1,11 +1,11 @@
-//! Which processor core does what: servers run on one and the load on another, or the kernel chooses.
+//! The use of processor cores: servers run on one and the load on another, or the kernel chooses.
 
 use super::Failure;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::io;
 use std::process::{Child, Command};
 
-/// Who runs where.
+/// Which core servers and load run on.
 pub(crate) struct Cores {
     pinned: Option<Pinned>,
 }
@@ -30,7 +30,7 @@ impl Cores {
         Ok(Self { pinned: Some(Pinned { server, load }) })
     }
 
-    /// Starts a server on the servers' core: a child has the affinity of the thread that starts it.
+    /// Starts a server on the servers' core. This works because a child gets the affinity of the thread that starts it.
     pub(crate) fn start_server(&self, command: &mut Command) -> io::Result<Child> {
         let Some(Pinned { server, load }) = self.pinned else { return command.spawn() };
         sched_setaffinity(None, &only(server))?;
@@ -39,7 +39,7 @@ impl Cores {
         child
     }
 
-    /// For people.
+    /// A description for people.
     pub(crate) fn describe(&self) -> String {
         match self.pinned {
             Some(Pinned { server, load }) => format!("servers on core {server}, load on core {load}"),

@@ -1,17 +1,17 @@
-//! A goal, and how far it is reached; or a figure without one, that is there to be known.
+//! A goal and whether it is reached, or a figure without a goal, for information.
 
 use super::spread::Spread;
 use serde_json::{Value, json};
 
-/// A goal, and how far it is reached. It counts as reached by the median.
+/// A goal, and the measured figure. The median decides whether it is reached.
 pub(crate) struct Goal {
     pub(crate) what: String,
-    /// None, where the figure is there to be known only.
+    /// `None` if the figure is for information only.
     pub(crate) bound: Option<Bound>,
     pub(crate) measured: Spread,
 }
 
-/// Where a figure has to be.
+/// The bound of a figure.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Bound {
     AtLeast(f64),
@@ -19,7 +19,7 @@ pub(crate) enum Bound {
 }
 
 impl Goal {
-    /// One that was measured once, as an amount.
+    /// A goal for a figure that was measured once, such as an amount.
     pub(crate) fn at_most(what: impl Into<String>, most: f64, measured: f64) -> Self {
         let measured = Spread { median: measured, min: measured, max: measured };
         Self { what: what.into(), bound: Some(Bound::AtMost(most)), measured }

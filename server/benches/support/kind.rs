@@ -1,4 +1,4 @@
-//! Which servers are measured: what each is called and speaks, and how it is started.
+//! The servers that are measured: each one's name and protocol, and how it is started.
 
 use super::{Failure, ceiling};
 use elockd_load::Protocol;
@@ -12,11 +12,11 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// Connections and locks that each is set to allow: more than any benchmark asks for.
+/// The limits that each server is started with: more than any benchmark asks for.
 const CONNECTIONS: &str = "20000";
 const LOCKS: &str = "30000000";
 
-/// Which server.
+/// A server that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     /// The echo of [`ceiling`].
@@ -38,7 +38,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// All of them, in the order of their turns.
+    /// All servers, in the order of their turns.
     pub(crate) const ALL: [Self; 8] = [
         Self::Ceiling,
         Self::Elockd,
@@ -50,7 +50,7 @@ impl Kind {
         Self::Etcd,
     ];
 
-    /// What a user would take instead of elockd, and what elockd has goals beside.
+    /// The alternatives that elockd's goals are about.
     pub(crate) const PEERS: [Self; 3] = [Self::Redis, Self::Valkey, Self::Memcached];
 
     /// Its name in tables.
@@ -67,7 +67,7 @@ impl Kind {
         }
     }
 
-    /// What it speaks.
+    /// The protocol that it speaks.
     pub(crate) const fn protocol(self) -> Protocol {
         match self {
             Self::Ceiling => Protocol::Echo,
@@ -79,7 +79,7 @@ impl Kind {
         }
     }
 
-    /// How many requests a connection may have under way.
+    /// How many requests a connection may have in progress.
     pub(crate) const fn depth_max(self) -> usize {
         match self {
             Self::PoolCounter | Self::Etcd => 1,
@@ -87,7 +87,7 @@ impl Kind {
         }
     }
 
-    /// Whether it works when nobody asks it for anything. It would disturb the others, so it runs in its turns alone.
+    /// Whether it works even without requests. It would disturb the others, so it runs only in its own turns.
     pub(crate) const fn is_restless(self) -> bool {
         matches!(self, Self::Etcd)
     }
@@ -105,7 +105,7 @@ impl Kind {
         }
     }
 
-    /// What starts it where this socket listens, and the folder that it needs for itself.
+    /// The command that starts it at this listener's port, and the folder that it needs.
     pub(super) fn command(
         self,
         listener: TcpListener,
@@ -131,18 +131,18 @@ impl Kind {
             }
             Self::Memcached => {
                 command.args(["-l", "127.0.0.1", "-p", &port, "-U", "0", "-t", "1", "-c", CONNECTIONS]);
-                // Room for every lock: it forgets what does not fit. It does not run as root without a user.
+                // It needs room for every lock, because it drops what does not fit. As root it needs a user to run as.
                 command.args(["-m", "4096", "-u", "nobody"]);
             }
             Self::PoolCounter => {
-                // It has a port of its own that no argument changes, but takes a socket that is its input instead.
+                // Its port is fixed, but it takes a socket as its standard input instead.
                 command.stdin(OwnedFd::from(listener));
             }
             Self::Etcd => {
                 let private = Permissions::from_mode(0o700);
                 let folder = tempfile::Builder::new().permissions(private).tempdir()?;
                 let clients = format!("http://127.0.0.1:{port}");
-                // Nobody ever comes to this one.
+                // Nothing connects to this address.
                 let peers = format!("http://{}", TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?);
                 command.arg("--data-dir").arg(folder.path());
                 command.args(["--listen-client-urls", &clients, "--advertise-client-urls", &clients]);
@@ -155,13 +155,13 @@ impl Kind {
         Ok((command, home))
     }
 
-    /// Whether it can be asked already.
+    /// Whether it answers requests already.
     pub(super) fn is_ready(self, address: SocketAddr) -> bool {
         let Ok(mut stream) = TcpStream::connect(address) else { return false };
         if self != Self::Etcd {
             return true;
         }
-        // It listens long before it has elected itself.
+        // It listens long before it has elected itself as leader.
         let mut health = String::new();
         let is_heard = stream.set_read_timeout(Some(Duration::from_secs(1))).is_ok()
             && stream.write_all(b"GET /health HTTP/1.0\r\n\r\n").is_ok()
@@ -183,7 +183,7 @@ impl Kind {
     }
 }
 
-/// The daemon's program, and arguments for it beside those that are needed.
+/// The daemon's program, and additional arguments for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Daemon {
     pub(crate) program: PathBuf,

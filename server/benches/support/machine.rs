@@ -1,9 +1,9 @@
-//! The machine that the figures are of, and its limit of open files.
+//! The computer that is measured, and its limit of open files.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs;
 
-/// What a reader has to know to compare.
+/// What a reader must know to compare figures.
 pub(crate) fn describe() -> String {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let cpuinfo = read("/proc/cpuinfo");
@@ -21,18 +21,18 @@ pub(crate) fn describe() -> String {
     )
 }
 
-/// Raises the limit of open files as far as it goes: what it is then.
+/// Raises the limit of open files as far as possible. Returns the limit.
 pub(crate) fn raise_file_limit() -> usize {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    // Not being allowed to is no failure: what counts is the limit that there is.
+    // A failure does not matter: the current limit counts.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     let files = getrlimit(Resource::Nofile).current;
     files.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX)
 }
 
-/// As many connections as were asked for, or as the limit allows, with a word about it.
+/// Returns `wanted`, or as many connections as the limit allows. Then it prints a message.
 pub(crate) fn connections_allowed(wanted: usize) -> usize {
-    /// For everything else that is open.
+    /// Files that are open for other things.
     const OTHERS: usize = 200;
     let allowed = raise_file_limit().saturating_sub(OTHERS).min(wanted);
     if allowed < wanted {

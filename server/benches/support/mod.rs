@@ -1,4 +1,4 @@
-//! What the benchmarks share: starting servers, choosing cores, reading what a process used, and telling figures.
+//! What the benchmarks share: starting servers, choosing cores, reading what a process used, and printing figures.
 
 #![allow(dead_code, reason = "each benchmark uses its own part of this")]
 
@@ -15,15 +15,15 @@ pub(crate) mod spread;
 use std::error::Error;
 use std::process::ExitCode;
 
-/// Whatever ends a benchmark: it is printed, and there are no figures.
+/// An error that ends a benchmark. It is printed, and there are no figures.
 pub(crate) type Failure = Box<dyn Error>;
 
-/// Has relative paths count from the top of the repository: cargo starts a benchmark in its package.
+/// Makes relative paths start at the top of the repository. cargo starts a benchmark in its package.
 pub(crate) fn go_to_the_top() -> Result<(), Failure> {
     Ok(std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?)
 }
 
-/// How a benchmark ends.
+/// Ends a benchmark: prints the error, if there is one.
 pub(crate) fn end(name: &str, result: Result<(), Failure>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,

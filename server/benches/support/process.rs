@@ -3,7 +3,7 @@
 use super::Failure;
 use std::fs;
 
-/// Seconds of processor time that all threads of a process have used, to the nanosecond where the kernel counts so.
+/// Seconds of processor time that all threads of a process have used, to the nanosecond if the kernel counts so.
 pub(crate) fn cpu_seconds(pid: u32) -> Result<f64, Failure> {
     let mut nanoseconds = 0.0;
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
@@ -18,7 +18,7 @@ pub(crate) fn cpu_seconds(pid: u32) -> Result<f64, Failure> {
 /// The same to a hundredth of a second.
 fn cpu_seconds_by_ticks(pid: u32) -> Result<f64, Failure> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The second field is the program's name in brackets, which may hold anything.
+    // The second field is the program's name in brackets. It may have any characters.
     let fields: Vec<_> = stat.rsplit(')').next().ok_or("an empty stat")?.split_whitespace().collect();
     let ticks = |field: usize| fields.get(field).ok_or("a short stat").map(|ticks| ticks.parse::<f64>());
     Ok((ticks(11)?? + ticks(12)??) / 100.0)

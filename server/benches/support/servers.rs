@@ -1,5 +1,5 @@
-//! The servers that are measured, each a process of its own on a free port of this machine, ended when it is
-//! dropped. One that is not installed is left out, and that is said.
+//! The servers that are measured. Each is a process of its own on a free port of this computer, and ends when it is
+//! dropped. A server that is not installed is left out, with a message.
 
 use super::cores::Cores;
 use super::kind::{Daemon, Kind};
@@ -24,7 +24,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts it, and waits until it can be asked. None, when it is not installed.
+    /// Starts it, and waits until it answers. `None` if it is not installed.
     pub(crate) fn start(kind: Kind, cores: &Cores, daemon: &Daemon) -> Result<Option<Self>, Failure> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
@@ -56,7 +56,7 @@ impl Server {
         Ok(Self::start(Kind::Elockd, cores, daemon)?.ok_or("the daemon is not there")?)
     }
 
-    /// Starts each of these that is installed, and says which are not.
+    /// Starts each of these that is installed. Prints which are not.
     pub(crate) fn start_all(kinds: &[Kind], cores: &Cores, daemon: &Daemon) -> Result<Vec<Self>, Failure> {
         let mut servers = Vec::new();
         for &kind in kinds {
@@ -84,7 +84,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended already, and there is nobody left to tell.
+        // It may have ended already. Then these fail, and that does not matter.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

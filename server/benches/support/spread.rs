@@ -1,4 +1,4 @@
-//! A figure that was measured several times: its median, and how far the others are from it.
+//! A figure that was measured several times: its median, lowest and highest value.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// Of these; none, when there are none.
+    /// The spread of these values. `None` if there are none.
     pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
@@ -29,13 +29,13 @@ impl Spread {
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { median, min, max } = self;
-        // Three digits that mean something are enough.
+        // Three significant digits are enough.
         let digits = if *median >= 100.0 { 0 } else { 2 };
         write!(f, "{median:.digits$} ({min:.digits$}..{max:.digits$})")
     }
 }
 
-/// The value at a part (0.5, 0.99 …) of sorted ones, in nanoseconds, as microseconds; 0 of none.
+/// The value at a part (0.5, 0.99 …) of sorted values in nanoseconds, as microseconds. 0 if there are no values.
 pub(crate) fn quantile_us(sorted_ns: &[u32], part: f64) -> f64 {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
     let index = ((sorted_ns.len() as f64 * part) as usize).min(sorted_ns.len().saturating_sub(1));

@@ -1,5 +1,5 @@
-//! A connection that asks one thing after the other and waits for each answer: for what is not measured itself, as
-//! taking a million locks and asking for figures.
+//! A connection that sends one request after the other and waits for each reply. It is for what is not measured itself,
+//! such as taking a million locks and asking for figures.
 
 use super::protocol::{replies, requests};
 use super::{LoadError, Protocol, Target, name};
@@ -11,9 +11,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::ops::Range;
 use std::time::Duration;
 
-/// Requests that are sent at once: so few that neither side ever waits for the other to read.
+/// Requests that are sent at once. They are so few that neither side ever waits for the other to read.
 const AT_ONCE: usize = 256;
-/// After how long without an answer it gives up.
+/// How long it waits for a reply before it gives up.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How locks are held.
@@ -21,11 +21,11 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub enum Grip {
     /// Alone.
     Exclusive,
-    /// As the Nth of those who share it.
+    /// Shared, as the Nth holder.
     Shared(u32),
 }
 
-/// A connection that asks one thing after the other.
+/// A connection that sends one request after the other.
 pub struct Caller {
     protocol: Protocol,
     stream: BufReader<TcpStream>,
@@ -36,7 +36,7 @@ impl Caller {
     ///
     /// # Errors
     ///
-    /// When that does not work.
+    /// If that fails.
     pub fn connect(target: Target) -> Result<Self, LoadError> {
         let socket = TcpStream::connect(target.address)?;
         socket.set_nodelay(true)?;
@@ -45,11 +45,11 @@ impl Caller {
         Ok(Self { protocol: target.protocol, stream: BufReader::new(socket) })
     }
 
-    /// Where it comes from.
+    /// Its own address.
     ///
     /// # Errors
     ///
-    /// When the socket does not know.
+    /// If the socket does not know.
     pub fn address(&self) -> Result<SocketAddr, LoadError> {
         Ok(self.stream.get_ref().local_addr()?)
     }
@@ -58,7 +58,7 @@ impl Caller {
     ///
     /// # Errors
     ///
-    /// When one of them is not to be had.
+    /// If it does not get one of them.
     pub fn hold(&mut self, numbers: Range<usize>, grip: Grip) -> Result<(), LoadError> {
         let protocol = self.protocol;
         self.ask_each(numbers, |name| match grip {
@@ -73,11 +73,11 @@ impl Caller {
         })
     }
 
-    /// Makes sure that nobody holds the locks with these numbers, neither alone nor together.
+    /// Checks that nobody holds the locks with these numbers, exclusive or shared.
     ///
     /// # Errors
     ///
-    /// When somebody does.
+    /// If somebody does.
     pub fn see_free(&mut self, numbers: Range<usize>) -> Result<(), LoadError> {
         self.ask_each(numbers, |name| {
             let free = |kind| Reply::Inspected { kind, holders: 0, name: name.as_bytes() };
@@ -89,7 +89,7 @@ impl Caller {
     ///
     /// # Errors
     ///
-    /// When that does not work.
+    /// If that fails.
     pub fn get_and_release(&mut self, number: usize) -> Result<(), LoadError> {
         let name = name(number);
         for exchange in [self.protocol.get(&name), self.protocol.release(&name)] {
@@ -98,11 +98,11 @@ impl Caller {
         Ok(())
     }
 
-    /// elockd's statistics (`q full`), all that are numbers.
+    /// All numbers in elockd's statistics (`q full`).
     ///
     /// # Errors
     ///
-    /// When the connection fails.
+    /// If the connection fails.
     pub fn figures(&mut self) -> Result<BTreeMap<String, u64>, LoadError> {
         self.stream.get_mut().write_all(&requests(&[Command::Query { full: true }]))?;
         let mut answer = Vec::new();
@@ -116,20 +116,20 @@ impl Caller {
         Ok(figures.into_iter().filter_map(number).collect())
     }
 
-    /// One of them; 0, as long as it is not shown.
+    /// One of elockd's figures. 0 if it is not shown yet.
     ///
     /// # Errors
     ///
-    /// When the connection fails.
+    /// If the connection fails.
     pub fn figure(&mut self, key: &str) -> Result<u64, LoadError> {
         Ok(self.figures()?.get(key).copied().unwrap_or_default())
     }
 
-    /// Lists every hold and wait whose name begins so (`ls PREFIX`), and counts the lines.
+    /// Lists every hold and wait whose name begins with `prefix` (`ls PREFIX`). Returns the number of lines.
     ///
     /// # Errors
     ///
-    /// When the connection fails.
+    /// If the connection fails.
     pub fn list(&mut self, prefix: &str) -> Result<u64, LoadError> {
         self.stream.get_mut().write_all(format!("ls {prefix}\n").as_bytes())?;
         let mut lines = 0;

@@ -1,4 +1,4 @@
-//! Why a run failed. A figure of a run that failed is no figure: there is none.
+//! Why a run failed. A run that failed has no figures.
 
 use super::{Protocol, Scenario};
 use thiserror::Error;
@@ -6,12 +6,12 @@ use thiserror::Error;
 /// Why a run failed.
 #[derive(Debug, Error)]
 pub enum LoadError {
-    /// A reply is not what it has to be.
+    /// A reply is not the expected one.
     #[error("expected {expected:?}, heard {heard:?}")]
     Wrong {
-        /// What had to come.
+        /// The expected bytes.
         expected: String,
-        /// What came, from where it differs in its line.
+        /// The bytes that came, from the line that differs.
         heard: String,
     },
     /// The turns came in another order than before.
@@ -34,12 +34,12 @@ pub enum LoadError {
     /// A run measured nothing.
     #[error("no operation was finished in the time measured")]
     Nothing,
-    /// The protocol cannot say that.
+    /// The protocol has no such scenario.
     #[error("{protocol:?} has no scenario {scenario:?}")]
     NoSuchScenario {
-        /// What was asked for.
+        /// The scenario that was asked for.
         scenario: Scenario,
-        /// Of whom.
+        /// The server's protocol.
         protocol: Protocol,
     },
     /// No port was left for a new connection.

@@ -1,41 +1,41 @@
-//! What replies have to be, and the check of what came against it, byte by byte and however it is cut.
+//! The expected replies, and the check of what came, byte by byte and however it is cut into pieces.
 
 use super::{LoadError, http};
 
-/// Bytes of a line that is checked as a whole, at most.
+/// The most bytes of a line that is checked as a whole.
 const MAX_LINE: usize = 256;
 
 /// The next reply, or replies.
 pub(super) enum Expect {
     /// These bytes.
     Exactly { bytes: Vec<u8>, replies: u32 },
-    /// One of two lines. Which it was decides a later [`Expect::Consequence`].
+    /// One of two lines. A later [`Expect::Consequence`] depends on which it was.
     Attempt { yes: Vec<u8>, no: Vec<u8> },
-    /// `yes` where the last attempt heard `yes`, else `no`.
+    /// `yes` if the last attempt heard `yes`, else `no`.
     Consequence { yes: Vec<u8>, no: Vec<u8> },
-    /// A number from 1 to `most`, and this.
+    /// A number from 1 to `most`, followed by `rest`.
     Counted { most: u32, rest: Vec<u8> },
-    /// A response of HTTP that says that all is well, with this in its body.
+    /// An HTTP response with status 200, and with `part` in its body.
     Response { part: Vec<u8> },
 }
 
-/// How far a connection is in what it has to hear.
+/// How far a connection has come in the replies of a turn.
 #[derive(Default)]
 pub(super) struct Ear {
-    /// Which of the turn's expectations is next.
+    /// The index of the turn's next expectation.
     next: usize,
-    /// How much of it has come, if it is [`Expect::Exactly`].
+    /// How many bytes of it have come, if it is [`Expect::Exactly`].
     matched: usize,
-    /// What has come of it, if it is not.
+    /// The bytes of it that have come, if it is anything else.
     partial: Vec<u8>,
     /// Whether the last attempt succeeded.
     has_won: bool,
 }
 
-/// What a piece of input was.
+/// The result of a piece of input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Heard {
-    /// Replies that came to their end.
+    /// Replies that are complete now.
     pub(super) replies: u32,
     /// Whether nothing more is owed.
     pub(super) is_all: bool,
@@ -43,17 +43,17 @@ pub(super) struct Heard {
 
 impl Ear {
     pub(super) fn new() -> Self {
-        // Room from the start: nothing allocates in a run, but for the first response of HTTP.
+        // There is room from the start. So nothing allocates in a run, except the first HTTP response.
         Self { partial: Vec::with_capacity(MAX_LINE), ..Self::default() }
     }
 
-    /// Begins anew, with the first of a turn's expectations.
+    /// Begins anew with the first expectation of a turn.
     pub(super) fn begin(&mut self) {
         debug_assert!(self.partial.is_empty() && self.matched == 0, "a turn begins after the last one's end");
         self.next = 0;
     }
 
-    /// Checks what came. Anything that is not expected is an error, also what comes after the last reply.
+    /// Checks what came. Anything that is not expected is an error, even behind the last reply.
     pub(super) fn hear(&mut self, expected: &[Expect], mut bytes: &[u8]) -> Result<Heard, LoadError> {
         let mut replies = 0;
         while !bytes.is_empty() {
@@ -85,7 +85,8 @@ impl Ear {
         Ok(Heard { replies, is_all: self.next == expected.len() })
     }
 
-    /// Adds to a reply that is checked as a whole: whether all of it is there now, and what comes after it.
+    /// Adds bytes to a reply that is checked as a whole. Returns whether all of it is there now, and the bytes behind
+    /// it.
     fn gather<'b>(&mut self, expect: &Expect, bytes: &'b [u8]) -> Result<(bool, &'b [u8]), LoadError> {
         if let Expect::Response { .. } = expect {
             let before = self.partial.len();
@@ -175,7 +176,7 @@ mod tests {
         ]
     }
 
-    /// Goal: what is right is right however it is cut, and each reply is counted once.
+    /// Goal: right replies pass however they are cut, and each is counted once.
     #[test]
     fn every_cut_hears_the_same() {
         for text in ["1 got\n1 released\na\nb\n7 shares\n", "0 not\n0 not held\na\nb\n50 shares\n"] {
@@ -191,7 +192,7 @@ mod tests {
         }
     }
 
-    /// Goal: a response is one reply however it is cut, and what comes after it is not part of it.
+    /// Goal: a response is one reply however it is cut, and bytes behind it are not part of it.
     #[test]
     fn every_cut_of_responses_hears_the_same() {
         let response = |part: &str| Expect::Response { part: part.as_bytes().to_vec() };
@@ -210,7 +211,7 @@ mod tests {
         assert!(Ear::new().hear(&expected[1..], text.as_bytes()).is_err(), "the wrong one");
     }
 
-    /// Goal: any byte that is changed, and any that is added, is told of.
+    /// Goal: any changed or added byte is found.
     #[test]
     fn every_wrong_byte_is_found() {
         let right = b"1 got\n1 released\na\nb\n7 shares\n";

@@ -1,5 +1,5 @@
-//! A connection that takes lock after lock and keeps them, beside connections that are watched: in their loop, so
-//! that it never keeps the thread from them for longer than one turn.
+//! A connection that takes lock after lock and keeps them, while other connections are watched. It is part of their
+//! loop, so it keeps the thread from them for at most one turn.
 
 use super::LoadError;
 use super::link::{Link, SCRATCH};
@@ -18,9 +18,9 @@ const AT_ONCE: usize = 256;
 pub(super) struct Filler {
     link: Link,
     turn: Turn,
-    /// What is still to be asked for.
+    /// The locks that it must still ask for.
     names: Range<usize>,
-    /// How many it was given, for everybody to see.
+    /// How many locks it got. Others can read this.
     held: Arc<AtomicUsize>,
     asked: usize,
 }
@@ -55,7 +55,7 @@ impl Filler {
         Ok(())
     }
 
-    /// Rendered here and not beforehand: ten million would not fit beside what they are to measure.
+    /// Requests are rendered here, not beforehand: ten million of them would take too much memory.
     fn ask(&mut self) -> Result<(), LoadError> {
         let mut turn = Turn::default();
         self.asked = self.names.len().min(AT_ONCE);

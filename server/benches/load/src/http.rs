@@ -1,10 +1,10 @@
-//! As much of HTTP/1.1 as etcd's JSON gateway needs: requests, where a response ends, and whether it says what it
-//! has to. Connections are kept; every response has a Content-Length.
+//! The part of HTTP/1.1 that etcd's JSON gateway needs: requests, the length of a response, and its check. Connections
+//! are kept. Every response has a Content-Length.
 
 use super::LoadError;
 use super::expect::wrong;
 
-/// Bytes of a response with its head, at most.
+/// The most bytes of a response, with its head.
 const MAX_RESPONSE: usize = 4096;
 
 /// A request that sends JSON.
@@ -14,7 +14,7 @@ pub(super) fn post(path: &str, body: &str) -> Vec<u8> {
     format!("{head}Content-Length: {length}\r\n\r\n{body}").into_bytes()
 }
 
-/// Base64 with padding, which the gateway wants keys and values in.
+/// Base64 with padding. The gateway needs keys and values in it.
 pub(super) fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
@@ -28,7 +28,7 @@ pub(super) fn base64(bytes: &[u8]) -> String {
     text
 }
 
-/// How long the response is that begins with this; none, when that cannot be seen yet.
+/// The length of the response that begins with `bytes`. `None` if it is not known yet.
 pub(super) fn length(bytes: &[u8]) -> Result<Option<usize>, LoadError> {
     let Some(head) = head_length(bytes) else {
         return if bytes.len() > MAX_RESPONSE { Err(wrong(b"a shorter head", bytes)) } else { Ok(None) };
@@ -42,7 +42,7 @@ pub(super) fn length(bytes: &[u8]) -> Result<Option<usize>, LoadError> {
     body.map(|body| Some(head + body)).ok_or_else(|| wrong(b"a length in the head", bytes))
 }
 
-/// Checks a whole response: it has to say that all is well, and to have this in its body, however that is spaced.
+/// Checks a whole response. It must have status 200, and `part` in its body. Spaces in the body are ignored.
 pub(super) fn check(response: &[u8], part: &[u8]) -> Result<(), LoadError> {
     let body = &response[head_length(response).unwrap_or_default()..];
     if !response.starts_with(b"HTTP/1.1 200 ") {

@@ -1,9 +1,9 @@
-//! The load generator: one thread, epoll, a closed loop of connections that say what was rendered beforehand and
-//! check every byte that they hear. It must never be the bottleneck, so nothing allocates once a run has begun,
-//! and a turn of a connection is one read and one write; and it must never count a reply that it has not checked.
+//! The load generator: one thread with epoll and a closed loop of connections. They send what was rendered beforehand,
+//! and check every byte that they hear. It must never be the bottleneck. So nothing allocates once a run has begun, and
+//! a turn of a connection is one read and one write. It must never count a reply that it has not checked.
 //!
-//! [`Load`] measures for a set time, [`Watch`] records every latency until it is told to stop, a [`Caller`]
-//! asks one thing after the other and can hold a million locks.
+//! [`Load`] measures for a set time. [`Watch`] records every latency until it is told to stop. A [`Caller`] sends one
+//! request after the other, and can hold a million locks.
 
 #![forbid(unsafe_code)]
 
@@ -34,12 +34,12 @@ use script::Script;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Who is spoken to, and how.
+/// The server, and its protocol.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    /// Where it listens.
+    /// The address on which it listens.
     pub address: SocketAddr,
-    /// What it speaks.
+    /// The protocol that it speaks.
     pub protocol: Protocol,
 }
 
@@ -48,29 +48,29 @@ pub struct Target {
 pub enum Scenario {
     /// Each gets and releases a lock of its own, over and over. An operation is one request.
     Uncontended,
-    /// As [`Self::Uncontended`], but with the next of [`FRESH_NAMES`] names of its own each time, so that no lock that
-    /// is asked for is the one that was released last. An operation is one request.
+    /// Like [`Self::Uncontended`], but each time with the next of [`FRESH_NAMES`] names of its own. So it never asks
+    /// for the lock that it released last. An operation is one request.
     Fresh,
     /// Connect, get, release, close, over and over. An operation is all four.
     Reconnect,
-    /// All try to get one lock, and release it whether they got it or not. An operation is one request.
+    /// All try to get one lock, and send a release even if they did not get it. An operation is one request.
     Fight,
-    /// All wait in line for one lock, and have sent its release before they have it. An operation is one request.
+    /// All wait in line for one lock, and send its release before they have it. An operation is one request.
     LinePipelined,
-    /// All wait in line for one lock; whoever gets it releases it and lines up again with one write. An operation
-    /// is one turn, from one holder to the next.
+    /// All wait in line for one lock. The one that gets it releases it and waits again, with one write. An operation is
+    /// one turn, from one holder to the next.
     LineTurns,
-    /// As [`Self::LineTurns`], without locks: the reply to one connection makes the next one send. An operation
-    /// is one turn. It is what the server's and the generator's system calls allow.
+    /// Like [`Self::LineTurns`], without locks: the reply to one connection makes the next one send. An operation is
+    /// one turn. It shows what the system calls of server and generator allow.
     Token,
-    /// Each tries to get locks at random, exclusive and shared, out of so many, and releases them whether it got
-    /// them or not. An operation is one request.
+    /// Each tries to get random locks, exclusive and shared, and sends a release even if it did not get them. An
+    /// operation is one request.
     Crowd {
         /// How many names there are.
         names: usize,
     },
-    /// Each takes a share of one lock that all share, gets and releases a lock of its own, and gives the share
-    /// back. An operation is one request.
+    /// Each gets one lock that all share, gets and releases a lock of its own, and then releases the shared one. An
+    /// operation is one request.
     Mixed,
 }
 
@@ -81,12 +81,12 @@ pub struct Load {
     pub scenario: Scenario,
     /// How many there are.
     pub connections: usize,
-    /// Requests that a connection has sent and not heard of: 1, or an even number ([`Scenario::Mixed`]: four at
-    /// least). Scenarios that are turns have one of their own.
+    /// Requests that a connection has sent and not had the replies to: 1, or an even number. For [`Scenario::Mixed`] at
+    /// least four. Scenarios of turns have a depth of their own.
     pub depth: usize,
-    /// How long it runs before anything counts.
+    /// How long it runs before counting begins.
     pub warm_up: Duration,
-    /// How long it counts.
+    /// How long operations are counted.
     pub measured: Duration,
 }
 
@@ -95,8 +95,8 @@ impl Load {
     ///
     /// # Errors
     ///
-    /// When a reply is not what it has to be, when the target is silent for ten seconds, when a socket fails, and
-    /// when the target's protocol has no such scenario.
+    /// If a reply is not the expected one, if the target is silent for ten seconds, if a socket fails, or if the
+    /// target's protocol has no such scenario.
     pub fn run(&self, target: Target, at_edge: &mut dyn FnMut(Edge)) -> Result<Report, LoadError> {
         let Target { address, protocol } = target;
         let window = Window::new(self.warm_up, self.measured, at_edge);

@@ -1,4 +1,4 @@
-//! One connection of a run: what it is saying, what it has to hear, and since when.
+//! One connection of a run: what it sends, which replies it expects, and since when.
 
 use super::LoadError;
 use super::expect::{Ear, Heard};
@@ -10,7 +10,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 
-/// Bytes that one read takes: far more than the replies of a turn.
+/// The most bytes of one read: far more than the replies of a turn.
 pub(super) const SCRATCH: usize = 64 << 10;
 
 pub(super) struct Link {
@@ -18,14 +18,14 @@ pub(super) struct Link {
     ear: Ear,
     /// How much of the turn's request the kernel has taken.
     sent: usize,
-    /// Which turn of its script it is at.
+    /// The index of its current turn in its script.
     pub(super) turn: usize,
-    /// When it began to say what it waits for the replies to.
+    /// When it began to send the current turn.
     pub(super) since: Instant,
 }
 
 impl Link {
-    /// A connection that stays. Blocks until it is made.
+    /// Connects. Blocks until that is done.
     pub(super) fn connect(address: SocketAddr) -> Result<Self, LoadError> {
         let socket = TcpStream::connect(address)?;
         socket.set_nodelay(true)?;
@@ -33,7 +33,7 @@ impl Link {
         Ok(Self::new(socket))
     }
 
-    /// A connection that is going to be made: it may speak once it can be written to.
+    /// Begins to connect, without blocking. The connection is made once it can be written to.
     pub(super) fn begin(address: SocketAddr) -> Result<Self, LoadError> {
         let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
@@ -48,7 +48,7 @@ impl Link {
         Self { socket, ear: Ear::new(), sent: 0, turn: 0, since: Instant::now() }
     }
 
-    /// Says a turn's request, as much of it as the kernel takes.
+    /// Begins to send a turn's request: as much of it as the kernel takes.
     pub(super) fn say(&mut self, turn: &Turn, now: Instant) -> Result<(), LoadError> {
         self.ear.begin();
         self.sent = 0;
@@ -56,7 +56,7 @@ impl Link {
         self.go_on(turn)
     }
 
-    /// Goes on saying it.
+    /// Sends more of the request.
     pub(super) fn go_on(&mut self, turn: &Turn) -> Result<(), LoadError> {
         while self.sent < turn.request.len() {
             match self.socket.write(&turn.request[self.sent..]) {
@@ -68,7 +68,7 @@ impl Link {
         Ok(())
     }
 
-    /// Reads what there is: nothing, when it is `None`.
+    /// Reads what is there. `None` if nothing is.
     pub(super) fn read<'s>(&mut self, scratch: &'s mut [u8]) -> Result<Option<&'s [u8]>, LoadError> {
         match self.socket.read(scratch) {
             Ok(0) => Err(LoadError::Closed),
@@ -78,7 +78,7 @@ impl Link {
         }
     }
 
-    /// Checks it.
+    /// Checks what was read.
     pub(super) fn hear(&mut self, turn: &Turn, bytes: &[u8]) -> Result<Heard, LoadError> {
         self.ear.hear(&turn.replies, bytes)
     }

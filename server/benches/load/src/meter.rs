@@ -1,27 +1,27 @@
-//! What is recorded of a run, and when: a window of time, whose edges whoever measures is told of.
+//! What is recorded of a run: operations in a window of time. A callback is told of the window's edges.
 
 use super::LoadError;
 use hdrhistogram::Histogram;
 use std::time::{Duration, Instant};
 
-/// The longest latency that is told apart, in nanoseconds: a minute.
+/// The longest latency that is recorded exactly, in nanoseconds: a minute.
 const HIGHEST_NS: u64 = 60_000_000_000;
 
-/// An edge of the time that counts.
+/// An edge of the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edge {
-    /// From here on it counts.
+    /// Counting begins.
     Begin,
-    /// It counts no more.
+    /// Counting ends.
     End,
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// Operations that were finished in the window.
     pub operations: u64,
-    /// Operations that were finished at all, warming up and ending included.
+    /// All operations that were finished, including those of the warm-up and the end.
     pub total: u64,
     /// How long the window was.
     pub elapsed: Duration,
@@ -37,7 +37,7 @@ impl Report {
         self.operations as f64 / self.elapsed.as_secs_f64()
     }
 
-    /// The latency, in microseconds, that this part of all operations (0.5, 0.99 …) did not exceed.
+    /// The latency, in microseconds, that a part `quantile` (0.5, 0.99 …) of all operations did not exceed.
     #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "latencies are far below 2^52 ns")]
     pub fn latency_us(&self, quantile: f64) -> f64 {
@@ -45,15 +45,15 @@ impl Report {
     }
 }
 
-/// Who is told what a run does, and says when it is to end.
+/// Records what a run does, and decides when it ends.
 pub(super) trait Meter {
     /// Everything is prepared, and connections begin to speak.
     fn start(&mut self, now: Instant);
 
-    /// Takes note of the time, and says whether connections may go on.
+    /// Notes the time. Returns whether connections may go on.
     fn goes_on(&mut self, now: Instant) -> bool;
 
-    /// So many operations were finished that had begun then.
+    /// Records `operations` operations that began at `since` and are finished.
     fn record(&mut self, since: Instant, now: Instant, operations: u32);
 }
 
@@ -113,7 +113,7 @@ impl Meter for Window<'_> {
     fn goes_on(&mut self, now: Instant) -> bool {
         if self.state == State::Before && now >= self.begin {
             self.state = State::Within;
-            // The edge itself takes time, which does not count.
+            // The callback itself takes time, which must not count.
             (self.at_edge)(Edge::Begin);
             self.begin = Instant::now();
             self.end = self.begin + self.measured;
@@ -139,7 +139,7 @@ impl Meter for Window<'_> {
 mod tests {
     use super::*;
 
-    /// Goal: what comes before and after the window is no part of the rate, and the edges are told once each.
+    /// Goal: operations before and after the window are not part of the rate, and each edge is told once.
     #[test]
     fn only_the_window_counts() {
         let mut edges = Vec::new();

@@ -1,5 +1,5 @@
-//! epoll, edge-triggered: each socket is registered once, for both directions, and no other system call is ever
-//! made for it here. So whoever is woken must read until less comes than there was room for.
+//! epoll, edge-triggered. Each socket is registered once, for both directions, and no other system call is made for it
+//! here. So a connection that is woken must read until less comes than there was room for.
 
 use super::LoadError;
 use rustix::buffer::spare_capacity;
@@ -8,9 +8,9 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 
-/// Events that are taken at once.
+/// The most events that are taken at once.
 const EVENTS: usize = 1024;
-/// After how long without an event a run is given up.
+/// How long a run waits for an event before it gives up.
 const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
 pub(super) struct Poll {
@@ -30,7 +30,7 @@ impl Poll {
         Ok(epoll::add(&self.epoll, socket, EventData::new_u64(who as u64), flags)?)
     }
 
-    /// Waits until something happens: how many sockets it happened to. 0 means that patience is at its end.
+    /// Waits for events. Returns the number of sockets that have one, or 0 if the time is over.
     pub(super) fn wait(&mut self) -> Result<usize, LoadError> {
         self.events.clear();
         loop {
@@ -42,7 +42,7 @@ impl Poll {
         }
     }
 
-    /// Whose event this one is.
+    /// The connection that an event belongs to.
     pub(super) fn who(&self, index: usize) -> usize {
         let data = self.events[index].data;
         usize::try_from(data.u64()).expect("what was registered was a usize")

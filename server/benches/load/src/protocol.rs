@@ -1,10 +1,10 @@
-//! What is said to each kind of server to get and release a lock, and what it has to answer.
+//! The requests to each kind of server to get and release a lock, and the expected replies.
 
 use super::{Scenario, http};
 use elockd_core::wire::encode;
 use elockd_core::{Command, Kind, Reply, Wish};
 
-/// What the echo answers to every line, whatever it says: as long as elockd's answer to a get.
+/// The echo's answer to every line. It is as long as elockd's answer to a get.
 pub const ECHO_REPLY: &[u8] = b"1 Lock Get Success: echo.0000000000000000000\n";
 
 /// The language of a server.
@@ -16,30 +16,30 @@ pub enum Protocol {
     Redis,
     /// memcached's text: `add NAME`, `delete NAME`.
     Memcached,
-    /// `PoolCounter`'s: `ACQ4ME NAME 1 1 0` (one worker, nobody in line, no waiting), `RELEASE`. It forgets whatever
-    /// stands behind the first line of what it reads: one request at a time.
+    /// `PoolCounter`'s: `ACQ4ME NAME 1 1 0` (one worker, nobody in line, no waiting), `RELEASE`. One request at a time,
+    /// because the server drops whatever is behind the first line of a read.
     PoolCounter,
-    /// etcd's JSON gateway: a transaction that puts the key if it was never created, and `deleterange`. What a
-    /// reply has in it is checked, and not all of it, for it tells revisions too; so a [`Caller`](super::Caller)
-    /// cannot speak it. One request at a time.
+    /// etcd's JSON gateway: a transaction that puts the key if it was never created, and `deleterange`. Only a part of
+    /// each reply is checked, because replies have revisions too. So a [`Caller`](super::Caller) cannot speak it. One
+    /// request at a time.
     Etcd,
-    /// Any line is answered with [`ECHO_REPLY`]; what is sent is elockd's.
+    /// The echo's: elockd's requests are sent, and each line is answered with [`ECHO_REPLY`].
     Echo,
 }
 
-/// The name of a lock: 24 bytes, as every measurement of memory takes them.
+/// The name of a lock. It has 24 bytes, as in every measurement of memory.
 #[must_use]
 pub fn name(number: usize) -> String {
     format!("bench.{number:018}")
 }
 
-/// A request, the reply when it succeeds, and the reply when it does not.
+/// A request, the reply if it succeeds, and the reply if it does not.
 pub(super) struct Exchange {
     pub(super) request: Vec<u8>,
     pub(super) yes: Vec<u8>,
     pub(super) no: Vec<u8>,
-    /// Whether replies are responses of HTTP: then `yes` is what stands in the body of one, and failure is that it
-    /// does not.
+    /// Whether replies are HTTP responses. Then a response with `yes` in its body is a success, and any other a
+    /// failure.
     pub(super) is_http: bool,
 }
 
@@ -54,8 +54,8 @@ impl Exchange {
 }
 
 impl Protocol {
-    /// Whether it can say what the scenario needs. Fights are elockd's alone: what Redis and memcached delete
-    /// need not be their own, and what `PoolCounter` releases is whatever the connection got last.
+    /// Whether it can run the scenario. Only elockd can run fights: Redis and memcached also delete what another
+    /// connection has put, and `PoolCounter` releases whatever the connection got last.
     #[must_use]
     pub fn has(self, scenario: Scenario) -> bool {
         match scenario {
@@ -99,7 +99,7 @@ impl Protocol {
         }
     }
 
-    /// Releases it.
+    /// Releases a lock.
     pub(super) fn release(self, name: &str) -> Exchange {
         let length = name.len();
         match self {
@@ -120,7 +120,7 @@ impl Protocol {
     }
 }
 
-/// Gets a lock of elockd's, in whatever way. When it is shared, `yes` says that nobody else holds it.
+/// Any get of elockd. If it is shared, `yes` is the reply if nobody else holds the lock.
 pub(super) fn elockd_get(wish: Wish<&str>) -> Exchange {
     let (kind, name) = (wish.kind(), wish.name().as_bytes());
     let failure = match wish.ms() {
@@ -130,7 +130,7 @@ pub(super) fn elockd_get(wish: Wish<&str>) -> Exchange {
     exchange(&Command::Get(wish), &Reply::Got { kind, holders: 1, name }, &failure)
 }
 
-/// Gives a lock of elockd's back.
+/// A release of elockd.
 pub(super) fn elockd_release(kind: Kind, name: &str) -> Exchange {
     let bytes = name.as_bytes();
     let (yes, no) = (Reply::Released { kind, name: bytes }, Reply::ReleaseFailure { kind, name: bytes });
@@ -163,7 +163,7 @@ pub(super) fn replies(replies: &[Reply<'_>]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// Memory is measured with names of 24 bytes, and the echo is to write as much as the daemon does.
+    /// Memory is measured with names of 24 bytes, and the echo must write as much as the daemon does.
     #[test]
     fn names_have_24_bytes_and_the_echo_answers_like_a_get() {
         assert_eq!(name(0).len(), 24);

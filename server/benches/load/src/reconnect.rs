@@ -1,4 +1,4 @@
-//! Connections that live for one lock: connect, get, release, close, and again, as a web request does it.
+//! Connections that live for one lock: connect, get, release, close, over and over, like a web request.
 
 use super::LoadError;
 use super::link::{Link, SCRATCH};
@@ -8,7 +8,7 @@ use super::script::Script;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-/// Measures as many of them at a time as there are scripts.
+/// Measures such connections, as many at a time as there are scripts.
 pub(super) fn run(
     address: SocketAddr,
     scripts: &[Script],
@@ -34,7 +34,7 @@ pub(super) fn run(
                 continue;
             }
             let born = life.born;
-            // Closed before the next one connects: never more at a time than there are scripts.
+            // Closed before the next one connects, so that there are never more than scripts.
             lives[who] = None;
             let now = Instant::now();
             let goes_on = window.goes_on(now);
@@ -63,7 +63,7 @@ impl Life {
         Ok(Self { link, born, has_spoken: false })
     }
 
-    /// Something happened: connected, or a reply. True once the last reply has come.
+    /// Handles an event: it is connected, or a reply came. Returns true once the last reply has come.
     fn turn(&mut self, script: &Script, scratch: &mut [u8]) -> Result<bool, LoadError> {
         let (link, turns) = (&mut self.link, &script.turns);
         if !self.has_spoken {

@@ -1,5 +1,5 @@
-//! Connections that have their turns one after the other: in line for a lock, or handing round a token. Whose turn
-//! comes after whose is learnt in the first round, and has to be the same in every later one.
+//! Connections that have their turns one after the other: in line for a lock, or passing round a token. The first round
+//! sets the order of turns. It must be the same in every later round.
 
 use super::LoadError;
 use super::link::{Link, SCRATCH};
@@ -10,8 +10,8 @@ use super::script::{Turn, get_waiting};
 use std::net::SocketAddr;
 use std::time::Instant;
 
-/// Waiting in line for one lock. Who waits is granted it when the holder before releases it, so one round trip is
-/// a turn: the grant comes, and release and next wait go out in one write.
+/// Waiting in line for one lock. A turn is one round trip: the grant comes, and the release and the next wait go out in
+/// one write. The release grants the lock to the next connection.
 pub(super) fn line(address: SocketAddr, connections: usize, window: Window<'_>) -> Result<Report, LoadError> {
     let Exchange { request: wait, yes: granted, .. } = get_waiting();
     let Exchange { request: release, yes: released, .. } = Protocol::Elockd.release(&name(0));
@@ -35,7 +35,7 @@ pub(super) fn line(address: SocketAddr, connections: usize, window: Window<'_>) 
     ring.window.report()
 }
 
-/// Handing a token round an echo that knows of no locks: the same bytes, and the same round trip for a turn.
+/// Passing a token round an echo without locks: the same bytes, and the same round trip for a turn.
 pub(super) fn token(
     address: SocketAddr,
     connections: usize,
@@ -57,7 +57,7 @@ pub(super) fn token(
     ring.window.report()
 }
 
-/// The first turn of a connection, each later one, and the last.
+/// Indexes of turns: the first turn of a connection, each later one, and the last.
 const JOIN: usize = 0;
 const PASS: usize = 1;
 const LEAVE: usize = 2;
@@ -68,11 +68,11 @@ struct Ring<'e> {
     turns: [Turn; 3],
     scratch: Vec<u8>,
     window: Window<'e>,
-    /// Whose replies are owed.
+    /// How many connections are owed replies.
     owed: usize,
-    /// Events that were taken, and the next of them.
+    /// The number of events that were taken, and the index of the next.
     events: (usize, usize),
-    /// Who comes after whom, as the first round had it.
+    /// The connections in the order of the first round.
     order: Vec<usize>,
     /// Turns so far.
     turn: usize,
@@ -109,7 +109,7 @@ impl<'e> Ring<'e> {
         self.links[who].say(&self.turns[turn], now)
     }
 
-    /// The next connection that has heard all it was owed, and when; none, when nobody is owed anything.
+    /// The next connection that has heard all it was owed, and when. `None` if nobody is owed anything.
     fn next(&mut self) -> Result<Option<(usize, Instant)>, LoadError> {
         while self.owed > 0 {
             let (taken, next) = &mut self.events;
@@ -124,7 +124,7 @@ impl<'e> Ring<'e> {
             *next += 1;
             let link = &mut self.links[who];
             let turn = &self.turns[link.turn];
-            // A turn's replies are far shorter than the scratch: one read takes all there is.
+            // A turn's replies are far shorter than the scratch, so one read takes all there is.
             let Some(bytes) = link.read(&mut self.scratch)? else { continue };
             if link.hear(turn, bytes)?.is_all {
                 self.owed -= 1;
@@ -134,7 +134,8 @@ impl<'e> Ring<'e> {
         Ok(None)
     }
 
-    /// A connection has its turn, which began for it when the one before had its own. False when it is enough.
+    /// Notes that a connection has its turn. The turn began at `last`, when the connection before had its own. Returns
+    /// false if the run is over.
     fn has_turn(&mut self, who: usize, last: Instant, now: Instant) -> Result<bool, LoadError> {
         let place = self.turn % self.links.len();
         match self.order.get(place) {

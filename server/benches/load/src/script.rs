@@ -1,20 +1,20 @@
-//! What a connection says and hears, rendered before the run: a script is turns, over and over, and a turn is one
-//! write and the replies to it.
+//! What a connection sends and expects, rendered before the run. A script is a list of turns, repeated over and over. A
+//! turn is one write and the replies to it.
 
 use super::expect::Expect;
 use super::protocol::{Exchange, Protocol, elockd_get, elockd_release, name};
 use elockd_core::{Kind, Wish};
 
-/// A wait for as long as the protocol allows: nothing in a run is to time out.
+/// The longest wait that the protocol allows, because nothing in a run should time out.
 const WAIT_MS: u32 = u32::MAX;
 
-/// Names of a connection that asks for another lock each time, at least: as many as a turn needs, if that is more.
+/// How many names a connection uses that asks for another lock each time. There are more if a turn needs more.
 pub const FRESH_NAMES: usize = 64;
 
-/// Locks that a connection of a crowd asks for before it begins anew.
+/// Locks that a connection of a crowd asks for before its script begins again.
 const CROWD_NAMES: usize = 100;
 
-/// What is sent at once, and what has to come.
+/// What is sent at once, and the expected replies.
 #[derive(Default)]
 pub(super) struct Turn {
     pub(super) request: Vec<u8>,
@@ -27,7 +27,7 @@ pub(super) struct Script {
 }
 
 impl Turn {
-    /// What is owed exactly, for this.
+    /// A turn of these requests, with exactly these replies.
     pub(super) fn of(exchanges: &[(&[u8], &[u8])]) -> Self {
         let mut turn = Self::default();
         for (request, reply) in exchanges {
@@ -36,10 +36,10 @@ impl Turn {
         turn
     }
 
-    /// Sends more, and is owed exactly these bytes for it.
+    /// Adds a request, with exactly this reply.
     pub(super) fn exactly(&mut self, request: &[u8], reply: &[u8]) {
         self.request.extend_from_slice(request);
-        // One comparison for a whole stretch of replies.
+        // Joined with the reply before, so that one comparison checks both.
         if let Some(Expect::Exactly { bytes, replies }) = self.replies.last_mut() {
             bytes.extend_from_slice(reply);
             *replies += 1;
@@ -57,27 +57,27 @@ impl Turn {
         }
     }
 
-    /// Sends more; which of the two answers comes, nobody knows.
+    /// Adds a request that may succeed or fail.
     fn attempting(&mut self, Exchange { request, yes, no, .. }: &Exchange) {
         self.request.extend_from_slice(request);
         self.replies.push(Expect::Attempt { yes: yes.clone(), no: no.clone() });
     }
 
-    /// Sends more, which succeeds exactly when the last attempt did.
+    /// Adds a request that succeeds if and only if the last attempt did.
     fn following(&mut self, Exchange { request, yes, no, .. }: &Exchange) {
         self.request.extend_from_slice(request);
         self.replies.push(Expect::Consequence { yes: yes.clone(), no: no.clone() });
     }
 
-    /// Takes a share of a lock that no more than `most` share.
+    /// Adds a get of a shared lock with at most `most` holders.
     fn sharing(&mut self, name: &str, most: u32) {
         let Exchange { request, yes, .. } = elockd_get(Wish::at_once(Kind::Shared, name));
         self.request.extend_from_slice(&request);
-        // Without the count, which is 1 in the reply of the first.
+        // Without the count, which is 1 in the reply to the first holder.
         self.replies.push(Expect::Counted { most, rest: yes[1..].to_vec() });
     }
 
-    /// Gives it back.
+    /// Adds its release.
     fn unsharing(&mut self, name: &str) {
         self.succeeding(&elockd_release(Kind::Shared, name));
     }
@@ -90,8 +90,8 @@ impl Script {
         Self::cut(depth, &[&|turn| turn.succeeding(&get), &|turn| turn.succeeding(&release)])
     }
 
-    /// Gets and releases one lock after the other that nobody else asks for, and begins anew after the last. The
-    /// script is longer than a turn: no turn has the names of the one before.
+    /// Gets and releases one lock after the other, and begins again after the last. Nobody else asks for these locks.
+    /// The script is longer than a turn, so no turn has the names of the turn before.
     pub(super) fn fresh(protocol: Protocol, who: usize, depth: usize) -> Self {
         let pairs = (depth / 2).max(1);
         let count = FRESH_NAMES.next_multiple_of(pairs).max(2 * pairs);
@@ -110,19 +110,20 @@ impl Script {
         Self { turns: exchanges.chunks(size).map(turn).collect() }
     }
 
-    /// Tries to get a lock that everybody wants; a release succeeds exactly when that did.
+    /// Tries to get a lock that everybody wants, and then sends a release. The release succeeds if and only if the get
+    /// did.
     pub(super) fn fight(protocol: Protocol, depth: usize) -> Self {
         let (get, release) = (protocol.get(&name(0)), protocol.release(&name(0)));
         Self::cut(depth, &[&|turn| turn.attempting(&get), &|turn| turn.following(&release)])
     }
 
-    /// Waits in line for a lock that everybody wants, the release sent along.
+    /// Waits in line for a lock that everybody wants. The release is sent with the request.
     pub(super) fn line(depth: usize) -> Self {
         let (wait, release) = (get_waiting(), Protocol::Elockd.release(&name(0)));
         Self::cut(depth.max(2), &[&|turn| turn.succeeding(&wait), &|turn| turn.succeeding(&release)])
     }
 
-    /// Takes a share of a lock that everybody shares, and a lock of its own, and gives both back.
+    /// Gets a lock that everybody shares, and a lock of its own, and releases both.
     pub(super) fn mixed(who: usize, connections: usize, depth: usize) -> Self {
         let (own, shared) = (name(who + 1), name(0));
         let (get, release) = (Protocol::Elockd.get(&own), Protocol::Elockd.release(&own));
@@ -136,11 +137,11 @@ impl Script {
         Self::cut(depth, &steps)
     }
 
-    /// Tries to get locks out of many, exclusive and shared, one after the other. What one connection asks for is
-    /// the same in every run.
+    /// Tries to get random locks out of many, exclusive and shared, one after the other. A connection asks for the same
+    /// locks in every run.
     pub(super) fn crowd(who: usize, connections: usize, names: usize) -> Self {
         let most = u32::try_from(connections).expect("connections fit into 32 bits");
-        // Knuth's 64-bit generator: good enough to spread names, and nothing to depend on.
+        // Knuth's 64-bit generator. It spreads names well enough, and needs no dependency.
         let mut state = (who as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let mut draw = || {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -160,7 +161,8 @@ impl Script {
         Self { turns }
     }
 
-    /// These requests in turns of `depth` each: in one each, or all of them in one, several times if that is more.
+    /// Cuts these requests into turns. If `depth` is less than their number, each is a turn. Otherwise all are in one
+    /// turn, repeated until there are `depth` of them.
     fn cut(depth: usize, steps: &[Step<'_>]) -> Self {
         let times = (depth / steps.len()).max(1);
         let all: Vec<_> = std::iter::repeat_n(steps, times).flatten().collect();
@@ -189,8 +191,8 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    /// Goal: no lock that is asked for is the one that was released last, whatever the depth and also from the end of
-    /// the script to its start; a script holds nothing at its end; and nobody has another's names.
+    /// Goal: a connection never asks for the lock that it released last, at any depth, and also from the end of the
+    /// script to its start. A script holds nothing at its end. No two connections have a name in common.
     #[test]
     fn fresh_names_are_never_the_last_one() {
         for (depth, turns) in [(1, 128), (2, 64), (16, 8), (48, 3), (64, 2), (128, 2), (512, 2)] {
@@ -214,7 +216,7 @@ mod tests {
         }
     }
 
-    /// Goal: every turn asks what it was given, also where optimizers like to take one for the other.
+    /// Goal: every turn sends its requests, even if the optimizer merges functions that look alike.
     #[test]
     fn depth_cuts_requests_into_turns() {
         let requests = |script: &Script| {

@@ -1,5 +1,5 @@
-//! Connections that each play a script of their own, over and over, until the meter says that it is enough; each
-//! stops at the end of its script, holding nothing.
+//! Connections that each play a script of their own, over and over, until the meter ends the run. Each stops at the end
+//! of its script, so it holds nothing.
 
 use super::LoadError;
 use super::filler::Filler;
@@ -61,13 +61,13 @@ pub(super) fn play(
 struct Stage<'s> {
     links: Vec<Link>,
     scripts: &'s [Script],
-    /// How many have not come to their end.
+    /// How many connections have not stopped yet.
     playing: usize,
     scratch: Vec<u8>,
 }
 
 impl Stage<'_> {
-    /// Something happened to a connection: reads, and answers if its turn is over.
+    /// Handles an event of a connection: reads, and sends the next turn if this one is over.
     fn turn(&mut self, who: usize, meter: &mut impl Meter) -> Result<(), LoadError> {
         let (link, turns) = (&mut self.links[who], &self.scripts[who].turns);
         link.go_on(&turns[link.turn])?;

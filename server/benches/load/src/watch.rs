@@ -1,5 +1,5 @@
-//! Connections that get and release, each a lock of its own, on a thread of their own, while something else goes
-//! on: how long every single reply took, and when it came.
+//! Connections that each get and release a lock of their own, on a separate thread, while something else happens. It
+//! records when every single reply came, and how long it took.
 
 use super::filler::Filler;
 use super::meter::Meter;
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Where the names of watched connections begin: above those of any scenario.
+/// The first name of watched connections. It is above those of any scenario.
 const FIRST_NAME: usize = 1_000_000_000;
 
 /// Connections that are being watched.
@@ -26,26 +26,26 @@ pub struct Watch {
 pub struct Sample {
     /// When it came, in microseconds since the watch began.
     pub at_us: u32,
-    /// How long it took, in nanoseconds; a reply that took longer than 4.29 s took that.
+    /// How long it took, in nanoseconds, at most 4.29 s.
     pub latency_ns: u32,
 }
 
-/// Every reply there was.
+/// Every reply of a watch.
 #[derive(Clone, Debug)]
 pub struct Latencies {
     /// When the watch began.
     pub began: Instant,
-    /// In the order in which they came.
+    /// The replies, in the order in which they came.
     pub samples: Vec<Sample>,
 }
 
 impl Watch {
-    /// Watches so many connections, on a thread that has this one's affinity. With `fill` another connection takes
+    /// Watches `connections` connections, on a thread with this one's affinity. With `fill`, another connection takes
     /// the locks with these numbers meanwhile, and keeps them until the watch ends. There is room for `room` replies.
     ///
     /// # Errors
     ///
-    /// When the target cannot be connected to.
+    /// If it cannot connect to the target.
     pub fn start(
         target: Target,
         connections: usize,
@@ -66,23 +66,23 @@ impl Watch {
         Ok(Self { stop, held, thread })
     }
 
-    /// How many locks the filler was given so far.
+    /// How many locks the filler has got so far.
     #[must_use]
     pub fn held(&self) -> usize {
         self.held.load(Ordering::Acquire)
     }
 
-    /// Whether it has ended by itself: it failed, and [`Watch::stop`] says why.
+    /// Whether it has failed, and so ended by itself. [`Watch::stop`] returns why.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         self.thread.is_finished()
     }
 
-    /// Ends it.
+    /// Ends the watch.
     ///
     /// # Errors
     ///
-    /// Whatever a run may fail of, while it was watched.
+    /// Any failure of the run.
     pub fn stop(self) -> Result<Latencies, LoadError> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -90,8 +90,8 @@ impl Watch {
 }
 
 impl Latencies {
-    /// The latencies of what was under way at any moment between two points in time, from the shortest to the
-    /// longest, in nanoseconds.
+    /// The latencies of all requests that were in progress at any moment between two points in time, from the shortest
+    /// to the longest, in nanoseconds.
     #[must_use]
     pub fn between(&self, from: Instant, to: Instant) -> Vec<u32> {
         let [from, to] = [from, to].map(|point| point.saturating_duration_since(self.began));

@@ -1,4 +1,4 @@
-//! The load generator against servers of a few lines: what it counts, and that it believes nothing.
+//! The load generator against servers of a few lines. It must count right, and find every wrong reply.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::spawn;
 use std::time::Duration;
 
-/// Starts a server that answers each line of a connection with what `answer` makes of it and of the connection's
-/// number. It ends with the test's process.
+/// Starts a server. It answers each line with what `answer` returns for the connection's number and the line. It ends
+/// with the test's process.
 fn serve(protocol: Protocol, answer: impl Fn(usize, &str) -> Vec<u8> + Send + Sync + 'static) -> Target {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -25,7 +25,7 @@ fn serve(protocol: Protocol, answer: impl Fn(usize, &str) -> Vec<u8> + Send + Sy
     Target { address, protocol }
 }
 
-/// Ends when the connection does, however it does.
+/// Ends when the connection ends, for whatever reason.
 fn serve_one(mut stream: TcpStream, answer: impl Fn(&str) -> Vec<u8>) -> Option<()> {
     stream.set_nodelay(true).ok()?;
     for line in BufReader::new(stream.try_clone().ok()?).lines() {
@@ -34,7 +34,7 @@ fn serve_one(mut stream: TcpStream, answer: impl Fn(&str) -> Vec<u8>) -> Option<
     Some(())
 }
 
-/// A lock server that knows `g` and `r`, and nothing of ends.
+/// A lock server that knows only `g` and `r`. It does not release locks at the end of a connection.
 fn locks() -> impl Fn(usize, &str) -> Vec<u8> + Send + Sync {
     let held: Mutex<BTreeMap<String, usize>> = Mutex::default();
     move |number, line| {
@@ -62,7 +62,7 @@ fn load(scenario: Scenario, depth: usize) -> Load {
     Load { scenario, connections: 5, depth, warm_up, measured }
 }
 
-/// Goal: every scenario of these two protocols comes to an end and measures something.
+/// Goal: every scenario of these two protocols ends, and measures something.
 #[test]
 fn right_replies_are_counted() {
     for (scenario, depth) in [
@@ -86,10 +86,10 @@ fn right_replies_are_counted() {
     assert!(load(Scenario::Token, 1).run(echo, &mut |_| {}).unwrap().operations > 0);
 }
 
-/// What etcd's gateway says of a transaction and of a deletion, whatever it is asked.
+/// A fake of etcd's gateway. It always gives the same answers to a transaction and to a deletion.
 fn gateway(put: &'static str, deleted: &'static str) -> impl Fn(usize, &str) -> Vec<u8> + Send + Sync {
     move |_, line| {
-        // A body has no line end, so the next request's first line stands behind it.
+        // A body has no line end, so the next request's first line is on the same line behind it.
         let body = match line.rsplit_once("POST ").map(|(_, what)| what) {
             Some("/v3/kv/txn HTTP/1.1") => put,
             Some("/v3/kv/deleterange HTTP/1.1") => deleted,
@@ -99,7 +99,7 @@ fn gateway(put: &'static str, deleted: &'static str) -> impl Fn(usize, &str) -> 
     }
 }
 
-/// Goal: etcd is believed when it says that it put and deleted, whatever else it says, and only then.
+/// Goal: a reply of etcd passes if and only if it says that the key was put or deleted, whatever else it says.
 #[test]
 fn responses_have_to_say_what_was_done() {
     let put = r#"{"header":{"revision":"7"},"succeeded":true}"#;
@@ -114,8 +114,8 @@ fn responses_have_to_say_what_was_done() {
     }
 }
 
-/// Goal: whoever says that a lock was got by two, and then releases it for one alone, is found out; so is a server
-/// that says too little or too much.
+/// Goal: wrong servers are found: one that grants a lock to two but releases it only for one, and one that says too
+/// little or too much.
 #[test]
 fn wrong_replies_end_the_run() {
     let everybody_wins = |_: usize, line: &str| {
@@ -132,10 +132,10 @@ fn wrong_replies_end_the_run() {
     assert!(matches!(failed, Err(LoadError::NoSuchScenario { .. })), "{failed:?}");
 }
 
-/// Goal: whoever passes the line is found out: two that swap their places between rounds.
+/// Goal: a server that breaks the order of the line is found: two connections swap places between rounds.
 #[test]
 fn a_turn_out_of_order_ends_the_run() {
-    // Grants whatever is asked for at once, so the order is that in which threads happen to run.
+    // Grants everything at once, so the order is that in which threads happen to run.
     let at_once = |_: usize, line: &str| match line.split_once(' ').unwrap() {
         ("gw", rest) => format!("1 Lock Get Success: {}\n", rest.split_once(' ').unwrap().1).into_bytes(),
         (_, name) => format!("1 Lock Release Success: {name}\n").into_bytes(),
