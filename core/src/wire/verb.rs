@@ -29,6 +29,7 @@ const NAMES: Flags = 64;
 macro_rules! verbs {
     ($($verb:ident $word:literal ($($flag:ident)*) $help:literal)+) => {
         /// The first word of a request, as statistics and `help` name it. Sorted by word.
+        #[allow(rustdoc::broken_intra_doc_links, reason = "brackets in help are optional words, not links")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Verb {
             $(#[doc = $help] $verb,)+
