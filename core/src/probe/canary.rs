@@ -57,17 +57,17 @@ macro_rules! canaries {
 canaries! {
     /// The end of a connection leaves its sole holds in the figures.
     OrphaningKeepsSoleCounts: Reference, Examples, Search, Swarm,
-    /// Orphans are counted by locks where they should be counted by kind.
+    /// Orphans of both kinds are counted as exclusive ones.
     OrphansOfTheWrongKind: Reference, Examples, Swarm,
     /// A dead sole holder counts as a holder.
     DeadHolderCounts: Reference, Examples, Search, Swarm,
-    /// A lock got from a dead tenure stays in that tenure's list and is swept from under its new holder.
+    /// A lock got from a dead tenure stays in that tenure's list, and is swept although it has a new holder.
     SweptWhileHeld: Reference, Search, Swarm,
     /// A get does not sweep, so that storage grows beyond its bound.
     GetsDoNotSweep: Reference, Swarm,
-    /// Giving a share back does not lower the count.
+    /// The release of a shared lock does not lower its count.
     ShareNotGivenBack: Reference, Examples, Search, Swarm,
-    /// Asking again for a share counts as another holder.
+    /// A holder that gets its shared lock again counts as another holder.
     AskingAgainCounts: Reference, Examples, Search, Swarm,
     /// The limit of locks of a connection is one too high.
     LocksOfAConnectionOffByOne: Reference, Examples, Swarm,
@@ -75,11 +75,11 @@ canaries! {
     ConnectionsOffByOne: Reference, Examples, Swarm,
     /// The limit of a name's length is one too low.
     NameLengthOffByOne: Reference, Examples, Swarm,
-    /// A refused name counts as a command too.
+    /// A name that is too long counts as a command of its verb, not as an invalid one.
     RefusedNameIsCounted: Reference, Examples, Swarm,
-    /// The idle limit is up one millisecond late.
+    /// A connection is closed one millisecond after its idle limit.
     IdleOneLate: Reference, Examples, Swarm,
-    /// The idle limit is looked at by ticks alone.
+    /// Only ticks check the idle limit.
     IdleOnlyByTick: Reference, Examples;
         not Swarm: "the ticker ticks in the very millisecond in which something is due",
     /// An unknown command does not count as activity.
@@ -108,13 +108,13 @@ canaries! {
     DrainDropsWhatWasRead: Swarm,
     /// A connection that the machine ended for being idle is not told.
     MailIsLost: Swarm,
-    /// What is due just now is not done, and the ticker does not sleep until it is.
+    /// What is due at this very moment is not done, and the ticker does not sleep.
     TickerSpins: Watchdog; not Swarm: "such a run never ends",
-    /// What a listing took of the bytes allowed is never given back.
+    /// The bytes that a listing has reserved are never given back.
     ListingBudgetLeaks: Swarm,
-    /// A connection that the server closes first is dropped at once, unread input and all.
+    /// A connection that the server closes first is dropped at once, even with unread input.
     NoLinger: Swarm,
-    /// However many replies wait, more are made of what was read.
+    /// Input that was read is run even if too many replies wait.
     RepliesWithoutBound: Swarm,
     /// The wait that began last is granted first.
     LineIsAStack: Reference, Examples, Search, Swarm,
@@ -126,7 +126,7 @@ canaries! {
     QueueLimitOffByOne: Reference, Examples, Swarm,
     /// A wait does not count against the limit of locks.
     WaitIsNotReserved: Reference, Examples, Swarm,
-    /// The grants of one input come out by locks, not in the order in which the waits began.
+    /// The grants of one input come out lock by lock, not in the order in which the waits began.
     GrantsOutOfOrder: Reference, Examples, Search, Swarm,
     /// A command of a connection that waits is run.
     WaitingCommandRuns: Reference, Search;
@@ -145,7 +145,7 @@ canaries! {
     GrantIsLost: Loom("the_holder_closes_while_the_head_of_the_line_does"), Swarm,
     /// A connection that sent FIN goes on waiting.
     FinDoesNotEndTheWait: Swarm,
-    /// A connection that waits is not read from, so that its end is not noticed.
+    /// A connection that waits is not read from, so its end is not noticed.
     WaitEndsTheReading: Swarm,
 }
 

@@ -62,11 +62,11 @@ marks! {
     OrphaningFreedATiedLock: Reference, Swarm;
     /// The end of a connection left sole holds to be swept.
     OrphaningLeftSoleHolds: Reference, Swarm;
-    /// A connection was silent for too long.
+    /// A connection was idle for too long.
     ConnectionWasIdle: Reference, Swarm;
     /// A get would have exceeded a limit.
     LocksRanOut: Reference, Swarm;
-    /// A connection was one too many.
+    /// A connection would have exceeded the limit.
     ConnectionsRanOut: Reference, Swarm;
     /// A get was refused because the daemon is shutting down.
     DrainRefusedAGet: Reference, Swarm;
@@ -74,7 +74,7 @@ marks! {
     ReleaseWasRefused: Reference, Swarm;
     /// A name was over the limit.
     NameWasTooLong: Reference, Swarm;
-    /// A listing met a hold that had become tied under way a second time.
+    /// A listing met a hold twice, because the hold became tied meanwhile.
     ListingMetAHoldTwice: Listings, Swarm;
     /// A line came in more than one piece.
     LineCameInPieces: RawBytes, Swarm;
@@ -84,9 +84,9 @@ marks! {
     BatchWasFull: Swarm;
     /// Replies could not be sent at once.
     RepliesHadToWait: Swarm;
-    /// So many replies waited that a connection was read no further.
+    /// Too many replies waited, so a connection was not read from.
     ReadingStopped: Swarm;
-    /// Input that was read waited until replies before it were sent.
+    /// Input was read, and had to wait until earlier replies were sent.
     InputHadToWait: Swarm;
     /// A peer took no byte of its replies for too long.
     PeerStalled: Swarm;
@@ -98,11 +98,11 @@ marks! {
     ListingWasTooLarge: Swarm;
     /// A listing took more than one slice.
     ListingTookSlices: Swarm;
-    /// A shutdown found a connection with replies waiting, and let it have them.
+    /// A shutdown found a connection with unsent replies, and let it have them.
     DrainWaitedForReplies: Swarm;
     /// Accepting failed.
     AcceptFailed: Swarm;
-    /// A connection was ended by the machine while it had nothing to say.
+    /// The machine ended a connection while that sent nothing.
     EndedByMail: Swarm;
     /// The ticker was woken before the time it slept until.
     TickerWokenEarly: Swarm;
@@ -138,7 +138,7 @@ marks! {
     ConnectionWasKicked: Reference, Swarm;
     /// Requests were read while their connection waited.
     InputWaitedForAGrant: Swarm;
-    /// A waiting connection sent so much that it was read no further.
+    /// A waiting connection sent too much, so it was not read from.
     ReadAheadWasFull: Swarm;
 }
 

@@ -94,7 +94,7 @@ fn main() -> ExitCode {
 
 fn run(args: &[OsString], loaded: Loaded, earliest: Earliest) -> Result<(), StartError> {
     let logging = Logging::start(&loaded.settings.log)?;
-    // Before there is anything that the daemon would have to remove at its end.
+    // Before anything exists that the daemon must remove at its end.
     let signals = Signals::new(earliest).map_err(StartError::Signals)?;
     if elockd_core::probe::ARE_COMPILED_IN && !cfg!(debug_assertions) {
         warn!(

@@ -159,12 +159,12 @@ impl<L: Locks> Hub<L> {
         self.with(|state| state.machine.scan(scan, each));
     }
 
-    /// Looks at the figures as of the last input.
+    /// Calls `look` with the figures as of the last input.
     pub fn figures<R>(&self, look: impl FnOnce(Figures<'_>) -> R) -> R {
         self.figures_at(Now::default(), look)
     }
 
-    /// Looks at the figures as of `now`, or as of the last input if that is later.
+    /// Calls `look` with the figures as of `now`, or as of the last input if that is later.
     pub fn figures_at<R>(&self, now: Now, look: impl FnOnce(Figures<'_>) -> R) -> R {
         self.with(|state| look(state.machine.figures_at(now)))
     }
