@@ -142,6 +142,7 @@ mod tests {
             (s.limited(0), Verb::SharedGetLimited, 0, None, true),
             (s.waiting(5), Verb::SharedGetWait, 0, Some(5), true),
             (s.limited(3).waiting(0), Verb::SharedGetWait, 3, Some(0), true),
+            (s.waiting(5).limited(3), Verb::SharedGetWait, 3, Some(5), true),
         ] {
             assert_eq!(
                 (wish.verb(), wish.limit(), wish.ms(), wish.heeds_line()),
