@@ -148,16 +148,10 @@ impl<'a> Reply<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::text::encode;
+    use super::super::text::{encode, tests::text};
     use super::*;
     use crate::types::Kind;
     use quickcheck::quickcheck;
-
-    fn text(reply: &Reply<'_>) -> String {
-        let mut out = b"before ".to_vec();
-        encode(reply, &mut out);
-        String::from_utf8(out).unwrap().strip_prefix("before ").expect("appended").to_owned()
-    }
 
     #[test]
     fn words_mean_their_reply_alone() {

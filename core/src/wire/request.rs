@@ -114,18 +114,6 @@ fn parse_rest(verb: Verb, rest: &[u8]) -> Option<Command<Cow<'_, [u8]>>> {
     })
 }
 
-/// The parts of a command's line, in their order.
-struct Parts<N> {
-    /// `None` for an invalid line.
-    verb: Option<Verb>,
-    /// The numbers in front of the name.
-    numbers: [Option<u32>; 2],
-    /// A word of the language behind the verb.
-    word: Option<&'static str>,
-    /// The name of a lock or of a connection, or the start of one.
-    name: Option<N>,
-}
-
 /// The same command with `$text` applied to its text. Takes a command or a reference to one.
 macro_rules! retold {
     ($command:expr, $text:expr, $map:ident) => {
@@ -159,18 +147,6 @@ impl<N> Command<N> {
     #[inline]
     pub const fn get(kind: Kind, name: N) -> Self {
         Self::Get(Wish::at_once(kind, name))
-    }
-
-    fn parts(&self) -> Parts<&N> {
-        let (verb, name) = self.verb_and_name();
-        let (mut numbers, mut word) = ([None; 2], None);
-        match self {
-            Self::Get(wish) => numbers = wish.numbers(),
-            Self::Dump(Kind::Shared) => word = Some("shared"),
-            Self::Query { full: true } => word = Some("full"),
-            _ => {}
-        }
-        Parts { verb, numbers, word, name }
     }
 
     /// The verb, and the name of a lock or of a connection, or the start of one. The text of an unknown verb is no
@@ -258,18 +234,27 @@ impl<N: AsRef<[u8]>> Command<N> {
     /// If the name is as [`parse`] makes names and has no line end, parsing the line gives the same command. A line
     /// over the limit has no bytes left, and is written as an empty line.
     pub fn write(&self, out: &mut Vec<u8>) {
-        let Parts { verb, numbers, word, name } = self.parts();
+        let (verb, name) = self.verb_and_name();
         out.extend_from_slice(match (self, verb) {
+            (Self::BadArgument(verb), _) => verb.word().as_bytes(),
+            (Self::Unknown(word), _) => word.as_ref(),
             (_, Some(verb)) => verb.word().as_bytes(),
-            (Self::BadArgument(verb), None) => verb.word().as_bytes(),
-            (Self::Unknown(word), None) => word.as_ref(),
             (_, None) => &[],
         });
+        let numbers = match self {
+            Self::Get(wish) => wish.numbers(),
+            _ => [None; 2],
+        };
+        let word: &[u8] = match self {
+            Self::Dump(Kind::Shared) => b"shared",
+            Self::Query { full: true } => b"full",
+            _ => b"",
+        };
         for number in numbers.into_iter().flatten() {
             out.push(b' ');
             out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
         }
-        for rest in [word.map(str::as_bytes), name.map(AsRef::as_ref)].into_iter().flatten() {
+        for rest in [word, name.map_or(&[], AsRef::as_ref)] {
             if !rest.is_empty() {
                 out.push(b' ');
                 out.extend_from_slice(rest);

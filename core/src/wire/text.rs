@@ -97,12 +97,12 @@ pub fn read_figures(text: &[u8]) -> Option<Vec<(&str, &str)>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::config::Config;
     use crate::machine::Machine;
 
-    fn text(reply: &Reply<'_>) -> String {
+    pub(in crate::wire) fn text(reply: &Reply<'_>) -> String {
         let mut out = b"before ".to_vec();
         encode(reply, &mut out);
         String::from_utf8(out).unwrap().strip_prefix("before ").expect("appended").to_owned()
