@@ -13,7 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use support::{Client, Guard, PATIENCE, poll, program};
+use support::{Client, Guard, PATIENCE, get, poll, program};
 use tempfile::TempDir;
 
 /// A user with no processes, whom limits hold: none hold the superuser.
@@ -22,6 +22,11 @@ const NOBODY: u32 = 54_321;
 /// The program in this folder as a process that can make no more threads than its first, because its user can have no
 /// more processes.
 fn without_threads(dir: &Path, flags: &[&str]) -> Guard {
+    as_limited_user(dir, &["--nproc=1"], flags)
+}
+
+/// The program in this folder as a process of a user whom limits hold, and of these limits.
+fn as_limited_user(dir: &Path, limits: &[&str], flags: &[&str]) -> Guard {
     let mut command = Command::new("prlimit");
     let mut path = PathBuf::from(env!("CARGO_BIN_EXE_elockd"));
     if getuid().is_root() {
@@ -31,7 +36,7 @@ fn without_threads(dir: &Path, flags: &[&str]) -> Guard {
         fs::copy(env!("CARGO_BIN_EXE_elockd"), &path).unwrap();
         command.uid(NOBODY).gid(NOBODY);
     }
-    command.arg("--nproc=1").arg(path).args(["--listen", "127.0.0.1:0"]).args(flags).current_dir(dir);
+    command.args(limits).arg(path).args(["--listen", "127.0.0.1:0"]).args(flags).current_dir(dir);
     Guard::new(command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap())
 }
 
@@ -87,6 +92,62 @@ fn with_one_thread_and_no_state_directory_it_needs_no_other() {
     assert_eq!(client_of(&socket).ask("g a"), "1 Lock Get Success: a");
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.wait(PATIENCE).code(), Some(0));
+}
+
+/// Tokens that are drawn until the second range must have been reserved: more than half of the first.
+const MORE_THAN_HALF_A_RANGE: u64 = (1 << 19) + 1000;
+
+#[test]
+fn a_running_daemon_whose_user_can_have_no_more_threads_goes_on() {
+    let dir = TempDir::new().unwrap();
+    let socket = dir.path().join("elockd.sock");
+    let flags = ["--threads", "2", "--unix", "elockd.sock", "--unix-mode", "666", "--state-dir", "state"];
+    let more = ["--metrics-listen", "127.0.0.1:0", "--log-file", "log"];
+    let mut daemon = as_limited_user(dir.path(), &["--nproc=100"], &[&flags[..], &more].concat());
+    let mut client = client_of(&socket);
+    assert_eq!(client.ask("ping"), "1 pong", "its first tokens are reserved by now");
+    let mut limiting = Command::new("prlimit");
+    limiting.args(["--nproc=1", "--pid", &daemon.0.id().to_string()]);
+    if getuid().is_root() {
+        limiting.uid(NOBODY).gid(NOBODY);
+    }
+    assert!(limiting.status().unwrap().success());
+    let record = || fs::read(dir.path().join("state/tokens")).unwrap();
+    let first_record = record();
+
+    daemon.signal(Signal::HUP);
+    let log = || fs::read_to_string(dir.path().join("log")).unwrap();
+    poll("the reload", PATIENCE, || log().contains("reloaded on SIGHUP").then_some(()));
+    let mut last = 0_u64;
+    for _ in 0..MORE_THAN_HALF_A_RANGE / 1000 {
+        client.send("g a\nf a\nr a\n".repeat(1000));
+        for _ in 0..1000 {
+            assert_eq!(client.line(), "1 Lock Get Success: a");
+            let fence = client.line();
+            let token: u64 = fence.split(' ').next().unwrap().parse().unwrap();
+            assert!(token > last, "{fence} after {last}");
+            last = token;
+            assert_eq!(client.line(), "1 Lock Release Success: a");
+        }
+    }
+    poll("the second range on disk", PATIENCE, || (record() != first_record).then_some(()));
+    assert_eq!(client_of(&socket).ask("g b"), "1 Lock Get Success: b");
+    let line = log();
+    let address = line.lines().find_map(|line| line.split("listening on http ").nth(1)).unwrap();
+    let (_, metrics) = get(address.parse().unwrap(), "/metrics");
+    assert!(metrics.contains("elockd_connections_limit 10000"), "{metrics}");
+    // A thread that a pool makes when it is needed would be there from the first record on, and be missed only after it
+    // has gone. So none may be there at all.
+    assert_eq!(threads_of_the_runtime(daemon.0.id()), 2, "as many as --threads says");
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(PATIENCE).code(), Some(0), "{}", log());
+}
+
+/// How many threads of a process serve clients, or were made by the runtime for work that blocks.
+fn threads_of_the_runtime(pid: u32) -> usize {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let names = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("comm")).unwrap());
+    names.filter(|name| name.starts_with("tokio")).count()
 }
 
 fn client_of(socket: &Path) -> Client {
