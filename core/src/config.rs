@@ -1,5 +1,7 @@
 //! The machine's configuration: limits, switches, and the sizes of its storage. Nothing here changes while it runs.
 
+use crate::probe::HashBits;
+
 use std::ops::RangeInclusive;
 
 /// The machine's configuration.
@@ -153,6 +155,18 @@ limits! {
         help: "Clients allowed to wait for one lock at a time; one more is told `0 … Queue Full`.",
         note: "",
     }
+    /// Holds and waits that one step looks at or ends. A deadlock search that needs more is refused, and idle
+    /// connections that are due at the same time end in several steps.
+    step_holds: u32 {
+        flag: "max-step-holds",
+        unit: Unit::Count,
+        default: 10_000,
+        allowed: 1..=MAX_COUNT,
+        zero: None,
+        metric: Some("step_holds_limit"),
+        help: "Holds and waits that a deadlock check may look at; a wait that takes more is told `0 … Queue Full`.",
+        note: "Idle connections that are due at the same time end in steps, each of which ends about as many holds.",
+    }
     /// Bytes of a name after its white space was folded.
     name_bytes: u16 {
         flag: "max-name-bytes",
@@ -204,6 +218,8 @@ pub struct Storage {
     /// Key of the hash over names. Keep it secret and random in production: an attacker who knows it can choose names
     /// that all land in one bucket.
     pub hash_key: (u64, u64),
+    /// How much of each hash over names is kept: all, except in tests.
+    pub hash_bits: HashBits,
 }
 
 /// The daemon's version and process id, for `q full`.
@@ -226,6 +242,7 @@ impl Default for Config {
                 sweep_slice: 256,
                 scan_slice: 256,
                 hash_key: (0, 0),
+                hash_bits: HashBits::ALL,
             },
             identity: Identity::default(),
         }

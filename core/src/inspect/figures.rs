@@ -33,6 +33,8 @@ macro_rules! for_each_counter {
             /// Waits that did not begin.
             deadlocks_refused: u64,
             queue_full: u64,
+            /// Of these, the waits whose deadlock check would have looked at too much.
+            searches_refused: u64,
             /// Holds that ended by `ra`, by kind.
             released_together: ByKind<u64>,
             /// Fencing tokens given out.
@@ -279,6 +281,8 @@ static ROWS: &[FigureRow] = &[
     FigureRow::whole("queue_full", Counter, |figures| figures.counters.queue_full)
         .series(&WAITS_REFUSED, "reason", "queue_full")
         .help("Gets answered `Queue Full`."),
+    FigureRow::whole("searches_refused", Counter, |figures| figures.counters.searches_refused)
+        .help("Of the gets answered `Queue Full`, those refused because of `--max-step-holds`."),
     // Fencing tokens.
     FigureRow::whole("tokens_given", Counter, |figures| figures.counters.tokens_given)
         .help("Fencing tokens given out."),

@@ -2,6 +2,7 @@
 //! protocol.
 
 use super::Machine;
+use super::deadlock::Prospect;
 use crate::storage::Id;
 use crate::table::{Connection, Found, TallyId};
 use crate::types::{Kind, Now};
@@ -90,10 +91,19 @@ impl Machine {
     ) -> Option<Reply<'a>> {
         let (kind, name, limit) = (wish.kind(), *wish.name(), limit_of(wish));
         let lock = found.lock().expect("a lock that is not free has a slot");
-        if self.is_deadlock(id, lock, limit) {
-            mark!(DeadlockRefused);
-            self.counters.deadlocks_refused += 1;
-            return Some(Reply::GetDeadlock { kind, name });
+        match self.prospect(id, lock, limit) {
+            Prospect::Grant => {}
+            Prospect::Deadlock => {
+                mark!(DeadlockRefused);
+                self.counters.deadlocks_refused += 1;
+                return Some(Reply::GetDeadlock { kind, name });
+            }
+            Prospect::Unknown => {
+                mark!(SearchRefused);
+                self.counters.queue_full += 1;
+                self.counters.searches_refused += 1;
+                return Some(Reply::QueueFull { kind, name });
+            }
         }
         let limits = &self.config.limits;
         let for_name = limits.waiters_per_name + u32::from(bug!(QueueLimitOffByOne));

@@ -243,14 +243,24 @@ impl Machine {
         self.connections.tally_mut(tally).remove_holds(1);
     }
 
-    /// Ends every connection whose idle limit is reached. This comes before the input itself, so that no reply depends
-    /// on whether a `Tick` came in between.
+    /// Ends the connections whose idle limit is reached, the longest idle first. This comes before the input itself,
+    /// so that no reply depends on whether a `Tick` came in between. There is one exception: if they hold too much
+    /// together, the rest is left to the next input. A connection counts as its holds and one more, and one always
+    /// ends.
     fn close_idle(&mut self, out: &mut impl FnMut(Conn, Output<'_>)) {
+        let (mut ended, most) = (0, u64::from(self.config.limits.step_holds));
         while let Some(id) = self.connections.oldest() {
             // Compares durations, not deadlines: near the end of time a deadline would saturate.
             if self.now.0 - self.connections[id].active().0 < self.idle_limit() {
                 return;
             }
+            let holds = self.connections[id].tenure().map_or(0, |tenure| self.holds.tenure(tenure).holds());
+            let with_it = ended + u64::from(holds) + 1;
+            if ended > 0 && with_it > most {
+                mark!(IdleEndsLeft);
+                return;
+            }
+            ended = with_it;
             let conn = self.connections[id].conn();
             mark!(ConnectionWasIdle);
             self.close(id, Cause::Idle, out);

@@ -122,6 +122,10 @@ marks! {
     DeadlockRefused: Reference, Swarm;
     /// A wait for holders that wait themselves was found to be no deadlock.
     DeadlockRuledOut: Reference, Swarm;
+    /// A wait was refused because its deadlock check would have looked at too much.
+    SearchRefused: Reference;
+    /// An input left idle connections to the next one, because it had ended enough.
+    IdleEndsLeft: Reference;
     /// A wait was refused because too many wait.
     QueueWasFull: Reference, Swarm;
     /// A connection sent FIN while it waited.

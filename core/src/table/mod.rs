@@ -20,6 +20,7 @@
 mod account;
 mod connection;
 mod counts;
+mod hasher;
 mod holds;
 mod line;
 mod lock;

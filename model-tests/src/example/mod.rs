@@ -194,6 +194,7 @@ impl Example {
                     "locks_per_connection" => &mut limits.locks_per_connection,
                     "waiters" => &mut limits.waiters,
                     "waiters_per_name" => &mut limits.waiters_per_name,
+                    "step_holds" => &mut limits.step_holds,
                     _ => return None,
                 };
                 *limit = most.parse().ok()?;

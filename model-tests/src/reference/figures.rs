@@ -32,6 +32,7 @@ const COUNTED: &[&str] = &[
     "peak_waiters",
     "queue_full",
     "released_together",
+    "searches_refused",
     "shared_released_together",
     "tokens_given",
     "waits",
@@ -86,6 +87,7 @@ impl Reference {
             number("limit_locks", limits.locks.into());
             number("limit_locks_per_connection", limits.locks_per_connection.into());
             number("limit_name_bytes", limits.name_bytes.into());
+            number("limit_step_holds", limits.step_holds.into());
             number("limit_waiters", limits.waiters.into());
             number("limit_waiters_per_name", limits.waiters_per_name.into());
             number("lock_bytes", self.lock_bytes());
@@ -99,13 +101,14 @@ impl Reference {
         line(&lines.concat(), b"")
     }
 
-    /// The memory of locks, by the rule in the operators' manual: 56 bytes for each name, 48 for each holder after the
-    /// first, and for a name longer than 29 bytes its length and 16 more.
+    /// The memory of all locks.
     fn lock_bytes(&self) -> u64 {
-        let of_lock = |name: &[u8], holders: usize| {
-            56 + 48 * (holders as u64 - 1) + if name.len() > 29 { name.len() as u64 + 16 } else { 0 }
-        };
-        self.locks.iter().map(|((_, name), holders)| of_lock(name, holders.len())).sum()
+        self.locks.iter().map(|((_, name), holders)| bytes_of(name, holders.len())).sum()
+    }
+
+    /// The memory of one lock.
+    pub(super) fn bytes_of(&self, kind: Kind, name: &[u8]) -> u64 {
+        bytes_of(name, self.holders(kind, name).len())
     }
 
     /// How many holds `is_wanted` accepts.
@@ -133,22 +136,25 @@ impl Reference {
         }
     }
 
-    /// Raises the peaks to what there is now.
-    pub(super) fn note_peaks(&mut self) {
-        self.note_peak("peak_connections", self.open.len());
-        self.note_peak("peak_holds", self.holds(|_, _| true));
-        self.note_peak("peak_lock_bytes", self.lock_bytes() as usize);
-        self.note_peak("peak_waiters", self.waits.len());
-        for conn in self.open.clone().iter().map(|client| client.conn) {
-            self.note_peak("peak_connection_holds", self.holds(|_, holder| holder == conn));
-        }
-        for name in self.locks.clone().keys().map(|(_, name)| name) {
-            self.note_peak("peak_name_bytes", name.len());
-        }
+    /// Raises the peaks after a hold has begun. `own` is how many its connection has.
+    pub(super) fn note_peaks(&mut self, own: usize, name: &[u8]) {
+        self.note_peak("peak_holds", self.held_by_account.values().sum());
+        self.note_peak("peak_lock_bytes", self.bytes as usize);
+        self.note_peak("peak_connection_holds", own);
+        self.note_peak("peak_name_bytes", name.len());
     }
 
-    fn note_peak(&mut self, key: &'static str, value: usize) {
+    pub(super) fn note_peak(&mut self, key: &'static str, value: usize) {
         let peak = self.counts.entry(key).or_default();
         *peak = (*peak).max(value as u64);
+    }
+}
+
+/// The memory of a lock, by the rule in the operators' manual: 56 bytes for its name, 48 for each holder after the
+/// first, and for a name longer than 29 bytes its length and 16 more.
+fn bytes_of(name: &[u8], holders: usize) -> u64 {
+    match holders as u64 {
+        0 => 0,
+        holders => 56 + 48 * (holders - 1) + if name.len() > 29 { name.len() as u64 + 16 } else { 0 },
     }
 }

@@ -50,6 +50,12 @@ pub struct Reference {
     over: Vec<(Kind, u64)>,
     /// How long each past wait lasted, in milliseconds.
     waited: Vec<(Kind, u64)>,
+    /// What could be counted when it is asked for, and is kept for speed: the account of each open connection, how many
+    /// locks each holds, how many each account holds, and how many bytes all locks take.
+    accounts: BTreeMap<Conn, Account>,
+    held: BTreeMap<Conn, usize>,
+    held_by_account: BTreeMap<Account, usize>,
+    bytes: u64,
 }
 
 /// An open connection.
@@ -84,6 +90,10 @@ impl Reference {
             since: BTreeMap::new(),
             over: Vec::new(),
             waited: Vec::new(),
+            accounts: BTreeMap::new(),
+            held: BTreeMap::new(),
+            held_by_account: BTreeMap::new(),
+            bytes: 0,
         }
     }
 
@@ -94,7 +104,6 @@ impl Reference {
         let mut events = self.time_out();
         events.extend(self.expire());
         events.extend(self.grant());
-        self.note_peaks();
         match input {
             Input::Opened(conn, origin) => events.extend(self.opened(*conn, *origin)),
             Input::Command(conn, command) if self.is_open(*conn) && !self.is_waiting(*conn) => {
@@ -110,7 +119,6 @@ impl Reference {
             Input::Tokens { first, last } => self.reserve(*first, *last),
         }
         events.extend(self.grant());
-        self.note_peaks();
         events
     }
 
@@ -207,13 +215,20 @@ impl Reference {
         idle.chain(self.waits.iter().map(|wait| wait.deadline)).min().map(Now)
     }
 
-    /// Ends the connections that were idle for too long.
+    /// Ends the connections that were idle for too long, the longest idle first. Those that hold too much together
+    /// with those before stay until the next input. One always ends. Each counts as its holds and one more.
     fn expire(&mut self) -> Vec<Event> {
         let limit = self.config.limits.idle_ms;
-        let is_due = |client: &&Client| {
-            limit > 0 && !self.is_waiting(client.conn) && self.now - client.active >= limit
-        };
-        let due: Vec<Conn> = self.open.iter().filter(is_due).map(|client| client.conn).collect();
+        if limit == 0 {
+            return Vec::new();
+        }
+        let is_due = |client: &&Client| !self.is_waiting(client.conn) && self.now - client.active >= limit;
+        let weight = |conn: Conn| 1 + self.held.get(&conn).copied().unwrap_or(0);
+        let mut due: Vec<Conn> = self.open.iter().filter(is_due).map(|client| client.conn).collect();
+        let most = self.config.limits.step_holds as usize;
+        while due.len() > 1 && due.iter().map(|conn| weight(*conn)).sum::<usize>() > most {
+            due.pop();
+        }
         for conn in &due {
             self.close(*conn, Cause::Idle);
         }
@@ -226,14 +241,18 @@ impl Reference {
             return None;
         }
         self.highest = Some(conn);
-        let others = self.open.iter().filter(|client| client.origin.account == origin.account).count();
-        if origin.account != Account::ADMIN && others >= self.config.limits.connections as usize {
+        let limit = self.config.limits.connections as usize;
+        let others = || self.accounts.values().filter(|account| **account == origin.account).count();
+        // The first comparison only saves the count.
+        if origin.account != Account::ADMIN && self.open.len() >= limit && others() >= limit {
             self.count("connections_refused");
             let last_line = b"0 Too Many Connections\n".to_vec();
             return Some(Event::Disconnected(conn, Reason::TooManyConnections, last_line));
         }
         self.count("connections_opened");
         self.open.push(Client { conn, origin, active: self.now });
+        self.accounts.insert(conn, origin.account);
+        self.note_peak("peak_connections", self.open.len());
         None
     }
 
@@ -245,6 +264,8 @@ impl Reference {
             let ended = self.end_holds(conn, kind);
             self.count_more(if kind == Kind::Exclusive { "orphans" } else { "shared_orphans" }, ended);
         }
+        self.held.remove(&conn);
+        self.accounts.remove(&conn);
         self.registered.retain(|(of, _)| *of != conn);
         self.open.retain(|client| client.conn != conn);
         self.count(match cause {
@@ -260,8 +281,16 @@ impl Reference {
 
     /// Makes a connection a holder. It must not be one yet.
     fn hold(&mut self, conn: Conn, kind: Kind, name: &[u8]) {
+        let before = self.bytes_of(kind, name);
         self.locks.entry((kind, name.to_vec())).or_default().push(conn);
         self.since.insert((kind, name.to_vec(), conn), self.now);
+        self.bytes += self.bytes_of(kind, name) - before;
+        let account = self.accounts[&conn];
+        *self.held_by_account.entry(account).or_default() += 1;
+        let own = self.held.entry(conn).or_default();
+        *own += 1;
+        let own = *own;
+        self.note_peaks(own, name);
     }
 
     /// Ends a hold.
@@ -271,10 +300,17 @@ impl Reference {
         if kind == Kind::Exclusive {
             self.tokens.remove(name);
         }
-        if let Some(holders) = self.locks.get_mut(&(kind, name.to_vec())) {
-            holders.retain(|holder| *holder != conn);
+        let before = self.bytes_of(kind, name);
+        let lock = (kind, name.to_vec());
+        let holders = self.locks.get_mut(&lock).expect("it is held");
+        holders.retain(|holder| *holder != conn);
+        if holders.is_empty() {
+            self.locks.remove(&lock);
         }
-        self.locks.retain(|_, holders| !holders.is_empty());
+        self.bytes -= before - self.bytes_of(kind, name);
+        let account = self.accounts[&conn];
+        *self.held_by_account.get_mut(&account).expect("it holds") -= 1;
+        *self.held.get_mut(&conn).expect("it holds") -= 1;
     }
 
     /// Ends every hold that a connection has of a kind. Returns how many ended.
@@ -291,7 +327,8 @@ impl Reference {
     fn touch(&mut self, conn: Conn) {
         let mut client = self.client(conn);
         client.active = self.now;
-        self.open.retain(|other| other.conn != conn);
+        let at = self.open.iter().rposition(|other| other.conn == conn).expect("it is open");
+        self.open.remove(at);
         self.open.push(client);
     }
 
@@ -445,11 +482,12 @@ impl Reference {
     }
 
     fn is_open(&self, conn: Conn) -> bool {
-        self.open.iter().any(|client| client.conn == conn)
+        self.open.iter().rev().any(|client| client.conn == conn)
     }
 
+    /// A connection. Searched from the one that spoke last: it is mostly that one.
     fn client(&self, conn: Conn) -> Client {
-        *self.open.iter().find(|client| client.conn == conn).expect("it is open")
+        *self.open.iter().rev().find(|client| client.conn == conn).expect("it is open")
     }
 }
 
