@@ -15,8 +15,9 @@ mod waits;
 pub use waits::Wait;
 
 use crate::observe::Event;
-use elockd_core::{Account, Cause, Command, Config, Conn, Input, Kind, Limits, Now, Origin, Reason, Verb};
+use elockd_core::{Account, Addr, Cause, Command, Config, Conn, Input, Kind, Limits, Now, Origin, Reason, Verb};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use waits::word;
 
 /// The lock machine, naively.
@@ -232,9 +233,20 @@ impl Reference {
             let last_line = b"0 Too Many Connections\n".to_vec();
             return Some(Event::Disconnected(conn, Reason::TooManyConnections, last_line));
         }
+        let limit = self.config.limits.connections_per_address as usize;
+        if limit > 0 && address(origin).is_some_and(|address| self.from_address(&address) >= limit) {
+            self.count("address_refused");
+            let last_line = b"0 Too Many Connections\n".to_vec();
+            return Some(Event::Disconnected(conn, Reason::TooManyConnections, last_line));
+        }
         self.count("connections_opened");
         self.open.push(Client { conn, origin, active: self.now });
         None
+    }
+
+    /// How many connections come from an address.
+    fn from_address(&self, wanted: &str) -> usize {
+        self.open.iter().filter(|client| address(client.origin).as_deref() == Some(wanted)).count()
     }
 
     fn close(&mut self, conn: Conn, cause: Cause) {
@@ -437,6 +449,11 @@ impl Reference {
     }
 
     fn iam(&mut self, conn: Conn, name: &[u8]) -> Vec<u8> {
+        let old = self.called(conn).map_or(0, memory_of_registration);
+        let new = if name.is_empty() { 0 } else { memory_of_registration(name) };
+        if new > old && !self.has_memory(new - old) {
+            return line("0 Out Of Memory: ", name);
+        }
         self.registered.retain(|(of, _)| *of != conn);
         if !name.is_empty() {
             self.registered.push((conn, name.to_vec()));
@@ -450,6 +467,26 @@ impl Reference {
 
     fn client(&self, conn: Conn) -> Client {
         *self.open.iter().find(|client| client.conn == conn).expect("it is open")
+    }
+}
+
+/// What a registered name counts for the limit of memory.
+fn memory_of_registration(name: &[u8]) -> u64 {
+    64 + name.len() as u64
+}
+
+/// The address that a connection counts for, if it counts for one. Of IPv6 only the first four groups count.
+fn address(origin: Origin) -> Option<String> {
+    match origin.addr {
+        Addr::Ip(_) if origin.account == Account::ADMIN => None,
+        Addr::Ip(addr) => Some(match addr.ip() {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => match ip.to_ipv4_mapped() {
+                Some(ip) => ip.to_string(),
+                None => format!("{:x?}", &ip.segments()[..4]),
+            },
+        }),
+        Addr::Unix(_) => None,
     }
 }
 

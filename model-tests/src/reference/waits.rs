@@ -1,6 +1,7 @@
 //! Getting locks and waiting for them: how waits begin and end, and what a grant is.
 
 use super::deadlock::would_be_for_ever;
+use super::figures::MEMORY_OF_WAIT;
 use super::{Reference, line};
 use crate::observe::Event;
 use elockd_core::{Cause, Command, Conn, Input, Kind, Verb, Wish};
@@ -93,6 +94,9 @@ impl Reference {
                     Some(_) => self.wait(wait),
                 };
             }
+            if !self.has_memory(Self::memory_of_lock(name, holders.len() + 1) - Self::memory_of_lock(name, holders.len())) {
+                return Event::Sent(conn, line("0 Out Of Memory: ", name));
+            }
             self.hold(conn, kind, name);
         }
         Event::Sent(conn, self.got(kind, name))
@@ -122,6 +126,9 @@ impl Reference {
             || self.line(wait.kind, &wait.name).len() >= limits.waiters_per_name as usize
         {
             return Event::Sent(wait.conn, wait.failure("Queue Full"));
+        }
+        if !self.has_memory(MEMORY_OF_WAIT) {
+            return Event::Sent(wait.conn, line("0 Out Of Memory: ", &wait.name));
         }
         self.count("waits");
         let conn = wait.conn;
