@@ -81,7 +81,7 @@ fn a_reset_releases_everything() {
 #[test]
 fn a_half_close_behind_fifty_thousand_requests_brings_all_answers_then_the_end() {
     const COUNT: usize = 50_000;
-    let daemon = Daemon::start(&[]);
+    let daemon = Daemon::start(&["--max-locks-per-connection", "50000"]);
     for transport in Transport::BOTH {
         let (mut client, mut observer) = (daemon.connect(transport), daemon.connect(transport));
         let requests = lines("g ", 0..COUNT);

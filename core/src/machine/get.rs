@@ -4,7 +4,7 @@
 use super::Machine;
 use super::deadlock::Prospect;
 use crate::storage::Id;
-use crate::table::{Connection, Found, TallyId};
+use crate::table::{Connection, Found, TallyId, memory};
 use crate::types::{Kind, Now};
 use crate::wire::{Reply, Wish};
 
@@ -44,6 +44,9 @@ impl Machine {
             return Err(Some(Reply::TooManyLocks { name }));
         }
         if self.is_free(found, wish) {
+            if !self.has_memory(memory::of_get(name, found.holders())) {
+                return Err(Some(self.out_of_memory(name)));
+            }
             let tenure = tenure.unwrap_or_else(|| self.begin_tenure(id));
             let holders = self.holds.add(found, name, tenure, self.now);
             self.note_get(own + 1, tally, name);
@@ -113,12 +116,16 @@ impl Machine {
             self.counters.queue_full += 1;
             return Some(Reply::QueueFull { kind, name });
         }
+        if !self.has_memory(memory::WAIT) {
+            return Some(self.out_of_memory(name));
+        }
         let wait = self.holds.begin_wait(found, id, limit, (self.now, deadline));
         self.connections.set_wait(id, wait);
         if self.config.limits.idle_ms > 0 && !bug!(WaitingIsIdle) {
             self.connections.unlink(id);
         }
         self.counters.waits += 1;
+        self.note_memory();
         let waiters = self.holds.waits().len();
         self.counters.peak_waiters = self.counters.peak_waiters.max(waiters);
         None
@@ -139,6 +146,7 @@ impl Machine {
         peaks.peak_holds = peaks.peak_holds.max(self.holds.counts().live().total());
         peaks.peak_lock_bytes = peaks.peak_lock_bytes.max(self.holds.counts().live_bytes());
         peaks.peak_name_bytes = peaks.peak_name_bytes.max(name_bytes as u32);
+        self.note_memory();
     }
 }
 

@@ -68,6 +68,10 @@ marks! {
     LocksRanOut: Reference, Swarm;
     /// A connection would have exceeded the limit.
     ConnectionsRanOut: Reference, Swarm;
+    /// A connection would have exceeded the limit of its address.
+    AddressRanOut: Reference, Swarm;
+    /// A get, a wait or a registration would have taken too much memory.
+    MemoryRanOut: Reference, Swarm;
     /// A get was refused because the daemon is shutting down.
     DrainRefusedAGet: Reference, Swarm;
     /// A release was refused because its asker is not a holder.

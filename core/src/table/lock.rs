@@ -1,6 +1,7 @@
 //! The table of locks: one slot for each locked name, found by kind and name.
 
 use super::hasher::Hasher;
+use super::memory;
 use super::moment::Moment;
 use super::name::{Name, is_same};
 use super::tenure::Tenure;
@@ -149,12 +150,7 @@ impl Locks {
     /// Bytes of a lock's name that are stored outside its slot.
     #[inline]
     pub(crate) fn outer_bytes(&self, lock: &Lock) -> u64 {
-        lock.name.get().map_or_else(|position| Self::outer_bytes_of(self.long_name(position).1), |_| 0)
-    }
-
-    /// The same for a name that has no lock yet.
-    pub(crate) const fn outer_bytes_of(name: &[u8]) -> u64 {
-        if name.len() > Name::SHORT { (Slab::<Box<[u8]>>::slot_bytes() + name.len()) as u64 } else { 0 }
+        lock.name.get().map_or_else(|position| memory::outer_bytes(self.long_name(position).1), |_| 0)
     }
 
     #[cold]

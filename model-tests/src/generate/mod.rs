@@ -147,6 +147,13 @@ fn config(rng: &mut Rng) -> Config {
     if rng.below(4) == 0 {
         config.limits.step_holds = [0, 1, 2, 2, 3, 4, 6][rng.below(7) as usize];
     }
+    if rng.below(4) == 0 {
+        config.limits.connections_per_address = [1, 2, 2, 3][rng.below(4) as usize];
+    }
+    if rng.below(3) == 0 {
+        // A few connections, and beside them a few names, holds and waits.
+        config.limits.memory_bytes = 1024 * (2 + rng.below(6)) + 50 * rng.below(40);
+    }
     config.limits.idle_ms = [0, 0, 0, 2, 12, 40][rng.below(6) as usize];
     config.features.dump = rng.below(12) > 0;
     config.features.registry = rng.below(12) > 0;

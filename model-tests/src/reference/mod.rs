@@ -15,8 +15,11 @@ mod waits;
 pub use waits::Wait;
 
 use crate::observe::Event;
-use elockd_core::{Account, Cause, Command, Config, Conn, Input, Kind, Limits, Now, Origin, Reason, Verb};
+use elockd_core::{
+    Account, Addr, Cause, Command, Config, Conn, Input, Kind, Limits, Now, Origin, Reason, Verb,
+};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use waits::word;
 
 /// The lock machine, naively.
@@ -51,11 +54,13 @@ pub struct Reference {
     /// How long each past wait lasted, in milliseconds.
     waited: Vec<(Kind, u64)>,
     /// What could be counted when it is asked for, and is kept for speed: the account of each open connection, how many
-    /// locks each holds, how many each account holds, and how many bytes all locks take.
+    /// locks each holds, how many each account holds, how many bytes all locks take, and what they count for the limit of
+    /// memory.
     accounts: BTreeMap<Conn, Account>,
     held: BTreeMap<Conn, usize>,
     held_by_account: BTreeMap<Account, usize>,
     bytes: u64,
+    memory_of_locks: u64,
 }
 
 /// An open connection.
@@ -94,6 +99,7 @@ impl Reference {
             held: BTreeMap::new(),
             held_by_account: BTreeMap::new(),
             bytes: 0,
+            memory_of_locks: 0,
         }
     }
 
@@ -249,11 +255,26 @@ impl Reference {
             let last_line = b"0 Too Many Connections\n".to_vec();
             return Some(Event::Disconnected(conn, Reason::TooManyConnections, last_line));
         }
+        let limit = self.config.limits.connections_per_address as usize;
+        if limit > 0 && address(origin).is_some_and(|address| self.from_address(&address) >= limit) {
+            self.count("address_refused");
+            let last_line = b"0 Too Many Connections\n".to_vec();
+            return Some(Event::Disconnected(conn, Reason::TooManyConnections, last_line));
+        }
         self.count("connections_opened");
         self.open.push(Client { conn, origin, active: self.now });
         self.accounts.insert(conn, origin.account);
         self.note_peak("peak_connections", self.open.len());
+        if let Some(address) = address(origin) {
+            self.note_peak("peak_address_connections", self.from_address(&address));
+        }
+        self.note_memory();
         None
+    }
+
+    /// How many connections come from an address.
+    fn from_address(&self, wanted: &str) -> usize {
+        self.open.iter().filter(|client| address(client.origin).as_deref() == Some(wanted)).count()
     }
 
     fn close(&mut self, conn: Conn, cause: Cause) {
@@ -282,9 +303,11 @@ impl Reference {
     /// Makes a connection a holder. It must not be one yet.
     fn hold(&mut self, conn: Conn, kind: Kind, name: &[u8]) {
         let before = self.bytes_of(kind, name);
+        let memory_before = Self::memory_of_lock(name, self.holders(kind, name).len());
         self.locks.entry((kind, name.to_vec())).or_default().push(conn);
         self.since.insert((kind, name.to_vec(), conn), self.now);
         self.bytes += self.bytes_of(kind, name) - before;
+        self.memory_of_locks += Self::memory_of_lock(name, self.holders(kind, name).len()) - memory_before;
         let account = self.accounts[&conn];
         *self.held_by_account.entry(account).or_default() += 1;
         let own = self.held.entry(conn).or_default();
@@ -301,6 +324,7 @@ impl Reference {
             self.tokens.remove(name);
         }
         let before = self.bytes_of(kind, name);
+        let memory_before = Self::memory_of_lock(name, self.holders(kind, name).len());
         let lock = (kind, name.to_vec());
         let holders = self.locks.get_mut(&lock).expect("it is held");
         holders.retain(|holder| *holder != conn);
@@ -308,6 +332,7 @@ impl Reference {
             self.locks.remove(&lock);
         }
         self.bytes -= before - self.bytes_of(kind, name);
+        self.memory_of_locks -= memory_before - Self::memory_of_lock(name, self.holders(kind, name).len());
         let account = self.accounts[&conn];
         *self.held_by_account.get_mut(&account).expect("it holds") -= 1;
         *self.held.get_mut(&conn).expect("it holds") -= 1;
@@ -474,10 +499,16 @@ impl Reference {
     }
 
     fn iam(&mut self, conn: Conn, name: &[u8]) -> Vec<u8> {
+        let old = self.called(conn).map_or(0, memory_of_registration);
+        let new = if name.is_empty() { 0 } else { memory_of_registration(name) };
+        if new > old && !self.has_memory(new - old) {
+            return line("0 Out Of Memory: ", name);
+        }
         self.registered.retain(|(of, _)| *of != conn);
         if !name.is_empty() {
             self.registered.push((conn, name.to_vec()));
         }
+        self.note_memory();
         line("1 ok", b"")
     }
 
@@ -488,6 +519,26 @@ impl Reference {
     /// A connection. Searched from the one that spoke last: it is mostly that one.
     fn client(&self, conn: Conn) -> Client {
         *self.open.iter().rev().find(|client| client.conn == conn).expect("it is open")
+    }
+}
+
+/// What a registered name counts for the limit of memory.
+fn memory_of_registration(name: &[u8]) -> u64 {
+    64 + name.len() as u64
+}
+
+/// The address that a connection counts for, if it counts for one. Of IPv6 only the first four groups count.
+fn address(origin: Origin) -> Option<String> {
+    match origin.addr {
+        Addr::Ip(_) if origin.account == Account::ADMIN => None,
+        Addr::Ip(addr) => Some(match addr.ip() {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => match ip.to_ipv4_mapped() {
+                Some(ip) => ip.to_string(),
+                None => format!("{:x?}", &ip.segments()[..4]),
+            },
+        }),
+        Addr::Unix(_) => None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Getting locks and waiting for them: how waits begin and end, and what a grant is.
 
 use super::deadlock::{Prospect, prospect};
+use super::figures::MEMORY_OF_WAIT;
 use super::{Reference, line};
 use crate::observe::Event;
 use elockd_core::{Cause, Command, Conn, Input, Kind, Verb, Wish};
@@ -100,7 +101,13 @@ impl Reference {
                     Some(_) => self.wait(wait),
                 };
             }
+            let more =
+                Self::memory_of_lock(name, holders.len() + 1) - Self::memory_of_lock(name, holders.len());
+            if !self.has_memory(more) {
+                return Event::Sent(conn, line("0 Out Of Memory: ", name));
+            }
             self.hold(conn, kind, name);
+            self.note_memory();
         }
         Event::Sent(conn, self.got(kind, name))
     }
@@ -135,10 +142,14 @@ impl Reference {
         {
             return Event::Sent(wait.conn, wait.failure("Queue Full"));
         }
+        if !self.has_memory(MEMORY_OF_WAIT) {
+            return Event::Sent(wait.conn, line("0 Out Of Memory: ", &wait.name));
+        }
         self.count("waits");
         let conn = wait.conn;
         self.waits.push(wait);
         self.note_peak("peak_waiters", self.waits.len());
+        self.note_memory();
         Event::Waits(conn)
     }
 
@@ -181,6 +192,7 @@ impl Reference {
             self.hold(wait.conn, wait.kind, &wait.name);
             let text = self.got(wait.kind, &wait.name);
             events.push(self.end_wait(&wait, "waits_granted", text));
+            self.note_memory();
         }
         events
     }

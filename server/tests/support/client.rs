@@ -1,10 +1,10 @@
 //! A client that speaks raw bytes over either kind of socket.
 
 use super::{PATIENCE, shown};
-use socket2::{SockRef, Socket};
+use socket2::{Domain, SockRef, Socket, Type};
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -37,6 +37,15 @@ impl Client {
         stream.set_nodelay(true).unwrap();
         let local = stream.local_addr().unwrap();
         Self::new(OwnedFd::from(stream), Some(local))
+    }
+
+    /// The same from an address of this machine.
+    pub(crate) fn tcp_from(local: IpAddr, daemon: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::for_address(daemon), Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::new(local, 0).into()).unwrap();
+        socket.connect_timeout(&daemon.into(), PATIENCE).unwrap();
+        let local = socket.local_addr().unwrap().as_socket();
+        Self::new(OwnedFd::from(socket), local)
     }
 
     pub(crate) fn unix(daemon: &Path) -> Self {
