@@ -92,6 +92,8 @@ marks! {
     ReadingStopped: Swarm;
     /// Input was read, and had to wait until earlier replies were sent.
     InputHadToWait: Swarm;
+    /// A session had used up its turn, and others had theirs.
+    TurnWasOver: Swarm;
     /// A peer took no byte of its replies for too long.
     PeerStalled: Swarm;
     /// A connection failed.

@@ -12,6 +12,9 @@ mod scratch;
 mod sending;
 mod serving;
 mod state;
+#[cfg(test)]
+mod tests;
+mod turn;
 mod unsent;
 mod waiting;
 
@@ -33,8 +36,6 @@ use tokio::time::timeout;
 
 /// When this many bytes of replies are unsent, the connection is no longer read from.
 const MAX_UNSENT: usize = 64 << 10;
-/// Reads in a row before other connections have their turn.
-const READS_PER_TURN: u32 = 4;
 
 /// Serves a connection to its end.
 pub(crate) fn serve<S, G: Gate>(
@@ -83,8 +84,6 @@ struct Session<S, G: Gate = Local> {
 enum Step {
     /// It answers with a listing.
     List(Scan),
-    /// It lets others have their turn first.
-    Turn,
     /// It ends.
     End(End),
 }

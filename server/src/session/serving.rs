@@ -43,7 +43,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<State> {
         match ready!(self.poll_step(cx)) {
             Step::List(scan) => Poll::Ready(State::Listing(Box::new(self.begin_listing(scan)))),
-            Step::Turn => give_way(cx),
             Step::End(end) => Poll::Ready(self.finish(end)),
         }
     }

@@ -1,9 +1,11 @@
 //! A connection that waits for a lock: what happens until its wait is over. None of its commands run meanwhile.
 
+use super::Session;
 use super::backlog::Unrun;
 use super::scratch::Scratch;
+use super::serving::give_way;
 use super::state::{End, State};
-use super::{READS_PER_TURN, Session};
+use super::turn::Turn;
 use crate::gate::{Gate, GateHandle};
 use crate::hub::{Ending, Mail};
 use elockd_core::{bug, mark};
@@ -22,7 +24,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
         &mut self,
         cx: &mut Context<'_>,
         scratch: &mut Scratch,
-        reads: &mut u32,
+        turn: &mut Turn,
     ) -> Poll<Option<End>> {
         loop {
             match self.handle.poll_mail(cx.waker()) {
@@ -58,16 +60,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
                 }
                 return Poll::Pending;
             }
-            if *reads == READS_PER_TURN {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
+            if turn.is_over() {
+                return give_way(cx);
             }
-            *reads += 1;
             let room = scratch.input.len().min(MAX_AHEAD - ahead);
             let mut buffer = ReadBuf::new(&mut scratch.input[..room]);
             match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
                 Ok(()) if buffer.filled().is_empty() => self.backlog().is_at_end = true,
                 Ok(()) => {
+                    turn.read(buffer.filled().len());
                     let read_at = Instant::now();
                     let unrun =
                         self.backlog().unrun.get_or_insert_with(|| Unrun { input: Vec::new(), read_at });
