@@ -6,13 +6,13 @@ use super::state::{End, State};
 use super::{MAX_UNSENT, READS_PER_TURN, Session, Step};
 use crate::gate::{Gate, GateHandle};
 use crate::hub::{Ending, Flow};
+use crate::listen::Stream;
 use arrayvec::ArrayVec;
 use elockd_core::{Command, Now};
 use elockd_core::{bug, mark};
 use std::borrow::Cow;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::ReadBuf;
 use tokio::time::Instant;
 
 /// Commands that run under one hold of the hub's lock.
@@ -21,7 +21,7 @@ const BATCH: usize = 64;
 /// deadlocks.
 const WAITS_PER_TURN: u32 = 16;
 
-impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
+impl<S: Stream, G: Gate> Session<S, G> {
     /// Reads, runs and writes until the session must do something else.
     pub(super) fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
         scratch::with(|scratch| {
@@ -66,7 +66,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
                 }
                 reads += 1;
                 let mut buffer = ReadBuf::new(&mut scratch.input);
-                match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+                match self.poll_read(cx, &mut buffer) {
                     Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
                         self.backlog().is_at_end = true;
                         continue;

@@ -6,12 +6,13 @@ use super::alarm::Alarm;
 use super::state::End;
 use crate::gate::Gate;
 use crate::hub::Ending;
+use crate::listen::Stream;
 use elockd_core::{bug, mark};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::AsyncWrite;
 
-impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
+impl<S: Stream, G: Gate> Session<S, G> {
     /// Sends what is unsent, then `fresh`, as far as the peer takes it. Ready when all is sent.
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, fresh: &mut Vec<u8>) -> Poll<Result<(), End>> {
         let mut sent = 0;

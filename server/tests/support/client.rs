@@ -206,6 +206,11 @@ impl Client {
         self.socket.shutdown(Shutdown::Write).unwrap();
     }
 
+    /// Whether bytes have arrived that were not read from the socket. Does not wait.
+    pub(crate) fn waits_in_the_kernel(&self) -> bool {
+        rustix::io::ioctl_fionread(&self.socket).unwrap() > 0
+    }
+
     /// Ends the connection with a reset (TCP only).
     pub(crate) fn reset(self) {
         self.socket.set_linger(Some(Duration::ZERO)).unwrap();
