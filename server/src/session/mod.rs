@@ -11,6 +11,7 @@ mod running;
 mod scratch;
 mod sending;
 mod serving;
+mod stalling;
 mod state;
 mod unsent;
 mod waiting;

@@ -2,7 +2,8 @@
 //! write timeout has stalled.
 
 use super::Session;
-use super::alarm::Alarm;
+
+use super::stalling::Stalling;
 use super::state::End;
 use crate::gate::Gate;
 use crate::hub::Ending;
@@ -50,9 +51,10 @@ impl<S: Stream, G: Gate> Session<S, G> {
         let Some(backlog) = &mut self.backlog else { return Poll::Pending };
         let stalling = &mut backlog.unsent.stalling;
         if stalling.is_none() {
-            *stalling = self.shared.tunables().write_timeout.map(Alarm::after);
+            let timeout = self.shared.tunables().write_timeout;
+            *stalling = timeout.map(|timeout| Stalling::new(timeout, &self.stream));
         }
-        stalling.as_mut().map_or(Poll::Pending, |stalling| stalling.poll(cx))
+        stalling.as_mut().map_or(Poll::Pending, |stalling| stalling.poll(cx, &self.stream))
     }
 
     /// Sends everything. Ends early if the socket fails, the peer stalls, or the machine closes the connection. A

@@ -110,6 +110,14 @@ impl Client {
         })
     }
 
+    /// Reads this many bytes, whatever they are.
+    pub(crate) fn expect_bytes(&mut self, count: usize) {
+        while self.unread().len() < count {
+            assert!(self.must_fill(b""), "expected {count} bytes, got {} and the end", self.unread().len());
+        }
+        self.take(count);
+    }
+
     /// The next line, without its end.
     pub(crate) fn line_bytes(&mut self) -> Vec<u8> {
         let mut seen = 0;
