@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::gate::{Gate, Local};
 use crate::hub::Witness;
-use crate::listen::{Acceptor, Listener, Peer};
+use crate::listen::{Acceptor, Listener, Peer, Stream};
 use crate::session::{self, SessionLog};
 use crate::shared::Shared;
 use crate::tokens::{ClockTokens, Keeper, TokenSource};
@@ -146,7 +146,7 @@ async fn accept<L: Listener, G: Gate>(
 
 fn start_session<S, G: Gate>(shared: &Arc<Shared<G>>, stream: S, peer: Peer)
 where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    S: Stream,
 {
     let addr_of = |conn: Conn| match peer {
         Peer::Ip(addr) => Addr::Ip(addr),

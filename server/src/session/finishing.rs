@@ -6,12 +6,12 @@ use super::lingering::Linger;
 use super::serving::give_way;
 use super::state::{End, State};
 use crate::gate::{Gate, GateHandle};
+use crate::listen::Stream;
 use elockd_core::wire::encode_reason;
 use elockd_core::{bug, mark};
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite};
 
-impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
+impl<S: Stream, G: Gate> Session<S, G> {
     /// Ends the connection in the machine. Input that has not run never runs. The reply that the machine still owes
     /// will be sent.
     pub(super) fn finish(&mut self, end: End) -> State {
@@ -52,7 +52,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
                 if self.unsent_len() > 0 {
                     mark!(ReplyAfterFin);
                 }
-                if bug!(RepliesAreDroppedAtFin) { State::Over } else { State::Flushing { lingers: false } }
+                // If a socket with unread input were closed, the kernel would send a reset.
+                let lingers = self.backlog.as_ref().is_some_and(|backlog| backlog.has_unseen);
+                if bug!(RepliesAreDroppedAtFin) { State::Over } else { State::Flushing { lingers } }
             }
             End::Closed(_) | End::Drained => State::Flushing { lingers: true },
         })

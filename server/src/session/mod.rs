@@ -11,6 +11,7 @@ mod running;
 mod scratch;
 mod sending;
 mod serving;
+mod stalling;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ pub(crate) use log::{SessionLog, kind_word, lock_word};
 
 use crate::gate::{Gate, GateHandle, Local};
 use crate::hub::{Ending, Mail};
+use crate::listen::Stream;
 use crate::shared::Shared;
 use backlog::Backlog;
 use elockd_core::wire::{Decoder, encode_reason};
@@ -31,7 +33,7 @@ use state::{End, State};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 /// When this many bytes of replies are unsent, the connection is no longer read from.
@@ -45,7 +47,7 @@ pub(crate) fn serve<S, G: Gate>(
     log: Option<Box<SessionLog>>,
 ) -> impl Future<Output = ()>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Stream,
 {
     let session = Session::new(shared, stream, handle, log);
     if let Some(log) = &session.log {
@@ -55,7 +57,7 @@ where
 }
 
 /// Tells a connection why it is refused, and closes it.
-pub(crate) async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, reason: Reason) {
+pub(crate) async fn refuse<S: Stream>(mut stream: S, reason: Reason) {
     let mut line = Vec::new();
     encode_reason(reason, &mut line);
     // A peer that does not take the line in time does not get it.
@@ -88,7 +90,7 @@ enum Step {
     End(End),
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
+impl<S: Stream, G: Gate> Session<S, G> {
     fn new(shared: Arc<Shared<G>>, stream: S, handle: G::Handle, log: Option<Box<SessionLog>>) -> Self {
         Self {
             decoder: Decoder::new(shared.config.max_line_bytes),

@@ -8,16 +8,16 @@ use super::turn::{Allowance, Turn};
 use super::{MAX_UNSENT, Session, Step};
 use crate::gate::{Gate, GateHandle};
 use crate::hub::{Ending, Flow};
+use crate::listen::Stream;
 use arrayvec::ArrayVec;
 use elockd_core::{Command, Now};
 use elockd_core::{bug, mark};
 use std::borrow::Cow;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::ReadBuf;
 use tokio::time::Instant;
 
-impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
+impl<S: Stream, G: Gate> Session<S, G> {
     /// Reads, runs and writes until the session must do something else.
     pub(super) fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
         scratch::with(|scratch| {
@@ -63,7 +63,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
                     return Poll::Ready(Step::End(End::Eof));
                 }
                 let mut buffer = ReadBuf::new(&mut scratch.input);
-                match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+                match self.poll_read(cx, &mut buffer) {
                     Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
                         self.backlog().is_at_end = true;
                         continue;

@@ -1,7 +1,7 @@
 //! Replies that a peer has not taken yet. Bytes that it has taken must not stay in memory, even if a peer takes replies
 //! steadily but never all of them.
 
-use super::alarm::Alarm;
+use super::stalling::Stalling;
 
 /// Bytes to be sent, behind some that are sent already.
 ///
@@ -17,7 +17,7 @@ pub(super) struct Unsent {
     /// How many of them are sent.
     sent: usize,
     /// Goes off if the peer takes no byte before.
-    pub(super) stalling: Option<Alarm>,
+    pub(super) stalling: Option<Stalling>,
 }
 
 impl Unsent {

@@ -119,6 +119,14 @@ impl Client {
         })
     }
 
+    /// Reads this many bytes, whatever they are.
+    pub(crate) fn expect_bytes(&mut self, count: usize) {
+        while self.unread().len() < count {
+            assert!(self.must_fill(b""), "expected {count} bytes, got {} and the end", self.unread().len());
+        }
+        self.take(count);
+    }
+
     /// The next line, without its end.
     pub(crate) fn line_bytes(&mut self) -> Vec<u8> {
         let mut seen = 0;
@@ -213,6 +221,11 @@ impl Client {
     /// Sends FIN: nothing more will be asked, but answers are still read.
     pub(crate) fn half_close(&mut self) {
         self.socket.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Whether bytes have arrived that were not read from the socket. Does not wait.
+    pub(crate) fn waits_in_the_kernel(&self) -> bool {
+        rustix::io::ioctl_fionread(&self.socket).unwrap() > 0
     }
 
     /// Ends the connection with a reset (TCP only).
