@@ -242,7 +242,8 @@ fn without_file_descriptors_it_serves_those_it_has_and_later_the_others() {
         (quiet == 100).then_some(())
     };
     poll("no more clients to be accepted", PATIENCE, settle);
-    assert!((10..=ROOM + 1).contains(&served.len()), "{} are served in a room for {ROOM}", served.len());
+    // A few more than descriptors are counted: those that the daemon was started with may have high numbers.
+    assert!((10..=ROOM + 5).contains(&served.len()), "{} are served in a room for {ROOM}", served.len());
     daemon.wait_for_log("cannot accept on tcp");
 
     let before = daemon.processor_ticks();
