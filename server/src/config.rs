@@ -12,6 +12,12 @@ pub struct Config {
     /// Bytes that all listings under way may take together; one that would pass it is answered
     /// `0 Too Large`. Each entry counts its name, its holder, and three bytes.
     pub max_listing_bytes: usize,
+    /// Sockets that clients may have open at a time, closing ones among them. It must be at least the machine's
+    /// limit of connections.
+    pub max_sockets: usize,
+    /// Sockets that may be open at a time although their connection has ended or was refused. One more, and
+    /// the oldest of them is closed.
+    pub max_closing: usize,
     /// How long a connection with unsent replies may take not a byte of them until it is closed and
     /// loses its locks; `None` is for ever.
     pub write_timeout: Option<Duration>,
@@ -34,6 +40,8 @@ impl Default for Config {
             machine: elockd_core::Config::default(),
             max_line_bytes: 8192,
             max_listing_bytes: 64 << 20,
+            max_sockets: usize::MAX,
+            max_closing: 1000,
             write_timeout: Some(Duration::from_secs(15)),
             shutdown_timeout: Duration::from_secs(5),
             verbose: false,

@@ -10,6 +10,7 @@ pub mod config;
 pub mod gate;
 pub mod hub;
 pub mod listen;
+mod places;
 mod quoted;
 mod server;
 mod session;
@@ -19,6 +20,7 @@ pub mod tokens;
 mod watch;
 
 pub use config::{Config, Tunables};
+pub use places::MOST_OPERATORS;
 pub use server::Server;
 pub use watch::{Latency, LatencySnapshot, Monitor};
 

@@ -4,11 +4,12 @@ use crate::config::Config;
 use crate::gate::{Gate, Local};
 use crate::hub::Witness;
 use crate::listen::{Acceptor, Listener, Peer, Stream};
+use crate::places::Places;
 use crate::session::{self, SessionLog};
 use crate::shared::Shared;
 use crate::tokens::{ClockTokens, Keeper, TokenSource};
 use crate::watch::Monitor;
-use elockd_core::{Addr, Conn, Machine, Origin};
+use elockd_core::{Account, Addr, Conn, Machine, Origin, Reason};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -106,6 +107,9 @@ impl<G: Gate> Server<G> {
             drop(accepting);
             acceptors.close();
             acceptors.wait().await;
+            // No more sockets come, so none needs another's place.
+            shared.clients.keep_all();
+            shared.operators.keep_all();
             shared.gate.drain(shared.clock.now());
             shared.sessions.close();
             let sessions = shared.sessions.wait();
@@ -140,14 +144,27 @@ async fn accept<L: Listener, G: Gate>(
             _ = accepting.changed() => return,
             accepted = acceptor.next() => accepted,
         };
-        start_session(&shared, stream, peer);
+        let places = admit(&shared, stream, peer).await;
+        tokio::select! {
+            biased;
+            _ = accepting.changed() => return,
+            () = places.room() => {}
+        }
     }
 }
 
-fn start_session<S, G: Gate>(shared: &Arc<Shared<G>>, stream: S, peer: Peer)
+/// Has a connection served, or refuses it. Returns the places of its kind.
+async fn admit<'a, S, G: Gate>(shared: &'a Arc<Shared<G>>, stream: S, peer: Peer) -> &'a Places
 where
     S: Stream,
 {
+    let is_operator = peer.account() == Account::ADMIN;
+    let places = shared.places(is_operator);
+    // The machine has no limit for operators.
+    if is_operator && !places.enter() {
+        session::refuse_at_once(stream, Reason::TooManyConnections).await;
+        return places;
+    }
     let addr_of = |conn: Conn| match peer {
         Peer::Ip(addr) => Addr::Ip(addr),
         Peer::Unix | Peer::Operator(_) => Addr::Unix(conn.serial()),
@@ -160,12 +177,25 @@ where
     let log = addr.and_then(|addr| SessionLog::of(addr, peer, shared.tunables().verbose)).map(Box::new);
     match opened {
         Ok(handle) => {
+            if !is_operator {
+                places.enter_admitted();
+            }
             let serving = session::serve(Arc::clone(shared), stream, handle, log);
             shared.sessions.spawn(serving);
         }
         Err(reason) => {
             log.inspect(|log| log.refused());
-            shared.sessions.spawn(session::refuse(stream, reason));
+            if is_operator {
+                places.leave();
+            }
+            match places.enter_refused() {
+                Some(closing) => {
+                    let refusing = session::refuse(stream, reason, Arc::clone(places), closing);
+                    shared.sessions.spawn(refusing);
+                }
+                None => session::refuse_at_once(stream, reason).await,
+            }
         }
     }
+    places
 }

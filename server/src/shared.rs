@@ -3,6 +3,7 @@
 use crate::clock::Clock;
 use crate::config::{Config, Tunables};
 use crate::gate::Gate;
+use crate::places::{MOST_OPERATORS, Places};
 use crate::watch::Latency;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
@@ -26,6 +27,10 @@ pub(crate) struct Shared<G> {
     pub(crate) token_failures: AtomicU64,
     /// What can change while the server runs.
     pub(crate) tunables: watch::Sender<Tunables>,
+    /// The places of clients' sockets.
+    pub(crate) clients: Arc<Places>,
+    /// The places of operators' sockets.
+    pub(crate) operators: Arc<Places>,
     /// The tasks of connections: a shutdown waits for them.
     pub(crate) sessions: TaskTracker,
 }
@@ -35,6 +40,8 @@ impl<G: Gate> Shared<G> {
     pub(crate) fn new(config: Config, gate: G) -> Self {
         Self {
             tunables: watch::Sender::new(config.tunables()),
+            clients: Arc::new(Places::new(config.max_sockets, config.max_closing)),
+            operators: Arc::new(Places::new(MOST_OPERATORS, MOST_OPERATORS)),
             latency: config.measure_latency.then(Latency::default),
             config,
             gate,
@@ -45,6 +52,11 @@ impl<G: Gate> Shared<G> {
             token_failures: AtomicU64::new(0),
             sessions: TaskTracker::new(),
         }
+    }
+
+    /// The places of sockets of this kind of peer.
+    pub(crate) fn places(&self, is_operator: bool) -> &Arc<Places> {
+        if is_operator { &self.operators } else { &self.clients }
     }
 
     /// What can change, as it is now. Not for every command: it takes a lock.

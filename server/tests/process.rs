@@ -149,47 +149,6 @@ fn a_second_signal_ends_a_shutdown_at_once() {
 }
 
 #[test]
-fn without_file_descriptors_it_serves_those_it_has_and_later_the_others() {
-    const LIMIT: usize = 40;
-    let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -n 40; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_elockd")]);
-    let daemon = Daemon::start_by(command, &[]);
-    let mut clients: Vec<Client> = (0..LIMIT + 10).map(|_| daemon.tcp()).collect();
-    for client in &mut clients {
-        client.send("ping\n");
-    }
-
-    // Accepted are as many as get an answer, once no more of them do.
-    let mut served = Vec::new();
-    let mut quiet = 0;
-    let settle = || {
-        let before = served.len();
-        served.extend(clients.extract_if(.., Client::has_reply));
-        quiet = if served.len() > before { 0 } else { quiet + 1 };
-        (quiet == 100).then_some(())
-    };
-    poll("no more clients to be accepted", PATIENCE, settle);
-    assert!((10..LIMIT).contains(&served.len()), "{} are served under a limit of {LIMIT}", served.len());
-
-    let before = daemon.processor_ticks();
-    std::thread::sleep(Duration::from_secs(1));
-    let ticks = daemon.processor_ticks() - before;
-    assert!(ticks < 20, "a daemon with nothing to do used {ticks} ticks of processor time in a second");
-    for client in &mut served {
-        client.expect("1 pong\n");
-        assert_eq!(client.ask("ping"), "1 pong");
-    }
-
-    drop(served);
-    for client in &mut clients {
-        client.expect("1 pong\n");
-        client.send("ping\n");
-        client.expect("1 pong\n");
-    }
-    assert_eq!(clients.pop().unwrap().figure("connections"), clients.len() as u64 + 1);
-}
-
-#[test]
 fn the_socket_file_has_the_mode_it_should_have() {
     for (flags, mode) in
         [(&[][..], 0o660), (&["--unix-mode", "600"], 0o600), (&["--unix-mode", "0666"], 0o666)]

@@ -92,7 +92,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: &[OsString], loaded: Loaded, earliest: Earliest) -> Result<(), StartError> {
+fn run(args: &[OsString], mut loaded: Loaded, earliest: Earliest) -> Result<(), StartError> {
     let logging = Logging::start(&loaded.settings.log)?;
     // Before anything exists that the daemon must remove at its end.
     let signals = Signals::new(earliest).map_err(StartError::Signals)?;
@@ -108,7 +108,8 @@ fn run(args: &[OsString], loaded: Loaded, earliest: Earliest) -> Result<(), Star
         runtime::make(loaded.settings.threads, i32::from(CANNOT_START)).map_err(StartError::Runtime)?;
     let pidfile = loaded.settings.pidfile.as_deref().map(PidFile::create).transpose()?;
     let tokens = loaded.settings.state_dir.as_deref().map(FileTokens::open).transpose()?;
-    open_files::raise_limit(loaded.settings.server.machine.limits.connections);
+    let files = open_files::raise_limit();
+    open_files::divide(files, loaded.settings.tcp.len(), &mut loaded.settings.server);
     let served = runtime.block_on(serve(args, loaded, signals, tokens, &logging));
     // A disk that hangs may still be writing a record of tokens, on a thread of its own. It is safe not to wait for it.
     runtime.shutdown_timeout(LAST_TASKS);

@@ -50,6 +50,11 @@ impl<S, G: Gate> Session<S, G> {
         self.backlog.as_ref().is_some_and(|backlog| backlog.is_at_end)
     }
 
+    /// Whether the stream may have input that only `poll_read_unseen` finds.
+    pub(super) fn has_unseen(&self) -> bool {
+        self.backlog.as_ref().is_some_and(|backlog| backlog.has_unseen)
+    }
+
     /// The replies that are not sent yet, to add to them.
     pub(super) fn unsent(&mut self) -> &mut Vec<u8> {
         self.backlog().unsent.tail()

@@ -2,14 +2,47 @@
 //! closed.
 
 use super::Session;
-use super::lingering::Linger;
+use super::alarm::Alarm;
+use super::lingering::{LINGER, Linger};
 use super::serving::give_way;
 use super::state::{End, State};
 use crate::gate::{Gate, GateHandle};
 use crate::listen::Stream;
+use crate::places::Closing;
 use elockd_core::wire::encode_reason;
-use elockd_core::{bug, mark};
+use elockd_core::{Reason, bug, mark};
 use std::task::{Context, Poll, ready};
+
+/// Replies that are still sent although the connection is over in the machine.
+pub(super) struct Flush {
+    /// `None` at a shutdown: no sockets come any more that need room.
+    closing: Option<Closing>,
+    /// When it is over, whatever is left. `None` is as long as the peer takes its replies.
+    until: Option<Alarm>,
+    /// Whether the server closes first.
+    lingers: bool,
+}
+
+impl Flush {
+    /// For a connection that is refused: it has no more time than others have to close.
+    pub(super) fn of_refused(closing: Closing) -> Self {
+        Self { closing: Some(closing), until: Some(Alarm::after(LINGER)), lingers: true }
+    }
+
+    /// Begins to linger, when all is sent.
+    pub(super) fn linger(&mut self) -> Linger {
+        let until = self.until.take().unwrap_or_else(|| Alarm::after(LINGER));
+        Linger::new(self.closing.take(), until)
+    }
+
+    /// Ready when the connection is over, whatever is left.
+    pub(super) fn poll_cut_off(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.closing.as_ref().is_some_and(|closing| closing.poll_dropped(cx).is_ready()) {
+            return Poll::Ready(());
+        }
+        self.until.as_mut().map_or(Poll::Pending, |until| until.poll(cx))
+    }
+}
 
 impl<S: Stream, G: Gate> Session<S, G> {
     /// Ends the connection in the machine. Input that has not run never runs. The reply that the machine still owes
@@ -38,7 +71,8 @@ impl<S: Stream, G: Gate> Session<S, G> {
         if self.log.as_mut().is_some_and(|log| log.log_orphans()) {
             return give_way(cx);
         }
-        self.log = None;
+        // An operator's says whose place the socket has.
+        self.log.take_if(|log| !log.is_operator());
         Poll::Ready(match end {
             End::Error => {
                 mark!(ConnectionFailed);
@@ -49,21 +83,39 @@ impl<S: Stream, G: Gate> Session<S, G> {
                 State::Over
             }
             End::Eof => {
-                if self.unsent_len() > 0 {
-                    mark!(ReplyAfterFin);
+                if self.unsent_len() == 0 && !self.has_unseen() || bug!(RepliesAreDroppedAtFin) {
+                    return Poll::Ready(State::Over);
                 }
-                // If a socket with unread input were closed, the kernel would send a reset.
-                let lingers = self.backlog.as_ref().is_some_and(|backlog| backlog.has_unseen);
-                if bug!(RepliesAreDroppedAtFin) { State::Over } else { State::Flushing { lingers } }
+                mark!(ReplyAfterFin);
+                self.flush(end)
             }
-            End::Closed(_) | End::Drained => State::Flushing { lingers: true },
+            End::Closed(_) | End::Drained => self.flush(end),
         })
     }
 
-    /// Sends what is left. Ready when that is done, or fails.
-    pub(super) fn poll_flush(&mut self, lingers: bool, cx: &mut Context<'_>) -> Poll<State> {
-        let is_sent = ready!(self.poll_send(cx, &mut Vec::new())).is_ok();
-        let linger = is_sent && lingers;
-        Poll::Ready(if linger { State::Lingering(Box::new(Linger::new())) } else { State::Over })
+    /// Begins to send what is left. A client that has said that it ends gets all of it. A client that others end may
+    /// not even be there, and somebody wants it gone.
+    fn flush(&self, end: End) -> State {
+        let is_over_soon = matches!(end, End::Closed(Reason::Kicked | Reason::Idle));
+        State::Flushing(Box::new(Flush {
+            closing: (!matches!(end, End::Drained)).then(|| self.places().begin_closing()),
+            until: is_over_soon.then(|| Alarm::after(LINGER)),
+            // If a socket with unread input were closed, the kernel would send a reset.
+            lingers: !matches!(end, End::Eof) || self.has_unseen(),
+        }))
+    }
+
+    /// Sends what is left. Ready when that is done, or fails, or takes too long.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<State> {
+        let sent = self.poll_send(cx, &mut Vec::new());
+        let State::Flushing(flush) = &mut self.state else { panic!("nothing is flushed") };
+        if sent.is_pending() {
+            ready!(flush.poll_cut_off(cx));
+            return Poll::Ready(State::Over);
+        }
+        if !flush.lingers || matches!(sent, Poll::Ready(Err(_))) {
+            return Poll::Ready(State::Over);
+        }
+        Poll::Ready(State::Lingering(Box::new(flush.linger())))
     }
 }

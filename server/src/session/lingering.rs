@@ -4,6 +4,7 @@
 
 use super::alarm::Alarm;
 use crate::listen::Stream;
+use crate::places::Closing;
 use elockd_core::bug;
 use std::io;
 use std::pin::Pin;
@@ -11,11 +12,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::ReadBuf;
 
-/// How long the server waits for the peer to close too.
+/// How long the server waits for the peer to close too. A peer that others end has no more time than this for its last
+/// replies too.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
 
 /// How far the closing has come.
 pub(super) struct Linger {
+    /// `None` at a shutdown.
+    closing: Option<Closing>,
     /// When the connection is over, whatever the peer does.
     until: Alarm,
     /// Whether FIN was sent.
@@ -24,13 +28,16 @@ pub(super) struct Linger {
 
 impl Linger {
     /// Begins to linger now.
-    pub(super) fn new() -> Self {
-        Self { until: Alarm::after(LINGER), is_shut: false }
+    pub(super) fn new(closing: Option<Closing>, until: Alarm) -> Self {
+        Self { closing, until, is_shut: false }
     }
 
-    /// Ready when the connection is over: the peer closed, the socket failed, or the time is up.
+    /// Ready when the connection is over: the peer closed, the socket failed, the time is up, or others need the room.
     pub(super) fn poll<S: Stream>(&mut self, stream: &mut S, cx: &mut Context<'_>) -> Poll<()> {
         if bug!(NoLinger) || self.poll_closed(stream, cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if self.closing.as_ref().is_some_and(|closing| closing.poll_dropped(cx).is_ready()) {
             return Poll::Ready(());
         }
         self.until.poll(cx)

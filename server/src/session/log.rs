@@ -36,6 +36,11 @@ impl SessionLog {
         is_needed.then(|| Self { addr, is_verbose, operator, held: BTreeSet::new(), waiting: None })
     }
 
+    /// Whether it is an operator's.
+    pub(super) fn is_operator(&self) -> bool {
+        self.operator.is_some()
+    }
+
     pub(crate) fn refused(&self) {
         if self.is_verbose {
             info!(addr = %self.addr, "{} refused: too many connections", self.addr);

@@ -7,6 +7,7 @@ mod finishing;
 mod lingering;
 mod listing;
 mod log;
+mod refusing;
 mod running;
 mod scratch;
 mod sending;
@@ -20,26 +21,25 @@ mod unsent;
 mod waiting;
 
 pub(crate) use log::{SessionLog, kind_word, lock_word};
+pub(crate) use refusing::{refuse, refuse_at_once};
 
 use crate::gate::{Gate, GateHandle, Local};
 use crate::hub::{Ending, Mail};
 use crate::listen::Stream;
+use crate::places::Places;
 use crate::shared::Shared;
 use backlog::Backlog;
-use elockd_core::wire::{Decoder, encode_reason};
-use elockd_core::{Now, Reason, Scan};
-use lingering::{LINGER, Linger};
+use elockd_core::wire::Decoder;
+use elockd_core::{Now, Scan};
 use state::{End, State};
-use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use tokio::io::AsyncWriteExt;
-use tokio::time::timeout;
 
 /// When this many bytes of replies are unsent, the connection is no longer read from.
 const MAX_UNSENT: usize = 64 << 10;
 
-/// Serves a connection to its end.
+/// Serves a connection to its end, and gives its socket's place back.
 pub(crate) fn serve<S, G: Gate>(
     shared: Arc<Shared<G>>,
     stream: S,
@@ -53,17 +53,7 @@ where
     if let Some(log) = &session.log {
         log.connected();
     }
-    session
-}
-
-/// Tells a connection why it is refused, and closes it.
-pub(crate) async fn refuse<S: Stream>(mut stream: S, reason: Reason) {
-    let mut line = Vec::new();
-    encode_reason(reason, &mut line);
-    // A peer that does not take the line in time does not get it.
-    let _ = timeout(LINGER, stream.write_all(&line)).await;
-    let mut linger = Linger::new();
-    poll_fn(|cx| linger.poll(&mut stream, cx)).await;
+    Placed(Some(session))
 }
 
 /// One connection. It is a future that is ready when the connection is over.
@@ -82,12 +72,55 @@ struct Session<S, G: Gate = Local> {
     log: Option<Box<SessionLog>>,
 }
 
+/// A session whose socket has a place. It is a future that is ready when the socket is closed and the place is free. It
+/// takes no more memory than the session.
+struct Placed<S, G: Gate = Local>(Option<Session<S, G>>);
+
+impl<S, G: Gate> Placed<S, G> {
+    /// Closes the socket, and then gives the place back.
+    fn close(&mut self) {
+        if let Some(session) = self.0.take() {
+            let places = Arc::clone(session.places());
+            drop(session);
+            places.leave();
+        }
+    }
+}
+
+impl<S: Stream, G: Gate> Future for Placed<S, G> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let placed = self.get_mut();
+        let session = placed.0.as_mut().expect("a session that is over is not polled");
+        let end = Pin::new(session).poll(cx);
+        if end.is_ready() {
+            placed.close();
+        }
+        end
+    }
+}
+
+impl<S, G: Gate> Drop for Placed<S, G> {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
 /// What a connection that runs or waits does next.
 enum Step {
     /// It answers with a listing.
     List(Scan),
     /// It ends.
     End(End),
+}
+
+impl<S, G: Gate> Session<S, G> {
+    /// The places of sockets of this kind of peer. An operator always has a log.
+    fn places(&self) -> &Arc<Places> {
+        let is_operator = self.log.as_ref().is_some_and(|log| log.is_operator());
+        self.shared.places(is_operator)
+    }
 }
 
 impl<S: Stream, G: Gate> Session<S, G> {

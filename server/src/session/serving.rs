@@ -26,10 +26,7 @@ impl<S: Stream, G: Gate> Future for Session<S, G> {
                     let end = *end;
                     session.poll_log(end, cx)
                 }
-                State::Flushing { lingers } => {
-                    let lingers = *lingers;
-                    session.poll_flush(lingers, cx)
-                }
+                State::Flushing(_) => session.poll_flush(cx),
                 State::Lingering(linger) => linger.poll(&mut session.stream, cx).map(|()| State::Over),
                 State::Over => return Poll::Ready(()),
             });
@@ -58,6 +55,7 @@ pub(super) fn give_way<T>(cx: &mut Context<'_>) -> Poll<T> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Placed;
     use super::*;
     use tokio::net::{TcpStream, UnixStream};
 
@@ -67,5 +65,6 @@ mod tests {
         // A stream takes 32 bytes, and 8 more with debug assertions.
         assert_eq!(size_of::<Session<TcpStream>>() - size_of::<TcpStream>(), 104, "{why}");
         assert_eq!(size_of::<Session<UnixStream>>() - size_of::<UnixStream>(), 104, "{why}");
+        assert_eq!(size_of::<Placed<UnixStream>>(), size_of::<Session<UnixStream>>(), "a task has no more");
     }
 }

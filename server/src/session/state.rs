@@ -1,6 +1,7 @@
 //! A session's state, as plain data. It has no future in it, so it can be inspected, and passed to another process. Its
 //! only timers are made from deadlines, and can be made again.
 
+use super::finishing::Flush;
 use super::lingering::Linger;
 use super::listing::Listing;
 use elockd_core::{Cause, Reason};
@@ -34,10 +35,7 @@ pub(super) enum State {
     /// The connection is over in the machine. What it held is logged.
     Logging(End),
     /// It sends what is left. Then it lingers if the server closes first.
-    Flushing {
-        /// Whether the server closes first.
-        lingers: bool,
-    },
+    Flushing(Box<Flush>),
     /// It has sent FIN, and drops what comes.
     Lingering(Box<Linger>),
     /// Nothing is left to do.

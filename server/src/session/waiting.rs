@@ -98,7 +98,7 @@ impl<S: Stream, G: Gate> Session<S, G> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.backlog.as_ref().is_some_and(|backlog| backlog.has_unseen) {
+        if !self.has_unseen() {
             return Pin::new(&mut self.stream).poll_read(cx, buffer);
         }
         let read = self.stream.poll_read_unseen(cx, buffer);

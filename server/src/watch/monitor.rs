@@ -55,6 +55,20 @@ impl<G: Gate> Monitor<G> {
         self.shared.token_failures.load(Ordering::Relaxed)
     }
 
+    /// Number of sockets that are open now although their connection has ended or was refused.
+    #[must_use]
+    pub fn closing_sockets(&self) -> u64 {
+        let Shared { clients, operators, .. } = &*self.shared;
+        (clients.closing() + operators.closing()) as u64
+    }
+
+    /// Number of such sockets that were closed before their time, to make room, since the start.
+    #[must_use]
+    pub fn closing_sockets_dropped(&self) -> u64 {
+        let Shared { clients, operators, .. } = &*self.shared;
+        clients.dropped() + operators.dropped()
+    }
+
     /// Whether the shutdown has begun.
     #[must_use]
     pub fn is_shutting_down(&self) -> bool {

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod closing;
 mod tokens;
 mod waits;
 
@@ -313,35 +314,67 @@ async fn accepting_slows_down_while_it_fails_and_a_shutdown_still_works() {
     timeout(Duration::from_millis(1), done).await.expect("it does not wait for the next try").unwrap();
 }
 
-/// A listener with a word to say of each try, and a connection after the last.
-struct Unlucky(Vec<io::Error>);
+/// A listener with a word to say of each try, the last one first. `Ok` is a connection. After the last it has none.
+struct Scripted(Vec<io::Result<()>>);
 
-impl fmt::Display for Unlucky {
+impl fmt::Display for Scripted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("nowhere")
     }
 }
 
-impl Listener for Unlucky {
+impl Listener for Scripted {
     type Stream = DuplexStream;
 
     async fn accept(&mut self) -> io::Result<(DuplexStream, Peer)> {
-        self.0.pop().map_or_else(|| Ok((duplex(1).0, Peer::Unix)), Err)
+        match self.0.pop() {
+            Some(said) => said.map(|()| (duplex(1).0, Peer::Unix)),
+            None => std::future::pending().await,
+        }
     }
+}
+
+fn full() -> io::Result<()> {
+    Err(io::Error::other("too many open files"))
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_accepted_is_told_of_once_and_so_is_the_end_of_that() {
     let (log, _following) = Lines::follow();
-    let full = || io::Error::other("too many open files");
-    let mut acceptor = Acceptor::new(Unlucky(vec![full(), full(), full()]));
+    let mut acceptor = Acceptor::new(Scripted(vec![Ok(()), full(), full(), full()]));
     let begin = Instant::now();
     acceptor.next().await;
     assert_eq!(begin.elapsed(), Duration::from_millis(300));
-    acceptor.next().await;
+    let failed = " WARN cannot accept on nowhere, trying again every 100ms: too many open files";
+    assert_eq!(log.text().lines().collect::<Vec<_>>(), [failed]);
+    // The last error was 100 ms ago. Nobody else comes.
+    assert!(timeout(Duration::from_millis(9_899), acceptor.next()).await.is_err());
+    assert_eq!(log.text().lines().count(), 1, "{}", log.text());
+    assert!(timeout(Duration::from_millis(10), acceptor.next()).await.is_err());
+    assert_eq!(log.text().lines().collect::<Vec<_>>(), [failed, " INFO accepting again on nowhere"]);
+    assert!(timeout(Duration::from_hours(1), acceptor.next()).await.is_err());
+    assert_eq!(log.text().lines().count(), 2, "{}", log.text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn accepting_that_fails_now_and_then_is_told_of_once_a_minute() {
+    let (log, _following) = Lines::follow();
+    // Each connection takes 100 ms and is followed by an error: 601 of them in a minute, the first one included.
+    let script = (0..2 * 1500).map(|i| if i % 2 == 0 { Ok(()) } else { full() }).collect();
+    let mut acceptor = Acceptor::new(Scripted(script));
+    for _ in 0..1500 {
+        acceptor.next().await;
+    }
+    let again = |times| {
+        format!(
+            " WARN cannot accept on nowhere, {times} times since it was last reported, trying again every \
+             100ms: too many open files"
+        )
+    };
     let expected = [
-        " WARN cannot accept on nowhere, trying again every 100ms: too many open files",
-        " INFO accepting again on nowhere",
+        " WARN cannot accept on nowhere, trying again every 100ms: too many open files".to_owned(),
+        again(600),
+        again(600),
     ];
     assert_eq!(log.text().lines().collect::<Vec<_>>(), expected);
 }
@@ -351,7 +384,8 @@ async fn a_peer_that_is_gone_before_it_is_accepted_is_no_trouble() {
     let (log, _following) = Lines::follow();
     let gone = [io::ErrorKind::ConnectionAborted, io::ErrorKind::Interrupted].map(io::Error::from);
     let begin = Instant::now();
-    Acceptor::new(Unlucky(gone.into())).next().await;
+    let script = gone.into_iter().map(Err).chain([Ok(())]).rev().collect();
+    Acceptor::new(Scripted(script)).next().await;
     assert_eq!((begin.elapsed(), &*log.text()), (Duration::ZERO, ""));
 }
 

@@ -31,6 +31,8 @@ pub(super) enum Own {
     LongHolds,
     TokenReservationsFailed,
     ListingsRefused,
+    ClosingSockets,
+    ClosingSocketsDropped,
     CommandDuration,
     HoldDuration,
     WaitTime,
@@ -43,11 +45,13 @@ pub(super) enum Own {
 impl Own {
     /// All of them, in the order in which a scrape shows them.
     #[cfg(test)]
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::BuildInfo,
         Self::LongHolds,
         Self::TokenReservationsFailed,
         Self::ListingsRefused,
+        Self::ClosingSockets,
+        Self::ClosingSocketsDropped,
         Self::CommandDuration,
         Self::HoldDuration,
         Self::WaitTime,
@@ -77,6 +81,20 @@ impl Own {
             Self::ListingsRefused => {
                 ("elockd_listings_refused", Counter, &[], "Listings answered `0 Too Large`.", "")
             }
+            Self::ClosingSockets => (
+                "elockd_closing_sockets",
+                Gauge,
+                &[],
+                "Sockets open now although their connection has ended or was refused.",
+                "",
+            ),
+            Self::ClosingSocketsDropped => (
+                "elockd_closing_sockets_dropped",
+                Counter,
+                &[],
+                "Such sockets that were closed before their time, to make room for others.",
+                "Beyond `--max-closing`, or when file descriptors are few.",
+            ),
             Self::CommandDuration => (
                 "elockd_command_duration_seconds",
                 Histogram,

@@ -32,7 +32,7 @@ use tokio::time::timeout;
 use tracing::info;
 
 /// The most clients at a time. More clients wait to be accepted. The limit of open files leaves room for these.
-const MOST_CLIENTS: usize = 32;
+pub(crate) const MOST_CLIENTS: usize = 16;
 /// How long a client may take to send its request. It is short, so that silent clients soon make room for a health
 /// check, which seldom waits for more than a few seconds.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(1);

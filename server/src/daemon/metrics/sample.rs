@@ -16,6 +16,8 @@ pub(super) struct Sample {
     pub(super) wait_times: Vec<(Kind, Times)>,
     pub(super) latency: LatencySnapshot,
     pub(super) listings_refused: u64,
+    pub(super) closing_sockets: u64,
+    pub(super) closing_sockets_dropped: u64,
     pub(super) long_holds: u64,
     pub(super) token_failures: u64,
     /// `None` if the system does not tell.
@@ -40,6 +42,8 @@ impl Sample {
                     wait_times: by_kind(|kind| figures.wait_times(kind).clone()),
                     latency: monitor.latency(),
                     listings_refused: monitor.listings_refused(),
+                    closing_sockets: monitor.closing_sockets(),
+                    closing_sockets_dropped: monitor.closing_sockets_dropped(),
                     long_holds: monitor.long_holds(),
                     token_failures: monitor.token_failures(),
                     process: None,

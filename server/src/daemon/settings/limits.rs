@@ -3,7 +3,7 @@
 
 use super::values::{number, time_within};
 use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches};
-use elockd_core::{Limit, Limits, MAX_TIME_MS, Unit};
+use elockd_core::{Limit, Limits, MAX_COUNT, MAX_TIME_MS, Unit};
 use elockd_server::Config;
 use elockd_server::listen::{MAX_PEER_TIMEOUT, MIN_PEER_TIMEOUT, TcpOptions};
 use std::time::Duration;
@@ -38,6 +38,18 @@ pub(super) const OWN: &[Limit<Limited>] = &[
         note: "A listing beyond that is told `0 Too Large`.",
         get: |limited| limited.server.max_listing_bytes as u64,
         set: |limited, bytes| limited.server.max_listing_bytes = bytes as usize,
+        ..NO_LIMIT
+    },
+    Limit {
+        flag: "max-closing",
+        unit: Unit::Count,
+        default: 1000,
+        allowed: 1..=MAX_COUNT,
+        help: "Clients' sockets allowed to be open at a time although their connection has ended or was refused.",
+        note: "They stay open to deliver the last replies. One more, and the oldest is closed: its last replies may \
+               be lost.",
+        get: |limited| limited.server.max_closing as u64,
+        set: |limited, sockets| limited.server.max_closing = sockets as usize,
         ..NO_LIMIT
     },
     Limit {
@@ -250,6 +262,12 @@ mod tests {
         assert!(parsed("max-line-bytes", "64").is_err() && parsed("max-line-bytes", "1048577").is_err());
         assert_eq!((parsed("max-name-bytes", "1"), parsed("max-name-bytes", "65535")), (Ok(1), Ok(65535)));
         assert!(parsed("max-name-bytes", "0").is_err() && parsed("max-name-bytes", "65536").is_err());
+    }
+
+    #[test]
+    fn closing_sockets_are_at_least_one() {
+        assert_eq!((parsed("max-closing", "1"), parsed("max-closing", "2000000000")), (Ok(1), Ok(MAX_COUNT)));
+        assert!(parsed("max-closing", "0").is_err() && parsed("max-closing", "2000000001").is_err());
     }
 
     #[test]
