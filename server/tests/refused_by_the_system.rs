@@ -13,15 +13,23 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use support::{Client, Guard, PATIENCE, poll, program};
 use tempfile::TempDir;
 
-/// A user with no processes, whom limits hold: none hold the superuser.
+/// The first of some users with no processes, whom limits hold: none hold the superuser.
 const NOBODY: u32 = 54_321;
 
-/// The program in this folder as a process that can make no more threads than its first, because its user can have no
-/// more processes.
+/// The program in this folder as a process that can make no more threads than its first.
 fn without_threads(dir: &Path, flags: &[&str]) -> Guard {
+    with_processes(1, dir, flags)
+}
+
+/// The program in this folder as a process that has so many threads at the most, because its user can have no more
+/// processes. Each has a user of its own, for tests run at the same time.
+fn with_processes(processes: u32, dir: &Path, flags: &[&str]) -> Guard {
+    static NEXT: AtomicU32 = AtomicU32::new(NOBODY);
+    let nobody = NEXT.fetch_add(1, Ordering::Relaxed);
     let mut command = Command::new("prlimit");
     let mut path = PathBuf::from(env!("CARGO_BIN_EXE_elockd"));
     if getuid().is_root() {
@@ -29,9 +37,14 @@ fn without_threads(dir: &Path, flags: &[&str]) -> Guard {
         // Where the program is built may be out of that user's reach.
         path = dir.join("elockd");
         fs::copy(env!("CARGO_BIN_EXE_elockd"), &path).unwrap();
-        command.uid(NOBODY).gid(NOBODY);
+        command.uid(nobody).gid(nobody);
     }
-    command.arg("--nproc=1").arg(path).args(["--listen", "127.0.0.1:0"]).args(flags).current_dir(dir);
+    command
+        .arg(format!("--nproc={processes}"))
+        .arg(path)
+        .args(["--listen", "127.0.0.1:0"])
+        .args(flags)
+        .current_dir(dir);
     Guard::new(command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap())
 }
 
@@ -51,21 +64,32 @@ fn ended(mut process: Guard) -> Output {
 }
 
 #[test]
-fn without_a_thread_for_the_state_directory_it_does_not_start_and_says_why() {
+fn without_threads_it_does_not_start_and_says_why() {
     let dir = TempDir::new().unwrap();
-    let flags = ["--threads", "1", "--state-dir", "state", "--pidfile", "pid", "--log-file", "log"];
-    refused_a_thread(
-        &ended(without_threads(dir.path(), &flags)),
-        dir.path(),
-        "cannot use the state directory: state: ",
-    );
+    for threads in ["1", "4"] {
+        let flags = ["--threads", threads, "--state-dir", "state", "--pidfile", "pid"];
+        let output = ended(without_threads(dir.path(), &flags));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.starts_with("elockd: cannot start the thread that writes the log: "), "{stderr}");
+        assert!(stderr.contains("Resource temporarily unavailable"), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "nothing but the reason: {stderr}");
+        assert!(!dir.path().join("pid").exists(), "a start that failed leaves nothing behind");
+    }
 }
 
 #[test]
-fn without_threads_for_its_clients_it_does_not_start_and_says_why() {
+fn each_thread_that_is_missing_is_named_on_stderr_and_in_the_log() {
+    let cases = [("4", "cannot start the runtime: "), ("1", "cannot start the thread that opens files: ")];
+    for (threads, reason) in cases {
+        let dir = TempDir::new().unwrap();
+        let flags = ["--threads", threads, "--pidfile", "pid", "--log-file", "log"];
+        refused_a_thread(&ended(with_processes(2, dir.path(), &flags)), dir.path(), reason);
+    }
     let dir = TempDir::new().unwrap();
-    let flags = ["--threads", "4", "--pidfile", "pid", "--log-file", "log"];
-    refused_a_thread(&ended(without_threads(dir.path(), &flags)), dir.path(), "cannot start the runtime: ");
+    let flags = ["--threads", "1", "--state-dir", "state", "--pidfile", "pid", "--log-file", "log"];
+    let reason = "cannot use the state directory: state: ";
+    refused_a_thread(&ended(with_processes(3, dir.path(), &flags)), dir.path(), reason);
 }
 
 fn refused_a_thread(output: &Output, dir: &Path, reason: &str) {
@@ -79,11 +103,11 @@ fn refused_a_thread(output: &Output, dir: &Path, reason: &str) {
 }
 
 #[test]
-fn with_one_thread_and_no_state_directory_it_needs_no_other() {
+fn with_one_thread_and_no_state_directory_it_needs_two_more() {
     let dir = TempDir::new().unwrap();
     let socket = dir.path().join("elockd.sock");
     let flags = ["--threads", "1", "--unix", "elockd.sock", "--unix-mode", "666"];
-    let mut daemon = without_threads(dir.path(), &flags);
+    let mut daemon = with_processes(3, dir.path(), &flags);
     assert_eq!(client_of(&socket).ask("g a"), "1 Lock Get Success: a");
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.wait(PATIENCE).code(), Some(0));

@@ -31,6 +31,7 @@ pub(super) enum Own {
     LongHolds,
     TokenReservationsFailed,
     ListingsRefused,
+    LogLinesDropped,
     CommandDuration,
     HoldDuration,
     WaitTime,
@@ -43,11 +44,12 @@ pub(super) enum Own {
 impl Own {
     /// All of them, in the order in which a scrape shows them.
     #[cfg(test)]
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::BuildInfo,
         Self::LongHolds,
         Self::TokenReservationsFailed,
         Self::ListingsRefused,
+        Self::LogLinesDropped,
         Self::CommandDuration,
         Self::HoldDuration,
         Self::WaitTime,
@@ -77,6 +79,13 @@ impl Own {
             Self::ListingsRefused => {
                 ("elockd_listings_refused", Counter, &[], "Listings answered `0 Too Large`.", "")
             }
+            Self::LogLinesDropped => (
+                "elockd_log_lines_dropped",
+                Counter,
+                &[],
+                "Lines of the log that were not written.",
+                "Nobody took them, or the disk was full. See [the log](#the-log).",
+            ),
             Self::CommandDuration => (
                 "elockd_command_duration_seconds",
                 Histogram,

@@ -38,6 +38,7 @@ impl Collector for Sample {
         page.number(Own::LongHolds, Number::Whole(self.long_holds))?;
         page.number(Own::TokenReservationsFailed, Number::Whole(self.token_failures))?;
         page.number(Own::ListingsRefused, Number::Whole(self.listings_refused))?;
+        page.number(Own::LogLinesDropped, Number::Whole(self.log_lines_dropped))?;
         self.times(&mut page)?;
         self.process(&mut page)
     }

@@ -16,6 +16,7 @@ pub(super) struct Sample {
     pub(super) wait_times: Vec<(Kind, Times)>,
     pub(super) latency: LatencySnapshot,
     pub(super) listings_refused: u64,
+    pub(super) log_lines_dropped: u64,
     pub(super) long_holds: u64,
     pub(super) token_failures: u64,
     /// `None` if the system does not tell.
@@ -40,6 +41,7 @@ impl Sample {
                     wait_times: by_kind(|kind| figures.wait_times(kind).clone()),
                     latency: monitor.latency(),
                     listings_refused: monitor.listings_refused(),
+                    log_lines_dropped: crate::logging::dropped(),
                     long_holds: monitor.long_holds(),
                     token_failures: monitor.token_failures(),
                     process: None,
