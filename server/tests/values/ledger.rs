@@ -106,6 +106,7 @@ impl Life {
         }
         let born = Instant::now();
         let daemon = start(&flags.iter().map(String::as_str).collect::<Vec<_>>());
+        daemon.wait_for_log("for operators");
         let mut life = Self { daemon, ledger, admin, _dir: dir, born, seen: Instant::now() };
         *life.ledger.at("tokens_left") = 65_536;
         life
