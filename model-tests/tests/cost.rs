@@ -193,7 +193,7 @@ fn a_search_among_exclusive_locks_is_as_long_as_the_chain() {
 }
 
 /// A check that would look at more than the limit is refused, and has not looked at more by then. Connections wait for
-/// each other in a crowd, each with shares that all of them have.
+/// each other in a crowd: each wants a share of which forty others who wait have one, too.
 #[test]
 fn a_search_looks_at_no_more_than_the_limit() {
     for most in [0, 10, 500, 5_000] {
@@ -209,7 +209,7 @@ fn a_search_looks_at_no_more_than_the_limit() {
         }
         for serial in 1..=200 {
             let name = (serial % 100).to_string();
-            let wish = Wish::at_once(Kind::Shared, name.as_bytes()).limited(3).waiting(1_000);
+            let wish = Wish::at_once(Kind::Shared, name.as_bytes()).limited(40).waiting(1_000);
             // Its own shares are given back first, or it would be a holder.
             world.say(serial, &Command::Release(Kind::Shared, name.as_bytes()));
             let (bill, _) = world.say(serial, &Command::Get(wish));

@@ -70,7 +70,7 @@ fn two_connections_and_odd_names() {
 fn three_connections_and_names_of_one_hash() {
     let mut space = space(3, &[(X, "a"), (X, "b"), (S, "b")]);
     space.config.storage.hash_bits = HashBits::lowest(0);
-    all_of("3 connections, 2 + 1 names of one hash", &space, 1);
+    all_of("3 connections, 2 + 1 names of one hash", &space, 1_555);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use elockd_model_tests::reference::Reference;
 use elockd_model_tests::runner::say;
 
 /// More than fit into 16 bits.
-const MANY: u32 = 70_000;
+const MANY: u32 = 66_000;
 
 /// The machine and the reference, after the same inputs.
 struct Pair {
@@ -93,7 +93,7 @@ impl Pair {
 
 impl Drop for Pair {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
+        if !std::thread::panicking() && self.bytes > 100_000 {
             say(&format!("sizes: both sent {} bytes\n", self.bytes));
         }
     }
@@ -124,7 +124,7 @@ fn config() -> Config {
     config
 }
 
-/// Both kinds, short names and long ones; 70,000 holds of one connection that are tied, and the end of each.
+/// Both kinds, short names and long ones; 66,000 holds of one connection that are tied, and the end of each.
 #[test]
 fn hundreds_of_thousands_of_names() {
     let mut pair = Pair::with_open(config(), 4);
@@ -136,16 +136,16 @@ fn hundreds_of_thousands_of_names() {
     for number in 0..2_000 {
         pair.say(1, &format!("g a.name.of.more.than.29.bytes.{number}"));
     }
-    assert_eq!(pair.hear(4, "si shared.69999"), "2 Shared Lock Is Locked: shared.69999\n");
+    assert_eq!(pair.hear(4, "si shared.65999"), "2 Shared Lock Is Locked: shared.65999\n");
     assert_eq!(pair.hear(4, "g exclusive.65536"), "0 Lock Get Failure: exclusive.65536\n");
     pair.look(4);
     let snapshot = pair.machine.snapshot();
     let mut restored = Machine::restore(config(), &snapshot).expect("a snapshot can be restored");
     assert!(restored.snapshot() == snapshot, "a restored machine has another snapshot");
     pair.now = 1_000;
-    // The third connection's 70,000 holds are all tied, the first one's are not.
+    // The third connection's 66,000 holds are all tied, the first one's are not.
     pair.close(3);
-    assert_eq!(pair.hear(4, "si shared.69999"), "1 Shared Lock Is Locked: shared.69999\n");
+    assert_eq!(pair.hear(4, "si shared.65999"), "1 Shared Lock Is Locked: shared.65999\n");
     pair.close(1);
     for number in (0..MANY).step_by(7) {
         pair.say(4, &format!("g exclusive.{number}"));
@@ -156,7 +156,7 @@ fn hundreds_of_thousands_of_names() {
     pair.look(4);
 }
 
-/// One shared lock with 70,000 holders: its count, its listing, and a limit among them.
+/// One shared lock with 66,000 holders: its count, its listing, and a limit among them.
 #[test]
 fn tens_of_thousands_of_holders_of_one_name() {
     let mut pair = Pair::new(config());
@@ -168,8 +168,8 @@ fn tens_of_thousands_of_holders_of_one_name() {
     pair.open(one_more);
     assert_eq!(pair.hear(one_more, "si pool"), format!("{MANY} Shared Lock Is Locked: pool\n"));
     assert_eq!(pair.hear(one_more, &format!("sgl {MANY} pool")), "0 Shared Lock Get Failure: pool\n");
-    // In 16 bits 70,000 would be 4,464.
-    assert_eq!(pair.hear(one_more, "sgl 4465 pool"), "0 Shared Lock Get Failure: pool\n");
+    // In 16 bits 66,000 would be 464.
+    assert_eq!(pair.hear(one_more, "sgl 465 pool"), "0 Shared Lock Get Failure: pool\n");
     assert_eq!(pair.say(one_more, &format!("sgw 1000 {MANY} pool")).len(), 1);
     pair.close(1);
     let second = pair.hear(2, "si pool");
@@ -240,7 +240,7 @@ fn deadlines_at_every_edge_of_the_wheel() {
 #[test]
 fn a_deadlock_is_found_behind_many_holds() {
     for holds in [1, 2, 63, 64, 65, 66, 130] {
-        for wanted in [0, 1, holds / 2, holds - 1] {
+        for wanted in [0, holds / 2, holds - 1] {
             let mut pair = Pair::with_open(config(), 3);
             pair.apply(&Input::Tokens { first: 1, last: 1_000 });
             pair.say(2, "g other");

@@ -215,6 +215,8 @@ fn a_wrong_value_is_refused_with_where_it_is_and_what_is_allowed() {
         ("max-waiters", "2000000001", count),
         ("max-waiters-per-name", "0", count),
         ("max-waiters-per-name", "2000000001", count),
+        ("max-step-holds", "0", count),
+        ("max-step-holds", "2000000001", count),
         ("threads", "257", "give a whole number from 0 to 256"),
         ("threads", "-1", "give a whole number from 0 to 256"),
         ("port", "65536", "give a whole number from 0 to 65535"),

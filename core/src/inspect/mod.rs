@@ -4,6 +4,8 @@
 mod check;
 mod figure_row;
 mod figures;
+#[cfg(test)]
+mod large_figures;
 mod scan;
 mod shape;
 mod snapshot;
