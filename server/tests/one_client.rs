@@ -12,7 +12,11 @@ fn name(number: usize, bytes: usize) -> String {
 }
 
 /// Says one line for each name, and reads the replies meanwhile. Returns how many did not begin with `1 `.
-fn say(client: &mut Client, verb: &str, names: impl Iterator<Item = String> + Clone + Send + 'static) -> usize {
+fn say(
+    client: &mut Client,
+    verb: &str,
+    names: impl Iterator<Item = String> + Clone + Send + 'static,
+) -> usize {
     let mut writer = client.twin();
     let lines = names.clone();
     let writing = std::thread::spawn(move || lines.for_each(|name| writer.send(format!("{verb} {name}\n"))));
@@ -41,7 +45,10 @@ fn memory_is_given_out_up_to_its_limit_and_the_daemon_goes_on() {
     assert_eq!(other.ask(&format!("iam {long}")), format!("0 Out Of Memory: {long}"));
     // All else goes on, and so does this once there is room.
     assert_eq!(other.ask(&format!("g {}", name(0, 4096))), format!("0 Lock Get Failure: {}", name(0, 4096)));
-    assert_eq!(greedy.ask(&format!("r {}", name(0, 4096))), format!("1 Lock Release Success: {}", name(0, 4096)));
+    assert_eq!(
+        greedy.ask(&format!("r {}", name(0, 4096))),
+        format!("1 Lock Release Success: {}", name(0, 4096))
+    );
     assert_eq!(other.ask(&format!("iam {long}")), "1 ok");
 }
 

@@ -84,8 +84,11 @@ mod tests {
             assert_eq!(source(one), source(other), "{one} and {other}");
             assert!(source(one).is_some(), "{one}");
         }
-        let different =
-            [("1.2.3.4:5", "1.2.3.5:5"), ("[2001:db8:1:2::1]:5", "[2001:db8:1:3::1]:5"), ("1.2.3.4:5", "[::1]:5")];
+        let different = [
+            ("1.2.3.4:5", "1.2.3.5:5"),
+            ("[2001:db8:1:2::1]:5", "[2001:db8:1:3::1]:5"),
+            ("1.2.3.4:5", "[::1]:5"),
+        ];
         for (one, other) in different {
             assert_ne!(source(one), source(other), "{one} and {other}");
         }

@@ -15,7 +15,9 @@ mod waits;
 pub use waits::Wait;
 
 use crate::observe::Event;
-use elockd_core::{Account, Addr, Cause, Command, Config, Conn, Input, Kind, Limits, Now, Origin, Reason, Verb};
+use elockd_core::{
+    Account, Addr, Cause, Command, Config, Conn, Input, Kind, Limits, Now, Origin, Reason, Verb,
+};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use waits::word;

@@ -94,7 +94,9 @@ impl Reference {
                     Some(_) => self.wait(wait),
                 };
             }
-            if !self.has_memory(Self::memory_of_lock(name, holders.len() + 1) - Self::memory_of_lock(name, holders.len())) {
+            if !self.has_memory(
+                Self::memory_of_lock(name, holders.len() + 1) - Self::memory_of_lock(name, holders.len()),
+            ) {
                 return Event::Sent(conn, line("0 Out Of Memory: ", name));
             }
             self.hold(conn, kind, name);

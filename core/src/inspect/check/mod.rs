@@ -92,14 +92,14 @@ impl Machine {
         for source in slots.iter().filter_map(|(_, connection)| connection.origin().source()) {
             *sources.entry(source).or_default() += 1;
         }
-        ensure!(
-            sources == *self.connections.sources(),
-            "connections come from {sources:?}, not as counted"
-        );
+        ensure!(sources == *self.connections.sources(), "connections come from {sources:?}, not as counted");
         let most = sources.values().max().copied().unwrap_or(0);
         let of_address = self.config.limits.connections_per_address;
         ensure!(of_address == 0 || most <= of_address, "{most} connections come from one address");
-        ensure!(most <= self.counters.peak_address_connections, "more connections of an address than the peak");
+        ensure!(
+            most <= self.counters.peak_address_connections,
+            "more connections of an address than the peak"
+        );
         let limits = &self.config.limits;
         for (tally, [connections, holds, waits]) in self.connections.tallies().iter().zip(tallies) {
             ensure!(tally.connections() == connections, "{tally:?} has {connections} connections");
@@ -122,7 +122,7 @@ impl Machine {
         for (_, connection) in self.connections.slots().iter() {
             let Some(registered) = connection.registered() else { continue };
             let conn = connection.conn();
-            let bytes = registered.name().len();
+            let bytes = self.connections.name_of(connection).map_or(0, <[u8]>::len);
             ensure!(
                 (1..=usize::from(self.config.limits.name_bytes)).contains(&bytes),
                 "{conn:?} is registered under {bytes} bytes"
@@ -133,7 +133,7 @@ impl Machine {
                 "{conn:?} was registered in the future"
             );
         }
-        Ok(())
+        self.connections.check_names().map_err(|wrong| Violation(format!("registered names: {wrong}")))
     }
 
     /// With an idle limit, the order of activity has every connection that does not wait. Without one it is empty.
@@ -180,10 +180,7 @@ impl Machine {
         memory += u64::from(self.holds.waits().len()) * memory::WAIT;
         ensure!(memory == self.memory(), "{memory} bytes of memory, counted {}", self.memory());
         let refusable = memory - self.connections.memory_without_names();
-        ensure!(
-            refusable <= self.config.limits.memory_bytes,
-            "{refusable} bytes of names, holds and waits"
-        );
+        ensure!(refusable <= self.config.limits.memory_bytes, "{refusable} bytes of names, holds and waits");
         ensure!(memory <= self.counters.peak_memory_bytes, "more memory than the peak");
         Ok(())
     }

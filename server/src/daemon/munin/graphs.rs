@@ -294,8 +294,7 @@ const GRAPHS: [Graph; 12] = [
         fields: &[
             Field::figure(&["memory_bytes"], "now").shape(Shape::Limited("limit_memory_bytes")),
             Field::figure(&["peak_memory_bytes"], "most since the start"),
-            Field::figure(&["lock_bytes"], "locks")
-                .info("Memory used by locks, without their indexes"),
+            Field::figure(&["lock_bytes"], "locks").info("Memory used by locks, without their indexes"),
         ],
     },
     Graph {
