@@ -235,6 +235,8 @@ pub struct Features {
 pub struct Storage {
     /// Slots allocated at a time: a power of two.
     pub chunk_slots: u32,
+    /// Bytes allocated at a time for names that do not fit into slots. A longer one is allocated alone.
+    pub text_chunk_bytes: u32,
     /// Sub-tables of each index: a power of two. With more of them each growth step is shorter.
     pub index_tables: u32,
     /// Dead holds that one `Tick` frees.
@@ -264,6 +266,7 @@ impl Default for Config {
             features: Features { dump: true, registry: true, silent_errors: false },
             storage: Storage {
                 chunk_slots: 4096,
+                text_chunk_bytes: 1 << 20,
                 index_tables: 1024,
                 sweep_slice: 256,
                 scan_slice: 256,
@@ -282,6 +285,7 @@ impl Config {
     pub fn smallest_storage() -> Self {
         let mut config = Self::default();
         config.storage.chunk_slots = 2;
+        config.storage.text_chunk_bytes = 100;
         config.storage.index_tables = 1;
         config.storage.sweep_slice = 1;
         config.storage.scan_slice = 1;

@@ -82,6 +82,14 @@ fn three_connections_under_limits_of_locks() {
 }
 
 #[test]
+fn three_connections_under_a_limit_of_memory() {
+    let mut space = space(3, &[(X, "a"), (X, "b"), (S, "a")]);
+    // Three connections, a lock with two holders, and not quite one more lock.
+    space.config.limits.memory_bytes = 3 * 1024 + 160 + 56 + 159;
+    all_of("3 connections, 2 + 1 names, limit of memory", &space, 827);
+}
+
+#[test]
 fn three_connections_under_a_limit_of_two() {
     let mut space = space(3, &[(X, "a"), (S, "a")]);
     space.config.limits.connections = 2;

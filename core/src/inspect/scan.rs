@@ -7,7 +7,7 @@
 
 use crate::machine::Machine;
 use crate::storage::Id;
-use crate::table::{Connection, Lock, Locks, Moment, Registered, State, Tenure, TiedHold};
+use crate::table::{Connection, Lock, Locks, Moment, State, Tenure, TiedHold};
 use crate::types::{Addr, Conn, Kind, Now};
 use crate::wire::{Listing, Subject};
 
@@ -178,7 +178,7 @@ impl Machine {
             let entry = Entry {
                 order: wait.order(),
                 more,
-                ..entry(&self.connections[wait.by()], self.holds.locks().name(lock))
+                ..self.entry(&self.connections[wait.by()], self.holds.locks().name(lock))
             };
             slice.took(&entry);
             each(entry);
@@ -281,9 +281,10 @@ impl Machine {
         slice.slots -= 1;
         if let Some((_, connection)) = slots.at(slot)
             && let Some(registered) = connection.registered()
-            && (scan.name.is_empty() || *scan.name == *registered.name())
+            && let Some(name) = self.connections.name_of(connection)
+            && (scan.name.is_empty() || *scan.name == *name)
         {
-            let entry = Entry { order: registered.order(), ..entry(connection, registered.name()) };
+            let entry = Entry { order: registered.order(), ..self.entry(connection, name) };
             slice.took(&entry);
             each(entry);
         }
@@ -312,23 +313,22 @@ impl Machine {
             order,
             since: Some(since),
             more,
-            ..entry(&self.connections[owner], self.holds.locks().name(lock))
+            ..self.entry(&self.connections[owner], self.holds.locks().name(lock))
         };
         slice.took(&entry);
         each(entry);
     }
-}
 
-fn entry<'a>(connection: &'a Connection, name: &'a [u8]) -> Entry<'a> {
-    let registered = connection.registered().map(Registered::name);
-    Entry {
-        name,
-        conn: connection.conn(),
-        addr: connection.origin().addr,
-        registered,
-        order: 0,
-        since: None,
-        more: None,
+    fn entry<'a>(&'a self, connection: &Connection, name: &'a [u8]) -> Entry<'a> {
+        Entry {
+            name,
+            conn: connection.conn(),
+            addr: connection.origin().addr,
+            registered: self.connections.name_of(connection),
+            order: 0,
+            since: None,
+            more: None,
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use super::Machine;
 use super::input::Cause;
 use super::output::{Output, Reason};
 use crate::storage::Id;
-use crate::table::{Connection, Registered, memory};
+use crate::table::{Connection, memory};
 use crate::types::{Account, Conn, Kind};
 use crate::wire::{Command, Listing, Reply, Subject, Verb};
 
@@ -135,7 +135,7 @@ impl Machine {
     }
 
     fn register<'a>(&mut self, id: Id<Connection>, name: &'a [u8]) -> Reply<'a> {
-        let (old, new) = (self.connections[id].name_memory(), memory::of_registration(name));
+        let (old, new) = (self.connections[id].name_memory(), memory::of_registration(name.len()));
         // A connection may always make its name shorter.
         if new > old && !self.has_memory(new - old) {
             return self.out_of_memory(name);
@@ -147,7 +147,7 @@ impl Machine {
 
     fn me(&self, id: Id<Connection>, conn: Conn, out: &mut impl FnMut(Conn, Output<'_>)) {
         let connection = &self.connections[id];
-        let (addr, name) = (&connection.origin().addr, connection.registered().map(Registered::name));
+        let (addr, name) = (&connection.origin().addr, self.connections.name_of(connection));
         out(conn, Output::Reply(Reply::Me { addr, name }));
     }
 

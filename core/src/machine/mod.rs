@@ -59,13 +59,11 @@ impl Machine {
         let storage = &config.storage;
         assert!(storage.sweep_slice > 0, "sweep_slice must be at least 1");
         assert!(storage.scan_slice > 0, "scan_slice must be at least 1");
-        // There are far fewer connections than locks.
-        let connection_tables = (storage.index_tables / 16).max(1);
         Self {
             now: Now::default(),
             seq: Seq::default(),
             draining: false,
-            connections: Connections::new(storage.chunk_slots, connection_tables),
+            connections: Connections::new(storage),
             holds: Holds::new(storage),
             tokens: Tokens::NONE,
             counters: Counters::default(),

@@ -14,8 +14,7 @@ impl Machine {
     pub(crate) fn kick(&mut self, asker: Conn, addr: &[u8], out: &mut impl FnMut(Conn, Output<'_>)) {
         let wanted = Addr::parse(addr);
         let is_it = |connection: &Connection| {
-            Some(connection.origin().addr) == wanted
-                || connection.registered().is_some_and(|registered| registered.name() == addr)
+            Some(connection.origin().addr) == wanted || self.connections.name_of(connection) == Some(addr)
         };
         let connections = self.connections.slots().iter().filter(|(_, connection)| is_it(connection));
         let mut kicked: Vec<(Conn, Id<Connection>)> =

@@ -54,6 +54,10 @@ marks! {
     TickSwept: Reference, Swarm;
     /// Slots whose memory had been given back are used again.
     FreedSlotsUsedAgain: Reference, Swarm;
+    /// A chunk of long names was given back, because none of it was in use.
+    TextsGaveMemoryBack: Reference, Swarm;
+    /// A long name was moved, so that others that are gone take no memory.
+    TextWasMoved: Reference;
     /// A sole hold became tied because a second holder came.
     HoldBecameTied: Reference, Swarm;
     /// The end of a connection took a tied hold out of a lock that others hold too.

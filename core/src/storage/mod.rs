@@ -1,13 +1,15 @@
-//! Memory without surprises: slots in fixed chunks, hash indexes in sub-tables, and lists through the slots.
+//! Memory without surprises: slots in fixed chunks, hash indexes in sub-tables, lists through the slots, and texts.
 //! Nothing here ever moves or copies everything at once, and nothing here knows what a lock means.
 
 mod index;
 mod list;
 mod slab;
+mod texts;
 
 pub(crate) use index::{Index, Linked};
 pub(crate) use list::{Broken, Chain, Links, List, Stack};
 pub(crate) use slab::{Id, Slab};
+pub(crate) use texts::{TextPlace, Texts};
 
 /// Panics unless each bit is set in about half of the hashes. There must be 4,096 of them.
 #[cfg(test)]

@@ -5,7 +5,8 @@ use super::addresses::{Addresses, Source};
 use super::memory;
 use super::tenure::Tenure;
 use super::wait::Wait;
-use crate::storage::{Broken, Chain, Id, Index, Linked, Links, List, Slab};
+use crate::config::Storage;
+use crate::storage::{Broken, Chain, Id, Index, Linked, Links, List, Slab, TextPlace, Texts};
 use crate::types::{Account, Conn, Now, Origin};
 use std::collections::BTreeMap;
 
@@ -57,14 +58,14 @@ impl Connection {
         self.wait
     }
 
-    /// The name that it gave itself.
+    /// When it gave itself a name. [`Connections::name_of`] has the name.
     pub(crate) fn registered(&self) -> Option<&Registered> {
         self.registered.as_deref()
     }
 
     /// What its registered name counts for the limit of memory.
     pub(crate) fn name_memory(&self) -> u64 {
-        self.registered().map_or(0, |registered| memory::of_registration(registered.name()))
+        self.registered().map_or(0, |registered| memory::of_registration(registered.bytes.into()))
     }
 
     /// When it last sent a command, or its last wait ended. Without an idle limit: when it opened.
@@ -101,21 +102,14 @@ impl Chain for ByActivity {
 /// The name that a connection gave itself with `iam`.
 #[derive(Clone, Debug)]
 pub(crate) struct Registered {
-    name: Box<[u8]>,
+    place: TextPlace,
+    /// Bytes of the name.
+    bytes: u16,
     /// Ascends with each registration. `who` lists in this order.
     order: u64,
 }
 
 impl Registered {
-    /// A registration from a snapshot.
-    pub(crate) fn restored(name: Box<[u8]>, order: u64) -> Self {
-        Self { name, order }
-    }
-
-    pub(crate) fn name(&self) -> &[u8] {
-        &self.name
-    }
-
     /// Ascends with each registration. `who` lists in this order.
     pub(crate) fn order(&self) -> u64 {
         self.order
@@ -132,6 +126,8 @@ pub(crate) struct Connections {
     /// The highest number seen. Numbers up to it are never opened again.
     highest: Option<Conn>,
     by_activity: List<ByActivity>,
+    /// Registered names. The owner of each is the position of its connection.
+    names: Texts,
     accounts: Accounts,
     /// Operators are not in it.
     addresses: Addresses,
@@ -141,13 +137,16 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    pub(crate) fn new(chunk_slots: u32, index_tables: u32) -> Self {
+    pub(crate) fn new(storage: &Storage) -> Self {
+        // There are far fewer connections than locks.
+        let index_tables = (storage.index_tables / 16).max(1);
         Self {
-            slots: Slab::new(chunk_slots),
+            slots: Slab::new(storage.chunk_slots),
             index: Index::new(index_tables),
             speaker: None,
             highest: None,
             by_activity: List::EMPTY,
+            names: Texts::new(storage.text_chunk_bytes),
             accounts: Accounts::new(),
             addresses: Addresses::default(),
             memory: 0,
@@ -213,13 +212,14 @@ impl Connections {
 
     /// Takes a connection out. It must have left the order of activity (see `unlink`).
     pub(crate) fn close(&mut self, id: Id<Connection>) -> Connection {
+        self.set_registered(id, None);
         let connection = self.index.remove(&mut self.slots, id, |connection| hash(connection.conn));
         self.speaker = self.speaker.filter(|(_, speaker)| *speaker != id);
         self.tally_mut(connection.tally).remove_connection();
         if let Some(source) = connection.origin.source() {
             self.addresses.remove(source);
         }
-        self.memory -= memory::CONNECTION + connection.name_memory();
+        self.memory -= memory::CONNECTION;
         connection
     }
 
@@ -324,15 +324,40 @@ impl Connections {
             self.set_registered(id, None);
         } else {
             self.last_registration += 1;
-            self.set_registered(id, Some(Registered { name: name.into(), order: self.last_registration }));
+            self.set_registered(id, Some((name, self.last_registration)));
         }
     }
 
-    fn set_registered(&mut self, id: Id<Connection>, registered: Option<Registered>) {
+    fn set_registered(&mut self, id: Id<Connection>, registration: Option<(&[u8], u64)>) {
+        if let Some(old) = self.slots[id].registered.take() {
+            self.memory -= memory::of_registration(old.bytes.into());
+            let slots = &mut self.slots;
+            self.names.remove(old.place, |owner, place| {
+                let (id, _) = slots.at(owner).expect("a registered name has its connection");
+                slots[id].registered.as_mut().expect("its name is registered").place = place;
+            });
+        }
+        let Some((name, order)) = registration else { return };
+        let bytes = u16::try_from(name.len()).expect("the limit of a name is a `u16`");
+        let place = self.names.insert(name, id.position());
         let connection = &mut self.slots[id];
-        self.memory -= connection.name_memory();
-        connection.registered = registered.map(Box::new);
+        connection.registered = Some(Box::new(Registered { place, bytes, order }));
         self.memory += connection.name_memory();
+    }
+
+    /// The name that a connection gave itself.
+    pub(crate) fn name_of(&self, connection: &Connection) -> Option<&[u8]> {
+        connection.registered().map(|registered| self.names.get(registered.place))
+    }
+
+    /// Checks where registered names are stored.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, in words.
+    pub(crate) fn check_names(&self) -> Result<(), String> {
+        let place = |(id, of): (Id<Connection>, &Connection)| Some((id.position(), of.registered()?.place));
+        self.names.check(self.slots.iter().filter_map(place))
     }
 
     pub(crate) fn set_tenure(&mut self, id: Id<Connection>, tenure: Id<Tenure>) {
@@ -366,8 +391,8 @@ impl Connections {
     }
 
     /// Gives a connection a registration from a snapshot.
-    pub(crate) fn restore_registration(&mut self, id: Id<Connection>, registered: Registered) {
-        self.set_registered(id, Some(registered));
+    pub(crate) fn restore_registration(&mut self, id: Id<Connection>, name: &[u8], order: u64) {
+        self.set_registered(id, Some((name, order)));
     }
 }
 

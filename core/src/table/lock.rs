@@ -6,7 +6,8 @@ use super::moment::Moment;
 use super::name::{Name, is_same};
 use super::tenure::Tenure;
 use super::tie::Tie;
-use crate::storage::{Chain, Id, Index, Linked, Links, Slab};
+use crate::config::Storage;
+use crate::storage::{Chain, Id, Index, Linked, Links, Slab, TextPlace, Texts};
 use crate::types::{Kind, Now};
 
 /// A name that is locked, or that a dead tenure was the last to hold. The lock's [`State`](super::State) is one of:
@@ -105,8 +106,8 @@ impl Chain for Soles {
 #[derive(Clone, Debug)]
 pub(crate) struct Locks {
     slots: Slab<Lock>,
-    /// Names that do not fit into slots. They have at most `u16::MAX` bytes, because the configured limit is a `u16`.
-    long_names: Slab<Box<[u8]>>,
+    /// Names that do not fit into slots. The owner of each is the position of its lock.
+    long_names: Texts,
     index: Index<Lock>,
     hasher: Hasher,
 }
@@ -116,13 +117,13 @@ pub(crate) struct Locks {
 pub(crate) struct NameHash(u32);
 
 impl Locks {
-    pub(super) fn new(chunk_slots: u32, index_tables: u32, hasher: Hasher) -> Self {
+    pub(super) fn new(storage: &Storage) -> Self {
+        let Storage { chunk_slots, text_chunk_bytes, index_tables, .. } = *storage;
         Self {
             slots: Slab::new(chunk_slots),
-            // These slots are small, and chunks should be large (see server/src/daemon/allocator.rs).
-            long_names: Slab::new(chunk_slots * 4),
+            long_names: Texts::new(text_chunk_bytes),
             index: Index::new(index_tables),
-            hasher,
+            hasher: Hasher::new(storage),
         }
     }
 
@@ -144,20 +145,18 @@ impl Locks {
 
     #[inline]
     pub(crate) fn name<'a>(&'a self, lock: &'a Lock) -> &'a [u8] {
-        lock.name.get().unwrap_or_else(|position| self.long_name(position).1)
+        lock.name.get().unwrap_or_else(|place| self.long_name(place))
     }
 
     /// Bytes of a lock's name that are stored outside its slot.
     #[inline]
     pub(crate) fn outer_bytes(&self, lock: &Lock) -> u64 {
-        lock.name.get().map_or_else(|position| memory::outer_bytes(self.long_name(position).1), |_| 0)
+        lock.name.get().map_or_else(|place| memory::outer_bytes(self.long_name(place)), |_| 0)
     }
 
     #[cold]
-    fn long_name(&self, position: u32) -> (Id<Box<[u8]>>, &[u8]) {
-        let (id, name) =
-            self.long_names.at(position).expect("a long name is at the position that its lock has");
-        (id, name)
+    fn long_name(&self, place: TextPlace) -> &[u8] {
+        self.long_names.get(place)
     }
 
     /// Adds a name that must not be there yet. It is held from `now` on.
@@ -170,23 +169,40 @@ impl Locks {
         hold: Hold,
         now: Now,
     ) -> Id<Lock> {
-        let name = if name.len() <= Name::SHORT {
-            Name::short(name)
+        let lock = |name| Lock { hold, hash, link: None, since: Moment::of(now), kind, name };
+        if name.len() <= Name::SHORT {
+            self.index.insert(&mut self.slots, lock(Name::short(name)), |lock| lock.hash.0)
         } else {
-            Name::long(self.long_names.insert(name.into()).position())
-        };
-        let lock = Lock { hold, hash, link: None, since: Moment::of(now), kind, name };
-        self.index.insert(&mut self.slots, lock, |lock| lock.hash.0)
+            self.insert_long(name, lock)
+        }
+    }
+
+    #[cold]
+    fn insert_long(&mut self, name: &[u8], lock: impl FnOnce(Name) -> Lock) -> Id<Lock> {
+        // Whose it is, is known only once the lock has its slot.
+        let place = self.long_names.insert(name, 0);
+        let id = self.index.insert(&mut self.slots, lock(Name::long(place)), |lock| lock.hash.0);
+        self.long_names.set_owner(place, id.position());
+        id
     }
 
     /// Takes a name out.
     #[inline]
     pub(super) fn remove(&mut self, id: Id<Lock>) {
         let lock = self.index.remove(&mut self.slots, id, |lock| lock.hash.0);
-        if let Err(position) = lock.name.get() {
-            let (id, _) = self.long_name(position);
-            self.long_names.remove(id);
+        if let Err(place) = lock.name.get() {
+            self.remove_long(place);
         }
+    }
+
+    /// Takes out a long name. Others may be moved.
+    #[cold]
+    fn remove_long(&mut self, place: TextPlace) {
+        let slots = &mut self.slots;
+        self.long_names.remove(place, |owner, place| {
+            let (id, _) = slots.at(owner).expect("a long name has its lock");
+            slots[id].name = Name::long(place);
+        });
     }
 
     pub(crate) fn slots(&self) -> &Slab<Lock> {
@@ -206,9 +222,14 @@ impl Locks {
         lock.since = Moment::of(now);
     }
 
-    /// The number of names that are stored outside their slots.
-    pub(crate) fn long_names(&self) -> u32 {
-        self.long_names.len()
+    /// Checks the names that are stored outside their slots.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, in words.
+    pub(crate) fn check_long_names(&self) -> Result<(), String> {
+        let place = |(id, lock): (Id<Lock>, &Lock)| Some((id.position(), lock.name.get().err()?));
+        self.long_names.check(self.slots.iter().filter_map(place))
     }
 
     pub(crate) fn indexed(&self) -> u32 {
@@ -235,8 +256,12 @@ impl std::ops::IndexMut<Id<Lock>> for Locks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, Storage};
+    use crate::config::Config;
     use crate::storage::assert_balanced;
+
+    fn locks(index_tables: u32, hash_key: (u64, u64)) -> Locks {
+        Locks::new(&Storage { index_tables, hash_key, ..Config::smallest_storage().storage })
+    }
 
     #[test]
     fn a_slot_takes_56_bytes() {
@@ -258,12 +283,8 @@ mod tests {
             assert_eq!(lock.kind(), Kind::Shared);
             assert_eq!(lock.since().until(Now(9)), 2);
             locks.remove(id);
-            assert_eq!((locks.slots.len(), locks.long_names.len(), locks.indexed()), (0, 0, 0));
+            assert_eq!((locks.slots.len(), locks.check_long_names(), locks.indexed()), (0, Ok(()), 0));
         }
-    }
-
-    fn locks(index_tables: u32, hash_key: (u64, u64)) -> Locks {
-        Locks::new(2, index_tables, Hasher::new(&Storage { hash_key, ..Config::default().storage }))
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub(crate) const fn of_get(name: &[u8], holders: u32) -> u64 {
     if holders > 0 { HOLD } else { HOLD + NAME + outer_bytes(name) }
 }
 
-/// What a registration adds. An empty name is none.
-pub(crate) const fn of_registration(name: &[u8]) -> u64 {
-    if name.is_empty() { 0 } else { REGISTRATION + name.len() as u64 }
+/// What a registration under a name of so many bytes adds. An empty name is none.
+pub(crate) const fn of_registration(bytes: usize) -> u64 {
+    if bytes == 0 { 0 } else { REGISTRATION + bytes as u64 }
 }

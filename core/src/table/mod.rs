@@ -37,7 +37,7 @@ mod wait;
 
 pub(crate) use account::TallyId;
 pub(crate) use addresses::Source;
-pub(crate) use connection::{Connection, Connections, Registered};
+pub(crate) use connection::{Connection, Connections};
 pub(crate) use holds::{Found, Holds, State};
 pub(crate) use lock::{Lock, Locks};
 pub(crate) use moment::Moment;

@@ -1,7 +1,9 @@
-//! A lock's name within its slot: the name itself if it is short, else the position of its bytes.
+//! A lock's name within its slot: the name itself if it is short, else the place of its bytes.
+
+use crate::storage::TextPlace;
 
 /// A name in 30 bytes. Up to [`Name::SHORT`] bytes are stored here. A longer name is stored elsewhere, and this has its
-/// position. Together with the rest of a [`Lock`](super::Lock) it fills 56 bytes without a gap. An enum of the two
+/// place. Together with the rest of a [`Lock`](super::Lock) it fills 56 bytes without a gap. An enum of the two
 /// cases would not.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Name {
@@ -22,18 +24,19 @@ impl Name {
         Self { len: name.len() as u8, bytes }
     }
 
-    /// A long name that is stored at this position.
-    pub(super) fn long(position: u32) -> Self {
+    /// A long name that is stored at this place.
+    pub(super) fn long(place: TextPlace) -> Self {
         let mut bytes = [0; Self::SHORT];
-        bytes[..4].copy_from_slice(&position.to_le_bytes());
+        bytes[..4].copy_from_slice(&place.chunk.to_le_bytes());
+        bytes[4..8].copy_from_slice(&place.offset.to_le_bytes());
         Self { len: Self::LONG, bytes }
     }
 
-    /// The name if it is short, else its position as `Err`.
-    pub(super) fn get(&self) -> Result<&[u8], u32> {
+    /// The name if it is short, else its place as `Err`.
+    pub(super) fn get(&self) -> Result<&[u8], TextPlace> {
         self.bytes.get(..usize::from(self.len)).ok_or_else(|| {
-            let [a, b, c, d, ..] = self.bytes;
-            u32::from_le_bytes([a, b, c, d])
+            let [a, b, c, d, e, f, g, h, ..] = self.bytes;
+            TextPlace { chunk: u32::from_le_bytes([a, b, c, d]), offset: u32::from_le_bytes([e, f, g, h]) }
         })
     }
 }

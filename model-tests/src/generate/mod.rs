@@ -92,6 +92,7 @@ impl Arbitrary for Layout {
         let mut rng = Rng(g);
         Self(Storage {
             chunk_slots: 1 << rng.below(5),
+            text_chunk_bytes: 1 << rng.below(9),
             index_tables: 1 << rng.below(6),
             sweep_slice: 1 + rng.below(5) as u32,
             scan_slice: 1 + rng.below(5) as u32,

@@ -123,6 +123,10 @@ impl Kind {
                 command.args(["--listen", "127.0.0.1", "--port", &port, "--log-level", "error"]);
                 command.args(["--max-connections", CONNECTIONS, "--max-locks", LOCKS]);
                 command.args(["--max-locks-per-connection", LOCKS, "--max-listing-bytes", "1000000000"]);
+                // The build before may not know it.
+                if self == Self::Elockd {
+                    command.args(["--max-memory", "10000000000"]);
+                }
                 command.args(&daemon.args);
             }
             Self::Redis | Self::Valkey => {

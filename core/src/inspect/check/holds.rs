@@ -36,13 +36,7 @@ impl Machine {
             );
         }
         ensure!(locks.indexed() == locks.slots().len(), "the index of locks has strangers in it");
-        let long = locks.slots().iter().filter(|(_, lock)| locks.outer_bytes(lock) > 0).count();
-        ensure!(
-            locks.long_names() as usize == long,
-            "{long} locks have long names, {} are there",
-            locks.long_names()
-        );
-        Ok(())
+        locks.check_long_names().map_err(|wrong| Violation(format!("long names: {wrong}")))
     }
 
     /// Each tied lock's list is in order, its count is right, and its holders live.

@@ -122,7 +122,7 @@ impl Machine {
         for (_, connection) in self.connections.slots().iter() {
             let Some(registered) = connection.registered() else { continue };
             let conn = connection.conn();
-            let bytes = registered.name().len();
+            let bytes = self.connections.name_of(connection).map_or(0, <[u8]>::len);
             ensure!(
                 (1..=usize::from(self.config.limits.name_bytes)).contains(&bytes),
                 "{conn:?} is registered under {bytes} bytes"
@@ -133,7 +133,7 @@ impl Machine {
                 "{conn:?} was registered in the future"
             );
         }
-        Ok(())
+        self.connections.check_names().map_err(|wrong| Violation(format!("registered names: {wrong}")))
     }
 
     /// With an idle limit, the order of activity has every connection that does not wait. Without one it is empty.

@@ -4,7 +4,7 @@ use super::format::{ConnectionRecord, MachineRecord, SoleRecord, TieRecord, Wait
 use super::{RestoreError, damaged};
 use crate::machine::Machine;
 use crate::storage::Id;
-use crate::table::{Lock, Registered, Times, Tokens};
+use crate::table::{Lock, Times, Tokens};
 use crate::types::{Account, Conn, Kind, Now, Origin, Seq};
 
 impl Machine {
@@ -48,7 +48,8 @@ impl Machine {
             self.connections.link(id, active);
         }
         if let Some((name, order)) = record.registered {
-            self.connections.restore_registration(id, Registered::restored(name.into(), order));
+            check_length(&name)?;
+            self.connections.restore_registration(id, &name, order);
         }
         for (kind, soles) in record.soles.iter() {
             for SoleRecord { name, since, token } in soles {
@@ -70,6 +71,7 @@ impl Machine {
         name: &[u8],
         since: u64,
     ) -> Result<Id<Lock>, RestoreError> {
+        check_length(name)?;
         let Some(id) = self.connections.find(Conn::from_bits(holder)) else {
             return Err(damaged(format!("holder {holder} is not connected")));
         };
@@ -111,4 +113,12 @@ impl Machine {
         }
         Ok(())
     }
+}
+
+/// Refuses a name that is longer than any limit of names. Whether it is within this machine's is seen by `check`.
+fn check_length(name: &[u8]) -> Result<(), RestoreError> {
+    if name.len() > usize::from(u16::MAX) {
+        return Err(damaged(format!("it has a name of {} bytes", name.len())));
+    }
+    Ok(())
 }

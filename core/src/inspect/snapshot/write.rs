@@ -89,7 +89,10 @@ impl Machine {
             conn: connection.conn().bits(),
             addr: connection.origin().addr.into(),
             account: connection.origin().account.0,
-            registered: connection.registered().map(|of| (of.name().to_vec(), of.order())),
+            registered: connection
+                .registered()
+                .zip(self.connections.name_of(connection))
+                .map(|(registered, name)| (name.to_vec(), registered.order())),
             active: connection.active().0,
             soles: soles.map(|newest_first| newest_first.into_iter().rev().collect()),
         }

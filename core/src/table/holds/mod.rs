@@ -70,10 +70,9 @@ impl Found {
 impl Holds {
     pub(crate) fn new(storage: &Storage) -> Self {
         let Storage { chunk_slots, index_tables, .. } = *storage;
-        let hasher = Hasher::new(storage);
         Self {
-            locks: Locks::new(chunk_slots, index_tables, hasher),
-            ties: Ties::new(chunk_slots, index_tables, hasher),
+            locks: Locks::new(storage),
+            ties: Ties::new(chunk_slots, index_tables, Hasher::new(storage)),
             tenures: Slab::new(chunk_slots),
             waits: Waits::new(chunk_slots),
             counts: Counts::default(),
@@ -234,7 +233,7 @@ mod tests {
     /// Holds with `N` tenures, each of a connection of its own.
     fn holds<const N: usize>() -> (Holds, [Id<Tenure>; N]) {
         let mut holds = Holds::new(&Config::smallest_storage().storage);
-        let mut connections = Connections::new(2, 1);
+        let mut connections = Connections::new(&Config::smallest_storage().storage);
         let tenures = std::array::from_fn(|number| {
             let serial = number as u64 + 1;
             let origin = Origin { addr: Addr::Unix(serial), account: Account::default() };

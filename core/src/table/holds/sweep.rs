@@ -47,22 +47,30 @@ impl Holds {
         holds
     }
 
-    /// Frees the storage of up to `limit` dead holds. Returns how many it freed.
+    /// Frees the storage of up to `limit` dead holds, and of fewer if their names are very long. Returns how many it
+    /// freed.
     #[inline]
     pub(crate) fn sweep(&mut self, limit: u32) -> u32 {
         if self.is_swept() { 0 } else { self.sweep_dead(limit) }
     }
 
     fn sweep_dead(&mut self, limit: u32) -> u32 {
-        for swept in 0..limit {
-            let Some(tenure) = self.dead.tenures.first() else { return swept };
+        let (mut swept, mut work) = (0, 0_u64);
+        while work < u64::from(limit) {
+            let Some(tenure) = self.dead.tenures.first() else { break };
             cost!(SlotSwept);
             let lock = self.tenures[tenure].soles().first().expect("a dead tenure still has storage");
+            let (_, outer_bytes) = self.counted(lock);
             self.take_from_dead(lock);
             self.locks.remove(lock);
+            swept += 1;
+            work += 1 + outer_bytes / Self::BYTES_PER_HOLD;
         }
-        limit
+        swept
     }
+
+    /// So many bytes of a dead name count as one more hold to be swept: what is freed may make others move.
+    const BYTES_PER_HOLD: u64 = 8 << 10;
 
     /// Whether `sweep` has nothing to do.
     #[inline]
