@@ -4,6 +4,7 @@
 mod command;
 mod deadlock;
 mod get;
+mod idle;
 mod input;
 mod operator;
 mod output;
@@ -85,6 +86,9 @@ impl Machine {
         input: Input<&Command<N>>,
         out: &mut impl FnMut(Conn, Output<'_>),
     ) -> Seq {
+        if let Input::Lapse { ms } = input {
+            self.lapse(now, ms);
+        }
         self.begin(now, matches!(input, Input::Tick), out);
         match input {
             Input::Opened(conn, origin) => self.opened(conn, origin, out),
@@ -101,6 +105,7 @@ impl Machine {
                     mark!(TickSwept);
                 }
             }
+            Input::Lapse { .. } => {}
             Input::Drain => self.drain(out),
             Input::Tokens { first, last } => self.tokens.extend(first, last),
         }
@@ -241,29 +246,6 @@ impl Machine {
     fn end_hold(&mut self, lock: Id<Lock>, tenure: Id<Tenure>, tally: TallyId) {
         self.holds.remove(lock, tenure, self.now);
         self.connections.tally_mut(tally).remove_holds(1);
-    }
-
-    /// Ends every connection whose idle limit is reached. This comes before the input itself, so that no reply depends
-    /// on whether a `Tick` came in between.
-    fn close_idle(&mut self, out: &mut impl FnMut(Conn, Output<'_>)) {
-        while let Some(id) = self.connections.oldest() {
-            // Compares durations, not deadlines: near the end of time a deadline would saturate.
-            if self.now.0 - self.connections[id].active().0 < self.idle_limit() {
-                return;
-            }
-            let conn = self.connections[id].conn();
-            mark!(ConnectionWasIdle);
-            self.close(id, Cause::Idle, out);
-            out(conn, Output::Disconnect(Reason::Idle));
-        }
-    }
-
-    fn idle_deadline(&self, id: Id<Connection>) -> Now {
-        Now(self.connections[id].active().0.saturating_add(self.idle_limit()))
-    }
-
-    fn idle_limit(&self) -> u64 {
-        self.config.limits.idle_ms + u64::from(bug!(IdleOneLate))
     }
 
     pub(crate) fn begin_tenure(&mut self, id: Id<Connection>) -> Id<Tenure> {

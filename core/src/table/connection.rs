@@ -19,7 +19,8 @@ pub(crate) struct Connection {
     wait: Option<Id<Wait>>,
     /// Boxed: most connections have none.
     registered: Option<Box<Registered>>,
-    /// When it last sent a command, or its last wait ended. Kept up to date only if there is an idle limit.
+    /// When it last sent a command, or its last wait ended, by the clock of silence. Kept up to date only if there is an
+    /// idle limit.
     active: Now,
     /// Its place in the order of activity. It has one only if there is an idle limit, and not while it waits.
     by_activity: Links<Connection>,
@@ -57,11 +58,6 @@ impl Connection {
     /// The name that it gave itself.
     pub(crate) fn registered(&self) -> Option<&Registered> {
         self.registered.as_deref()
-    }
-
-    /// When it last sent a command, or its last wait ended. Without an idle limit: when it opened.
-    pub(crate) fn active(&self) -> Now {
-        self.active
     }
 }
 
@@ -124,6 +120,8 @@ pub(crate) struct Connections {
     /// The highest number seen. Numbers up to it are never opened again.
     highest: Option<Conn>,
     by_activity: List<ByActivity>,
+    /// Milliseconds that were lapses. The clock of silence stood still meanwhile, so it is behind by them.
+    lapsed: u64,
     accounts: Accounts,
     last_registration: u64,
 }
@@ -136,6 +134,7 @@ impl Connections {
             speaker: None,
             highest: None,
             by_activity: List::EMPTY,
+            lapsed: 0,
             accounts: Accounts::new(),
             last_registration: 0,
         }
@@ -183,7 +182,7 @@ impl Connections {
             tenure: None,
             wait: None,
             registered: None,
-            active: now,
+            active: self.silence_clock(now),
             by_activity: Links::NONE,
             link: None,
         };
@@ -230,6 +229,22 @@ impl Connections {
         self.accounts.tallies()
     }
 
+    /// A time by the clock of silence.
+    fn silence_clock(&self, now: Now) -> Now {
+        Now(now.0 - self.lapsed)
+    }
+
+    /// Notes a lapse before the next input. It must have begun after the last one.
+    pub(crate) fn lapse(&mut self, ms: u64) {
+        self.lapsed += ms;
+    }
+
+    /// When a connection last sent a command, or its last wait ended, or later by the lapses since. Without an idle
+    /// limit: when it opened.
+    pub(crate) fn active(&self, id: Id<Connection>) -> Now {
+        Now(self.slots[id].active.0.saturating_add(self.lapsed))
+    }
+
     /// The connection that has been idle longest. `None` without an idle limit.
     pub(crate) fn oldest(&self) -> Option<Id<Connection>> {
         self.by_activity.first()
@@ -251,7 +266,7 @@ impl Connections {
 
     /// Puts a connection at the end of the order of activity, as active `now`.
     pub(crate) fn link(&mut self, id: Id<Connection>, now: Now) {
-        self.slots[id].active = now;
+        self.slots[id].active = self.silence_clock(now);
         self.by_activity.push_back(&mut self.slots, id);
     }
 
@@ -263,7 +278,7 @@ impl Connections {
     /// Notes that a connection sent a command.
     pub(crate) fn touch(&mut self, id: Id<Connection>, now: Now) {
         if self.by_activity.last() == Some(id) {
-            self.slots[id].active = now;
+            self.slots[id].active = self.silence_clock(now);
         } else {
             self.unlink(id);
             self.link(id, now);

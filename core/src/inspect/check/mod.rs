@@ -131,20 +131,13 @@ impl Machine {
         if let Err(broken) = self.connections.check_activity() {
             return Err(Violation(format!("connections by activity: {broken}")));
         }
-        for (_, connection) in self.connections.by_activity() {
-            ensure!(
-                last <= Some(connection.active()),
-                "{:?} is out of the order of activity",
-                connection.conn()
-            );
+        for (id, connection) in self.connections.by_activity() {
+            let active = self.connections.active(id);
+            ensure!(last <= Some(active), "{:?} is out of the order of activity", connection.conn());
             ensure!(connection.wait().is_none(), "{:?} waits and is idle", connection.conn());
-            ensure!(connection.active() <= self.now, "{:?} was active in the future", connection.conn());
-            ensure!(
-                self.now.0 - connection.active().0 < limit,
-                "{:?} should have been closed as idle",
-                connection.conn()
-            );
-            last = Some(connection.active());
+            ensure!(active <= self.now, "{:?} was active in the future", connection.conn());
+            ensure!(self.now.0 - active.0 < limit, "{:?} should have been closed as idle", connection.conn());
+            last = Some(active);
             linked += 1;
         }
         let silent = self.connections.len() - self.holds.waits().len();

@@ -90,7 +90,7 @@ impl Machine {
             addr: connection.origin().addr.into(),
             account: connection.origin().account.0,
             registered: connection.registered().map(|of| (of.name().to_vec(), of.order())),
-            active: connection.active().0,
+            active: self.connections.active(id).0,
             soles: soles.map(|newest_first| newest_first.into_iter().rev().collect()),
         }
     }
