@@ -19,7 +19,7 @@ pub enum Input<C> {
     /// tenures left behind.
     Tick,
     /// For this long before this input's time the driver served nobody, for example because its process was stopped.
-    /// That time does not count as silence of a connection. Of it, no more counts than has passed since the input before.
+    /// That is not silence of any connection. A lapse cannot begin before the last input: what is more is ignored.
     Lapse {
         /// Milliseconds.
         ms: u64,

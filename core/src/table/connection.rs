@@ -19,8 +19,8 @@ pub(crate) struct Connection {
     wait: Option<Id<Wait>>,
     /// Boxed: most connections have none.
     registered: Option<Box<Registered>>,
-    /// When it last sent a command, or its last wait ended, by the clock of silence. Kept up to date only if there is an
-    /// idle limit.
+    /// When it last sent a command, or its last wait ended, by the clock of silence. Kept up to date only if there is
+    /// an idle limit.
     active: Now,
     /// Its place in the order of activity. It has one only if there is an idle limit, and not while it waits.
     by_activity: Links<Connection>,

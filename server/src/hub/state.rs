@@ -21,8 +21,8 @@ pub(super) struct HubState<L: Locks> {
 }
 
 impl<L: Locks> HubState<L> {
-    /// Applies an input, behind a lapse if there was one. Outputs for other connections go into their boxes. Outputs for
-    /// the connection that sent the input go to `own`.
+    /// Applies an input, behind a lapse if there was one. Outputs for other connections go into their boxes. Outputs
+    /// for the connection that sent the input go to `own`.
     #[inline]
     pub(super) fn apply<N: AsRef<[u8]>>(
         &mut self,
