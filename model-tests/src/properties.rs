@@ -107,15 +107,25 @@ pub fn extra_ticks_change_no_reply(case: Case, ticks: Vec<u8>) -> Outcome {
         let ticks = *ticks.get(at % ticks.len().max(1)).unwrap_or(&0);
         let mut expected = Vec::new();
         let mut events = Vec::new();
-        if may_leave_some {
+        // Time that a tick has judged is no lapse any more.
+        let is_lapse = matches!(step.input, Input::Lapse { .. });
+        let ends_before = may_leave_some && !is_lapse;
+        let ends_after = may_leave_some && is_lapse;
+        if ends_before {
             expected.extend(end_what_is_idle(&mut plain, step.now));
             events.extend(end_what_is_idle(&mut ticked, step.now));
         }
         expected.extend(observe(&mut plain, step.now, step.input.as_ref()));
-        for _ in 0..ticks % 3 {
+        if ends_after {
+            expected.extend(end_what_is_idle(&mut plain, step.now));
+        }
+        for _ in 0..if is_lapse { 0 } else { ticks % 3 } {
             events.extend(observe(&mut ticked, step.now, Input::Tick));
         }
         events.extend(observe(&mut ticked, step.now, step.input.as_ref()));
+        if ends_after {
+            events.extend(end_what_is_idle(&mut ticked, step.now));
+        }
         for _ in 0..ticks / 3 % 3 {
             events.extend(observe(&mut ticked, step.now, Input::Tick));
         }

@@ -6,7 +6,8 @@
 //!                                                           0 it opens, 1 it ends, 2 it is quiet
 //!                                                           3.. the next 1 to 29 bytes come from it
 //!               6: that many milliseconds pass
-//!               7: a tick; with all high bits a drain, with all but the lowest of them more tokens
+//!               7: a tick; with all high bits a drain, with all but the lowest of them more tokens, with all but the
+//!                  second lowest a lapse since the last input
 //! ```
 //! The first byte chooses the limits and switches. Connection 5 is an operator's.
 
@@ -37,6 +38,7 @@ pub fn run(bytes: &[u8]) -> Result<usize, String> {
             (6, _) => pair.now.0 += u64::from(what),
             (7, 31) => pair.apply(&Input::Drain)?,
             (7, 30) => pair.tokens()?,
+            (7, 29) => pair.apply(&Input::Lapse { ms: u64::MAX })?,
             (7, _) => pair.apply(&Input::Tick)?,
             (_, 0) => pair.open(who)?,
             (_, 1) => pair.close(who)?,

@@ -91,7 +91,7 @@ impl<G: Gate> Server<G> {
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self { shared, acceptors, accepting, keeper } = self;
         let hub = shared.gate.hub();
-        let ticking = crate::ticker::run(hub, shared.clock);
+        let ticking = crate::ticker::run(hub, shared.clock, shared.config.machine.limits.idle_ms);
         let (tried, first_try) = oneshot::channel();
         let keeping = keeper.run(hub, shared.clock, &shared.token_failures, tried);
         let serving = async {

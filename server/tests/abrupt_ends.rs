@@ -327,3 +327,29 @@ fn an_idle_connection_is_closed_when_told_so_and_a_busy_one_is_not() {
     }
     assert_eq!(daemon.unix().figure("closed_idle"), 2, "the busy ones left by themselves");
 }
+
+#[test]
+fn a_pause_of_the_daemon_is_nobodys_silence() {
+    let daemon = Daemon::start(&["--idle-timeout", "2s"]);
+    let clients = || (0..10).map(|_| Transport::BOTH.map(|transport| daemon.connect(transport)));
+    let mut clients: Vec<Client> = clients().flatten().collect();
+    let mut sent = 0;
+    let mut ping_all = |clients: &mut Vec<Client>| {
+        clients.iter_mut().for_each(|client| client.send("ping\n"));
+        sent += 1;
+        std::thread::sleep(Duration::from_millis(500));
+    };
+    ping_all(&mut clients);
+    daemon.signal(Signal::STOP);
+    for _ in 0..10 {
+        ping_all(&mut clients);
+    }
+    daemon.signal(Signal::CONT);
+    ping_all(&mut clients);
+    for client in &mut clients {
+        client.expect("1 pong\n".repeat(sent));
+    }
+    // The limit holds as ever.
+    clients[0].expect_end();
+    assert!(!daemon.log().contains("panic"), "{}", daemon.log());
+}

@@ -422,7 +422,7 @@ impl<'a> Reader<'a> {
                     });
                 }
             }
-            Input::Closed(..) | Input::Tick | Input::Drain | Input::Tokens { .. } => {}
+            Input::Closed(..) | Input::Tick | Input::Lapse { .. } | Input::Drain | Input::Tokens { .. } => {}
         }
         let moments = (1..).map(|part| Moment { place, part });
         for ((to, told), moment) in told.iter().zip(moments) {

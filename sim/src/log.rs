@@ -269,6 +269,7 @@ impl fmt::Display for Text<'_> {
             Input::Opened(conn, origin) => write!(f, "{} opens from {}", conn.serial(), origin.addr),
             Input::Closed(conn, cause) => write!(f, "{} closes: {cause:?}", conn.serial()),
             Input::Tick => f.write_str("tick"),
+            Input::Lapse { ms } => write!(f, "a lapse of {ms} ms"),
             Input::Drain => f.write_str("drain"),
             Input::Tokens { first, last } => write!(f, "tokens from {first} to {last}"),
             Input::Command(conn, command) => write!(f, "{} > {}", conn.serial(), spoken(command)),

@@ -104,7 +104,8 @@ impl Witness {
 
 impl hub::Witness for Witness {
     fn input(&mut self, now: Now, input: Input<Command<&[u8]>>) {
-        self.now = self.now.max(now);
+        let before = self.now;
+        self.now = before.max(now);
         self.observed.input(now, &input);
         match &input {
             Input::Opened(conn, _) => {
@@ -114,6 +115,10 @@ impl hub::Witness for Witness {
                 if let Some(active) = self.active.get_mut(conn) {
                     *active = self.now;
                 }
+            }
+            Input::Lapse { ms } => {
+                let lapsed = (self.now.0 - before.0).min(*ms);
+                self.active.values_mut().for_each(|active| active.0 += lapsed);
             }
             Input::Closed(..) | Input::Tick | Input::Drain | Input::Tokens { .. } => {}
         }

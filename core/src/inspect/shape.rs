@@ -30,7 +30,7 @@ impl Machine {
         for (id, connection) in connections {
             // While it waits, nothing depends on when it was last active.
             let is_timed = self.config.limits.idle_ms > 0 && connection.wait().is_none();
-            let idle_ms = if is_timed { self.now.0 - connection.active().0 } else { 0 };
+            let idle_ms = if is_timed { self.now.0 - self.connections.active(id).0 } else { 0 };
             words.extend([call(connection.conn()), u32::from(connection.origin().account.0), idle_ms as u32]);
             place(&mut words, id.position());
             words.extend([u32::from(connection.tenure().is_some()), u32::from(connection.wait().is_some())]);

@@ -18,6 +18,12 @@ pub enum Input<C> {
     /// Time passed. Every input first does what is due by its time. A `Tick` then only frees a slice of what dead
     /// tenures left behind.
     Tick,
+    /// For this long before this input's time the driver served nobody, for example because its process was stopped.
+    /// That is not silence of any connection. A lapse cannot begin before the last input: what is more is ignored.
+    Lapse {
+        /// Milliseconds.
+        ms: u64,
+    },
     /// The daemon is about to stop. Every wait ends, and nothing is granted from now on.
     Drain,
     /// Fencing tokens from `first` to `last` may be given out. The driver must make sure that no token from `first` on
@@ -38,7 +44,7 @@ impl<C> Input<C> {
     pub const fn conn(&self) -> Option<Conn> {
         match self {
             Self::Opened(conn, _) | Self::Command(conn, _) | Self::Closed(conn, _) => Some(*conn),
-            Self::Tick | Self::Drain | Self::Tokens { .. } => None,
+            Self::Tick | Self::Lapse { .. } | Self::Drain | Self::Tokens { .. } => None,
         }
     }
 
@@ -49,6 +55,7 @@ impl<C> Input<C> {
             Self::Command(conn, command) => Input::Command(*conn, command),
             Self::Closed(conn, cause) => Input::Closed(*conn, *cause),
             Self::Tick => Input::Tick,
+            Self::Lapse { ms } => Input::Lapse { ms: *ms },
             Self::Drain => Input::Drain,
             Self::Tokens { first, last } => Input::Tokens { first: *first, last: *last },
         }
@@ -61,6 +68,7 @@ impl<C> Input<C> {
             Self::Command(conn, said) => Input::Command(conn, command(said)),
             Self::Closed(conn, cause) => Input::Closed(conn, cause),
             Self::Tick => Input::Tick,
+            Self::Lapse { ms } => Input::Lapse { ms },
             Self::Drain => Input::Drain,
             Self::Tokens { first, last } => Input::Tokens { first, last },
         }

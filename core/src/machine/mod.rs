@@ -4,6 +4,7 @@
 mod command;
 mod deadlock;
 mod get;
+mod idle;
 mod input;
 mod operator;
 mod output;
@@ -83,6 +84,9 @@ impl Machine {
         input: Input<&Command<N>>,
         out: &mut impl FnMut(Conn, Output<'_>),
     ) -> Seq {
+        if let Input::Lapse { ms } = input {
+            self.lapse(now, ms);
+        }
         self.begin(now, matches!(input, Input::Tick), out);
         match input {
             Input::Opened(conn, origin) => self.opened(conn, origin, out),
@@ -99,6 +103,7 @@ impl Machine {
                     mark!(TickSwept);
                 }
             }
+            Input::Lapse { .. } => {}
             Input::Drain => self.drain(out),
             Input::Tokens { first, last } => self.tokens.extend(first, last),
         }
@@ -280,39 +285,6 @@ impl Machine {
     fn end_hold(&mut self, lock: Id<Lock>, tenure: Id<Tenure>, tally: TallyId) {
         self.holds.remove(lock, tenure, self.now);
         self.connections.tally_mut(tally).remove_holds(1);
-    }
-
-    /// Ends the connections whose idle limit is reached, the longest idle first. This comes before the input itself,
-    /// so that no reply depends on whether a `Tick` came in between. There is one exception: if they hold too much
-    /// together, the rest is left to the next input. A connection counts as its holds and one more, and one always
-    /// ends.
-    fn close_idle(&mut self, out: &mut impl FnMut(Conn, Output<'_>)) {
-        let (mut ended, most) = (0, u64::from(self.config.limits.step_holds));
-        while let Some(id) = self.connections.oldest() {
-            // Compares durations, not deadlines: near the end of time a deadline would saturate.
-            if self.now.0 - self.connections[id].active().0 < self.idle_limit() {
-                return;
-            }
-            let holds = self.connections[id].tenure().map_or(0, |tenure| self.holds.tenure(tenure).holds());
-            let with_it = ended + u64::from(holds) + 1;
-            if ended > 0 && with_it > most {
-                mark!(IdleEndsLeft);
-                return;
-            }
-            ended = with_it;
-            let conn = self.connections[id].conn();
-            mark!(ConnectionWasIdle);
-            self.close(id, Cause::Idle, out);
-            out(conn, Output::Disconnect(Reason::Idle));
-        }
-    }
-
-    fn idle_deadline(&self, id: Id<Connection>) -> Now {
-        Now(self.connections[id].active().0.saturating_add(self.idle_limit()))
-    }
-
-    fn idle_limit(&self) -> u64 {
-        self.config.limits.idle_ms + u64::from(bug!(IdleOneLate))
     }
 
     pub(crate) fn begin_tenure(&mut self, id: Id<Connection>) -> Id<Tenure> {

@@ -23,7 +23,8 @@ pub(crate) struct Connection {
     wait: Option<Id<Wait>>,
     /// Boxed: most connections have none.
     registered: Option<Box<Registered>>,
-    /// When it last sent a command, or its last wait ended. Kept up to date only if there is an idle limit.
+    /// When it last sent a command, or its last wait ended, by the clock of silence. Kept up to date only if there is
+    /// an idle limit.
     active: Now,
     /// Its place in the order of activity. It has one only if there is an idle limit, and not while it waits.
     by_activity: Links<Connection>,
@@ -66,11 +67,6 @@ impl Connection {
     /// What its registered name counts for the limit of memory.
     pub(crate) fn name_memory(&self) -> u64 {
         self.registered().map_or(0, |registered| memory::of_registration(registered.bytes.into()))
-    }
-
-    /// When it last sent a command, or its last wait ended. Without an idle limit: when it opened.
-    pub(crate) fn active(&self) -> Now {
-        self.active
     }
 }
 
@@ -128,6 +124,8 @@ pub(crate) struct Connections {
     by_activity: List<ByActivity>,
     /// Registered names. The owner of each is the position of its connection.
     names: Texts,
+    /// Milliseconds that were lapses. The clock of silence stood still meanwhile, so it is behind by them.
+    lapsed: u64,
     accounts: Accounts,
     /// Operators are not in it.
     addresses: Addresses,
@@ -147,6 +145,7 @@ impl Connections {
             highest: None,
             by_activity: List::EMPTY,
             names: Texts::new(storage.text_chunk_bytes),
+            lapsed: 0,
             accounts: Accounts::new(),
             addresses: Addresses::default(),
             memory: 0,
@@ -196,7 +195,7 @@ impl Connections {
             tenure: None,
             wait: None,
             registered: None,
-            active: now,
+            active: self.silence_clock(now),
             by_activity: Links::NONE,
             link: None,
         };
@@ -273,6 +272,22 @@ impl Connections {
         u64::from(self.len()) * memory::CONNECTION
     }
 
+    /// A time by the clock of silence.
+    fn silence_clock(&self, now: Now) -> Now {
+        Now(now.0 - self.lapsed)
+    }
+
+    /// Notes a lapse before the next input. It must have begun after the last one.
+    pub(crate) fn lapse(&mut self, ms: u64) {
+        self.lapsed += ms;
+    }
+
+    /// When a connection last sent a command, or its last wait ended, or later by the lapses since. Without an idle
+    /// limit: when it opened.
+    pub(crate) fn active(&self, id: Id<Connection>) -> Now {
+        Now(self.slots[id].active.0.saturating_add(self.lapsed))
+    }
+
     /// The connection that has been idle longest. `None` without an idle limit.
     pub(crate) fn oldest(&self) -> Option<Id<Connection>> {
         self.by_activity.first()
@@ -294,7 +309,7 @@ impl Connections {
 
     /// Puts a connection at the end of the order of activity, as active `now`.
     pub(crate) fn link(&mut self, id: Id<Connection>, now: Now) {
-        self.slots[id].active = now;
+        self.slots[id].active = self.silence_clock(now);
         self.by_activity.push_back(&mut self.slots, id);
     }
 
@@ -306,7 +321,7 @@ impl Connections {
     /// Notes that a connection sent a command.
     pub(crate) fn touch(&mut self, id: Id<Connection>, now: Now) {
         if self.by_activity.last() == Some(id) {
-            self.slots[id].active = now;
+            self.slots[id].active = self.silence_clock(now);
         } else {
             self.unlink(id);
             self.link(id, now);

@@ -5,7 +5,7 @@ mod waits;
 
 use crate::generate::Step;
 use crate::observe::Event;
-use crate::reference::Reference;
+use crate::reference::{Client, Reference};
 use crate::runner::say;
 use elockd_core::{Command, Conn, Input, Kind, Reason, Reply, Verb, Wish};
 use std::cell::RefCell;
@@ -94,6 +94,16 @@ impl Census {
                     |event: &Event| matches!(event, Event::Disconnected(_, Reason::TooManyConnections, _));
                 let was_refused = events.iter().any(refused);
                 self.count_if(!was_refused && !is_open(after, *conn), "an old number was not opened again");
+            }
+            Input::Lapse { .. } => {
+                let limit = after.limits().idle_ms;
+                let lives_on = |client: &Client| {
+                    let then = before.open().iter().find(|other| other.conn == client.conn);
+                    then.is_some_and(|then| after.now().0 - then.active >= limit)
+                        && !after.is_waiting(client.conn)
+                };
+                let saved = limit > 0 && after.open().iter().any(lives_on);
+                self.count_if(saved, "a lapse kept a connection from being idle for too long");
             }
             Input::Drain => {
                 self.count_if(!before.locks().is_empty(), "the daemon was drained while locks were held");
@@ -263,7 +273,7 @@ impl Census {
 }
 
 /// Everything that counts as something to have happened.
-pub const EXPECTED: [&str; 105] = [
+pub const EXPECTED: [&str; 106] = [
     "a command was disabled",
     "a command was disabled, and an empty line followed",
     "a command was ignored",
@@ -293,6 +303,7 @@ pub const EXPECTED: [&str; 105] = [
     "a kick granted",
     "a kick met nobody",
     "a kick was not allowed",
+    "a lapse kept a connection from being idle for too long",
     "a limit let another in",
     "a limit was reached",
     "a line was full",

@@ -24,6 +24,7 @@
 //! | `alice closes`, `alice breaks` | She sends FIN; her connection fails. |
 //! | `(5 ms pass)` | Time passes. The ticker ticks whenever something is due. |
 //! | `(5 ms pass, no tick)` | Time passes and nothing has looked at the clock yet. |
+//! | `(5 ms lapse)` | Time passes in which the daemon serves nobody, as when its process was stopped. |
 //! | `drain` | The daemon begins to shut down. |
 //! | `tokens 1 to 5` | These fencing tokens are reserved. A script starts with a million, unless it says `no tokens`. |
 //!
@@ -96,6 +97,8 @@ pub enum Act {
     Break(String),
     /// Milliseconds pass. The flag tells whether the ticker ticks meanwhile.
     Pass(u64, bool),
+    /// Milliseconds pass in which nobody is served.
+    Lapse(u64),
     /// The daemon begins to shut down.
     Drain,
     /// Fencing tokens are reserved.
@@ -216,6 +219,9 @@ fn is_outcome(line: &str) -> bool {
 fn act(line: &str) -> Option<Act> {
     if let Some((name, text)) = line.split_once('>').filter(|(name, _)| is_name(name)) {
         return Some(Act::Say(name.to_owned(), unescaped(text.strip_prefix(' ').unwrap_or(text))?));
+    }
+    if let Some(time) = line.strip_prefix('(').and_then(|rest| rest.strip_suffix(" ms lapse)")) {
+        return Some(Act::Lapse(time.parse().ok()?));
     }
     if let Some(time) = line.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')) {
         let (time, ticks) = match time.strip_suffix(", no tick") {

@@ -123,6 +123,10 @@ impl Stage {
             Act::Close(name) => self.end(name, Cause::Eof)?,
             Act::Break(name) => self.end(name, Cause::Error)?,
             Act::Pass(ms, ticks) => self.pass(*ms, *ticks)?,
+            Act::Lapse(ms) => {
+                self.now.0 += ms;
+                self.apply(&Input::Lapse { ms: *ms })?;
+            }
             Act::Drain => self.apply(&Input::Drain)?,
             Act::Tokens(first, last) => self.apply(&Input::Tokens { first: *first, last: *last })?,
         }

@@ -76,9 +76,13 @@ impl Course {
 
     pub(super) fn step(&mut self, rng: &mut Rng, at: u64) -> Step {
         let now = self.time(rng);
-        // Connections that are idle for too long are gone before the input comes.
-        self.reference.apply(now, &Input::Tick);
-        let input = if self.drain_at == Some(at) { Input::Drain } else { self.input(rng) };
+        // A tick would use up the time that was a lapse.
+        let lapse = (rng.below(40) == 0).then(|| Input::Lapse { ms: self.lapse(rng, now) });
+        let input = lapse.unwrap_or_else(|| {
+            // Connections that are idle for too long are gone before the input comes.
+            self.reference.apply(now, &Input::Tick);
+            if self.drain_at == Some(at) { Input::Drain } else { self.input(rng) }
+        });
         self.reference.apply(now, &input);
         Step { now, input }
     }
@@ -93,6 +97,18 @@ impl Course {
             _ if rng.below(20) == 0 => u64::MAX - rng.below(60),
             _ => last.saturating_add(1_000_000),
         })
+    }
+
+    /// The length of a lapse: all of the time that passed, or some, or more, or any.
+    fn lapse(&self, rng: &mut Rng, now: Now) -> u64 {
+        let passed = now.0.saturating_sub(self.reference.now().0);
+        match rng.below(8) {
+            0..4 => passed,
+            4 => passed / 2,
+            5 => passed.saturating_add(1 + rng.below(3)),
+            6 => rng.below(4),
+            _ => u64::MAX,
+        }
     }
 
     fn input(&mut self, rng: &mut Rng) -> Input<Command<Vec<u8>>> {

@@ -178,6 +178,7 @@ impl fmt::Debug for Step {
             }
             Input::Closed(conn, cause) => write!(f, "{} closes: {cause:?}", conn.serial()),
             Input::Tick => f.write_str("tick"),
+            Input::Lapse { ms } => write!(f, "a lapse of {ms} ms"),
             Input::Drain => f.write_str("drain"),
             Input::Tokens { first, last } => write!(f, "tokens {first} to {last}"),
             Input::Command(conn, command) => {

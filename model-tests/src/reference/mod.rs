@@ -70,7 +70,7 @@ pub struct Client {
     pub conn: Conn,
     /// Its origin.
     pub origin: Origin,
-    /// When it opened, or last sent a command, or its last wait ended.
+    /// When it opened, or last sent a command, or its last wait ended. Later by the lapses since.
     pub active: u64,
 }
 
@@ -105,7 +105,12 @@ impl Reference {
 
     /// Applies one input and returns the outcome.
     pub fn apply(&mut self, now: Now, input: &Input<Command<Vec<u8>>>) -> Vec<Event> {
+        let before = self.now;
         self.now = self.now.max(now.0);
+        if let Input::Lapse { ms } = input {
+            let lapsed = (self.now - before).min(*ms);
+            self.open.iter_mut().for_each(|client| client.active += lapsed);
+        }
         // What is due is done first, whatever the input is.
         let mut events = self.time_out();
         events.extend(self.expire());
@@ -120,7 +125,7 @@ impl Reference {
                 self.close(*conn, *cause);
             }
             Input::Command(..) | Input::Closed(..) => self.count("ignored_inputs"),
-            Input::Tick => {}
+            Input::Tick | Input::Lapse { .. } => {}
             Input::Drain => events.extend(self.drain()),
             Input::Tokens { first, last } => self.reserve(*first, *last),
         }

@@ -53,6 +53,8 @@ impl<L: Locks> Hub<L> {
             post: Post { boxes: BTreeMap::new() },
             last_serial: 0,
             draining: false,
+            served: Now::default(),
+            longest_rest_ms: u64::MAX,
             ticker: TickerAsleep::default(),
             keeper: KeeperAsleep::default(),
             witness: None,
@@ -97,9 +99,19 @@ impl<L: Locks> Hub<L> {
         Ok(Handle { hub: Arc::clone(self), conn, mailbox: Some(mailbox) })
     }
 
+    /// From `now` on, time in which nobody is served for longer than `ms` is a [lapse](elockd_core::Input::Lapse). So
+    /// somebody must [tick](Self::tick) more often than that, also if nothing is due.
+    pub fn expect_rests_up_to(&self, now: Now, ms: u64) {
+        self.with(|state| {
+            state.served = state.served.max(now);
+            state.longest_rest_ms = ms;
+        });
+    }
+
     /// Does one slice of what is due, if anything is. Returns when the next is due.
     pub fn tick(&self, now: Now) -> Option<Now> {
         self.with(|state| {
+            state.serve(now, None, &mut |_| {});
             let is_due = |due: Now| due < now || due == now && !bug!(TickerSpins);
             if state.machine.deadline().is_some_and(is_due) {
                 state.apply(now, DriverInput::Tick, &mut |_| {});

@@ -3,13 +3,17 @@
 use super::post::Post;
 use super::sleepers::{KeeperAsleep, TickerAsleep, is_before};
 use super::{Locks, Witness};
-use elockd_core::{Command, Input, Machine, Now, Output};
+use elockd_core::{Command, Conn, DriverInput, Input, Machine, Now, Output};
 
 pub(super) struct HubState<L: Locks> {
     pub(super) machine: Machine,
     pub(super) post: Post<L>,
     pub(super) last_serial: u64,
     pub(super) draining: bool,
+    /// The latest time at which somebody was served, or the ticker looked.
+    pub(super) served: Now,
+    /// If nobody was served for longer than this, in milliseconds, that was a lapse.
+    pub(super) longest_rest_ms: u64,
     pub(super) ticker: TickerAsleep,
     pub(super) keeper: KeeperAsleep,
     /// Set only by simulations.
@@ -17,8 +21,8 @@ pub(super) struct HubState<L: Locks> {
 }
 
 impl<L: Locks> HubState<L> {
-    /// Applies an input. Outputs for other connections go into their boxes. Outputs for the connection that sent the
-    /// input go to `own`.
+    /// Applies an input, behind a lapse if there was one. Outputs for other connections go into their boxes. Outputs
+    /// for the connection that sent the input go to `own`.
     #[inline]
     pub(super) fn apply<N: AsRef<[u8]>>(
         &mut self,
@@ -26,7 +30,29 @@ impl<L: Locks> HubState<L> {
         input: Input<&Command<N>>,
         own: &mut impl FnMut(Output<'_>),
     ) {
-        let causer = input.conn();
+        self.serve(now, input.conn(), own);
+        self.apply_now(now, input.conn(), input, own);
+    }
+
+    /// Notes that somebody is served. If nobody was for too long, the machine is told first, before it judges who was
+    /// silent for too long. `causer` is whose outputs go to `own`.
+    #[inline]
+    pub(super) fn serve(&mut self, now: Now, causer: Option<Conn>, own: &mut impl FnMut(Output<'_>)) {
+        let ms = now.0.saturating_sub(self.served.0);
+        if ms > self.longest_rest_ms {
+            self.apply_now(now, causer, DriverInput::Lapse { ms }, own);
+        }
+        self.served = self.served.max(now);
+    }
+
+    #[inline]
+    fn apply_now<N: AsRef<[u8]>>(
+        &mut self,
+        now: Now,
+        causer: Option<Conn>,
+        input: Input<&Command<N>>,
+        own: &mut impl FnMut(Output<'_>),
+    ) {
         let Self { machine, post, witness, .. } = self;
         if let Some(witness) = witness {
             witness.input(now, input.as_ref().map(|command| command.borrowed()));

@@ -100,6 +100,69 @@ fn a_connection_that_is_idle_too_long_hears_it_from_its_own_command() {
     assert!(matches!(flow, Flow::Close(Reason::Idle)));
 }
 
+/// A hub with an idle limit of a second, whose ticker promises to look every 100 ms.
+fn watched_hub() -> Arc<Hub> {
+    let hub = hub(|config| config.limits.idle_ms = 1000);
+    hub.expect_rests_up_to(Now(0), 200);
+    hub
+}
+
+#[test]
+fn time_in_which_nobody_was_served_is_no_silence() {
+    let hub = watched_hub();
+    let silent = open(&hub, 0);
+    let is_open = || hub.figures(|figures| figures.connections()) == 1;
+    for at in (100..=500).step_by(100) {
+        hub.tick(Now(at));
+    }
+    // The whole of the lapse is no silence, whatever input comes first.
+    assert_eq!(hub.tick(Now(60_500)), Some(Now(61_000)));
+    hub.tick(Now(60_700));
+    hub.tokens(Now(70_700), 1, 1);
+    for at in [70_900, 70_999] {
+        hub.tick(Now(at));
+        assert!(is_open(), "at {at} ms");
+    }
+    hub.tick(Now(71_000));
+    assert!(!is_open(), "silent for a second beside two lapses");
+    assert_eq!(silent.poll_mail(Waker::noop()), Poll::Ready(Mail::Ending(Ending::Machine(Reason::Idle))));
+}
+
+#[test]
+fn a_rest_within_the_promise_is_no_lapse() {
+    for (rest, lives) in [(200, false), (201, true)] {
+        let hub = watched_hub();
+        let _silent = open(&hub, 0);
+        for at in (100..=900).step_by(100) {
+            hub.tick(Now(at));
+        }
+        hub.tick(Now(900 + rest));
+        assert_eq!(hub.figures(|figures| figures.connections()), u32::from(lives), "{rest} ms");
+    }
+}
+
+#[test]
+fn whoever_speaks_first_after_a_lapse_is_heard() {
+    let hub = watched_hub();
+    let (a, mut b) = (open(&hub, 0), open(&hub, 0));
+    assert_eq!(get(&a, 100, "x"), "1 Lock Get Success: x\n");
+    let (_, flow) = say(&b, 200, Command::Get(Wish::at_once(Kind::Exclusive, &b"x"[..]).waiting(1000)));
+    assert!(matches!(flow, Flow::Wait));
+    // Its deadline passes in a lapse. Whoever causes the next input gets the reply of its own wait with that.
+    assert_eq!(b.close(Now(5000), Cause::Eof), b"0 Lock Get Timeout: x\n");
+    let (text, flow) = say(&a, 9000, Command::Ping);
+    assert_eq!(text, "1 pong\n");
+    assert!(matches!(flow, Flow::Go));
+}
+
+#[test]
+fn without_a_promise_of_the_ticker_nothing_is_a_lapse() {
+    let hub = hub(|config| config.limits.idle_ms = 1000);
+    let _silent = open(&hub, 0);
+    hub.tick(Now(1000));
+    assert_eq!(hub.figures(|figures| figures.connections()), 0);
+}
+
 #[test]
 fn draining_reaches_every_connection_and_later_ones_too() {
     let hub = hub(|_| {});

@@ -105,8 +105,8 @@ fn read_now(socket: &impl AsFd, buffer: &mut ReadBuf<'_>) -> Option<io::Result<(
 #[allow(unsafe_code, reason = "this ioctl has no safe wrapper")]
 fn untaken(socket: &impl AsFd) -> Option<usize> {
     use rustix::ioctl::{Getter, Opcode, ioctl};
-    // SAFETY: TIOCOUTQ is the number of the call that writes one int (tcp(7), unix(7) by the name of SIOCOUTQ), and that
-    // is what the getter has room for.
+    // SAFETY: TIOCOUTQ is the number of the call that writes one int (tcp(7), there as SIOCOUTQ), and that is what the
+    // getter has room for.
     let count = unsafe { ioctl(socket, Getter::<{ libc::TIOCOUTQ as Opcode }, libc::c_int>::new()) };
     count.ok().and_then(|count| usize::try_from(count).ok())
 }

@@ -4,7 +4,7 @@ use super::{Running, ask, line, rest, start};
 use elockd_server::Monitor;
 use std::time::Duration;
 use tokio::io::{AsyncWriteExt, DuplexStream};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, advance, sleep};
 
 /// A connection that waits for a lock, together with how long it lets the others run.
 async fn waiting(server: &Running, request: &str) -> DuplexStream {
@@ -192,6 +192,29 @@ async fn one_that_waits_is_not_idle_and_has_its_whole_time_after() {
     assert_eq!(ask(&mut third, "gw 5000 x\n").await, "1 Lock Get Success: x\n");
     let took = begin.elapsed();
     assert!((990..1010).contains(&took.as_millis()), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_of_the_daemon_is_nobodys_silence() {
+    let server = start(|config| config.machine.limits.idle_ms = 5000);
+    let mut clients: Vec<_> = (0..20).map(|_| server.connect(4096)).collect();
+    for client in &mut clients {
+        assert_eq!(ask(client, "ping\n").await, "1 pong\n");
+    }
+    sleep(Duration::from_secs(3)).await;
+    // The clock goes on, and no task has had its turn meanwhile.
+    advance(Duration::from_secs(12)).await;
+    settle().await;
+    assert_eq!(figure(&server.monitor, "connections"), 20);
+    for client in &mut clients[1..] {
+        assert_eq!(ask(client, "ping\n").await, "1 pong\n");
+    }
+    // One of them has been silent for 3 s so far.
+    sleep(Duration::from_millis(1900)).await;
+    assert_eq!(figure(&server.monitor, "connections"), 20);
+    sleep(Duration::from_millis(200)).await;
+    assert_eq!(figure(&server.monitor, "connections"), 19);
+    assert_eq!(figure(&server.monitor, "closed_idle"), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -146,20 +146,14 @@ impl Machine {
         }
         // An input that ended some may have left others to the next one.
         let may_be_late = self.counters.closed[Cause::Idle.index()] > 0;
-        for (_, connection) in self.connections.by_activity() {
-            ensure!(
-                last <= Some(connection.active()),
-                "{:?} is out of the order of activity",
-                connection.conn()
-            );
+        for (id, connection) in self.connections.by_activity() {
+            let active = self.connections.active(id);
+            ensure!(last <= Some(active), "{:?} is out of the order of activity", connection.conn());
             ensure!(connection.wait().is_none(), "{:?} waits and is idle", connection.conn());
-            ensure!(connection.active() <= self.now, "{:?} was active in the future", connection.conn());
-            ensure!(
-                self.now.0 - connection.active().0 < limit || may_be_late,
-                "{:?} should have been closed as idle",
-                connection.conn()
-            );
-            last = Some(connection.active());
+            ensure!(active <= self.now, "{:?} was active in the future", connection.conn());
+            let is_idle = self.now.0 - active.0 >= limit;
+            ensure!(!is_idle || may_be_late, "{:?} should have been closed as idle", connection.conn());
+            last = Some(active);
             linked += 1;
         }
         let silent = self.connections.len() - self.holds.waits().len();

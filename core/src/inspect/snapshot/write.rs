@@ -93,7 +93,7 @@ impl Machine {
                 .registered()
                 .zip(self.connections.name_of(connection))
                 .map(|(registered, name)| (name.to_vec(), registered.order())),
-            active: connection.active().0,
+            active: self.connections.active(id).0,
             soles: soles.map(|newest_first| newest_first.into_iter().rev().collect()),
         }
     }
