@@ -68,6 +68,7 @@ impl<L: Locks> Handle<L> {
     }
 
     /// The account that its locks are counted for.
+    #[must_use]
     pub fn account(&self) -> Account {
         self.hub.with(|state| state.machine.account_of(self.conn)).unwrap_or_default()
     }
