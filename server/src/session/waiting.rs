@@ -60,15 +60,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
                 }
                 return Poll::Pending;
             }
-            if turn.is_over() {
+            if !turn.may_read() {
                 return give_way(cx);
             }
+            turn.read();
             let room = scratch.input.len().min(MAX_AHEAD - ahead);
             let mut buffer = ReadBuf::new(&mut scratch.input[..room]);
             match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
                 Ok(()) if buffer.filled().is_empty() => self.backlog().is_at_end = true,
                 Ok(()) => {
-                    turn.read(buffer.filled().len());
+                    turn.took(buffer.filled().len(), 0);
                     let read_at = Instant::now();
                     let unrun =
                         self.backlog().unrun.get_or_insert_with(|| Unrun { input: Vec::new(), read_at });
