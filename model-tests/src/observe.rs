@@ -1,7 +1,7 @@
 //! What the outside sees of a machine, owned and comparable: the bytes sent to each connection, and the connections
 //! closed. Nothing that a client could notice may be left out.
 
-use elockd_core::wire::listing::{Slice, Text};
+use elockd_core::wire::listing::{Packed, Slice, Text};
 use elockd_core::wire::{encode, encode_reason};
 use elockd_core::{Command, Conn, Input, Machine, Now, Output, Reason, Reply, Scan};
 use std::fmt;
@@ -58,16 +58,16 @@ pub fn observe(machine: &mut Machine, now: Now, input: Input<&Command<Vec<u8>>>)
 }
 
 /// Reads the next slice of a listing.
-pub fn read_slice(machine: &Machine, scan: &mut Scan) -> Slice {
+pub fn read_slice(machine: &Machine, scan: &mut Scan) -> Packed {
     let mut slice = Slice::new(scan);
     machine.scan(scan, &mut |entry| slice.push(entry));
-    slice
+    slice.pack()
 }
 
 /// A listing's text, taken in pieces of two rows.
 #[must_use]
 pub fn whole(mut text: Text) -> Vec<u8> {
     let mut bytes = Vec::new();
-    while text.piece(2, &mut bytes) {}
+    while text.piece(2, usize::MAX, &mut bytes) {}
     bytes
 }

@@ -15,8 +15,10 @@ pub(crate) struct Shared<G> {
     /// The way of all connections to the machine.
     pub(crate) gate: G,
     pub(crate) clock: Clock,
-    /// Bytes that listings under way have taken.
+    /// Bytes that clients' listings under way have taken.
     pub(crate) listing_bytes: Arc<AtomicUsize>,
+    /// The same of operators' listings. They have as much, so that no client can keep them from looking.
+    pub(crate) operators_listing_bytes: Arc<AtomicUsize>,
     /// Listings that were too large, since the start.
     pub(crate) listings_refused: AtomicU64,
     /// How long commands took, where that is wanted.
@@ -47,6 +49,7 @@ impl<G: Gate> Shared<G> {
             gate,
             clock: Clock::start(),
             listing_bytes: Arc::default(),
+            operators_listing_bytes: Arc::default(),
             listings_refused: AtomicU64::new(0),
             long_holds: AtomicU64::new(0),
             token_failures: AtomicU64::new(0),

@@ -157,6 +157,12 @@ impl Machine {
         idle.into_iter().chain(self.holds.waits().next_due()).min()
     }
 
+    /// The account of an open connection.
+    #[must_use]
+    pub fn account_of(&self, conn: Conn) -> Option<Account> {
+        self.connections.find(conn).map(|id| self.connections[id].origin().account)
+    }
+
     /// How many fencing tokens may still be given out.
     #[must_use]
     pub fn tokens_left(&self) -> u64 {

@@ -2,145 +2,69 @@
 //! pieces. Each slice is sorted when it comes in. The slices are merged on the way out. So no step takes long, however
 //! long the listing is.
 
+pub use super::slice::{Packed, Slice};
+
 use super::reply::{Reply, Subject};
 use super::row::Group;
+use super::slice::PackedRow;
 use super::text::encode;
-use crate::inspect::{Entry, More, Scan};
 use crate::types::{Conn, Kind};
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeSet;
 use std::collections::binary_heap::{BinaryHeap, PeekMut};
-use std::io::Write;
-
-/// The entries of one slice, copied.
-#[derive(Debug)]
-pub struct Slice {
-    subject: Subject,
-    bytes: Vec<u8>,
-    rows: Vec<Extent>,
-}
-
-impl Group {
-    /// The rows of one name in `ls` are sorted by group first. The group is kept in the two highest bits of a row's
-    /// order. The machine has no orders that high.
-    fn of(order: u64) -> Self {
-        let kind = if order >> 63 == 0 { Kind::Exclusive } else { Kind::Shared };
-        Self { kind, is_waiting: order >> 62 & 1 == 1 }
-    }
-
-    fn bits(self) -> u64 {
-        (self.kind.index() as u64) << 63 | u64::from(self.is_waiting) << 62
-    }
-}
-
-/// One entry: `key`, `text` and `tail` lie one after the other in the slice's bytes.
-#[derive(Clone, Copy, Debug)]
-struct Extent {
-    start: u32,
-    /// Where the name ends and the holder begins.
-    middle: u32,
-    /// Where the holder ends; the rest comes behind the name.
-    tail: u32,
-    end: u32,
-    conn: Conn,
-    order: u64,
-}
-
-impl Slice {
-    /// Bytes that an entry weighs beside its name and its holder: the `: ` and the line end.
-    const PUNCTUATION: usize = 3;
-
-    /// An empty slice for a scan. It has room for a usual slice, so that copying entries under the hub's lock need not
-    /// allocate.
-    #[must_use]
-    pub fn new(scan: &Scan) -> Self {
-        Self { subject: scan.subject(), bytes: Vec::with_capacity(16 << 10), rows: Vec::with_capacity(256) }
-    }
-
-    /// Copies an entry.
-    pub fn push(&mut self, entry: Entry<'_>) {
-        let start = self.bytes.len() as u32;
-        // `who` is sorted by registration, not by name: its whole line is text.
-        if self.subject != Subject::Who {
-            self.bytes.extend_from_slice(entry.name);
-        }
-        let middle = self.bytes.len() as u32;
-        let mut order = entry.order;
-        if let Some(More { kind, is_waiting, ms, waiters }) = entry.more {
-            let group = Group { kind, is_waiting };
-            order |= group.bits();
-            write!(self.bytes, "{} {ms} {waiters} ", group.word()).expect("writing to memory does not fail");
-        }
-        match (self.subject, entry.registered) {
-            (Subject::Locks(_), Some(name)) => self.bytes.extend_from_slice(name),
-            _ => write!(self.bytes, "{}", entry.addr).expect("writing to memory does not fail"),
-        }
-        if self.subject == Subject::Who {
-            self.bytes.extend_from_slice(b": ");
-            self.bytes.extend_from_slice(entry.name);
-        }
-        let tail = self.bytes.len() as u32;
-        if let (Subject::All, Some(name)) = (self.subject, entry.registered) {
-            self.bytes.push(b'\t');
-            self.bytes.extend_from_slice(name);
-        }
-        let end = self.bytes.len() as u32;
-        self.rows.push(Extent { start, middle, tail, end, conn: entry.conn, order });
-    }
-
-    /// What it counts for against `--max-listing-bytes`: for each entry its name, its holder, and
-    /// three bytes. For `ls` the tab and the registered name count too.
-    #[must_use]
-    pub fn weight(&self) -> usize {
-        // The lines of `who` are whole already, except for their ends.
-        let punctuation = if self.subject == Subject::Who { 1 } else { Self::PUNCTUATION };
-        self.bytes.len() + self.rows.len() * punctuation
-    }
-
-    fn key(&self, row: &Extent) -> &[u8] {
-        &self.bytes[row.start as usize..row.middle as usize]
-    }
-
-    fn text(&self, row: &Extent) -> &[u8] {
-        &self.bytes[row.middle as usize..row.tail as usize]
-    }
-
-    fn tail(&self, row: &Extent) -> &[u8] {
-        &self.bytes[row.tail as usize..row.end as usize]
-    }
-
-    fn sort(&mut self) {
-        let bytes = &self.bytes;
-        let key = |row: &Extent| &bytes[row.start as usize..row.middle as usize];
-        self.rows.sort_by(|a, b| (key(a), a.order, a.conn).cmp(&(key(b), b.order, b.conn)));
-        self.bytes.shrink_to_fit();
-        self.rows.shrink_to_fit();
-    }
-}
 
 /// Slices that are merged into one text.
 #[derive(Debug)]
 pub struct Text {
     subject: Subject,
-    slices: Vec<Slice>,
-    /// The next row of each slice that has one, least first.
+    /// The slices that have rows left, the one with the least row first.
     heads: BinaryHeap<Reverse<Head>>,
+    /// How many slices there have been.
+    slices: u32,
     state: Progress,
-    /// The name that was written last, and the connections that were written as its holders.
+    /// Whether a row was written.
+    has_rows: bool,
+    /// The name that was written last, and the connections that were written as its holders. For `who` there are none:
+    /// it meets no connection twice.
     name: Vec<u8>,
     holders: BTreeSet<Conn>,
     /// The group of the row that was written last.
     group: Group,
 }
 
-/// The next row of a slice. The order of the fields is the order of the text.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// A slice and its next row.
+#[derive(Debug)]
 struct Head {
-    key: Vec<u8>,
-    order: u64,
-    conn: Conn,
-    slice: usize,
-    row: usize,
+    slice: Packed,
+    row: PackedRow,
+    number: u32,
+}
+
+impl Head {
+    /// What sorts the rows of a text.
+    fn place(&self) -> (&[u8], u64, Conn, u32) {
+        (self.slice.key(&self.row), self.row.order, self.row.conn, self.number)
+    }
+}
+
+impl PartialEq for Head {
+    fn eq(&self, other: &Self) -> bool {
+        self.place() == other.place()
+    }
+}
+
+impl Eq for Head {}
+
+impl PartialOrd for Head {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Head {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.place().cmp(&other.place())
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,35 +80,33 @@ impl Text {
     pub fn new(subject: Subject) -> Self {
         Self {
             subject,
-            slices: Vec::new(),
             heads: BinaryHeap::new(),
+            slices: 0,
             state: Progress::Start,
+            has_rows: false,
             name: Vec::new(),
             holders: BTreeSet::new(),
             group: Group::of(0),
         }
     }
 
-    /// Adds a slice. All slices must be added before the first piece is taken.
-    pub fn add(&mut self, mut slice: Slice) {
+    /// Adds a slice. All slices must be added before the first piece is taken. The text takes as much memory as its
+    /// slices [say](Packed::memory), beside itself.
+    pub fn add(&mut self, slice: Packed) {
         assert_eq!(self.state, Progress::Start, "slices come before pieces");
-        if slice.rows.is_empty() {
-            return;
+        if let Some(row) = slice.row(0) {
+            // Twice the room each time, as always, but from one place on: most listings are one slice.
+            if self.heads.len() == self.heads.capacity() {
+                self.heads.reserve_exact(self.heads.len().max(1));
+            }
+            self.heads.push(Reverse(Head { slice, row, number: self.slices }));
+            self.slices += 1;
         }
-        slice.sort();
-        let row = slice.rows[0];
-        self.heads.push(Reverse(Head {
-            key: slice.key(&row).to_vec(),
-            order: row.order,
-            conn: row.conn,
-            slice: self.slices.len(),
-            row: 0,
-        }));
-        self.slices.push(slice);
     }
 
-    /// Writes the next piece, of at most `rows` rows. Returns whether there is more.
-    pub fn piece(&mut self, rows: usize, out: &mut Vec<u8>) -> bool {
+    /// Writes the next piece: at most `rows` rows, and none once `out` has `full` bytes or more. Returns whether there
+    /// is more.
+    pub fn piece(&mut self, rows: usize, full: usize, out: &mut Vec<u8>) -> bool {
         if self.state == Progress::Start {
             self.state = Progress::Rows;
             if let Subject::Dump(_) = self.subject {
@@ -192,7 +114,7 @@ impl Text {
             }
         }
         for _ in 0..rows {
-            if self.state == Progress::Done || !self.row(out) {
+            if out.len() >= full || self.state == Progress::Done || !self.row(out) {
                 break;
             }
         }
@@ -206,11 +128,10 @@ impl Text {
             self.end(out);
             return false;
         };
-        let Reverse(head) = &mut *top;
-        let slice = &self.slices[head.slice];
-        let row = slice.rows[head.row];
-        let is_first = self.holders.is_empty();
-        let is_new_name = is_first || self.name != head.key;
+        let Reverse(Head { slice, row, .. }) = &mut *top;
+        let key = slice.key(row);
+        let is_first = !self.has_rows;
+        let is_new_name = is_first || self.name != key;
         let group = Group::of(row.order);
         let is_new_lock = is_new_name || group.kind != self.group.kind;
         if is_new_lock {
@@ -220,36 +141,31 @@ impl Text {
         let is_double = match self.subject {
             Subject::Locks(Kind::Exclusive) | Subject::Dump(Kind::Exclusive) => !is_new_name,
             Subject::All if row.order.leading_zeros() >= 2 && !is_new_lock => true,
-            _ => self.holders.contains(&row.conn),
+            Subject::Who => false,
+            _ => !self.holders.insert(row.conn),
         };
         if is_double {
             mark!(ListingMetAHoldTwice);
         } else {
-            self.holders.insert(row.conn);
+            self.has_rows = true;
             self.group = group;
-            let holder = (slice.text(&row), slice.tail(&row));
-            write_row(self.subject, is_first, is_new_name, &head.key, holder, out);
+            let holder = (slice.text(row), slice.tail(row));
+            write_row(self.subject, is_first, is_new_name, key, holder, out);
             if is_new_name {
                 self.name.clear();
-                self.name.extend_from_slice(&head.key);
+                self.name.extend_from_slice(key);
             }
         }
-        head.row += 1;
-        if let Some(row) = slice.rows.get(head.row) {
-            head.key.clear();
-            head.key.extend_from_slice(slice.key(row));
-            (head.order, head.conn) = (row.order, row.conn);
-        } else {
-            let Reverse(spent) = PeekMut::pop(top);
-            let slice = &mut self.slices[spent.slice];
-            (slice.bytes, slice.rows) = (Vec::new(), Vec::new());
+        match slice.row(row.end()) {
+            Some(next) => *row = next,
+            None => drop(PeekMut::pop(top)),
         }
         true
     }
 
     fn end(&self, out: &mut Vec<u8>) {
         match self.subject {
-            Subject::Dump(Kind::Shared) if !self.holders.is_empty() => out.extend_from_slice(b"]]\n"),
+            Subject::Dump(Kind::Shared) if self.has_rows => out.extend_from_slice(b"]]\n"),
             Subject::Dump(_) => out.extend_from_slice(b"]\n"),
             Subject::Locks(_) | Subject::All | Subject::Who => out.push(b'\n'),
         }
@@ -293,13 +209,14 @@ pub fn write_too_large(subject: Subject, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inspect::{Entry, More, Scan};
     use crate::types::Addr;
     use crate::wire::Listing;
 
     /// A row: the name, the connection's serial, its registered name, its order.
     type Given<'a> = (&'a str, u64, Option<&'a str>, u64);
 
-    fn slice(subject: Subject, rows: &[Given<'_>]) -> Slice {
+    fn slice(subject: Subject, rows: &[Given<'_>]) -> Packed {
         let mut slice = Slice::new(&Scan::new(Listing { subject, name: b"" }));
         for (name, serial, registered, order) in rows {
             slice.push(Entry {
@@ -312,7 +229,7 @@ mod tests {
                 more: None,
             });
         }
-        slice
+        slice.pack()
     }
 
     /// The text of some slices. Panics unless it is the same in pieces of any size.
@@ -323,8 +240,8 @@ mod tests {
                 text.add(slice(subject, rows));
             }
             let mut out = Vec::new();
-            while text.piece(rows, &mut out) {}
-            assert!(!text.piece(rows, &mut out), "nothing comes after the end");
+            while text.piece(rows, usize::MAX, &mut out) {}
+            assert!(!text.piece(rows, usize::MAX, &mut out), "nothing comes after the end");
             String::from_utf8(out).unwrap()
         });
         assert!(texts.iter().all(|text| *text == texts[0]), "{texts:?}");
@@ -358,9 +275,9 @@ mod tests {
         let mut text = Text::new(D);
         text.add(slice(D, &[("a", 1, None, 0), ("b", 1, None, 0), ("c", 1, None, 0)]));
         let mut out = Vec::new();
-        assert!(text.piece(2, &mut out));
+        assert!(text.piece(2, usize::MAX, &mut out));
         assert_eq!(out, b"a: unix:1\nb: unix:1\n");
-        assert!(!text.piece(2, &mut out), "the last row and the end");
+        assert!(!text.piece(2, usize::MAX, &mut out), "the last row and the end");
     }
 
     #[test]
@@ -385,12 +302,59 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_weighs_its_name_its_holder_and_three_bytes() {
-        assert_eq!(slice(D, &[]).weight(), 0);
-        let rows: [Given<'_>; 2] = [("abc", 1, None, 0), ("d", 22, Some("x"), 0)];
-        assert_eq!(slice(D, &rows).weight(), (3 + 6 + 3) + (1 + 1 + 3));
-        assert_eq!(slice(DUMP, &rows).weight(), (3 + 6 + 3) + (1 + 7 + 3));
-        assert_eq!(slice(Subject::Who, &rows).weight(), (6 + 3 + 3) + (7 + 1 + 3));
+    fn a_piece_ends_when_enough_bytes_are_there() {
+        let mut text = Text::new(D);
+        text.add(slice(D, &[("a", 1, None, 0), ("b", 1, None, 0), ("c", 1, None, 0)]));
+        let mut out = b"before".to_vec();
+        assert!(text.piece(100, 6 + 11, &mut out));
+        assert_eq!(out, b"beforea: unix:1\nb: unix:1\n", "the row that fills it is whole");
+        assert!(text.piece(100, 6 + 11, &mut out), "it stays full");
+        assert_eq!(out.len(), 6 + 20);
+        assert!(!text.piece(100, usize::MAX, &mut out));
+    }
+
+    /// Bytes that a text takes beside itself: its slices, their places, and the name and the holders of the row that
+    /// was written last. Each entry of a set takes up to 32 with its share of the nodes.
+    fn room(text: &Text) -> usize {
+        let slices: usize = text.heads.iter().map(|Reverse(head)| head.slice.bytes()).sum();
+        slices + text.heads.capacity() * size_of::<Head>() + text.name.capacity() + text.holders.len() * 32
+    }
+
+    /// Goal: a text never takes more than its slices say. Method: slices of every shape, and a look after each step.
+    #[test]
+    fn a_text_takes_no_more_than_its_slices_say() {
+        let long = "n".repeat(5000);
+        for subject in [D, SD, DUMP_SHARED, Subject::All, Subject::Who] {
+            for names in [1, 3, 1000] {
+                let (mut text, mut said) = (Text::new(subject), 0);
+                for number in 0..70_u64 {
+                    let names: Vec<_> = (0..20)
+                        .map(|row| {
+                            format!("{}{}", (number * 20 + row) % names, &long[..number as usize * 60])
+                        })
+                        .collect();
+                    let rows: Vec<Given<'_>> = names
+                        .iter()
+                        .zip(number * 20..)
+                        .map(|(name, serial)| (&**name, serial, None, 1))
+                        .collect();
+                    let slice = slice(subject, &rows);
+                    said += slice.memory();
+                    text.add(slice);
+                    assert!(room(&text) <= said, "{subject:?}: {} of {said} bytes", room(&text));
+                }
+                assert!(
+                    4 * room(&text) > said,
+                    "{subject:?}: {said} bytes are said, and {} taken",
+                    room(&text)
+                );
+                let mut out = Vec::new();
+                while text.piece(1, usize::MAX, &mut out) {
+                    assert!(room(&text) <= said, "{subject:?}: {} of {said} bytes", room(&text));
+                }
+                assert!(text.heads.is_empty() && text.slices == 70);
+            }
+        }
     }
 
     #[test]
@@ -400,18 +364,18 @@ mod tests {
             let more = Some(More { kind: Kind::Shared, is_waiting: true, ms: 5, waiters: 2 });
             let (name, conn, addr) = (b"two words", Conn::new(0, 1), Addr::Unix(7));
             slice.push(Entry { name, conn, addr, registered, order: 1, since: None, more });
-            slice
+            slice.pack()
         };
-        let text = |slice: Slice| {
+        let text = |slice: Packed| {
             let mut text = Text::new(Subject::All);
             text.add(slice);
             let mut out = Vec::new();
-            while text.piece(1, &mut out) {}
+            while text.piece(1, usize::MAX, &mut out) {}
             String::from_utf8(out).unwrap()
         };
         assert_eq!(text(slice(None)), "sw 5 2 unix:7 two words\n\n");
         assert_eq!(text(slice(Some(b"nightly run"))), "sw 5 2 unix:7 two words\tnightly run\n\n");
-        assert_eq!(slice(Some(b"nightly run")).weight(), slice(None).weight() + 1 + 11);
+        assert_eq!(slice(Some(b"nightly run")).memory(), slice(None).memory() + 1 + 11);
     }
 
     #[test]

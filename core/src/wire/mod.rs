@@ -7,6 +7,7 @@ mod one_line;
 mod reply;
 mod request;
 mod row;
+mod slice;
 mod text;
 mod verb;
 mod wish;

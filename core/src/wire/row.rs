@@ -124,9 +124,9 @@ mod tests {
         let mut slice = Slice::new(&Scan::new(Listing { subject, name: &[] }));
         slice.push(entry);
         let mut text = Text::new(subject);
-        text.add(slice);
+        text.add(slice.pack());
         let mut bytes = Vec::new();
-        while text.piece(1, &mut bytes) {}
+        while text.piece(1, usize::MAX, &mut bytes) {}
         bytes
     }
 

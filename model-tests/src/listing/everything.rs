@@ -5,6 +5,7 @@
 use super::Addrs;
 use crate::Outcome;
 use crate::reference::Reference;
+use elockd_core::wire::listing::Packed;
 use elockd_core::{Conn, Kind};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -131,15 +132,15 @@ impl Everything {
         self.ever.keys().any(|(.., conn)| self.called[conn].iter().any(Option::is_some))
     }
 
-    /// The most bytes that it can count for against `--max-listing-bytes`: for each row the words of its line with the
-    /// longest name of its connection, and two bytes more; all of that twice, because a row may be met twice.
+    /// The most that it can take of `--max-listing-bytes`: for each row what it takes if it is alone in its slice, with
+    /// the longest name of its connection. All of that twice, because a row may be met twice.
     pub(super) fn most_bytes(&self, addrs: &Addrs) -> usize {
         let of_row = |((name, word, conn), since): (&LsRow, &BTreeSet<u64>)| {
             let ms = since.first().map_or(0, |since| self.until - since);
             let waiters = self.waiters[&(kind(*word), name.clone())].last().copied().unwrap_or(0);
             let line = format!("{} {ms} {waiters} {} ", WORDS[*word], addrs[conn]);
             let registered = self.called[conn].iter().flatten().map(|called| called.len() + 1).max();
-            line.len() + name.len() + registered.unwrap_or(0) + 2
+            Packed::most_memory(name.len(), line.len() + registered.unwrap_or(0))
         };
         2 * self.ever.iter().map(of_row).sum::<usize>()
     }

@@ -8,7 +8,7 @@ use crate::Outcome;
 use crate::census::Census;
 use crate::observe::{read_slice, whole};
 use crate::reference::Reference;
-use elockd_core::wire::listing::Text;
+use elockd_core::wire::listing::{Packed, Text};
 use elockd_core::{Conn, Kind, Machine, Scan, Subject};
 use everything::Everything;
 use std::collections::{BTreeMap, BTreeSet};
@@ -146,8 +146,8 @@ impl Truth {
         }
     }
 
-    /// The most that the listing can weigh for `--max-listing-bytes`: for each row its name, its holder's longest name,
-    /// and three bytes, all twice, because a row of locks may be met twice.
+    /// The most that the listing can take of `--max-listing-bytes`: for each row what it takes if it is alone in its
+    /// slice, with its holder's longest name. All of that twice, because a row of locks may be met twice.
     #[must_use]
     pub fn most_bytes(&self, addrs: &Addrs) -> usize {
         if let Some(everything) = &self.everything {
@@ -157,8 +157,18 @@ impl Truth {
             let registered = self.called.get(conn).into_iter().flatten().map(Vec::len).max().unwrap_or(0);
             registered.max(addrs[conn].len())
         };
+        // The rows of `who` have no key: the address and the name are text.
+        let of_row = |name: &Vec<u8>, conn: &Conn| match self.subject {
+            Subject::Who => addrs[conn].len() + 2 + name.len(),
+            _ => holder(conn),
+        };
         let times = if self.subject == Subject::Who { 1 } else { 2 };
-        times * self.ever.iter().map(|(name, conn)| name.len() + holder(conn) + 3).sum::<usize>()
+        times
+            * self
+                .ever
+                .iter()
+                .map(|(name, conn)| Packed::most_memory(name.len(), of_row(name, conn)))
+                .sum::<usize>()
     }
 
     /// Whether a listing's text has all rows that it must have, and none that it must not.

@@ -3,7 +3,7 @@
 
 use super::{Gate, GateHandle};
 use crate::hub::{Flow, Handle, Hub, Mail};
-use elockd_core::{Cause, Command, Conn, Machine, Now, Origin, Reason};
+use elockd_core::{Account, Cause, Command, Conn, Machine, Now, Origin, Reason};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
@@ -50,6 +50,10 @@ impl GateHandle for Handle {
         out: &mut Vec<u8>,
     ) -> (Flow, Option<bool>) {
         Self::command(self, now, command, out)
+    }
+
+    fn account(&self) -> Account {
+        Self::account(self)
     }
 
     #[inline]

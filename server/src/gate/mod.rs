@@ -17,7 +17,7 @@ mod tests;
 pub use local::Local;
 
 use crate::hub::{Flow, Hub, Mail};
-use elockd_core::{Cause, Command, Conn, Now, Origin, Reason};
+use elockd_core::{Account, Cause, Command, Conn, Now, Origin, Reason};
 use std::task::{Poll, Waker};
 
 /// The way of all connections of a server to the machine.
@@ -55,6 +55,9 @@ pub trait GateHandle: Send + Unpin + 'static {
         command: &Command<N>,
         out: &mut Vec<u8>,
     ) -> (Flow, Option<bool>);
+
+    /// The account that the connection's locks are counted for.
+    fn account(&self) -> Account;
 
     /// Ends the connection: its locks are released and its wait is over before anything else happens. Returns the
     /// reply that it is still owed, or nothing. Only the first end counts.

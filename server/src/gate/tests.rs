@@ -5,7 +5,7 @@ use super::{Gate, GateHandle, Local};
 use crate::hub::{Flow, Handle, Hub, Mail};
 use crate::listen::{Listener, Peer};
 use crate::{Config, Server};
-use elockd_core::{Cause, Command, Conn, Machine, Now, Origin, Reason};
+use elockd_core::{Account, Cause, Command, Conn, Machine, Now, Origin, Reason};
 use std::cell::Cell;
 use std::fmt;
 use std::future::pending;
@@ -78,6 +78,10 @@ impl GateHandle for LateHandle {
         out: &mut Vec<u8>,
     ) -> (Flow, Option<bool>) {
         (self.batch(now, std::slice::from_ref(command), out), None)
+    }
+
+    fn account(&self) -> Account {
+        self.inner.account()
     }
 
     fn close(&mut self, now: Now, cause: Cause) -> Vec<u8> {

@@ -5,7 +5,7 @@ use super::state::HubState;
 use super::{Hub, Locks, Mail, StdLocks};
 use elockd_core::bug;
 use elockd_core::wire::encode;
-use elockd_core::{Cause, Command, Conn, DriverInput, Input, Now, Output, Reason, Reply, Scan};
+use elockd_core::{Account, Cause, Command, Conn, DriverInput, Input, Now, Output, Reason, Reply, Scan};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
@@ -65,6 +65,12 @@ impl<L: Locks> Handle<L> {
             }
             flow
         })
+    }
+
+    /// The account that its locks are counted for.
+    #[must_use]
+    pub fn account(&self) -> Account {
+        self.hub.with(|state| state.machine.account_of(self.conn)).unwrap_or_default()
     }
 
     /// Ends the connection. All it holds is released and its wait is over before anything else happens. Returns the

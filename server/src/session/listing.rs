@@ -4,16 +4,17 @@
 use super::serving::give_way;
 use super::state::State;
 use super::{MAX_UNSENT, Session};
-use crate::gate::Gate;
+use crate::gate::{Gate, GateHandle};
 use crate::listen::Stream;
-use elockd_core::Scan;
+use crate::shared::Shared;
 use elockd_core::wire::listing::{Slice, Text, write_too_large};
+use elockd_core::{Account, Scan};
 use elockd_core::{bug, mark};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
-/// Rows that are merged before other connections have their turn.
+/// Rows that are merged before other connections have their turn. Fewer if they are `MAX_UNSENT` bytes before.
 const ROWS_PER_TURN: usize = 256;
 
 /// A listing in progress.
@@ -46,7 +47,10 @@ impl<S: Stream, G: Gate> Session<S, G> {
     /// Begins to collect and send a listing.
     pub(super) fn begin_listing(&self, scan: Scan) -> Listing {
         let text = Text::new(scan.subject());
-        let reservation = Reservation::new(Arc::clone(&self.shared.listing_bytes));
+        let is_operator = self.handle.account() == Account::ADMIN;
+        let Shared { listing_bytes, operators_listing_bytes, .. } = &*self.shared;
+        let total = if is_operator { operators_listing_bytes } else { listing_bytes };
+        let reservation = Reservation::new(Arc::clone(total));
         Listing { stage: Stage::Collecting(scan), text, reservation }
     }
 
@@ -60,8 +64,9 @@ impl<S: Stream, G: Gate> Session<S, G> {
                 Stage::Collecting(scan) => {
                     let mut slice = Slice::new(scan);
                     self.shared.gate.hub().scan(scan, &mut slice);
-                    if reservation.grow(slice.weight(), self.shared.tunables().max_listing_bytes) {
-                        text.add(slice);
+                    let packed = slice.pack();
+                    if reservation.grow(packed.memory(), self.shared.tunables().max_listing_bytes) {
+                        text.add(packed);
                         if !scan.is_done() {
                             mark!(ListingTookSlices);
                         }
@@ -77,7 +82,9 @@ impl<S: Stream, G: Gate> Session<S, G> {
                 }
                 Stage::Printing => {
                     let unsent = &mut self.backlog.get_or_insert_default().unsent;
-                    let has_more = text.piece(ROWS_PER_TURN, unsent.tail());
+                    let room = MAX_UNSENT.saturating_sub(unsent.rest().len());
+                    let full = unsent.tail().len() + room;
+                    let has_more = text.piece(ROWS_PER_TURN, full, unsent.tail());
                     if has_more && unsent.rest().len() < MAX_UNSENT {
                         return give_way(cx);
                     }
@@ -101,7 +108,7 @@ impl<S: Stream, G: Gate> Session<S, G> {
     }
 }
 
-/// A share of the bytes that all listings may take together. If it is dropped, they are given back.
+/// A share of the bytes that all listings of clients, or all of operators, may take together. If it is dropped, they are given back.
 struct Reservation {
     total: Arc<AtomicUsize>,
     own: usize,

@@ -62,6 +62,10 @@ impl<S: Stream, G: Gate> Session<S, G> {
                 if self.is_at_end() {
                     return Poll::Ready(Step::End(End::Eof));
                 }
+                if !turn.may_read() {
+                    return give_way(cx);
+                }
+                turn.read();
                 let mut buffer = ReadBuf::new(&mut scratch.input);
                 match self.poll_read(cx, &mut buffer) {
                     Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
@@ -69,7 +73,6 @@ impl<S: Stream, G: Gate> Session<S, G> {
                         continue;
                     }
                     Poll::Ready(Ok(())) => {
-                        turn.read(buffer.filled().len());
                         if let Some(step) = self.run(buffer.filled(), None, &mut turn, &mut scratch.replies) {
                             return Poll::Ready(step);
                         }
@@ -114,6 +117,7 @@ impl<S: Stream, G: Gate> Session<S, G> {
         loop {
             let mut batch = ArrayVec::<_, { Allowance::UNITS }>::new();
             let mut allowance = Allowance::beside(unsent + replies.len());
+            let there = input.len();
             loop {
                 let is_last = self.decoder.give_next(&mut input, |command| {
                     let is_last = allowance.add(&command) | command.ends_batch();
@@ -124,6 +128,7 @@ impl<S: Stream, G: Gate> Session<S, G> {
                     break;
                 }
             }
+            turn.took(there - input.len(), batch.len());
             if batch.is_empty() {
                 return None;
             }

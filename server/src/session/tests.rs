@@ -5,10 +5,11 @@ use super::{MAX_UNSENT, Session, Step};
 use crate::config::Config;
 use crate::gate::{Gate, Local};
 use crate::shared::Shared;
-use elockd_core::{Account, Addr, Figure, Machine, Origin};
+use elockd_core::{Account, Addr, Conn, Figure, Machine, Origin};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 use tokio::task::yield_now;
@@ -16,15 +17,42 @@ use tokio::task::yield_now;
 /// The longest name that may be allowed.
 const LONGEST_NAME: usize = 65_000;
 
-/// A session of its own daemon, which allows long names.
-fn session(stream: DuplexStream) -> Session<DuplexStream> {
+/// What sessions of one daemon share. It allows long names.
+fn daemon(change: impl FnOnce(&mut Config)) -> Arc<Shared<Local>> {
     let mut config = Config { max_line_bytes: 1 << 17, ..Config::default() };
     config.machine.limits.name_bytes = LONGEST_NAME as u16;
+    change(&mut config);
     let gate = Local::new(Machine::new(config.machine.clone()), None);
-    let shared = Arc::new(Shared::new(config, gate));
-    let origin = |_| Origin { addr: Addr::Unix(1), account: Account::default() };
-    let handle = shared.gate.open(shared.clock.now(), origin).expect("the first connection is welcome");
-    Session::new(shared, stream, handle, None)
+    Arc::new(Shared::new(config, gate))
+}
+
+/// A session of a daemon.
+fn open(shared: &Arc<Shared<Local>>, account: Account, stream: DuplexStream) -> Session<DuplexStream> {
+    let origin = |conn: Conn| Origin { addr: Addr::Unix(conn.serial()), account };
+    let handle = shared.gate.open(shared.clock.now(), origin).expect("everybody is welcome");
+    Session::new(Arc::clone(shared), stream, handle, None)
+}
+
+/// A session of a daemon of its own.
+fn session(stream: DuplexStream) -> Session<DuplexStream> {
+    open(&daemon(|_| {}), Account::default(), stream)
+}
+
+/// A client of a daemon, with buffers of this size, and its session as a task.
+fn client(shared: &Arc<Shared<Local>>, account: Account, buffer: usize) -> DuplexStream {
+    let (peer, stream) = duplex(buffer);
+    tokio::spawn(open(shared, account, stream));
+    peer
+}
+
+/// Asks, and reads up to an empty line.
+async fn ask(peer: &mut DuplexStream, request: &str) -> String {
+    peer.write_all(request.as_bytes()).await.unwrap();
+    let mut reply = Vec::new();
+    while !reply.ends_with(b"\n\n") {
+        reply.push(peer.read_u8().await.unwrap());
+    }
+    String::from_utf8(reply).unwrap()
 }
 
 /// Lets a session run for one turn, or until it waits for something.
@@ -74,10 +102,10 @@ async fn a_turn_ends_after_its_work_whatever_the_commands_are() {
         ("ping\n", PLAIN),
         ("g x\n", PLAIN),
         ("bogus\n", PLAIN),
-        (&long, 48),
-        ("q full\n", 16),
-        ("q\n", 128),
-        ("help\n", 96),
+        (&long, 32),
+        ("q full\n", 32),
+        ("q\n", 256),
+        ("help\n", 256),
         ("me\n", PLAIN),
         ("f x\n", PLAIN),
     ];
@@ -131,7 +159,7 @@ async fn a_turn_writes_a_bounded_number_of_bytes() {
         let read = poll_fn(|cx| Poll::Ready(Pin::new(&mut peer).poll_read(cx, &mut buffer))).await;
         assert!(read.is_ready(), "a turn that does nothing");
         let wrote = buffer.filled().len();
-        assert!(wrote <= 256 << 10, "{wrote} bytes in a turn");
+        assert!(wrote <= 10 * LONGEST_NAME, "{wrote} bytes in a turn");
         taken += wrote;
     }
 }
@@ -197,13 +225,94 @@ async fn others_run_between_two_turns() {
         yield_now().await;
         polls += 1;
         let after = asked();
-        assert!(after - before <= 16, "{} between two polls of another task", after - before);
+        assert!(after - before <= 32, "{} between two polls of another task", after - before);
         before = after;
     }
-    assert!(polls >= 1000 / 16, "{polls} polls");
+    assert!(polls >= 1000 / 32, "{polls} polls");
     peer.shutdown().await.unwrap();
     let mut replies = Vec::new();
     peer.read_to_end(&mut replies).await.unwrap();
     serving.await.unwrap();
     assert_eq!(replies.windows(2).filter(|pair| *pair == b"\n\n").count(), 1000);
+}
+
+/// Goal: the rows of a listing wait unsent in bounded memory, however long they are. Method: rows of a long name and a
+/// long holder, for a client that takes nothing, and then all.
+#[tokio::test(start_paused = true)]
+async fn a_listing_of_long_rows_makes_no_session_grow() {
+    const NAMES: usize = 100;
+    let shared = daemon(|_| {});
+    let mut holder = client(&shared, Account::default(), 1 << 20);
+    let pad = "n".repeat(LONGEST_NAME - 3);
+    holder.write_all(format!("iam {pad}\n").as_bytes()).await.unwrap();
+    for name in 0..NAMES {
+        holder.write_all(format!("g {name:03}{pad}\n").as_bytes()).await.unwrap();
+        let mut reply = vec![0; "1 Lock Get Success: \n".len() + LONGEST_NAME];
+        let mut ok = [0; 5];
+        if name == 0 {
+            holder.read_exact(&mut ok).await.unwrap();
+        }
+        holder.read_exact(&mut reply).await.unwrap();
+    }
+    let row = 2 * LONGEST_NAME + 3;
+    let (mut peer, stream) = duplex(4096);
+    let mut session = open(&shared, Account::default(), stream);
+    peer.write_all(b"d\n").await.unwrap();
+    let mut taken = 0;
+    // Its first turns find nobody who takes anything.
+    for number in 0_u64.. {
+        let over = poll_fn(|cx| Poll::Ready(Pin::new(&mut session).poll(cx))).await;
+        assert!(over.is_pending());
+        let unsent = session.unsent_len();
+        assert!(unsent <= MAX_UNSENT + row, "{unsent} bytes wait after {number} turns");
+        if number > 1000 {
+            let before = taken;
+            taken += read(&mut peer).await;
+            if taken == before && unsent == 0 {
+                break;
+            }
+        }
+        yield_now().await;
+    }
+    assert_eq!(taken, NAMES * (row - 3) + 1, "all rows, and the end");
+}
+
+/// Goal: clients cannot keep operators from looking. Method: a client's listing takes nearly all that clients have, and
+/// stays half sent. Then an operator's does the same.
+#[tokio::test(start_paused = true)]
+async fn operators_list_when_clients_have_used_up_their_budget() {
+    let shared = daemon(|config| config.max_listing_bytes = 10_000);
+    let (clients, operators) = (Account::default(), Account::ADMIN);
+    let mut other = client(&shared, clients, 1 << 20);
+    for name in 0..90 {
+        other.write_all(format!("g {name:060}\n").as_bytes()).await.unwrap();
+        let mut reply = vec![0; "1 Lock Get Success: \n".len() + 60];
+        other.read_exact(&mut reply).await.unwrap();
+    }
+    let whole = ask(&mut other, "d\n").await;
+    assert_eq!(whole.lines().count(), 90 + 1);
+    let used = || (&shared.listing_bytes, &shared.operators_listing_bytes);
+    let load = |(of_clients, of_operators): (&Arc<AtomicUsize>, &Arc<AtomicUsize>)| {
+        (of_clients.load(Ordering::Relaxed), of_operators.load(Ordering::Relaxed))
+    };
+    assert_eq!(load(used()), (0, 0), "all is given back");
+
+    let mut stuck = client(&shared, clients, 64);
+    stuck.write_all(b"d\n").await.unwrap();
+    stuck.read_u8().await.unwrap();
+    assert_eq!(ask(&mut other, "d\n").await, "0 Too Large\n\n");
+    let mut operator = client(&shared, operators, 1 << 20);
+    assert_eq!(ask(&mut operator, "d\n").await, whole);
+    assert_eq!(ask(&mut operator, "ls\n").await.lines().count(), 90 + 1);
+
+    let mut stuck_operator = client(&shared, operators, 64);
+    stuck_operator.write_all(b"d\n").await.unwrap();
+    stuck_operator.read_u8().await.unwrap();
+    assert_eq!(ask(&mut operator, "ls\n").await, "0 Too Large\n\n", "operators share theirs");
+    drop(stuck);
+    while load(used()).0 > 0 {
+        yield_now().await;
+    }
+    assert_eq!(ask(&mut other, "d\n").await, whole);
+    assert_eq!(ask(&mut operator, "ls\n").await, "0 Too Large\n\n", "and only theirs");
 }

@@ -5,7 +5,7 @@ use super::MAX_UNSENT;
 use elockd_core::Command;
 
 /// What a session may still do in this turn, in units of work. A unit is about what a plain get or release takes, with
-/// its share of reading and writing: 0.1 to 0.2 µs.
+/// its share of reading and writing: 0.06 to 0.1 µs.
 #[derive(Debug)]
 pub(super) struct Turn {
     left: usize,
@@ -13,28 +13,43 @@ pub(super) struct Turn {
 
 impl Turn {
     /// Units in a turn: 100 to 200 µs. So a client waits for about that long for each other client that keeps the
-    /// daemon busy. Twenty times what it costs to change from one session to the next, so that is lost in it.
-    pub(super) const UNITS: usize = 1024;
+    /// daemon busy. To change from one session to the next costs a few µs, so that little is lost.
+    pub(super) const UNITS: usize = 2048;
+    /// Once no more than this is left, nothing more is read. So a turn mostly ends between two reads, and what was read
+    /// need not be kept for the next.
+    const TO_READ: usize = Self::UNITS / 2;
 
     /// The system call of a read, and that of the write that follows.
     const READ: usize = 32;
-    /// Bytes read for one unit: a line of this length that does nothing takes as long as a get.
-    const READ_BYTES: usize = 64;
+    /// Bytes of a command that its own unit covers.
+    const COVERED: usize = 64;
+    /// Bytes beyond those for one unit: of long lines, or of blank ones, which are no commands.
+    const READ_BYTES: usize = 32;
     /// Bytes of replies for one unit: they are copied twice.
-    const REPLY_BYTES: usize = 128;
+    const REPLY_BYTES: usize = 256;
 
     pub(super) fn new() -> Self {
         Self { left: Self::UNITS }
     }
 
-    /// Whether others must have their turn before this session does anything more.
+    /// Whether others must have their turn before this session runs anything more.
     pub(super) fn is_over(&self) -> bool {
         self.left == 0
     }
 
+    /// Whether it may read once more.
+    pub(super) fn may_read(&self) -> bool {
+        self.left > Self::TO_READ
+    }
+
     /// Notes a read.
-    pub(super) fn read(&mut self, bytes: usize) {
-        self.spend(Self::READ + bytes / Self::READ_BYTES);
+    pub(super) fn read(&mut self) {
+        self.spend(Self::READ);
+    }
+
+    /// Notes bytes that were read, and the commands that were in them.
+    pub(super) fn took(&mut self, bytes: usize, commands: usize) {
+        self.spend(bytes.saturating_sub(commands * Self::COVERED) / Self::READ_BYTES);
     }
 
     /// Notes a batch: the work of its commands, and the bytes of their replies.

@@ -64,15 +64,16 @@ impl<S: Stream, G: Gate> Session<S, G> {
             if bug!(WaitEndsTheReading) || self.is_at_end() {
                 return Poll::Pending;
             }
-            if turn.is_over() {
+            if !turn.may_read() {
                 return give_way(cx);
             }
+            turn.read();
             let room = scratch.input.len().min(MAX_AHEAD - ahead);
             let mut buffer = ReadBuf::new(&mut scratch.input[..room]);
             match ready!(self.poll_read(cx, &mut buffer)) {
                 Ok(()) if buffer.filled().is_empty() => self.backlog().is_at_end = true,
                 Ok(()) => {
-                    turn.read(buffer.filled().len());
+                    turn.took(buffer.filled().len(), 0);
                     let read_at = Instant::now();
                     let unrun =
                         self.backlog().unrun.get_or_insert_with(|| Unrun { input: Vec::new(), read_at });

@@ -138,21 +138,34 @@ pub(crate) const TRANSCRIPTS: &[Transcript] = &[
         ],
     },
     Transcript {
-        // An entry counts for its name, its holder, and three bytes: here 2 + 1 + 3.
+        // An entry takes its name, its holder, and here five bytes: 8 for `ab` by `h`. All entries of a listing are in one
+        // slice. That takes 256 and twice the longest name, and for a holder of a shared lock 32. So `sd` below takes 308,
+        // and 310 when the holder is called `hi`.
         title: "listings",
-        flags: &["--max-listing-bytes", "12"],
+        flags: &["--max-listing-bytes", "309"],
         steps: &[
             Say('A', b"iam h\ng ab\ng cd\n", b"1 ok\n1 Lock Get Success: ab\n1 Lock Get Success: cd\n"),
             Say('A', b"d\n", b"ab: h\ncd: h\n\n"),
             Say(
                 'A',
-                b"sg cd\nsg abc\nsd\n",
-                b"1 Shared Lock Get Success: cd\n1 Shared Lock Get Success: abc\n0 Too Large\n\n",
+                b"sg cd\nsg ef\nsd\n",
+                b"1 Shared Lock Get Success: cd\n1 Shared Lock Get Success: ef\ncd: h\nef: h\n\n",
             ),
-            Say('A', b"sd abc\nd ab\nd\n", b"abc: h\n\nab: h\n\nab: h\ncd: h\n\n"),
-            Say('A', b"g e\nd\ni e\n", b"1 Lock Get Success: e\n0 Too Large\n\n1 Lock Is Locked: e\n"),
-            Say('A', b"r e\nd\n", b"1 Lock Release Success: e\nab: h\ncd: h\n\n"),
-            Say('A', b"iam 123456789\nd ab\nd\n", b"1 ok\n0 Too Large\n\n0 Too Large\n\n"),
+            Say('A', b"iam hi\nsd\nsd ef\n", b"1 ok\n0 Too Large\n\nef: hi\n\n"),
+            Say('A', b"iam h\nsd\n", b"1 ok\ncd: h\nef: h\n\n"),
+            Say('A', b"g e\nd\ni e\n", b"1 Lock Get Success: e\nab: h\ncd: h\ne: h\n\n1 Lock Is Locked: e\n"),
+            Say(
+                'A',
+                b"g 123456789012\nd\nr 123456789012\nd\n",
+                b"1 Lock Get Success: 123456789012\n0 Too Large\n\n1 Lock Release Success: 123456789012\n\
+                ab: h\ncd: h\ne: h\n\n",
+            ),
+            Say('A', b"iam xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\n", b"1 ok\n"),
+            Say(
+                'A',
+                b"d e\nd ab\nd\n",
+                b"e: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\n\n0 Too Large\n\n0 Too Large\n\n",
+            ),
         ],
     },
     Transcript {

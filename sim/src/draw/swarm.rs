@@ -133,7 +133,8 @@ fn flood_behind_a_wait(rng: &mut Rng, client: Client, hosts: u8, duration_ms: u3
 fn settings(rng: &mut Rng, network: &Network) -> Settings {
     // A client that waits for its answer must not count as idle.
     let round_trip_ms = network.latency_us.1.div_ceil(500);
-    let few = rng.of(&[200, 3_000]);
+    // A slice takes about 300 bytes.
+    let few = rng.of(&[1_000, 10_000]);
     let listing_bytes = if rng.percent(15) { rng.between(0, few) } else { 1 << 20 };
     Settings {
         connections: if rng.percent(15) { rng.between(2, 8) } else { 10_000 },

@@ -5,10 +5,10 @@ use super::Finding;
 use crate::history::{History, Place};
 use crate::log::{Applied, Life, Told};
 use crate::plan::Plan;
-use elockd_core::{Conn, Input, Reply};
+use elockd_core::{Account, Conn, Input, Reply};
 use elockd_model_tests::listing::{Addrs, Truth};
 use elockd_model_tests::reference::Reference;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The listings in one life of the server, checked along with the reference model.
 pub(super) struct Listings<'a> {
@@ -16,6 +16,8 @@ pub(super) struct Listings<'a> {
     /// The result of each, by the place where it was asked for.
     fates: BTreeMap<Place, Fate>,
     addrs: Addrs,
+    /// The connections of operators. Their listings have a budget of their own.
+    operators: BTreeSet<Conn>,
     under_way: Vec<UnderWay>,
     done: Vec<Done>,
     /// The number of listings that were read and are right.
@@ -63,13 +65,24 @@ impl<'a> Listings<'a> {
                 fates.insert(run.applied, fate);
             }
         }
-        Self { plan, fates, addrs: Addrs::new(), under_way: Vec::new(), done: Vec::new(), checked: 0 }
+        Self {
+            plan,
+            fates,
+            addrs: Addrs::new(),
+            operators: BTreeSet::new(),
+            under_way: Vec::new(),
+            done: Vec::new(),
+            checked: 0,
+        }
     }
 
     /// Notes the state after an input.
     pub(super) fn witness(&mut self, place: Place, applied: &Applied, reference: &Reference) {
         if let Input::Opened(conn, origin) = &applied.input {
             self.addrs.insert(*conn, origin.addr.to_string());
+            if origin.account == Account::ADMIN {
+                self.operators.insert(*conn);
+            }
         }
         for listing in &mut self.under_way {
             listing.truth.witness(reference, &self.addrs);
@@ -106,11 +119,17 @@ impl<'a> Listings<'a> {
         Ok(())
     }
 
-    /// Every refused listing was too large, together with all that were in progress beside it.
+    /// Every refused listing was too large, together with all that were in progress beside it. Those of operators and
+    /// those of clients are apart.
     pub(super) fn refusals_are_due(&self) -> Result<(), Finding> {
         for refused in self.done.iter().filter(|listing| listing.was_refused) {
-            let beside =
-                self.done.iter().filter(|other| other.from <= refused.until && other.until >= refused.from);
+            let is_operator = |listing: &Done| self.operators.contains(&listing.conn);
+            let is_beside = |other: &&Done| {
+                is_operator(other) == is_operator(refused)
+                    && other.from <= refused.until
+                    && other.until >= refused.from
+            };
+            let beside = self.done.iter().filter(is_beside);
             let most_bytes: usize = beside.map(|other| other.most_bytes).sum();
             let limit = self.plan.server.listing_bytes as usize;
             if most_bytes <= limit {

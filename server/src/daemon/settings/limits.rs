@@ -34,8 +34,8 @@ pub(super) const OWN: &[Limit<Limited>] = &[
         default: 64 << 20,
         allowed: 0..=1 << 40,
         is_reloadable: true,
-        help: "Bytes allowed together for all listings in progress (d, sd, dump, ls, who).",
-        note: "A listing beyond that is told `0 Too Large`.",
+        help: "Bytes of memory allowed together for all listings in progress (d, sd, dump, ls, who).",
+        note: "A listing beyond that is told `0 Too Large`. Listings of operators may take as much again.",
         get: |limited| limited.server.max_listing_bytes as u64,
         set: |limited, bytes| limited.server.max_listing_bytes = bytes as usize,
         ..NO_LIMIT
