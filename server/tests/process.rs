@@ -9,7 +9,6 @@ mod support;
 use rustix::process::Signal;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 use support::{Client, Daemon, PATIENCE, Transport, lines, poll, program};
 use tempfile::TempDir;
