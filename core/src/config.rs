@@ -1,5 +1,7 @@
 //! The machine's configuration: limits, switches, and the sizes of its storage. Nothing here changes while it runs.
 
+use crate::probe::HashBits;
+
 use std::ops::RangeInclusive;
 
 /// The machine's configuration.
@@ -108,6 +110,19 @@ limits! {
         help: "Connections allowed at a time; one more is told `0 Too Many Connections`.",
         note: "Connections to the administrative socket do not count.",
     }
+    /// Connections at a time from one address, counted for all accounts but
+    /// [`Account::ADMIN`](crate::Account::ADMIN). 0 is no limit.
+    connections_per_address: u32 {
+        flag: "max-connections-per-address",
+        unit: Unit::Count,
+        default: 0,
+        allowed: 0..=MAX_COUNT,
+        zero: None,
+        metric: Some("address_connections_limit"),
+        help: "Connections allowed at a time from one IP address; 0 is no limit.",
+        note: "One more is told `0 Too Many Connections`. IPv6 addresses with the same first 64 bits count as one. \
+               Connections to Unix sockets do not count.",
+    }
     /// Holds at a time, counted for each account. A shared lock with three holders is three holds. A wait
     /// counts as the hold that it may become.
     locks: u32 {
@@ -124,12 +139,12 @@ limits! {
     locks_per_connection: u32 {
         flag: "max-locks-per-connection",
         unit: Unit::Count,
-        default: 1_000_000,
+        default: 10_000,
         allowed: 1..=MAX_COUNT,
         zero: None,
         metric: Some("connection_holds_limit"),
         help: "Holds allowed at a time for one connection.",
-        note: "",
+        note: "A get beyond the limit is told `0 Too Many Locks`.",
     }
     /// Waits at a time, counted for each account.
     waiters: u32 {
@@ -152,6 +167,31 @@ limits! {
         metric: Some("name_waiters_limit"),
         help: "Clients allowed to wait for one lock at a time; one more is told `0 … Queue Full`.",
         note: "",
+    }
+    /// Holds and waits that one step looks at or ends. A deadlock search that needs more is refused, and idle
+    /// connections that are due at the same time end in several steps.
+    step_holds: u32 {
+        flag: "max-step-holds",
+        unit: Unit::Count,
+        default: 10_000,
+        allowed: 1..=MAX_COUNT,
+        zero: None,
+        metric: Some("step_holds_limit"),
+        help: "Holds and waits that a deadlock check may look at; a wait that takes more is told `0 … Queue Full`.",
+        note: "Idle connections that are due at the same time end in steps, each of which ends about as many holds.",
+    }
+    /// Bytes of memory that connections, names, holds and waits may take together, by the table in the page on
+    /// operations. Whatever takes more is refused, but connections.
+    memory_bytes: u64 {
+        flag: "max-memory",
+        unit: Unit::Bytes,
+        default: 1 << 30,
+        allowed: 1 << 20..=1 << 50,
+        zero: None,
+        metric: Some("memory_limit_bytes"),
+        help: "Bytes of memory allowed for connections, names, holds and waits together, at least 1048576.",
+        note: "A get or an `iam` beyond the limit is told `0 Out Of Memory`. [Capacity](operations.md#capacity) says \
+               what counts how much.",
     }
     /// Bytes of a name after its white space was folded.
     name_bytes: u16 {
@@ -204,6 +244,8 @@ pub struct Storage {
     /// Key of the hash over names. Keep it secret and random in production: an attacker who knows it can choose names
     /// that all land in one bucket.
     pub hash_key: (u64, u64),
+    /// How much of each hash over names is kept: all, except in tests.
+    pub hash_bits: HashBits,
 }
 
 /// The daemon's version and process id, for `q full`.
@@ -226,6 +268,7 @@ impl Default for Config {
                 sweep_slice: 256,
                 scan_slice: 256,
                 hash_key: (0, 0),
+                hash_bits: HashBits::ALL,
             },
             identity: Identity::default(),
         }

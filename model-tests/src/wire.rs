@@ -125,6 +125,7 @@ fn config(byte: u8) -> Config {
     config.limits.locks = if has(1) { 4 } else { 1000 };
     config.limits.waiters = if has(1) { 2 } else { 1000 };
     config.limits.waiters_per_name = if has(2) { 1 } else { 1000 };
+    config.limits.step_holds = if has(2) { 2 } else { 1000 };
     config.limits.locks_per_connection = if has(2) { 2 } else { 1000 };
     config.limits.name_bytes = if has(3) { 6 } else { 40 };
     config.limits.idle_ms = if has(4) { 20 } else { 0 };

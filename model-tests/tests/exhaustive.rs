@@ -5,7 +5,8 @@
 //! elockd-model-tests --test exhaustive -- --include-ignored`
 
 use elockd_core::Kind;
-use elockd_model_tests::explore::{Space, Time, search};
+use elockd_core::probe::HashBits;
+use elockd_model_tests::explore::{Seen, Space, Time, search};
 use elockd_model_tests::runner::say;
 
 const X: Kind = Kind::Exclusive;
@@ -18,12 +19,13 @@ fn space(connections: usize, locks: &[(Kind, &'static str)]) -> Space {
 /// Searches a space and prints what was seen. Panics if there are fewer than `states` states: then something is not
 /// reached any more.
 #[track_caller]
-fn all_of(name: &str, space: &Space, states: u64) {
+fn all_of(name: &str, space: &Space, states: u64) -> Seen {
     let start = std::time::Instant::now();
     match search(space) {
         Ok(seen) => {
             say(&format!("{name}: {seen} ({:.1?})\n", start.elapsed()));
             assert!(seen.states >= states, "{seen}, and there were {states} states");
+            seen
         }
         Err(failure) => panic!("{name}: {failure}"),
     }
@@ -61,6 +63,14 @@ fn two_connections_and_odd_names() {
     let long = "a name of thirty-one bytes ....";
     let locks = [(X, ""), (X, long), (S, long)];
     all_of("2 connections, odd names", &space(2, &locks), 361);
+}
+
+/// Every name has the same hash, and so has every hold.
+#[test]
+fn three_connections_and_names_of_one_hash() {
+    let mut space = space(3, &[(X, "a"), (X, "b"), (S, "b")]);
+    space.config.storage.hash_bits = HashBits::lowest(0);
+    all_of("3 connections, 2 + 1 names of one hash", &space, 1);
 }
 
 #[test]
@@ -126,6 +136,17 @@ fn three_connections_that_wait_for_two_shared_names_with_limits() {
     let (waits_ms, limits, time) = (vec![1], vec![1, 2], Time::Ticks(vec![1]));
     let space = Space { waits_ms, limits, time, ..space(3, &[(S, "a"), (S, "b")]) };
     all_of("3 connections, 2 shared names, limits, waits", &space, 5_643);
+}
+
+/// A search may look at two holds and waits: enough for a deadlock of two, and not if a shared lock has two holders or a
+/// line.
+#[test]
+fn three_connections_whose_deadlocks_take_too_long_to_find() {
+    let (waits_ms, limits, time) = (vec![1], vec![1, 2], Time::Ticks(vec![1]));
+    let mut space = Space { waits_ms, limits, time, ..space(3, &[(X, "a"), (S, "b")]) };
+    space.config.limits.step_holds = 2;
+    let seen = all_of("3 connections, 1 exclusive name and 1 shared, waits, steps of 2", &space, 2_251);
+    assert!(seen.deadlocks > 0 && seen.unseen > 0, "{seen}");
 }
 
 /// Three may be in line, each with a limit or without.

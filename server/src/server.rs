@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::gate::{Gate, Local};
 use crate::hub::Witness;
-use crate::listen::{Acceptor, Listener, Peer};
+use crate::listen::{Acceptor, Listener, Peer, Stream};
 use crate::places::Places;
 use crate::session::{self, SessionLog};
 use crate::shared::Shared;
@@ -156,7 +156,7 @@ async fn accept<L: Listener, G: Gate>(
 /// Has a connection served, or refuses it. Returns the places of its kind.
 async fn admit<S, G: Gate>(shared: &Arc<Shared<G>>, stream: S, peer: Peer) -> &Places
 where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    S: Stream,
 {
     let is_operator = peer.account() == Account::ADMIN;
     let places = shared.places(is_operator);

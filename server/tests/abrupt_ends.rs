@@ -81,7 +81,7 @@ fn a_reset_releases_everything() {
 #[test]
 fn a_half_close_behind_fifty_thousand_requests_brings_all_answers_then_the_end() {
     const COUNT: usize = 50_000;
-    let daemon = Daemon::start(&[]);
+    let daemon = Daemon::start(&["--max-locks-per-connection", "50000"]);
     for transport in Transport::BOTH {
         let (mut client, mut observer) = (daemon.connect(transport), daemon.connect(transport));
         let requests = lines("g ", 0..COUNT);
@@ -276,6 +276,37 @@ fn a_reader_that_is_slow_but_reads_is_not_closed() {
     slow.expect_end();
     writing.join().unwrap();
     assert!(start.elapsed() > Duration::from_millis(1500), "too quick to show anything");
+}
+
+#[test]
+fn a_reader_that_takes_less_than_the_daemon_can_write_anew_is_not_closed() {
+    let timeout = Duration::from_secs(2);
+    let daemon = Daemon::start(&["--write-timeout", "2s"]);
+    // The kernel lets the daemon write only when much of the buffer is free again: a third of some megabytes for TCP,
+    // three quarters of 200 kB for a Unix socket. To take that at these rates takes longer than the write timeout.
+    for (transport, portion) in [(Transport::Tcp, 64 << 10), (Transport::Unix, 16 << 10)] {
+        let (mut slow, mut observer) = (daemon.connect(transport), daemon.unix());
+        holds(&mut slow, "a");
+        send_until_blocked(&mut slow);
+        let mut longest_unwritten = Duration::ZERO;
+        let (mut written, mut since) = (0, Instant::now());
+        for _ in 0..24 {
+            std::thread::sleep(timeout / 8);
+            slow.expect_bytes(portion);
+            assert_eq!(observer.ask("i a"), "1 Lock Is Locked: a", "{transport:?}");
+            // The daemon goes on with requests when it could write.
+            let runs = observer.figure("command_help");
+            if runs > written {
+                (written, since) = (runs, Instant::now());
+            }
+            longest_unwritten = longest_unwritten.max(since.elapsed());
+        }
+        assert!(longest_unwritten > timeout, "the daemon wrote so often that this shows nothing");
+        let gets = || observer.ask("g a").starts_with('1').then_some(());
+        poll("one that takes nothing any more to lose its lock", PATIENCE, gets);
+        assert_eq!(observer.ask("r a"), "1 Lock Release Success: a");
+    }
+    assert_eq!(daemon.unix().figure("closed_stalled"), 2);
 }
 
 #[test]

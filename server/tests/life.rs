@@ -231,6 +231,25 @@ fn hangup_changes_what_can_be_changed_and_names_what_cannot() {
 }
 
 #[test]
+fn a_hangup_says_what_it_changes_if_the_old_level_or_the_new_one_shows_it() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("elockd.toml");
+    std::fs::write(&path, "").unwrap();
+    let daemon = Daemon::start(&["--config", path.to_str().unwrap()]);
+    for (from, to) in [("info", "error"), ("error", "info"), ("info", "warn")] {
+        std::fs::write(&path, format!("log-level = \"{to}\"\n")).unwrap();
+        daemon.signal(Signal::HUP);
+        daemon.wait_for_log(&format!("changed log-level from {from} to {to}"));
+    }
+    // What it says of the next change, only the old level would hide.
+    let lines = daemon.log().lines().count();
+    std::fs::write(&path, "log-level = \"warn\"\nmax-listing-bytes = 1\nmax-locks = 1\n").unwrap();
+    daemon.signal(Signal::HUP);
+    daemon.wait_for_log("not changed until the next start: max-locks");
+    assert_eq!(daemon.log().lines().count(), lines + 1, "{}", daemon.log());
+}
+
+#[test]
 fn a_new_log_file_that_cannot_be_opened_is_not_changed_to_and_the_old_one_is_opened_anew() {
     let dir = TempDir::new().unwrap();
     let (config, log) = (dir.path().join("elockd.toml"), dir.path().join("log"));
@@ -245,8 +264,8 @@ fn a_new_log_file_that_cannot_be_opened_is_not_changed_to_and_the_old_one_is_ope
     let refused =
         format!("not changed, for the reason above: log-file from {} to {}", log.display(), wanted.display());
     wait_for(&log, &refused);
-    assert!(read(&old).contains(&format!("cannot open the log file {}", wanted.display())), "{}", read(&old));
     let text = read(&log);
+    assert!(text.contains(&format!("cannot open the log file {}", wanted.display())), "{text}");
     assert!(
         text.contains("1 settings changed") && text.contains("changed max-listing-bytes from 1 to 2"),
         "{text}"

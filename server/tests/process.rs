@@ -79,7 +79,7 @@ fn a_signal_in_the_middle_of_a_pipeline_cuts_nothing_off_and_ends_all_granting()
 
 #[test]
 fn a_signal_in_the_middle_of_a_listing_cuts_nothing_off() {
-    let mut daemon = Daemon::start(&[]);
+    let mut daemon = Daemon::start(&["--max-locks-per-connection", "20000"]);
     let mut holder = daemon.unix();
     let names = || (0..20_000).map(|number| format!("{number:0>100}"));
     holder.send("iam h\n");

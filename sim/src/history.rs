@@ -121,13 +121,6 @@ pub struct Run {
 }
 
 impl Run {
-    /// Whether it waits at a place in the log.
-    #[must_use]
-    pub fn is_waiting(&self, place: Place) -> bool {
-        let goes_on = matches!(self.told, Some(Told::Wait)) || self.told_at.place > place;
-        self.has_waited && self.applied <= place && goes_on
-    }
-
     /// Its reply, if it was told before a place in the log.
     #[must_use]
     pub fn reply_by(&self, place: Place) -> Option<&Told> {
@@ -190,17 +183,12 @@ impl ServerSide {
 }
 
 impl Connection {
-    /// Whether the server may have stopped reading at a place in the log, because it had too much to send, or too
-    /// much to run after a wait.
+    /// Whether the server may have stopped reading at a place in the log, because it had too much to send.
     #[must_use]
     pub fn is_busy(&self, place: Place) -> bool {
-        /// Bytes of unsent replies, or of requests behind a wait, at which the server reads no further.
+        /// Bytes of unsent replies at which the server reads no further.
         const MUCH: usize = 64 << 10;
         let Some(server) = &self.server else { return false };
-        let has_said_much = self.client.as_ref().is_some_and(|client| client.sent.len() >= MUCH);
-        if has_said_much && server.commands.iter().any(|run| run.is_waiting(place)) {
-            return true;
-        }
         let is_answered = |number: usize| {
             let request = self.client.as_ref().and_then(|client| client.requests.get(number));
             request.is_some_and(|request| request.answer.as_ref().is_some_and(|(_, at)| *at <= place))

@@ -76,6 +76,10 @@ pub struct Settings {
     pub locks: u32,
     /// See [`Limits::locks_per_connection`].
     pub locks_per_connection: u32,
+    /// See [`Limits::connections_per_address`].
+    pub connections_per_address: u32,
+    /// See [`Limits::memory_bytes`].
+    pub memory_bytes: u32,
     /// See [`Limits::waiters`].
     pub waiters: u32,
     /// See [`Limits::waiters_per_name`].
@@ -121,6 +125,8 @@ impl Settings {
                     connections: self.connections,
                     locks: self.locks,
                     locks_per_connection: self.locks_per_connection,
+                    connections_per_address: self.connections_per_address,
+                    memory_bytes: self.memory_bytes.into(),
                     waiters: self.waiters,
                     waiters_per_name: self.waiters_per_name,
                     name_bytes: self.name_bytes,

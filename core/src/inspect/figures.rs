@@ -21,10 +21,14 @@ macro_rules! for_each_counter {
             orphans: ByKind<u64>,
             opened: u64,
             refused: u64,
+            /// Connections that their address had too many of.
+            address_refused: u64,
             closed: [u64; Cause::ALL.len()],
             ignored: u64,
             /// Gets that would have exceeded a limit.
             locks_refused: u64,
+            /// Gets and registrations that would have taken too much memory.
+            memory_refused: u64,
             /// Waits that began. Below: how they ended. The rest ended with their connections, or goes on.
             waits: u64,
             waits_granted: u64,
@@ -33,16 +37,21 @@ macro_rules! for_each_counter {
             /// Waits that did not begin.
             deadlocks_refused: u64,
             queue_full: u64,
+            /// Of these, the waits whose deadlock check would have looked at too much.
+            searches_refused: u64,
             /// Holds that ended by `ra`, by kind.
             released_together: ByKind<u64>,
             /// Fencing tokens given out.
             tokens_given: u64,
             peak_waiters: u32,
             peak_connections: u32,
+            /// The most connections that one address had at a time.
+            peak_address_connections: u32,
             peak_holds: u32,
             /// The most holds that one connection had at a time.
             peak_connection_holds: u32,
             peak_lock_bytes: u64,
+            peak_memory_bytes: u64,
             /// The longest name that was got.
             peak_name_bytes: u32,
         }
@@ -71,6 +80,8 @@ pub struct Figures<'a> {
     pub(crate) holds: ByKind<u32>,
     pub(crate) dead_holds: u32,
     pub(crate) lock_bytes: u64,
+    /// What counts for the limit of memory.
+    pub(crate) memory_bytes: u64,
     pub(crate) hold_times: &'a ByKind<Times>,
     pub(crate) wait_times: &'a ByKind<Times>,
     /// Waits now, by kind.
@@ -210,6 +221,13 @@ static ROWS: &[FigureRow] = &[
         .help("Connections accepted."),
     FigureRow::whole("connections_refused", Counter, |figures| figures.counters.refused)
         .help("Connections refused because of `--max-connections`."),
+    FigureRow::whole("address_refused", Counter, |figures| figures.counters.address_refused)
+        .metric("address_connections_refused")
+        .help("Connections refused because of `--max-connections-per-address`."),
+    FigureRow::whole("peak_address_connections", Peak, |figures| {
+        figures.counters.peak_address_connections.into()
+    })
+    .help("Most connections of one IP address at a time since the start."),
     FigureRow::by_cause("closed", |figures, cause| figures.counters.closed[cause.index()])
         .metric("connections_closed")
         .help("Connections that have ended, by cause.")
@@ -242,6 +260,15 @@ static ROWS: &[FigureRow] = &[
         .unit(Unit::Bytes)
         .not_a_metric()
         .help("Most memory used by locks at a time since the start, without their indexes."),
+    FigureRow::whole("memory_bytes", Gauge, |figures| figures.memory_bytes)
+        .unit(Unit::Bytes)
+        .help("Memory of connections, names, holds and waits, as `--max-memory` counts it."),
+    FigureRow::whole("peak_memory_bytes", Peak, |figures| figures.counters.peak_memory_bytes)
+        .unit(Unit::Bytes)
+        .metric("memory_peak_bytes")
+        .help("Most memory at a time since the start, as `--max-memory` counts it."),
+    FigureRow::whole("memory_refused", Counter, |figures| figures.counters.memory_refused)
+        .help("Gets and `iam` answered `0 Out Of Memory`."),
     FigureRow::whole("peak_name_bytes", Peak, |figures| figures.counters.peak_name_bytes.into())
         .unit(Unit::Bytes)
         .not_a_metric()
@@ -279,6 +306,8 @@ static ROWS: &[FigureRow] = &[
     FigureRow::whole("queue_full", Counter, |figures| figures.counters.queue_full)
         .series(&WAITS_REFUSED, "reason", "queue_full")
         .help("Gets answered `Queue Full`."),
+    FigureRow::whole("searches_refused", Counter, |figures| figures.counters.searches_refused)
+        .help("Of the gets answered `Queue Full`, those refused because of `--max-step-holds`."),
     // Fencing tokens.
     FigureRow::whole("tokens_given", Counter, |figures| figures.counters.tokens_given)
         .help("Fencing tokens given out."),

@@ -4,7 +4,7 @@ use super::Machine;
 use super::input::Cause;
 use super::output::{Output, Reason};
 use crate::storage::Id;
-use crate::table::{Connection, Registered};
+use crate::table::{Connection, Registered, memory};
 use crate::types::{Account, Conn, Kind};
 use crate::wire::{Command, Listing, Reply, Subject, Verb};
 
@@ -134,8 +134,14 @@ impl Machine {
         Reply::Inspected { kind, holders: self.holds.find(kind, name).holders(), name }
     }
 
-    fn register(&mut self, id: Id<Connection>, name: &[u8]) -> Reply<'static> {
+    fn register<'a>(&mut self, id: Id<Connection>, name: &'a [u8]) -> Reply<'a> {
+        let (old, new) = (self.connections[id].name_memory(), memory::of_registration(name));
+        // A connection may always make its name shorter.
+        if new > old && !self.has_memory(new - old) {
+            return self.out_of_memory(name);
+        }
         self.connections.register(id, name);
+        self.note_memory();
         Reply::Registered
     }
 

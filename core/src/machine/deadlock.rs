@@ -8,12 +8,28 @@
 //! Checking only when a wait begins is enough. At that moment every existing wait can still be granted, because each
 //! was checked when it began. No later event makes an existing wait impossible: each grant and each end of a wait is a
 //! step of the reduction.
+//!
+//! Nobody is served while a search goes on, so it has a limit: [`Limits::step_holds`](crate::Limits::step_holds). What
+//! it costs to look at a lock is known before: its holders, and for a shared lock its line. Locks are looked at in a
+//! fixed order, nearest first. So whether a wait is refused depends only on who holds and waits for what.
 
 use super::Machine;
 use crate::storage::Id;
 use crate::table::{Connection, Lock, TiedHold, Wait};
+use crate::types::Kind;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// What would become of a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Prospect {
+    /// It could be granted.
+    Grant,
+    /// It could never be granted.
+    Deadlock,
+    /// To find out takes more than the limit.
+    Unknown,
+}
 
 /// The part of the graph that the asker depends on, as far as the search has come. Connections and locks are named by
 /// the positions of their slots.
@@ -23,8 +39,10 @@ struct Search {
     wanted: u32,
     limit: u32,
     sites: BTreeMap<u32, Site>,
-    /// Locks that may have no site yet.
-    unseen: Vec<Id<Lock>>,
+    /// Locks that may have no site yet, in the order in which they are looked at.
+    unseen: VecDeque<Id<Lock>>,
+    /// Holds and waits that may still be looked at.
+    left: u32,
     /// For each connection, the sites whose lock it holds and has not released.
     held: BTreeMap<u32, Vec<u32>>,
     /// For each site, which of those connections wait there.
@@ -42,56 +60,81 @@ struct Site {
 }
 
 impl Machine {
-    /// How many of the asker's tied holds [`keeps_nobody_waiting`](Self::keeps_nobody_waiting) looks at. If there are
-    /// more, the search is made.
+    /// How many of the asker's tied holds are looked at before a search. If there are more, the search comes first: it
+    /// is mostly over at the first lock.
     const HOLDS_LOOKED_AT: usize = 64;
 
-    /// Whether a connection's wait for a lock could never be granted.
+    /// Whether a connection's wait for a lock could ever be granted.
     ///
     /// The search visits each hold at most once, and only holds of locks that the asker depends on. In a line it visits
     /// only waits that would be granted beside a holder that stays.
-    pub(crate) fn is_deadlock(&self, asker: Id<Connection>, lock: Id<Lock>, limit: u32) -> bool {
-        if self.keeps_nobody_waiting(asker) {
-            return false;
+    pub(crate) fn prospect(&self, asker: Id<Connection>, lock: Id<Lock>, limit: u32) -> Prospect {
+        if self.keeps_nobody_waiting(asker, Self::HOLDS_LOOKED_AT) {
+            return Prospect::Grant;
         }
+        let most = self.config.limits.step_holds;
         let mut search = Search {
             asker: asker.position(),
             wanted: lock.position(),
             limit,
             sites: BTreeMap::new(),
-            unseen: vec![lock],
+            unseen: VecDeque::from([lock]),
+            left: most,
             held: BTreeMap::new(),
             waiting: BTreeMap::new(),
             released: BTreeSet::new(),
         };
-        while let Some(next) = search.unseen.pop() {
+        while let Some(next) = search.unseen.pop_front() {
             if search.sites.contains_key(&next.position()) {
                 continue;
             }
+            let Some(left) = search.left.checked_sub(self.cost_of(next)) else {
+                let is_harmless = self.keeps_nobody_waiting(asker, most as usize);
+                return if is_harmless { Prospect::Grant } else { Prospect::Unknown };
+            };
+            search.left = left;
             self.look_at(next, &mut search);
             if self.is_granted_after(next, &mut search) {
                 if search.sites.len() > 1 {
                     mark!(DeadlockRuledOut);
                 }
-                return false;
+                return Prospect::Grant;
             }
         }
-        true
+        Prospect::Deadlock
+    }
+
+    /// How many holds and waits there are to look at in a lock. The line of an exclusive lock is never walked: nobody in
+    /// it is granted beside a holder.
+    fn cost_of(&self, lock: Id<Lock>) -> u32 {
+        let line = match self.holds.locks()[lock].kind() {
+            Kind::Exclusive => 0,
+            Kind::Shared => self.holds.waiting(lock),
+        };
+        self.holds.holders(lock).saturating_add(line)
     }
 
     /// Whether it is certain that nobody waits for what a connection holds. Then its wait is no deadlock: every
-    /// existing wait can be granted without its releases, and so its own can too.
-    fn keeps_nobody_waiting(&self, id: Id<Connection>) -> bool {
+    /// existing wait can be granted without its releases, and so its own can too. Looks at up to `most` tied holds. If
+    /// the connection holds more than a step may look at, nothing is certain.
+    fn keeps_nobody_waiting(&self, id: Id<Connection>, most: usize) -> bool {
         let Some(tenure) = self.connections[id].tenure() else { return true };
+        if self.holds.tenure(tenure).holds() > self.config.limits.step_holds {
+            return false;
+        }
         let mut own = self.holds.tied(tenure);
-        let is_wanted = |(_, hold): (Id<TiedHold>, &TiedHold)| self.holds.waiting(hold.lock()) > 0;
-        !own.by_ref().take(Self::HOLDS_LOOKED_AT).any(is_wanted) && own.next().is_none()
+        let is_wanted = |(_, hold): (Id<TiedHold>, &TiedHold)| {
+            cost!(HoldSearched);
+            self.holds.waiting(hold.lock()) > 0
+        };
+        !own.by_ref().take(most).any(is_wanted) && own.next().is_none()
     }
 
     fn look_at(&self, lock: Id<Lock>, search: &mut Search) {
         let at = lock.position();
         let mut left = 0;
         for tenure in self.holds.holder_tenures(lock) {
+            cost!(HoldSearched);
             let owner = self.holds.tenure(tenure).owner().expect("a holder of a lock with a line lives");
             let holder = owner.position();
             let wait = self.connections[owner].wait().map(|wait| self.holds.waits()[wait].lock());
@@ -102,7 +145,7 @@ impl Machine {
             left += 1;
             let held = search.held.entry(holder).or_default();
             if let Some(wait) = wait.filter(|_| held.is_empty()) {
-                search.unseen.push(wait);
+                search.unseen.push_back(wait);
                 search.waiting.entry(wait.position()).or_default().push(holder);
             }
             held.push(at);
@@ -126,6 +169,7 @@ impl Machine {
             } else if let Some(next) = next {
                 let wait = &self.holds.waits()[next];
                 if is_enough(wait.place().limit()) {
+                    cost!(WaitSearched);
                     search.sites.get_mut(&at).expect("a changed lock has a site").next =
                         wait.place().behind();
                     search.release(wait.by().position(), &mut changed);

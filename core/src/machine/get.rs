@@ -2,8 +2,9 @@
 //! protocol.
 
 use super::Machine;
+use super::deadlock::Prospect;
 use crate::storage::Id;
-use crate::table::{Connection, Found, TallyId};
+use crate::table::{Connection, Found, TallyId, memory};
 use crate::types::{Kind, Now};
 use crate::wire::{Reply, Wish};
 
@@ -43,6 +44,9 @@ impl Machine {
             return Err(Some(Reply::TooManyLocks { name }));
         }
         if self.is_free(found, wish) {
+            if !self.has_memory(memory::of_get(name, found.holders())) {
+                return Err(Some(self.out_of_memory(name)));
+            }
             let tenure = tenure.unwrap_or_else(|| self.begin_tenure(id));
             let holders = self.holds.add(found, name, tenure, self.now);
             self.note_get(own + 1, tally, name);
@@ -90,10 +94,19 @@ impl Machine {
     ) -> Option<Reply<'a>> {
         let (kind, name, limit) = (wish.kind(), *wish.name(), limit_of(wish));
         let lock = found.lock().expect("a lock that is not free has a slot");
-        if self.is_deadlock(id, lock, limit) {
-            mark!(DeadlockRefused);
-            self.counters.deadlocks_refused += 1;
-            return Some(Reply::GetDeadlock { kind, name });
+        match self.prospect(id, lock, limit) {
+            Prospect::Grant => {}
+            Prospect::Deadlock => {
+                mark!(DeadlockRefused);
+                self.counters.deadlocks_refused += 1;
+                return Some(Reply::GetDeadlock { kind, name });
+            }
+            Prospect::Unknown => {
+                mark!(SearchRefused);
+                self.counters.queue_full += 1;
+                self.counters.searches_refused += 1;
+                return Some(Reply::QueueFull { kind, name });
+            }
         }
         let limits = &self.config.limits;
         let for_name = limits.waiters_per_name + u32::from(bug!(QueueLimitOffByOne));
@@ -103,12 +116,16 @@ impl Machine {
             self.counters.queue_full += 1;
             return Some(Reply::QueueFull { kind, name });
         }
+        if !self.has_memory(memory::WAIT) {
+            return Some(self.out_of_memory(name));
+        }
         let wait = self.holds.begin_wait(found, id, limit, (self.now, deadline));
         self.connections.set_wait(id, wait);
         if self.config.limits.idle_ms > 0 && !bug!(WaitingIsIdle) {
             self.connections.unlink(id);
         }
         self.counters.waits += 1;
+        self.note_memory();
         let waiters = self.holds.waits().len();
         self.counters.peak_waiters = self.counters.peak_waiters.max(waiters);
         None
@@ -129,6 +146,7 @@ impl Machine {
         peaks.peak_holds = peaks.peak_holds.max(self.holds.counts().live().total());
         peaks.peak_lock_bytes = peaks.peak_lock_bytes.max(self.holds.counts().live_bytes());
         peaks.peak_name_bytes = peaks.peak_name_bytes.max(name_bytes as u32);
+        self.note_memory();
     }
 }
 

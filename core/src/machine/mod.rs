@@ -18,7 +18,7 @@ use crate::probe::Mark;
 use crate::storage::Id;
 use crate::table::{Connection, Connections, Holds, Lock, TallyId, Tenure, Tokens};
 use crate::types::{Account, ByKind, Conn, Kind, Now, Origin, Seq};
-use crate::wire::Command;
+use crate::wire::{Command, Reply};
 use waits::Grant;
 
 /// The lock machine.
@@ -179,6 +179,7 @@ impl Machine {
             holds: self.holds.counts().live(),
             dead_holds: self.holds.dead(),
             lock_bytes: self.holds.counts().live_bytes(),
+            memory_bytes: self.memory(),
             hold_times: self.holds.counts().hold_times(),
             wait_times: self.holds.counts().wait_times(),
             waits: self.holds.counts().waiting(),
@@ -204,12 +205,52 @@ impl Machine {
             out(conn, Output::Disconnect(Reason::TooManyConnections));
             return;
         }
+        let of_address = self.config.limits.connections_per_address;
+        let others = origin.source().map_or(0, |source| self.connections.from_source(source));
+        if of_address > 0 && others >= of_address {
+            self.connections.note_number(conn);
+            self.counters.address_refused += 1;
+            mark!(AddressRanOut);
+            out(conn, Output::Disconnect(Reason::TooManyConnections));
+            return;
+        }
         let id = self.connections.open(self.now, conn, origin);
         if self.config.limits.idle_ms > 0 {
             self.connections.link(id, self.now);
         }
         self.counters.opened += 1;
         self.counters.peak_connections = self.counters.peak_connections.max(self.connections.len());
+        if origin.source().is_some() {
+            let peak = &mut self.counters.peak_address_connections;
+            *peak = (*peak).max(others + 1);
+        }
+        self.note_memory();
+    }
+
+    /// What connections, names, holds and waits count for the limit of memory.
+    #[inline]
+    pub(crate) fn memory(&self) -> u64 {
+        self.holds.counts().memory() + self.connections.memory()
+    }
+
+    /// Whether so much more may be taken.
+    #[inline]
+    fn has_memory(&self, bytes: u64) -> bool {
+        self.memory() + bytes <= self.config.limits.memory_bytes
+    }
+
+    /// Refuses what would take too much memory.
+    #[cold]
+    fn out_of_memory<'a>(&mut self, name: &'a [u8]) -> Reply<'a> {
+        mark!(MemoryRanOut);
+        self.counters.memory_refused += 1;
+        Reply::OutOfMemory { name }
+    }
+
+    /// Raises the peak of memory. Must be called whenever more is taken.
+    #[inline]
+    fn note_memory(&mut self) {
+        self.counters.peak_memory_bytes = self.counters.peak_memory_bytes.max(self.memory());
     }
 
     /// Ends a connection, its wait, and all it holds. The caller must settle the lines afterwards.
@@ -243,14 +284,24 @@ impl Machine {
         self.connections.tally_mut(tally).remove_holds(1);
     }
 
-    /// Ends every connection whose idle limit is reached. This comes before the input itself, so that no reply depends
-    /// on whether a `Tick` came in between.
+    /// Ends the connections whose idle limit is reached, the longest idle first. This comes before the input itself,
+    /// so that no reply depends on whether a `Tick` came in between. There is one exception: if they hold too much
+    /// together, the rest is left to the next input. A connection counts as its holds and one more, and one always
+    /// ends.
     fn close_idle(&mut self, out: &mut impl FnMut(Conn, Output<'_>)) {
+        let (mut ended, most) = (0, u64::from(self.config.limits.step_holds));
         while let Some(id) = self.connections.oldest() {
             // Compares durations, not deadlines: near the end of time a deadline would saturate.
             if self.now.0 - self.connections[id].active().0 < self.idle_limit() {
                 return;
             }
+            let holds = self.connections[id].tenure().map_or(0, |tenure| self.holds.tenure(tenure).holds());
+            let with_it = ended + u64::from(holds) + 1;
+            if ended > 0 && with_it > most {
+                mark!(IdleEndsLeft);
+                return;
+            }
+            ended = with_it;
             let conn = self.connections[id].conn();
             mark!(ConnectionWasIdle);
             self.close(id, Cause::Idle, out);

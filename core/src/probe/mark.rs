@@ -68,6 +68,10 @@ marks! {
     LocksRanOut: Reference, Swarm;
     /// A connection would have exceeded the limit.
     ConnectionsRanOut: Reference, Swarm;
+    /// A connection would have exceeded the limit of its address.
+    AddressRanOut: Reference, Swarm;
+    /// A get, a wait or a registration would have taken too much memory.
+    MemoryRanOut: Reference, Swarm;
     /// A get was refused because the daemon is shutting down.
     DrainRefusedAGet: Reference, Swarm;
     /// A release was refused because its asker is not a holder.
@@ -88,6 +92,8 @@ marks! {
     ReadingStopped: Swarm;
     /// Input was read, and had to wait until earlier replies were sent.
     InputHadToWait: Swarm;
+    /// A session had used up its turn, and others had theirs.
+    TurnWasOver: Swarm;
     /// A peer took no byte of its replies for too long.
     PeerStalled: Swarm;
     /// A connection failed.
@@ -122,6 +128,10 @@ marks! {
     DeadlockRefused: Reference, Swarm;
     /// A wait for holders that wait themselves was found to be no deadlock.
     DeadlockRuledOut: Reference, Swarm;
+    /// A wait was refused because its deadlock check would have looked at too much.
+    SearchRefused: Reference;
+    /// An input left idle connections to the next one, because it had ended enough.
+    IdleEndsLeft: Reference;
     /// A wait was refused because too many wait.
     QueueWasFull: Reference, Swarm;
     /// A connection sent FIN while it waited.

@@ -1,14 +1,21 @@
-//! What tests need inside the code under test: bugs planted on purpose, and marks of what was reached. Without the
-//! features `canaries` and `marks` both are compiled away.
+//! What tests need inside the code under test: bugs planted on purpose and hashes that collide, marks of what was
+//! reached and counts of what it cost. Without the features `canaries` and `marks` all of it is compiled away.
 
 mod canary;
+mod cost;
 mod harness;
+mod hash_bits;
 mod mark;
 
 pub use canary::{ARE_COMPILED_IN, Canary, is_planted};
 #[cfg(feature = "canaries")]
 pub use canary::{plant, planted};
+#[cfg(feature = "marks")]
+pub use cost::bill;
+pub(crate) use cost::pay;
+pub use cost::{Bill, Cost};
 pub use harness::Harness;
+pub use hash_bits::HashBits;
 #[cfg(feature = "marks")]
 pub use mark::take;
 pub use mark::{Mark, reach};
@@ -29,5 +36,12 @@ macro_rules! bug {
 macro_rules! mark {
     ($name:ident) => {
         $crate::probe::reach($crate::probe::Mark::$name)
+    };
+}
+
+/// Counts a cost: `cost!(Name)`.
+macro_rules! cost {
+    ($name:ident) => {
+        $crate::probe::pay($crate::probe::Cost::$name)
     };
 }

@@ -64,6 +64,7 @@ impl<T: Linked> Index<T> {
         let mut next = *buckets.get(self.bucket_of(hash, buckets.len()))?;
         while let Some(id) = next {
             let value = &slots[id];
+            cost!(SlotSeen);
             if is_it(value) {
                 return Some(id);
             }
@@ -104,6 +105,7 @@ impl<T: Linked> Index<T> {
         let table = &mut self.tables[number];
         let mut link = table.buckets.get_mut(bucket);
         while link.as_ref().is_some_and(|link| **link != Some(id)) {
+            cost!(SlotSeen);
             link = link.and_then(|link| *link).map(|before| slots[before].link_mut());
         }
         let Some(link) = link else { panic!("slot {id:?} is not in the index") };
@@ -126,6 +128,7 @@ impl<T: Linked> Index<T> {
         for first in old {
             let mut next = first;
             while let Some(id) = next {
+                cost!(SlotMoved);
                 let bucket = self.bucket_of(hash_of(&slots[id]), buckets);
                 let link = slots[id].link_mut();
                 next = *link;

@@ -1,10 +1,13 @@
 //! The open connections: by number, and by last activity.
 
 use super::account::{Accounts, Tally, TallyId};
+use super::addresses::{Addresses, Source};
+use super::memory;
 use super::tenure::Tenure;
 use super::wait::Wait;
 use crate::storage::{Broken, Chain, Id, Index, Linked, Links, List, Slab};
 use crate::types::{Account, Conn, Now, Origin};
+use std::collections::BTreeMap;
 
 /// An open connection.
 #[derive(Clone, Debug)]
@@ -57,6 +60,11 @@ impl Connection {
     /// The name that it gave itself.
     pub(crate) fn registered(&self) -> Option<&Registered> {
         self.registered.as_deref()
+    }
+
+    /// What its registered name counts for the limit of memory.
+    pub(crate) fn name_memory(&self) -> u64 {
+        self.registered().map_or(0, |registered| memory::of_registration(registered.name()))
     }
 
     /// When it last sent a command, or its last wait ended. Without an idle limit: when it opened.
@@ -125,6 +133,10 @@ pub(crate) struct Connections {
     highest: Option<Conn>,
     by_activity: List<ByActivity>,
     accounts: Accounts,
+    /// Operators are not in it.
+    addresses: Addresses,
+    /// What connections and their names count for the limit of memory.
+    memory: u64,
     last_registration: u64,
 }
 
@@ -137,6 +149,8 @@ impl Connections {
             highest: None,
             by_activity: List::EMPTY,
             accounts: Accounts::new(),
+            addresses: Addresses::default(),
+            memory: 0,
             last_registration: 0,
         }
     }
@@ -190,6 +204,10 @@ impl Connections {
         let id = self.index.insert(&mut self.slots, connection, |connection| hash(connection.conn));
         self.note_number(conn);
         self.tally_mut(tally).add_connection();
+        if let Some(source) = origin.source() {
+            self.addresses.add(source);
+        }
+        self.memory += memory::CONNECTION;
         id
     }
 
@@ -198,6 +216,10 @@ impl Connections {
         let connection = self.index.remove(&mut self.slots, id, |connection| hash(connection.conn));
         self.speaker = self.speaker.filter(|(_, speaker)| *speaker != id);
         self.tally_mut(connection.tally).remove_connection();
+        if let Some(source) = connection.origin.source() {
+            self.addresses.remove(source);
+        }
+        self.memory -= memory::CONNECTION + connection.name_memory();
         connection
     }
 
@@ -228,6 +250,27 @@ impl Connections {
 
     pub(crate) fn tallies(&self) -> &[Tally] {
         self.accounts.tallies()
+    }
+
+    /// Connections from an address. Operators do not count.
+    pub(crate) fn from_source(&self, source: Source) -> u32 {
+        self.addresses.count(source)
+    }
+
+    /// Every address that has connections, with their number. Operators do not count.
+    pub(crate) fn sources(&self) -> &BTreeMap<Source, u32> {
+        self.addresses.counts()
+    }
+
+    /// What connections and their names count for the limit of memory.
+    #[inline]
+    pub(crate) fn memory(&self) -> u64 {
+        self.memory
+    }
+
+    /// What connections without names count for the limit of memory.
+    pub(crate) fn memory_without_names(&self) -> u64 {
+        u64::from(self.len()) * memory::CONNECTION
     }
 
     /// The connection that has been idle longest. `None` without an idle limit.
@@ -277,12 +320,19 @@ impl Connections {
 
     /// Gives a connection a name. An empty name takes it back.
     pub(crate) fn register(&mut self, id: Id<Connection>, name: &[u8]) {
-        self.slots[id].registered = if name.is_empty() {
-            None
+        if name.is_empty() {
+            self.set_registered(id, None);
         } else {
             self.last_registration += 1;
-            Some(Box::new(Registered { name: name.into(), order: self.last_registration }))
-        };
+            self.set_registered(id, Some(Registered { name: name.into(), order: self.last_registration }));
+        }
+    }
+
+    fn set_registered(&mut self, id: Id<Connection>, registered: Option<Registered>) {
+        let connection = &mut self.slots[id];
+        self.memory -= connection.name_memory();
+        connection.registered = registered.map(Box::new);
+        self.memory += connection.name_memory();
     }
 
     pub(crate) fn set_tenure(&mut self, id: Id<Connection>, tenure: Id<Tenure>) {
@@ -317,7 +367,7 @@ impl Connections {
 
     /// Gives a connection a registration from a snapshot.
     pub(crate) fn restore_registration(&mut self, id: Id<Connection>, registered: Registered) {
-        self.slots[id].registered = Some(Box::new(registered));
+        self.set_registered(id, Some(registered));
     }
 }
 

@@ -2,6 +2,7 @@
 //! the same step as what they count. Nothing is decided here.
 
 use super::lock::Lock;
+use super::memory;
 use super::tie::TiedHold;
 use super::times::Times;
 use crate::storage::Slab;
@@ -13,6 +14,8 @@ pub(crate) struct Counts {
     live: ByKind<u32>,
     held: ByKind<u32>,
     name_bytes: u64,
+    /// What holds and waits count for the limit of memory.
+    memory: u64,
     waiting: ByKind<u32>,
     hold_times: ByKind<Times>,
     wait_times: ByKind<Times>,
@@ -62,15 +65,23 @@ impl Counts {
             + self.name_bytes
     }
 
+    /// What holds and waits count for the limit of memory.
+    #[inline]
+    pub(crate) fn memory(&self) -> u64 {
+        self.memory
+    }
+
     /// Counts a hold that began.
     #[inline]
     pub(super) fn add_hold(&mut self, kind: Kind) {
+        self.memory += memory::HOLD;
         self.live[kind] += 1;
     }
 
     /// Counts a hold that ended.
     #[inline]
     pub(super) fn remove_hold(&mut self, kind: Kind) {
+        self.memory -= memory::HOLD;
         self.live[kind] -= 1;
     }
 
@@ -79,6 +90,7 @@ impl Counts {
     pub(super) fn add_name(&mut self, kind: Kind, outer_bytes: u64) {
         self.held[kind] += 1;
         self.name_bytes += outer_bytes;
+        self.memory += memory::NAME + outer_bytes;
     }
 
     /// Counts a name that lost its last holder. `outer_bytes` of it were stored outside its slot.
@@ -86,6 +98,7 @@ impl Counts {
     pub(super) fn remove_name(&mut self, kind: Kind, outer_bytes: u64) {
         self.held[kind] -= 1;
         self.name_bytes -= outer_bytes;
+        self.memory -= memory::NAME + outer_bytes;
     }
 
     /// Counts the end of a tenure with all its `holds`. `soles` of these were sole holds, and their names had
@@ -96,6 +109,8 @@ impl Counts {
             self.held[kind] -= if bug!(OrphaningKeepsSoleCounts) { 0 } else { soles[kind] };
         }
         self.name_bytes -= outer_bytes;
+        let (holds, names) = (holds.map(u64::from).total(), soles.map(u64::from).total());
+        self.memory -= holds * memory::HOLD + names * memory::NAME + outer_bytes;
     }
 
     /// Counts how long a hold lasted.
@@ -107,11 +122,13 @@ impl Counts {
     /// Counts a wait that began.
     pub(super) fn add_wait(&mut self, kind: Kind) {
         self.waiting[kind] += 1;
+        self.memory += memory::WAIT;
     }
 
     /// Counts a wait that ended after `ms` milliseconds.
     pub(super) fn remove_wait(&mut self, kind: Kind, ms: u64) {
         self.waiting[kind] -= 1;
+        self.memory -= memory::WAIT;
         self.wait_times[kind].note(ms);
     }
 

@@ -1,12 +1,13 @@
 //! The table of locks: one slot for each locked name, found by kind and name.
 
+use super::hasher::Hasher;
+use super::memory;
 use super::moment::Moment;
 use super::name::{Name, is_same};
 use super::tenure::Tenure;
 use super::tie::Tie;
 use crate::storage::{Chain, Id, Index, Linked, Links, Slab};
 use crate::types::{Kind, Now};
-use siphasher::sip::SipHasher13;
 
 /// A name that is locked, or that a dead tenure was the last to hold. The lock's [`State`](super::State) is one of:
 ///
@@ -107,7 +108,7 @@ pub(crate) struct Locks {
     /// Names that do not fit into slots. They have at most `u16::MAX` bytes, because the configured limit is a `u16`.
     long_names: Slab<Box<[u8]>>,
     index: Index<Lock>,
-    hasher: SipHasher13,
+    hasher: Hasher,
 }
 
 /// A hash of kind and name. Each lock keeps its own, so that removal and growth read no names.
@@ -115,19 +116,19 @@ pub(crate) struct Locks {
 pub(crate) struct NameHash(u32);
 
 impl Locks {
-    pub(super) fn new(chunk_slots: u32, index_tables: u32, key: (u64, u64)) -> Self {
+    pub(super) fn new(chunk_slots: u32, index_tables: u32, hasher: Hasher) -> Self {
         Self {
             slots: Slab::new(chunk_slots),
             // These slots are small, and chunks should be large (see server/src/daemon/allocator.rs).
             long_names: Slab::new(chunk_slots * 4),
             index: Index::new(index_tables),
-            hasher: SipHasher13::new_with_keys(key.0, key.1),
+            hasher,
         }
     }
 
     pub(crate) fn hash(&self, kind: Kind, name: &[u8]) -> NameHash {
         // The constant has bits everywhere, so that the same name in two kinds lands in two places.
-        NameHash(self.hasher.hash(name) as u32 ^ 0x9E37_79B9_u32.wrapping_mul(kind.index() as u32))
+        NameHash(self.hasher.hash(name, 0x9E37_79B9_u32.wrapping_mul(kind.index() as u32)))
     }
 
     #[inline]
@@ -149,12 +150,7 @@ impl Locks {
     /// Bytes of a lock's name that are stored outside its slot.
     #[inline]
     pub(crate) fn outer_bytes(&self, lock: &Lock) -> u64 {
-        lock.name.get().map_or_else(|position| Self::outer_bytes_of(self.long_name(position).1), |_| 0)
-    }
-
-    /// The same for a name that has no lock yet.
-    pub(crate) const fn outer_bytes_of(name: &[u8]) -> u64 {
-        if name.len() > Name::SHORT { (Slab::<Box<[u8]>>::slot_bytes() + name.len()) as u64 } else { 0 }
+        lock.name.get().map_or_else(|position| memory::outer_bytes(self.long_name(position).1), |_| 0)
     }
 
     #[cold]
@@ -239,6 +235,7 @@ impl std::ops::IndexMut<Id<Lock>> for Locks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Config, Storage};
     use crate::storage::assert_balanced;
 
     #[test]
@@ -249,7 +246,7 @@ mod tests {
     #[test]
     fn keeps_any_bytes_of_any_length() {
         let tie = Slab::new(2).insert(Tie::default());
-        let mut locks = Locks::new(2, 1, (1, 2));
+        let mut locks = locks(1, (1, 2));
         for len in [0, 1, 28, 29, 30, 255, 256, 4096] {
             let bytes: Vec<u8> = (0..len).map(|i| (i % 256) as u8).collect();
             let hash = locks.hash(Kind::Shared, &bytes);
@@ -265,9 +262,13 @@ mod tests {
         }
     }
 
+    fn locks(index_tables: u32, hash_key: (u64, u64)) -> Locks {
+        Locks::new(2, index_tables, Hasher::new(&Storage { hash_key, ..Config::default().storage }))
+    }
+
     #[test]
     fn names_are_spread_over_all_bits_in_both_kinds() {
-        let locks = Locks::new(2, 1, (1, 2));
+        let locks = locks(1, (1, 2));
         for kind in Kind::ALL {
             assert_balanced((0..4096).map(|number| locks.hash(kind, format!("name {number}").as_bytes()).0));
         }
@@ -279,14 +280,14 @@ mod tests {
     #[test]
     fn names_chosen_to_collide_under_one_key_are_spread_under_another() {
         let place = |locks: &Locks, name: &str| locks.hash(Kind::Exclusive, name.as_bytes()).0 & 0x1_FFFF;
-        let known = Locks::new(2, 1024, (0, 0));
+        let known = locks(1024, (0, 0));
         let wanted = place(&known, "");
         let crafted: Vec<String> = (0_u64..)
             .map(|number| number.to_string())
             .filter(|name| place(&known, name) == wanted)
             .take(16)
             .collect();
-        let secret = Locks::new(2, 1024, (0x0123_4567_89AB_CDEF, 0xFEDC_BA98_7654_3210));
+        let secret = locks(1024, (0x0123_4567_89AB_CDEF, 0xFEDC_BA98_7654_3210));
         let places: std::collections::BTreeSet<u32> =
             crafted.iter().map(|name| place(&secret, name)).collect();
         assert!(places.len() >= 15, "16 names in {} of 131,072 places", places.len());
@@ -294,7 +295,7 @@ mod tests {
 
     #[test]
     fn the_same_name_lands_elsewhere_in_the_other_kind_and_under_another_key() {
-        let hash = |key, kind| Locks::new(2, 1, key).hash(kind, b"name").0;
+        let hash = |key, kind| locks(1, key).hash(kind, b"name").0;
         assert_ne!(hash((1, 2), Kind::Exclusive), hash((1, 2), Kind::Shared));
         assert_ne!(hash((1, 2), Kind::Exclusive), hash((1, 3), Kind::Exclusive));
         assert_ne!(hash((1, 2), Kind::Exclusive), hash((2, 2), Kind::Exclusive));

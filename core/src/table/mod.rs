@@ -18,11 +18,14 @@
 //! [`Lock`] has the diagram.
 
 mod account;
+mod addresses;
 mod connection;
 mod counts;
+mod hasher;
 mod holds;
 mod line;
 mod lock;
+pub(crate) mod memory;
 mod moment;
 mod name;
 mod tenure;
@@ -33,6 +36,7 @@ mod tokens;
 mod wait;
 
 pub(crate) use account::TallyId;
+pub(crate) use addresses::Source;
 pub(crate) use connection::{Connection, Connections, Registered};
 pub(crate) use holds::{Found, Holds, State};
 pub(crate) use lock::{Lock, Locks};

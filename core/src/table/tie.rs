@@ -2,12 +2,12 @@
 //! it is free. Each of its holds has a record of its own here. The record is in its lock's list, by order of getting,
 //! and in its tenure's list.
 
+use super::hasher::Hasher;
 use super::line::Line;
 use super::lock::Lock;
 use super::moment::Moment;
 use super::tenure::Tenure;
 use crate::storage::{Broken, Chain, Id, Index, Linked, Links, List, Slab, Stack};
-use siphasher::sip::SipHasher13;
 
 /// The holders of one tied lock, and its line.
 #[derive(Clone, Debug, Default)]
@@ -157,17 +157,17 @@ pub(crate) struct Ties {
     slots: Slab<Tie>,
     holds: Slab<TiedHold>,
     index: Index<TiedHold>,
-    hasher: SipHasher13,
+    hasher: Hasher,
     last_order: u64,
 }
 
 impl Ties {
-    pub(super) fn new(chunk_slots: u32, index_tables: u32, key: (u64, u64)) -> Self {
+    pub(super) fn new(chunk_slots: u32, index_tables: u32, hasher: Hasher) -> Self {
         Self {
             slots: Slab::new(chunk_slots),
             holds: Slab::new(chunk_slots),
             index: Index::new(index_tables),
-            hasher: SipHasher13::new_with_keys(key.0, key.1),
+            hasher,
             last_order: 0,
         }
     }
@@ -280,23 +280,24 @@ impl std::ops::IndexMut<Id<Tie>> for Ties {
     }
 }
 
-fn hash(hasher: &SipHasher13, lock: Id<Lock>, tenure: Id<Tenure>) -> u32 {
+fn hash(hasher: &Hasher, lock: Id<Lock>, tenure: Id<Tenure>) -> u32 {
     hash_positions(hasher, lock.position(), tenure.position())
 }
 
-fn hash_positions(hasher: &SipHasher13, lock: u32, tenure: u32) -> u32 {
+fn hash_positions(hasher: &Hasher, lock: u32, tenure: u32) -> u32 {
     let pair = u64::from(lock) << 32 | u64::from(tenure);
-    hasher.hash(&pair.to_le_bytes()) as u32
+    hasher.hash(&pair.to_le_bytes(), 0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
     use crate::storage::assert_balanced;
 
     #[test]
     fn pairs_of_lock_and_tenure_are_spread_over_all_bits() {
-        let hasher = SipHasher13::new_with_keys(1, 2);
+        let hasher = Hasher::new(&Config::default().storage);
         let hash = |pair: u32| hash_positions(&hasher, pair / 64, pair % 64);
         assert_balanced((0..4096).map(hash));
     }

@@ -107,6 +107,7 @@ lines! {
     [0     "Shared Lock Not Locked: " name]       Inspected { kind: Shared, holders: 0, name };
     [count "Shared Lock Is Locked: " name]        Inspected { kind: Shared, holders: count, name };
     [0     "Too Many Locks: " name]               TooManyLocks { name };
+    [0     "Out Of Memory: " name]                OutOfMemory { name };
     [0     "Shutting Down"]                       ShuttingDown;
     [0     "Kick Failure: " addr]                 Kicked { connections: 0, addr };
     [count "Kick Success: " addr]                 Kicked { connections: count, addr };
@@ -204,6 +205,7 @@ mod tests {
             Reply::Inspected { kind: Exclusive, holders: 1, name },
             Reply::Inspected { kind: Shared, holders: count, name },
             Reply::TooManyLocks { name },
+            Reply::OutOfMemory { name },
             Reply::ShuttingDown,
             Reply::Kicked { connections: 0, addr: name },
             Reply::Kicked { connections: count, addr: name },

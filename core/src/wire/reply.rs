@@ -93,6 +93,11 @@ pub enum Reply<'a> {
         /// The lock.
         name: &'a [u8],
     },
+    /// `0 Out Of Memory: NAME`: the get, the wait or the registration would take more memory than is allowed.
+    OutOfMemory {
+        /// The lock, or the name to be registered.
+        name: &'a [u8],
+    },
     /// `0 Shutting Down`: nothing is granted any more.
     ShuttingDown,
     /// A listing. The driver must collect its text with [`Machine::scan`](crate::Machine::scan).
@@ -185,6 +190,7 @@ impl Reply<'_> {
             | Self::BadArgument { .. }
             | Self::Inspected { holders: 0, .. }
             | Self::TooManyLocks { .. }
+            | Self::OutOfMemory { .. }
             | Self::ShuttingDown
             | Self::Disabled { .. }
             | Self::NameTooLong { .. }

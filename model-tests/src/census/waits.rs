@@ -84,7 +84,14 @@ impl Census {
         self.count_if(matches!(said, Some(Reply::TooManyLocks { .. })), "a wait was over a limit of locks");
         if let Some(Reply::QueueFull { .. }) = said {
             let is_full = line.len() >= after.limits().waiters_per_name as usize;
-            self.count(if is_full { "a line was full" } else { "an account had too many waits" });
+            self.count(match () {
+                () if after.searches_refused() > before.searches_refused() => match holders.len() {
+                    1 => "a search was refused beyond one holder",
+                    _ => "a search was refused with several holders",
+                },
+                () if is_full => "a line was full",
+                () => "an account had too many waits",
+            });
         }
         if let Some(Reply::GetDeadlock { .. }) = said {
             let is_of = |kind: Kind| before.waits().iter().all(|wait| wait.kind == kind);

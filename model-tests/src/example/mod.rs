@@ -186,14 +186,17 @@ impl Example {
             ["silent_errors", "on"] => features.silent_errors = true,
             ["limit", "line_bytes", most] => self.line_bytes = most.parse().ok()?,
             ["limit", "name_bytes", most] => limits.name_bytes = most.parse().ok()?,
+            ["limit", "memory_bytes", most] => limits.memory_bytes = most.parse().ok()?,
             ["limit", "idle_ms", most] => limits.idle_ms = most.parse().ok()?,
             ["limit", what, most] => {
                 let limit = match what {
                     "connections" => &mut limits.connections,
+                    "connections_per_address" => &mut limits.connections_per_address,
                     "locks" => &mut limits.locks,
                     "locks_per_connection" => &mut limits.locks_per_connection,
                     "waiters" => &mut limits.waiters,
                     "waiters_per_name" => &mut limits.waiters_per_name,
+                    "step_holds" => &mut limits.step_holds,
                     _ => return None,
                 };
                 *limit = most.parse().ok()?;

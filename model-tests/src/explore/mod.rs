@@ -88,6 +88,8 @@ pub struct Seen {
     pub several_grants: u64,
     /// Waits that were refused as deadlocks.
     pub deadlocks: u64,
+    /// Waits that were refused because it would have taken too long to find out.
+    pub unseen: u64,
 }
 
 /// A violated property, and a shortest sequence of inputs that leads there.
@@ -118,6 +120,9 @@ impl fmt::Display for Seen {
         if self.with_waits > 0 {
             write!(f, ", {} grant", self.grants)?;
             write!(f, ", {} several, {} are deadlocks", self.several_grants, self.deadlocks)?;
+        }
+        if self.unseen > 0 {
+            write!(f, ", {} are refused unseen", self.unseen)?;
         }
         write!(f, "), depth {depth}")
     }
@@ -231,6 +236,8 @@ impl Search<'_> {
         self.seen.grants += u64::from(grants > 0);
         self.seen.several_grants += u64::from(grants > 1);
         self.seen.deadlocks += u64::from(edge.events.iter().any(is_refused));
+        self.seen.unseen +=
+            edge.after.reference.searches_refused() - edge.before.reference.searches_refused();
     }
 
     fn failure(&self, property: &'static str, what: String, at: &Node, step: Option<&Step>) -> Failure {

@@ -13,6 +13,7 @@ pub use chatter::Chatter;
 pub use damage::Damage;
 
 use course::Course;
+use elockd_core::probe::HashBits;
 use elockd_core::{Account, Addr, Command, Config, Identity, Input, Now, Origin, Storage};
 use quickcheck::{Arbitrary, Gen};
 use rng::Rng;
@@ -37,7 +38,7 @@ pub struct Step {
     pub input: Input<Command<Vec<u8>>>,
 }
 
-/// Storage sizes and a hash key: no reply may depend on them.
+/// Storage sizes, a hash key and how much is left of each hash: no reply may depend on them.
 #[derive(Clone, Debug)]
 pub struct Layout(pub Storage);
 
@@ -95,6 +96,8 @@ impl Arbitrary for Layout {
             sweep_slice: 1 + rng.below(5) as u32,
             scan_slice: 1 + rng.below(5) as u32,
             hash_key: (u64::arbitrary(rng.0), u64::arbitrary(rng.0)),
+            // With few bits, names and holds get the hashes of others.
+            hash_bits: HashBits::lowest([0, 0, 1, 2, 4, 32][rng.below(6) as usize]),
         })
     }
 }
@@ -140,6 +143,16 @@ fn config(rng: &mut Rng) -> Config {
     }
     if rng.below(3) == 0 {
         config.limits.waiters_per_name = [0, 1, 1, 2][rng.below(4) as usize];
+    }
+    if rng.below(4) == 0 {
+        config.limits.step_holds = [0, 1, 2, 2, 3, 4, 6][rng.below(7) as usize];
+    }
+    if rng.below(4) == 0 {
+        config.limits.connections_per_address = [1, 2, 2, 3][rng.below(4) as usize];
+    }
+    if rng.below(3) == 0 {
+        // A few connections, and beside them a few names, holds and waits.
+        config.limits.memory_bytes = 1024 * (2 + rng.below(6)) + 50 * rng.below(40);
     }
     config.limits.idle_ms = [0, 0, 0, 2, 12, 40][rng.below(6) as usize];
     config.features.dump = rng.below(12) > 0;

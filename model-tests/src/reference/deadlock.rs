@@ -1,18 +1,64 @@
 //! The definition of a deadlock, and nothing else. Every connection that does not wait releases everything. Every
 //! connection that can then be served does the same, and so on until nothing changes. A connection that is still not
 //! served never would be.
+//!
+//! The machine looks at a limited number of holds and waits to find that out. What it looks at, and in which order, is
+//! part of the definition: it decides which waits are refused unseen.
 
 use super::waits::Wait;
 use elockd_core::{Conn, Kind};
 use std::collections::BTreeMap;
 
-/// Whether `wait` would never be served if it began now, at the end of its line.
+type Locks = BTreeMap<(Kind, Vec<u8>), Vec<Conn>>;
+
+/// What would become of a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Prospect {
+    Served,
+    Never,
+    /// It takes too long to find out.
+    Unknown,
+}
+
+/// What would become of `wait` if it began now, at the end of its line. Locks are looked at one by one: first the one
+/// asked for; then, for each of its holders in turn that waits, the lock that this one waits for; and so on. The search
+/// is over as soon as the wait is sure to be served.
 #[must_use]
-pub(super) fn would_be_for_ever(
-    locks: &BTreeMap<(Kind, Vec<u8>), Vec<Conn>>,
-    waits: &[Wait],
-    asked_for: &Wait,
-) -> bool {
+pub(super) fn prospect(locks: &Locks, waits: &[Wait], asked_for: &Wait, most: usize) -> Prospect {
+    if keeps_nobody_waiting(locks, waits, asked_for.conn, most) {
+        return Prospect::Served;
+    }
+    let mut seen = vec![asked_for.lock()];
+    let mut looked_at = 0;
+    for at in 0.. {
+        let Some(lock) = seen.get(at).cloned() else { break };
+        let holders = locks.get(&lock).cloned().unwrap_or_default();
+        let line = waits.iter().filter(|wait| wait.kind == Kind::Shared && wait.lock() == lock).count();
+        looked_at += holders.len() + line;
+        if looked_at > most {
+            return Prospect::Unknown;
+        }
+        if is_served(locks, waits, asked_for, &seen[..=at]) {
+            return Prospect::Served;
+        }
+        for wait in holders.iter().filter_map(|holder| waits.iter().find(|wait| wait.conn == *holder)) {
+            if !seen.contains(&wait.lock()) {
+                seen.push(wait.lock());
+            }
+        }
+    }
+    Prospect::Never
+}
+
+/// Whether nobody waits for what a connection holds. Of one that holds more than `most`, this is not asked.
+fn keeps_nobody_waiting(locks: &Locks, waits: &[Wait], conn: Conn, most: usize) -> bool {
+    let own: Vec<_> =
+        locks.iter().filter(|(_, holders)| holders.contains(&conn)).map(|(lock, _)| lock).collect();
+    own.len() <= most && !waits.iter().any(|wait| own.contains(&&wait.lock()))
+}
+
+/// Whether `asked_for` is served in the end, if nobody is who waits for a lock that is not among those `seen`.
+fn is_served(locks: &Locks, waits: &[Wait], asked_for: &Wait, seen: &[(Kind, Vec<u8>)]) -> bool {
     let waits: Vec<&Wait> = waits.iter().chain([asked_for]).collect();
     let mut served: Vec<&Wait> = Vec::new();
     loop {
@@ -28,11 +74,11 @@ pub(super) fn would_be_for_ever(
                 .iter()
                 .take_while(|other| other.conn != wait.conn)
                 .filter(|other| other.lock() == wait.lock());
-            ahead.all(|other| is_served(other)) && wait.fits(left)
+            seen.contains(&wait.lock()) && ahead.all(|other| is_served(other)) && wait.fits(left)
         };
         match waits.iter().find(|wait| !is_served(wait) && can_be_served(wait)) {
             Some(next) => served.push(next),
-            None => return !is_served(asked_for),
+            None => return is_served(asked_for),
         }
     }
 }

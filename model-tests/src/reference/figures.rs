@@ -1,7 +1,7 @@
 //! The statistics. Some are counted as things happen, others when they are asked for. This list of figures is the
 //! reference's own on purpose: the machine's table is compared with it.
 
-use super::{Reference, line};
+use super::{Reference, line, memory_of_registration};
 use elockd_core::{Conn, Kind};
 use std::collections::BTreeMap;
 
@@ -12,6 +12,7 @@ const ONCE_USED: [&str; 14] =
 
 /// Figures that only go up.
 const COUNTED: &[&str] = &[
+    "address_refused",
     "closed_eof",
     "closed_error",
     "closed_idle",
@@ -24,14 +25,18 @@ const COUNTED: &[&str] = &[
     "deadlocks_refused",
     "ignored_inputs",
     "locks_refused",
+    "memory_refused",
+    "peak_address_connections",
     "peak_connection_holds",
     "peak_connections",
     "peak_holds",
     "peak_lock_bytes",
+    "peak_memory_bytes",
     "peak_name_bytes",
     "peak_waiters",
     "queue_full",
     "released_together",
+    "searches_refused",
     "shared_released_together",
     "tokens_given",
     "waits",
@@ -40,9 +45,13 @@ const COUNTED: &[&str] = &[
     "waits_timed_out",
 ];
 
+/// What a wait counts for the limit of memory.
+pub(super) const MEMORY_OF_WAIT: u64 = 120;
+
 /// Counts of refusals: the figure, and the beginning of the replies that it counts.
 const REFUSALS: &[(&str, &str)] = &[
     ("locks_refused", "0 Too Many Locks: "),
+    ("memory_refused", "0 Out Of Memory: "),
     ("deadlocks_refused", "0 Lock Get Deadlock: "),
     ("deadlocks_refused", "0 Shared Lock Get Deadlock: "),
     ("queue_full", "0 Lock Get Queue Full: "),
@@ -82,13 +91,17 @@ impl Reference {
             }
             let limits = &self.config.limits;
             number("limit_connections", limits.connections.into());
+            number("limit_connections_per_address", limits.connections_per_address.into());
             number("limit_idle_ms", limits.idle_ms);
             number("limit_locks", limits.locks.into());
             number("limit_locks_per_connection", limits.locks_per_connection.into());
+            number("limit_memory_bytes", limits.memory_bytes);
             number("limit_name_bytes", limits.name_bytes.into());
+            number("limit_step_holds", limits.step_holds.into());
             number("limit_waiters", limits.waiters.into());
             number("limit_waiters_per_name", limits.waiters_per_name.into());
             number("lock_bytes", self.lock_bytes());
+            number("memory_bytes", self.memory());
             number("longest_wait_ms", self.waits.iter().map(|wait| self.now - wait.began).max().unwrap_or(0));
             number("pid", self.config.identity.pid.into());
             number("tokens_left", self.tokens_left());
@@ -99,13 +112,32 @@ impl Reference {
         line(&lines.concat(), b"")
     }
 
-    /// The memory of locks, by the rule in the operators' manual: 56 bytes for each name, 48 for each holder after the
-    /// first, and for a name longer than 29 bytes its length and 16 more.
+    /// The memory of all locks.
     fn lock_bytes(&self) -> u64 {
-        let of_lock = |name: &[u8], holders: usize| {
-            56 + 48 * (holders as u64 - 1) + if name.len() > 29 { name.len() as u64 + 16 } else { 0 }
-        };
-        self.locks.iter().map(|((_, name), holders)| of_lock(name, holders.len())).sum()
+        self.locks.iter().map(|((_, name), holders)| bytes_of(name, holders.len())).sum()
+    }
+
+    /// The memory of one lock.
+    pub(super) fn bytes_of(&self, kind: Kind, name: &[u8]) -> u64 {
+        bytes_of(name, self.holders(kind, name).len())
+    }
+
+    /// What counts for the limit of memory, by the table in the operators' manual.
+    pub(super) fn memory(&self) -> u64 {
+        let connections = self.open.len() as u64 * 1024;
+        let called: u64 = self.registered.iter().map(|(_, name)| memory_of_registration(name)).sum();
+        connections + called + self.memory_of_locks + self.waits.len() as u64 * MEMORY_OF_WAIT
+    }
+
+    /// What a lock with so many holders counts for the limit of memory.
+    pub(super) fn memory_of_lock(name: &[u8], holders: usize) -> u64 {
+        let outer = if name.len() > 29 { name.len() as u64 + 16 } else { 0 };
+        if holders == 0 { 0 } else { 104 + outer + 56 * holders as u64 }
+    }
+
+    /// Whether so much more may be taken.
+    pub(super) fn has_memory(&self, more: u64) -> bool {
+        self.memory() + more <= self.config.limits.memory_bytes
     }
 
     /// How many holds `is_wanted` accepts.
@@ -133,22 +165,30 @@ impl Reference {
         }
     }
 
-    /// Raises the peaks to what there is now.
-    pub(super) fn note_peaks(&mut self) {
-        self.note_peak("peak_connections", self.open.len());
-        self.note_peak("peak_holds", self.holds(|_, _| true));
-        self.note_peak("peak_lock_bytes", self.lock_bytes() as usize);
-        self.note_peak("peak_waiters", self.waits.len());
-        for conn in self.open.clone().iter().map(|client| client.conn) {
-            self.note_peak("peak_connection_holds", self.holds(|_, holder| holder == conn));
-        }
-        for name in self.locks.clone().keys().map(|(_, name)| name) {
-            self.note_peak("peak_name_bytes", name.len());
-        }
+    /// Raises the peaks after a hold has begun. `own` is how many its connection has.
+    pub(super) fn note_peaks(&mut self, own: usize, name: &[u8]) {
+        self.note_peak("peak_holds", self.held_by_account.values().sum());
+        self.note_peak("peak_lock_bytes", self.bytes as usize);
+        self.note_peak("peak_connection_holds", own);
+        self.note_peak("peak_name_bytes", name.len());
     }
 
-    fn note_peak(&mut self, key: &'static str, value: usize) {
+    /// Raises the peak of memory after more was taken.
+    pub(super) fn note_memory(&mut self) {
+        self.note_peak("peak_memory_bytes", self.memory() as usize);
+    }
+
+    pub(super) fn note_peak(&mut self, key: &'static str, value: usize) {
         let peak = self.counts.entry(key).or_default();
         *peak = (*peak).max(value as u64);
+    }
+}
+
+/// The memory of a lock, by the rule in the operators' manual: 56 bytes for its name, 48 for each holder after the
+/// first, and for a name longer than 29 bytes its length and 16 more.
+fn bytes_of(name: &[u8], holders: usize) -> u64 {
+    match holders as u64 {
+        0 => 0,
+        holders => 56 + 48 * (holders - 1) + if name.len() > 29 { name.len() as u64 + 16 } else { 0 },
     }
 }

@@ -15,8 +15,11 @@ mod waits;
 pub use waits::Wait;
 
 use crate::observe::Event;
-use elockd_core::{Account, Cause, Command, Config, Conn, Input, Kind, Limits, Now, Origin, Reason, Verb};
+use elockd_core::{
+    Account, Addr, Cause, Command, Config, Conn, Input, Kind, Limits, Now, Origin, Reason, Verb,
+};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use waits::word;
 
 /// The lock machine, naively.
@@ -50,6 +53,14 @@ pub struct Reference {
     over: Vec<(Kind, u64)>,
     /// How long each past wait lasted, in milliseconds.
     waited: Vec<(Kind, u64)>,
+    /// What could be counted when it is asked for, and is kept for speed: the account of each open connection, how many
+    /// locks each holds, how many each account holds, how many bytes all locks take, and what they count for the limit of
+    /// memory.
+    accounts: BTreeMap<Conn, Account>,
+    held: BTreeMap<Conn, usize>,
+    held_by_account: BTreeMap<Account, usize>,
+    bytes: u64,
+    memory_of_locks: u64,
 }
 
 /// An open connection.
@@ -84,6 +95,11 @@ impl Reference {
             since: BTreeMap::new(),
             over: Vec::new(),
             waited: Vec::new(),
+            accounts: BTreeMap::new(),
+            held: BTreeMap::new(),
+            held_by_account: BTreeMap::new(),
+            bytes: 0,
+            memory_of_locks: 0,
         }
     }
 
@@ -94,7 +110,6 @@ impl Reference {
         let mut events = self.time_out();
         events.extend(self.expire());
         events.extend(self.grant());
-        self.note_peaks();
         match input {
             Input::Opened(conn, origin) => events.extend(self.opened(*conn, *origin)),
             Input::Command(conn, command) if self.is_open(*conn) && !self.is_waiting(*conn) => {
@@ -110,7 +125,6 @@ impl Reference {
             Input::Tokens { first, last } => self.reserve(*first, *last),
         }
         events.extend(self.grant());
-        self.note_peaks();
         events
     }
 
@@ -207,13 +221,20 @@ impl Reference {
         idle.chain(self.waits.iter().map(|wait| wait.deadline)).min().map(Now)
     }
 
-    /// Ends the connections that were idle for too long.
+    /// Ends the connections that were idle for too long, the longest idle first. Those that hold too much together
+    /// with those before stay until the next input. One always ends. Each counts as its holds and one more.
     fn expire(&mut self) -> Vec<Event> {
         let limit = self.config.limits.idle_ms;
-        let is_due = |client: &&Client| {
-            limit > 0 && !self.is_waiting(client.conn) && self.now - client.active >= limit
-        };
-        let due: Vec<Conn> = self.open.iter().filter(is_due).map(|client| client.conn).collect();
+        if limit == 0 {
+            return Vec::new();
+        }
+        let is_due = |client: &&Client| !self.is_waiting(client.conn) && self.now - client.active >= limit;
+        let weight = |conn: Conn| 1 + self.held.get(&conn).copied().unwrap_or(0);
+        let mut due: Vec<Conn> = self.open.iter().filter(is_due).map(|client| client.conn).collect();
+        let most = self.config.limits.step_holds as usize;
+        while due.len() > 1 && due.iter().map(|conn| weight(*conn)).sum::<usize>() > most {
+            due.pop();
+        }
         for conn in &due {
             self.close(*conn, Cause::Idle);
         }
@@ -226,15 +247,34 @@ impl Reference {
             return None;
         }
         self.highest = Some(conn);
-        let others = self.open.iter().filter(|client| client.origin.account == origin.account).count();
-        if origin.account != Account::ADMIN && others >= self.config.limits.connections as usize {
+        let limit = self.config.limits.connections as usize;
+        let others = || self.accounts.values().filter(|account| **account == origin.account).count();
+        // The first comparison only saves the count.
+        if origin.account != Account::ADMIN && self.open.len() >= limit && others() >= limit {
             self.count("connections_refused");
+            let last_line = b"0 Too Many Connections\n".to_vec();
+            return Some(Event::Disconnected(conn, Reason::TooManyConnections, last_line));
+        }
+        let limit = self.config.limits.connections_per_address as usize;
+        if limit > 0 && address(origin).is_some_and(|address| self.from_address(&address) >= limit) {
+            self.count("address_refused");
             let last_line = b"0 Too Many Connections\n".to_vec();
             return Some(Event::Disconnected(conn, Reason::TooManyConnections, last_line));
         }
         self.count("connections_opened");
         self.open.push(Client { conn, origin, active: self.now });
+        self.accounts.insert(conn, origin.account);
+        self.note_peak("peak_connections", self.open.len());
+        if let Some(address) = address(origin) {
+            self.note_peak("peak_address_connections", self.from_address(&address));
+        }
+        self.note_memory();
         None
+    }
+
+    /// How many connections come from an address.
+    fn from_address(&self, wanted: &str) -> usize {
+        self.open.iter().filter(|client| address(client.origin).as_deref() == Some(wanted)).count()
     }
 
     fn close(&mut self, conn: Conn, cause: Cause) {
@@ -245,6 +285,8 @@ impl Reference {
             let ended = self.end_holds(conn, kind);
             self.count_more(if kind == Kind::Exclusive { "orphans" } else { "shared_orphans" }, ended);
         }
+        self.held.remove(&conn);
+        self.accounts.remove(&conn);
         self.registered.retain(|(of, _)| *of != conn);
         self.open.retain(|client| client.conn != conn);
         self.count(match cause {
@@ -260,8 +302,18 @@ impl Reference {
 
     /// Makes a connection a holder. It must not be one yet.
     fn hold(&mut self, conn: Conn, kind: Kind, name: &[u8]) {
+        let before = self.bytes_of(kind, name);
+        let memory_before = Self::memory_of_lock(name, self.holders(kind, name).len());
         self.locks.entry((kind, name.to_vec())).or_default().push(conn);
         self.since.insert((kind, name.to_vec(), conn), self.now);
+        self.bytes += self.bytes_of(kind, name) - before;
+        self.memory_of_locks += Self::memory_of_lock(name, self.holders(kind, name).len()) - memory_before;
+        let account = self.accounts[&conn];
+        *self.held_by_account.entry(account).or_default() += 1;
+        let own = self.held.entry(conn).or_default();
+        *own += 1;
+        let own = *own;
+        self.note_peaks(own, name);
     }
 
     /// Ends a hold.
@@ -271,10 +323,19 @@ impl Reference {
         if kind == Kind::Exclusive {
             self.tokens.remove(name);
         }
-        if let Some(holders) = self.locks.get_mut(&(kind, name.to_vec())) {
-            holders.retain(|holder| *holder != conn);
+        let before = self.bytes_of(kind, name);
+        let memory_before = Self::memory_of_lock(name, self.holders(kind, name).len());
+        let lock = (kind, name.to_vec());
+        let holders = self.locks.get_mut(&lock).expect("it is held");
+        holders.retain(|holder| *holder != conn);
+        if holders.is_empty() {
+            self.locks.remove(&lock);
         }
-        self.locks.retain(|_, holders| !holders.is_empty());
+        self.bytes -= before - self.bytes_of(kind, name);
+        self.memory_of_locks -= memory_before - Self::memory_of_lock(name, self.holders(kind, name).len());
+        let account = self.accounts[&conn];
+        *self.held_by_account.get_mut(&account).expect("it holds") -= 1;
+        *self.held.get_mut(&conn).expect("it holds") -= 1;
     }
 
     /// Ends every hold that a connection has of a kind. Returns how many ended.
@@ -291,7 +352,8 @@ impl Reference {
     fn touch(&mut self, conn: Conn) {
         let mut client = self.client(conn);
         client.active = self.now;
-        self.open.retain(|other| other.conn != conn);
+        let at = self.open.iter().rposition(|other| other.conn == conn).expect("it is open");
+        self.open.remove(at);
         self.open.push(client);
     }
 
@@ -437,19 +499,46 @@ impl Reference {
     }
 
     fn iam(&mut self, conn: Conn, name: &[u8]) -> Vec<u8> {
+        let old = self.called(conn).map_or(0, memory_of_registration);
+        let new = if name.is_empty() { 0 } else { memory_of_registration(name) };
+        if new > old && !self.has_memory(new - old) {
+            return line("0 Out Of Memory: ", name);
+        }
         self.registered.retain(|(of, _)| *of != conn);
         if !name.is_empty() {
             self.registered.push((conn, name.to_vec()));
         }
+        self.note_memory();
         line("1 ok", b"")
     }
 
     fn is_open(&self, conn: Conn) -> bool {
-        self.open.iter().any(|client| client.conn == conn)
+        self.open.iter().rev().any(|client| client.conn == conn)
     }
 
+    /// A connection. Searched from the one that spoke last: it is mostly that one.
     fn client(&self, conn: Conn) -> Client {
-        *self.open.iter().find(|client| client.conn == conn).expect("it is open")
+        *self.open.iter().rev().find(|client| client.conn == conn).expect("it is open")
+    }
+}
+
+/// What a registered name counts for the limit of memory.
+fn memory_of_registration(name: &[u8]) -> u64 {
+    64 + name.len() as u64
+}
+
+/// The address that a connection counts for, if it counts for one. Of IPv6 only the first four groups count.
+fn address(origin: Origin) -> Option<String> {
+    match origin.addr {
+        Addr::Ip(_) if origin.account == Account::ADMIN => None,
+        Addr::Ip(addr) => Some(match addr.ip() {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => match ip.to_ipv4_mapped() {
+                Some(ip) => ip.to_string(),
+                None => format!("{:x?}", &ip.segments()[..4]),
+            },
+        }),
+        Addr::Unix(_) => None,
     }
 }
 

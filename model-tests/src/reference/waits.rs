@@ -1,9 +1,11 @@
 //! Getting locks and waiting for them: how waits begin and end, and what a grant is.
 
-use super::deadlock::would_be_for_ever;
+use super::deadlock::{Prospect, prospect};
+use super::figures::MEMORY_OF_WAIT;
 use super::{Reference, line};
 use crate::observe::Event;
 use elockd_core::{Cause, Command, Conn, Input, Kind, Verb, Wish};
+use std::collections::BTreeSet;
 
 /// A connection that waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +72,12 @@ impl Reference {
         &self.waited
     }
 
+    /// How many waits were refused because it would have taken too long to find out about them.
+    #[must_use]
+    pub fn searches_refused(&self) -> u64 {
+        self.counts.get("searches_refused").copied().unwrap_or(0)
+    }
+
     /// `g`, `sg`, `gw`, `sgl`, `sgw`.
     pub(super) fn get(&mut self, conn: Conn, wish: &Wish<Vec<u8>>) -> Event {
         let (kind, name, limit, ms) = (wish.kind(), wish.name(), wish.limit(), wish.ms());
@@ -79,7 +87,7 @@ impl Reference {
         let deadline = self.now.saturating_add(ms.unwrap_or(0).into());
         let wait = Wait { conn, kind, name: name.clone(), limit, began: self.now, deadline };
         let holders = self.holders(kind, name);
-        if !holders.contains(&conn) {
+        if !self.since.contains_key(&(kind, name.clone(), conn)) {
             if self.has_too_many_locks(conn) {
                 return Event::Sent(conn, line("0 Too Many Locks: ", name));
             }
@@ -93,39 +101,55 @@ impl Reference {
                     Some(_) => self.wait(wait),
                 };
             }
+            let more =
+                Self::memory_of_lock(name, holders.len() + 1) - Self::memory_of_lock(name, holders.len());
+            if !self.has_memory(more) {
+                return Event::Sent(conn, line("0 Out Of Memory: ", name));
+            }
             self.hold(conn, kind, name);
+            self.note_memory();
         }
         Event::Sent(conn, self.got(kind, name))
     }
 
     fn has_too_many_locks(&self, conn: Conn) -> bool {
-        let account = self.client(conn).origin.account;
-        let own = self.holds(|_, holder| holder == conn);
-        let of_account = self.holds(|_, holder| self.client(holder).origin.account == account);
+        let account = self.accounts[&conn];
+        let own = self.held.get(&conn).copied().unwrap_or(0);
+        let of_account = self.held_by_account.get(&account).copied().unwrap_or(0);
         let limits = &self.config.limits;
         own >= limits.locks_per_connection as usize
             || of_account + self.waits_of_account(conn) >= limits.locks as usize
     }
 
     fn waits_of_account(&self, conn: Conn) -> usize {
-        let account = self.client(conn).origin.account;
-        self.waits.iter().filter(|wait| self.client(wait.conn).origin.account == account).count()
+        let account = self.accounts[&conn];
+        self.waits.iter().filter(|wait| self.accounts[&wait.conn] == account).count()
     }
 
     /// Begins a wait, or refuses it.
     fn wait(&mut self, wait: Wait) -> Event {
-        if would_be_for_ever(&self.locks, &self.waits, &wait) {
-            return Event::Sent(wait.conn, wait.failure("Deadlock"));
-        }
         let limits = &self.config.limits;
+        match prospect(&self.locks, &self.waits, &wait, limits.step_holds as usize) {
+            Prospect::Served => {}
+            Prospect::Never => return Event::Sent(wait.conn, wait.failure("Deadlock")),
+            Prospect::Unknown => {
+                self.count("searches_refused");
+                return Event::Sent(wait.conn, wait.failure("Queue Full"));
+            }
+        }
         if self.waits_of_account(wait.conn) >= limits.waiters as usize
             || self.line(wait.kind, &wait.name).len() >= limits.waiters_per_name as usize
         {
             return Event::Sent(wait.conn, wait.failure("Queue Full"));
         }
+        if !self.has_memory(MEMORY_OF_WAIT) {
+            return Event::Sent(wait.conn, line("0 Out Of Memory: ", &wait.name));
+        }
         self.count("waits");
         let conn = wait.conn;
         self.waits.push(wait);
+        self.note_peak("peak_waiters", self.waits.len());
+        self.note_memory();
         Event::Waits(conn)
     }
 
@@ -159,14 +183,16 @@ impl Reference {
     /// Grants every wait whose turn it is, in the order in which the waits began.
     pub(super) fn grant(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
-        let is_next = |of: &Self, wait: &&Wait| {
-            let is_head = of.line(wait.kind, &wait.name)[0] == *wait;
-            is_head && wait.fits(of.holders(wait.kind, &wait.name).len())
+        let next = |of: &Self| {
+            let mut lines = BTreeSet::new();
+            let mut heads = of.waits.iter().filter(|wait| lines.insert(wait.lock()));
+            heads.find(|wait| wait.fits(of.holders(wait.kind, &wait.name).len())).cloned()
         };
-        while let Some(wait) = self.waits.iter().find(|wait| is_next(self, wait)).cloned() {
+        while let Some(wait) = next(self) {
             self.hold(wait.conn, wait.kind, &wait.name);
             let text = self.got(wait.kind, &wait.name);
             events.push(self.end_wait(&wait, "waits_granted", text));
+            self.note_memory();
         }
         events
     }

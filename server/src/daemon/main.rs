@@ -7,6 +7,7 @@
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 mod allocator;
+mod files;
 mod logging;
 mod metrics;
 mod munin;
@@ -15,6 +16,7 @@ mod output;
 #[cfg(test)]
 mod pages;
 mod pidfile;
+mod reload;
 mod runtime;
 mod settings;
 mod signals;
@@ -22,20 +24,23 @@ mod signals;
 use elockd_server::Server;
 use elockd_server::listen::{AdminListener, TcpListener, UnixListener};
 use elockd_server::tokens::{FileTokens, StateError};
+use files::Files;
 use logging::{LogError, Logging};
 use metrics::Metrics;
 use output::tell;
 use pidfile::{PidFile, PidFileError};
-use settings::Loaded;
+use settings::{Loaded, Occasion, Settings};
 use signals::{Earliest, Signals};
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 
-/// How long the end of the daemon waits for its threads.
+/// How long the end of the daemon waits for its threads, and for its files.
 const LAST_TASKS: Duration = Duration::from_secs(1);
 /// The exit status of a daemon that cannot start.
 const CANNOT_START: u8 = 1;
@@ -55,6 +60,10 @@ enum StartError {
     Runtime(std::io::Error),
     #[error("cannot watch for signals: {0}")]
     Signals(std::io::Error),
+    #[error("cannot start the thread that opens files: {0}")]
+    Files(std::io::Error),
+    #[error("the thread that opens files has ended")]
+    FilesEnded,
 }
 
 fn main() -> ExitCode {
@@ -70,7 +79,7 @@ fn main() -> ExitCode {
             return ExitCode::from(CANNOT_START);
         }
     };
-    let loaded = match settings::load(&args) {
+    let loaded = match settings::load(&args, Occasion::Start) {
         Ok(loaded) => loaded,
         Err(refusal) => return refusal.exit(),
     };
@@ -81,7 +90,7 @@ fn main() -> ExitCode {
         return output::print(&loaded.report());
     }
     allocator::set_up();
-    match run(&args, loaded, earliest) {
+    let status = match run(&args, loaded, earliest) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Who started it looks at stderr, wherever the log goes.
@@ -89,13 +98,16 @@ fn main() -> ExitCode {
             error!("{error}");
             ExitCode::from(CANNOT_START)
         }
-    }
+    };
+    logging::flush();
+    status
 }
 
 fn run(args: &[OsString], mut loaded: Loaded, earliest: Earliest) -> Result<(), StartError> {
     let logging = Logging::start(&loaded.settings.log)?;
+    std::panic::set_hook(Box::new(tell_of_panic));
     // Before anything exists that the daemon must remove at its end.
-    let signals = Signals::new(earliest).map_err(StartError::Signals)?;
+    let mut signals = Signals::new(earliest).map_err(StartError::Signals)?;
     if elockd_core::probe::ARE_COMPILED_IN && !cfg!(debug_assertions) {
         warn!(
             "this build has the tests' planted bugs in it, though asleep: build with `cargo build --release`"
@@ -106,17 +118,64 @@ fn run(args: &[OsString], mut loaded: Loaded, earliest: Earliest) -> Result<(), 
     }
     let runtime =
         runtime::make(loaded.settings.threads, i32::from(CANNOT_START)).map_err(StartError::Runtime)?;
-    let pidfile = loaded.settings.pidfile.as_deref().map(PidFile::create).transpose()?;
-    let tokens = loaded.settings.state_dir.as_deref().map(FileTokens::open).transpose()?;
-    let files = open_files::raise_limit();
-    open_files::divide(files, loaded.settings.tcp.len(), &mut loaded.settings.server);
-    let served = runtime.block_on(serve(args, loaded, signals, tokens, &logging));
+    let files = Files::start().map_err(StartError::Files)?;
+    let Some(Own { pidfile, tokens }) = runtime.block_on(own(&files, &loaded.settings, &mut signals))? else {
+        return Ok(());
+    };
+    let descriptors = open_files::raise_limit();
+    open_files::divide(descriptors, loaded.settings.tcp.len(), &mut loaded.settings.server);
+    let served = runtime.block_on(serve(args, loaded, signals, tokens, &files, &logging));
     // A disk that hangs may still be writing a record of tokens, on a thread of its own. It is safe not to wait for it.
     runtime.shutdown_timeout(LAST_TASKS);
-    served?;
     // Last of all: until here no other daemon may take the pidfile.
-    drop(pidfile);
-    Ok(())
+    if let Some(pidfile) = pidfile
+        && !files.run_within(LAST_TASKS, move || drop(pidfile))
+    {
+        warn!("the pidfile may be left behind: the thread that opens files hangs");
+    }
+    served
+}
+
+/// Says what a panic is, on stderr. The standard library would wait there until somebody takes it.
+fn tell_of_panic(panicked: &std::panic::PanicHookInfo<'_>) {
+    let thread = std::thread::current();
+    let backtrace = Backtrace::capture();
+    let backtrace: &dyn std::fmt::Display = match backtrace.status() {
+        BacktraceStatus::Captured => &backtrace,
+        _ => &"for a backtrace, set RUST_BACKTRACE=1",
+    };
+    tell(format_args!("thread '{}' {panicked}\n{backtrace}", thread.name().unwrap_or("without a name")));
+}
+
+/// Ends the process after the machine's panic, once the log is written.
+fn end_after_panic() {
+    logging::flush();
+    elockd_server::end_process();
+}
+
+/// Files that are the daemon's own while it runs.
+struct Own {
+    pidfile: Option<PidFile>,
+    tokens: Option<FileTokens>,
+}
+
+/// Opens them. A signal that ends the daemon is heeded meanwhile, and then there are none.
+async fn own(files: &Files, settings: &Settings, signals: &mut Signals) -> Result<Option<Own>, StartError> {
+    let (pidfile, state_dir) = (settings.pidfile.clone(), settings.state_dir.clone());
+    let mut opening = files.run(move || -> Result<Own, StartError> {
+        let pidfile = pidfile.as_deref().map(PidFile::create).transpose()?;
+        let tokens = state_dir.as_deref().map(FileTokens::open).transpose()?;
+        Ok(Own { pidfile, tokens })
+    });
+    tokio::select! {
+        opened = &mut opening => opened.unwrap_or(Err(StartError::FilesEnded)).map(Some),
+        name = signals.end() => {
+            info!("ended by {name} at the start");
+            // What is opened in time is removed.
+            drop(timeout(LAST_TASKS, opening).await);
+            Ok(None)
+        }
+    }
 }
 
 async fn serve(
@@ -124,11 +183,12 @@ async fn serve(
     loaded: Loaded,
     signals: Signals,
     tokens: Option<FileTokens>,
+    files: &Files,
     logging: &Logging,
 ) -> Result<(), StartError> {
     let settings = &loaded.settings;
     let mut config = settings.server.clone();
-    config.on_panic = Some(elockd_server::end_process);
+    config.on_panic = Some(end_after_panic);
     info!("elockd {} is process {}", env!("CARGO_PKG_VERSION"), std::process::id());
     let mut server = Server::new(config);
     if let Some(tokens) = tokens {
@@ -158,7 +218,7 @@ async fn serve(
     let monitor = server.monitor();
     let (begin, has_begun) = oneshot::channel();
     let shutdown = async {
-        let signals = signals.until_shutdown(args, loaded, logging, monitor).await;
+        let signals = signals.until_shutdown(args, loaded, files, logging, monitor).await;
         // This fails only if the server has ended.
         let _ = begin.send(signals);
     };

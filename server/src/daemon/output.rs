@@ -1,9 +1,14 @@
 //! What the program prints, on stdout and stderr. The macros of the standard library panic if nobody takes it, which is
 //! no bug: the reader may have seen enough, or the disk may be full.
 
+use crate::logging::Sink;
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// How long a line on stderr waits for somebody to take it.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Prints a text on stdout: what the program was started for. If the reader has gone it ends in order; if the text
 /// cannot be written, the status is 1.
@@ -19,7 +24,9 @@ pub(crate) fn print(text: &str) -> ExitCode {
     }
 }
 
-/// Tells a line on stderr. If it cannot be written there is nobody to tell.
+/// Tells a line on stderr. If it cannot be written there is nobody to tell, and if nobody takes it for a moment neither:
+/// a process that has to end must not wait for a reader that hangs.
 pub(crate) fn tell(line: impl Display) {
-    let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
+    let deadline = Instant::now() + PATIENCE;
+    let _ = Sink::stderr().write(format!("{line}\n").as_bytes(), || Instant::now() >= deadline);
 }

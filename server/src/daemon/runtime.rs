@@ -1,5 +1,6 @@
 //! The runtime of the server's tasks.
 
+use crate::logging;
 use crate::output::tell;
 use std::panic;
 use std::process;
@@ -24,6 +25,7 @@ pub(crate) fn make(threads: usize, status: i32) -> std::io::Result<Runtime> {
         let reason = panicked.payload_as_str().unwrap_or("no reason given");
         tell(format_args!("elockd: cannot start the runtime: {reason}"));
         error!("cannot start the runtime: {reason}");
+        logging::flush();
         process::exit(status);
     }));
     let made = builder.enable_all().build();

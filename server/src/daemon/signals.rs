@@ -2,17 +2,19 @@
 //! second one of those cuts it short. What a shutdown is, the server knows. Signals that mean nothing to the daemon do
 //! nothing: by default most of them would end it, and all locks with it.
 
+use crate::files::Files;
 use crate::logging::Logging;
-use crate::settings::{self, Changes, Loaded};
+use crate::reload::Reload;
+use crate::settings::Loaded;
 use elockd_server::Monitor;
 use rustix::process::Signal as Number;
 use std::ffi::OsString;
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::pin::pin;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
-use tracing::{error, info, warn};
+use tracing::info;
 
 /// Signals that end a process unless it says otherwise, and that have no meaning for the daemon. SIGPIPE is ignored
 /// already. After SIGXFSZ, a write beyond a limit of file sizes fails like one on a full disk.
@@ -82,23 +84,39 @@ impl Signals {
         })
     }
 
-    /// Reloads on each SIGHUP, until a signal ends the daemon. Returns itself, for a second such signal.
+    /// Waits for a signal that ends the daemon. Returns its name.
+    pub(crate) async fn end(&mut self) -> &'static str {
+        end(&mut self.terminate, &mut self.interrupt).await
+    }
+
+    /// Reloads on each SIGHUP, until a signal ends the daemon. Returns itself, for a second such signal. While it
+    /// reloads, further SIGHUPs are kept, and count as one.
     pub(crate) async fn until_shutdown(
-        mut self,
+        self,
         args: &[OsString],
-        mut loaded: Loaded,
+        loaded: Loaded,
+        files: &Files,
         logging: &Logging,
         monitor: Monitor,
     ) -> Self {
-        let name = loop {
+        let Self { mut terminate, mut interrupt, mut hangup } = self;
+        let mut reload = Reload::new(args, loaded, files, logging, monitor);
+        let name = {
+            let mut reloads = pin!(async {
+                while hangup.recv().await.is_some() {
+                    reload.run().await;
+                }
+                // There are no more signals.
+                std::future::pending::<()>().await;
+            });
             tokio::select! {
                 biased;
-                name = end(&mut self.terminate, &mut self.interrupt) => break name,
-                _ = self.hangup.recv() => reload(args, &mut loaded, logging, &monitor),
+                name = end(&mut terminate, &mut interrupt) => name,
+                () = &mut reloads => unreachable!("it never ends"),
             }
         };
         info!("shutting down on {name}");
-        self
+        Self { terminate, interrupt, hangup }
     }
 }
 
@@ -117,38 +135,5 @@ pub(crate) async fn again(has_begun: oneshot::Receiver<Signals>) -> &'static str
         Ok(mut signals) => end(&mut signals.terminate, &mut signals.interrupt).await,
         // The server has ended.
         Err(_) => std::future::pending().await,
-    }
-}
-
-/// Reads all settings again and changes what can be changed. Wrong settings change nothing.
-fn reload(args: &[OsString], loaded: &mut Loaded, logging: &Logging, monitor: &Monitor) {
-    // The log is opened again in any case, because programs that rotate log files need it.
-    let reopen = |file: Option<&Path>| {
-        let reopened = logging.reopen(file);
-        reopened.inspect_err(|error| error!("{error}; the log goes on where it was")).is_ok()
-    };
-    let newer = match settings::load(args) {
-        Ok(newer) => newer,
-        Err(refusal) => {
-            reopen(loaded.settings.log.file.as_deref());
-            return error!("reloaded nothing, the settings are wrong: {}", refusal.line());
-        }
-    };
-    let is_log_open = reopen(newer.settings.log.file.as_deref());
-    if !is_log_open && newer.settings.log.file != loaded.settings.log.file {
-        reopen(loaded.settings.log.file.as_deref());
-    }
-    let Changes { applied, ignored, failed } = loaded.replace(newer, is_log_open);
-    logging.set_level(loaded.settings.log.level);
-    monitor.tune(loaded.settings.server.tunables());
-    info!("reloaded on SIGHUP, {} settings changed", applied.len());
-    for change in applied {
-        info!("changed {change}");
-    }
-    for change in ignored {
-        warn!("not changed until the next start: {change}");
-    }
-    for change in failed {
-        warn!("not changed, for the reason above: {change}");
     }
 }

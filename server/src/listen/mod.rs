@@ -2,11 +2,13 @@
 
 mod acceptor;
 mod admin;
+mod stream;
 mod tcp;
 mod unix;
 
 pub use acceptor::Acceptor;
 pub use admin::AdminListener;
+pub use stream::{Gone, Stream};
 pub use tcp::{MAX_PEER_TIMEOUT, MIN_PEER_TIMEOUT, TcpListener, TcpOptions};
 pub use unix::UnixListener;
 
@@ -15,12 +17,11 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A source of connections. It displays as the place where it listens.
 pub trait Listener: fmt::Display + Send + 'static {
     /// A connection, ready to be served.
-    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    type Stream: Stream;
 
     /// Waits for the next connection. Must be safe to cancel.
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Stream, Peer)>> + Send;

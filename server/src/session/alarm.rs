@@ -20,6 +20,14 @@ impl Alarm {
         Self { at: Instant::now().checked_add(time), timer: None }
     }
 
+    /// Sets it `time` after its deadline, to be used when it went off. After a pause that is in the past. Then at least
+    /// half of the time is left.
+    pub(super) fn set_again(&mut self, time: Duration) {
+        let soonest = Instant::now().checked_add(time / 2);
+        self.at = self.at.and_then(|at| at.checked_add(time)).max(soonest);
+        self.timer = None;
+    }
+
     /// Ready from the deadline on.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(at) = self.at else { return Poll::Pending };

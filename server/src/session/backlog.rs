@@ -13,6 +13,8 @@ pub(super) struct Backlog {
     pub(super) unrun: Option<Unrun>,
     /// Whether the peer sent FIN behind that input.
     pub(super) is_at_end: bool,
+    /// Whether the stream may have input that only `poll_read_unseen` finds.
+    pub(super) has_unseen: bool,
     /// Replies that were not sent at once.
     pub(super) unsent: Unsent,
 }
@@ -48,6 +50,11 @@ impl<S, G: Gate> Session<S, G> {
         self.backlog.as_ref().is_some_and(|backlog| backlog.is_at_end)
     }
 
+    /// Whether the stream may have input that only `poll_read_unseen` finds.
+    pub(super) fn has_unseen(&self) -> bool {
+        self.backlog.as_ref().is_some_and(|backlog| backlog.has_unseen)
+    }
+
     /// The replies that are not sent yet, to add to them.
     pub(super) fn unsent(&mut self) -> &mut Vec<u8> {
         self.backlog().unsent.tail()
@@ -67,9 +74,12 @@ impl<S, G: Gate> Session<S, G> {
     }
 
     /// Gives the box back if nothing is in it.
-    fn tidy(&mut self) {
+    pub(super) fn tidy(&mut self) {
         let is_empty = |backlog: &Backlog| {
-            backlog.unrun.is_none() && !backlog.is_at_end && backlog.unsent.rest().is_empty()
+            backlog.unrun.is_none()
+                && !backlog.is_at_end
+                && !backlog.has_unseen
+                && backlog.unsent.rest().is_empty()
         };
         if self.backlog.as_deref().is_some_and(is_empty) {
             self.backlog = None;

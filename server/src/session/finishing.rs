@@ -7,11 +7,11 @@ use super::lingering::{LINGER, Linger};
 use super::serving::give_way;
 use super::state::{End, State};
 use crate::gate::{Gate, GateHandle};
+use crate::listen::Stream;
 use crate::places::Closing;
 use elockd_core::wire::encode_reason;
 use elockd_core::{Reason, bug, mark};
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Replies that are still sent although the connection is over in the machine.
 pub(super) struct Flush {
@@ -44,7 +44,7 @@ impl Flush {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
+impl<S: Stream, G: Gate> Session<S, G> {
     /// Ends the connection in the machine. Input that has not run never runs. The reply that the machine still owes
     /// will be sent.
     pub(super) fn finish(&mut self, end: End) -> State {
@@ -83,7 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
                 State::Over
             }
             End::Eof => {
-                if self.unsent_len() == 0 || bug!(RepliesAreDroppedAtFin) {
+                if self.unsent_len() == 0 && !self.has_unseen() || bug!(RepliesAreDroppedAtFin) {
                     return Poll::Ready(State::Over);
                 }
                 mark!(ReplyAfterFin);
@@ -100,7 +100,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
         State::Flushing(Box::new(Flush {
             closing: (!matches!(end, End::Drained)).then(|| self.places().begin_closing()),
             until: is_over_soon.then(|| Alarm::after(LINGER)),
-            lingers: !matches!(end, End::Eof),
+            // If a socket with unread input were closed, the kernel would send a reset.
+            lingers: !matches!(end, End::Eof) || self.has_unseen(),
         }))
     }
 

@@ -3,13 +3,14 @@
 //! reply.
 
 use super::alarm::Alarm;
+use crate::listen::Stream;
 use crate::places::Closing;
 use elockd_core::bug;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::ReadBuf;
 
 /// How long the server waits for the peer to close too. A peer that others end has no more time than this for its last
 /// replies too.
@@ -32,11 +33,7 @@ impl Linger {
     }
 
     /// Ready when the connection is over: the peer closed, the socket failed, the time is up, or others need the room.
-    pub(super) fn poll<S: AsyncRead + AsyncWrite + Unpin>(
-        &mut self,
-        stream: &mut S,
-        cx: &mut Context<'_>,
-    ) -> Poll<()> {
+    pub(super) fn poll<S: Stream>(&mut self, stream: &mut S, cx: &mut Context<'_>) -> Poll<()> {
         if bug!(NoLinger) || self.poll_closed(stream, cx).is_ready() {
             return Poll::Ready(());
         }
@@ -47,11 +44,7 @@ impl Linger {
     }
 
     /// Ready when the peer closed, or the socket failed.
-    fn poll_closed<S: AsyncRead + AsyncWrite + Unpin>(
-        &mut self,
-        stream: &mut S,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_closed<S: Stream>(&mut self, stream: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.is_shut {
             ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
             self.is_shut = true;
@@ -59,7 +52,7 @@ impl Linger {
         let mut dropped = [0; 1024];
         loop {
             let mut buffer = ReadBuf::new(&mut dropped);
-            ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer))?;
+            ready!(stream.poll_read_unseen(cx, &mut buffer))?;
             if buffer.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }

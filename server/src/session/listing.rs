@@ -5,13 +5,13 @@ use super::serving::give_way;
 use super::state::State;
 use super::{MAX_UNSENT, Session};
 use crate::gate::Gate;
+use crate::listen::Stream;
 use elockd_core::Scan;
 use elockd_core::wire::listing::{Slice, Text, write_too_large};
 use elockd_core::{bug, mark};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Rows that are merged before other connections have their turn.
 const ROWS_PER_TURN: usize = 256;
@@ -42,7 +42,7 @@ enum Stage {
     },
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
+impl<S: Stream, G: Gate> Session<S, G> {
     /// Begins to collect and send a listing.
     pub(super) fn begin_listing(&self, scan: Scan) -> Listing {
         let text = Text::new(scan.subject());

@@ -12,7 +12,11 @@ mod running;
 mod scratch;
 mod sending;
 mod serving;
+mod stalling;
 mod state;
+#[cfg(test)]
+mod tests;
+mod turn;
 mod unsent;
 mod waiting;
 
@@ -21,6 +25,7 @@ pub(crate) use refusing::{refuse, refuse_at_once};
 
 use crate::gate::{Gate, GateHandle, Local};
 use crate::hub::{Ending, Mail};
+use crate::listen::Stream;
 use crate::places::Places;
 use crate::shared::Shared;
 use backlog::Backlog;
@@ -30,12 +35,9 @@ use state::{End, State};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite};
 
 /// When this many bytes of replies are unsent, the connection is no longer read from.
 const MAX_UNSENT: usize = 64 << 10;
-/// Reads in a row before other connections have their turn.
-const READS_PER_TURN: u32 = 4;
 
 /// Serves a connection to its end, and gives its socket's place back.
 pub(crate) fn serve<S, G: Gate>(
@@ -45,7 +47,7 @@ pub(crate) fn serve<S, G: Gate>(
     log: Option<Box<SessionLog>>,
 ) -> impl Future<Output = ()>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Stream,
 {
     let session = Session::new(shared, stream, handle, log);
     if let Some(log) = &session.log {
@@ -85,7 +87,7 @@ impl<S, G: Gate> Placed<S, G> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Future for Placed<S, G> {
+impl<S: Stream, G: Gate> Future for Placed<S, G> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -109,8 +111,6 @@ impl<S, G: Gate> Drop for Placed<S, G> {
 enum Step {
     /// It answers with a listing.
     List(Scan),
-    /// It lets others have their turn first.
-    Turn,
     /// It ends.
     End(End),
 }
@@ -123,7 +123,7 @@ impl<S, G: Gate> Session<S, G> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
+impl<S: Stream, G: Gate> Session<S, G> {
     fn new(shared: Arc<Shared<G>>, stream: S, handle: G::Handle, log: Option<Box<SessionLog>>) -> Self {
         Self {
             decoder: Decoder::new(shared.config.max_line_bytes),

@@ -3,20 +3,21 @@
 use super::alarm::Alarm;
 use super::finishing::Flush;
 use super::lingering::Linger;
+use crate::listen::Stream;
 use crate::places::{Closing, Places};
 use elockd_core::Reason;
 use elockd_core::wire::encode_reason;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 /// How long a socket without a place may stay open. The system takes the line sooner: the socket is new.
 const MOMENT: Duration = Duration::from_millis(100);
 
 /// Tells a connection why it is refused, and closes it. Its socket has a place.
-pub(crate) async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(
+pub(crate) async fn refuse<S: Stream>(
     mut stream: S,
     reason: Reason,
     places: Arc<Places>,
@@ -40,7 +41,7 @@ pub(crate) async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(
 
 /// The same for a socket for which there is no place: it does not wait for the peer. A peer that talks first may lose
 /// the line, if its system is not Linux.
-pub(crate) async fn refuse_at_once<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, reason: Reason) {
+pub(crate) async fn refuse_at_once<S: Stream>(mut stream: S, reason: Reason) {
     if let Ok(Ok(())) = timeout(MOMENT, stream.write_all(&line(reason))).await {
         let mut linger = Linger::new(None, Alarm::after(Duration::ZERO));
         poll_fn(|cx| linger.poll(&mut stream, cx)).await;

@@ -2,26 +2,22 @@
 
 use super::backlog::Unrun;
 use super::scratch::{self, Scratch};
+use super::serving::give_way;
 use super::state::{End, State};
-use super::{MAX_UNSENT, READS_PER_TURN, Session, Step};
+use super::turn::{Allowance, Turn};
+use super::{MAX_UNSENT, Session, Step};
 use crate::gate::{Gate, GateHandle};
 use crate::hub::{Ending, Flow};
+use crate::listen::Stream;
 use arrayvec::ArrayVec;
 use elockd_core::{Command, Now};
 use elockd_core::{bug, mark};
 use std::borrow::Cow;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::ReadBuf;
 use tokio::time::Instant;
 
-/// Commands that run under one hold of the hub's lock.
-const BATCH: usize = 64;
-/// Batches in a row that ask for a wait, before other connections have their turn. Each may need a search for
-/// deadlocks.
-const WAITS_PER_TURN: u32 = 16;
-
-impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
+impl<S: Stream, G: Gate> Session<S, G> {
     /// Reads, runs and writes until the session must do something else.
     pub(super) fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
         scratch::with(|scratch| {
@@ -38,21 +34,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
     }
 
     fn poll_step_with(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Step> {
-        let mut reads = 0;
+        let mut turn = Turn::new();
         loop {
             if let Poll::Ready(Err(end)) = self.poll_send(cx, &mut scratch.replies) {
                 return Poll::Ready(Step::End(end));
             }
             if matches!(self.state, State::Waiting) {
-                match ready!(self.poll_wait(cx, scratch, &mut reads)) {
+                match ready!(self.poll_wait(cx, scratch, &mut turn)) {
                     Some(end) => return Poll::Ready(Step::End(end)),
                     None => continue,
                 }
             }
-            let unsent = self.unsent_len() + scratch.replies.len();
-            if unsent < MAX_UNSENT {
+            let unsent = self.unsent_len();
+            if unsent < MAX_UNSENT || bug!(RepliesWithoutBound) {
+                // All that could be sent is sent.
+                if turn.is_over() {
+                    mark!(TurnWasOver);
+                    return give_way(cx);
+                }
                 if let Some(unrun) = self.take_unrun() {
-                    if let Some(step) = self.run(&unrun.input, Some(unrun.read_at), &mut scratch.replies) {
+                    let Unrun { input, read_at } = unrun;
+                    if let Some(step) = self.run(&input, Some(read_at), &mut turn, &mut scratch.replies) {
                         return Poll::Ready(step);
                     }
                     continue;
@@ -60,19 +62,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
                 if self.is_at_end() {
                     return Poll::Ready(Step::End(End::Eof));
                 }
-                if reads == READS_PER_TURN {
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                reads += 1;
                 let mut buffer = ReadBuf::new(&mut scratch.input);
-                match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+                match self.poll_read(cx, &mut buffer) {
                     Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
                         self.backlog().is_at_end = true;
                         continue;
                     }
                     Poll::Ready(Ok(())) => {
-                        if let Some(step) = self.run(buffer.filled(), None, &mut scratch.replies) {
+                        turn.read(buffer.filled().len());
+                        if let Some(step) = self.run(buffer.filled(), None, &mut turn, &mut scratch.replies) {
                             return Poll::Ready(step);
                         }
                         continue;
@@ -98,22 +96,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
         }
     }
 
-    /// Runs the commands in `input` until it is used up or something else comes first. Then the rest is kept. `read_at`
-    /// is when the input was read, if it had to wait; `None` is just now.
-    fn run(&mut self, mut input: &[u8], read_at: Option<Instant>, replies: &mut Vec<u8>) -> Option<Step> {
+    /// Runs the commands in `input` until it is used up, the turn is over, or something else comes first. Then the rest
+    /// is kept. `read_at` is when the input was read, if it had to wait; `None` is just now.
+    fn run(
+        &mut self,
+        mut input: &[u8],
+        read_at: Option<Instant>,
+        turn: &mut Turn,
+        replies: &mut Vec<u8>,
+    ) -> Option<Step> {
         let run_at = Instant::now();
         let mut now = self.shared.clock.at(run_at);
-        let mut waits = 0;
         let read_at = read_at.unwrap_or(run_at);
         // One by one if they are logged, so that each command's reply is known.
-        let most = if self.log.is_some() { 1 } else { BATCH };
+        let is_logged = self.log.is_some();
+        let unsent = self.unsent_len();
         loop {
-            let mut batch = ArrayVec::<_, BATCH>::new();
-            while batch.len() < most {
+            let mut batch = ArrayVec::<_, { Allowance::UNITS }>::new();
+            let mut allowance = Allowance::beside(unsent + replies.len());
+            loop {
                 let is_last = self.decoder.give_next(&mut input, |command| {
-                    let is_last = command.ends_batch();
+                    let is_last = allowance.add(&command) | command.ends_batch();
                     batch.push(command);
-                    is_last
+                    is_last || is_logged
                 });
                 if is_last != Some(false) {
                     break;
@@ -126,23 +131,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
                 mark!(BatchWasFull);
             }
             let commands = batch.len() as u64;
-            let may_wait = batch.last().is_some_and(Command::may_wait);
-            if may_wait {
+            if batch.last().is_some_and(Command::may_wait) {
                 // A wait's time begins when its command runs, not when that was read.
                 now = self.shared.clock.now();
-                waits += 1;
             }
-            let flow = if self.log.is_none() {
-                self.handle.batch(now, &batch, replies)
-            } else {
+            let before = replies.len();
+            let flow = if is_logged {
                 self.batch_logged(now, batch, replies)
+            } else {
+                self.handle.batch(now, &batch, replies)
             };
+            turn.ran(allowance.work, replies.len() - before);
             if let Some(latency) = &self.shared.latency {
                 latency.note(commands, read_at.elapsed());
             }
+            let has_room = unsent + replies.len() < MAX_UNSENT || bug!(RepliesWithoutBound);
             let step = match flow {
-                Flow::Go if may_wait && waits == WAITS_PER_TURN => Some(Step::Turn),
-                Flow::Go if replies.len() < MAX_UNSENT || bug!(RepliesWithoutBound) => continue,
+                Flow::Go if has_room && !turn.is_over() => continue,
                 Flow::Go => None,
                 Flow::Wait => {
                     self.state = State::Waiting;

@@ -2,16 +2,18 @@
 //! write timeout has stalled.
 
 use super::Session;
-use super::alarm::Alarm;
+
+use super::stalling::Stalling;
 use super::state::End;
 use crate::gate::Gate;
 use crate::hub::Ending;
+use crate::listen::Stream;
 use elockd_core::{bug, mark};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::AsyncWrite;
 
-impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
+impl<S: Stream, G: Gate> Session<S, G> {
     /// Sends what is unsent, then `fresh`, as far as the peer takes it. Ready when all is sent.
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, fresh: &mut Vec<u8>) -> Poll<Result<(), End>> {
         let mut sent = 0;
@@ -49,9 +51,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
         let Some(backlog) = &mut self.backlog else { return Poll::Pending };
         let stalling = &mut backlog.unsent.stalling;
         if stalling.is_none() {
-            *stalling = self.shared.tunables().write_timeout.map(Alarm::after);
+            let timeout = self.shared.tunables().write_timeout;
+            *stalling = timeout.map(|timeout| Stalling::new(timeout, &self.stream));
         }
-        stalling.as_mut().map_or(Poll::Pending, |stalling| stalling.poll(cx))
+        stalling.as_mut().map_or(Poll::Pending, |stalling| stalling.poll(cx, &self.stream))
     }
 
     /// Sends everything. Ends early if the socket fails, the peer stalls, or the machine closes the connection. A

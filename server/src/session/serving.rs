@@ -4,16 +4,16 @@
 use super::state::State;
 use super::{Session, Step};
 use crate::gate::Gate;
+use crate::listen::Stream;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::yield_now;
 
 /// A session's whole life, to be spawned.
 ///
 /// Not an `async` block: that would keep room for every state, as long as the connection lives. tokio puts a task into
 /// a block of a multiple of 128 bytes. If a session has up to 136 bytes, the block has 256.
-impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Future for Session<S, G> {
+impl<S: Stream, G: Gate> Future for Session<S, G> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -34,13 +34,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Future for Session<S, G> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
+impl<S: Stream, G: Gate> Session<S, G> {
     /// Reads, runs and writes until the session gets into another state. It changes between running and waiting by
     /// itself.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<State> {
         match ready!(self.poll_step(cx)) {
             Step::List(scan) => Poll::Ready(State::Listing(Box::new(self.begin_listing(scan)))),
-            Step::Turn => give_way(cx),
             Step::End(end) => Poll::Ready(self.finish(end)),
         }
     }

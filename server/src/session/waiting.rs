@@ -1,28 +1,32 @@
 //! A connection that waits for a lock: what happens until its wait is over. None of its commands run meanwhile.
 
+use super::Session;
 use super::backlog::Unrun;
 use super::scratch::Scratch;
+use super::serving::give_way;
 use super::state::{End, State};
-use super::{READS_PER_TURN, Session};
+use super::turn::Turn;
 use crate::gate::{Gate, GateHandle};
 use crate::hub::{Ending, Mail};
+use crate::listen::{Gone, Stream};
 use elockd_core::{bug, mark};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::ReadBuf;
 use tokio::time::Instant;
 
 /// The most bytes that are read ahead while a connection waits.
 const MAX_AHEAD: usize = 64 << 10;
 
-impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
+impl<S: Stream, G: Gate> Session<S, G> {
     /// Looks for the end of the wait. Also reads ahead, to notice the end of the connection. Ready when the wait is
     /// over. If the connection ends too, returns how.
     pub(super) fn poll_wait(
         &mut self,
         cx: &mut Context<'_>,
         scratch: &mut Scratch,
-        reads: &mut u32,
+        turn: &mut Turn,
     ) -> Poll<Option<End>> {
         loop {
             match self.handle.poll_mail(cx.waker()) {
@@ -45,29 +49,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
                 Poll::Pending => {}
             }
             if self.is_at_end() && !bug!(FinDoesNotEndTheWait) {
-                // If the reply comes by mail, that wakes this task.
-                let Some(reply) = self.handle.close_waiting(self.now()) else { return Poll::Pending };
-                self.log_answer(&reply);
-                scratch.replies.extend(reply);
-                return Poll::Ready(Some(End::Eof));
+                return self.poll_end_wait(scratch);
             }
             let ahead = self.unrun_len();
-            if ahead >= MAX_AHEAD || bug!(WaitEndsTheReading) || self.is_at_end() {
-                if ahead >= MAX_AHEAD {
-                    mark!(ReadAheadWasFull);
-                }
+            if ahead >= MAX_AHEAD {
+                mark!(ReadAheadWasFull);
+                // Nothing more is read, so the stream is asked.
+                self.backlog().has_unseen = true;
+                return match ready!(self.stream.poll_gone(cx)) {
+                    Gone::Fin => self.poll_end_wait(scratch),
+                    Gone::Error => Poll::Ready(Some(End::Error)),
+                };
+            }
+            if bug!(WaitEndsTheReading) || self.is_at_end() {
                 return Poll::Pending;
             }
-            if *reads == READS_PER_TURN {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
+            if turn.is_over() {
+                return give_way(cx);
             }
-            *reads += 1;
             let room = scratch.input.len().min(MAX_AHEAD - ahead);
             let mut buffer = ReadBuf::new(&mut scratch.input[..room]);
-            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
+            match ready!(self.poll_read(cx, &mut buffer)) {
                 Ok(()) if buffer.filled().is_empty() => self.backlog().is_at_end = true,
                 Ok(()) => {
+                    turn.read(buffer.filled().len());
                     let read_at = Instant::now();
                     let unrun =
                         self.backlog().unrun.get_or_insert_with(|| Unrun { input: Vec::new(), read_at });
@@ -76,6 +81,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin, G: Gate> Session<S, G> {
                 Err(_) => return Poll::Ready(Some(End::Error)),
             }
         }
+    }
+
+    /// Ends the connection and its wait, because the peer sent FIN. Pending if the wait is over already: then its reply
+    /// comes by mail, and that wakes this task. The end is met again where the input ends.
+    fn poll_end_wait(&mut self, scratch: &mut Scratch) -> Poll<Option<End>> {
+        let Some(reply) = self.handle.close_waiting(self.now()) else { return Poll::Pending };
+        self.log_answer(&reply);
+        scratch.replies.extend(reply);
+        Poll::Ready(Some(End::Eof))
+    }
+
+    /// Reads, also what the stream has not told of since it was asked for the peer's end.
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.has_unseen() {
+            return Pin::new(&mut self.stream).poll_read(cx, buffer);
+        }
+        let read = self.stream.poll_read_unseen(cx, buffer);
+        if read.is_pending() {
+            self.backlog().has_unseen = false;
+            self.tidy();
+        }
+        read
     }
 
     /// Logs how a wait ended, by its reply.

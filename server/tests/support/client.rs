@@ -1,10 +1,10 @@
 //! A client that speaks raw bytes over either kind of socket.
 
 use super::{PATIENCE, shown};
-use socket2::{SockRef, Socket};
+use socket2::{Domain, SockRef, Socket, Type};
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -37,6 +37,15 @@ impl Client {
         stream.set_nodelay(true).unwrap();
         let local = stream.local_addr().unwrap();
         Self::new(OwnedFd::from(stream), Some(local))
+    }
+
+    /// The same from an address of this machine.
+    pub(crate) fn tcp_from(local: IpAddr, daemon: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::for_address(daemon), Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::new(local, 0).into()).unwrap();
+        socket.connect_timeout(&daemon.into(), PATIENCE).unwrap();
+        let local = socket.local_addr().unwrap().as_socket();
+        Self::new(OwnedFd::from(socket), local)
     }
 
     pub(crate) fn unix(daemon: &Path) -> Self {
@@ -108,6 +117,14 @@ impl Client {
         self.fill().unwrap_or_else(|error| {
             panic!("waiting for {}, having {}: {error}", shown(wanted), shown(self.unread()))
         })
+    }
+
+    /// Reads this many bytes, whatever they are.
+    pub(crate) fn expect_bytes(&mut self, count: usize) {
+        while self.unread().len() < count {
+            assert!(self.must_fill(b""), "expected {count} bytes, got {} and the end", self.unread().len());
+        }
+        self.take(count);
     }
 
     /// The next line, without its end.
@@ -204,6 +221,11 @@ impl Client {
     /// Sends FIN: nothing more will be asked, but answers are still read.
     pub(crate) fn half_close(&mut self) {
         self.socket.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Whether bytes have arrived that were not read from the socket. Does not wait.
+    pub(crate) fn waits_in_the_kernel(&self) -> bool {
+        rustix::io::ioctl_fionread(&self.socket).unwrap() > 0
     }
 
     /// Ends the connection with a reset (TCP only).

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -233,7 +233,9 @@ impl Log {
 impl Drop for Log {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("the daemon wrote:\n{}", self.lines.lock().unwrap().join("\n"));
+            // The panic may have come while the lines were looked at.
+            let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+            eprintln!("the daemon wrote:\n{}", lines.join("\n"));
         }
     }
 }

@@ -289,7 +289,8 @@ fn an_ipv6_client_is_shown_with_brackets() {
 
 #[test]
 fn listings_under_way_count_together_against_their_limit() {
-    let daemon = Daemon::start(&["--max-listing-bytes", "3000000"]);
+    let flags = ["--max-listing-bytes", "3000000", "--max-locks-per-connection", "18000"];
+    let daemon = Daemon::start(&flags);
     let mut holder = daemon.unix();
     let locks = 18_000;
     let names = (0..locks).map(|number| format!("{number:0>100}"));

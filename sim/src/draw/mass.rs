@@ -118,6 +118,8 @@ fn settings(connections: u32, locks: u32, idle_ms: u32) -> Settings {
         connections: connections * 2 + 100,
         locks: locks + 10_000,
         locks_per_connection: 1_000_000,
+        connections_per_address: 0,
+        memory_bytes: u32::MAX,
         waiters: 1_000_000,
         waiters_per_name: 1_000_000,
         name_bytes: 40,

@@ -23,11 +23,15 @@ pub fn swarm(seed: u64) -> (Plan, Vec<Step>) {
     }
     // Before that time nobody may be connected: a failed accept is tried again after a tenth of a second.
     let settled_ms = if network.accept_fails_every > 0 { 150 } else { 30 };
-    let server = settings(&mut rng, &network);
+    let mut server = settings(&mut rng, &network);
     let lines = Lines::draw(&mut rng, &server);
     let habits = Habits::draw(&mut rng, &network);
     let clients = rng.weighted(&[((2, 4), 3), ((4, 12), 4), ((12, 30), 1)]);
     let clients = rng.between(clients.0, clients.1);
+    if rng.percent(12) {
+        // Enough for all connections and for a few holds beside them. So once some have ended, the others go on.
+        server.memory_bytes = (clients + 5) * 1024 + rng.between(300, 3_000);
+    }
     let mut script = Vec::new();
     for client in (0..clients).map(Client) {
         let host = Host(rng.between(0, u32::from(hosts) - 1) as u8);
@@ -60,7 +64,8 @@ pub fn swarm(seed: u64) -> (Plan, Vec<Step>) {
     if let Some(Step { at_ms, action: Action::Fault(fault) }) = first {
         let host = fault.host().unwrap_or(Host(0));
         // If connections are few, or accepting fails, the bait must be among the first to connect.
-        let is_hard = server.connections < 100 || network.accept_fails_every > 0;
+        let is_few = server.connections < 100 || server.connections_per_address > 0;
+        let is_hard = is_few || network.accept_fails_every > 0;
         let early_ms = if is_hard { at_ms } else { rng.between(60, 100) };
         bait(&mut rng, Client(clients + 1), host, at_ms.saturating_sub(early_ms), at_ms, &mut script);
     }
@@ -134,6 +139,8 @@ fn settings(rng: &mut Rng, network: &Network) -> Settings {
         connections: if rng.percent(15) { rng.between(2, 8) } else { 10_000 },
         locks: if rng.percent(15) { rng.between(2, 12) } else { 1_000_000 },
         locks_per_connection: if rng.percent(15) { rng.between(1, 4) } else { 1_000_000 },
+        connections_per_address: if rng.percent(8) { rng.between(1, 4) } else { 0 },
+        memory_bytes: 1 << 30,
         waiters: if rng.percent(12) { rng.between(1, 5) } else { 10_000 },
         waiters_per_name: if rng.percent(12) { rng.between(1, 3) } else { 10_000 },
         name_bytes: 40,

@@ -2,12 +2,12 @@
 
 use super::{Held, Invariant, Outcome, State};
 use crate::observed::Observed;
-use elockd_core::{Account, Output, Reason, Reply};
+use elockd_core::{Account, Addr, Conn, Output, Reason, Reply};
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "bounded",
-    guards: "Connections, locks, waits, names, lines and listings have limits, and a request that exceeds one is \
-             refused with a reply.",
+    guards: "Connections, locks, waits, names, lines, listings and memory have limits, and a request that exceeds one \
+             is refused with a reply.",
     given: None,
     told: Some(told),
     state: Some(state),
@@ -37,7 +37,9 @@ fn told(outcome: &Outcome<'_>) -> Held {
         Output::Disconnect(Reason::TooManyConnections) => {
             // The refused connection was noted when it opened, so it is not counted here.
             let others = in_account(observed, account).connections - 1;
-            if others < u64::from(limits.connections) {
+            let neighbours = neighbours(observed, *to);
+            let of_address = u64::from(limits.connections_per_address);
+            if others < u64::from(limits.connections) && (of_address == 0 || neighbours < of_address) {
                 return Err(format!("{to:?} was refused beside {others} connections"));
             }
         }
@@ -77,6 +79,16 @@ fn state(state: &State<'_>) -> Held {
         }
     }
     Ok(())
+}
+
+/// How many connections beside this one come from its IP address.
+fn neighbours(observed: &Observed, conn: Conn) -> u64 {
+    let ip = |conn: Conn| match observed.origin(conn).map(|origin| origin.addr) {
+        Some(Addr::Ip(addr)) => Some(addr.ip()),
+        _ => None,
+    };
+    let open = observed.open().keys().filter(|other| **other != conn);
+    open.filter(|other| ip(conn).is_some() && ip(**other) == ip(conn)).count() as u64
 }
 
 /// What counts for one account. A wait counts as the hold that it may become.

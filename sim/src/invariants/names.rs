@@ -26,6 +26,7 @@ fn told(outcome: &Outcome<'_>) -> Held {
         | Reply::Released { name, .. }
         | Reply::ReleaseFailure { name, .. }
         | Reply::Inspected { name, .. }
+        | Reply::OutOfMemory { name }
         | Reply::TooManyLocks { name } => *name,
         Reply::UnknownCommand { verb } => *verb,
         _ => return Ok(()),

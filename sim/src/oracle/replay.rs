@@ -201,7 +201,7 @@ fn lock_by_lock<'a>(plan: &Plan, inputs: &[(Place, &'a Applied)]) -> Result<(), 
         }
         for (to, told) in &applied.told {
             if let Told::Reply(reply) = told
-                && let Some(Reply::TooManyLocks { .. }) = Reply::read(reply)
+                && let Some(Reply::TooManyLocks { .. } | Reply::OutOfMemory { .. }) = Reply::read(reply)
             {
                 let what = "a run that is replayed lock by lock met a limit".to_owned();
                 return Err(Finding { place: *place, conn: Some(*to), check: CHECK, what });

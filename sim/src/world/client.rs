@@ -393,7 +393,11 @@ impl<'a> ClientEnd<'a> {
             if !is_failure(&answer) {
                 return Ok(());
             }
-            if !matches!(Reply::read(&answer), Some(Reply::QueueFull { .. } | Reply::TooManyLocks { .. })) {
+            let is_full = matches!(
+                Reply::read(&answer),
+                Some(Reply::QueueFull { .. } | Reply::TooManyLocks { .. } | Reply::OutOfMemory { .. })
+            );
+            if !is_full {
                 let (request, answer) = (request.escape_ascii(), answer.escape_ascii());
                 let what = format!("{} asked \"{request}\" and was told \"{answer}\"", self.client);
                 self.shared.log.violate("liveness", None, what);

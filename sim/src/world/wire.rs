@@ -3,8 +3,8 @@
 
 use crate::log::{Event, Log};
 use crate::plan::Network;
-use elockd_server::listen::{Listener, Peer};
-use std::collections::{BTreeMap, BTreeSet};
+use elockd_server::listen::{Gone, Listener, Peer, Stream};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -133,6 +133,7 @@ impl Listener for SimListener {
             wires: self.wires.clone(),
             log: self.log.clone(),
             scratch: vec![0; self.network.read_bytes as usize].into(),
+            ahead: VecDeque::new(),
             peer_timeout: Duration::from_millis(self.network.peer_timeout_ms.into()),
             giving_up: None,
             noted: [false; 2],
@@ -152,6 +153,8 @@ pub(super) struct SimStream {
     wires: Wires,
     log: Log,
     scratch: Box<[u8]>,
+    /// What has arrived, and the server has not read.
+    ahead: VecDeque<u8>,
     peer_timeout: Duration,
     /// The kernel's timer, which runs once the peer is cut off.
     giving_up: Option<Pin<Box<Sleep>>>,
@@ -184,6 +187,27 @@ impl SimStream {
         }
     }
 
+    /// Takes the next bytes off the network into the scratch. Ready with their number, which is 0 at the end.
+    fn poll_arrival(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(error) = self.poll_given_up(cx) {
+            return Poll::Ready(Err(error));
+        }
+        self.with_wire(|wire| wire.reader = Some(cx.waker().clone()));
+        let most = self.scratch.len().min(most);
+        let mut part = ReadBuf::new(&mut self.scratch[..most]);
+        let arrived = self.wires.with(|inner| {
+            let stream = inner.wires.get_mut(&self.addr).and_then(|wire| wire.stream.as_mut());
+            Pin::new(stream.expect("an open connection has its stream")).poll_read(cx, &mut part)
+        });
+        let arrived = ready!(arrived).map(|()| part.filled().len());
+        match arrived {
+            Ok(0) => self.note_end(true),
+            Ok(_) => {}
+            Err(_) => self.note_end(false),
+        }
+        Poll::Ready(arrived)
+    }
+
     fn note_end(&mut self, is_fin: bool) {
         if !std::mem::replace(&mut self.noted[usize::from(is_fin)], true) {
             self.log.note(Event::ReadEnd { addr: self.addr, is_fin });
@@ -206,31 +230,32 @@ impl AsyncRead for SimStream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if let Poll::Ready(error) = self.poll_given_up(cx) {
-            return Poll::Ready(Err(error));
-        }
-        self.with_wire(|wire| wire.reader = Some(cx.waker().clone()));
         let this = &mut *self;
         let most = this.scratch.len().min(buffer.remaining());
-        let mut part = ReadBuf::new(&mut this.scratch[..most]);
-        let read = this.wires.with(|inner| {
-            let stream = inner.wires.get_mut(&this.addr).and_then(|wire| wire.stream.as_mut());
-            Pin::new(stream.expect("an open connection has its stream")).poll_read(cx, &mut part)
-        });
-        match ready!(read) {
-            Ok(()) if part.filled().is_empty() => {
-                self.note_end(true);
-                Poll::Ready(Ok(()))
-            }
-            Ok(()) => {
-                let bytes = part.filled().len();
-                buffer.put_slice(part.filled());
-                this.log.note(Event::ReadBytes { addr: this.addr, bytes });
-                Poll::Ready(Ok(()))
-            }
-            Err(error) => {
-                self.note_end(false);
-                Poll::Ready(Err(error))
+        let bytes = if this.ahead.is_empty() {
+            let bytes = ready!(this.poll_arrival(cx, most))?;
+            buffer.put_slice(&this.scratch[..bytes]);
+            bytes
+        } else {
+            let bytes = most.min(this.ahead.len());
+            this.ahead.drain(..bytes).for_each(|byte| buffer.put_slice(&[byte]));
+            bytes
+        };
+        if bytes > 0 {
+            this.log.note(Event::ReadBytes { addr: this.addr, bytes });
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A kernel knows of an end behind input that was not read. So what has arrived is kept here.
+impl Stream for SimStream {
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Gone> {
+        loop {
+            match ready!(self.poll_arrival(cx, usize::MAX)) {
+                Ok(0) => return Poll::Ready(Gone::Fin),
+                Ok(bytes) => self.ahead.extend(&self.scratch[..bytes]),
+                Err(_) => return Poll::Ready(Gone::Error),
             }
         }
     }

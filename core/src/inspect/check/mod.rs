@@ -5,11 +5,11 @@ mod holds;
 mod waits;
 
 use crate::machine::{Cause, Machine};
-use crate::table::Tenure;
+use crate::table::{Source, Tenure, memory};
 use crate::types::{Account, ByKind, Kind};
 use crate::wire::Verb;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A violated invariant, in words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +50,7 @@ impl Machine {
         self.check_connections()?;
         self.check_registrations()?;
         self.check_activity()?;
+        self.check_memory()?;
         self.check_figures()
     }
 
@@ -87,6 +88,18 @@ impl Machine {
         let speaker = self.connections.speaker().map(|(conn, id)| (Some(conn), slots.at(id.position())));
         let is_itself = speaker.is_none_or(|(conn, found)| found.map(|(_, found)| found.conn()) == conn);
         ensure!(is_itself, "the cached last speaker is another connection");
+        let mut sources = BTreeMap::<Source, u32>::new();
+        for source in slots.iter().filter_map(|(_, connection)| connection.origin().source()) {
+            *sources.entry(source).or_default() += 1;
+        }
+        ensure!(sources == *self.connections.sources(), "connections come from {sources:?}, not as counted");
+        let most = sources.values().max().copied().unwrap_or(0);
+        let of_address = self.config.limits.connections_per_address;
+        ensure!(of_address == 0 || most <= of_address, "{most} connections come from one address");
+        ensure!(
+            most <= self.counters.peak_address_connections,
+            "more connections of an address than the peak"
+        );
         let limits = &self.config.limits;
         for (tally, [connections, holds, waits]) in self.connections.tallies().iter().zip(tallies) {
             ensure!(tally.connections() == connections, "{tally:?} has {connections} connections");
@@ -131,6 +144,8 @@ impl Machine {
         if let Err(broken) = self.connections.check_activity() {
             return Err(Violation(format!("connections by activity: {broken}")));
         }
+        // An input that ended some may have left others to the next one.
+        let may_be_late = self.counters.closed[Cause::Idle.index()] > 0;
         for (_, connection) in self.connections.by_activity() {
             ensure!(
                 last <= Some(connection.active()),
@@ -140,7 +155,7 @@ impl Machine {
             ensure!(connection.wait().is_none(), "{:?} waits and is idle", connection.conn());
             ensure!(connection.active() <= self.now, "{:?} was active in the future", connection.conn());
             ensure!(
-                self.now.0 - connection.active().0 < limit,
+                self.now.0 - connection.active().0 < limit || may_be_late,
                 "{:?} should have been closed as idle",
                 connection.conn()
             );
@@ -150,6 +165,25 @@ impl Machine {
         let silent = self.connections.len() - self.holds.waits().len();
         let expected = if limit > 0 { silent } else { 0 };
         ensure!(linked == expected, "{linked} connections in the order of activity, not {expected}");
+        Ok(())
+    }
+
+    /// What counts for the limit of memory is what there is, and within the limit. Connections are counted, but not
+    /// refused.
+    fn check_memory(&self) -> Result<(), Violation> {
+        let mut memory = self.connections.memory_without_names();
+        for (_, connection) in self.connections.slots().iter() {
+            memory += connection.name_memory();
+        }
+        for (id, lock) in self.holds.locks().slots().iter() {
+            let name = self.holds.locks().name(lock);
+            memory += (0..self.holds.holders(id)).map(|others| memory::of_get(name, others)).sum::<u64>();
+        }
+        memory += u64::from(self.holds.waits().len()) * memory::WAIT;
+        ensure!(memory == self.memory(), "{memory} bytes of memory, counted {}", self.memory());
+        let refusable = memory - self.connections.memory_without_names();
+        ensure!(refusable <= self.config.limits.memory_bytes, "{refusable} bytes of names, holds and waits");
+        ensure!(memory <= self.counters.peak_memory_bytes, "more memory than the peak");
         Ok(())
     }
 

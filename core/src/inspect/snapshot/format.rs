@@ -13,7 +13,7 @@ use bincode::{Decode, Encode};
 use std::net::SocketAddr;
 
 const MAGIC: &[u8] = b"elockd snapshot\n";
-const VERSION: u16 = 3;
+const VERSION: u16 = 4;
 /// Bytes that decoding may allocate. Without a limit a damaged length could ask for any amount.
 const LIMIT: usize = 1 << 30;
 

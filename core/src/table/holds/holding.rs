@@ -4,7 +4,8 @@
 use super::{Found, Holds, State};
 use crate::storage::Id;
 use crate::table::connection::Connection;
-use crate::table::lock::{Hold, Lock, Locks};
+use crate::table::lock::{Hold, Lock};
+use crate::table::memory;
 use crate::table::moment::Moment;
 use crate::table::tenure::Tenure;
 use crate::table::tie::{Tie, TiedHold};
@@ -56,7 +57,7 @@ impl Holds {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "each get pays for a call")]
     fn add_new(&mut self, Found { hash, kind, .. }: Found, name: &[u8], tenure: Id<Tenure>, now: Now) {
-        let outer_bytes = Locks::outer_bytes_of(name);
+        let outer_bytes = memory::outer_bytes(name);
         self.tenures[tenure].add_sole(&mut self.locks, kind, outer_bytes, |locks, links| {
             locks.insert(hash, name, kind, Hold::Sole { tenure, links }, now)
         });

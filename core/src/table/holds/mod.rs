@@ -9,6 +9,7 @@ mod sweep;
 mod waiting;
 
 use super::counts::Counts;
+use super::hasher::Hasher;
 use super::lock::{Hold, Lock, Locks, NameHash};
 use super::tenure::Tenure;
 use super::tie::{Tie, TiedHold, Ties};
@@ -68,10 +69,11 @@ impl Found {
 
 impl Holds {
     pub(crate) fn new(storage: &Storage) -> Self {
-        let Storage { chunk_slots, index_tables, hash_key, .. } = *storage;
+        let Storage { chunk_slots, index_tables, .. } = *storage;
+        let hasher = Hasher::new(storage);
         Self {
-            locks: Locks::new(chunk_slots, index_tables, hash_key),
-            ties: Ties::new(chunk_slots, index_tables, hash_key),
+            locks: Locks::new(chunk_slots, index_tables, hasher),
+            ties: Ties::new(chunk_slots, index_tables, hasher),
             tenures: Slab::new(chunk_slots),
             waits: Waits::new(chunk_slots),
             counts: Counts::default(),

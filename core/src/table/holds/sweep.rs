@@ -31,6 +31,7 @@ impl Holds {
         let soles = tenure.sole_count();
         self.counts.remove_tenure(holds, soles, tenure.sole_name_bytes());
         while let Some(hold) = self.tenures[id].tied().first() {
+            cost!(HoldEnded);
             reach(match self.untie(hold, now) {
                 0 => Mark::OrphaningFreedATiedLock,
                 _ => Mark::OrphaningLeftOtherHolders,
@@ -55,6 +56,7 @@ impl Holds {
     fn sweep_dead(&mut self, limit: u32) -> u32 {
         for swept in 0..limit {
             let Some(tenure) = self.dead.tenures.first() else { return swept };
+            cost!(SlotSwept);
             let lock = self.tenures[tenure].soles().first().expect("a dead tenure still has storage");
             self.take_from_dead(lock);
             self.locks.remove(lock);

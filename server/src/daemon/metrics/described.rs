@@ -33,6 +33,7 @@ pub(super) enum Own {
     ListingsRefused,
     ClosingSockets,
     ClosingSocketsDropped,
+    LogLinesDropped,
     CommandDuration,
     HoldDuration,
     WaitTime,
@@ -45,13 +46,14 @@ pub(super) enum Own {
 impl Own {
     /// All of them, in the order in which a scrape shows them.
     #[cfg(test)]
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::BuildInfo,
         Self::LongHolds,
         Self::TokenReservationsFailed,
         Self::ListingsRefused,
         Self::ClosingSockets,
         Self::ClosingSocketsDropped,
+        Self::LogLinesDropped,
         Self::CommandDuration,
         Self::HoldDuration,
         Self::WaitTime,
@@ -94,6 +96,13 @@ impl Own {
                 &[],
                 "Such sockets that were closed before their time, to make room for others.",
                 "Beyond `--max-closing`, or when file descriptors are few.",
+            ),
+            Self::LogLinesDropped => (
+                "elockd_log_lines_dropped",
+                Counter,
+                &[],
+                "Lines of the log that were not written.",
+                "Nobody took them, or the disk was full. See [the log](#the-log).",
             ),
             Self::CommandDuration => (
                 "elockd_command_duration_seconds",

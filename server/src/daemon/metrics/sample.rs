@@ -18,6 +18,7 @@ pub(super) struct Sample {
     pub(super) listings_refused: u64,
     pub(super) closing_sockets: u64,
     pub(super) closing_sockets_dropped: u64,
+    pub(super) log_lines_dropped: u64,
     pub(super) long_holds: u64,
     pub(super) token_failures: u64,
     /// `None` if the system does not tell.
@@ -44,6 +45,7 @@ impl Sample {
                     listings_refused: monitor.listings_refused(),
                     closing_sockets: monitor.closing_sockets(),
                     closing_sockets_dropped: monitor.closing_sockets_dropped(),
+                    log_lines_dropped: crate::logging::dropped(),
                     long_holds: monitor.long_holds(),
                     token_failures: monitor.token_failures(),
                     process: None,

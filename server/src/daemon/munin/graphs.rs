@@ -287,13 +287,14 @@ const GRAPHS: [Graph; 12] = [
     },
     Graph {
         name: "memory",
-        title: "memory of locks",
+        title: "memory",
         axis: "bytes",
         base: 1024,
-        info: "Memory used by locks, without their indexes.",
+        info: "Memory of connections, names, holds and waits, as --max-memory counts it.",
         fields: &[
-            Field::figure(&["lock_bytes"], "now"),
-            Field::figure(&["peak_lock_bytes"], "most since the start"),
+            Field::figure(&["memory_bytes"], "now").shape(Shape::Limited("limit_memory_bytes")),
+            Field::figure(&["peak_memory_bytes"], "most since the start"),
+            Field::figure(&["lock_bytes"], "locks").info("Memory used by locks, without their indexes"),
         ],
     },
     Graph {

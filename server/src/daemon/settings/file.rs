@@ -1,7 +1,12 @@
 //! The configuration file: TOML, a flat table of settings by the names of their flags. Its values are passed on as
 //! text, so that the parser of the flags checks them too. Only the form of the file is checked here.
 
+use super::Occasion;
+use rustix::fs::OFlags;
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use thiserror::Error;
 use toml::Value;
@@ -14,6 +19,8 @@ pub(super) type File = BTreeMap<String, Vec<String>>;
 pub(crate) enum FileError {
     #[error("{0}")]
     Read(#[from] std::io::Error),
+    #[error("it is not a regular file: SIGHUP reads no pipe and no device; restart the daemon to read it")]
+    NotRegular,
     #[error("{0}")]
     Syntax(#[from] toml::de::Error),
     #[error("`{key}` is not a setting; the settings are: {known}")]
@@ -29,13 +36,25 @@ pub(crate) enum FileError {
     Value(String),
 }
 
-/// Reads a file. `known` has the name of each setting, and whether it may have several values.
+/// Reads a file. `known` has the name of each setting, and whether it may have several values. At the start it may be a
+/// pipe, as shells make them. Later it may not: what the pipe had is gone.
 ///
 /// # Errors
 ///
 /// If the file cannot be read, is not TOML, or has a key or a type that no setting has.
-pub(super) fn read(path: &Path, known: &[(String, bool)]) -> Result<File, FileError> {
-    parse(&std::fs::read_to_string(path)?, known)
+pub(super) fn read(path: &Path, known: &[(String, bool)], occasion: Occasion) -> Result<File, FileError> {
+    let mut options = OpenOptions::new();
+    if occasion == Occasion::Reload {
+        // It does not wait for somebody to write.
+        options.custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    }
+    let mut file = options.read(true).open(path)?;
+    if occasion == Occasion::Reload && !file.metadata()?.is_file() {
+        return Err(FileError::NotRegular);
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    parse(&text, known)
 }
 
 fn parse(text: &str, known: &[(String, bool)]) -> Result<File, FileError> {

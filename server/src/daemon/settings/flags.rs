@@ -158,7 +158,7 @@ pub(crate) enum LogFormat {
 }
 
 /// How important a line of the log is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum LogLevel {
     /// The daemon ends.
     Error,

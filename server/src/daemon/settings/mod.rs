@@ -62,6 +62,14 @@ pub(crate) struct Log {
     pub(crate) level: LogLevel,
 }
 
+/// When settings are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Occasion {
+    Start,
+    /// The daemon runs already.
+    Reload,
+}
+
 /// Settings, and where they came from.
 #[derive(Debug)]
 pub(crate) struct Loaded {
@@ -121,14 +129,14 @@ impl Refusal {
 /// # Errors
 ///
 /// If one of them is wrong, or if help or the version is asked for.
-pub(crate) fn load(args: &[OsString]) -> Result<Loaded, Refusal> {
+pub(crate) fn load(args: &[OsString], occasion: Occasion) -> Result<Loaded, Refusal> {
     let args: Vec<OsString> = args.iter().cloned().map(widen_dash).collect();
     let without_file = command(&File::new(), true).try_get_matches_from(&args);
     let without_file = without_file.map_err(|error| blame(error, &args))?;
     let path = without_file.get_one::<PathBuf>("config").cloned();
     let Some(path) = path else { return loaded(&without_file, None) };
     let in_file = |error| Refusal::File { path: path.clone(), error };
-    let file = file::read(&path, &names_and_lists()).map_err(in_file)?;
+    let file = file::read(&path, &names_and_lists(), occasion).map_err(in_file)?;
     // Without the file there was no error. So an error comes from the file.
     let matches = command(&file, true).try_get_matches_from(&args);
     let matches = matches.map_err(|error| in_file(FileError::Value(reason(&error))))?;
@@ -295,7 +303,7 @@ mod tests {
     fn every_start_has_another_key_for_its_hash() {
         let key = || {
             let args = [OsString::from("elockd")];
-            load(&args).unwrap().settings.server.machine.storage.hash_key
+            load(&args, Occasion::Start).unwrap().settings.server.machine.storage.hash_key
         };
         let keys = [key(), key()];
         assert_ne!(keys[0], keys[1], "names could be chosen that collide");

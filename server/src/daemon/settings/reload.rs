@@ -57,14 +57,14 @@ fn shown(texts: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::report::Values;
-    use super::super::{load, names};
+    use super::super::{Occasion, load, names};
     use super::*;
     use std::ffi::OsString;
     use std::time::Duration;
 
     fn with(flags: &[&str]) -> Loaded {
         let args: Vec<OsString> = ["elockd"].iter().chain(flags).map(OsString::from).collect();
-        load(&args).unwrap()
+        load(&args, Occasion::Start).unwrap()
     }
 
     #[test]

@@ -1,0 +1,38 @@
+//! What the limit of memory counts: so many bytes for each thing that clients make the daemon keep. The sum is a
+//! function of what there is, not of where it is stored, and at least what storage takes. The page on operations has
+//! the same table.
+
+use super::name::Name;
+
+/// A connection: what it takes here, and the server's part.
+pub(super) const CONNECTION: u64 = 1024;
+
+/// A registered name, beside its bytes.
+pub(super) const REGISTRATION: u64 = 64;
+
+/// A name that is held. There is room for what it takes once it is tied, so that no other command than a get takes
+/// memory.
+pub(super) const NAME: u64 = 104;
+
+/// A hold: the record that it has once its lock is tied, with its share of an index.
+pub(super) const HOLD: u64 = 56;
+
+/// A wait, and the hold that it may become.
+pub(crate) const WAIT: u64 = 64 + HOLD;
+
+/// Bytes of a name that are stored outside its lock's slot.
+#[inline]
+pub(super) const fn outer_bytes(name: &[u8]) -> u64 {
+    if name.len() > Name::SHORT { (name.len() + 16) as u64 } else { 0 }
+}
+
+/// What a get of this lock adds, if the lock has so many holders.
+#[inline]
+pub(crate) const fn of_get(name: &[u8], holders: u32) -> u64 {
+    if holders > 0 { HOLD } else { HOLD + NAME + outer_bytes(name) }
+}
+
+/// What a registration adds. An empty name is none.
+pub(crate) const fn of_registration(name: &[u8]) -> u64 {
+    if name.is_empty() { 0 } else { REGISTRATION + name.len() as u64 }
+}
