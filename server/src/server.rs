@@ -154,7 +154,7 @@ async fn accept<L: Listener, G: Gate>(
 }
 
 /// Has a connection served, or refuses it. Returns the places of its kind.
-async fn admit<'a, S, G: Gate>(shared: &'a Arc<Shared<G>>, stream: S, peer: Peer) -> &'a Places
+async fn admit<S, G: Gate>(shared: &Arc<Shared<G>>, stream: S, peer: Peer) -> &Places
 where
     S: Stream,
 {

@@ -37,6 +37,7 @@ impl Watched {
         let socket = dir.path().join("admin.sock");
         let own = ["--admin-unix", socket.to_str().unwrap(), "--metrics-listen", "127.0.0.1:0"];
         let daemon = Daemon::start_by(command, &[&own, flags].concat());
+        daemon.wait_for_log("for operators");
         Self { daemon, dir }
     }
 
