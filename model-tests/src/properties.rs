@@ -11,7 +11,7 @@ use crate::census::{Census, Moment};
 use crate::generate::{Case, Chatter, Damage, Layout, Step, origin};
 use crate::lines::commands;
 use crate::listing::{Addrs, UnderWay};
-use crate::observe::{Event, observe};
+use crate::observe::{Event, difference, observe};
 use crate::reference::Reference;
 use crate::runner;
 use elockd_core::wire::Decoder;
@@ -33,7 +33,7 @@ pub fn the_machine_agrees_with_the_reference(case: Case) -> Outcome {
         let dead_before = machine.figures().dead_holds();
         let events = observe(&mut machine, step.now, step.input.as_ref());
         let expected = reference.apply(step.now, &step.input);
-        ensure!(events == expected, "step {at}: {events:?}, expected {expected:?}");
+        ensure!(events == expected, "step {at}: {}", difference(&events, &expected));
         machine.check().map_err(|violation| format!("step {at}: {violation}"))?;
         deadline_is_right(&machine, &reference).map_err(|what| format!("step {at}: {what}"))?;
         let after = &reference;

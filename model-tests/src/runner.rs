@@ -1,14 +1,22 @@
 //! Runs a quickcheck property until it has seen enough inputs, and prints what it ran.
 //!
-//! Two environment variables change what is run:
+//! A property that does not end is a bug too: after a minute without a new case its name and seed are printed, and the
+//! process ends.
+//!
+//! These environment variables change what is run:
 //! * `ELOCKD_QUICKCHECK_INPUTS`: how many inputs each property gets. The default is 200,000.
 //! * `ELOCKD_QUICKCHECK_SEED`: the seed of the random numbers. By default each run has another seed, and prints it, so
 //!   that a failure can be reproduced.
+//! * `ELOCKD_QUICKCHECK_PATIENCE`: how many seconds a case may take. The default is 60.
 
 use quickcheck::{Gen, QuickCheck, Testable};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
+use std::process;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Inputs for one property in `cargo test`.
 const INPUTS: u64 = 200_000;
@@ -17,14 +25,55 @@ const INPUTS: u64 = 200_000;
 const ROUND: u64 = 20;
 const SIZES: [usize; 4] = [12, 40, 120, 400];
 
+/// Seconds that a case may take. Most take less than a millisecond.
+const PATIENCE: u64 = 60;
+
 thread_local! {
     /// Inputs seen by the property that this thread runs.
     static SEEN: Cell<u64> = const { Cell::new(0) };
+    /// When the property's last case began, for its watch.
+    static BEGUN: RefCell<Arc<Mutex<Option<Instant>>>> = RefCell::default();
 }
 
-/// Notes that the current property has run `inputs` more inputs.
+/// Notes that the current property has a new case, with this many inputs. Must be called when the case begins.
 pub fn ran(inputs: usize) {
     SEEN.set(SEEN.get() + inputs as u64);
+    BEGUN.with_borrow(|begun| set(begun, Some(Instant::now())));
+}
+
+fn set(begun: &Mutex<Option<Instant>>, to: Option<Instant>) {
+    *begun.lock().expect("nobody panics while setting this") = to;
+}
+
+/// Watches a property from another thread, until it is dropped.
+struct Watch(Arc<Mutex<Option<Instant>>>);
+
+impl Watch {
+    /// `again` says how to run the property once more.
+    fn start(again: String) -> Self {
+        let begun = Arc::new(Mutex::new(Some(Instant::now())));
+        BEGUN.set(Arc::clone(&begun));
+        let watched = Arc::clone(&begun);
+        let patience = Duration::from_secs(number("ELOCKD_QUICKCHECK_PATIENCE").unwrap_or(PATIENCE));
+        thread::spawn(move || {
+            let since = || *watched.lock().expect("nobody panics while setting this");
+            while let Some(since) = since() {
+                if since.elapsed() > patience {
+                    say(&format!("a case has taken more than {patience:?}: it does not end. {again}"));
+                    // Nothing else ends a thread that is busy for ever.
+                    process::exit(1);
+                }
+                thread::sleep(Duration::from_millis(50));
+            }
+        });
+        Self(begun)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        set(&self.0, None);
+    }
 }
 
 /// How many inputs the current property has run.
@@ -40,6 +89,7 @@ pub fn run<P: Testable + Copy>(name: &str, property: P) {
     let seed = seed();
     say(&format!("{name}: seed {seed}\n"));
     let again = Again { name, seed, enough };
+    let watch = Watch::start(again.text());
     let mut rounds = 0;
     while inputs() < enough {
         let before = inputs();
@@ -50,7 +100,7 @@ pub fn run<P: Testable + Copy>(name: &str, property: P) {
         }
         assert!(inputs() > before, "the property does not say how many inputs it ran");
     }
-    drop(again);
+    drop((watch, again));
     say(&format!("{name}: {} inputs in {} cases held\n", inputs(), rounds * ROUND));
 }
 
@@ -61,14 +111,20 @@ struct Again<'a> {
     enough: u64,
 }
 
+impl Again<'_> {
+    fn text(&self) -> String {
+        let Self { name, seed, enough } = self;
+        format!(
+            "{name} failed. Again: ELOCKD_QUICKCHECK_SEED={seed} ELOCKD_QUICKCHECK_INPUTS={enough} \
+             cargo test -p elockd-model-tests --test against_reference {name}\n"
+        )
+    }
+}
+
 impl Drop for Again<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            let Self { name, seed, enough } = self;
-            say(&format!(
-                "{name} failed. Again: ELOCKD_QUICKCHECK_SEED={seed} ELOCKD_QUICKCHECK_INPUTS={enough} \
-                 cargo test -p elockd-model-tests --test against_reference {name}\n"
-            ));
+        if thread::panicking() {
+            say(&self.text());
         }
     }
 }
@@ -77,6 +133,7 @@ impl Drop for Again<'_> {
 pub fn find<P: Testable + Copy>(most: u64, property: P) -> Option<u64> {
     SEEN.set(0);
     let seed = seed();
+    let _watch = Watch::start(format!("It was to find a bug, with the seed {seed}.\n"));
     // One case at a time, so that inputs run by shrinking are not counted.
     for (case, size) in (0..).zip(SIZES.into_iter().cycle()) {
         let before = inputs();

@@ -17,7 +17,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::generate::origin;
-use crate::observe::observe;
+use crate::observe::{difference, observe};
 use crate::reference::Reference;
 
 /// The limit of a line in these runs. It is low, so that lines often exceed it.
@@ -80,7 +80,7 @@ impl Pair {
         let expected = self.reference.apply(self.now, input);
         let events = observe(&mut self.machine, self.now, input.as_ref());
         if events != expected {
-            return Err(format!("input {}: {events:?}, expected {expected:?}", self.inputs));
+            return Err(format!("input {}: {}", self.inputs, difference(&events, &expected)));
         }
         self.machine.check().map_err(|violation| format!("input {}: {violation}", self.inputs))
     }

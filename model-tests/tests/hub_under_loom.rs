@@ -8,11 +8,14 @@ use elockd_core::{Account, Addr, Cause, Command, Config, Conn, Kind, Machine, No
 use elockd_server::hub::{Ending, Flow, Handle, Hub, Lock, Locks, Mail};
 use loom::future::block_on;
 use loom::thread;
+use std::any::{type_name, type_name_of_val};
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::Write;
+use std::panic;
 use std::process;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Once};
 
 /// The environment variable that tells a process of the models which canary to plant.
 const CANARY: &str = "ELOCKD_CANARY";
@@ -32,8 +35,83 @@ impl<T: Send> Lock<T> for LoomLock<T> {
     }
 
     fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
-        act(&mut self.0.lock().expect("nobody panicked while holding this lock"))
+        let mut guard = self.0.lock().expect("nobody panicked while holding this lock");
+        Steps::note::<T>(type_name_of_val(&act));
+        act(&mut guard)
     }
+}
+
+/// The interleaving that a thread explores: in which order the model's threads have taken locks. loom runs all of a
+/// model's threads on one.
+#[derive(Default)]
+struct Steps {
+    model: String,
+    interleaving: usize,
+    taken: Vec<String>,
+}
+
+thread_local! {
+    static STEPS: RefCell<Steps> = RefCell::default();
+}
+
+impl Steps {
+    /// Begins with the next interleaving of a model.
+    fn begin(model: &str, interleaving: usize) {
+        STEPS.set(Self { model: model.to_owned(), interleaving, taken: Vec::new() });
+    }
+
+    /// A thread of the model has taken the lock around a `T`, to do this.
+    fn note<T>(act: &'static str) {
+        let lock = if type_name::<T>().contains("HubState") { "hub" } else { "mailbox" };
+        let thread = format!("{:?}", loom::thread::current().id());
+        STEPS.with_borrow_mut(|steps| steps.taken.push(format!("{thread} takes the {lock}: {}", short(act))));
+    }
+
+    /// Prints the order, after a panic has been told of.
+    fn tell(&self) {
+        let Self { model, interleaving, taken } = self;
+        eprintln!(
+            "loom: the model \"{model}\" fails in its interleaving {interleaving}. The threads took locks in this order:"
+        );
+        for (number, step) in (1..).zip(taken) {
+            eprintln!("  {number}. {step}");
+        }
+        eprintln!("again: cargo test -p elockd-model-tests --test hub_under_loom");
+    }
+}
+
+/// A closure's name without the paths in it.
+fn short(act: &str) -> String {
+    let mut short = String::new();
+    let mut word = String::new();
+    for letter in act.chars() {
+        match letter {
+            ':' if !word.is_empty() && word.ends_with(':') => word.clear(),
+            letter if letter.is_alphanumeric() || "_:{}".contains(letter) => word.push(letter),
+            letter => {
+                short += &word;
+                word.clear();
+                short.push(letter);
+            }
+        }
+    }
+    short + &word
+}
+
+/// Has panics on threads that explore tell the order of steps. Also before loom ends the process.
+fn tell_steps_on_panic() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| {
+            before(panic);
+            STEPS.with_borrow_mut(|steps| {
+                if steps.interleaving > 0 {
+                    std::mem::take(steps).tell();
+                }
+            });
+        }));
+    });
 }
 
 type LoomHub = Hub<LoomLocks>;
@@ -44,10 +122,13 @@ fn explore(name: &str, floor: usize, model: impl Fn() + Send + Sync + 'static) {
     let runs = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&runs);
     plant(canary_of_this_process());
+    tell_steps_on_panic();
+    let of = name.to_owned();
     loom::model::Builder::new().check(move || {
-        counted.fetch_add(1, Ordering::Relaxed);
+        Steps::begin(&of, counted.fetch_add(1, Ordering::Relaxed) + 1);
         model();
     });
+    Steps::begin(name, 0);
     let runs = runs.load(Ordering::Relaxed);
     // Written past the test harness, so that a passing run shows it too.
     writeln!(std::io::stderr(), "loom: {name}: {runs} interleavings").expect("stderr is there");

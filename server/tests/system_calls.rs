@@ -10,13 +10,16 @@ mod trace;
 
 mod support;
 
-use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process, pidfd_getfd, pidfd_open};
+use rustix::process::{
+    Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process, kill_process_group, pidfd_getfd, pidfd_open,
+};
 use socket2::{Domain, Socket};
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -113,8 +116,18 @@ fn everything_in(dir: &Path) -> Vec<String> {
     files.chain(["--metrics-listen=127.0.0.1:0".to_owned()]).collect()
 }
 
+/// A daemon with what runs it. If strace is killed, what it traces goes on.
+struct Group(Pid);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // It fails if all of it has ended.
+        let _ = kill_process_group(self.0, Signal::KILL);
+    }
+}
+
 /// Starts it with these flags and a Unix socket in that folder, under a umask, by a command in front of the program.
-fn start_under(umask: &str, before: &str, dir: &Path, flags: &[String]) -> (Daemon, PathBuf) {
+fn start_under(umask: &str, before: &str, dir: &Path, flags: &[String]) -> (Daemon, PathBuf, Group) {
     let socket = dir.join("unix");
     let mut command = Command::new("sh");
     command.args([
@@ -123,17 +136,19 @@ fn start_under(umask: &str, before: &str, dir: &Path, flags: &[String]) -> (Daem
         env!("CARGO_BIN_EXE_elockd"),
     ]);
     command.args(["--port", "0", "--unix"]).arg(&socket).args(flags).current_dir(dir);
+    command.process_group(0);
     let daemon = Daemon::spawn(command, TempDir::new().unwrap());
+    let group = Group(Pid::from_raw(daemon.pid().try_into().unwrap()).unwrap());
     // The administrative socket is the last.
     poll("the daemon to listen", PATIENCE, || UnixStream::connect(dir.join("admin-unix")).ok());
-    (daemon, socket)
+    (daemon, socket, group)
 }
 
 #[test]
 fn files_have_their_modes_whatever_the_umask_is() {
     for umask in ["0", "022", "077"] {
         let dir = TempDir::new().unwrap();
-        let (daemon, socket) = start_under(umask, "", dir.path(), &everything_in(dir.path()));
+        let (daemon, socket, _group) = start_under(umask, "", dir.path(), &everything_in(dir.path()));
         let mut client = Client::unix(&socket);
         client.send("g a\nf a\n");
         client.line();
@@ -202,7 +217,7 @@ fn traced_life(dir: &Path, folder: &Path, out: &str) -> (Trace, Vec<u64>) {
     let out = dir.join(out);
     let calls = "%file,%desc,%network,execve,kill,umask";
     let before = format!("strace -f -qq -y -s 100000 -e trace={calls} -e signal=none -o {}", out.display());
-    let (mut daemon, socket) = start_under("022", &before, folder, &everything_in(folder));
+    let (mut daemon, socket, _group) = start_under("022", &before, folder, &everything_in(folder));
     let mut client = Client::unix(&socket);
     let tokens = draw(&mut client, 500);
     let log = || fs::read_to_string(folder.join("log-file")).unwrap();

@@ -1,7 +1,7 @@
 //! The properties that every input in every state must have, and every state.
 
 use super::{Edge, Node, is_deadlock};
-use crate::observe::{Event, observe};
+use crate::observe::{Event, difference, observe};
 use crate::reference::Wait;
 use elockd_core::{Command, Conn, Figure, Input, Kind, Machine, Reply};
 use std::collections::BTreeMap;
@@ -39,7 +39,7 @@ pub(super) const OF_STATES: [(&str, CheckAll); 5] = [
 
 fn replies_are_the_references(edge: &Edge<'_>) -> Result<(), String> {
     let Edge { events, expected, .. } = edge;
-    ensure!(events == expected, "{events:?}, expected {expected:?}");
+    ensure!(events == expected, "{}", difference(events, expected));
     Ok(())
 }
 
@@ -340,7 +340,7 @@ fn listings_are_the_references(node: &Node, _: &[Edge<'_>]) -> Result<(), String
         let now = reference.now();
         let expected = reference.apply(now, &input);
         let events = observe(&mut machine, now, input.as_ref());
-        ensure!(events == expected, "{events:?}, expected {expected:?}");
+        ensure!(events == expected, "{}", difference(&events, &expected));
     }
     Ok(())
 }

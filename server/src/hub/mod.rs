@@ -161,6 +161,11 @@ impl<L: Locks> Hub<L> {
         });
     }
 
+    /// Number of mailboxes. Each open connection has one.
+    pub fn mailboxes(&self) -> usize {
+        self.with(|state| state.post.boxes.len())
+    }
+
     /// Reads the next slice of a listing.
     pub fn scan(&self, scan: &mut Scan, slice: &mut Slice) {
         self.look(scan, &mut |entry| slice.push(entry));

@@ -75,6 +75,18 @@ impl<G: Gate> Monitor<G> {
         self.shared.sessions.is_closed()
     }
 
+    /// Number of tasks that serve connections, refuse them, or take and drop what those that have ended still send.
+    #[must_use]
+    pub fn tasks(&self) -> usize {
+        self.shared.sessions.len()
+    }
+
+    /// Number of mailboxes. Each open connection has one.
+    #[must_use]
+    pub fn mailboxes(&self) -> usize {
+        self.shared.gate.hub().mailboxes()
+    }
+
     /// Changes the settings that can change while the server runs.
     pub fn tune(&self, tunables: Tunables) {
         self.shared.tunables.send_replace(tunables);

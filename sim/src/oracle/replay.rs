@@ -132,7 +132,16 @@ fn compare(place: Place, applied: &Applied, expected: &[observe::Event]) -> Resu
     }
     let conn = applied.input.conn();
     let told: Vec<_> = applied.told.iter().map(shown).collect();
-    let what = format!("{:?} gave {told:?}, the reference {expected:?}", applied.input);
+    let figures = match (&applied.told[..], expected) {
+        ([(_, Told::Reply(bytes))], [observe::Event::Sent(_, text)]) => {
+            observe::different_figures(bytes, text)
+        }
+        _ => None,
+    };
+    let what = match figures {
+        Some(figures) => format!("{:?}: {figures}", applied.input),
+        None => format!("{:?} gave {told:?}, the reference {expected:?}", applied.input),
+    };
     Err(Finding { place, conn, check: CHECK, what })
 }
 

@@ -1,6 +1,6 @@
 //! The liveness phase. Faults are over and everything broken is repaired. Within a bound of virtual time every
 //! surviving client, and one new client from each host, must get and release every lock. In the end nothing may be
-//! held.
+//! held, and no task or mailbox of a connection may be left.
 
 use super::client::{Deed, Door, Progress, fresh};
 use super::{Client, Event, Host, World, host_name};
@@ -98,5 +98,21 @@ impl World<'_> {
             self.step();
         }
         self.server.check_nothing_is_held(self.log);
+        self.wait_until_nothing_is_left();
+    }
+
+    /// Once every connection is gone, so are the tasks that served them, and their mailboxes.
+    fn wait_until_nothing_is_left(&mut self) {
+        /// Time to take and drop what a client still sends.
+        const LINGER_MS: u32 = 1_100;
+        let bound_ms = self.bound_ms() + LINGER_MS;
+        while !self.log.is_violated() && self.server.tasks_and_mailboxes() != (0, 0) {
+            if self.at_ms > bound_ms {
+                let (tasks, mailboxes) = self.server.tasks_and_mailboxes();
+                let what = format!("{tasks} tasks and {mailboxes} mailboxes are left, and nobody is there");
+                self.log.violate("nothing is left", None, what);
+            }
+            self.step();
+        }
     }
 }

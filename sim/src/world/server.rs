@@ -6,7 +6,7 @@ use super::wire::{SimListener, Wires};
 use crate::log::{Event, Life, Log};
 use crate::plan::Plan;
 use crate::witness::{Left, Witness};
-use elockd_server::Server;
+use elockd_server::{Monitor, Server};
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::rc::Rc;
@@ -37,6 +37,8 @@ pub(super) struct ServerHost {
     shutdown: RefCell<Arc<Notify>>,
     is_alive: RefCell<Arc<AtomicBool>>,
     left: RefCell<Arc<Left>>,
+    /// Of the present life.
+    monitor: RefCell<Option<Monitor>>,
 }
 
 impl ServerHost {
@@ -52,6 +54,7 @@ impl ServerHost {
             shutdown: RefCell::default(),
             is_alive: RefCell::default(),
             left: RefCell::default(),
+            monitor: RefCell::default(),
         })
     }
 
@@ -81,6 +84,7 @@ impl ServerHost {
             host.started_ms.set(host.log.time_ms());
             let witness = Witness::new(life, host.log.clone(), limits, is_alive, left);
             let server = Server::with_witness(config, Box::new(witness)).tokens_from(host.disk.open());
+            *host.monitor.borrow_mut() = Some(server.monitor());
             server.listen(listener);
             if let Some(listener) = for_operators {
                 server.listen(listener);
@@ -88,6 +92,7 @@ impl ServerHost {
             server.run(async move { shutdown.notified().await }).await;
             host.log.note(Event::ServerEnded(life));
             host.has_ended.set(true);
+            *host.monitor.borrow_mut() = None;
             // The process ends here, and the world removes what is left of it.
             std::future::pending().await
         }
@@ -119,6 +124,11 @@ impl ServerHost {
         self.left.borrow().connections.load(Ordering::Relaxed)
     }
 
+    /// What the process keeps for connections beside the machine: tasks and mailboxes.
+    pub(super) fn tasks_and_mailboxes(&self) -> (usize, usize) {
+        self.monitor.borrow().as_ref().map_or((0, 0), |monitor| (monitor.tasks(), monitor.mailboxes()))
+    }
+
     /// What is due in the machine must be done at its time.
     pub(super) fn check_ticks(&self) {
         // Its clock counts whole milliseconds, and began somewhere within one.
@@ -145,5 +155,6 @@ impl ServerHost {
     pub(super) fn dies(&self) {
         self.is_alive.borrow().store(false, Ordering::Relaxed);
         *self.left.borrow_mut() = Arc::default();
+        *self.monitor.borrow_mut() = None;
     }
 }
