@@ -17,12 +17,7 @@ use tokio::time::timeout;
 const MOMENT: Duration = Duration::from_millis(100);
 
 /// Tells a connection why it is refused, and closes it. Its socket has a place.
-pub(crate) async fn refuse<S: Stream>(
-    mut stream: S,
-    reason: Reason,
-    places: Arc<Places>,
-    closing: Closing,
-) {
+pub(crate) async fn refuse<S: Stream>(mut stream: S, reason: Reason, places: Arc<Places>, closing: Closing) {
     let line = line(reason);
     let mut flush = Flush::of_refused(closing);
     let is_told = tokio::select! {
