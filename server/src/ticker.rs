@@ -27,7 +27,7 @@ pub(crate) async fn run(hub: &Hub, clock: Clock, idle_ms: u64) {
             tokio::task::yield_now().await;
             continue;
         }
-        // If nothing will ever be due, there is nobody who could be idle.
+        // If nothing will ever be due, there is nobody who could be idle, and it sleeps on.
         let due = due.map(|due| every_ms.map_or(due, |ms| due.min(Now(now.0 + ms))));
         let due_earlier = poll_fn(|cx| hub.poll_due_before(due, cx.waker()));
         match due.and_then(|due| clock.instant(due)) {

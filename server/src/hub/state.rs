@@ -39,7 +39,8 @@ impl<L: Locks> HubState<L> {
     #[inline]
     pub(super) fn serve(&mut self, now: Now, causer: Option<Conn>, own: &mut impl FnMut(Output<'_>)) {
         let ms = now.0.saturating_sub(self.served.0);
-        if ms > self.longest_rest_ms {
+        // If nothing will ever be due, there is nobody who could be idle.
+        if ms > self.longest_rest_ms && self.machine.deadline().is_some() {
             self.apply_now(now, causer, DriverInput::Lapse { ms }, own);
         }
         self.served = self.served.max(now);

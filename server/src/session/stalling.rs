@@ -110,7 +110,7 @@ mod tests {
         let stream = Known(Cell::new(Some(1000)));
         let mut stalling = Stalling::new(TIMEOUT, &stream);
         for untaken in (900..1000).rev() {
-            let is_over = stalls_within(&mut stalling, &stream, TIMEOUT - Duration::from_millis(1)).await;
+            let is_over = stalls_within(&mut stalling, &stream, Duration::from_millis(14_999)).await;
             assert!(!is_over, "with {untaken} untaken");
             stream.0.set(Some(untaken));
         }

@@ -199,9 +199,10 @@ async fn nothing_is_told_of_commands_that_come_as_the_idle_limit_closes_their_co
     });
     let mut client = server.connect(4096);
     assert_eq!(ask(&mut client, "g a\n").await, "1 Lock Get Success: a\n");
+    sleep(Duration::from_millis(900)).await;
     // Read when the limit is reached, before anybody else has closed the connection.
     let (written, ()) =
-        tokio::join!(client.write_all(b"g x\nr a\nsg y\niam z\n"), advance(Duration::from_secs(1)));
+        tokio::join!(client.write_all(b"g x\nr a\nsg y\niam z\n"), advance(Duration::from_millis(100)));
     written.unwrap();
     assert_eq!(rest(&mut client).await, "");
     let log = log.text();
