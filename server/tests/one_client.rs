@@ -14,7 +14,7 @@ fn name(number: usize, bytes: usize) -> String {
 /// Says one line for each name, and reads the replies meanwhile. Returns how many did not begin with `1 `.
 fn say(
     client: &mut Client,
-    verb: &str,
+    verb: &'static str,
     names: impl Iterator<Item = String> + Clone + Send + 'static,
 ) -> usize {
     let mut writer = client.twin();
