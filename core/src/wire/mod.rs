@@ -8,6 +8,7 @@ mod reply;
 mod request;
 mod row;
 mod text;
+mod unknown;
 mod verb;
 mod wish;
 
