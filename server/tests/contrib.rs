@@ -1,5 +1,5 @@
-//! Goal: the files that operators copy from `contrib/` work as they are. Method: each is given to the program that reads
-//! it. Only paths, users and what needs a running systemd are replaced.
+//! Goal: the files that operators copy from `contrib/` work as they are. Method: each is given to the program that
+//! reads it. Only paths, users and what needs a running systemd are replaced.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
