@@ -242,6 +242,29 @@ fn counts_that_pages_name_are_right() {
 }
 
 #[test]
+fn what_is_published_has_its_licences_and_says_what_it_is() {
+    for package in ["core", "server"] {
+        for name in ["LICENSE-MIT", "LICENSE-APACHE"] {
+            let text =
+                |path: PathBuf| fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+            assert_eq!(text(top().join(package).join(name)), text(top().join(name)), "{package}/{name}");
+        }
+        let manifest = fs::read_to_string(top().join(package).join("Cargo.toml")).unwrap();
+        for key in ["description", "license", "readme", "keywords", "categories"] {
+            assert!(manifest.lines().any(|line| line.starts_with(key)), "{package}/Cargo.toml has no {key}");
+        }
+    }
+}
+
+#[test]
+fn the_bug_that_the_page_proposes_to_plant_can_be_planted() {
+    let page = fs::read_to_string(top().join("docs/verification.md")).unwrap();
+    assert!(page.contains("change a `>=` to `>` in `core/src/machine/get.rs`"), "the page proposes another");
+    let code = fs::read_to_string(top().join("core/src/machine/get.rs")).unwrap();
+    assert!(code.lines().any(|line| line.contains(" >= ") && !line.trim().starts_with("//")));
+}
+
+#[test]
 fn every_canary_and_every_model_is_in_its_table() {
     let sources = sources();
     let page = &sources.iter().find(|source| source.path == "docs/verification.md").unwrap().text;

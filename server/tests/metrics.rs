@@ -275,6 +275,55 @@ fn promtool_accepts_the_alert_rules_and_they_do_what_their_tests_say() {
     }
 }
 
+/// Goal: no rule without its tests: that it is quiet, and that it speaks.
+#[test]
+fn every_alert_rule_is_known_to_fire() {
+    let read = |name: &str| std::fs::read_to_string(document("prometheus").join(name)).unwrap();
+    let (rules, tests) = (read("alerts.yml"), read("alerts_test.yml"));
+    let names: Vec<&str> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        let fires = format!("{{labels: '{{alertname=\"{name}\"}}', value: 1}}");
+        assert!(tests.contains(&fires), "no test makes {name} fire");
+    }
+    // That all of them are quiet is one query, whatever their names are.
+    assert!(tests.matches("{expr: count(ALERTS), eval_time:").count() > 8);
+}
+
+/// What a query of the dashboard gives: the unit of its panel.
+fn unit_of(query: &str) -> &'static str {
+    let is_share = query.contains(" / ") || query.contains("process_cpu_seconds_total");
+    match query {
+        _ if is_share => "percentunit",
+        _ if query.contains("histogram_quantile") || query.contains("_wait_seconds") => "s",
+        _ if query.contains("time()") => "s",
+        _ if query.contains("rate(") || query.contains("increase(") => "ops",
+        _ if query.contains("_bytes") => "bytes",
+        _ if query.contains("up{") => "bool_on_off",
+        _ => "short",
+    }
+}
+
+#[test]
+fn no_panel_of_the_dashboard_mixes_units_or_shows_a_limit_beside_a_count() {
+    let text = std::fs::read_to_string(document("grafana/elockd.json")).unwrap();
+    let dashboard: Value = serde_json::from_str(&text).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    assert!(panels.len() > 15);
+    let mut ids: Vec<_> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), panels.len(), "an id is there twice");
+    for panel in panels {
+        let unit = panel["fieldConfig"]["defaults"]["unit"].as_str().unwrap();
+        for target in panel["targets"].as_array().unwrap() {
+            let query = target["expr"].as_str().unwrap();
+            assert_eq!(unit_of(query), unit, "{}: {query}", panel["title"]);
+            assert!(!query.contains("_limit") || query.contains(" / "), "{}: {query}", panel["title"]);
+        }
+    }
+}
+
 /// Every metric of ours that a text names.
 fn metrics_in(text: &str) -> BTreeSet<String> {
     let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');

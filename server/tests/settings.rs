@@ -437,3 +437,25 @@ fn the_page_for_operators_has_every_setting_of_the_help() {
     }
     assert!(count > 25, "only {count} flags in the help");
 }
+
+#[test]
+fn a_complaint_gives_no_orders_to_a_terminal() {
+    let order = "\u{1b}[2J\u{9b}\u{7}";
+    let (_dir, path) = file_with("port = 'x\u{85}\\u001b[2J'\n".replace('\'', "\"").as_str());
+    let nowhere = format!("/nowhere/{order}");
+    let ways: [Way<'_>; 6] = [
+        (&["--port", order], &[], ""),
+        (&[order], &[], ""),
+        (&[], &[("ELOCKD_PORT", order)], ""),
+        (&["--config", &path], &[], ""),
+        (&["--config", &nowhere], &[], ""),
+        (&["--state-dir", &nowhere, "--listen", "127.0.0.1:0"], &[], ""),
+    ];
+    for (flags, environment, _) in ways {
+        let (status, _, complaint) = run(flags, environment);
+        assert!(matches!(status, Some(1 | 2)), "{flags:?}: {complaint:?}");
+        let is_plain = |char: char| !char.is_control() || char == '\n';
+        assert!(complaint.chars().all(is_plain), "{flags:?}: {complaint:?}");
+        assert!(complaint.contains("\\u{1b}[2J"), "{flags:?}: {complaint:?}");
+    }
+}

@@ -9,6 +9,7 @@ mod request;
 mod row;
 mod slice;
 mod text;
+mod unknown;
 mod verb;
 mod wish;
 

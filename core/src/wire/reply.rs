@@ -163,7 +163,8 @@ pub enum Reply<'a> {
     },
     /// `0 Unknown Command: VERB`.
     UnknownCommand {
-        /// The word at the place of the verb.
+        /// The word at the place of the verb. In the line, bytes that are not printable ASCII are escaped, and the end
+        /// of a long one is cut off. It is read as it is shown there.
         verb: &'a [u8],
     },
     /// `0 Line Too Long`.

@@ -3,6 +3,7 @@
 
 use super::one_line::OneLine;
 use super::reply::Reply;
+use super::unknown;
 use super::verb::Verb;
 use crate::inspect::Figure;
 use crate::machine::Reason;
@@ -27,7 +28,13 @@ pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) {
 fn encode_any(reply: &Reply<'_>, out: &mut Vec<u8>) {
     if let Some(OneLine { number, words, name }) = reply.one_line() {
         out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-        line(out, words, name);
+        if let Reply::UnknownCommand { verb } = reply {
+            out.extend_from_slice(words);
+            unknown::append(verb, out);
+            out.push(b'\n');
+        } else {
+            line(out, words, name);
+        }
     }
     match reply {
         Reply::Me { addr, name } => {

@@ -420,7 +420,7 @@ impl Reference {
             }
             Command::BadArgument(verb) => line("0 Bad Argument: ", verb.word().as_bytes()),
             Command::Unknown(_) if features.silent_errors => return Vec::new(),
-            Command::Unknown(verb) => line("0 Unknown Command: ", verb),
+            Command::Unknown(verb) => line("0 Unknown Command: ", visible(verb).as_bytes()),
             Command::LineTooLong => line("0 Line Too Long", b""),
         };
         // Listings are left out: a line that begins with `0 ` may be one of their names.
@@ -578,6 +578,23 @@ fn verb_and_name(command: &Command<Vec<u8>>) -> (&'static str, Option<&[u8]>) {
 fn help() -> Vec<u8> {
     let lines: Vec<_> = Verb::ALL.iter().map(|verb| format!("{}\n", verb.help())).collect();
     line(&lines.concat(), b"")
+}
+
+/// An unknown verb for people: of long ones the first 256 bytes.
+fn visible(verb: &[u8]) -> String {
+    let is_plain = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
+    let symbols = verb.iter().map(|byte| match *byte {
+        byte if is_plain(byte) => char::from(byte).to_string(),
+        byte => format!("\\x{byte:02x}"),
+    });
+    let mut text = String::new();
+    for symbol in symbols {
+        if text.len() + symbol.len() > 256 {
+            return text + "...";
+        }
+        text += &symbol;
+    }
+    text
 }
 
 fn line(text: &str, name: &[u8]) -> Vec<u8> {

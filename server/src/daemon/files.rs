@@ -1,6 +1,6 @@
-//! The thread that opens, reads and removes files at paths that somebody has given. They may hang: in a file system that
-//! is away, or in a pipe. Clients and signals must not wait for that. The thread is made at the start and stays: a system
-//! that is short of threads might refuse one later.
+//! The thread that opens, reads and removes files at paths that somebody has given. They may hang: in a pipe, or in a
+//! file system that is away. Clients and signals must not wait for that. The thread is made at the start and stays: a
+//! system that is short of threads might refuse one later.
 
 use std::io;
 use std::sync::mpsc;

@@ -119,7 +119,8 @@ fn run(args: &[OsString], mut loaded: Loaded, earliest: Earliest) -> Result<(), 
     let runtime =
         runtime::make(loaded.settings.threads, i32::from(CANNOT_START)).map_err(StartError::Runtime)?;
     let files = Files::start().map_err(StartError::Files)?;
-    let Some(Own { pidfile, tokens }) = runtime.block_on(own(&files, &loaded.settings, &mut signals))? else {
+    let Some(OwnFiles { pidfile, tokens }) = runtime.block_on(own(&files, &loaded.settings, &mut signals))?
+    else {
         return Ok(());
     };
     let descriptors = open_files::raise_limit();
@@ -154,18 +155,22 @@ fn end_after_panic() {
 }
 
 /// Files that are the daemon's own while it runs.
-struct Own {
+struct OwnFiles {
     pidfile: Option<PidFile>,
     tokens: Option<FileTokens>,
 }
 
 /// Opens them. A signal that ends the daemon is heeded meanwhile, and then there are none.
-async fn own(files: &Files, settings: &Settings, signals: &mut Signals) -> Result<Option<Own>, StartError> {
+async fn own(
+    files: &Files,
+    settings: &Settings,
+    signals: &mut Signals,
+) -> Result<Option<OwnFiles>, StartError> {
     let (pidfile, state_dir) = (settings.pidfile.clone(), settings.state_dir.clone());
-    let mut opening = files.run(move || -> Result<Own, StartError> {
+    let mut opening = files.run(move || -> Result<OwnFiles, StartError> {
         let pidfile = pidfile.as_deref().map(PidFile::create).transpose()?;
         let tokens = state_dir.as_deref().map(FileTokens::open).transpose()?;
-        Ok(Own { pidfile, tokens })
+        Ok(OwnFiles { pidfile, tokens })
     });
     tokio::select! {
         opened = &mut opening => opened.unwrap_or(Err(StartError::FilesEnded)).map(Some),

@@ -24,9 +24,25 @@ pub(crate) fn print(text: &str) -> ExitCode {
     }
 }
 
-/// Tells a line on stderr. If it cannot be written there is nobody to tell, and if nobody takes it for a moment neither:
-/// a process that has to end must not wait for a reader that hangs.
+/// Tells a line on stderr, with control characters escaped: it may have words in it that others chose. If it cannot be
+/// written there is nobody to tell, and if nobody takes it for a moment neither: a process that has to end must not wait
+/// for a reader that hangs.
 pub(crate) fn tell(line: impl Display) {
     let deadline = Instant::now() + PATIENCE;
-    let _ = Sink::stderr().write(format!("{line}\n").as_bytes(), || Instant::now() >= deadline);
+    let mut line = escaped(&line.to_string(), &['\n', '\t']);
+    line.push('\n');
+    let _ = Sink::stderr().write(line.as_bytes(), || Instant::now() >= deadline);
+}
+
+/// A text that a terminal shows and does not obey: control characters are escaped, except for these.
+pub(crate) fn escaped(text: &str, except: &[char]) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for char in text.chars() {
+        if char.is_control() && !except.contains(&char) {
+            escaped.extend(char.escape_unicode());
+        } else {
+            escaped.push(char);
+        }
+    }
+    escaped
 }

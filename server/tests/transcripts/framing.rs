@@ -20,9 +20,9 @@ pub(crate) const TRANSCRIPTS: &[Transcript] = &[
         title: "a verb ends at the first space, not at other white space",
         flags: &[],
         steps: &[
-            Say('A', b"g\tfoo\n", b"0 Unknown Command: g\tfoo\n"),
-            Say('A', b"g\x0bfoo bar\n", b"0 Unknown Command: g\x0bfoo\n"),
-            Say('A', b"g\rfoo\n", b"0 Unknown Command: g\rfoo\n"),
+            Say('A', b"g\tfoo\n", b"0 Unknown Command: g\\x09foo\n"),
+            Say('A', b"g\x0bfoo bar\n", b"0 Unknown Command: g\\x0bfoo\n"),
+            Say('A', b"g\rfoo\n", b"0 Unknown Command: g\\x0dfoo\n"),
             Say('A', b"g \t\x0b\x0c\r foo\n", b"1 Lock Get Success: foo\n"),
             Say('A', b"gfoo\n", b"0 Unknown Command: gfoo\n"),
         ],
@@ -171,7 +171,9 @@ pub(crate) const TRANSCRIPTS: &[Transcript] = &[
         flags: &[],
         steps: &[
             Say('A', b"bogus\nbogus a b\n", b"0 Unknown Command: bogus\n0 Unknown Command: bogus\n"),
-            Say('A', b"\xff\0x y\n", b"0 Unknown Command: \xff\0x\n"),
+            Say('A', b"\xff\0x y\n", b"0 Unknown Command: \\xff\\x00x\n"),
+            Say('A', b"\x1b[2J y\n", b"0 Unknown Command: \\x1b[2J\n"),
+            Say('A', b"{257*v}\n", b"0 Unknown Command: {256*v}...\n"),
             Say('A', b"{200*v}\n", b"0 Unknown Command: {200*v}\n"),
             Say('A', b"1 Lock Get Success: foo\n", b"0 Unknown Command: 1\n"),
             Say('A', b"gx 10 foo\nsglx 2 foo\n", b"0 Unknown Command: gx\n0 Unknown Command: sglx\n"),

@@ -23,14 +23,14 @@ pub(crate) fn dropped() -> u64 {
 /// The buffer.
 #[derive(Debug)]
 pub(crate) struct Lines {
-    state: Mutex<State>,
+    state: Mutex<Progress>,
     /// Something in the state has changed.
     changed: Condvar,
     most_bytes: usize,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Progress {
     waiting: Vec<u8>,
     /// Whether the thread has lines that it has not written yet.
     is_writing: bool,
@@ -148,13 +148,13 @@ impl Lines {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Progress> {
         // After a panic here, the worst is that a line is missing.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn drop_lines(state: &mut State, lines: u64) {
+fn drop_lines(state: &mut Progress, lines: u64) {
     state.dropped += lines;
     DROPPED.fetch_add(lines, Ordering::Relaxed);
 }

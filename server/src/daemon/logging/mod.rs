@@ -7,6 +7,7 @@ mod sink;
 pub(crate) use lines::dropped;
 pub(crate) use sink::Sink;
 
+use crate::output::escaped;
 use crate::settings::{Log, LogFormat, LogLevel};
 use lines::{Lines, MOST_BYTES};
 use std::fmt;
@@ -97,16 +98,13 @@ pub(crate) fn open(file: Option<&Path>) -> Result<Sink, LogError> {
     Sink::open(path).map_err(|source| LogError::Open { path: path.to_owned(), source })
 }
 
-/// A line of text is its message: what stands in the fields is in the message too. A terminal must not obey it.
+/// A line of text is its message: what stands in the fields is in the message too. It stays one line, and a terminal
+/// must not obey it.
 fn write_message(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
     if field.name() != "message" {
         return Ok(());
     }
-    format!("{value:?}").chars().try_for_each(|char| match char {
-        '\n' | '\t' => writer.write_char(char),
-        _ if char.is_control() => write!(writer, "{}", char.escape_unicode()),
-        _ => writer.write_char(char),
-    })
+    writer.write_str(&escaped(&format!("{value:?}"), &['\t']))
 }
 
 fn filter(level: LogLevel) -> LevelFilter {

@@ -90,7 +90,7 @@ pub(crate) fn main(args: &[OsString]) -> ExitCode {
         // By munin's rules the exit status is 0 either way.
         return output::print(&match figures {
             Ok(_) => "yes\n".to_owned(),
-            Err(error) => format!("no ({error})\n"),
+            Err(error) => format!("no ({})\n", output::escaped(&error.to_string(), &[])),
         });
     }
     if let Err(error) = &figures {

@@ -109,8 +109,12 @@ impl Refusal {
     pub(crate) fn exit(&self) -> ExitCode {
         match self {
             Self::Flags(error) => {
-                // If this fails, the error cannot be shown.
-                let _ = error.print();
+                if error.use_stderr() {
+                    tell(error.to_string().trim_end());
+                } else {
+                    // If this fails, nobody takes the help.
+                    let _ = error.print();
+                }
                 return u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
             }
             error => tell(format_args!("error: {error}")),
