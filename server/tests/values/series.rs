@@ -63,6 +63,8 @@ const SERIES: &[(&str, &str)] = &[
 
 /// Series with values that another test measures.
 const MEASURED: &[&str] = &[
+    "elockd_closing_sockets",
+    "elockd_closing_sockets_dropped_total",
     "elockd_command_duration_seconds_sum",
     "elockd_hold_duration_seconds_sum{kind=\"exclusive\"}",
     "elockd_hold_duration_seconds_sum{kind=\"shared\"}",
