@@ -146,8 +146,8 @@ fn three_connections_that_wait_for_two_shared_names_with_limits() {
     all_of("3 connections, 2 shared names, limits, waits", &space, 5_643);
 }
 
-/// A search may look at two holds and waits: enough for a deadlock of two, and not if a shared lock has two holders or a
-/// line.
+/// A search may look at two holds and waits: enough for a deadlock of two, and not if a shared lock has two holders or
+/// a line.
 #[test]
 fn three_connections_whose_deadlocks_take_too_long_to_find() {
     let (waits_ms, limits, time) = (vec![1], vec![1, 2], Time::Ticks(vec![1]));

@@ -104,8 +104,8 @@ impl Machine {
         Prospect::Deadlock
     }
 
-    /// How many holds and waits there are to look at in a lock. The line of an exclusive lock is never walked: nobody in
-    /// it is granted beside a holder.
+    /// How many holds and waits there are to look at in a lock. The line of an exclusive lock is never walked: nobody
+    /// in it is granted beside a holder.
     fn cost_of(&self, lock: Id<Lock>) -> u32 {
         let line = match self.holds.locks()[lock].kind() {
             Kind::Exclusive => 0,

@@ -13,29 +13,54 @@ impl Machine {
         self.connections.lapse(ms.min(passed));
     }
 
-    /// Ends the connections whose idle limit is reached, the longest idle first. This comes before the input itself,
-    /// so that no reply depends on whether a `Tick` came in between. There is one exception: if they hold too much
-    /// together, the rest is left to the next input. A connection counts as its holds and one more, and one always
-    /// ends.
-    pub(super) fn close_idle(&mut self, out: &mut impl FnMut(Conn, Output<'_>)) {
-        let (mut ended, most) = (0, u64::from(self.config.limits.step_holds));
-        while let Some(id) = self.connections.oldest() {
-            // Compares durations, not deadlines: near the end of time a deadline would saturate.
-            if self.now.0 - self.connections.active(id).0 < self.idle_limit() {
+    /// Ends every connection whose idle limit is reached, the longest idle first. This comes before the input itself,
+    /// so that no reply depends on whether a `Tick` came in between. There is one exception: if several hold too much
+    /// together, other inputs leave them to ticks, and each `Tick` ends as many as may end in one step, at least one.
+    pub(super) fn close_idle(&mut self, is_tick: bool, out: &mut impl FnMut(Conn, Output<'_>)) {
+        if self.connections.oldest().is_none_or(|oldest| !self.is_idle(oldest)) {
+            return;
+        }
+        let (few, is_all) = self.idle_of_one_step();
+        if !is_all {
+            mark!(IdleEndsLeft);
+            if !is_tick {
                 return;
             }
-            let holds = self.connections[id].tenure().map_or(0, |tenure| self.holds.tenure(tenure).holds());
-            let with_it = ended + u64::from(holds) + 1;
-            if ended > 0 && with_it > most {
-                mark!(IdleEndsLeft);
-                return;
-            }
-            ended = with_it;
+        }
+        for _ in 0..few {
+            let id = self.connections.oldest().expect("it was just counted");
             let conn = self.connections[id].conn();
             mark!(ConnectionWasIdle);
             self.close(id, Cause::Idle, out);
             out(conn, Output::Disconnect(Reason::Idle));
         }
+    }
+
+    fn is_idle(&self, id: Id<Connection>) -> bool {
+        // Compares durations, not deadlines: near the end of time a deadline would saturate.
+        self.now.0 - self.connections.active(id).0 >= self.idle_limit()
+    }
+
+    /// How many of the idle connections may end in one step, the longest idle first, and whether these are all. Each
+    /// counts as its holds and one more.
+    fn idle_of_one_step(&self) -> (u32, bool) {
+        let mut left = u64::from(self.config.limits.step_holds);
+        let mut few = 0;
+        for (id, _) in self.connections.by_activity().take_while(|(id, _)| self.is_idle(*id)) {
+            let weight = self.weight(id);
+            if few > 0 && weight > left {
+                return (few, false);
+            }
+            left = left.saturating_sub(weight);
+            few += 1;
+        }
+        (few, true)
+    }
+
+    /// What the end of a connection counts as.
+    fn weight(&self, id: Id<Connection>) -> u64 {
+        let holds = self.connections[id].tenure().map_or(0, |tenure| self.holds.tenure(tenure).holds());
+        u64::from(holds) + 1
     }
 
     pub(super) fn idle_deadline(&self, id: Id<Connection>) -> Now {

@@ -141,7 +141,7 @@ impl Machine {
         self.seq.0 += 1;
         self.end_due_waits(out);
         if !bug!(IdleOnlyByTick) || is_tick {
-            self.close_idle(out);
+            self.close_idle(is_tick, out);
         }
         self.settle(Mark::GrantByTimeout, out);
     }

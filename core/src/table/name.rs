@@ -35,8 +35,8 @@ impl Name {
     /// The name if it is short, else its place as `Err`.
     pub(super) fn get(&self) -> Result<&[u8], TextPlace> {
         self.bytes.get(..usize::from(self.len)).ok_or_else(|| {
-            let [a, b, c, d, e, f, g, h, ..] = self.bytes;
-            TextPlace { chunk: u32::from_le_bytes([a, b, c, d]), offset: u32::from_le_bytes([e, f, g, h]) }
+            let (words, _) = self.bytes.as_chunks();
+            TextPlace { chunk: u32::from_le_bytes(words[0]), offset: u32::from_le_bytes(words[1]) }
         })
     }
 }

@@ -258,7 +258,9 @@ mod tests {
         fn a_number_that_is_written_is_read(numbers: Vec<u64>, shift: u32) -> bool {
             let numbers: Vec<u64> = numbers.iter().map(|number| number >> (shift % 64)).collect();
             let mut bytes = Vec::new();
-            numbers.iter().for_each(|number| put(&mut bytes, *number));
+            for number in &numbers {
+                put(&mut bytes, *number);
+            }
             let mut rest = &*bytes;
             let read: Vec<_> = numbers.iter().map(|_| take(&mut rest)).collect();
             read == numbers && rest.is_empty() && bytes.len() == numbers.iter().copied().map(width).sum()

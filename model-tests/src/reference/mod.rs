@@ -113,7 +113,7 @@ impl Reference {
         }
         // What is due is done first, whatever the input is.
         let mut events = self.time_out();
-        events.extend(self.expire());
+        events.extend(self.expire(*input == Input::Tick));
         events.extend(self.grant());
         match input {
             Input::Opened(conn, origin) => events.extend(self.opened(*conn, *origin)),
@@ -226,18 +226,22 @@ impl Reference {
         idle.chain(self.waits.iter().map(|wait| wait.deadline)).min().map(Now)
     }
 
-    /// Ends the connections that were idle for too long, the longest idle first. Those that hold too much together
-    /// with those before stay until the next input. One always ends. Each counts as its holds and one more.
-    fn expire(&mut self) -> Vec<Event> {
+    /// Ends the connections that were idle for too long, the longest idle first. If several hold too much together,
+    /// only ticks do that: each ends as many as are not too much, or one. A connection counts as its holds and one more.
+    fn expire(&mut self, is_tick: bool) -> Vec<Event> {
         let limit = self.config.limits.idle_ms;
         if limit == 0 {
             return Vec::new();
         }
         let is_due = |client: &&Client| !self.is_waiting(client.conn) && self.now - client.active >= limit;
-        let weight = |conn: Conn| 1 + self.held.get(&conn).copied().unwrap_or(0);
         let mut due: Vec<Conn> = self.open.iter().filter(is_due).map(|client| client.conn).collect();
-        let most = self.config.limits.step_holds as usize;
-        while due.len() > 1 && due.iter().map(|conn| weight(*conn)).sum::<usize>() > most {
+        let weight = |conn: &Conn| 1 + self.held.get(conn).copied().unwrap_or(0);
+        let is_too_much =
+            |due: &[Conn]| due.iter().map(weight).sum::<usize>() > self.config.limits.step_holds as usize;
+        while due.len() > 1 && is_too_much(&due) {
+            if !is_tick {
+                return Vec::new();
+            }
             due.pop();
         }
         for conn in &due {

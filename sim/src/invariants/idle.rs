@@ -20,20 +20,21 @@ const LATE_MS: u64 = 10;
 fn state(state: &State<'_>) -> Held {
     let limit = state.limits.idle_ms;
     let over = |active: Now| if limit > 0 { (state.now.0 - active.0).checked_sub(limit) } else { None };
-    let late = state.active.iter().find_map(|(conn, active)| Some((conn, active, over(*active)?)));
-    match late {
-        Some((conn, active, ms)) if ms > LATE_MS || !has_ended_some(state) => {
+    let late = state.active.iter().filter_map(|(conn, active)| Some((conn, active, over(*active)?)));
+    match late.max_by_key(|(.., ms)| *ms) {
+        Some((conn, active, ms)) if ms > LATE_MS || !may_be_late(state) => {
             Err(format!("{conn:?} lives at {} ms and has been silent since {}", state.now.0, active.0))
         }
         _ => Ok(()),
     }
 }
 
-/// Whether a connection was ended because it was idle. Before that, none may be late.
-fn has_ended_some(state: &State<'_>) -> bool {
-    let mut ended = false;
-    state.machine.figures().each(true, &mut |key, figure| {
-        ended |= key == "closed_idle" && figure != Figure::Number(0);
+/// Whether there was ever so much that it may not end in one step.
+fn may_be_late(state: &State<'_>) -> bool {
+    let mut most = 0;
+    state.machine.figures().each(true, &mut |key, figure| match figure {
+        Figure::Number(number) if ["peak_holds", "peak_connections"].contains(&key) => most += number,
+        _ => {}
     });
-    ended
+    most > u64::from(state.limits.step_holds)
 }
