@@ -265,7 +265,7 @@ impl Reference {
             return Some(Event::Disconnected(conn, Reason::TooManyConnections, last_line));
         }
         let limit = self.config.limits.connections_per_address as usize;
-        if limit > 0 && address(origin).is_some_and(|address| self.from_address(&address) >= limit) {
+        if limit > 0 && address(origin).is_some_and(|address| self.count_from(&address) >= limit) {
             self.count("address_refused");
             let last_line = b"0 Too Many Connections\n".to_vec();
             return Some(Event::Disconnected(conn, Reason::TooManyConnections, last_line));
@@ -275,14 +275,14 @@ impl Reference {
         self.accounts.insert(conn, origin.account);
         self.note_peak("peak_connections", self.open.len());
         if let Some(address) = address(origin) {
-            self.note_peak("peak_address_connections", self.from_address(&address));
+            self.note_peak("peak_address_connections", self.count_from(&address));
         }
         self.note_memory();
         None
     }
 
     /// How many connections come from an address.
-    fn from_address(&self, wanted: &str) -> usize {
+    fn count_from(&self, wanted: &str) -> usize {
         self.open.iter().filter(|client| address(client.origin).as_deref() == Some(wanted)).count()
     }
 
