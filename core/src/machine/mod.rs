@@ -204,7 +204,7 @@ impl Machine {
             return;
         }
         let of_address = self.config.limits.connections_per_address;
-        let others = origin.source().map_or(0, |source| self.connections.from_source(source));
+        let others = origin.source().map_or(0, |source| self.connections.count_from(source));
         if of_address > 0 && others >= of_address {
             self.connections.note_number(conn);
             self.counters.address_refused += 1;

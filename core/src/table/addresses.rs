@@ -18,7 +18,7 @@ impl Source {
             // An IPv4 address may be written as one of IPv6.
             Addr::Ip(addr) => Some(Self(match addr.ip().to_canonical() {
                 IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & FIRST_64)),
-                ip => ip,
+                ip @ IpAddr::V4(_) => ip,
             })),
         }
     }

@@ -253,7 +253,7 @@ impl Connections {
     }
 
     /// Connections from an address. Operators do not count.
-    pub(crate) fn from_source(&self, source: Source) -> u32 {
+    pub(crate) fn count_from(&self, source: Source) -> u32 {
         self.addresses.count(source)
     }
 

@@ -35,8 +35,8 @@ impl Name {
     /// The name if it is short, else its place as `Err`.
     pub(super) fn get(&self) -> Result<&[u8], TextPlace> {
         self.bytes.get(..usize::from(self.len)).ok_or_else(|| {
-            let [a, b, c, d, e, f, g, h, ..] = self.bytes;
-            TextPlace { chunk: u32::from_le_bytes([a, b, c, d]), offset: u32::from_le_bytes([e, f, g, h]) }
+            let word = |at| u32::from_le_bytes(std::array::from_fn(|byte: usize| self.bytes[at + byte]));
+            TextPlace { chunk: word(0), offset: word(4) }
         })
     }
 }

@@ -171,7 +171,7 @@ impl Reference {
         self.note_peak("peak_lock_bytes", self.lock_bytes() as usize);
         self.note_peak("peak_memory_bytes", self.memory() as usize);
         for address in self.open.clone().iter().filter_map(|client| address(client.origin)) {
-            self.note_peak("peak_address_connections", self.from_address(&address));
+            self.note_peak("peak_address_connections", self.count_from(&address));
         }
         self.note_peak("peak_waiters", self.waits.len());
         for conn in self.open.clone().iter().map(|client| client.conn) {

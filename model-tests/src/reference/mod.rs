@@ -236,7 +236,7 @@ impl Reference {
             return Some(Event::Disconnected(conn, Reason::TooManyConnections, last_line));
         }
         let limit = self.config.limits.connections_per_address as usize;
-        if limit > 0 && address(origin).is_some_and(|address| self.from_address(&address) >= limit) {
+        if limit > 0 && address(origin).is_some_and(|address| self.count_from(&address) >= limit) {
             self.count("address_refused");
             let last_line = b"0 Too Many Connections\n".to_vec();
             return Some(Event::Disconnected(conn, Reason::TooManyConnections, last_line));
@@ -247,7 +247,7 @@ impl Reference {
     }
 
     /// How many connections come from an address.
-    fn from_address(&self, wanted: &str) -> usize {
+    fn count_from(&self, wanted: &str) -> usize {
         self.open.iter().filter(|client| address(client.origin).as_deref() == Some(wanted)).count()
     }
 
