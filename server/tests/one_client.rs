@@ -1,6 +1,8 @@
 //! One client cannot take everything: not the memory, and if the operator wants so, not the connections. What it took
 //! comes back.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 mod support;
 
 use std::net::{IpAddr, Ipv4Addr};
