@@ -80,22 +80,28 @@ impl Steps {
     }
 }
 
-/// A closure's name without the paths in it.
-fn short(act: &str) -> String {
-    let mut short = String::new();
-    let mut word = String::new();
-    for letter in act.chars() {
-        match letter {
-            ':' if !word.is_empty() && word.ends_with(':') => word.clear(),
-            letter if letter.is_alphanumeric() || "_:{}".contains(letter) => word.push(letter),
-            letter => {
-                short += &word;
-                word.clear();
-                short.push(letter);
-            }
-        }
+/// The function that a closure is in: of nested closures, the innermost.
+fn short(act: &str) -> &str {
+    let mut path = act.split("::{{closure}}").next().unwrap_or(act);
+    if path.ends_with('>') {
+        let mut depth = 0;
+        let beginning = path.char_indices().rev().find(|(_, letter)| {
+            depth += i32::from(*letter == '>') - i32::from(*letter == '<');
+            depth == 0
+        });
+        path = beginning.map_or(path, |(at, _)| &path[..at]);
     }
-    short + &word
+    path.rsplit(|letter: char| !letter.is_alphanumeric() && letter != '_').next().unwrap_or(path)
+}
+
+#[test]
+fn a_step_is_named_for_its_function() {
+    assert_eq!(
+        short("server::Hub<L>::with<Vec<u8>, server::Handle<L>::close::{{closure}}>::{{closure}}"),
+        "close"
+    );
+    assert_eq!(short("Hub<L>::with<F, Handle<L>::batch<&[u8]>::{{closure}}>::{{closure}}"), "batch");
+    assert_eq!(short("hub::Mailbox<loom::Locks>::put::{{closure}}"), "put");
 }
 
 /// Has panics on threads that explore tell the order of steps. Also before loom ends the process.
