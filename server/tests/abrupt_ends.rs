@@ -335,7 +335,9 @@ fn a_pause_of_the_daemon_is_nobodys_silence() {
     let mut clients: Vec<Client> = clients().flatten().collect();
     let mut sent = 0;
     let mut ping_all = |clients: &mut Vec<Client>| {
-        clients.iter_mut().for_each(|client| client.send("ping\n"));
+        for client in clients.iter_mut() {
+            client.send("ping\n");
+        }
         sent += 1;
         std::thread::sleep(Duration::from_millis(500));
     };
