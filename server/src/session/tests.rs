@@ -151,13 +151,18 @@ async fn a_turn_writes_a_bounded_number_of_bytes() {
     peer.write_all(format!("iam {}\n", "n".repeat(LONGEST_NAME)).as_bytes()).await.unwrap();
     peer.write_all(&b"me\n".repeat(200)).await.unwrap();
     let mut replies = vec![0; 16 << 20];
-    let mut taken = 0;
+    let (mut taken, mut silent) = (0, 0);
     while taken < 200 * LONGEST_NAME {
         turn(&mut session).await;
         yield_now().await;
         let mut buffer = ReadBuf::new(&mut replies);
         let read = poll_fn(|cx| Poll::Ready(Pin::new(&mut peer).poll_read(cx, &mut buffer))).await;
-        assert!(read.is_ready(), "a turn that does nothing");
+        if read.is_pending() {
+            // It still reads the line of the name.
+            silent += 1;
+            assert!(silent <= 4, "a turn that does nothing");
+            continue;
+        }
         let wrote = buffer.filled().len();
         assert!(wrote <= 10 * LONGEST_NAME, "{wrote} bytes in a turn");
         taken += wrote;
