@@ -227,7 +227,8 @@ impl Reference {
     }
 
     /// Ends the connections that were idle for too long, the longest idle first. If several hold too much together,
-    /// only ticks do that: each ends as many as are not too much, or one. A connection counts as its holds and one more.
+    /// only ticks do that: each ends as many as are not too much, or one. A connection counts as its holds and one
+    /// more.
     fn expire(&mut self, is_tick: bool) -> Vec<Event> {
         let limit = self.config.limits.idle_ms;
         if limit == 0 {
