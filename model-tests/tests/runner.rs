@@ -1,5 +1,5 @@
-//! Goal: what runs properties says what is needed, when one fails and when one never ends. Method: such properties, each in
-//! a process of its own, and what that process prints.
+//! Goal: what runs properties says what is needed, when one fails and when one never ends. Method: such properties,
+//! each in a process of its own, and what that process prints.
 
 use elockd_model_tests::{Outcome, runner};
 use std::process::{Command, Output};

@@ -1,6 +1,7 @@
-//! Goal: a client may go at any moment, in the middle of anything that it says or hears, and by FIN, reset or half-close.
-//! What it said whole has run, what it said in part has not, its locks are free, and nobody else notices. Method: cut a
-//! dialogue at each byte in each of these ways; and go in the middle of a listing, of last replies and of a refusal.
+//! Goal: a client may go at any moment, in the middle of anything that it says or hears, and by FIN, reset or
+//! half-close. What it said whole has run, what it said in part has not, its locks are free, and nobody else notices.
+//! Method: cut a dialogue at each byte in each of these ways; and go in the middle of a listing, of last replies and
+//! of a refusal.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 

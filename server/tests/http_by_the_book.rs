@@ -1,6 +1,7 @@
-//! Goal: the listener for monitoring speaks HTTP as the standard has it, to whoever asks in whatever way it allows, and
-//! answers anything else with the right refusal or an end; nobody else notices. Method: a table of requests as bytes,
-//! each written in one piece and byte by byte, with the status and the body that must come; a client of locks beside it.
+//! Goal: the listener for monitoring speaks HTTP as the standard has it, to whoever asks in whatever way it allows,
+//! and answers anything else with the right refusal or an end; nobody else notices. Method: a table of requests as
+//! bytes, each written in one piece and byte by byte, with the status and the body that must come; a client of locks
+//! beside it.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 

@@ -1,5 +1,5 @@
-//! Goal: a connection that has ended leaves nothing behind: no memory, descriptor, thread, task or mailbox, whatever its
-//! end was. Method: thousands of connections that end in each way, to one daemon; after each way the daemon's own
+//! Goal: a connection that has ended leaves nothing behind: no memory, descriptor, thread, task or mailbox, whatever
+//! its end was. Method: thousands of connections that end in each way, to one daemon; after each way the daemon's own
 //! descriptors, threads and memory, as Linux counts them, are what they were before.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
@@ -16,8 +16,8 @@ const TOGETHER: usize = 250;
 /// How much more memory there may be after a way to end. A leak of 64 bytes a connection is more than that, where there
 /// are 20,000 connections.
 const LITTLE_KIB: u64 = 1200;
-/// The same after listings, which take a megabyte each while they last: the C library keeps some of their peak, whatever
-/// their number was. A leak of all of them would be a hundred times that.
+/// The same after listings, which take a megabyte each while they last: the C library keeps some of their peak,
+/// whatever their number was. A leak of all of them would be a hundred times that.
 const MUCH_KIB: u64 = 40_000;
 
 struct Resources {

@@ -1,7 +1,7 @@
-//! Goal: what the daemon asks of the system is right, and is all that it asks: the options of every socket, the modes of
-//! every file, the order in which a record of fencing tokens gets to the disk, and the files that it opens. Method: the
-//! test takes copies of the daemon's own sockets and looks at their options; strace writes down one life of it; and
-//! tokens are compared with another clock.
+//! Goal: what the daemon asks of the system is right, and is all that it asks: the options of every socket, the modes
+//! of every file, the order in which a record of fencing tokens gets to the disk, and the files that it opens. Method:
+//! the test takes copies of the daemon's own sockets and looks at their options; strace writes down one life of it;
+//! and tokens are compared with another clock.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
@@ -260,9 +260,9 @@ fn a_traced_life_syncs_before_it_promises_and_opens_nothing_of_others() {
     }
 }
 
-/// Every record is written, synced, renamed, and its directory synced, in this order, each step after the end of the one
-/// before. No token is sent before a record that covers it is there to stay, as a file system has it that forgets what
-/// was not synced.
+/// Every record is written, synced, renamed, and its directory synced, in this order, each step after the end of the
+/// one before. No token is sent before a record that covers it is there to stay, as a file system has it that forgets
+/// what was not synced.
 fn records_are_synced(trace: &Trace, dir: &Path, tokens: &[u64]) {
     let dir = dir.to_str().unwrap();
     let (mut written, mut synced, mut renamed) = (BTreeMap::new(), BTreeMap::new(), None::<u64>);

@@ -114,9 +114,9 @@ impl Ledger {
         let gaps = self.gaps();
         (!gaps.is_empty()).then(|| {
             format!(
-                "{}\nfailed: every invariant held, but what no run reaches is not tested. Let the swarm reach it \
-                 (sim/src/draw), or take it out of the harnesses of its mark (core/src/probe/mark.rs) if nothing can. \
-                 More seeds may do, too. To pass over it: --allow-gaps",
+                "{}\nfailed: every invariant held, but what no run reaches is not tested. Let the swarm reach \
+                 it (sim/src/draw), or take it out of the harnesses of its mark (core/src/probe/mark.rs) if \
+                 nothing can. More seeds may do, too. To pass over it: --allow-gaps",
                 gaps.join("\n")
             )
         })
