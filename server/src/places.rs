@@ -21,15 +21,15 @@ pub(crate) struct Places {
     most: usize,
     /// Closing sockets allowed among them.
     most_closing: usize,
-    state: Mutex<State>,
+    state: Mutex<Sockets>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Sockets {
     /// Sockets that have a place.
     open: usize,
     /// Those of them that are closing. The first one is the next to be dropped. The waker is that of its task.
-    closing: BTreeMap<Turn, Waker>,
+    closing: BTreeMap<Order, Waker>,
     /// Sockets that began to close since the start.
     begun: u64,
     /// Closing sockets that were told to go since the start.
@@ -44,7 +44,7 @@ struct State {
 
 /// The place of a closing socket in the order in which they are dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Turn {
+struct Order {
     /// A refused connection has nothing to lose but one line.
     rank: Rank,
     number: u64,
@@ -151,7 +151,7 @@ impl Places {
     }
 
     /// Calls `act` with the state, and then the waker that it returns, without the lock.
-    fn with<R>(&self, act: impl FnOnce(&mut State) -> (R, Option<Waker>)) -> R {
+    fn with<R>(&self, act: impl FnOnce(&mut Sockets) -> (R, Option<Waker>)) -> R {
         let (result, waker) = act(&mut self.lock());
         if let Some(waker) = waker {
             waker.wake();
@@ -159,13 +159,13 @@ impl Places {
         result
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Sockets> {
         // A panic leaves counts behind that are at worst too high.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl Sockets {
     /// Places that are taken, apart from those that are about to be free.
     fn taken(&self) -> usize {
         self.open - self.going
@@ -193,13 +193,13 @@ impl State {
 #[derive(Debug)]
 pub(crate) struct Closing {
     places: Arc<Places>,
-    turn: Turn,
+    turn: Order,
 }
 
 impl Closing {
-    fn begin(places: &Arc<Places>, state: &mut State, rank: Rank) -> Self {
+    fn begin(places: &Arc<Places>, state: &mut Sockets, rank: Rank) -> Self {
         state.begun += 1;
-        let turn = Turn { rank, number: state.begun };
+        let turn = Order { rank, number: state.begun };
         state.closing.insert(turn, Waker::noop().clone());
         Self { places: Arc::clone(places), turn }
     }

@@ -137,7 +137,7 @@ fn with_many_locks(flags: &[&str]) -> (Daemon, Client) {
 
 #[test]
 fn a_client_may_go_in_the_middle_of_a_listing() {
-    let (daemon, mut holder) = with_many_locks(&["--max-listing-bytes", "9000000"]);
+    let (daemon, mut holder) = with_many_locks(&["--max-listing-bytes", "12000000"]);
     for transport in Transport::BOTH {
         for gone in [Gone::Fin, Gone::Reset] {
             for request in ["d", "ls", "dump"] {

@@ -102,6 +102,8 @@ impl Life {
 
     fn connect(&mut self) {
         let mut client = if self.rng.below(2) == 0 { self.daemon.tcp() } else { self.daemon.unix() };
+        // A connection that is not accepted yet cannot be kicked.
+        assert_eq!(client.ask("ping"), "1 pong");
         let address = client.address();
         self.note(&address, &format!("INFO {address} connected"));
         self.clients.push(Known { client, address, held: BTreeSet::new() });

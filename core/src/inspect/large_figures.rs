@@ -76,8 +76,13 @@ fn every_counter_is_shown_whole_and_counts_on() {
         machine.apply(Now(0), Input::Command(conn, &Command::get(Kind::Exclusive, "x")), &mut |_, _| {});
         let after = figures(&machine);
         let changed: Vec<_> = after.iter().filter(|(key, figure)| before[*key] != **figure).collect();
-        let expected =
-            [("command_g", before["command_g"] + 1), ("holds", 1), ("lock_bytes", 56), ("locks", 1)];
+        let expected = [
+            ("command_g", before["command_g"] + 1),
+            ("holds", 1),
+            ("lock_bytes", 56),
+            ("locks", 1),
+            ("memory_bytes", before["memory_bytes"] + 160),
+        ];
         let changed: Vec<_> = changed.into_iter().map(|(key, figure)| (key.as_str(), *figure)).collect();
         assert_eq!(changed, expected);
     }

@@ -32,7 +32,7 @@ struct Extent {
 ///
 /// ```text
 ///   key's length | text's | tail's | order | connection | key | text | tail
-///   \___________ five numbers, of 1 to 10 bytes each __/
+///   \______ five numbers, of 1 to 10 bytes each _______/
 /// ```
 #[derive(Debug)]
 pub struct Packed {

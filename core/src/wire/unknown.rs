@@ -7,7 +7,11 @@ const MOST: usize = 256;
 const CUT: &[u8] = b"...";
 
 /// Appends a verb as it is shown: each byte that is not printable ASCII as `\xNN`, and the end cut off if it is long.
+/// What was shown once is shown as it is.
 pub(super) fn append(verb: &[u8], out: &mut Vec<u8>) {
+    if is_shown(verb) {
+        return out.extend_from_slice(verb);
+    }
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut left = MOST;
     for &byte in verb {

@@ -54,8 +54,8 @@ pub struct Reference {
     /// How long each past wait lasted, in milliseconds.
     waited: Vec<(Kind, u64)>,
     /// What could be counted when it is asked for, and is kept for speed: the account of each open connection, how many
-    /// locks each holds, how many each account holds, how many bytes all locks take, and what they count for the limit of
-    /// memory.
+    /// locks each holds, how many each account holds, how many bytes all locks take, and what they count for the
+    /// limit of memory.
     accounts: BTreeMap<Conn, Account>,
     held: BTreeMap<Conn, usize>,
     held_by_account: BTreeMap<Account, usize>,
@@ -585,9 +585,13 @@ fn help() -> Vec<u8> {
     line(&lines.concat(), b"")
 }
 
-/// An unknown verb for people: of long ones the first 256 bytes.
+/// An unknown verb for people: of long ones the first 256 bytes. One that looks like that already stays so.
 fn visible(verb: &[u8]) -> String {
     let is_plain = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
+    let is_cut = verb.ends_with(b"...") && verb.len() <= 256 + 3;
+    if verb.iter().all(|byte| is_plain(*byte)) && (verb.len() <= 256 || is_cut) {
+        return verb.iter().map(|byte| char::from(*byte)).collect();
+    }
     let symbols = verb.iter().map(|byte| match *byte {
         byte if is_plain(byte) => char::from(byte).to_string(),
         byte => format!("\\x{byte:02x}"),

@@ -25,8 +25,8 @@ pub(crate) fn print(text: &str) -> ExitCode {
 }
 
 /// Tells a line on stderr, with control characters escaped: it may have words in it that others chose. If it cannot be
-/// written there is nobody to tell, and if nobody takes it for a moment neither: a process that has to end must not wait
-/// for a reader that hangs.
+/// written there is nobody to tell, and if nobody takes it for a moment neither: a process that has to end must not
+/// wait for a reader that hangs.
 pub(crate) fn tell(line: impl Display) {
     let deadline = Instant::now() + PATIENCE;
     let mut line = escaped(&line.to_string(), &['\n', '\t']);

@@ -108,7 +108,8 @@ impl<S: Stream, G: Gate> Session<S, G> {
     }
 }
 
-/// A share of the bytes that all listings of clients, or all of operators, may take together. If it is dropped, they are given back.
+/// A share of the bytes that all listings of clients, or all of operators, may take together. If it is dropped, they
+/// are given back.
 struct Reservation {
     total: Arc<AtomicUsize>,
     own: usize,

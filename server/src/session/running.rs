@@ -132,7 +132,7 @@ impl<S: Stream, G: Gate> Session<S, G> {
             if batch.is_empty() {
                 return None;
             }
-            if batch.is_full() {
+            if allowance.is_used_up() {
                 mark!(BatchWasFull);
             }
             let commands = batch.len() as u64;

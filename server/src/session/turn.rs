@@ -86,6 +86,11 @@ impl Allowance {
         let (work, reply) = cost(command);
         self.work += work;
         self.room = self.room.saturating_sub(reply);
+        self.is_used_up()
+    }
+
+    /// Whether nothing more may be added.
+    pub(super) fn is_used_up(&self) -> bool {
         self.work >= Self::UNITS || self.room == 0
     }
 }

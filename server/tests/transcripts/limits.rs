@@ -138,9 +138,9 @@ pub(crate) const TRANSCRIPTS: &[Transcript] = &[
         ],
     },
     Transcript {
-        // An entry takes its name, its holder, and here five bytes: 8 for `ab` by `h`. All entries of a listing are in one
-        // slice. That takes 256 and twice the longest name, and for a holder of a shared lock 32. So `sd` below takes 308,
-        // and 310 when the holder is called `hi`.
+        // An entry takes its name, its holder, and here five bytes: 8 for `ab` by `h`. All entries of a listing are in
+        // one slice. That takes 256 and twice the longest name, and for a holder of a shared lock 32. So `sd` below
+        // takes 308, and 310 when the holder is called `hi`.
         title: "listings",
         flags: &["--max-listing-bytes", "309"],
         steps: &[

@@ -40,6 +40,7 @@ const LIMITED: &[(&str, &str)] = &[
     ("locks.holds", "limit_locks"),
     ("waiters.all_waiters", "limit_waiters"),
     ("connections.connections", "limit_connections"),
+    ("memory.memory_bytes", "limit_memory_bytes"),
 ];
 
 /// The fields that go up and are shown as rates; all others are shown as they are.

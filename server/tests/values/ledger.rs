@@ -94,6 +94,8 @@ impl Life {
             let out_of_the_way = match (row.flag, row.unit) {
                 // A line must have room for a name.
                 ("max-name-bytes", _) => 8000,
+                // Each needs a file descriptor, and the daemon lowers it to those that it has.
+                ("max-connections", _) => 500,
                 (_, Unit::Milliseconds) => 86_400_000,
                 _ => *row.allowed.end(),
             };

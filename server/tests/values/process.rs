@@ -18,7 +18,7 @@ fn word(text: &str, beginning: &str, rank: usize) -> u64 {
 #[test]
 fn the_process_is_what_the_system_says_it_is() {
     let before = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
-    let daemon = Daemon::start(&["--metrics-listen", "127.0.0.1:0"]);
+    let daemon = Daemon::start(&["--metrics-listen", "127.0.0.1:0", "--max-locks-per-connection", "40000"]);
     let after = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
     // Memory and time that are not those of every process.
     let mut client = daemon.unix();
