@@ -32,7 +32,7 @@ struct Extent {
 ///
 /// ```text
 ///   key's length | text's | tail's | order | connection | key | text | tail
-///   \______ five numbers, of 1 to 10 bytes each _______/
+///   |<----- five numbers, of 1 to 10 bytes each ------>|
 /// ```
 #[derive(Debug)]
 pub struct Packed {

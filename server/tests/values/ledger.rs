@@ -75,6 +75,8 @@ pub(crate) struct Life {
     pub(crate) ledger: Ledger,
     admin: PathBuf,
     _dir: TempDir,
+    /// What the holds count for the limit of memory.
+    memory_of_holds: u64,
     /// Before its process was there.
     born: Instant,
     /// When the daemon was seen to be there.
@@ -109,7 +111,8 @@ impl Life {
         let born = Instant::now();
         let daemon = start(&flags.iter().map(String::as_str).collect::<Vec<_>>());
         daemon.wait_for_log("for operators");
-        let mut life = Self { daemon, ledger, admin, _dir: dir, born, seen: Instant::now() };
+        let mut life =
+            Self { daemon, ledger, admin, _dir: dir, memory_of_holds: 0, born, seen: Instant::now() };
         *life.ledger.at("tokens_left") = 65_536;
         life
     }
@@ -131,6 +134,7 @@ impl Life {
         *self.ledger.at("connections") += 1;
         let connections = *self.ledger.at("connections");
         self.ledger.raise("peak_connections", connections);
+        self.note_memory();
         self.wait_for("elockd_connections_opened_total", "connections_opened");
         client
     }
@@ -218,6 +222,23 @@ impl Life {
         self.ledger.raise("peak_lock_bytes", bytes);
         self.ledger.raise("peak_holds", holds);
         self.ledger.raise("peak_name_bytes", name.len() as u64);
+        self.memory_of_holds += memory_of(name, holders);
+        self.note_memory();
+    }
+
+    /// Nobody holds anything any more.
+    pub(crate) fn lost_all(&mut self) {
+        *self.ledger.at("lock_bytes") = 0;
+        self.memory_of_holds = 0;
+    }
+
+    /// What connections, holds and waits count for the limit of memory: 1,024 bytes for each connection and 120 for
+    /// each wait. No connection has a registered name when this is compared.
+    fn note_memory(&mut self) {
+        let waits = *self.ledger.at("waiters") + *self.ledger.at("shared_waiters");
+        let memory = 1024 * *self.ledger.at("connections") + self.memory_of_holds + 120 * waits;
+        *self.ledger.at("memory_bytes") = memory;
+        self.ledger.raise("peak_memory_bytes", memory);
     }
 
     /// A connection lost a lock that had this many holders until now.
@@ -225,6 +246,7 @@ impl Life {
         *self.ledger.at(&of_kind(kind, "holds")) -= 1;
         *self.ledger.at(&of_kind(kind, "locks")) -= u64::from(holders == 1);
         *self.ledger.at("lock_bytes") -= bytes_of(name, holders);
+        self.memory_of_holds -= memory_of(name, holders);
         *self.ledger.at(&of_kind(kind, "hold_times")) += 1;
     }
 
@@ -264,6 +286,7 @@ impl Life {
     /// Compares all that the daemon tells of itself: `q full` by way of a client, if there is one, and the metrics.
     pub(crate) fn compare(&mut self, client: Option<&mut Client>) -> BTreeMap<String, u64> {
         *self.ledger.at("pid") = self.daemon.pid().into();
+        self.note_memory();
         self.wait_for("elockd_dead_holds", "dead_holds");
         if let Some(client) = client {
             self.count("q full", 1, false);
@@ -297,6 +320,13 @@ impl Life {
         series::compare(&self.metrics(), &self.ledger.0, self.born);
         self.ledger.0.clone()
     }
+}
+
+/// What a holder counts for the limit of memory: 56 bytes, and the first one of a name 104 more. If the name is longer
+/// than 29 bytes, its length and 16 more.
+pub(crate) fn memory_of(name: &str, holders: u64) -> u64 {
+    let long = if name.len() > 29 { name.len() as u64 + 16 } else { 0 };
+    56 + if holders == 1 { 104 + long } else { 0 }
 }
 
 /// The memory of a holder, by the rule of the page for operators: 56 bytes for each name, 48 for each holder after the

@@ -1,6 +1,6 @@
 //! The lives. In each of them some things happen in numbers of their own.
 
-use super::ledger::{Life, of_kind};
+use super::ledger::{Life, memory_of, of_kind};
 use crate::support::{Client, Daemon, PATIENCE, poll};
 use elockd_core::{Cause, Kind};
 use rustix::process::Signal;
@@ -124,6 +124,8 @@ pub(crate) fn busy() -> [BTreeMap<String, u64>; 2] {
         *life.ledger.at("connections_refused") += 1;
         life.wait_for("elockd_connections_refused_total", "connections_refused");
     }
+    // One of the locks' owners, one of the sharers, six that wait, and in turn one that ends.
+    *life.ledger.at("peak_address_connections") = 9;
     let in_life = life.compare(Some(&mut operator));
 
     // A shutdown that one client delays, who does not take its answer.
@@ -339,7 +341,7 @@ fn drained(life: &mut Life) {
         *life.ledger.at(&of_kind(kind, "holds")) = 0;
         *life.ledger.at(&of_kind(kind, "locks")) = 0;
     }
-    *life.ledger.at("lock_bytes") = 0;
+    life.lost_all();
     let closed = *life.ledger.at("connections") - 1;
     *life.ledger.at("closed_shutdown") += closed;
     *life.ledger.at("connections") = 1;
@@ -378,6 +380,7 @@ pub(crate) fn idle_and_stalled() -> BTreeMap<String, u64> {
     *life.ledger.at("peak_connection_holds") = 150;
     life.wait_for("elockd_connections", "connections");
     life.wait_for("elockd_connections_closed_total{cause=\"idle\"}", "closed_idle");
+    *life.ledger.at("peak_address_connections") = 2;
     let mut last = life.unix();
     life.compare(Some(&mut last))
 }
@@ -421,4 +424,44 @@ pub(crate) fn switched_off() -> BTreeMap<String, u64> {
         life.ask_any(&mut client, times, request, true);
     }
     life.compare(Some(&mut client))
+}
+
+/// What one client may take: connections of its address, memory, and the time of others.
+pub(crate) fn too_much() -> BTreeMap<String, u64> {
+    let limits = [("max-memory", 1 << 20), ("max-connections-per-address", 3), ("max-step-holds", 2)];
+    let mut life = Life::start(&limits, |own| Daemon::start(own));
+    let life = &mut life;
+    let mut sharers = [life.tcp(), life.tcp(), life.tcp()];
+    *life.ledger.at("peak_address_connections") = 3;
+    for _ in 0..23 {
+        life.daemon.tcp().expect("0 Too Many Connections\n");
+        *life.ledger.at("address_refused") += 1;
+        life.wait_for("elockd_address_connections_refused_total", "address_refused");
+    }
+    // The lock has three holders, which is more than a search may look at. There is a search because somebody waits for
+    // a lock of the asker.
+    for (client, holders) in sharers.iter_mut().zip(1..) {
+        get(life, client, SHARED, "s", holders);
+    }
+    let (mut asker, mut waiter) = (life.unix(), life.unix());
+    get(life, &mut asker, EXCLUSIVE, "x", 1);
+    life.waits(EXCLUSIVE, &mut waiter, "gw 60000 x");
+    life.ask(&mut asker, 29, "sgw 60000 1 s", "0 Shared Lock Get Queue Full: s");
+    for key in ["queue_full", "searches_refused"] {
+        *life.ledger.at(key) += 29;
+    }
+    life.ask(&mut asker, 2, "sgw 60000 0 s", "4 Shared Lock Get Success: s");
+    life.got(SHARED, "s", 4);
+    let room = (1 << 20) - *life.ledger.at("memory_bytes");
+    let names = room / memory_of(&long_name(0), 1);
+    (0..names).for_each(|at| get(life, &mut asker, EXCLUSIVE, &long_name(at), 1));
+    life.ask(
+        &mut asker,
+        31,
+        &format!("g {}", long_name(names)),
+        &format!("0 Out Of Memory: {}", long_name(names)),
+    );
+    *life.ledger.at("memory_refused") += 31;
+    *life.ledger.at("peak_connection_holds") = names + 2;
+    life.compare(Some(&mut asker))
 }

@@ -24,8 +24,9 @@ fn all_lives() -> Vec<BTreeMap<String, u64>> {
         let idle = scope.spawn(lives::idle_and_stalled);
         let refused = scope.spawn(lives::listings_and_tokens_refused);
         let disabled = scope.spawn(lives::switched_off);
+        let too_much = scope.spawn(lives::too_much);
         let [busy, drained] = lives::busy();
-        let others = [idle, refused, disabled].map(|life| life.join().expect("its panic is above"));
+        let others = [idle, refused, disabled, too_much].map(|life| life.join().expect("its panic is above"));
         [busy, drained].into_iter().chain(others).collect()
     })
 }
