@@ -9,10 +9,10 @@ const CUT: &[u8] = b"...";
 /// Appends a verb as it is shown: each byte that is not printable ASCII as `\xNN`, and the end cut off if it is long.
 /// What was shown once is shown as it is.
 pub(super) fn append(verb: &[u8], out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     if is_shown(verb) {
         return out.extend_from_slice(verb);
     }
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut left = MOST;
     for &byte in verb {
         let [high, low] = [byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]);
