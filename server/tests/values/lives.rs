@@ -429,7 +429,7 @@ pub(crate) fn switched_off() -> BTreeMap<String, u64> {
 /// What one client may take: connections of its address, memory, and the time of others.
 pub(crate) fn too_much() -> BTreeMap<String, u64> {
     let limits = [("max-memory", 1 << 20), ("max-connections-per-address", 3), ("max-step-holds", 2)];
-    let mut life = Life::start(&limits, |own| Daemon::start(own));
+    let mut life = Life::start(&limits, Daemon::start);
     let life = &mut life;
     let mut sharers = [life.tcp(), life.tcp(), life.tcp()];
     *life.ledger.at("peak_address_connections") = 3;
