@@ -44,12 +44,14 @@ impl Machine {
             return Err(Some(Reply::TooManyLocks { name }));
         }
         if self.is_free(found, wish) {
-            if !self.has_memory(memory::of_get(name, found.holders())) {
+            let memory = self.memory() + memory::of_get(name, found.holders());
+            if memory > self.config.limits.memory_bytes {
                 return Err(Some(self.out_of_memory(name)));
             }
             let tenure = tenure.unwrap_or_else(|| self.begin_tenure(id));
             let holders = self.holds.add(found, name, tenure, self.now);
-            self.note_get(own + 1, tally, name);
+            self.connections.tally_mut(tally).add_hold();
+            self.note_peaks(own + 1, name.len(), memory);
             return Ok(holders);
         }
         match wish.ms() {
@@ -131,22 +133,15 @@ impl Machine {
         None
     }
 
-    /// Counts a hold that was got at once. `own` is the connection's number of holds with it.
+    /// Raises the peaks after a get or a grant. `own` is the connection's number of holds with it, `memory` that of all.
     #[inline]
-    fn note_get(&mut self, own: u32, tally: TallyId, name: &[u8]) {
-        self.connections.tally_mut(tally).add_hold();
-        self.note_peaks(own, name.len());
-    }
-
-    /// Raises the peaks after a get or a grant. `own` is the connection's number of holds with it.
-    #[inline]
-    pub(crate) fn note_peaks(&mut self, own: u32, name_bytes: usize) {
+    pub(crate) fn note_peaks(&mut self, own: u32, name_bytes: usize, memory: u64) {
         let peaks = &mut self.counters;
         peaks.peak_connection_holds = peaks.peak_connection_holds.max(own);
         peaks.peak_holds = peaks.peak_holds.max(self.holds.counts().live().total());
         peaks.peak_lock_bytes = peaks.peak_lock_bytes.max(self.holds.counts().live_bytes());
         peaks.peak_name_bytes = peaks.peak_name_bytes.max(name_bytes as u32);
-        self.note_memory();
+        peaks.peak_memory_bytes = peaks.peak_memory_bytes.max(memory);
     }
 }
 

@@ -16,10 +16,16 @@ impl Machine {
     /// Ends every connection whose idle limit is reached, the longest idle first. This comes before the input itself,
     /// so that no reply depends on whether a `Tick` came in between. There is one exception: if several hold too much
     /// together, other inputs leave them to ticks, and each `Tick` ends as many as may end in one step, at least one.
+    #[inline]
     pub(super) fn close_idle(&mut self, is_tick: bool, out: &mut impl FnMut(Conn, Output<'_>)) {
-        if self.connections.oldest().is_none_or(|oldest| !self.is_idle(oldest)) {
-            return;
+        if self.connections.oldest().is_some_and(|oldest| self.is_idle(oldest)) {
+            self.close_some_idle(is_tick, out);
         }
+    }
+
+    /// The same, if there is one.
+    #[cold]
+    fn close_some_idle(&mut self, is_tick: bool, out: &mut impl FnMut(Conn, Output<'_>)) {
         let (few, is_all) = self.idle_of_one_step();
         if !is_all {
             mark!(IdleEndsLeft);

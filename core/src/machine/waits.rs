@@ -76,7 +76,7 @@ impl Machine {
         let tally = self.connections[to].tally();
         self.connections.tally_mut(tally).add_hold();
         self.counters.waits_granted += 1;
-        self.note_peaks(self.holds.tenure(tenure).holds(), self.holds.name(lock).len());
+        self.note_peaks(self.holds.tenure(tenure).holds(), self.holds.name(lock).len(), self.memory());
         Grant { order: wait.order(), to, lock, holders }
     }
 

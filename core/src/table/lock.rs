@@ -188,21 +188,24 @@ impl Locks {
 
     /// Takes a name out.
     #[inline]
-    pub(super) fn remove(&mut self, id: Id<Lock>) {
+    pub(super) fn remove(&mut self, id: Id<Lock>) -> usize {
         let lock = self.index.remove(&mut self.slots, id, |lock| lock.hash.0);
-        if let Err(place) = lock.name.get() {
-            self.remove_long(place);
+        match lock.name.get() {
+            Ok(_) => 0,
+            Err(place) => self.remove_long(place),
         }
     }
 
     /// Takes out a long name. Others may be moved.
     #[cold]
-    fn remove_long(&mut self, place: TextPlace) {
+    fn remove_long(&mut self, place: TextPlace) -> usize {
+        let bytes = self.long_name(place).len();
         let slots = &mut self.slots;
         self.long_names.remove(place, |owner, place| {
             let (id, _) = slots.at(owner).expect("a long name has its lock");
             slots[id].name = Name::long(place);
         });
+        bytes
     }
 
     pub(crate) fn slots(&self) -> &Slab<Lock> {

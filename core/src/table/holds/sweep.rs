@@ -60,11 +60,10 @@ impl Holds {
             let Some(tenure) = self.dead.tenures.first() else { break };
             cost!(SlotSwept);
             let lock = self.tenures[tenure].soles().first().expect("a dead tenure still has storage");
-            let (_, outer_bytes) = self.counted(lock);
             self.take_from_dead(lock);
-            self.locks.remove(lock);
+            let long_bytes = self.locks.remove(lock);
             swept += 1;
-            work += 1 + outer_bytes / Self::BYTES_PER_HOLD;
+            work += 1 + long_bytes as u64 / Self::BYTES_PER_HOLD;
         }
         swept
     }
