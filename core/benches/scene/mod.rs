@@ -76,56 +76,56 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "parse, apply and encode g",
-        budget: 935,
+        budget: 973,
         before: |scene| scene.wire.clear(),
         step: Scene::whole_get,
         after: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
     },
     Case {
         name: "g of a free lock",
-        budget: 686,
+        budget: 750,
         before: |_| {},
         step: |scene| scene.say(ALICE, Command::get(EXCLUSIVE, NAME)),
         after: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
     },
     Case {
         name: "g of a held lock",
-        budget: 621,
+        budget: 643,
         before: |scene| scene.say(BOB, Command::get(EXCLUSIVE, NAME)),
         step: |scene| scene.say(ALICE, Command::get(EXCLUSIVE, NAME)),
         after: |scene| scene.say(BOB, Command::Release(EXCLUSIVE, NAME)),
     },
     Case {
         name: "r",
-        budget: 474,
+        budget: 508,
         before: |scene| scene.say(ALICE, Command::get(EXCLUSIVE, NAME)),
         step: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
         after: |_| {},
     },
     Case {
         name: "i of a held lock",
-        budget: 569,
+        budget: 590,
         before: |scene| scene.say(BOB, Command::get(EXCLUSIVE, NAME)),
         step: |scene| scene.say(ALICE, Command::Inspect(EXCLUSIVE, NAME)),
         after: |scene| scene.say(BOB, Command::Release(EXCLUSIVE, NAME)),
     },
     Case {
         name: "sg of a free lock",
-        budget: 686,
+        budget: 750,
         before: |_| {},
         step: |scene| scene.say(ALICE, Command::get(SHARED, NAME)),
         after: |scene| scene.say(ALICE, Command::Release(SHARED, NAME)),
     },
     Case {
         name: "sr",
-        budget: 474,
+        budget: 508,
         before: |scene| scene.say(ALICE, Command::get(SHARED, NAME)),
         step: |scene| scene.say(ALICE, Command::Release(SHARED, NAME)),
         after: |_| {},
     },
     Case {
         name: "sg, the second (ties the lock)",
-        budget: 1859,
+        budget: 1892,
         before: |scene| scene.say(BOB, Command::get(SHARED, NAME)),
         step: |scene| scene.say(ALICE, Command::get(SHARED, NAME)),
         after: |scene| {
@@ -135,7 +135,7 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "sr of a tied lock",
-        budget: 1421,
+        budget: 1451,
         before: |scene| {
             scene.say(BOB, Command::get(SHARED, NAME));
             scene.say(ALICE, Command::get(SHARED, NAME));
@@ -145,7 +145,7 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "gw that waits",
-        budget: 1849,
+        budget: 1911,
         before: |scene| scene.say(BOB, Command::get(EXCLUSIVE, NAME)),
         step: |scene| scene.say(ALICE, Command::Get(Wish::at_once(EXCLUSIVE, NAME).waiting(LONG_MS))),
         after: |scene| {
@@ -155,7 +155,7 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "r that grants to a waiter",
-        budget: 3017,
+        budget: 3062,
         before: |scene| {
             scene.say(BOB, Command::get(EXCLUSIVE, NAME));
             scene.say(ALICE, Command::Get(Wish::at_once(EXCLUSIVE, NAME).waiting(LONG_MS)));
@@ -165,7 +165,7 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "a wait times out",
-        budget: 780,
+        budget: 804,
         before: |scene| {
             scene.say(BOB, Command::get(EXCLUSIVE, NAME));
             scene.say(ALICE, Command::Get(Wish::at_once(EXCLUSIVE, NAME).waiting(50)));
@@ -176,21 +176,21 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "Closed with one sole lock",
-        budget: 490,
+        budget: 612,
         before: |scene| scene.open_mortal(1),
         step: Scene::close_mortal,
         after: Scene::sweep,
     },
     Case {
         name: "Closed with 1,000 sole locks",
-        budget: 490,
+        budget: 612,
         before: |scene| scene.open_mortal(ESTATE),
         step: Scene::close_mortal,
         after: Scene::sweep,
     },
     Case {
         name: "Tick that sweeps 256 dead holds",
-        budget: 93_771,
+        budget: 95_073,
         before: |scene| {
             scene.open_mortal(ESTATE);
             scene.close_mortal();
