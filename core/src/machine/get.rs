@@ -133,7 +133,8 @@ impl Machine {
         None
     }
 
-    /// Raises the peaks after a get or a grant. `own` is the connection's number of holds with it, `memory` that of all.
+    /// Raises the peaks after a get or a grant. `own` is the connection's number of holds with it, `memory` what all
+    /// counts for the limit of memory.
     #[inline]
     pub(crate) fn note_peaks(&mut self, own: u32, name_bytes: usize, memory: u64) {
         let peaks = &mut self.counters;

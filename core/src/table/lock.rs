@@ -186,7 +186,7 @@ impl Locks {
         id
     }
 
-    /// Takes a name out.
+    /// Takes a name out. Returns its bytes if they were stored outside the slot, else 0.
     #[inline]
     pub(super) fn remove(&mut self, id: Id<Lock>) -> usize {
         let lock = self.index.remove(&mut self.slots, id, |lock| lock.hash.0);
@@ -196,7 +196,7 @@ impl Locks {
         }
     }
 
-    /// Takes out a long name. Others may be moved.
+    /// Takes out a long name, and returns its bytes. Others may be moved.
     #[cold]
     fn remove_long(&mut self, place: TextPlace) -> usize {
         let bytes = self.long_name(place).len();
