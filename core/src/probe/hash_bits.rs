@@ -42,6 +42,7 @@ impl HashBits {
 
     /// The hash.
     #[inline]
+    #[expect(clippy::unused_self, reason = "with canaries it is used")]
     pub(crate) const fn of(self, hash: u32) -> u32 {
         hash
     }
