@@ -114,6 +114,8 @@ impl Kind {
         match self {
             Self::Exclusive => "exclusive",
             Self::Shared => "shared",
+            Self::Read => "read",
+            Self::Write => "write",
         }
     }
 
@@ -122,6 +124,8 @@ impl Kind {
         match self {
             Self::Exclusive => "",
             Self::Shared => "shared_",
+            Self::Read => "read_",
+            Self::Write => "write_",
         }
     }
 }

@@ -9,14 +9,15 @@ use crate::table::Times;
 use crate::types::{ByKind, Kind};
 use crate::wire::Verb;
 use std::borrow::Cow;
+use std::ops::{Index, IndexMut};
 
 /// Passes every counter to a macro. [`Counters`] is declared from this list, and so is a snapshot's record of it.
 macro_rules! for_each_counter {
     ($then:ident) => {
         $then! {
-            commands: [u64; Verb::COUNT],
+            commands: ByVerb,
             /// How many of those commands were answered with a failure.
-            failures: [u64; Verb::COUNT],
+            failures: ByVerb,
             invalid_commands: u64,
             orphans: ByKind<u64>,
             opened: u64,
@@ -41,6 +42,8 @@ macro_rules! for_each_counter {
             searches_refused: u64,
             /// Holds that ended by `ra`, by kind.
             released_together: ByKind<u64>,
+            /// Holds that ended because their holder went on reading instead of writing, or the reverse.
+            changes: u64,
             /// Fencing tokens given out.
             tokens_given: u64,
             peak_waiters: u32,
@@ -69,6 +72,32 @@ macro_rules! declare_counters {
     };
 }
 for_each_counter!(declare_counters);
+
+/// A count for each verb.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ByVerb(pub(in crate::inspect) [u64; Verb::COUNT]);
+
+impl Default for ByVerb {
+    fn default() -> Self {
+        Self([0; Verb::COUNT])
+    }
+}
+
+impl Index<Verb> for ByVerb {
+    type Output = u64;
+
+    #[inline]
+    fn index(&self, verb: Verb) -> &u64 {
+        &self.0[verb.index()]
+    }
+}
+
+impl IndexMut<Verb> for ByVerb {
+    #[inline]
+    fn index_mut(&mut self, verb: Verb) -> &mut u64 {
+        &mut self.0[verb.index()]
+    }
+}
 
 /// Every figure of the machine at one point in its total order. All are exact.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,7 +167,7 @@ impl Figures<'_> {
     /// How often a verb was asked, and how many of the answers were failures.
     #[must_use]
     pub fn outcomes(&self, verb: Verb) -> (u64, u64) {
-        (self.counters.commands[verb.index()], self.counters.failures[verb.index()])
+        (self.counters.commands[verb], self.counters.failures[verb])
     }
 
     /// Calls `each` with every key and figure of `q`, or of `q full`, sorted by key.
@@ -147,7 +176,7 @@ impl Figures<'_> {
         let mut lines: Vec<(Cow<'static, str>, Figure<'_>)> = Vec::with_capacity(ROWS.len() * 2);
         for row in rows().filter(|row| row.shown <= most) {
             row.each_part(|part| {
-                if self.has_line(part) {
+                if self.has_line(part, most) {
                     let number = row.number(self, part).map(Figure::Number);
                     let figure = number.or_else(|| row.word(self).map(Figure::Text));
                     lines.push((row.key_of(part), figure.expect("a figure is a number or a word")));
@@ -160,10 +189,12 @@ impl Figures<'_> {
         }
     }
 
-    /// Whether a part of a figure has a line in `q full`. Most verbs have one only once they were used.
-    fn has_line(&self, part: Part) -> bool {
+    /// Whether a part of a figure has a line in `q full` or in `q`. Most verbs have one only once they were used. `q`
+    /// has the kinds that every lockd has.
+    fn has_line(&self, part: Part, most: Shown) -> bool {
         match part {
-            Part::Verb(verb) => verb.is_always_shown() || self.counters.commands[verb.index()] > 0,
+            Part::Kind(Kind::Read | Kind::Write) => most == Shown::Full,
+            Part::Verb(verb) => verb.is_always_shown() || self.counters.commands[verb] > 0,
             _ => true,
         }
     }
@@ -240,7 +271,7 @@ static ROWS: &[FigureRow] = &[
     FigureRow::by_kind("holds", Gauge, |figures, kind| figures.holds(kind).into())
         .help("Holds now: a shared lock with five holders is five."),
     FigureRow::whole("peak_holds", Peak, |figures| figures.counters.peak_holds.into())
-        .help("Most holds of both kinds at a time since the start."),
+        .help("Most holds of all kinds at a time since the start."),
     FigureRow::whole("peak_connection_holds", Peak, |figures| figures.counters.peak_connection_holds.into())
         .help("Most holds of one connection at a time since the start."),
     FigureRow::by_kind("orphans", Counter, |figures, kind| figures.counters.orphans[kind])
@@ -251,6 +282,9 @@ static ROWS: &[FigureRow] = &[
         figures.counters.released_together[kind]
     })
     .help("Holds released by `ra`."),
+    FigureRow::whole("changes", Counter, |figures| figures.counters.changes)
+        .metric("holds_changed")
+        .help("Changes from reading to writing, or from writing to reading, without a release between."),
     FigureRow::whole("locks_refused", Counter, |figures| figures.counters.locks_refused)
         .help("Gets answered `0 Too Many Locks`."),
     FigureRow::whole("lock_bytes", Gauge, |figures| figures.lock_bytes)
@@ -356,11 +390,7 @@ fn succeeded(figures: &Figures<'_>, verb: Verb) -> u64 {
 
 /// The kind of lock that commands of a verb wait for, if they may wait.
 fn kind_of_waits(verb: Verb) -> Option<Kind> {
-    match verb {
-        Verb::GetWait => Some(Kind::Exclusive),
-        Verb::SharedGetWait => Some(Kind::Shared),
-        _ => None,
-    }
+    Kind::ALL.into_iter().find(|kind| Verb::that_waits_for(*kind) == verb)
 }
 
 #[cfg(test)]
@@ -413,7 +443,8 @@ mod tests {
     #[test]
     fn every_verb_that_may_wait_waits_for_a_kind_of_its_own() {
         let verbs = Verb::ALL.into_iter();
-        let kinds: Vec<Kind> = verbs.clone().filter_map(kind_of_waits).collect();
+        let mut kinds: Vec<Kind> = verbs.clone().filter_map(kind_of_waits).collect();
+        kinds.sort();
         assert_eq!(kinds, Kind::ALL, "one kind's waits are one verb's");
         assert!(verbs.into_iter().all(|verb| verb.may_wait() == kind_of_waits(verb).is_some()));
     }

@@ -174,7 +174,7 @@ impl Machine {
             let lock = &self.holds.locks()[wait.lock()];
             let ms = self.now.0 - wait.began().0;
             let waiters = self.holds.waiting(wait.lock());
-            let more = Some(More { kind: lock.kind(), is_waiting: true, ms, waiters });
+            let more = Some(More { kind: wait.place().kind(), is_waiting: true, ms, waiters });
             let entry = Entry {
                 order: wait.order(),
                 more,
@@ -333,7 +333,7 @@ impl Machine {
 }
 
 impl Subject {
-    /// The kind of lock it lists. `None` for `ls`, which lists both, and for `who`.
+    /// The kind of lock it lists. `None` for `ls`, which lists all, and for `who`.
     #[must_use]
     pub const fn kind(self) -> Option<Kind> {
         match self {

@@ -47,7 +47,8 @@ impl Machine {
         for (id, wait) in self.holds.waits().by_beginning() {
             shape_of_name(self.holds.locks(), wait.lock(), &mut words);
             let ms = wait.deadline().0 - self.now.0;
-            words.extend([call(self.connections[wait.by()].conn()), wait.place().limit(), ms as u32]);
+            words.extend([call(self.connections[wait.by()].conn()), ms as u32]);
+            words.extend([wait.place().kind().index() as u32, wait.place().limit()]);
             place(&mut words, id.position());
         }
         words.extend([u32::MAX, self.tokens.left() as u32]);
@@ -58,10 +59,9 @@ impl Machine {
             let State::Tied(tie) = self.holds.state(id) else { continue };
             place(&mut words, tie.position());
             shape_of_name(locks, id, &mut words);
-            words.push(u32::from(self.holds.token(id).is_some()));
-            for tenure in self.holds.holder_tenures(id) {
-                let owner = self.holds.tenure(tenure).owner().expect("a tied holder lives");
-                words.push(call(self.connections[owner].conn()));
+            for (_, hold) in self.holds.ties().holds_from(self.holds.ties()[tie].oldest()) {
+                let owner = self.holds.tenure(hold.tenure()).owner().expect("a tied holder lives");
+                words.extend([call(self.connections[owner].conn()), hold.token().is_some().into()]);
             }
             words.push(u32::MAX);
         }

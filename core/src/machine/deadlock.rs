@@ -10,7 +10,7 @@
 //! step of the reduction.
 //!
 //! Nobody is served while a search goes on, so it has a limit: [`Limits::step_holds`](crate::Limits::step_holds). What
-//! it costs to look at a lock is known before: its holders, and for a shared lock its line. Locks are looked at in a
+//! it costs to look at a lock is known before: its holders, and its line if several may hold it. Locks are looked at in a
 //! fixed order, nearest first. So whether a wait is refused depends only on who holds and waits for what.
 
 use super::Machine;
@@ -35,8 +35,9 @@ pub(crate) enum Prospect {
 /// the positions of their slots.
 struct Search {
     asker: u32,
-    /// The lock that it asks for, by a place at the end of the line, with the limit below.
+    /// The lock that it asks for, by a place at the end of the line, of the kind and with the limit below.
     wanted: u32,
+    kind: Kind,
     limit: u32,
     sites: BTreeMap<u32, Site>,
     /// Locks that may have no site yet, in the order in which they are looked at.
@@ -53,6 +54,8 @@ struct Search {
 
 /// A lock with a line.
 struct Site {
+    /// How it is held.
+    kind: Kind,
     /// Holders that would not release, as far as is known. If there is none, the whole line can be granted.
     left: u32,
     /// The first in line that would not be granted, as far as is known.
@@ -68,7 +71,12 @@ impl Machine {
     ///
     /// The search visits each hold at most once, and only holds of locks that the asker depends on. In a line it visits
     /// only waits that would be granted beside a holder that stays.
-    pub(crate) fn prospect(&self, asker: Id<Connection>, lock: Id<Lock>, limit: u32) -> Prospect {
+    pub(crate) fn prospect(
+        &self,
+        asker: Id<Connection>,
+        lock: Id<Lock>,
+        (kind, limit): (Kind, u32),
+    ) -> Prospect {
         if self.keeps_nobody_waiting(asker, Self::HOLDS_LOOKED_AT) {
             return Prospect::Grant;
         }
@@ -76,6 +84,7 @@ impl Machine {
         let mut search = Search {
             asker: asker.position(),
             wanted: lock.position(),
+            kind,
             limit,
             sites: BTreeMap::new(),
             unseen: VecDeque::from([lock]),
@@ -104,12 +113,12 @@ impl Machine {
         Prospect::Deadlock
     }
 
-    /// How many holds and waits there are to look at in a lock. The line of an exclusive lock is never walked: nobody
-    /// in it is granted beside a holder.
+    /// How many holds and waits there are to look at in a lock. The line behind a holder who holds alone is never
+    /// walked: nobody in it is granted beside that one.
     fn cost_of(&self, lock: Id<Lock>) -> u32 {
         let line = match self.holds.locks()[lock].kind() {
-            Kind::Exclusive => 0,
-            Kind::Shared => self.holds.waiting(lock),
+            Kind::Exclusive | Kind::Write => 0,
+            Kind::Shared | Kind::Read => self.holds.waiting(lock),
         };
         self.holds.holders(lock).saturating_add(line)
     }
@@ -150,16 +159,20 @@ impl Machine {
             }
             held.push(at);
         }
-        search.sites.insert(at, Site { left, next: self.holds.line_head(lock) });
+        search.sites.insert(
+            at,
+            Site { kind: self.holds.locks()[lock].kind(), left, next: self.holds.line_head(lock) },
+        );
     }
 
     /// Grants whatever can be granted, beginning with the line of one lock. Returns whether the asker would be granted.
     fn is_granted_after(&self, lock: Id<Lock>, search: &mut Search) -> bool {
         let mut changed = vec![lock.position()];
         while let Some(at) = changed.pop() {
-            let Site { left, next } = search.sites[&at];
-            let is_enough = |limit: u32| limit == 0 || left < limit;
-            if at == search.wanted && (left == 0 || next.is_none() && is_enough(search.limit)) {
+            let Site { kind: held, left, next } = search.sites[&at];
+            let is_enough = |kind: Kind, limit: u32| kind == held && (limit == 0 || left < limit);
+            let is_last = next.is_none() && is_enough(search.kind, search.limit);
+            if at == search.wanted && (left == 0 || is_last) {
                 return true;
             }
             if left == 0 {
@@ -168,7 +181,7 @@ impl Machine {
                 }
             } else if let Some(next) = next {
                 let wait = &self.holds.waits()[next];
-                if is_enough(wait.place().limit()) {
+                if is_enough(wait.place().kind(), wait.place().limit()) {
                     cost!(WaitSearched);
                     search.sites.get_mut(&at).expect("a changed lock has a site").next =
                         wait.place().behind();

@@ -123,7 +123,8 @@ impl Machine {
                 self.command(id, conn, command, out);
                 if self.holds.has_dirty_line() {
                     let why = match command {
-                        Command::Steal(_) => Mark::GrantBySteal,
+                        Command::Get(_) => Mark::GrantByReading,
+                        Command::Steal(..) => Mark::GrantBySteal,
                         Command::Kick(_) | Command::Quit => Mark::GrantByOrphaning,
                         _ => Mark::GrantByRelease,
                     };

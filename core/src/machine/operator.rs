@@ -4,7 +4,7 @@ use super::Machine;
 use super::input::Cause;
 use super::output::{Output, Reason};
 use crate::storage::Id;
-use crate::table::Connection;
+use crate::table::{Connection, Lock};
 use crate::types::{Addr, Conn, Kind};
 use crate::wire::{Reply, Verb};
 
@@ -21,7 +21,7 @@ impl Machine {
             connections.map(|(id, connection)| (connection.conn(), id)).collect();
         kicked.sort_unstable_by_key(|(conn, _)| *conn);
         if kicked.is_empty() {
-            self.counters.failures[Verb::Kick.index()] += 1;
+            self.counters.failures[Verb::Kick] += 1;
         }
         out(asker, Output::Reply(Reply::Kicked { connections: kicked.len() as u32, addr }));
         for (conn, id) in kicked {
@@ -31,15 +31,16 @@ impl Machine {
         }
     }
 
-    /// Takes an exclusive lock from its holder, as if the holder had released it.
-    pub(crate) fn steal<'a>(&mut self, name: &'a [u8]) -> Reply<'a> {
-        let found = self.holds.find(Kind::Exclusive, name);
-        let Some(lock) = found.lock().filter(|_| found.holders() > 0) else {
-            return Reply::Stolen { was_held: false, name };
+    /// Takes a lock from who holds it alone, as if that one had released it. Nothing is taken from those who share one.
+    pub(crate) fn steal<'a>(&mut self, kind: Kind, name: &'a [u8]) -> Reply<'a> {
+        let found = self.holds.find(kind, name);
+        let is_so = |lock: &Id<Lock>| !kind.is_counted() && self.holds.locks()[*lock].kind() == kind;
+        let Some(lock) = found.lock().filter(|lock| found.holders() > 0 && is_so(lock)) else {
+            return Reply::Stolen { kind, was_held: false, name };
         };
         let tenure = self.holds.holder_tenures(lock).next().expect("a held lock has a holder");
         let holder = self.holds.tenure(tenure).owner().expect("a holder lives");
         self.end_hold(lock, tenure, self.connections[holder].tally());
-        Reply::Stolen { was_held: true, name }
+        Reply::Stolen { kind, was_held: true, name }
     }
 }

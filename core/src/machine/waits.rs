@@ -120,16 +120,9 @@ impl Machine {
         out: &mut impl FnMut(Conn, Output<'_>),
     ) {
         let wait = &self.holds.waits()[id];
-        let lock = &self.holds.locks()[wait.lock()];
-        let verb = match lock.kind() {
-            Kind::Exclusive => Verb::GetWait,
-            Kind::Shared => Verb::SharedGetWait,
-        };
-        self.counters.failures[verb.index()] += 1;
-        out(
-            self.connections[wait.by()].conn(),
-            Output::Reply(reply(lock.kind(), self.holds.locks().name(lock))),
-        );
+        let kind = wait.place().kind();
+        self.counters.failures[Verb::that_waits_for(kind)] += 1;
+        out(self.connections[wait.by()].conn(), Output::Reply(reply(kind, self.holds.name(wait.lock()))));
     }
 
     /// Ends a wait. Returns whose it was.

@@ -3,19 +3,26 @@
 
 use super::wait::{Wait, Waits};
 use crate::storage::{Broken, Chain, Id, Links, List};
+use crate::types::Kind;
 
 /// A wait's place in its lock's line.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     limit: u32,
+    kind: Kind,
     links: Links<Wait>,
 }
 
 impl Place {
-    /// A place that is not in line yet. The wait may be granted if the lock then has at most `limit` holders. 0 is no
-    /// limit. A wait for an exclusive lock has limit 1.
-    pub(super) const fn new(limit: u32) -> Self {
-        Self { limit, links: Links::NONE }
+    /// A place that is not in line yet. The wait may be granted if the lock then has at most `limit` holders, and all
+    /// of them are of its kind. 0 is no limit. A wait for an exclusive or a write lock has limit 1.
+    pub(super) const fn new(kind: Kind, limit: u32) -> Self {
+        Self { limit, kind, links: Links::NONE }
+    }
+
+    /// How the lock would be held.
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// The most holders that the lock may have with this one. 0 is no limit.
@@ -23,9 +30,9 @@ impl Place {
         self.limit
     }
 
-    /// Whether the wait could be granted beside `holders` holders.
-    pub(crate) fn has_room_beside(&self, holders: u32) -> bool {
-        self.limit == 0 || holders < self.limit
+    /// Whether the wait could be granted beside `holders` holders of this kind.
+    pub(crate) fn has_room_beside(&self, holders: u32, kind: Kind) -> bool {
+        holders == 0 || (kind == self.kind && (self.limit == 0 || holders < self.limit))
     }
 
     /// The wait that comes next in line.

@@ -7,6 +7,7 @@ use super::line::Line;
 use super::lock::Lock;
 use super::moment::Moment;
 use super::tenure::Tenure;
+use super::tokens::HeldToken;
 use crate::storage::{Broken, Chain, Id, Index, Linked, Links, List, Slab, Stack};
 
 /// The holders of one tied lock, and its line.
@@ -16,8 +17,6 @@ pub(crate) struct Tie {
     holders: u32,
     /// The oldest first.
     holds: List<HoldsOfLock>,
-    /// The fencing token of an exclusive lock's hold. 0 if it has none.
-    token: u64,
     line: Line,
     /// Whether the line is on the list of dirty ones.
     is_dirty: bool,
@@ -33,22 +32,6 @@ impl Tie {
     /// The oldest hold.
     pub(crate) fn oldest(&self) -> Option<Id<TiedHold>> {
         self.holds.first()
-    }
-
-    /// The fencing token of an exclusive lock's hold, if it has one.
-    pub(crate) fn token(&self) -> Option<u64> {
-        (self.token > 0).then_some(self.token)
-    }
-
-    /// Gives the hold of an exclusive lock a token.
-    pub(super) fn set_token(&mut self, token: u64) {
-        assert!(token > 0, "tokens are counted from 1");
-        self.token = token;
-    }
-
-    /// Forgets the token, because its hold ends.
-    pub(super) fn forget_token(&mut self) {
-        self.token = 0;
     }
 
     /// The waits for the lock.
@@ -80,6 +63,7 @@ pub(crate) struct TiedHold {
     /// other.
     order: u64,
     since: Moment,
+    token: HeldToken,
     of_lock: Links<TiedHold>,
     of_tenure: Links<TiedHold>,
     /// The link of the index by lock and tenure.
@@ -103,6 +87,11 @@ impl TiedHold {
 
     pub(crate) fn since(&self) -> Moment {
         self.since
+    }
+
+    /// The fencing token, if it has one.
+    pub(crate) fn token(&self) -> Option<u64> {
+        self.token.get()
     }
 
     /// The next hold of the same lock.
@@ -209,6 +198,20 @@ impl Ties {
         self.slots.remove(id);
     }
 
+    /// Gives a hold a token.
+    pub(super) fn set_token(&mut self, id: Id<TiedHold>, token: u64) {
+        self.holds[id].token = HeldToken::of(token);
+    }
+
+    /// Begins a hold anew: it has no token yet.
+    pub(super) fn renew(&mut self, id: Id<TiedHold>, since: Moment) {
+        let hold = &mut self.holds[id];
+        hold.since = since;
+        if !bug!(TokenSurvivesTheHold) {
+            hold.token = HeldToken::NONE;
+        }
+    }
+
     /// Adds a hold as the newest of its lock, and as the head of its tenure's list.
     pub(super) fn push(
         &mut self,
@@ -224,6 +227,7 @@ impl Ties {
             tenure,
             order: self.last_order,
             since,
+            token: HeldToken::NONE,
             of_lock: Links::NONE,
             of_tenure: Links::NONE,
             link: None,
@@ -303,8 +307,8 @@ mod tests {
     }
 
     #[test]
-    fn what_a_lock_has_beside_its_slot_once_tied_takes_40_bytes() {
-        assert_eq!(Slab::<Tie>::slot_bytes(), 40, "docs/operations.md plans memory with this");
+    fn what_a_lock_has_beside_its_slot_once_tied_takes_28_bytes() {
+        assert_eq!(Slab::<Tie>::slot_bytes(), 28, "docs/operations.md plans memory with this");
     }
 
     #[test]

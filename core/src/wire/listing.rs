@@ -13,6 +13,9 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeSet;
 use std::collections::binary_heap::{BinaryHeap, PeekMut};
 
+/// Where a name's rows begin in `ls`: with the hold of the exclusive lock.
+const EXCLUSIVE_HOLD: u8 = Group { kind: Kind::Exclusive, is_waiting: false }.place();
+
 /// Slices that are merged into one text.
 #[derive(Debug)]
 pub struct Text {
@@ -28,8 +31,8 @@ pub struct Text {
     /// it meets no connection twice.
     name: Vec<u8>,
     holders: BTreeSet<Conn>,
-    /// The group of the row that was written last.
-    group: Group,
+    /// The place of the group of the row that was written last.
+    place: u8,
 }
 
 /// A slice and its next row.
@@ -86,7 +89,7 @@ impl Text {
             has_rows: false,
             name: Vec::new(),
             holders: BTreeSet::new(),
-            group: Group::of(0),
+            place: 0,
         }
     }
 
@@ -132,15 +135,15 @@ impl Text {
         let key = slice.key(row);
         let is_first = !self.has_rows;
         let is_new_name = is_first || self.name != key;
-        let group = Group::of(row.order);
-        let is_new_lock = is_new_name || group.kind != self.group.kind;
+        let place = row.place();
+        let is_new_lock = is_new_name || place >> 2 != self.place >> 2;
         if is_new_lock {
             self.holders.clear();
         }
         // Met twice: see `scan`. An exclusive lock gets only one line, whatever happened meanwhile.
         let is_double = match self.subject {
             Subject::Locks(Kind::Exclusive) | Subject::Dump(Kind::Exclusive) => !is_new_name,
-            Subject::All if row.order.leading_zeros() >= 2 && !is_new_lock => true,
+            Subject::All if place == EXCLUSIVE_HOLD && !is_new_lock => true,
             Subject::Who => false,
             _ => !self.holders.insert(row.conn),
         };
@@ -148,7 +151,7 @@ impl Text {
             mark!(ListingMetAHoldTwice);
         } else {
             self.has_rows = true;
-            self.group = group;
+            self.place = place;
             let holder = (slice.text(row), slice.tail(row));
             write_row(self.subject, is_first, is_new_name, key, holder, out);
             if is_new_name {
@@ -165,7 +168,8 @@ impl Text {
 
     fn end(&self, out: &mut Vec<u8>) {
         match self.subject {
-            Subject::Dump(Kind::Shared) if self.has_rows => out.extend_from_slice(b"]]\n"),
+            Subject::Dump(Kind::Exclusive) => out.extend_from_slice(b"]\n"),
+            Subject::Dump(_) if self.has_rows => out.extend_from_slice(b"]]\n"),
             Subject::Dump(_) => out.extend_from_slice(b"]\n"),
             Subject::Locks(_) | Subject::All | Subject::Who => out.push(b'\n'),
         }
@@ -189,12 +193,12 @@ fn write_row(
         Subject::Who => [b"", b"", holder, b"\n"],
         Subject::Dump(Kind::Exclusive) if is_first => [name, b":", holder, b""],
         Subject::Dump(Kind::Exclusive) => [b" ", name, b":", holder],
-        Subject::Dump(Kind::Shared) if is_first => [name, b":[", holder, b""],
-        Subject::Dump(Kind::Shared) if is_new_name => {
+        Subject::Dump(_) if is_first => [name, b":[", holder, b""],
+        Subject::Dump(_) if is_new_name => {
             out.extend_from_slice(b"] ");
             [name, b":[", holder, b""]
         }
-        Subject::Dump(Kind::Shared) => [b" ", holder, b"", b""],
+        Subject::Dump(_) => [b" ", holder, b"", b""],
     };
     for part in parts {
         out.extend_from_slice(part);

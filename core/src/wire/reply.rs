@@ -8,7 +8,8 @@ use crate::types::{Addr, Kind};
 /// The answer to one command. It is small, because every reply is moved. What would make it large is borrowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply<'a> {
-    /// `1 Lock Get Success: NAME`, `N Shared Lock Get Success: NAME`.
+    /// `1 Lock Get Success: NAME`, `N Shared Lock Get Success: NAME`. Of readers and writers here and below: `Read Lock`,
+    /// `Write Lock`.
     Got {
         /// The kind of lock.
         kind: Kind,
@@ -60,20 +61,24 @@ pub enum Reply<'a> {
         /// The lock.
         name: &'a [u8],
     },
-    /// `N Locks Released`: everything that the asker held, exclusive and shared.
+    /// `N Locks Released`: everything that the asker held, of all kinds.
     ReleasedAll {
         /// The number of holds released.
         holds: u32,
     },
-    /// `TOKEN Lock Fence: NAME`.
+    /// `TOKEN Lock Fence: NAME`, `TOKEN Shared Lock Fence: NAME`.
     Fenced {
+        /// The kind of lock.
+        kind: Kind,
         /// The hold's fencing token.
         token: u64,
         /// The lock.
         name: &'a [u8],
     },
-    /// `0 Lock Not Held: NAME`: the asker does not hold it.
+    /// `0 Lock Not Held: NAME`: the asker does not hold it, or not so.
     NotHeld {
+        /// The kind of lock.
+        kind: Kind,
         /// The lock.
         name: &'a [u8],
     },
@@ -109,8 +114,10 @@ pub enum Reply<'a> {
         /// The address, as the request had it.
         addr: &'a [u8],
     },
-    /// `1 Lock Steal Success: NAME`; `0 Lock Steal Failure: NAME`: nobody holds it.
+    /// `1 Lock Steal Success: NAME`; `0 Lock Steal Failure: NAME`: nobody holds it so.
     Stolen {
+        /// The kind of lock: exclusive or write.
+        kind: Kind,
         /// Whether somebody held it.
         was_held: bool,
         /// The lock.

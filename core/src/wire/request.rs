@@ -13,26 +13,28 @@ use super::wish::Wish;
 /// machine accepts names of any bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command<N> {
-    /// Every verb that gets a lock: `g`, `gw`, `sg`, `sgl`, `sgw`.
+    /// Every verb that gets a lock: `g`, `gw`, `sg`, `sgl`, `sgw`, `rg`, `rgw`, `wg`, `wgw`.
     Get(Wish<N>),
-    /// `r NAME`, `sr NAME`.
+    /// `r NAME`, `sr NAME`, `rr NAME`, `wr NAME`.
     Release(Kind, N),
     /// `ra`.
     ReleaseAll,
-    /// `f NAME`.
-    Fence(N),
-    /// `i NAME`, `si NAME`.
+    /// `f NAME`, `sf NAME`, `rf NAME`, `wf NAME`.
+    Fence(Kind, N),
+    /// `i NAME`, `si NAME`, `ri NAME`, `wi NAME`.
     Inspect(Kind, N),
-    /// `d [NAME]`, `sd [NAME]`; all locks when the name is empty.
+    /// `d [NAME]`, `sd [NAME]`; all locks when the name is empty. No verb lists readers and writers so: such a command
+    /// is written as one of these two.
     List(Kind, N),
-    /// `dump`, `dump shared`.
+    /// `dump`, `dump shared`. No verb lists readers and writers so, as for `List`.
     Dump(Kind),
     /// `ls [PREFIX]`; every lock when the prefix is empty.
     ListAll(N),
     /// `kick ADDR`.
     Kick(N),
-    /// `steal NAME`.
-    Steal(N),
+    /// `steal NAME`, `wsteal NAME`. Nothing is stolen from those who share a lock: such a command is written as one of
+    /// these two.
+    Steal(Kind, N),
     /// `me`.
     Me,
     /// `iam NAME`; an empty name takes the registration back.
@@ -76,7 +78,7 @@ pub fn parse(line: &[u8]) -> Option<Command<Cow<'_, [u8]>>> {
 /// The command of a verb and the words behind it. `None` if a number is missing.
 #[inline]
 fn parse_rest(verb: Verb, rest: &[u8]) -> Option<Command<Cow<'_, [u8]>>> {
-    use Kind::{Exclusive, Shared};
+    use Kind::{Exclusive, Read, Shared, Write};
     Some(match verb {
         Verb::Get => Command::Get(Wish::at_once(Exclusive, fold(rest))),
         Verb::SharedGet => Command::Get(Wish::at_once(Shared, fold(rest))),
@@ -92,18 +94,36 @@ fn parse_rest(verb: Verb, rest: &[u8]) -> Option<Command<Cow<'_, [u8]>>> {
             let ([ms, limit], name) = numbers(rest)?;
             Command::Get(Wish::at_once(Shared, fold(name)).limited(limit).waiting(ms))
         }
+        Verb::ReadGet => Command::Get(Wish::at_once(Read, fold(rest))),
+        Verb::WriteGet => Command::Get(Wish::at_once(Write, fold(rest))),
+        Verb::ReadGetWait => {
+            let ([ms], name) = numbers(rest)?;
+            Command::Get(Wish::at_once(Read, fold(name)).waiting(ms))
+        }
+        Verb::WriteGetWait => {
+            let ([ms], name) = numbers(rest)?;
+            Command::Get(Wish::at_once(Write, fold(name)).waiting(ms))
+        }
         Verb::Release => Command::Release(Exclusive, fold(rest)),
         Verb::SharedRelease => Command::Release(Shared, fold(rest)),
+        Verb::ReadRelease => Command::Release(Read, fold(rest)),
+        Verb::WriteRelease => Command::Release(Write, fold(rest)),
         Verb::ReleaseAll => Command::ReleaseAll,
-        Verb::Fence => Command::Fence(fold(rest)),
+        Verb::Fence => Command::Fence(Exclusive, fold(rest)),
+        Verb::SharedFence => Command::Fence(Shared, fold(rest)),
+        Verb::ReadFence => Command::Fence(Read, fold(rest)),
+        Verb::WriteFence => Command::Fence(Write, fold(rest)),
         Verb::Inspect => Command::Inspect(Exclusive, fold(rest)),
         Verb::SharedInspect => Command::Inspect(Shared, fold(rest)),
+        Verb::ReadInspect => Command::Inspect(Read, fold(rest)),
+        Verb::WriteInspect => Command::Inspect(Write, fold(rest)),
         Verb::List => Command::List(Exclusive, fold(rest)),
         Verb::SharedList => Command::List(Shared, fold(rest)),
         Verb::Dump => Command::Dump(if has_word(rest, b"shared") { Shared } else { Exclusive }),
         Verb::ListAll => Command::ListAll(fold(rest)),
         Verb::Kick => Command::Kick(fold(rest)),
-        Verb::Steal => Command::Steal(fold(rest)),
+        Verb::Steal => Command::Steal(Exclusive, fold(rest)),
+        Verb::WriteSteal => Command::Steal(Write, fold(rest)),
         Verb::Me => Command::Me,
         Verb::Iam => Command::Iam(fold(rest)),
         Verb::Who => Command::Who(fold(rest)),
@@ -121,13 +141,13 @@ macro_rules! retold {
             Self::Get(wish) => Command::Get(wish.$map($text)),
             Self::Release(kind, name) => Command::Release(kind.to_owned(), $text(name)),
             Self::ReleaseAll => Command::ReleaseAll,
-            Self::Fence(name) => Command::Fence($text(name)),
+            Self::Fence(kind, name) => Command::Fence(kind.to_owned(), $text(name)),
             Self::Inspect(kind, name) => Command::Inspect(kind.to_owned(), $text(name)),
             Self::List(kind, name) => Command::List(kind.to_owned(), $text(name)),
             Self::Dump(kind) => Command::Dump(kind.to_owned()),
             Self::ListAll(prefix) => Command::ListAll($text(prefix)),
             Self::Kick(addr) => Command::Kick($text(addr)),
-            Self::Steal(name) => Command::Steal($text(name)),
+            Self::Steal(kind, name) => Command::Steal(kind.to_owned(), $text(name)),
             Self::Me => Command::Me,
             Self::Iam(name) => Command::Iam($text(name)),
             Self::Who(name) => Command::Who($text(name)),
@@ -157,16 +177,24 @@ impl<N> Command<N> {
             Self::Get(wish) => (wish.verb(), Some(wish.name())),
             Self::Release(Kind::Exclusive, name) => (Verb::Release, Some(name)),
             Self::Release(Kind::Shared, name) => (Verb::SharedRelease, Some(name)),
+            Self::Release(Kind::Read, name) => (Verb::ReadRelease, Some(name)),
+            Self::Release(Kind::Write, name) => (Verb::WriteRelease, Some(name)),
             Self::ReleaseAll => (Verb::ReleaseAll, None),
-            Self::Fence(name) => (Verb::Fence, Some(name)),
+            Self::Fence(Kind::Exclusive, name) => (Verb::Fence, Some(name)),
+            Self::Fence(Kind::Shared, name) => (Verb::SharedFence, Some(name)),
+            Self::Fence(Kind::Read, name) => (Verb::ReadFence, Some(name)),
+            Self::Fence(Kind::Write, name) => (Verb::WriteFence, Some(name)),
             Self::Inspect(Kind::Exclusive, name) => (Verb::Inspect, Some(name)),
             Self::Inspect(Kind::Shared, name) => (Verb::SharedInspect, Some(name)),
-            Self::List(Kind::Exclusive, name) => (Verb::List, Some(name)),
-            Self::List(Kind::Shared, name) => (Verb::SharedList, Some(name)),
+            Self::Inspect(Kind::Read, name) => (Verb::ReadInspect, Some(name)),
+            Self::Inspect(Kind::Write, name) => (Verb::WriteInspect, Some(name)),
+            Self::List(Kind::Exclusive | Kind::Write, name) => (Verb::List, Some(name)),
+            Self::List(Kind::Shared | Kind::Read, name) => (Verb::SharedList, Some(name)),
             Self::Dump(_) => (Verb::Dump, None),
             Self::ListAll(prefix) => (Verb::ListAll, Some(prefix)),
             Self::Kick(addr) => (Verb::Kick, Some(addr)),
-            Self::Steal(name) => (Verb::Steal, Some(name)),
+            Self::Steal(Kind::Exclusive | Kind::Shared, name) => (Verb::Steal, Some(name)),
+            Self::Steal(Kind::Read | Kind::Write, name) => (Verb::WriteSteal, Some(name)),
             Self::Me => (Verb::Me, None),
             Self::Iam(name) => (Verb::Iam, Some(name)),
             Self::Who(name) => (Verb::Who, Some(name)),
@@ -246,7 +274,7 @@ impl<N: AsRef<[u8]>> Command<N> {
             _ => [None; 2],
         };
         let word: &[u8] = match self {
-            Self::Dump(Kind::Shared) => b"shared",
+            Self::Dump(Kind::Shared | Kind::Read) => b"shared",
             Self::Query { full: true } => b"full",
             _ => b"",
         };
@@ -399,6 +427,10 @@ mod tests {
         assert_eq!(parse(b"sgw 1 2 3"), Some(both));
         assert_eq!(parse(b"sgw 1"), bad(Verb::SharedGetWait));
         assert_eq!(parse(b"sgw 1 x 2"), bad(Verb::SharedGetWait));
+        assert_eq!(parse(b"rgw 5 3 a"), Some(Command::Get(wish(Kind::Read, "3 a").waiting(5))));
+        assert_eq!(parse(b"wgw 5 a"), Some(Command::Get(wish(Kind::Write, "a").waiting(5))));
+        assert_eq!(parse(b"rgw"), bad(Verb::ReadGetWait));
+        assert_eq!(parse(b"wgw a"), bad(Verb::WriteGetWait));
         assert_eq!(parse(b"g 5 a"), Some(get("5 a").map(Cow::Owned)), "the old verbs take no number");
     }
 
@@ -426,14 +458,13 @@ mod tests {
         let (ms, limit) = numbers;
         let name = || Cow::Borrowed(name);
         let mut forms = vec![
-            Command::Get(Wish::at_once(Kind::Exclusive, name()).waiting(ms)),
             Command::Get(Wish::at_once(Kind::Shared, name()).limited(limit)),
             Command::Get(Wish::at_once(Kind::Shared, name()).limited(limit).waiting(ms)),
             Command::ReleaseAll,
-            Command::Fence(name()),
             Command::ListAll(name()),
             Command::Kick(name()),
-            Command::Steal(name()),
+            Command::Steal(Kind::Exclusive, name()),
+            Command::Steal(Kind::Write, name()),
             Command::Me,
             Command::Iam(name()),
             Command::Who(name()),
@@ -446,11 +477,14 @@ mod tests {
         for kind in Kind::ALL {
             forms.extend([
                 Command::Get(Wish::at_once(kind, name())),
+                Command::Get(Wish::at_once(kind, name()).waiting(ms)),
                 Command::Release(kind, name()),
+                Command::Fence(kind, name()),
                 Command::Inspect(kind, name()),
-                Command::List(kind, name()),
-                Command::Dump(kind),
             ]);
+        }
+        for kind in [Kind::Exclusive, Kind::Shared] {
+            forms.extend([Command::List(kind, name()), Command::Dump(kind)]);
         }
         forms
     }

@@ -51,12 +51,23 @@ pub struct Group {
 
 impl Group {
     /// Every group, in the order in which `ls` shows them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 8] = [
         Self { kind: Kind::Exclusive, is_waiting: false },
         Self { kind: Kind::Exclusive, is_waiting: true },
         Self { kind: Kind::Shared, is_waiting: false },
         Self { kind: Kind::Shared, is_waiting: true },
+        Self { kind: Kind::Read, is_waiting: false },
+        Self { kind: Kind::Write, is_waiting: false },
+        Self { kind: Kind::Read, is_waiting: true },
+        Self { kind: Kind::Write, is_waiting: true },
     ];
+
+    /// Where its rows stand among those of one name: behind those of lower places. Readers and writers have one line,
+    /// and so its place is the same for both.
+    #[must_use]
+    pub const fn place(self) -> u8 {
+        self.kind.space() << 2 | self.is_waiting as u8
+    }
 
     /// The first word of its rows.
     #[must_use]
@@ -66,6 +77,10 @@ impl Group {
             (Kind::Exclusive, true) => "xw",
             (Kind::Shared, false) => "s",
             (Kind::Shared, true) => "sw",
+            (Kind::Read, false) => "r",
+            (Kind::Read, true) => "rw",
+            (Kind::Write, false) => "w",
+            (Kind::Write, true) => "ww",
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The verbs: the first word of each request, one row each. This table decides `help`, statistics, what ends a batch
 //! and what needs an operator. The words behind a verb are read in `request.rs`.
 
+use crate::types::Kind;
+
 /// A verb's row in the table.
 struct VerbRow {
     word: &'static str,
@@ -74,19 +76,41 @@ verbs! {
     Quit             "quit"  (LAST)             "quit: release everything and close this connection"
     Release          "r"     (OLD)              "r NAME: release an exclusive lock"
     ReleaseAll       "ra"    ()                 "ra: release everything that is held here"
+    ReadFence        "rf"    ()                 "rf NAME: show the fencing token of a read lock that is held here"
+    ReadGet          "rg"    ()                 "rg NAME: get a read lock and count its readers"
+    ReadGetWait      "rgw"   (LAST WAITS)       "rgw MS NAME: the same, waiting up to MS milliseconds"
+    ReadInspect      "ri"    ()                 "ri NAME: count the readers of a lock"
+    ReadRelease      "rr"    ()                 "rr NAME: release a read lock"
     SharedList       "sd"    (OLD FRAMED LAST DUMPS)  "sd [NAME]: list shared locks and their holders"
+    SharedFence      "sf"    ()                 "sf NAME: show the fencing token of a shared lock that is held here"
     SharedGet        "sg"    (OLD)              "sg NAME: get a shared lock and count its holders"
     SharedGetLimited "sgl"   ()                 "sgl LIMIT NAME: get a shared lock if fewer than LIMIT hold it"
     SharedGetWait    "sgw"   (LAST WAITS)       "sgw MS LIMIT NAME: the same, waiting up to MS milliseconds"
     SharedInspect    "si"    (OLD)              "si NAME: count the holders of a shared lock"
     SharedRelease    "sr"    (OLD)              "sr NAME: release a shared lock"
     Steal            "steal" (OPERATOR)         "steal NAME: take an exclusive lock from its holder (administrative listener only)"
+    WriteFence       "wf"    ()                 "wf NAME: show the fencing token of a write lock that is held here"
+    WriteGet         "wg"    ()                 "wg NAME: get a write lock"
+    WriteGetWait     "wgw"   (LAST WAITS)       "wgw MS NAME: the same, waiting up to MS milliseconds"
     Who              "who"   (FRAMED LAST DUMPS NAMES)      "who [NAME]: list registered connections"
+    WriteInspect     "wi"    ()                 "wi NAME: ask whether a lock has a writer"
+    WriteRelease     "wr"    ()                 "wr NAME: release a write lock"
+    WriteSteal       "wsteal" (OPERATOR)        "wsteal NAME: take a lock from its writer (administrative listener only)"
 }
 
 impl Verb {
     /// How many there are.
     pub const COUNT: usize = Self::ALL.len();
+
+    /// The verb that waits for a lock of this kind.
+    pub(crate) const fn that_waits_for(kind: Kind) -> Self {
+        match kind {
+            Kind::Exclusive => Self::GetWait,
+            Kind::Shared => Self::SharedGetWait,
+            Kind::Read => Self::ReadGetWait,
+            Kind::Write => Self::WriteGetWait,
+        }
+    }
 
     /// The word on the wire.
     #[must_use]

@@ -53,11 +53,11 @@ fn nobody_but_the_holder_releases(edge: &Edge<'_>) -> Result<(), String> {
     let is_open = |conn| edge.after.reference.open().iter().any(|client| client.conn == conn);
     let by = edge.step.input.conn();
     let stolen = match &edge.step.input {
-        Input::Command(_, Command::Steal(name)) if is_success(&edge.events, by) => Some(name),
+        Input::Command(_, Command::Steal(kind, name)) if is_success(&edge.events, by) => Some((*kind, name)),
         _ => None,
     };
     for hold in edge.before.holds.iter().filter(|hold| Some(hold.2) != by && is_open(hold.2)) {
-        let is_stolen = hold.0 == Kind::Exclusive && stolen == Some(&hold.1);
+        let is_stolen = stolen == Some((hold.0, &hold.1));
         let is_left = edge.after.holds.contains(hold);
         ensure!(is_left != is_stolen, "{hold:?} is left: {is_left}, is stolen: {is_stolen}");
     }
@@ -72,7 +72,7 @@ fn nobody_but_the_holder_releases(edge: &Edge<'_>) -> Result<(), String> {
         let hold = (*kind, name.clone(), *conn);
         let was_held = edge.before.holds.contains(&hold) && is_open(*conn);
         let was_granted =
-            edge.grants().any(|wait| (wait.conn, wait.lock()) == (*conn, (*kind, name.clone())));
+            edge.grants().any(|wait| (wait.conn, wait.kind, &wait.name) == (*conn, *kind, name));
         let is_right = (was_held || was_granted)
             == is_told(&edge.events, *conn, |reply| matches!(reply, Reply::Released { .. }));
         ensure!(is_right, "held before: {was_held}, granted: {was_granted}, but {:?}", edge.events);
@@ -93,11 +93,13 @@ fn a_get_gives_what_it_says(edge: &Edge<'_>) -> Result<(), String> {
     let hold = (kind, name.clone(), conn);
     let was_held = edge.before.holds.contains(&hold);
     let is_held = edge.after.holds.contains(&hold);
-    let is_right = if is_told(&edge.events, conn, |reply| matches!(reply, Reply::Got { .. })) {
-        is_held
-    } else {
-        is_held <= was_held
-    };
+    let is_got = is_told(&edge.events, conn, |reply| matches!(reply, Reply::Got { .. }));
+    let is_right = if is_got { is_held } else { is_held <= was_held };
+    let other = rival(kind).map(|kind| (kind, name.clone(), conn));
+    let was_otherwise = other.as_ref().is_some_and(|hold| edge.before.holds.contains(hold));
+    let is_otherwise = other.as_ref().is_some_and(|hold| edge.after.holds.contains(hold));
+    ensure!(!is_held || !is_otherwise, "{hold:?} and {other:?} are both held");
+    ensure!(is_got || was_otherwise == is_otherwise, "{other:?} did not stay as it was: {:?}", edge.events);
     ensure!(is_right, "held before: {was_held}, after: {is_held}, but {:?}", edge.events);
     Ok(())
 }
@@ -113,7 +115,10 @@ fn first_come_first_served(edge: &Edge<'_>) -> Result<(), String> {
     }
     let Some((conn, kind, name)) = edge.asks() else { return Ok(()) };
     let hold = (kind, name.clone(), conn);
-    let is_got = edge.after.holds.contains(&hold) && !edge.before.holds.contains(&hold);
+    let had = |hold: &Hold| edge.before.holds.contains(hold);
+    // Who holds a lock already may go on in another way, whoever waits.
+    let had_it = had(&hold) || rival(kind).is_some_and(|kind| had(&(kind, name.clone(), conn)));
+    let is_got = edge.after.holds.contains(&hold) && !had_it;
     let is_old = matches!(&edge.step.input, Input::Command(_, Command::Get(wish)) if !wish.heeds_line());
     let line = edge.after.reference.line(kind, name);
     ensure!(!is_got || is_old || line.is_empty(), "{hold:?} passed {line:?}");
@@ -179,22 +184,21 @@ fn a_deadlock_is_refused_exactly_when_it_is_one(edge: &Edge<'_>) -> Result<(), S
 }
 
 fn a_hold_has_one_token(edge: &Edge<'_>) -> Result<(), String> {
-    let Input::Command(conn, Command::Fence(name)) = &edge.step.input else { return Ok(()) };
+    let Input::Command(conn, Command::Fence(kind, name)) = &edge.step.input else { return Ok(()) };
     let told = edge.events.iter().find_map(|event| match event {
         Event::Sent(of, text) if of == conn => {
             let text = String::from_utf8_lossy(text);
-            text.split_once(" Lock Fence: ").map(|(token, _)| token.parse::<u64>())
+            let token = text.split_once(" ").filter(|(_, rest)| rest.contains("Lock Fence: "));
+            token.map(|(token, _)| token.parse::<u64>())
         }
         _ => None,
     });
     let Some(told) = told else { return Ok(()) };
     let told = told.map_err(|error| error.to_string())?;
     let reference = &edge.before.reference;
-    let is_right = match reference.token(name) {
-        Some(token) if edge.before.holds.contains(&(Kind::Exclusive, name.clone(), *conn)) => told == token,
-        _ => told >= reference.next_token(),
-    };
-    ensure!(is_right, "{told}, after {:?}, and {} is next", reference.token(name), reference.next_token());
+    let known = reference.token(*kind, name, *conn);
+    let is_right = known.map_or(told >= reference.next_token(), |token| told == token);
+    ensure!(is_right, "{told}, after {known:?}, and {} is next", reference.next_token());
     Ok(())
 }
 
@@ -235,11 +239,11 @@ fn nothing_of_a_closed_connection_remains(edge: &Edge<'_>) -> Result<(), String>
     }
     ensure!(events.is_empty(), "it is not forgotten: {events:?}");
     ensure!(machine.figures().dead_holds() == 0, "{dead} ticks do not free {dead} dead holds");
-    let [holds, shared_holds, waiters, shared_waiters] =
-        numbers(&machine, ["holds", "shared_holds", "waiters", "shared_waiters"]);
-    let counted = holds + shared_holds;
+    let counted: u64 =
+        numbers(&machine, ["holds", "shared_holds", "read_holds", "write_holds"]).iter().sum();
     ensure!(counted == live, "{counted} holds are counted, {live} are left");
-    let waiting = waiters + shared_waiters;
+    let waiting: u64 =
+        numbers(&machine, ["waiters", "shared_waiters", "read_waiters", "write_waiters"]).iter().sum();
     let left = edge.after.reference.waits().len() as u64;
     ensure!(waiting == left, "{waiting} waits are counted, {left} are left");
     Ok(())
@@ -253,11 +257,18 @@ fn an_extra_tick_changes_no_reply(edge: &Edge<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// At most one connection could release an exclusive lock now.
+/// At most one connection could release an exclusive lock or a write lock now. Nobody could release a read lock
+/// beside a writer.
 fn at_most_one_holder(node: &Node, edges: &[Edge<'_>]) -> Result<(), String> {
     for ((kind, name), count) in releases(node, edges) {
-        let is_shared = kind == Kind::Shared;
-        ensure!(is_shared || count <= 1, "{count} connections could release {}", name.escape_ascii());
+        let at_most_one = kind == Kind::Exclusive || kind == Kind::Write;
+        ensure!(!at_most_one || count <= 1, "{count} connections could release {}", name.escape_ascii());
+        let readers = node.holds.iter().filter(|hold| (hold.0, &hold.1) == (Kind::Read, &name)).count();
+        ensure!(
+            kind != Kind::Write || count == 0 || readers == 0,
+            "{readers} read what another writes: {}",
+            name.escape_ascii()
+        );
     }
     Ok(())
 }
@@ -281,9 +292,12 @@ fn counts_are_exact(node: &Node, edges: &[Edge<'_>]) -> Result<(), String> {
             );
         }
     }
-    for (kind, names_key, holds_key) in
-        [(Kind::Exclusive, "locks", "holds"), (Kind::Shared, "shared_locks", "shared_holds")]
-    {
+    for (kind, names_key, holds_key) in [
+        (Kind::Exclusive, "locks", "holds"),
+        (Kind::Shared, "shared_locks", "shared_holds"),
+        (Kind::Read, "read_locks", "read_holds"),
+        (Kind::Write, "write_locks", "write_holds"),
+    ] {
         let counts =
             releases.iter().filter(|((of, _), count)| *of == kind && **count > 0).map(|(_, count)| *count);
         let (names, holds) = counts.fold((0, 0), |(names, holds), count| (names + 1, holds + count as u64));
@@ -299,8 +313,12 @@ fn counts_are_exact(node: &Node, edges: &[Edge<'_>]) -> Result<(), String> {
 fn nobody_waits_for_what_could_be_granted(node: &Node, _: &[Edge<'_>]) -> Result<(), String> {
     for wait in node.reference.waits() {
         let is_head = node.reference.line(wait.kind, &wait.name)[0] == wait;
-        let holders = node.holds.iter().filter(|hold| hold.0 == wait.kind && hold.1 == wait.name).count();
-        ensure!(!is_head || !wait.fits(holders), "{wait:?} waits beside {holders} holders");
+        let count = |kind| node.holds.iter().filter(|hold| hold.0 == kind && hold.1 == wait.name).count();
+        let (holders, rivals) = (count(wait.kind), rival(wait.kind).map_or(0, count));
+        ensure!(
+            !is_head || !wait.fits(holders, rivals),
+            "{wait:?} waits beside {holders} holders and {rivals} others"
+        );
     }
     Ok(())
 }

@@ -345,7 +345,9 @@ impl Space {
             commands.push(Command::get(*kind, name.clone()));
             commands.push(Command::Inspect(*kind, name.clone()));
             match kind {
-                Kind::Exclusive => commands.extend(self.exclusive_commands(&name)),
+                Kind::Exclusive | Kind::Read | Kind::Write => {
+                    commands.extend(self.commands_without_limits(*kind, &name));
+                }
                 Kind::Shared => commands.extend(self.limited_commands(&name)),
             }
         }
@@ -359,17 +361,17 @@ impl Space {
         commands
     }
 
-    fn exclusive_commands(&self, name: &[u8]) -> Vec<Command<Vec<u8>>> {
+    fn commands_without_limits(&self, kind: Kind, name: &[u8]) -> Vec<Command<Vec<u8>>> {
         let mut commands: Vec<_> = self
             .waits_ms
             .iter()
-            .map(|ms| Command::Get(Wish::at_once(Kind::Exclusive, name.to_vec()).waiting(*ms)))
+            .map(|ms| Command::Get(Wish::at_once(kind, name.to_vec()).waiting(*ms)))
             .collect();
         if self.tokens > 0 {
-            commands.push(Command::Fence(name.to_vec()));
+            commands.push(Command::Fence(kind, name.to_vec()));
         }
-        if self.operators {
-            commands.push(Command::Steal(name.to_vec()));
+        if self.operators && !kind.is_counted() {
+            commands.push(Command::Steal(kind, name.to_vec()));
         }
         commands
     }
@@ -413,8 +415,11 @@ fn words(space: &Space, node: &Node) -> Box<[u8]> {
     }
     words.extend([u32::MAX, node.reference.tokens_left() as u32]);
     for (kind, name) in &space.locks {
-        words.extend(node.reference.holders(*kind, name.as_bytes()).iter().map(|conn| call(*conn)));
-        words.extend([u32::from(node.reference.token(name.as_bytes()).is_some()), u32::MAX]);
+        for conn in node.reference.holders(*kind, name.as_bytes()) {
+            let token = node.reference.token(*kind, name.as_bytes(), *conn);
+            words.extend([call(*conn), token.is_some().into()]);
+        }
+        words.push(u32::MAX);
     }
     let byte = |word| match word {
         u32::MAX => u8::MAX,

@@ -2,7 +2,7 @@
 
 use super::rng::Rng;
 use super::{Step, origin};
-use crate::reference::Reference;
+use crate::reference::{Reference, line_of};
 use elockd_core::{Account, Cause, Command, Config, Conn, Input, Kind, Now, Origin, Verb, Wish};
 
 /// Names and their weights. The long ones have the length that just fits a slot, one more, and the limit. `TOO_LONG` is
@@ -201,7 +201,7 @@ impl Course {
                 _ => Command::Iam(name(rng)),
             };
         }
-        let kind = if rng.below(5) < 2 { Kind::Exclusive } else { Kind::Shared };
+        let kind = any_kind(rng);
         if rng.below(100) < self.releases {
             return match rng.below(12) {
                 0 => Command::ReleaseAll,
@@ -210,17 +210,25 @@ impl Course {
         }
         match rng.below(100) {
             0..52 if rng.below(100) < self.waits => self.wait(rng, conn),
-            0..52 => Command::get(kind, self.name(rng)),
-            52..57 => Command::Fence(self.own_name(rng, conn, Kind::Exclusive)),
+            0..48 => Command::get(kind, self.name(rng)),
+            // A get of what is held already: it may change how.
+            48..52 => Command::get(kind, self.own_name(rng, conn, kind)),
+            52..57 => Command::Fence(kind, self.own_name(rng, conn, kind)),
             57 => Command::ReleaseAll,
             58 => Command::BadArgument(
-                [Verb::GetWait, Verb::SharedGetLimited, Verb::SharedGetWait][rng.below(3) as usize],
+                [
+                    Verb::GetWait,
+                    Verb::SharedGetLimited,
+                    Verb::SharedGetWait,
+                    Verb::ReadGetWait,
+                    Verb::WriteGetWait,
+                ][rng.below(5) as usize],
             ),
             59..64 if !self.has_operators && rng.below(8) > 0 => self.wait(rng, conn),
             59..64 => self.operate(rng),
             64..68 => Command::Inspect(kind, name(rng)),
-            68..71 => Command::List(kind, if rng.below(2) == 0 { name(rng) } else { Vec::new() }),
-            71..74 => Command::Dump(kind),
+            68..71 => Command::List(old_kind(kind), if rng.below(2) == 0 { name(rng) } else { Vec::new() }),
+            71..74 => Command::Dump(old_kind(kind)),
             74..78 => Command::ListAll(prefix(rng)),
             78 => Command::Me,
             79 => Command::Iam(Vec::new()),
@@ -240,16 +248,20 @@ impl Course {
         let kind = self.kind(rng);
         match rng.below(26) {
             0..14 => self.wait(rng, conn),
-            14..16 => Command::get(kind, self.name(rng)),
+            14 => Command::get(kind, self.name(rng)),
+            15 => Command::get(kind, self.own_name(rng, conn, kind)),
             16 | 21 if self.has_operators => self.operate(rng),
             16..20 => Command::Release(kind, self.own_name(rng, conn, kind)),
             20 => Command::ReleaseAll,
             21 => Command::ListAll(Vec::new()),
-            _ => Command::Fence(self.own_name(rng, conn, Kind::Exclusive)),
+            _ => Command::Fence(kind, self.own_name(rng, conn, kind)),
         }
     }
 
     fn kind(&self, rng: &mut Rng) -> Kind {
+        if rng.below(3) == 0 {
+            return if rng.below(2) == 0 { Kind::Read } else { Kind::Write };
+        }
         if rng.below(10) < self.exclusive { Kind::Exclusive } else { Kind::Shared }
     }
 
@@ -258,7 +270,10 @@ impl Course {
         match rng.below(2) {
             0 if rng.below(3) == 0 => Command::Kick(self.registered_name(rng)),
             0 => Command::Kick(self.addr(rng)),
-            _ => Command::Steal(self.held_name(rng, Kind::Exclusive)),
+            _ => {
+                let kind = if rng.below(3) == 0 { Kind::Write } else { Kind::Exclusive };
+                Command::Steal(kind, self.held_name(rng, kind))
+            }
         }
     }
 
@@ -275,7 +290,9 @@ impl Course {
         let ms = MS[rng.below(12) as usize];
         let limit = LIMITS[rng.below(8) as usize];
         match kind {
-            Kind::Exclusive => Command::Get(Wish::at_once(Kind::Exclusive, name).waiting(ms)),
+            Kind::Exclusive | Kind::Read | Kind::Write => {
+                Command::Get(Wish::at_once(kind, name).waiting(ms))
+            }
             Kind::Shared if rng.below(3) == 0 => {
                 Command::Get(Wish::at_once(Kind::Shared, name).limited(limit))
             }
@@ -348,11 +365,26 @@ impl Course {
         names[rng.below(names.len() as u64) as usize].clone()
     }
 
-    /// The names of held locks of a kind, if `is_wanted` accepts the holders.
+    /// The names of held locks of a kind's name space, if `is_wanted` accepts the holders.
     fn names_held(&self, kind: Kind, is_wanted: impl Fn(&[Conn]) -> bool) -> Vec<&Vec<u8>> {
         let held = self.reference.locks().iter();
-        held.filter(|((of, _), by)| *of == kind && is_wanted(by)).map(|((_, name), _)| name).collect()
+        let is_of = |of| line_of(of) == line_of(kind);
+        held.filter(|((of, _), by)| is_of(*of) && is_wanted(by)).map(|((_, name), _)| name).collect()
     }
+}
+
+fn any_kind(rng: &mut Rng) -> Kind {
+    match rng.below(10) {
+        0..3 => Kind::Exclusive,
+        3..7 => Kind::Shared,
+        7 | 8 => Kind::Read,
+        _ => Kind::Write,
+    }
+}
+
+/// A kind that `d` and `dump` have.
+fn old_kind(kind: Kind) -> Kind {
+    if kind.is_counted() { Kind::Shared } else { Kind::Exclusive }
 }
 
 fn name(rng: &mut Rng) -> Vec<u8> {

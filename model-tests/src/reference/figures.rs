@@ -7,12 +7,15 @@ use std::collections::BTreeMap;
 
 /// Verbs that are shown before their first use. Below: the others.
 const ALWAYS: [&str; 10] = ["d", "dump", "g", "i", "q", "r", "sd", "sg", "si", "sr"];
-const ONCE_USED: [&str; 14] =
-    ["f", "gw", "help", "iam", "kick", "ls", "me", "ping", "quit", "ra", "sgl", "sgw", "steal", "who"];
+const ONCE_USED: [&str; 26] = [
+    "f", "gw", "help", "iam", "kick", "ls", "me", "ping", "quit", "ra", "rf", "rg", "rgw", "ri", "rr", "sf",
+    "sgl", "sgw", "steal", "wf", "wg", "wgw", "who", "wi", "wr", "wsteal",
+];
 
 /// Figures that only go up.
 const COUNTED: &[&str] = &[
     "address_refused",
+    "changes",
     "closed_eof",
     "closed_error",
     "closed_idle",
@@ -35,6 +38,8 @@ const COUNTED: &[&str] = &[
     "peak_name_bytes",
     "peak_waiters",
     "queue_full",
+    "read_orphans",
+    "read_released_together",
     "released_together",
     "searches_refused",
     "shared_released_together",
@@ -43,6 +48,8 @@ const COUNTED: &[&str] = &[
     "waits_drained",
     "waits_granted",
     "waits_timed_out",
+    "write_orphans",
+    "write_released_together",
 ];
 
 /// What a wait counts for the limit of memory.
@@ -54,8 +61,12 @@ const REFUSALS: &[(&str, &str)] = &[
     ("memory_refused", "0 Out Of Memory: "),
     ("deadlocks_refused", "0 Lock Get Deadlock: "),
     ("deadlocks_refused", "0 Shared Lock Get Deadlock: "),
+    ("deadlocks_refused", "0 Read Lock Get Deadlock: "),
+    ("deadlocks_refused", "0 Write Lock Get Deadlock: "),
     ("queue_full", "0 Lock Get Queue Full: "),
     ("queue_full", "0 Shared Lock Get Queue Full: "),
+    ("queue_full", "0 Read Lock Get Queue Full: "),
+    ("queue_full", "0 Write Lock Get Queue Full: "),
 ];
 
 impl Reference {
@@ -83,9 +94,14 @@ impl Reference {
             for &key in COUNTED {
                 number(key, count(key));
             }
-            for (kind, holds, waiters) in
-                [(Kind::Exclusive, "holds", "waiters"), (Kind::Shared, "shared_holds", "shared_waiters")]
-            {
+            number("read_locks", names(Kind::Read));
+            number("write_locks", names(Kind::Write));
+            for (kind, holds, waiters) in [
+                (Kind::Exclusive, "holds", "waiters"),
+                (Kind::Shared, "shared_holds", "shared_waiters"),
+                (Kind::Read, "read_holds", "read_waiters"),
+                (Kind::Write, "write_holds", "write_waiters"),
+            ] {
                 number(holds, self.holds(|of, _| of == kind) as u64);
                 number(waiters, self.waits.iter().filter(|wait| wait.kind == kind).count() as u64);
             }

@@ -16,7 +16,7 @@ pub struct Wait {
     pub kind: Kind,
     /// The lock that it waits for.
     pub name: Vec<u8>,
-    /// How many holders there may be, including it. 0 is no limit. 1 for exclusive locks.
+    /// How many holders there may be, including it. 0 is no limit. 1 for exclusive locks and for writers.
     pub limit: u32,
     /// When it began, in milliseconds.
     pub began: u64,
@@ -25,16 +25,16 @@ pub struct Wait {
 }
 
 impl Wait {
-    /// The lock that it is for.
+    /// The lock whose line it is in. Readers and writers stand in one line: it is the writers'.
     #[must_use]
     pub fn lock(&self) -> (Kind, Vec<u8>) {
-        (self.kind, self.name.clone())
+        (line_of(self.kind), self.name.clone())
     }
 
-    /// Whether it may become a holder beside `holders` others.
+    /// Whether it may become a holder beside `holders` others of its kind, and so many `rivals`.
     #[must_use]
-    pub fn fits(&self, holders: usize) -> bool {
-        self.limit == 0 || holders < self.limit as usize
+    pub fn fits(&self, holders: usize, rivals: usize) -> bool {
+        rivals == 0 && (self.limit == 0 || holders < self.limit as usize)
     }
 
     /// The reply if it is not granted.
@@ -43,7 +43,12 @@ impl Wait {
     }
 
     fn verb(&self) -> &'static str {
-        if self.kind == Kind::Exclusive { "gw" } else { "sgw" }
+        match self.kind {
+            Kind::Exclusive => "gw",
+            Kind::Shared => "sgw",
+            Kind::Read => "rgw",
+            Kind::Write => "wgw",
+        }
     }
 }
 
@@ -60,10 +65,10 @@ impl Reference {
         self.waits.iter().any(|wait| wait.conn == conn)
     }
 
-    /// The waits for a lock, from the head of its line.
+    /// The waits for a lock, from the head of its line. It is the same for readers and writers.
     #[must_use]
     pub fn line(&self, kind: Kind, name: &[u8]) -> Vec<&Wait> {
-        self.waits.iter().filter(|wait| wait.kind == kind && wait.name == name).collect()
+        self.waits.iter().filter(|wait| wait.lock() == (line_of(kind), name.to_vec())).collect()
     }
 
     /// How long each wait lasted that is over, in milliseconds.
@@ -78,7 +83,7 @@ impl Reference {
         self.counts.get("searches_refused").copied().unwrap_or(0)
     }
 
-    /// `g`, `sg`, `gw`, `sgl`, `sgw`.
+    /// `g`, `sg`, `gw`, `sgl`, `sgw`, `rg`, `rgw`, `wg`, `wgw`.
     pub(super) fn get(&mut self, conn: Conn, wish: &Wish<Vec<u8>>) -> Event {
         let (kind, name, limit, ms) = (wish.kind(), wish.name(), wish.limit(), wish.ms());
         if self.draining {
@@ -87,12 +92,23 @@ impl Reference {
         let deadline = self.now.saturating_add(ms.unwrap_or(0).into());
         let wait = Wait { conn, kind, name: name.clone(), limit, began: self.now, deadline };
         let holders = self.holders(kind, name);
+        let rivals = rival(kind).map_or(&[][..], |rival| self.holders(rival, name));
+        if let Some(rival) = rival(kind).filter(|_| rivals.contains(&conn)) {
+            // It goes on holding the lock, in another way. A reader beside others cannot.
+            if kind == Kind::Write && rivals.len() > 1 {
+                return Event::Sent(conn, wait.failure("Failure"));
+            }
+            self.end_hold(conn, rival, name);
+            self.hold(conn, kind, name);
+            self.count("changes");
+            return Event::Sent(conn, self.got(kind, name));
+        }
         if !self.since.contains_key(&(kind, name.clone(), conn)) {
             if self.has_too_many_locks(conn) {
                 return Event::Sent(conn, line("0 Too Many Locks: ", name));
             }
             let is_old_and_shared = wish.verb() == Verb::SharedGet;
-            let is_free = wait.fits(holders.len()) && self.line(kind, name).is_empty();
+            let is_free = wait.fits(holders.len(), rivals.len()) && self.line(kind, name).is_empty();
             if !is_free && !is_old_and_shared {
                 return match ms {
                     None => Event::Sent(conn, wait.failure("Failure")),
@@ -186,7 +202,12 @@ impl Reference {
         let next = |of: &Self| {
             let mut lines = BTreeSet::new();
             let mut heads = of.waits.iter().filter(|wait| lines.insert(wait.lock()));
-            heads.find(|wait| wait.fits(of.holders(wait.kind, &wait.name).len())).cloned()
+            let count = |kind, wait: &Wait| of.holders(kind, &wait.name).len();
+            heads
+                .find(|wait| {
+                    wait.fits(count(wait.kind, wait), rival(wait.kind).map_or(0, |kind| count(kind, wait)))
+                })
+                .cloned()
         };
         while let Some(wait) = next(self) {
             self.hold(wait.conn, wait.kind, &wait.name);
@@ -235,5 +256,26 @@ impl Reference {
 }
 
 pub(super) fn word(kind: Kind) -> &'static str {
-    if kind == Kind::Exclusive { "Lock" } else { "Shared Lock" }
+    match kind {
+        Kind::Exclusive => "Lock",
+        Kind::Shared => "Shared Lock",
+        Kind::Read => "Read Lock",
+        Kind::Write => "Write Lock",
+    }
+}
+
+/// The kind that a lock cannot be held in at the same time.
+#[must_use]
+pub fn rival(kind: Kind) -> Option<Kind> {
+    match kind {
+        Kind::Exclusive | Kind::Shared => None,
+        Kind::Read => Some(Kind::Write),
+        Kind::Write => Some(Kind::Read),
+    }
+}
+
+/// The kind whose line a kind's waits stand in: readers stand among the writers.
+#[must_use]
+pub fn line_of(kind: Kind) -> Kind {
+    if kind == Kind::Read { Kind::Write } else { kind }
 }

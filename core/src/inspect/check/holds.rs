@@ -3,7 +3,7 @@
 use super::{Violation, ensure};
 use crate::machine::Machine;
 use crate::table::{State, Tenure};
-use crate::types::{ByKind, Kind};
+use crate::types::ByKind;
 
 impl Machine {
     /// Every slab's lists of open and bare chunks are right.
@@ -64,7 +64,7 @@ impl Machine {
             }
             ensure!(count > 0, "tied lock {id:?} has no holder");
             ensure!(count == tie.holders(), "{id:?}: {count} holders, counted {}", tie.holders());
-            ensure!(lock.kind() == Kind::Shared || count == 1, "exclusive {id:?} has {count} holders");
+            ensure!(lock.kind().is_counted() || count == 1, "{:?} {id:?} has {count} holders", lock.kind());
             holds += count;
         }
         ensure!(ties.holds().len() == holds, "tied holds that no lock lists");

@@ -222,11 +222,11 @@ impl Machine {
         let figures = self.figures();
         for verb in Verb::ALL {
             let (asked, failed) = figures.outcomes(verb);
-            let waiting = match verb {
-                Verb::GetWait => figures.waits[Kind::Exclusive],
-                Verb::SharedGetWait => figures.waits[Kind::Shared],
-                _ => 0,
-            };
+            let waiting: u32 = Kind::ALL
+                .into_iter()
+                .filter(|kind| Verb::that_waits_for(*kind) == verb)
+                .map(|kind| figures.waits[kind])
+                .sum();
             ensure!(
                 failed + u64::from(waiting) <= asked,
                 "{} failed {failed} times of {asked}, and {waiting} wait",
@@ -234,14 +234,23 @@ impl Machine {
             );
         }
         // `u128`, because a damaged snapshot may claim any number.
-        let released = [Verb::Release, Verb::SharedRelease, Verb::Steal].map(|verb| {
+        let releases = [
+            Verb::Release,
+            Verb::SharedRelease,
+            Verb::ReadRelease,
+            Verb::WriteRelease,
+            Verb::Steal,
+            Verb::WriteSteal,
+        ];
+        let released = releases.map(|verb| {
             let (asked, failed) = figures.outcomes(verb);
             u128::from(asked - failed)
         });
         let orphaned = self.counters.orphans.map(u128::from).total();
         let together = self.counters.released_together.map(u128::from).total();
         let timed = ByKind::from_fn(|kind| u128::from(figures.hold_times(kind).count()));
-        let over = released.iter().sum::<u128>() + orphaned + together;
+        let changed = u128::from(self.counters.changes);
+        let over = released.iter().sum::<u128>() + orphaned + together + changed;
         ensure!(
             timed.total() + u128::from(self.holds.dead()) == over,
             "{timed:?} hold times and {} dead holds, but {over} holds are over",

@@ -4,7 +4,7 @@ use super::{Violation, ensure};
 use crate::machine::Machine;
 use crate::storage::Id;
 use crate::table::{Lock, State, Tie, Tokens};
-use crate::types::{ByKind, Kind, Now};
+use crate::types::{ByKind, Now};
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ impl Machine {
         let mut waits = ByKind::default();
         for (id, lock) in self.holds.locks().slots().iter() {
             if let State::Tied(tie) = self.holds.state(id) {
-                waits[lock.kind()] += self.check_line(id, lock, &self.holds.ties()[tie])?;
+                self.check_line(id, lock, &self.holds.ties()[tie], &mut waits)?;
             }
         }
         ensure!(waits == self.holds.counts().waiting(), "{waits:?} waits in lines, not as counted");
@@ -27,7 +27,14 @@ impl Machine {
         self.check_every_wait_can_end()
     }
 
-    fn check_line(&self, id: Id<Lock>, lock: &Lock, tie: &Tie) -> Result<u32, Violation> {
+    /// Checks a line, and counts its waits by kind.
+    fn check_line(
+        &self,
+        id: Id<Lock>,
+        lock: &Lock,
+        tie: &Tie,
+        counted: &mut ByKind<u32>,
+    ) -> Result<(), Violation> {
         ensure!(!tie.is_dirty(), "the line of {id:?} was left dirty");
         let waits = self.holds.waits();
         let count =
@@ -37,9 +44,14 @@ impl Machine {
             ensure!(wait.lock() == id, "a wait for {:?} is in the line of {id:?}", wait.lock());
             ensure!(wait.order() > last_order, "{id:?}: its line is out of order");
             ensure!(
-                lock.kind() == Kind::Shared || wait.place().limit() == 1,
-                "a wait for exclusive {id:?} with a limit"
+                wait.place().kind().is_counted() || wait.place().limit() == 1,
+                "a wait for all of {id:?} with a limit"
             );
+            ensure!(
+                wait.place().kind().space() == lock.kind().space(),
+                "a wait for another name space in the line of {id:?}"
+            );
+            counted[wait.place().kind()] += 1;
             let by = self.connections.slots().get(wait.by());
             ensure!(
                 by.is_some_and(|connection| connection.wait() == Some(wait_id)),
@@ -50,7 +62,7 @@ impl Machine {
         ensure!(count == tie.line().len(), "{id:?}: {count} waits, counted {}", tie.line().len());
         ensure!(count <= self.config.limits.waiters_per_name, "{id:?}: {count} wait, too many");
         ensure!(self.holds.grantable(id).is_none(), "{id:?} could be granted to the head of its line");
-        Ok(count)
+        Ok(())
     }
 
     /// Every wait can still be granted: by the releases of connections that do not wait, and then of those granted
@@ -71,7 +83,7 @@ impl Machine {
                 let left = owners.filter(|owner| standing.contains(&owner.position())).count() as u32;
                 // A connection that is granted beside the holders that are left releases too.
                 while let Some(wait) = next.map(|next| &waits[next])
-                    && wait.place().has_room_beside(left)
+                    && wait.place().has_room_beside(left, self.holds.locks()[*lock].kind())
                 {
                     standing.remove(&wait.by().position());
                     *next = wait.place().behind();
@@ -130,14 +142,13 @@ impl Machine {
         Ok(())
     }
 
-    /// No two holds have the same token. No hold has a token that is still to come. No shared hold has a token.
+    /// No two holds have the same token. No hold has a token that is still to come.
     pub(super) fn check_tokens(&self) -> Result<(), Violation> {
         let mut tokens = BTreeSet::new();
-        for (id, lock) in self.holds.locks().slots().iter() {
-            let Some(token) = self.holds.token(id) else { continue };
+        for (id, hold) in self.holds.ties().holds().iter() {
+            let Some(token) = hold.token() else { continue };
             ensure!(token < self.tokens.next(), "{id:?} has token {token}, which is still to come");
             ensure!(tokens.insert(token), "{id:?} has token {token}, and another has it too");
-            ensure!(lock.kind() == Kind::Exclusive, "shared {id:?} has a token");
         }
         ensure!(self.tokens.last() <= Tokens::MAX, "{:?}", self.tokens);
         ensure!((1..=self.tokens.last() + 1).contains(&self.tokens.next()), "{:?}", self.tokens);

@@ -1,11 +1,13 @@
 //! The machine's state as a record: who holds what and who waits, in an order that does not depend on where it is
 //! stored.
 
-use super::format::{ConnectionRecord, MachineRecord, SoleRecord, TieRecord, TimesRecord, WaitRecord};
+use super::format::{
+    ConnectionRecord, HolderRecord, MachineRecord, SoleRecord, TieRecord, TimesRecord, WaitRecord,
+};
 use crate::machine::Machine;
 use crate::storage::Id;
-use crate::table::{Connection, State, Tenure};
-use crate::types::{ByKind, Conn, Kind};
+use crate::table::{Connection, State, Tenure, TiedHold};
+use crate::types::{ByKind, Conn};
 use std::collections::BTreeMap;
 
 impl Machine {
@@ -22,20 +24,18 @@ impl Machine {
         for (id, lock) in self.holds.locks().slots().iter() {
             let State::Tied(tie) = self.holds.state(id) else { continue };
             let holds = self.holds.ties().holds_from(self.holds.ties()[tie].oldest());
-            let holders: Vec<(u64, u64)> =
-                holds.map(|(_, hold)| (self.holder(hold.tenure()).bits(), hold.since().bits())).collect();
+            let holders: Vec<_> = holds.map(|(_, hold)| self.holder_record(hold)).collect();
             let name = self.holds.locks().name(lock).to_vec();
             match holders[..] {
-                [(holder, since)] => {
-                    let token = self.holds.token(id).unwrap_or(0);
+                [HolderRecord { conn: holder, since, token }] => {
                     // Sole holds come first, in the order in which they will be listed again.
                     let is_tied_again = token > 0 || self.holds.waiting(id) > 0;
                     lone.push((is_tied_again, holder, lock.kind(), SoleRecord { name, since, token }));
                 }
-                _ => ties.push(TieRecord { shared: lock.kind() == Kind::Shared, name, holders }),
+                _ => ties.push(TieRecord { kind: lock.kind() as u8, name, holders }),
             }
         }
-        ties.sort_by(|a, b| (a.shared, &a.name).cmp(&(b.shared, &b.name)));
+        ties.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
         lone.sort();
         let mut connections: Vec<_> = connections.into_iter().map(|id| self.connection_record(id)).collect();
         let place_of: BTreeMap<u64, usize> =
@@ -64,7 +64,7 @@ impl Machine {
             let lock = &self.holds.locks()[wait.lock()];
             WaitRecord {
                 conn: self.connections[wait.by()].conn().bits(),
-                shared: lock.kind() == Kind::Shared,
+                kind: wait.place().kind() as u8,
                 name: self.holds.locks().name(lock).to_vec(),
                 limit: wait.place().limit(),
                 began: wait.began().0,
@@ -95,6 +95,14 @@ impl Machine {
                 .map(|(registered, name)| (name.to_vec(), registered.order())),
             active: self.connections.active(id).0,
             soles: soles.map(|newest_first| newest_first.into_iter().rev().collect()),
+        }
+    }
+
+    fn holder_record(&self, hold: &TiedHold) -> HolderRecord {
+        HolderRecord {
+            conn: self.holder(hold.tenure()).bits(),
+            since: hold.since().bits(),
+            token: hold.token().unwrap_or(0),
         }
     }
 

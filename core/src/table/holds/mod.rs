@@ -49,6 +49,7 @@ pub(crate) enum State {
 pub(crate) struct Found {
     hash: NameHash,
     lock: Option<Id<Lock>>,
+    /// How it was asked for. Whoever holds it may hold it otherwise.
     kind: Kind,
     holders: u32,
 }
@@ -102,6 +103,12 @@ impl Holds {
         Found { hash, lock, kind, holders }
     }
 
+    /// How many hold a name so. Not those who hold it otherwise.
+    pub(crate) fn count(&self, kind: Kind, name: &[u8]) -> u32 {
+        let found = self.find(kind, name);
+        found.lock.filter(|lock| self.locks[*lock].kind() == kind).map_or(0, |_| found.holders)
+    }
+
     /// Live holders of a lock.
     #[inline]
     pub(crate) fn holders(&self, lock: Id<Lock>) -> u32 {
@@ -112,15 +119,17 @@ impl Holds {
         }
     }
 
-    /// A tenure's hold of a name, if it has one.
+    /// A tenure's hold of a name, if it holds it so.
     #[inline]
     pub(crate) fn held_by(&self, tenure: Id<Tenure>, kind: Kind, name: &[u8]) -> Option<Id<Lock>> {
         // Mostly a connection releases the lock that it got last. Then no hash is needed.
         let newest = self.tenures[tenure].soles().first();
-        if let Some(newest) = newest.filter(|newest| self.locks.is(&self.locks[*newest], kind, name)) {
+        let is_so = |lock: &Id<Lock>| self.locks[*lock].kind() == kind;
+        if let Some(newest) = newest.filter(|id| is_so(id) && self.locks.is(&self.locks[*id], kind, name)) {
             return Some(newest);
         }
-        self.locks.find(self.locks.hash(kind, name), kind, name).filter(|lock| self.is_holder(*lock, tenure))
+        let found = self.locks.find(self.locks.hash(kind, name), kind, name);
+        found.filter(|lock| is_so(lock) && self.is_holder(*lock, tenure))
     }
 
     /// Whether this live tenure is among the holders of a lock.
@@ -143,9 +152,10 @@ impl Holds {
         sole.into_iter().chain(self.ties.holds_from(oldest).map(|(_, hold)| hold.tenure()))
     }
 
-    /// The fencing token of an exclusive lock's hold, if it has one.
-    pub(crate) fn token(&self, lock: Id<Lock>) -> Option<u64> {
-        self.tie_of(lock).and_then(|tie| self.ties[tie].token())
+    /// The fencing token of a tenure's hold, if it has one.
+    pub(crate) fn token(&self, lock: Id<Lock>, tenure: Id<Tenure>) -> Option<u64> {
+        self.tie_of(lock)?;
+        self.ties.holds()[self.ties.find(lock, tenure)?].token()
     }
 
     /// How many wait for a lock.
@@ -270,7 +280,7 @@ mod tests {
         for is_got in [false, true] {
             let (mut holds, [a, b]) = holds();
             let lock = add(&mut holds, a);
-            assert_eq!(holds.end(a, Now(5)), ByKind::from_array([0, 1]));
+            assert_eq!(holds.end(a, Now(5)), ByKind::from_array([0, 1, 0, 0]));
             assert_eq!((holds.state(lock), holds.holders(lock), holds.dead()), (State::Free, 0, 1));
             assert_eq!(holds.holder_tenures(lock).count(), 0);
             assert_eq!((holds.counts().live(), holds.counts().held()), Default::default());

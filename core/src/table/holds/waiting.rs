@@ -10,7 +10,7 @@ use crate::table::moment::Moment;
 use crate::table::tenure::Tenure;
 use crate::table::tie::Tie;
 use crate::table::wait::Wait;
-use crate::types::{Kind, Now};
+use crate::types::Now;
 
 impl Holds {
     /// Puts a connection at the end of the line for a lock that is held.
@@ -24,7 +24,7 @@ impl Holds {
         let lock = found.lock.expect("a lock that is waited for has a slot");
         let tie = self.make_tied(lock);
         self.counts.add_wait(found.kind);
-        let wait = self.waits.begin(lock, by, Place::new(limit), (now, deadline));
+        let wait = self.waits.begin(lock, by, Place::new(found.kind, limit), (now, deadline));
         self.ties[tie].line_mut().push(&mut self.waits, wait);
         wait
     }
@@ -54,7 +54,8 @@ impl Holds {
     pub(crate) fn grantable(&self, lock: Id<Lock>) -> Option<Id<Wait>> {
         let tie = &self.ties[self.tie_of(lock)?];
         let first = if bug!(LineIsAStack) { tie.line().end()? } else { tie.line().head()? };
-        self.waits[first].place().has_room_beside(tie.holders()).then_some(first)
+        let kind = self.locks[lock].kind();
+        self.waits[first].place().has_room_beside(tie.holders(), kind).then_some(first)
     }
 
     /// Ends the wait at the head of a line by making its connection's tenure a holder. Returns the wait and the new
@@ -65,12 +66,14 @@ impl Holds {
             "the lock goes to the connection that waited"
         );
         let lock = self.waits[id].lock();
-        let (kind, outer_bytes) = self.counted(lock);
+        let (held, outer_bytes) = self.counted(lock);
         let tie = self.tie_of(lock).expect("a lock with a line is tied");
         let wait = self.take_wait(id, tie, now);
+        let kind = wait.place().kind();
         let holders = self.ties[tie].holders();
-        assert!(kind == Kind::Shared || holders == 0, "an exclusive lock has one holder");
+        assert!(holders == 0 || kind.is_counted() && held == kind, "who holds a lock so holds it alone");
         if holders == 0 {
+            self.locks.set_kind(lock, kind);
             self.counts.add_name(kind, outer_bytes);
         }
         self.counts.add_hold(kind);
@@ -82,7 +85,7 @@ impl Holds {
     fn take_wait(&mut self, id: Id<Wait>, tie: Id<Tie>, now: Now) -> Wait {
         self.ties[tie].line_mut().remove(&mut self.waits, id);
         let wait = self.waits.end(id);
-        self.counts.remove_wait(self.locks[wait.lock()].kind(), now.0 - wait.began().0);
+        self.counts.remove_wait(wait.place().kind(), now.0 - wait.began().0);
         wait
     }
 
