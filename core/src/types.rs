@@ -83,6 +83,16 @@ impl Kind {
         }
     }
 
+    /// The other kind of its name space: a lock is never held both ways. `None` if there is no other.
+    #[must_use]
+    pub const fn rival(self) -> Option<Self> {
+        match self {
+            Self::Exclusive | Self::Shared => None,
+            Self::Read => Some(Self::Write),
+            Self::Write => Some(Self::Read),
+        }
+    }
+
     /// Whether a lock can have several holders of this kind at a time.
     #[must_use]
     #[inline]

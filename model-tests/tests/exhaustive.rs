@@ -11,6 +11,8 @@ use elockd_model_tests::runner::say;
 
 const X: Kind = Kind::Exclusive;
 const S: Kind = Kind::Shared;
+const R: Kind = Kind::Read;
+const W: Kind = Kind::Write;
 
 fn space(connections: usize, locks: &[(Kind, &'static str)]) -> Space {
     Space::new(connections, locks)
@@ -210,6 +212,43 @@ fn two_connections_that_wait_by_slot() {
     let (waits_ms, limits, time) = (vec![1], vec![1], Time::Ticks(vec![1]));
     let space = Space { waits_ms, limits, time, places: true, ..space(2, &[(X, "a"), (S, "a")]) };
     all_of("2 connections, 1 name of both kinds, waits, by slot", &space, 23_538);
+}
+
+/// Who reads may go on as a writer, and the reverse, past whoever waits.
+#[test]
+fn three_connections_that_read_and_write_one_name() {
+    let (waits_ms, time) = (vec![1, 2], Time::Passes(vec![1]));
+    let space = Space { waits_ms, time, ..space(3, &[(R, "a"), (W, "a")]) };
+    all_of("3 connections, 1 name of readers and writers, waits", &space, 899);
+}
+
+#[test]
+fn three_connections_that_read_and_write_two_names() {
+    let (waits_ms, time) = (vec![1], Time::Ticks(vec![1]));
+    let space = Space { waits_ms, time, ..space(3, &[(R, "a"), (W, "a"), (R, "b"), (W, "b")]) };
+    all_of("3 connections, 2 names of readers and writers, waits", &space, 13_725);
+}
+
+#[test]
+fn two_connections_that_read_and_write_with_tokens_and_operators() {
+    let (waits_ms, time) = (vec![2], Time::Ticks(vec![1]));
+    let space = Space { waits_ms, time, operators: true, tokens: 1, ..space(2, &[(R, "a"), (W, "a")]) };
+    all_of("2 connections, 1 name of readers and writers, waits, operators, tokens", &space, 774);
+}
+
+#[test]
+fn two_connections_that_read_and_write_by_slot() {
+    let (waits_ms, time) = (vec![1], Time::Ticks(vec![1]));
+    let space = Space { waits_ms, time, places: true, ..space(2, &[(R, "a"), (W, "a"), (X, "a")]) };
+    all_of("2 connections, 1 name of readers and writers, 1 exclusive, waits, by slot", &space, 43_231);
+}
+
+#[test]
+#[ignore = "takes a minute in a release build"]
+fn large_four_connections_that_read_and_write_one_name() {
+    let (waits_ms, time) = (vec![1], Time::Ticks(vec![1]));
+    let space = Space { waits_ms, time, ..space(4, &[(R, "a"), (W, "a")]) };
+    all_of("4 connections, 1 name of readers and writers, waits", &space, 1);
 }
 
 #[test]

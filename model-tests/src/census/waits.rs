@@ -96,18 +96,20 @@ impl Census {
         if let Some(Reply::GetDeadlock { .. }) = said {
             let is_of = |kind: Kind| before.waits().iter().all(|wait| wait.kind == kind);
             self.count(match kind {
-                _ if !is_of(kind) => "a deadlock of both kinds was refused",
+                _ if !is_of(kind) => "a deadlock of several kinds was refused",
                 Kind::Exclusive => "a deadlock of exclusive locks was refused",
                 Kind::Shared => "a deadlock of limits was refused",
+                Kind::Read | Kind::Write => "a deadlock of one kind of readers or writers was refused",
             });
             let lives = holders.iter().any(|holder| *holder != conn && !before.is_waiting(*holder));
             self.count_if(lives, "a deadlock was refused although a holder does not wait");
         }
         if events.contains(&Event::Waits(conn)) && after.is_waiting(conn) {
-            self.count(if kind == Kind::Exclusive {
-                "an exclusive wait began"
-            } else {
-                "a shared wait began"
+            self.count(match kind {
+                Kind::Exclusive => "an exclusive wait began",
+                Kind::Shared => "a shared wait began",
+                Kind::Read => "a read wait began",
+                Kind::Write => "a write wait began",
             });
             self.count_if(line.len() > 1, "a wait began behind two others");
             self.count_if(is_in_a_cycle(after, conn), "a cycle that is harmless was allowed");
@@ -153,15 +155,15 @@ impl Census {
             of.open().iter().any(|client| client.conn == conn && client.origin.account == Account::ADMIN)
         };
         match command {
-            Command::Fence(name) => {
-                let had_one = before.token(name).is_some();
+            Command::Fence(kind, name) => {
+                let had_one = before.token(*kind, name, conn).is_some();
                 let is_held = matches!(said, Some(Reply::Fenced { .. }));
                 self.count_if(is_held && had_one, "a token was kept");
                 self.count_if(
                     is_held && had_one && before.tokens_left() == 0,
                     "a token was kept with none left",
                 );
-                let others = before.holders(Kind::Exclusive, name);
+                let others = before.holders(*kind, name);
                 self.count_if(
                     matches!(said, Some(Reply::NotHeld { .. })) && !others.is_empty(),
                     "another's token was asked for",
@@ -174,6 +176,8 @@ impl Census {
                 };
                 let is_both = of(Kind::Exclusive) > 0 && of(Kind::Shared) > 0;
                 self.count_if(is_both, "locks of both kinds were released together");
+                let is_rw = of(Kind::Read) > 0 && of(Kind::Write) > 0;
+                self.count_if(is_rw, "read and write locks were released together");
                 self.count_if(said == Some(Reply::ReleasedAll { holds: 0 }), "nothing was released together");
             }
             Command::ListAll(prefix) => {
@@ -184,7 +188,7 @@ impl Census {
                 };
                 self.count_if(rows.len() > 3, "ls had more than 3 rows");
                 self.count_if(!rows.is_empty() && !prefix.is_empty(), "ls found what begins so");
-                self.count_if(Kind::ALL.into_iter().all(has_waits), "ls had waits of both kinds");
+                self.count_if(Kind::ALL.into_iter().all(has_waits), "ls had waits of all kinds");
             }
             Command::Kick(name) => {
                 let named = before.registered().iter().filter(|(_, other)| other == name).count();
@@ -200,8 +204,8 @@ impl Census {
                 self.count_if(kicked > 0 && waited, "a waiting connection was kicked");
                 self.count_if(kicked > 0 && !is_open(after, conn), "an operator kicked itself");
             }
-            Command::Steal(name) => {
-                let was_held = !before.holders(Kind::Exclusive, name).is_empty();
+            Command::Steal(kind, name) => {
+                let was_held = !before.holders(*kind, name).is_empty();
                 self.count_if(matches!(said, Some(Reply::NotAllowed { .. })), "a theft was not allowed");
                 self.count_if(
                     matches!(said, Some(Reply::Stolen { was_held: true, .. })),
@@ -209,6 +213,8 @@ impl Census {
                 );
                 let is_not = matches!(said, Some(Reply::Stolen { was_held: false, .. }));
                 self.count_if(is_not && !was_held, "a free lock was not stolen");
+                let is_read = !before.holders(Kind::Read, name).is_empty();
+                self.count_if(is_not && *kind == Kind::Write && is_read, "nothing was stolen from readers");
             }
             Command::BadArgument(_) => self.count("an argument was bad"),
             _ => {}

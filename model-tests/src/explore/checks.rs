@@ -1,8 +1,8 @@
 //! The properties that every input in every state must have, and every state.
 
-use super::{Edge, Node, is_deadlock};
+use super::{Edge, Hold, Node, is_deadlock};
 use crate::observe::{Event, difference, observe};
-use crate::reference::Wait;
+use crate::reference::{Wait, rival};
 use elockd_core::{Command, Conn, Figure, Input, Kind, Machine, Reply};
 use std::collections::BTreeMap;
 
@@ -239,8 +239,7 @@ fn nothing_of_a_closed_connection_remains(edge: &Edge<'_>) -> Result<(), String>
     }
     ensure!(events.is_empty(), "it is not forgotten: {events:?}");
     ensure!(machine.figures().dead_holds() == 0, "{dead} ticks do not free {dead} dead holds");
-    let counted: u64 =
-        numbers(&machine, ["holds", "shared_holds", "read_holds", "write_holds"]).iter().sum();
+    let counted: u64 = numbers(&machine, ["holds", "shared_holds", "read_holds", "write_holds"]).iter().sum();
     ensure!(counted == live, "{counted} holds are counted, {live} are left");
     let waiting: u64 =
         numbers(&machine, ["waiters", "shared_waiters", "read_waiters", "write_waiters"]).iter().sum();

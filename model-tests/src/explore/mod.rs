@@ -166,7 +166,7 @@ struct Node {
 }
 
 /// A lock's kind and name, and one of its holders.
-type Hold = (Kind, Vec<u8>, Conn);
+pub(super) type Hold = (Kind, Vec<u8>, Conn);
 
 impl Node {
     fn new(machine: Machine, reference: Reference) -> Self {

@@ -290,9 +290,7 @@ impl Course {
         let ms = MS[rng.below(12) as usize];
         let limit = LIMITS[rng.below(8) as usize];
         match kind {
-            Kind::Exclusive | Kind::Read | Kind::Write => {
-                Command::Get(Wish::at_once(kind, name).waiting(ms))
-            }
+            Kind::Exclusive | Kind::Read | Kind::Write => Command::Get(Wish::at_once(kind, name).waiting(ms)),
             Kind::Shared if rng.below(3) == 0 => {
                 Command::Get(Wish::at_once(Kind::Shared, name).limited(limit))
             }

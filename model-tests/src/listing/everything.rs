@@ -9,8 +9,9 @@ use elockd_core::wire::listing::Packed;
 use elockd_core::{Conn, Kind};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The first words of lines, in the order of the lines of one name.
-const WORDS: [&str; 4] = ["x", "xw", "s", "sw"];
+/// The first words of lines, in the order of the lines of one name. The waits of readers and of writers stand in one
+/// line, in any order.
+const WORDS: [&str; 8] = ["x", "xw", "s", "sw", "r", "w", "rw", "ww"];
 
 /// From here on, the times of holds are counted from 0 again.
 const HELD_MS: u128 = 1 << 40;
@@ -76,12 +77,11 @@ impl Everything {
         let held = reference.locks().iter().flat_map(|((kind, name), holders)| {
             holders.iter().map(|conn| {
                 let since = reference.since(*kind, name, *conn);
-                ((name.clone(), 2 * usize::from(*kind == Kind::Shared), *conn), (since, None))
+                ((name.clone(), word(*kind, false), *conn), (since, None))
             })
         });
         let waiting = reference.waits().iter().map(|wait| {
-            let word = 1 + 2 * usize::from(wait.kind == Kind::Shared);
-            ((wait.name.clone(), word, wait.conn), (wait.began, Some(wait.deadline)))
+            ((wait.name.clone(), word(wait.kind, true), wait.conn), (wait.began, Some(wait.deadline)))
         });
         held.chain(waiting).filter(|((name, ..), _)| name.starts_with(&self.prefix)).collect()
     }
@@ -121,9 +121,9 @@ impl Everything {
 
     /// Whether a wait was granted meanwhile.
     pub(super) fn saw_a_grant(&self) -> bool {
-        self.claimed.keys().any(|(name, kind, conn)| {
-            let held = 2 * usize::from(*kind == Kind::Shared);
-            [held, held + 1].iter().all(|word| self.ever.contains_key(&(name.clone(), *word, *conn)))
+        self.claimed.keys().any(|of| {
+            let mut words = self.ever.keys().filter(|row| claim(row) == *of).map(|row| WORDS[row.1]);
+            words.clone().any(|word| word.len() == 1) && words.any(|word| word.len() == 2)
         })
     }
 
@@ -150,7 +150,7 @@ impl Everything {
         let rows = text.strip_suffix(b"\n").ok_or_else(|| format!("no empty line ends it: {shown}"))?;
         let lines = rows.split_inclusive(|byte| *byte == b'\n').map(Line::parse).collect::<Option<Vec<_>>>();
         let lines = lines.ok_or_else(|| format!("a line is none: {shown}"))?;
-        let is_sorted = lines.is_sorted_by_key(|line| (line.name, line.word));
+        let is_sorted = lines.is_sorted_by_key(|line| (line.name, kind(line.word), WORDS[line.word].len()));
         ensure!(is_sorted, "it is not in order: {shown}");
         for line in &lines {
             self.is_true(line, addrs).map_err(|what| format!("{what}: {shown}"))?;
@@ -245,6 +245,22 @@ fn claims(rows: &BTreeMap<LsRow, Span>) -> BTreeMap<Claim, (LsRow, Span)> {
     rows.iter().map(|(row, span)| (claim(row), (row.clone(), *span))).collect()
 }
 
+/// The kind whose line its waits stand in.
 fn kind(word: usize) -> Kind {
-    if word < 2 { Kind::Exclusive } else { Kind::Shared }
+    [Kind::Exclusive, Kind::Shared, Kind::Write, Kind::Write][word / 2]
+}
+
+/// The index of the first word.
+fn word(kind: Kind, is_waiting: bool) -> usize {
+    let word = match (kind, is_waiting) {
+        (Kind::Exclusive, false) => "x",
+        (Kind::Exclusive, true) => "xw",
+        (Kind::Shared, false) => "s",
+        (Kind::Shared, true) => "sw",
+        (Kind::Read, false) => "r",
+        (Kind::Read, true) => "rw",
+        (Kind::Write, false) => "w",
+        (Kind::Write, true) => "ww",
+    };
+    WORDS.iter().position(|known| *known == word).expect("each is in the list")
 }

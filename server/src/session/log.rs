@@ -104,6 +104,11 @@ impl SessionLog {
     }
 
     fn got(&mut self, kind: Kind, name: Vec<u8>) {
+        // It may have been held in another way until now.
+        let before = kind.rival().map(|rival| (rival, name.clone())).filter(|lock| self.held.remove(lock));
+        if let Some((kind, name)) = before {
+            self.tell_of_lock("released", kind, &name);
+        }
         let lock = (kind, name);
         if !self.held.contains(&lock) {
             self.tell_of_lock("got", kind, &lock.1);
@@ -148,12 +153,13 @@ fn tell_of_operator(operator: &str, command: &Command<Vec<u8>>, is_success: bool
                 warn!(operator, %kicked, "operator {operator} wanted to close {shown}: no such connection");
             }
         }
-        Command::Steal(name) => {
+        Command::Steal(kind, name) => {
             let (lock, shown) = (name.escape_ascii(), Quoted(name));
+            let (kind, word) = (kind_word(*kind), lock_word(*kind));
             if is_success {
-                warn!(operator, %lock, "operator {operator} stole lock {shown}");
+                warn!(operator, %lock, kind, "operator {operator} stole {word} {shown}");
             } else {
-                warn!(operator, %lock, "operator {operator} wanted to steal lock {shown}: nobody holds it");
+                warn!(operator, %lock, kind, "operator {operator} wanted to steal {word} {shown}: nobody holds it");
             }
         }
         _ => {}
@@ -165,13 +171,12 @@ pub(crate) fn lock_word(kind: Kind) -> &'static str {
     match kind {
         Kind::Exclusive => "lock",
         Kind::Shared => "shared lock",
+        Kind::Read => "read lock",
+        Kind::Write => "write lock",
     }
 }
 
 /// The same in a field.
 pub(crate) fn kind_word(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Exclusive => "exclusive",
-        Kind::Shared => "shared",
-    }
+    kind.word()
 }
