@@ -2,7 +2,7 @@
 
 use super::{Census, Moment, is_at_once, is_open};
 use crate::observe::Event;
-use crate::reference::{Reference, Wait};
+use crate::reference::{Reference, Wait, line_of};
 use elockd_core::wire::{Group, Row, read_rows};
 use elockd_core::{Account, Command, Conn, Input, Kind, Reason, Reply, Subject};
 use std::collections::BTreeSet;
@@ -94,12 +94,12 @@ impl Census {
             });
         }
         if let Some(Reply::GetDeadlock { .. }) = said {
-            let is_of = |kind: Kind| before.waits().iter().all(|wait| wait.kind == kind);
+            let is_of = |kind: Kind| before.waits().iter().all(|wait| line_of(wait.kind) == line_of(kind));
             self.count(match kind {
                 _ if !is_of(kind) => "a deadlock of several kinds was refused",
                 Kind::Exclusive => "a deadlock of exclusive locks was refused",
                 Kind::Shared => "a deadlock of limits was refused",
-                Kind::Read | Kind::Write => "a deadlock of one kind of readers or writers was refused",
+                Kind::Read | Kind::Write => "a deadlock of readers and writers was refused",
             });
             let lives = holders.iter().any(|holder| *holder != conn && !before.is_waiting(*holder));
             self.count_if(lives, "a deadlock was refused although a holder does not wait");
@@ -188,7 +188,10 @@ impl Census {
                 };
                 self.count_if(rows.len() > 3, "ls had more than 3 rows");
                 self.count_if(!rows.is_empty() && !prefix.is_empty(), "ls found what begins so");
-                self.count_if(Kind::ALL.into_iter().all(has_waits), "ls had waits of all kinds");
+                self.count_if(
+                    Kind::ALL.into_iter().filter(|kind| has_waits(*kind)).count() > 1,
+                    "ls had waits of several kinds",
+                );
             }
             Command::Kick(name) => {
                 let named = before.registered().iter().filter(|(_, other)| other == name).count();

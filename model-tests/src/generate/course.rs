@@ -2,7 +2,7 @@
 
 use super::rng::Rng;
 use super::{Step, origin};
-use crate::reference::{Reference, line_of};
+use crate::reference::{Reference, line_of, rival};
 use elockd_core::{Account, Cause, Command, Config, Conn, Input, Kind, Now, Origin, Verb, Wish};
 
 /// Names and their weights. The long ones have the length that just fits a slot, one more, and the limit. `TOO_LONG` is
@@ -38,8 +38,10 @@ pub(super) struct Course {
     crowd: Option<u64>,
     /// Whether many commands are about registered names.
     registers: bool,
-    /// Tenths of waits that are for exclusive locks.
+    /// Tenths of waits that are for exclusive locks. The rest are for shared ones.
     exclusive: u64,
+    /// Whether half of the waits are for readers and writers.
+    reads: bool,
     /// Percentage of gets that have a limit or wait.
     waits: u64,
     /// Percentage of inputs that come at the time of the one before.
@@ -68,6 +70,7 @@ impl Course {
             crowd,
             registers: rng.below(4) == 0,
             exclusive: [0, 4, 5, 9][rng.below(4) as usize],
+            reads: rng.below(4) == 0,
             waits: [0, 30, 60, 85][rng.below(4) as usize],
             releases: [3, 10, 25][rng.below(3) as usize],
             drain_at: (rng.below(6) == 0).then(|| rng.below(length)),
@@ -248,8 +251,8 @@ impl Course {
         let kind = self.kind(rng);
         match rng.below(26) {
             0..14 => self.wait(rng, conn),
-            14 => Command::get(kind, self.name(rng)),
-            15 => Command::get(kind, self.own_name(rng, conn, kind)),
+            14 if !self.reads => Command::get(kind, self.name(rng)),
+            14 | 15 => self.change(rng, conn),
             16 | 21 if self.has_operators => self.operate(rng),
             16..20 => Command::Release(kind, self.own_name(rng, conn, kind)),
             20 => Command::ReleaseAll,
@@ -259,10 +262,24 @@ impl Course {
     }
 
     fn kind(&self, rng: &mut Rng) -> Kind {
-        if rng.below(3) == 0 {
-            return if rng.below(2) == 0 { Kind::Read } else { Kind::Write };
+        if self.reads && rng.below(3) > 0 {
+            return if rng.below(5) < 2 { Kind::Read } else { Kind::Write };
         }
         if rng.below(10) < self.exclusive { Kind::Exclusive } else { Kind::Shared }
+    }
+
+    /// A get of a lock of readers and writers that the connection holds otherwise, if it holds one.
+    fn change(&self, rng: &mut Rng, conn: Conn) -> Command<Vec<u8>> {
+        let held = self.reference.locks().iter();
+        let own = held.filter(|(_, by)| by.contains(&conn));
+        let own: Vec<_> = own.filter_map(|((kind, name), _)| Some((rival(*kind)?, name))).collect();
+        match own[..] {
+            [] => Command::get(self.kind(rng), self.name(rng)),
+            _ => {
+                let (kind, name) = own[rng.below(own.len() as u64) as usize];
+                Command::get(kind, name.clone())
+            }
+        }
     }
 
     /// What only operators may say.
