@@ -119,6 +119,17 @@ impl Kind {
         }
     }
 
+    /// What a lock of this kind is called in a sentence. Exclusive locks came first and are just locks.
+    #[must_use]
+    pub const fn lock_word(self) -> &'static str {
+        match self {
+            Self::Exclusive => "lock",
+            Self::Shared => "shared lock",
+            Self::Read => "read lock",
+            Self::Write => "write lock",
+        }
+    }
+
     /// What the keys of its figures begin with. Exclusive locks came first and have no prefix.
     const fn prefix(self) -> &'static str {
         match self {

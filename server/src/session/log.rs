@@ -118,7 +118,7 @@ impl SessionLog {
 
     fn tell_of_lock(&self, what: &str, kind: Kind, name: &[u8]) {
         let (addr, lock) = (self.addr, name.escape_ascii());
-        info!(%addr, %lock, kind = kind_word(kind), "{addr} {what} {} {}", lock_word(kind), Quoted(name));
+        info!(%addr, %lock, kind = kind.word(), "{addr} {what} {} {}", kind.lock_word(), Quoted(name));
     }
 
     /// The connection has ended, and nothing is held any more.
@@ -155,7 +155,7 @@ fn tell_of_operator(operator: &str, command: &Command<Vec<u8>>, is_success: bool
         }
         Command::Steal(kind, name) => {
             let (lock, shown) = (name.escape_ascii(), Quoted(name));
-            let (kind, word) = (kind_word(*kind), lock_word(*kind));
+            let (kind, word) = (kind.word(), kind.lock_word());
             if is_success {
                 warn!(operator, %lock, kind, "operator {operator} stole {word} {shown}");
             } else {
@@ -164,19 +164,4 @@ fn tell_of_operator(operator: &str, command: &Command<Vec<u8>>, is_success: bool
         }
         _ => {}
     }
-}
-
-/// What a lock of this kind is called in a line.
-pub(crate) fn lock_word(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Exclusive => "lock",
-        Kind::Shared => "shared lock",
-        Kind::Read => "read lock",
-        Kind::Write => "write lock",
-    }
-}
-
-/// The same in a field.
-pub(crate) fn kind_word(kind: Kind) -> &'static str {
-    kind.word()
 }

@@ -20,7 +20,7 @@ mod turn;
 mod unsent;
 mod waiting;
 
-pub(crate) use log::{SessionLog, kind_word, lock_word};
+pub(crate) use log::SessionLog;
 pub(crate) use refusing::{refuse, refuse_at_once};
 
 use crate::gate::{Gate, GateHandle, Local};

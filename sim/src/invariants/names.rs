@@ -20,7 +20,7 @@ fn told(outcome: &Outcome<'_>) -> Held {
         | Reply::GetDeadlock { name, .. }
         | Reply::QueueFull { name, .. }
         | Reply::Fenced { name, .. }
-        | Reply::NotHeld { name }
+        | Reply::NotHeld { name, .. }
         | Reply::Stolen { name, .. }
         | Reply::Kicked { addr: name, .. }
         | Reply::Released { name, .. }

@@ -30,16 +30,16 @@ pub struct Observed {
     /// The registered names of open connections.
     names: BTreeMap<Conn, Vec<u8>>,
     /// The holders of each lock, by kind. A lock without holders is not in it.
-    holders: [BTreeMap<Vec<u8>, BTreeSet<Conn>>; 2],
+    holders: [BTreeMap<Vec<u8>, BTreeSet<Conn>>; Kind::ALL.len()],
     /// The number of holds, by kind.
-    holds: [u64; 2],
+    holds: [u64; Kind::ALL.len()],
     /// Holds that were released because their connection ended, by kind.
-    orphans: [u64; 2],
+    orphans: [u64; Kind::ALL.len()],
     waits: Waits,
     tokens: Tokens,
     counts: Counts,
-    /// Exclusive holds that were stolen, until their old holders get the lock again.
-    stolen: BTreeSet<(Conn, Vec<u8>)>,
+    /// Holds that were stolen, until their old holders get the lock again.
+    stolen: BTreeSet<(Conn, Lock)>,
     draining: bool,
     /// The effect of the current input, until it is noted.
     pending: Option<Pending>,
@@ -65,7 +65,9 @@ pub struct Counts {
     /// Waits that were refused because too many wait.
     pub queue_full: u64,
     /// Holds that ended by `ra`, by kind.
-    pub released_together: [u64; 2],
+    pub released_together: [u64; Kind::ALL.len()],
+    /// Holds that ended because their holder went on in another way.
+    pub changes: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -154,10 +156,10 @@ impl Observed {
         &self.counts
     }
 
-    /// Whether an exclusive lock was stolen from this connection, and the connection has not got it again since.
+    /// Whether a lock was stolen from this connection, and the connection has not got it again since.
     #[must_use]
-    pub fn is_stolen(&self, conn: Conn, name: &[u8]) -> bool {
-        self.stolen.contains(&(conn, name.to_vec()))
+    pub fn is_stolen(&self, conn: Conn, kind: Kind, name: &[u8]) -> bool {
+        self.stolen.contains(&(conn, (kind, name.to_vec())))
     }
 
     /// Whether the shutdown has begun.
@@ -175,8 +177,10 @@ impl Observed {
     /// Whether the lock could be granted to the first in its line.
     #[must_use]
     pub fn could_be_granted(&self, lock: &Lock) -> bool {
-        let holders = self.holders_of(lock).len();
-        self.waits.head(lock).is_some_and(|head| head.could_join(holders))
+        self.waits.head(lock).is_some_and(|head| {
+            let count = |kind| self.holders(kind, &lock.1);
+            head.could_join(count(head.kind), head.kind.rival().map_or(0, count))
+        })
     }
 
     /// Whether a wait of this connection for this lock, at the end of its line, could ever be granted.
@@ -261,8 +265,11 @@ impl Observed {
         match reply {
             Reply::Got { kind, name, .. } => {
                 self.counts.granted += u64::from(has_waited);
-                if *kind == Kind::Exclusive {
-                    self.stolen.remove(&(to, name.to_vec()));
+                self.stolen.remove(&(to, (*kind, name.to_vec())));
+                let before = kind.rival().filter(|rival| self.is_holder(to, *rival, name));
+                if let Some(rival) = before {
+                    self.counts.changes += 1;
+                    self.release(to, &(rival, name.to_vec()));
                 }
                 if self.holders[*kind as usize].entry(name.to_vec()).or_default().insert(to) {
                     self.holds[*kind as usize] += 1;
@@ -280,7 +287,7 @@ impl Observed {
                     self.release(to, &lock);
                 }
             }
-            Reply::Fenced { token, name } => self.tokens.shown(to, name, *token),
+            Reply::Fenced { kind, token, name } => self.tokens.shown(to, (*kind, name.to_vec()), *token),
             Reply::Registered => {
                 let Some((_, Command::Iam(name))) = &self.asked else { return };
                 if name.is_empty() {
@@ -289,10 +296,10 @@ impl Observed {
                     self.names.insert(to, name.clone());
                 }
             }
-            Reply::Stolen { was_held: true, name } => {
-                let lock = (Kind::Exclusive, name.to_vec());
+            Reply::Stolen { kind, was_held: true, name } => {
+                let lock = (*kind, name.to_vec());
                 for holder in self.holders_of(&lock).clone() {
-                    self.stolen.insert((holder, name.to_vec()));
+                    self.stolen.insert((holder, lock.clone()));
                     self.release(holder, &lock);
                 }
             }
@@ -323,9 +330,7 @@ impl Observed {
         let Some(holders) = of_kind.get_mut(&lock.1) else { return };
         if holders.remove(&conn) {
             self.holds[lock.0 as usize] -= 1;
-            if lock.0 == Kind::Exclusive {
-                self.tokens.over(&lock.1);
-            }
+            self.tokens.over(conn, lock);
         }
         if holders.is_empty() {
             of_kind.remove(&lock.1);

@@ -4,6 +4,7 @@
 
 use super::Lock;
 use elockd_core::{Conn, Kind, Now};
+use elockd_model_tests::reference::line_of;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A wait.
@@ -11,6 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Wait {
     /// The connection that waits.
     pub conn: Conn,
+    /// How it would hold the lock.
+    pub kind: Kind,
     /// Its number among all waits of this machine, in the order in which they began.
     pub number: u64,
     /// The number of holders that it allows, itself included; 0 is no limit.
@@ -22,10 +25,11 @@ pub struct Wait {
 }
 
 impl Wait {
-    /// Whether it could be granted if it were the first in line and the lock had `holders` holders.
+    /// Whether it could be granted if it were the first in line, and the lock had so many holders of its kind and so
+    /// many `rivals`.
     #[must_use]
-    pub fn could_join(&self, holders: usize) -> bool {
-        self.limit == 0 || holders < self.limit as usize
+    pub fn could_join(&self, holders: usize, rivals: usize) -> bool {
+        rivals == 0 && (self.limit == 0 || holders < self.limit as usize)
     }
 
     /// Whether its time is up.
@@ -35,10 +39,15 @@ impl Wait {
     }
 }
 
+/// The lock under which a line is found.
+fn in_line((kind, name): &Lock) -> Lock {
+    (line_of(*kind), name.clone())
+}
+
 /// All waits.
 #[derive(Clone, Debug, Default)]
 pub struct Waits {
-    /// The line of each lock that has waits, by the numbers of the waits.
+    /// The line of each lock that has waits, by the numbers of the waits. Readers stand in the line of writers.
     lines: BTreeMap<Lock, BTreeMap<u64, Wait>>,
     /// The lock and the number of each waiting connection's wait.
     places: BTreeMap<Conn, (Lock, u64)>,
@@ -60,13 +69,13 @@ impl Waits {
     /// The first in a lock's line.
     #[must_use]
     pub fn head(&self, lock: &Lock) -> Option<&Wait> {
-        self.lines.get(lock)?.values().next()
+        self.lines.get(&in_line(lock))?.values().next()
     }
 
     /// The length of a lock's line.
     #[must_use]
     pub fn length(&self, lock: &Lock) -> usize {
-        self.lines.get(lock).map_or(0, BTreeMap::len)
+        self.lines.get(&in_line(lock)).map_or(0, BTreeMap::len)
     }
 
     /// The length of the longest line.
@@ -90,14 +99,16 @@ impl Waits {
     /// The number of waits for locks of a kind.
     #[must_use]
     pub fn count(&self, kind: Kind) -> u64 {
-        self.lines.iter().filter(|((of, _), _)| *of == kind).map(|(_, line)| line.len() as u64).sum()
+        self.all().filter(|wait| wait.kind == kind).count() as u64
     }
 
     /// A wait begins, at the end of its lock's line.
-    pub(super) fn begin(&mut self, conn: Conn, lock: Lock, limit: u32, begun: Now, ms: u32) {
+    pub(super) fn begin(&mut self, conn: Conn, (kind, name): Lock, limit: u32, begun: Now, ms: u32) {
         let number = self.begun;
         self.begun += 1;
-        let wait = Wait { conn, number, limit, begun, deadline: Now(begun.0.saturating_add(ms.into())) };
+        let lock = (line_of(kind), name);
+        let wait =
+            Wait { conn, kind, number, limit, begun, deadline: Now(begun.0.saturating_add(ms.into())) };
         self.lines.entry(lock.clone()).or_default().insert(number, wait);
         self.places.insert(conn, (lock, number));
     }
@@ -120,23 +131,26 @@ impl Waits {
     pub fn could_serve<'a>(
         &'a self,
         asker: Conn,
-        lock: &'a Lock,
+        lock: &Lock,
         limit: u32,
         holders: impl Fn(&Lock) -> &'a BTreeSet<Conn>,
     ) -> bool {
         let mut stuck: BTreeSet<Conn> = self.conns().chain([asker]).collect();
-        let mut lines: BTreeMap<&Lock, Vec<(Conn, u32)>> = BTreeMap::new();
+        let mut lines: BTreeMap<Lock, Vec<(Conn, Kind, u32)>> = BTreeMap::new();
         for (lock, line) in self.lines() {
-            lines.insert(lock, line.map(|wait| (wait.conn, wait.limit)).collect());
+            lines.insert(lock.clone(), line.map(|wait| (wait.conn, wait.kind, wait.limit)).collect());
         }
-        lines.entry(lock).or_default().push((asker, limit));
+        lines.entry(in_line(lock)).or_default().push((asker, lock.0, limit));
         loop {
             let before = stuck.len();
-            for (lock, line) in &mut lines {
-                let held_by = holders(lock);
-                let served = line.iter().take_while(|(conn, limit)| {
-                    let left = held_by.iter().filter(|holder| stuck.contains(holder)).count();
-                    let is_served = *limit == 0 || left < *limit as usize;
+            for ((_, name), line) in &mut lines {
+                let served = line.iter().take_while(|(conn, kind, limit)| {
+                    let left = |kind| {
+                        let held_by: &BTreeSet<Conn> = holders(&(kind, name.clone()));
+                        held_by.iter().filter(|holder| stuck.contains(holder)).count()
+                    };
+                    let rivals = kind.rival().map_or(0, left);
+                    let is_served = rivals == 0 && (*limit == 0 || left(*kind) < *limit as usize);
                     is_served && stuck.remove(conn)
                 });
                 let served = served.count();
