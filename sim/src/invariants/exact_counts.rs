@@ -6,7 +6,7 @@ use elockd_core::{Figure, Figures, Kind, Output, Reply};
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "exact counts",
-    guards: "The N of a lock with several holders and every figure of `q` are exact at their place in the order, also right \
+    guards: "The N of shared locks and of readers, and every figure of `q` are exact at their place in the order, also right \
              after thousands of connections ended at once.",
     given: None,
     told: Some(told),

@@ -6,8 +6,8 @@ use elockd_core::{Kind, Output, Reply};
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "one holder",
-    guards: "At most one connection holds an exclusive lock at any moment of the daemon's order of events. Nobody \
-             reads a lock that another writes.",
+    guards: "At most one connection holds an exclusive lock, or writes a lock, at any moment of the daemon's order \
+             of events.",
     given: None,
     told: Some(told),
     state: None,
