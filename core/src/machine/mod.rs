@@ -215,24 +215,21 @@ impl Machine {
             return;
         }
         let of_address = self.config.limits.connections_per_address;
-        let others = origin.source().map_or(0, |source| self.connections.count_from(source));
-        if of_address > 0 && others >= of_address {
+        let Some((id, from_address)) = self.connections.open_within(self.now, conn, origin, of_address)
+        else {
             self.connections.note_number(conn);
             self.counters.address_refused += 1;
             mark!(AddressRanOut);
             out(conn, Output::Disconnect(Reason::TooManyConnections));
             return;
-        }
-        let id = self.connections.open(self.now, conn, origin);
+        };
         if self.config.limits.idle_ms > 0 {
             self.connections.link(id, self.now);
         }
         self.counters.opened += 1;
         self.counters.peak_connections = self.counters.peak_connections.max(self.connections.len());
-        if origin.source().is_some() {
-            let peak = &mut self.counters.peak_address_connections;
-            *peak = (*peak).max(others + 1);
-        }
+        let peak = &mut self.counters.peak_address_connections;
+        *peak = (*peak).max(from_address);
         self.note_memory();
     }
 
