@@ -163,6 +163,14 @@ impl Machine {
         self.connections.find(conn).map(|id| self.connections[id].origin().account)
     }
 
+    /// Whether a connection holds this lock.
+    #[must_use]
+    pub fn is_holder(&self, conn: Conn, kind: Kind, name: &[u8]) -> bool {
+        let tenure = self.connections.find(conn).and_then(|id| self.connections[id].tenure());
+        let lock = self.holds.find(kind, name).lock();
+        lock.zip(tenure).is_some_and(|(lock, tenure)| self.holds.is_holder(lock, tenure))
+    }
+
     /// How many fencing tokens may still be given out.
     #[must_use]
     pub fn tokens_left(&self) -> u64 {
