@@ -164,6 +164,14 @@ impl Machine {
         self.connections.find(conn).map(|id| self.connections[id].origin().account)
     }
 
+    /// Whether a connection holds this lock.
+    #[must_use]
+    pub fn is_holder(&self, conn: Conn, kind: Kind, name: &[u8]) -> bool {
+        let tenure = self.connections.find(conn).and_then(|id| self.connections[id].tenure());
+        let lock = self.holds.find(kind, name).lock();
+        lock.zip(tenure).is_some_and(|(lock, tenure)| self.holds.is_holder(lock, tenure))
+    }
+
     /// How many fencing tokens may still be given out.
     #[must_use]
     pub fn tokens_left(&self) -> u64 {
@@ -216,24 +224,21 @@ impl Machine {
             return;
         }
         let of_address = self.config.limits.connections_per_address;
-        let others = origin.source().map_or(0, |source| self.connections.count_from(source));
-        if of_address > 0 && others >= of_address {
+        let Some((id, from_address)) = self.connections.open_within(self.now, conn, origin, of_address)
+        else {
             self.connections.note_number(conn);
             self.counters.address_refused += 1;
             mark!(AddressRanOut);
             out(conn, Output::Disconnect(Reason::TooManyConnections));
             return;
-        }
-        let id = self.connections.open(self.now, conn, origin);
+        };
         if self.config.limits.idle_ms > 0 {
             self.connections.link(id, self.now);
         }
         self.counters.opened += 1;
         self.counters.peak_connections = self.counters.peak_connections.max(self.connections.len());
-        if origin.source().is_some() {
-            let peak = &mut self.counters.peak_address_connections;
-            *peak = (*peak).max(others + 1);
-        }
+        let peak = &mut self.counters.peak_address_connections;
+        *peak = (*peak).max(from_address);
         self.note_memory();
     }
 

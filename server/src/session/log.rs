@@ -92,7 +92,7 @@ impl SessionLog {
                 self.held.remove(&(kind, name));
             }
             // An operator may have taken the lock away. The holder is not told of that, so the lock is still in the
-            // list.
+            // list. `ra` looks first: see `forget_stolen`.
             Command::Release(kind, name) => drop(self.held.remove(&(kind, name))),
             Command::Iam(name) if is_success => {
                 info!(%addr, registered = %name.escape_ascii(), "{addr} is called {}", Quoted(&name));
@@ -101,6 +101,12 @@ impl SessionLog {
             Command::LineTooLong => info!(%addr, "{addr} sent a line that is too long"),
             _ => {}
         }
+    }
+
+    /// Forgets the locks that the connection does not hold any more: an operator took them away. Must be called before
+    /// `ra` runs. Its reply names no locks, so nothing else tells which are released. Only exclusive locks are stolen.
+    pub(super) fn forget_stolen(&mut self, is_holder: impl Fn(Kind, &[u8]) -> bool) {
+        self.held.retain(|(kind, name)| *kind == Kind::Shared || is_holder(*kind, name));
     }
 
     fn got(&mut self, kind: Kind, name: Vec<u8>) {
