@@ -5,7 +5,7 @@
 pub use super::slice::{Packed, Slice};
 
 use super::reply::{Reply, Subject};
-use super::row::Group;
+use super::row::{Group, Role};
 use super::slice::PackedRow;
 use super::text::encode;
 use crate::types::{Conn, Kind};
@@ -74,6 +74,9 @@ enum Progress {
     Done,
 }
 
+/// What `ls` shows at most once of a lock, whatever happened meanwhile.
+const EXCLUSIVE_HOLD: Group = Group { kind: Kind::Exclusive, role: Role::Holds };
+
 impl Text {
     /// A text without rows yet.
     #[must_use]
@@ -140,7 +143,7 @@ impl Text {
         // Met twice: see `scan`. An exclusive lock gets only one line, whatever happened meanwhile.
         let is_double = match self.subject {
             Subject::Locks(Kind::Exclusive) | Subject::Dump(Kind::Exclusive) => !is_new_name,
-            Subject::All if row.order.leading_zeros() >= 2 && !is_new_lock => true,
+            Subject::All if group == EXCLUSIVE_HOLD && !is_new_lock => true,
             Subject::Who => false,
             _ => !self.holders.insert(row.conn),
         };
@@ -361,7 +364,7 @@ mod tests {
     fn ls_has_the_registered_name_behind_the_name_and_counts_it() {
         let slice = |registered: Option<&[u8]>| {
             let mut slice = Slice::new(&Scan::new(Listing { subject: Subject::All, name: b"" }));
-            let more = Some(More { kind: Kind::Shared, is_waiting: true, ms: 5, waiters: 2 });
+            let more = Some(More { kind: Kind::Shared, role: Role::Waits, ms: 5, waiters: 2 });
             let (name, conn, addr) = (b"two words", Conn::new(0, 1), Addr::Unix(7));
             slice.push(Entry { name, conn, addr, registered, order: 1, since: None, more });
             slice.pack()

@@ -95,6 +95,14 @@ lines! {
     [0     "Shared Lock Get Deadlock: " name]     GetDeadlock { kind: Shared, name };
     [0     "Lock Get Queue Full: " name]          QueueFull { kind: Exclusive, name };
     [0     "Shared Lock Get Queue Full: " name]   QueueFull { kind: Shared, name };
+    [1     "Lock Ended: " name]                   Ended { kind: Exclusive, name };
+    [1     "Shared Lock Ended: " name]            Ended { kind: Shared, name };
+    [0     "Lock Wait Timeout: " name]            EndTimeout { kind: Exclusive, name };
+    [0     "Shared Lock Wait Timeout: " name]     EndTimeout { kind: Shared, name };
+    [0     "Lock Wait Deadlock: " name]           EndDeadlock { kind: Exclusive, name };
+    [0     "Shared Lock Wait Deadlock: " name]    EndDeadlock { kind: Shared, name };
+    [0     "Lock Wait Queue Full: " name]         EndQueueFull { kind: Exclusive, name };
+    [0     "Shared Lock Wait Queue Full: " name]  EndQueueFull { kind: Shared, name };
     [1     "Lock Release Success: " name]         Released { kind: Exclusive, name };
     [1     "Shared Lock Release Success: " name]  Released { kind: Shared, name };
     [0     "Lock Release Failure: " name]         ReleaseFailure { kind: Exclusive, name };
@@ -242,6 +250,10 @@ mod tests {
                 Reply::GetTimeout { kind, name },
                 Reply::GetDeadlock { kind, name },
                 Reply::QueueFull { kind, name },
+                Reply::Ended { kind, name },
+                Reply::EndTimeout { kind, name },
+                Reply::EndDeadlock { kind, name },
+                Reply::EndQueueFull { kind, name },
                 Reply::Released { kind, name },
                 Reply::ReleaseFailure { kind, name },
                 Reply::Inspected { kind, holders: 0, name },

@@ -15,6 +15,15 @@ use super::wish::Wish;
 pub enum Command<N> {
     /// Every verb that gets a lock: `g`, `gw`, `sg`, `sgl`, `sgw`.
     Get(Wish<N>),
+    /// `iw MS NAME`, `siw MS NAME`.
+    AwaitEnd {
+        /// The kind of lock.
+        kind: Kind,
+        /// How long to wait at most, in milliseconds.
+        ms: u32,
+        /// The lock.
+        name: N,
+    },
     /// `r NAME`, `sr NAME`.
     Release(Kind, N),
     /// `ra`.
@@ -92,6 +101,8 @@ fn parse_rest(verb: Verb, rest: &[u8]) -> Option<Command<Cow<'_, [u8]>>> {
             let ([ms, limit], name) = numbers(rest)?;
             Command::Get(Wish::at_once(Shared, fold(name)).limited(limit).waiting(ms))
         }
+        Verb::AwaitEnd => await_end(Exclusive, rest)?,
+        Verb::SharedAwaitEnd => await_end(Shared, rest)?,
         Verb::Release => Command::Release(Exclusive, fold(rest)),
         Verb::SharedRelease => Command::Release(Shared, fold(rest)),
         Verb::ReleaseAll => Command::ReleaseAll,
@@ -114,11 +125,19 @@ fn parse_rest(verb: Verb, rest: &[u8]) -> Option<Command<Cow<'_, [u8]>>> {
     })
 }
 
+fn await_end(kind: Kind, rest: &[u8]) -> Option<Command<Cow<'_, [u8]>>> {
+    let ([ms], name) = numbers(rest)?;
+    Some(Command::AwaitEnd { kind, ms, name: fold(name) })
+}
+
 /// The same command with `$text` applied to its text. Takes a command or a reference to one.
 macro_rules! retold {
     ($command:expr, $text:expr, $map:ident) => {
         match $command {
             Self::Get(wish) => Command::Get(wish.$map($text)),
+            Self::AwaitEnd { kind, ms, name } => {
+                Command::AwaitEnd { kind: kind.to_owned(), ms: ms.to_owned(), name: $text(name) }
+            }
             Self::Release(kind, name) => Command::Release(kind.to_owned(), $text(name)),
             Self::ReleaseAll => Command::ReleaseAll,
             Self::Fence(name) => Command::Fence($text(name)),
@@ -155,6 +174,8 @@ impl<N> Command<N> {
     pub(crate) const fn verb_and_name(&self) -> (Option<Verb>, Option<&N>) {
         let (verb, name) = match self {
             Self::Get(wish) => (wish.verb(), Some(wish.name())),
+            Self::AwaitEnd { kind: Kind::Exclusive, name, .. } => (Verb::AwaitEnd, Some(name)),
+            Self::AwaitEnd { kind: Kind::Shared, name, .. } => (Verb::SharedAwaitEnd, Some(name)),
             Self::Release(Kind::Exclusive, name) => (Verb::Release, Some(name)),
             Self::Release(Kind::Shared, name) => (Verb::SharedRelease, Some(name)),
             Self::ReleaseAll => (Verb::ReleaseAll, None),
@@ -206,7 +227,11 @@ impl<N> Command<N> {
     /// Whether the reply may come later, at the end of a wait.
     #[inline]
     pub const fn may_wait(&self) -> bool {
-        matches!(self, Self::Get(wish) if wish.ms().is_some())
+        match self {
+            Self::Get(wish) => wish.ms().is_some(),
+            Self::AwaitEnd { .. } => true,
+            _ => false,
+        }
     }
 
     /// Whether an empty line ends the reply (see [`Verb::is_framed`]).
@@ -243,6 +268,7 @@ impl<N: AsRef<[u8]>> Command<N> {
         });
         let numbers = match self {
             Self::Get(wish) => wish.numbers(),
+            Self::AwaitEnd { ms, .. } => [Some(*ms), None],
             _ => [None; 2],
         };
         let word: &[u8] = match self {
@@ -446,6 +472,7 @@ mod tests {
         for kind in Kind::ALL {
             forms.extend([
                 Command::Get(Wish::at_once(kind, name())),
+                Command::AwaitEnd { kind, ms, name: name() },
                 Command::Release(kind, name()),
                 Command::Inspect(kind, name()),
                 Command::List(kind, name()),

@@ -2,7 +2,7 @@
 //! little more than the bytes of its rows, and says exactly how much.
 
 use super::reply::Subject;
-use super::row::Group;
+use super::row::{Group, Role};
 use crate::inspect::{Entry, More, Scan};
 use crate::types::{Conn, Kind};
 use std::io::Write;
@@ -55,15 +55,20 @@ pub(super) struct PackedRow {
 }
 
 impl Group {
-    /// The rows of one name in `ls` are sorted by group first. The group is kept in the two highest bits of a row's
+    /// The rows of one name in `ls` are sorted by group first. The group is kept in the three highest bits of a row's
     /// order. The machine has no orders that high.
     pub(super) fn of(order: u64) -> Self {
         let kind = if order >> 63 == 0 { Kind::Exclusive } else { Kind::Shared };
-        Self { kind, is_waiting: order >> 62 & 1 == 1 }
+        let role = match order >> 61 & 3 {
+            0 => Role::Holds,
+            1 => Role::Waits,
+            _ => Role::AwaitsEnd,
+        };
+        Self { kind, role }
     }
 
     fn bits(self) -> u64 {
-        (self.kind.index() as u64) << 63 | u64::from(self.is_waiting) << 62
+        (self.kind.index() as u64) << 63 | (self.role as u64) << 61
     }
 }
 
@@ -84,8 +89,8 @@ impl Slice {
         }
         let middle = self.bytes.len() as u32;
         let mut order = entry.order;
-        if let Some(More { kind, is_waiting, ms, waiters }) = entry.more {
-            let group = Group { kind, is_waiting };
+        if let Some(More { kind, role, ms, waiters }) = entry.more {
+            let group = Group { kind, role };
             order |= group.bits();
             write!(self.bytes, "{} {ms} {waiters} ", group.word()).expect("writing to memory does not fail");
         }

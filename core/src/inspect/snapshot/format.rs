@@ -13,7 +13,7 @@ use bincode::{Decode, Encode};
 use std::net::SocketAddr;
 
 const MAGIC: &[u8] = b"elockd snapshot\n";
-const VERSION: u16 = 4;
+const VERSION: u16 = 5;
 /// Bytes that decoding may allocate. Without a limit a damaged length could ask for any amount.
 const LIMIT: usize = 1 << 30;
 
@@ -35,6 +35,8 @@ pub(super) struct MachineRecord {
     pub(super) counters: CountersRecord,
     pub(super) hold_times: ByKind<TimesRecord>,
     pub(super) wait_times: ByKind<TimesRecord>,
+    /// The last order of a tied hold or a wait.
+    pub(super) last_order: u64,
     /// The next fencing token, and the last that may be given out.
     pub(super) tokens: (u64, u64),
     /// The longest idle first.
@@ -69,8 +71,8 @@ pub(super) struct SoleRecord {
 pub(super) struct TieRecord {
     pub(super) shared: bool,
     pub(super) name: Vec<u8>,
-    /// Connections, each with the time its hold began, the oldest hold first.
-    pub(super) holders: Vec<(u64, u64)>,
+    /// Connections, each with the time its hold began and its order, the oldest hold first.
+    pub(super) holders: Vec<(u64, u64, u64)>,
 }
 
 #[derive(Encode, Decode)]
@@ -78,7 +80,9 @@ pub(super) struct WaitRecord {
     pub(super) conn: u64,
     pub(super) shared: bool,
     pub(super) name: Vec<u8>,
-    pub(super) limit: u32,
+    /// `None` for a wait for the end.
+    pub(super) limit: Option<u32>,
+    pub(super) order: u64,
     pub(super) began: u64,
     pub(super) deadline: u64,
 }
@@ -214,7 +218,7 @@ impl MachineRecord {
 
     /// Every number that will be counted up further, or a number that is at least as high.
     fn figures(&self) -> impl Iterator<Item = u64> {
-        let single = [self.seq, self.last_registration, self.tokens.0, self.tokens.1];
+        let single = [self.seq, self.last_registration, self.last_order, self.tokens.0, self.tokens.1];
         let times = self.hold_times.iter().chain(self.wait_times.iter()).flat_map(|(_, times)| times.counts);
         single.into_iter().chain(self.counters.highest()).chain(times)
     }

@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn holders_are_there_once_and_an_exclusive_lock_has_one() {
-        let twice = damage(|state| state.ties[0].holders = vec![(1, 0), (2, 0), (1, 0)]);
+        let twice = damage(|state| state.ties[0].holders = vec![(1, 0, 1), (2, 0, 2), (1, 0, 3)]);
         assert!(twice.contains("a holder too many"), "{twice}");
         let two = damage(|state| {
             state.connections[1].soles[Kind::Exclusive].push(SoleRecord {
@@ -118,8 +118,17 @@ mod tests {
             });
         });
         assert!(two.contains("a holder too many"), "{two}");
-        let stranger = damage(|state| state.ties[0].holders.push((9, 0)));
+        let stranger = damage(|state| state.ties[0].holders.push((9, 0, 9)));
         assert!(stranger.contains("not connected"), "{stranger}");
+    }
+
+    #[test]
+    fn holders_have_orders_that_ascend_up_to_the_last_one() {
+        for damage in [[(1, 0, 2), (2, 0, 1)], [(1, 0, 0), (2, 0, 1)], [(1, 0, 1), (2, 0, 1)]] {
+            assert!(restore(|state| state.ties[0].holders = damage.to_vec()).is_err(), "{damage:?}");
+        }
+        let early = restore(|state| state.last_order = 1).expect_err("too low").to_string();
+        assert!(early.contains("higher order than the last one"), "{early}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::format::{ConnectionRecord, MachineRecord, SoleRecord, TieRecord, Wait
 use super::{RestoreError, damaged};
 use crate::machine::Machine;
 use crate::storage::Id;
-use crate::table::{Lock, Times, Tokens};
+use crate::table::{Aim, Lock, Times, Tokens};
 use crate::types::{Account, Conn, Kind, Now, Origin, Seq};
 
 impl Machine {
@@ -18,13 +18,22 @@ impl Machine {
         }
         for TieRecord { shared, name, holders } in record.ties {
             let kind = if shared { Kind::Shared } else { Kind::Exclusive };
-            for (holder, since) in holders {
-                self.set_hold(holder, kind, &name, since)?;
+            for (holder, since, _) in &holders {
+                self.set_hold(*holder, kind, &name, *since)?;
+            }
+            // Only now: while the first of them is alone it is not tied.
+            for (holder, _, order) in holders {
+                let id = self.connections.find(Conn::from_bits(holder));
+                let tenure = id.and_then(|id| self.connections[id].tenure());
+                if let Some((lock, tenure)) = self.holds.find(kind, &name).lock().zip(tenure) {
+                    self.holds.restore_order(lock, tenure, order);
+                }
             }
         }
         for wait in record.waits {
             self.set_wait(wait, record.now)?;
         }
+        self.holds.restore_last_order(record.last_order);
         let (next, last) = record.tokens;
         self.tokens = Tokens::restored(next, last);
         self.now = Now(record.now);
@@ -55,6 +64,8 @@ impl Machine {
             for SoleRecord { name, since, token } in soles {
                 let lock = self.set_hold(record.conn, kind, name, *since)?;
                 if *token > 0 && kind == Kind::Exclusive {
+                    // Its lock's only hold is older than every wait.
+                    self.holds.restore_last_order(0);
                     self.holds.set_token(lock, *token);
                 } else if *token > 0 {
                     return Err(damaged("a shared lock has a token".to_owned()));
@@ -88,7 +99,8 @@ impl Machine {
     }
 
     fn set_wait(&mut self, record: WaitRecord, now: u64) -> Result<(), RestoreError> {
-        let WaitRecord { conn, shared, name, limit, began, deadline } = record;
+        let WaitRecord { conn, shared, name, limit, order, began, deadline } = record;
+        let aim = limit.map_or(Aim::End, |limit| Aim::Lock { limit });
         let id = self.connections.find(Conn::from_bits(conn));
         let Some(id) = id.filter(|id| self.connections[*id].wait().is_none()) else {
             return Err(damaged(format!("connection {conn} is gone or waits twice")));
@@ -97,7 +109,11 @@ impl Machine {
         let tenure = self.connections[id].tenure();
         let is_holder =
             found.lock().zip(tenure).is_some_and(|(lock, tenure)| self.holds.is_holder(lock, tenure));
-        if found.holders() == 0 || is_holder || (!shared && limit != 1) {
+        if found.holders() == 0
+            || is_holder
+            || order == 0
+            || (!shared && limit.is_some_and(|limit| limit != 1))
+        {
             return Err(damaged("a wait for a lock that is not waited for so".to_owned()));
         }
         let waits = self.holds.waits();
@@ -106,8 +122,8 @@ impl Machine {
             return Err(damaged("a wait that began or ends at the wrong time".to_owned()));
         }
         assert!(self.holds.due(Now(began)).is_none(), "nothing is due before the time of the snapshot");
-        let wait = self.holds.begin_wait(found, id, limit, (Now(began), Now(deadline)));
-        self.connections.set_wait(id, wait);
+        let wait = self.holds.restore_wait(found, id, (order, aim), (Now(began), Now(deadline)));
+        self.connections.set_wait(id, wait, aim);
         if self.config.limits.idle_ms > 0 {
             self.connections.unlink(id);
         }

@@ -4,7 +4,7 @@
 use super::format::{ConnectionRecord, MachineRecord, SoleRecord, TieRecord, TimesRecord, WaitRecord};
 use crate::machine::Machine;
 use crate::storage::Id;
-use crate::table::{Connection, State, Tenure};
+use crate::table::{Aim, Connection, State, Tenure};
 use crate::types::{ByKind, Conn, Kind};
 use std::collections::BTreeMap;
 
@@ -22,14 +22,15 @@ impl Machine {
         for (id, lock) in self.holds.locks().slots().iter() {
             let State::Tied(tie) = self.holds.state(id) else { continue };
             let holds = self.holds.ties().holds_from(self.holds.ties()[tie].oldest());
-            let holders: Vec<(u64, u64)> =
-                holds.map(|(_, hold)| (self.holder(hold.tenure()).bits(), hold.since().bits())).collect();
+            let holders: Vec<(u64, u64, u64)> = holds
+                .map(|(_, hold)| (self.holder(hold.tenure()).bits(), hold.since().bits(), hold.order()))
+                .collect();
             let name = self.holds.locks().name(lock).to_vec();
             match holders[..] {
-                [(holder, since)] => {
+                [(holder, since, _)] => {
                     let token = self.holds.token(id).unwrap_or(0);
                     // Sole holds come first, in the order in which they will be listed again.
-                    let is_tied_again = token > 0 || self.holds.waiting(id) > 0;
+                    let is_tied_again = token > 0 || self.holds.awaiting(id) > 0;
                     lone.push((is_tied_again, holder, lock.kind(), SoleRecord { name, since, token }));
                 }
                 _ => ties.push(TieRecord { shared: lock.kind() == Kind::Shared, name, holders }),
@@ -52,6 +53,7 @@ impl Machine {
             counters: (&self.counters).into(),
             hold_times: self.holds.counts().hold_times().clone().map(TimesRecord::from),
             wait_times: self.holds.counts().wait_times().clone().map(TimesRecord::from),
+            last_order: self.holds.ties().last_order(),
             tokens: (self.tokens.next(), self.tokens.last()),
             connections,
             ties,
@@ -66,7 +68,11 @@ impl Machine {
                 conn: self.connections[wait.by()].conn().bits(),
                 shared: lock.kind() == Kind::Shared,
                 name: self.holds.locks().name(lock).to_vec(),
-                limit: wait.place().limit(),
+                limit: match wait.place().aim() {
+                    Aim::Lock { limit } => Some(limit),
+                    Aim::End => None,
+                },
+                order: wait.order(),
                 began: wait.began().0,
                 deadline: wait.deadline().0,
             }
