@@ -214,7 +214,13 @@ impl Course {
             52..57 => Command::Fence(self.own_name(rng, conn, Kind::Exclusive)),
             57 => Command::ReleaseAll,
             58 => Command::BadArgument(
-                [Verb::GetWait, Verb::SharedGetLimited, Verb::SharedGetWait][rng.below(3) as usize],
+                [
+                    Verb::GetWait,
+                    Verb::SharedGetLimited,
+                    Verb::SharedGetWait,
+                    Verb::AwaitEnd,
+                    Verb::SharedAwaitEnd,
+                ][rng.below(5) as usize],
             ),
             59..64 if !self.has_operators && rng.below(8) > 0 => self.wait(rng, conn),
             59..64 => self.operate(rng),
@@ -262,7 +268,7 @@ impl Course {
         }
     }
 
-    /// A get with a limit or a wait, mostly for a lock that is held.
+    /// A get with a limit or a wait, or a wait for an end, mostly for a lock that is held.
     fn wait(&self, rng: &mut Rng, conn: Conn) -> Command<Vec<u8>> {
         const MS: [u32; 12] = [0, 1, 1, 2, 3, 3, 8, 20, 20, 100, 5000, u32::MAX];
         const LIMITS: [u32; 8] = [0, 1, 1, 1, 2, 2, 2, 3];
@@ -274,6 +280,9 @@ impl Course {
         };
         let ms = MS[rng.below(12) as usize];
         let limit = LIMITS[rng.below(8) as usize];
+        if rng.below(5) == 0 {
+            return Command::AwaitEnd { kind, ms, name };
+        }
         match kind {
             Kind::Exclusive => Command::Get(Wish::at_once(Kind::Exclusive, name).waiting(ms)),
             Kind::Shared if rng.below(3) == 0 => {

@@ -10,7 +10,7 @@ use elockd_core::{Conn, Kind};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The first words of lines, in the order of the lines of one name.
-const WORDS: [&str; 4] = ["x", "xw", "s", "sw"];
+const WORDS: [&str; 6] = ["x", "xw", "xe", "s", "sw", "se"];
 
 /// From here on, the times of holds are counted from 0 again.
 const HELD_MS: u128 = 1 << 40;
@@ -76,11 +76,12 @@ impl Everything {
         let held = reference.locks().iter().flat_map(|((kind, name), holders)| {
             holders.iter().map(|conn| {
                 let since = reference.since(*kind, name, *conn);
-                ((name.clone(), 2 * usize::from(*kind == Kind::Shared), *conn), (since, None))
+                ((name.clone(), 3 * usize::from(*kind == Kind::Shared), *conn), (since, None))
             })
         });
         let waiting = reference.waits().iter().map(|wait| {
-            let word = 1 + 2 * usize::from(wait.kind == Kind::Shared);
+            let word = if wait.still.is_some() { 2 } else { 1 };
+            let word = word + 3 * usize::from(wait.kind == Kind::Shared);
             ((wait.name.clone(), word, wait.conn), (wait.began, Some(wait.deadline)))
         });
         held.chain(waiting).filter(|((name, ..), _)| name.starts_with(&self.prefix)).collect()
@@ -122,7 +123,7 @@ impl Everything {
     /// Whether a wait was granted meanwhile.
     pub(super) fn saw_a_grant(&self) -> bool {
         self.claimed.keys().any(|(name, kind, conn)| {
-            let held = 2 * usize::from(*kind == Kind::Shared);
+            let held = 3 * usize::from(*kind == Kind::Shared);
             [held, held + 1].iter().all(|word| self.ever.contains_key(&(name.clone(), *word, *conn)))
         })
     }
@@ -246,5 +247,5 @@ fn claims(rows: &BTreeMap<LsRow, Span>) -> BTreeMap<Claim, (LsRow, Span)> {
 }
 
 fn kind(word: usize) -> Kind {
-    if word < 2 { Kind::Exclusive } else { Kind::Shared }
+    if word < 3 { Kind::Exclusive } else { Kind::Shared }
 }

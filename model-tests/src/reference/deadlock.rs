@@ -25,6 +25,9 @@ pub(super) enum Prospect {
 /// is over as soon as the wait is sure to be served.
 #[must_use]
 pub(super) fn prospect(locks: &Locks, waits: &[Wait], asked_for: &Wait, most: usize) -> Prospect {
+    if asked_for.still.as_ref().is_some_and(|still| still.contains(&asked_for.conn)) {
+        return Prospect::Never;
+    }
     if keeps_nobody_waiting(locks, waits, asked_for.conn, most) {
         return Prospect::Served;
     }
@@ -33,7 +36,8 @@ pub(super) fn prospect(locks: &Locks, waits: &[Wait], asked_for: &Wait, most: us
     for at in 0.. {
         let Some(lock) = seen.get(at).cloned() else { break };
         let holders = locks.get(&lock).cloned().unwrap_or_default();
-        let line = waits.iter().filter(|wait| wait.kind == Kind::Shared && wait.lock() == lock).count();
+        let is_in_line = |wait: &&Wait| wait.lock() == lock && wait.still.is_none();
+        let line = waits.iter().filter(|wait| wait.kind == Kind::Shared && is_in_line(wait)).count();
         looked_at += holders.len() + line;
         if looked_at > most {
             return Prospect::Unknown;
@@ -66,14 +70,16 @@ fn is_served(locks: &Locks, waits: &[Wait], asked_for: &Wait, seen: &[(Kind, Vec
         let can_be_served = |wait: &Wait| {
             let holders = locks.get(&wait.lock()).cloned().unwrap_or_default();
             // All other holders have released it.
-            let left = holders
-                .iter()
-                .filter(|holder| waits.iter().any(|other| other.conn == **holder && !is_served(other)))
-                .count();
+            let stays =
+                |holder: &&Conn| waits.iter().any(|other| other.conn == **holder && !is_served(other));
+            if let Some(still) = &wait.still {
+                return seen.contains(&wait.lock()) && !still.iter().any(|holder| stays(&holder));
+            }
+            let left = holders.iter().filter(stays).count();
             let mut ahead = waits
                 .iter()
                 .take_while(|other| other.conn != wait.conn)
-                .filter(|other| other.lock() == wait.lock());
+                .filter(|other| other.lock() == wait.lock() && other.still.is_none());
             seen.contains(&wait.lock()) && ahead.all(|other| is_served(other)) && wait.fits(left)
         };
         match waits.iter().find(|wait| !is_served(wait) && can_be_served(wait)) {

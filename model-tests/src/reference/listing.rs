@@ -42,13 +42,17 @@ impl Reference {
             held.chain(waited_for).filter(|name| name.starts_with(prefix)).collect();
         let mut text = Vec::new();
         for name in names {
-            for (kind, held, waiting) in [(Kind::Exclusive, "x", "xw"), (Kind::Shared, "s", "sw")] {
+            for (kind, [held, waiting, ending]) in
+                [(Kind::Exclusive, ["x", "xw", "xe"]), (Kind::Shared, ["s", "sw", "se"])]
+            {
                 let in_line = self.line(kind, name);
                 let waiters = in_line.len();
                 let holders = self.holders(kind, name).iter();
                 let holders = holders.map(|holder| (held, self.held_ms(kind, name, *holder), *holder));
                 let in_line = in_line.iter().map(|wait| (waiting, self.now - wait.began, wait.conn));
-                for (word, ms, conn) in holders.chain(in_line) {
+                let ends = self.ends(kind, name);
+                let ends = ends.iter().map(|wait| (ending, self.now - wait.began, wait.conn));
+                for (word, ms, conn) in holders.chain(in_line).chain(ends) {
                     let addr = self.client(conn).origin.addr;
                     let registered = self.called(conn).map(|called| [b"\t", called].concat());
                     let names = [&name[..], &registered.unwrap_or_default()].concat();
