@@ -67,6 +67,14 @@ fn command(line: &[u8]) -> Command<Vec<u8>> {
             Some(ms) => Command::Get(Wish::at_once(Kind::Exclusive, after(1)).waiting(ms)),
             None => Command::BadArgument(Verb::GetWait),
         },
+        b"iw" => match number(0) {
+            Some(ms) => Command::AwaitEnd { kind: Kind::Exclusive, ms, name: after(1) },
+            None => Command::BadArgument(Verb::AwaitEnd),
+        },
+        b"siw" => match number(0) {
+            Some(ms) => Command::AwaitEnd { kind: Kind::Shared, ms, name: after(1) },
+            None => Command::BadArgument(Verb::SharedAwaitEnd),
+        },
         b"sgl" => match number(0) {
             Some(limit) => Command::Get(Wish::at_once(Kind::Shared, after(1)).limited(limit)),
             None => Command::BadArgument(Verb::SharedGetLimited),

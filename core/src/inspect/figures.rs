@@ -113,8 +113,10 @@ pub struct Figures<'a> {
     pub(crate) memory_bytes: u64,
     pub(crate) hold_times: &'a ByKind<Times>,
     pub(crate) wait_times: &'a ByKind<Times>,
-    /// Waits now, by kind.
+    /// Waits in lines now, by kind.
     pub(crate) waits: ByKind<u32>,
+    /// Waits for ends now, by kind.
+    pub(crate) ends: ByKind<u32>,
     /// Age of the oldest current wait.
     pub(crate) longest_wait_ms: u64,
     /// Fencing tokens that may still be given out.
@@ -187,6 +189,16 @@ impl Figures<'_> {
         for (key, figure) in lines {
             each(&key, figure);
         }
+    }
+
+    /// How many commands of a verb still wait.
+    pub(crate) fn going_on(&self, verb: Verb) -> u32 {
+        let count = |kind| match verb {
+            _ if verb == Verb::that_waits_for(kind) => self.waits[kind],
+            _ if verb == Verb::that_awaits_the_end_of(kind) => self.ends[kind],
+            _ => 0,
+        };
+        Kind::ALL.into_iter().map(count).sum()
     }
 
     /// Whether a part of a figure has a line in `q full` or in `q`. Most verbs have one only once they were used. `q`
@@ -313,6 +325,8 @@ static ROWS: &[FigureRow] = &[
     // Waits.
     FigureRow::by_kind("waiters", Gauge, |figures, kind| figures.waits[kind].into())
         .help("Clients waiting for a lock now."),
+    FigureRow::whole("end_waiters", Gauge, |figures| figures.ends.total().into())
+        .help("Clients waiting for the end of a lock's holds now."),
     FigureRow::whole("peak_waiters", Peak, |figures| figures.counters.peak_waiters.into())
         .help("Most clients waiting at a time since the start."),
     FigureRow::whole("longest_wait_ms", Gauge, |figures| figures.longest_wait_ms)
@@ -376,21 +390,15 @@ static ROWS: &[FigureRow] = &[
 fn waits_disconnected(figures: &Figures<'_>) -> u64 {
     let counters = figures.counters;
     let answered = counters.waits_granted + counters.waits_timed_out + counters.waits_drained;
-    let going_on = u64::from(figures.waits.total());
+    let going_on = u64::from(figures.waits.total() + figures.ends.total());
     counters.waits.saturating_sub(answered + going_on)
 }
 
 /// Commands of a verb that were answered without a failure. A command that still waits does not count. Otherwise the
 /// counter would go down when the wait fails.
 fn succeeded(figures: &Figures<'_>, verb: Verb) -> u64 {
-    let going_on = kind_of_waits(verb).map_or(0, |kind| figures.waits[kind]);
     let (asked, failed) = figures.outcomes(verb);
-    asked.saturating_sub(failed + u64::from(going_on))
-}
-
-/// The kind of lock that commands of a verb wait for, if they may wait.
-fn kind_of_waits(verb: Verb) -> Option<Kind> {
-    Kind::ALL.into_iter().find(|kind| Verb::that_waits_for(*kind) == verb)
+    asked.saturating_sub(failed + u64::from(figures.going_on(verb)))
 }
 
 #[cfg(test)]
@@ -441,12 +449,16 @@ mod tests {
     }
 
     #[test]
-    fn every_verb_that_may_wait_waits_for_a_kind_of_its_own() {
-        let verbs = Verb::ALL.into_iter();
-        let mut kinds: Vec<Kind> = verbs.clone().filter_map(kind_of_waits).collect();
-        kinds.sort();
-        assert_eq!(kinds, Kind::ALL, "one kind's waits are one verb's");
-        assert!(verbs.into_iter().all(|verb| verb.may_wait() == kind_of_waits(verb).is_some()));
+    fn every_verb_that_may_wait_has_a_count_of_its_own() {
+        let machine = Machine::new(Config::smallest_storage());
+        let mut figures = machine.figures();
+        figures.waits = ByKind::from_array([1, 2, 3, 4]);
+        figures.ends = ByKind::from_array([5, 6, 0, 0]);
+        let waiting = Verb::ALL.into_iter().filter(|verb| verb.may_wait());
+        let mut counts: Vec<u32> = waiting.map(|verb| figures.going_on(verb)).collect();
+        counts.sort_unstable();
+        assert_eq!(counts, [1, 2, 3, 4, 5, 6], "nobody waits for the end of readers and writers");
+        assert!(Verb::ALL.into_iter().all(|verb| verb.may_wait() == (figures.going_on(verb) > 0)));
     }
 
     #[test]

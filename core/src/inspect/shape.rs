@@ -5,7 +5,7 @@
 
 use crate::machine::Machine;
 use crate::storage::{Id, Slab};
-use crate::table::{Connection, Lock, Locks, State, Tenure};
+use crate::table::{Aim, Connection, Lock, Locks, State, Tenure};
 use crate::types::Conn;
 
 impl Machine {
@@ -47,8 +47,13 @@ impl Machine {
         for (id, wait) in self.holds.waits().by_beginning() {
             shape_of_name(self.holds.locks(), wait.lock(), &mut words);
             let ms = wait.deadline().0 - self.now.0;
+            let aim = match wait.place().aim() {
+                Aim::Lock { limit } => [limit, 0],
+                Aim::End => [u32::MAX, self.holds.holders_before(wait.lock(), wait.order())],
+            };
             words.extend([call(self.connections[wait.by()].conn()), ms as u32]);
-            words.extend([wait.place().kind().index() as u32, wait.place().limit()]);
+            words.push(wait.place().kind().index() as u32);
+            words.extend(aim);
             place(&mut words, id.position());
         }
         words.extend([u32::MAX, self.tokens.left() as u32]);

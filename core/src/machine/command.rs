@@ -45,6 +45,10 @@ impl Machine {
                 Err(Some(reply)) => return self.fail(conn, wish.verb(), reply, out),
                 Err(None) => return out(conn, Output::Wait),
             },
+            Command::AwaitEnd { kind, ms, name } => match self.wait_for_end(id, *kind, *ms, name.as_ref()) {
+                Some(reply) => reply,
+                None => return out(conn, Output::Wait),
+            },
             Command::Release(kind, name) => {
                 let (kind, name) = (*kind, name.as_ref());
                 if self.release(id, kind, name) {

@@ -4,7 +4,7 @@
 use super::Machine;
 use super::deadlock::Prospect;
 use crate::storage::Id;
-use crate::table::{Connection, Found, Lock, TallyId, Tenure, memory};
+use crate::table::{Aim, Connection, Found, Lock, TallyId, Tenure, memory};
 use crate::types::{Kind, Now};
 use crate::wire::{Reply, Wish};
 
@@ -65,7 +65,7 @@ impl Machine {
                 if deadline == self.now {
                     return Err(Some(Reply::GetTimeout { kind, name }));
                 }
-                Err(self.wait(id, found, deadline, wish))
+                Err(self.wait(id, found, deadline, (kind, name, Aim::Lock { limit: limit_of(wish) })))
             }
         }
     }
@@ -124,42 +124,48 @@ impl Machine {
     }
 
     /// Begins a wait. If it would be a deadlock, or too many wait, returns the reply that says so.
-    fn wait<'a>(
+    pub(crate) fn wait<'a>(
         &mut self,
         id: Id<Connection>,
         found: Found,
         deadline: Now,
-        wish: Wish<&'a [u8]>,
+        (kind, name, aim): (Kind, &'a [u8], Aim),
     ) -> Option<Reply<'a>> {
-        let (kind, name, limit) = (wish.kind(), *wish.name(), limit_of(wish));
         let lock = found.lock().expect("a lock that is not free has a slot");
-        match self.prospect(id, lock, (kind, limit)) {
+        let queue_full = match aim {
+            Aim::Lock { .. } => Reply::QueueFull { kind, name },
+            Aim::End => Reply::EndQueueFull { kind, name },
+        };
+        match self.prospect(id, lock, (kind, aim)) {
             Prospect::Grant => {}
             Prospect::Deadlock => {
                 mark!(DeadlockRefused);
                 self.counters.deadlocks_refused += 1;
-                return Some(Reply::GetDeadlock { kind, name });
+                return Some(match aim {
+                    Aim::Lock { .. } => Reply::GetDeadlock { kind, name },
+                    Aim::End => Reply::EndDeadlock { kind, name },
+                });
             }
             Prospect::Unknown => {
                 mark!(SearchRefused);
                 self.counters.queue_full += 1;
                 self.counters.searches_refused += 1;
-                return Some(Reply::QueueFull { kind, name });
+                return Some(queue_full);
             }
         }
         let limits = &self.config.limits;
         let for_name = limits.waiters_per_name + u32::from(bug!(QueueLimitOffByOne));
-        let tally = self.connections[id].tally();
-        if self.connections.tally(tally).waits() >= limits.waiters || self.holds.waiting(lock) >= for_name {
+        let tally = self.connections.tally(self.connections[id].tally());
+        if tally.waits() + tally.ends() >= limits.waiters || self.holds.awaiting(lock) >= for_name {
             mark!(QueueWasFull);
             self.counters.queue_full += 1;
-            return Some(Reply::QueueFull { kind, name });
+            return Some(queue_full);
         }
         if !self.has_memory(memory::WAIT) {
             return Some(self.out_of_memory(name));
         }
-        let wait = self.holds.begin_wait(found, id, limit, (self.now, deadline));
-        self.connections.set_wait(id, wait);
+        let wait = self.holds.begin_wait(found, id, aim, (self.now, deadline));
+        self.connections.set_wait(id, wait, aim);
         if self.config.limits.idle_ms > 0 && !bug!(WaitingIsIdle) {
             self.connections.unlink(id);
         }

@@ -3,6 +3,7 @@
 
 mod command;
 mod deadlock;
+mod ends;
 mod get;
 mod idle;
 mod input;
@@ -201,6 +202,7 @@ impl Machine {
             hold_times: self.holds.counts().hold_times(),
             wait_times: self.holds.counts().wait_times(),
             waits: self.holds.counts().waiting(),
+            ends: self.holds.counts().ending(),
             longest_wait_ms: self.longest_wait_ms(now),
             tokens_left: self.tokens.left(),
             uptime_ms: now.0,

@@ -2,6 +2,7 @@
 
 use super::account::{Accounts, Tally, TallyId};
 use super::addresses::{Addresses, Source};
+use super::line::Aim;
 use super::memory;
 use super::tenure::Tenure;
 use super::wait::Wait;
@@ -395,19 +396,19 @@ impl Connections {
     }
 
     /// Notes that a connection waits, and counts it.
-    pub(crate) fn set_wait(&mut self, id: Id<Connection>, wait: Id<Wait>) {
+    pub(crate) fn set_wait(&mut self, id: Id<Connection>, wait: Id<Wait>, aim: Aim) {
         let connection = &mut self.slots[id];
         assert!(connection.wait.replace(wait).is_none(), "a connection waits for one thing at a time");
         let tally = connection.tally;
-        self.tally_mut(tally).add_wait();
+        self.tally_mut(tally).add_wait(aim);
     }
 
     /// Notes that a connection's wait is over.
-    pub(crate) fn take_wait(&mut self, id: Id<Connection>) {
+    pub(crate) fn take_wait(&mut self, id: Id<Connection>, aim: Aim) {
         let connection = &mut self.slots[id];
         assert!(connection.wait.take().is_some(), "a wait ends once");
         let tally = connection.tally;
-        self.tally_mut(tally).remove_wait();
+        self.tally_mut(tally).remove_wait(aim);
     }
 
     /// Restores from a snapshot the highest number and the last registration.

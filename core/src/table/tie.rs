@@ -3,7 +3,7 @@
 //! and in its tenure's list.
 
 use super::hasher::Hasher;
-use super::line::Line;
+use super::line::{Aim, Line};
 use super::lock::Lock;
 use super::moment::Moment;
 use super::tenure::Tenure;
@@ -18,6 +18,8 @@ pub(crate) struct Tie {
     /// The oldest first.
     holds: List<HoldsOfLock>,
     line: Line,
+    /// The waits for the end of its holds, which stand in no line.
+    ends: Line,
     /// Whether the line is on the list of dirty ones.
     is_dirty: bool,
 }
@@ -39,8 +41,22 @@ impl Tie {
         &self.line
     }
 
-    pub(super) fn line_mut(&mut self) -> &mut Line {
-        &mut self.line
+    /// The waits for the end of its holds.
+    pub(crate) fn ends(&self) -> &Line {
+        &self.ends
+    }
+
+    /// The list that has the waits of this aim.
+    pub(super) fn waits_mut(&mut self, aim: Aim) -> &mut Line {
+        match aim {
+            Aim::Lock { .. } => &mut self.line,
+            Aim::End => &mut self.ends,
+        }
+    }
+
+    /// How many wait for the lock or for its end.
+    pub(crate) fn awaiting(&self) -> u32 {
+        self.line.len() + self.ends.len()
     }
 
     /// Whether the line is on the list of dirty ones.
@@ -147,6 +163,7 @@ pub(crate) struct Ties {
     holds: Slab<TiedHold>,
     index: Index<TiedHold>,
     hasher: Hasher,
+    /// Of holds and of waits: they have one sequence.
     last_order: u64,
 }
 
@@ -188,6 +205,27 @@ impl Ties {
         List::<HoldsOfLock>::iter_from(from, &self.holds)
     }
 
+    /// The next order, for a hold or for a wait.
+    pub(super) fn next_order(&mut self) -> u64 {
+        self.last_order += 1;
+        self.last_order
+    }
+
+    /// The order that was given last.
+    pub(crate) fn last_order(&self) -> u64 {
+        self.last_order
+    }
+
+    /// Restores from a snapshot the order that was given last.
+    pub(super) fn restore_last_order(&mut self, last_order: u64) {
+        self.last_order = last_order;
+    }
+
+    /// Restores from a snapshot the order of a hold.
+    pub(super) fn restore_order(&mut self, id: Id<TiedHold>, order: u64) {
+        self.holds[id].order = order;
+    }
+
     /// Adds a tie that nobody holds yet.
     pub(super) fn open(&mut self) -> Id<Tie> {
         self.slots.insert(Tie::default())
@@ -221,11 +259,10 @@ impl Ties {
         since: Moment,
         of_tenure: &mut Stack<HoldsOfTenure>,
     ) {
-        self.last_order += 1;
         let hold = TiedHold {
             lock,
             tenure,
-            order: self.last_order,
+            order: self.next_order(),
             since,
             token: HeldToken::NONE,
             of_lock: Links::NONE,
@@ -307,8 +344,8 @@ mod tests {
     }
 
     #[test]
-    fn what_a_lock_has_beside_its_slot_once_tied_takes_28_bytes() {
-        assert_eq!(Slab::<Tie>::slot_bytes(), 28, "docs/operations.md plans memory with this");
+    fn what_a_lock_has_beside_its_slot_once_tied_takes_40_bytes() {
+        assert_eq!(Slab::<Tie>::slot_bytes(), 40, "docs/operations.md plans memory with this");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 pub use super::slice::{Packed, Slice};
 
 use super::reply::{Reply, Subject};
-use super::row::Group;
+use super::row::{Group, Role};
 use super::slice::PackedRow;
 use super::text::encode;
 use crate::types::{Conn, Kind};
@@ -13,8 +13,9 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeSet;
 use std::collections::binary_heap::{BinaryHeap, PeekMut};
 
-/// Where a name's rows begin in `ls`: with the hold of the exclusive lock.
-const EXCLUSIVE_HOLD: u8 = Group { kind: Kind::Exclusive, is_waiting: false }.place();
+/// Where a name's rows begin in `ls`: with the hold of the exclusive lock. `ls` shows it at most once, whatever happened
+/// meanwhile.
+const EXCLUSIVE_HOLD: u8 = Group { kind: Kind::Exclusive, role: Role::Holds }.place();
 
 /// Slices that are merged into one text.
 #[derive(Debug)]
@@ -365,7 +366,7 @@ mod tests {
     fn ls_has_the_registered_name_behind_the_name_and_counts_it() {
         let slice = |registered: Option<&[u8]>| {
             let mut slice = Slice::new(&Scan::new(Listing { subject: Subject::All, name: b"" }));
-            let more = Some(More { kind: Kind::Shared, is_waiting: true, ms: 5, waiters: 2 });
+            let more = Some(More { kind: Kind::Shared, role: Role::Waits, ms: 5, waiters: 2 });
             let (name, conn, addr) = (b"two words", Conn::new(0, 1), Addr::Unix(7));
             slice.push(Entry { name, conn, addr, registered, order: 1, since: None, more });
             slice.pack()

@@ -105,6 +105,14 @@ lines! {
     [0     "Shared Lock Get Queue Full: " name]   QueueFull { kind: Shared, name };
     [0     "Read Lock Get Queue Full: " name]     QueueFull { kind: Read, name };
     [0     "Write Lock Get Queue Full: " name]    QueueFull { kind: Write, name };
+    [1     "Lock Ended: " name]                   Ended { kind: Exclusive, name };
+    [1     "Shared Lock Ended: " name]            Ended { kind: Shared, name };
+    [0     "Lock Wait Timeout: " name]            EndTimeout { kind: Exclusive, name };
+    [0     "Shared Lock Wait Timeout: " name]     EndTimeout { kind: Shared, name };
+    [0     "Lock Wait Deadlock: " name]           EndDeadlock { kind: Exclusive, name };
+    [0     "Shared Lock Wait Deadlock: " name]    EndDeadlock { kind: Shared, name };
+    [0     "Lock Wait Queue Full: " name]         EndQueueFull { kind: Exclusive, name };
+    [0     "Shared Lock Wait Queue Full: " name]  EndQueueFull { kind: Shared, name };
     [1     "Lock Release Success: " name]         Released { kind: Exclusive, name };
     [1     "Shared Lock Release Success: " name]  Released { kind: Shared, name };
     [1     "Read Lock Release Success: " name]    Released { kind: Read, name };
@@ -259,6 +267,14 @@ mod tests {
             Reply::UnknownCommand { verb: b"bogus" },
             Reply::LineTooLong,
         ];
+        for kind in [Exclusive, Shared] {
+            replies.extend([
+                Reply::Ended { kind, name },
+                Reply::EndTimeout { kind, name },
+                Reply::EndDeadlock { kind, name },
+                Reply::EndQueueFull { kind, name },
+            ]);
+        }
         for framed in [false, true] {
             replies.extend([
                 Reply::Disabled { framed },

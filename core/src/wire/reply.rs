@@ -47,6 +47,34 @@ pub enum Reply<'a> {
         /// The lock.
         name: &'a [u8],
     },
+    /// `1 Lock Ended: NAME`, `1 Shared Lock Ended: NAME`: every hold is over that the lock had.
+    Ended {
+        /// The kind of lock.
+        kind: Kind,
+        /// The lock.
+        name: &'a [u8],
+    },
+    /// `0 Lock Wait Timeout: NAME`, `0 Shared Lock Wait Timeout: NAME`: they are not over yet.
+    EndTimeout {
+        /// The kind of lock.
+        kind: Kind,
+        /// The lock.
+        name: &'a [u8],
+    },
+    /// `0 Lock Wait Deadlock: NAME`, `0 Shared Lock Wait Deadlock: NAME`: the wait would be for ever.
+    EndDeadlock {
+        /// The kind of lock.
+        kind: Kind,
+        /// The lock.
+        name: &'a [u8],
+    },
+    /// `0 Lock Wait Queue Full: NAME`, `0 Shared Lock Wait Queue Full: NAME`: too many wait already.
+    EndQueueFull {
+        /// The kind of lock.
+        kind: Kind,
+        /// The lock.
+        name: &'a [u8],
+    },
     /// `1 Lock Release Success: NAME`, `1 Shared Lock Release Success: NAME`.
     Released {
         /// The kind of lock.
@@ -188,6 +216,9 @@ impl Reply<'_> {
             | Self::GetTimeout { .. }
             | Self::GetDeadlock { .. }
             | Self::QueueFull { .. }
+            | Self::EndTimeout { .. }
+            | Self::EndDeadlock { .. }
+            | Self::EndQueueFull { .. }
             | Self::ReleaseFailure { .. }
             | Self::ReleasedAll { holds: 0 }
             | Self::NotHeld { .. }
@@ -206,6 +237,7 @@ impl Reply<'_> {
             | Self::UnknownCommand { .. }
             | Self::LineTooLong => true,
             Self::Got { .. }
+            | Self::Ended { .. }
             | Self::Released { .. }
             | Self::ReleasedAll { .. }
             | Self::Fenced { .. }

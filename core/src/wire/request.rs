@@ -15,6 +15,16 @@ use super::wish::Wish;
 pub enum Command<N> {
     /// Every verb that gets a lock: `g`, `gw`, `sg`, `sgl`, `sgw`, `rg`, `rgw`, `wg`, `wgw`.
     Get(Wish<N>),
+    /// `iw MS NAME`, `siw MS NAME`.
+    AwaitEnd {
+        /// The kind of lock. No verb waits for the end of readers and writers: such a command is written as one of
+        /// these two.
+        kind: Kind,
+        /// How long to wait at most, in milliseconds.
+        ms: u32,
+        /// The lock.
+        name: N,
+    },
     /// `r NAME`, `sr NAME`, `rr NAME`, `wr NAME`.
     Release(Kind, N),
     /// `ra`.
@@ -104,6 +114,8 @@ fn parse_rest(verb: Verb, rest: &[u8]) -> Option<Command<Cow<'_, [u8]>>> {
             let ([ms], name) = numbers(rest)?;
             Command::Get(Wish::at_once(Write, fold(name)).waiting(ms))
         }
+        Verb::AwaitEnd => await_end(Exclusive, rest)?,
+        Verb::SharedAwaitEnd => await_end(Shared, rest)?,
         Verb::Release => Command::Release(Exclusive, fold(rest)),
         Verb::SharedRelease => Command::Release(Shared, fold(rest)),
         Verb::ReadRelease => Command::Release(Read, fold(rest)),
@@ -134,11 +146,19 @@ fn parse_rest(verb: Verb, rest: &[u8]) -> Option<Command<Cow<'_, [u8]>>> {
     })
 }
 
+fn await_end(kind: Kind, rest: &[u8]) -> Option<Command<Cow<'_, [u8]>>> {
+    let ([ms], name) = numbers(rest)?;
+    Some(Command::AwaitEnd { kind, ms, name: fold(name) })
+}
+
 /// The same command with `$text` applied to its text. Takes a command or a reference to one.
 macro_rules! retold {
     ($command:expr, $text:expr, $map:ident) => {
         match $command {
             Self::Get(wish) => Command::Get(wish.$map($text)),
+            Self::AwaitEnd { kind, ms, name } => {
+                Command::AwaitEnd { kind: kind.to_owned(), ms: ms.to_owned(), name: $text(name) }
+            }
             Self::Release(kind, name) => Command::Release(kind.to_owned(), $text(name)),
             Self::ReleaseAll => Command::ReleaseAll,
             Self::Fence(kind, name) => Command::Fence(kind.to_owned(), $text(name)),
@@ -175,6 +195,7 @@ impl<N> Command<N> {
     pub(crate) const fn verb_and_name(&self) -> (Option<Verb>, Option<&N>) {
         let (verb, name) = match self {
             Self::Get(wish) => (wish.verb(), Some(wish.name())),
+            Self::AwaitEnd { kind, name, .. } => (Verb::that_awaits_the_end_of(*kind), Some(name)),
             Self::Release(Kind::Exclusive, name) => (Verb::Release, Some(name)),
             Self::Release(Kind::Shared, name) => (Verb::SharedRelease, Some(name)),
             Self::Release(Kind::Read, name) => (Verb::ReadRelease, Some(name)),
@@ -234,7 +255,11 @@ impl<N> Command<N> {
     /// Whether the reply may come later, at the end of a wait.
     #[inline]
     pub const fn may_wait(&self) -> bool {
-        matches!(self, Self::Get(wish) if wish.ms().is_some())
+        match self {
+            Self::Get(wish) => wish.ms().is_some(),
+            Self::AwaitEnd { .. } => true,
+            _ => false,
+        }
     }
 
     /// Whether an empty line ends the reply (see [`Verb::is_framed`]).
@@ -271,6 +296,7 @@ impl<N: AsRef<[u8]>> Command<N> {
         });
         let numbers = match self {
             Self::Get(wish) => wish.numbers(),
+            Self::AwaitEnd { ms, .. } => [Some(*ms), None],
             _ => [None; 2],
         };
         let word: &[u8] = match self {
@@ -484,7 +510,11 @@ mod tests {
             ]);
         }
         for kind in [Kind::Exclusive, Kind::Shared] {
-            forms.extend([Command::List(kind, name()), Command::Dump(kind)]);
+            forms.extend([
+                Command::List(kind, name()),
+                Command::Dump(kind),
+                Command::AwaitEnd { kind, ms, name: name() },
+            ]);
         }
         forms
     }

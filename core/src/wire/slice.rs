@@ -82,8 +82,8 @@ impl Slice {
         }
         let middle = self.bytes.len() as u32;
         let mut order = entry.order;
-        if let Some(More { kind, is_waiting, ms, waiters }) = entry.more {
-            let group = Group { kind, is_waiting };
+        if let Some(More { kind, role, ms, waiters }) = entry.more {
+            let group = Group { kind, role };
             order |= u64::from(group.place()) << (u64::BITS - PLACE_BITS);
             write!(self.bytes, "{} {ms} {waiters} ", group.word()).expect("writing to memory does not fail");
         }

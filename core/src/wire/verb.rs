@@ -68,6 +68,7 @@ verbs! {
     Help             "help"  (FRAMED)           "help: list the commands"
     Inspect          "i"     (OLD)              "i NAME: ask whether an exclusive lock is held"
     Iam              "iam"   (NAMES)                 "iam [NAME]: register a name for this connection, or take it back"
+    AwaitEnd         "iw"    (LAST WAITS)       "iw MS NAME: wait up to MS milliseconds for the end of an exclusive lock, without getting it"
     Kick             "kick"  (LAST OPERATOR)    "kick ADDR: close a connection, or all with this registered name (administrative listener only)"
     ListAll          "ls"    (FRAMED LAST DUMPS)      "ls [PREFIX]: list who holds what, who waits, for how long, and under which registered name"
     Me               "me"    ()                 "me: show this connection's address and name"
@@ -87,6 +88,7 @@ verbs! {
     SharedGetLimited "sgl"   ()                 "sgl LIMIT NAME: get a shared lock if fewer than LIMIT hold it"
     SharedGetWait    "sgw"   (LAST WAITS)       "sgw MS LIMIT NAME: the same, waiting up to MS milliseconds"
     SharedInspect    "si"    (OLD)              "si NAME: count the holders of a shared lock"
+    SharedAwaitEnd   "siw"   (LAST WAITS)       "siw MS NAME: the same for all holds that a shared lock has now"
     SharedRelease    "sr"    (OLD)              "sr NAME: release a shared lock"
     Steal            "steal" (OPERATOR)         "steal NAME: take an exclusive lock from its holder (administrative listener only)"
     WriteFence       "wf"    ()                 "wf NAME: show the fencing token of a write lock that is held here"
@@ -109,6 +111,14 @@ impl Verb {
             Kind::Shared => Self::SharedGetWait,
             Kind::Read => Self::ReadGetWait,
             Kind::Write => Self::WriteGetWait,
+        }
+    }
+
+    /// The verb that waits for the end of holds of this kind. Only the old kinds have one of their own.
+    pub(crate) const fn that_awaits_the_end_of(kind: Kind) -> Self {
+        match kind {
+            Kind::Exclusive | Kind::Write => Self::AwaitEnd,
+            Kind::Shared | Kind::Read => Self::SharedAwaitEnd,
         }
     }
 

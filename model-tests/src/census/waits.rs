@@ -3,7 +3,7 @@
 use super::{Census, Moment, is_at_once, is_open};
 use crate::observe::Event;
 use crate::reference::{Reference, Wait, line_of};
-use elockd_core::wire::{Group, Row, read_rows};
+use elockd_core::wire::{Group, Role, Row, read_rows};
 use elockd_core::{Account, Command, Conn, Input, Kind, Reason, Reply, Subject};
 use std::collections::BTreeSet;
 
@@ -23,6 +23,17 @@ impl Census {
         let granted = told(|reply| matches!(reply, Reply::Got { .. }));
         let timed_out = told(|reply| matches!(reply, Reply::GetTimeout { .. }));
         let idle = events.iter().any(|event| matches!(event, Event::Disconnected(_, Reason::Idle, _)));
+        let ended = told(|reply| matches!(reply, Reply::Ended { .. }));
+        let is_held = |wait: &&&Wait| !after.holders(wait.kind, &wait.name).is_empty();
+        self.count_if(!ended.is_empty(), "an end was told");
+        self.count_if(
+            ended.iter().filter(is_held).count() > 0,
+            "an end was told of a lock that is held again",
+        );
+        self.count_if(ended.len() > 1, "one input told several of an end");
+        self.count_if(!ended.is_empty() && !granted.is_empty(), "one input told of an end and granted");
+        let end_timed_out = told(|reply| matches!(reply, Reply::EndTimeout { .. }));
+        self.count_if(!end_timed_out.is_empty(), "a wait for an end timed out");
         let names: BTreeSet<_> = granted.iter().map(|wait| wait.lock()).collect();
         self.count_if(names.len() > 1, "one input granted several names");
         self.count_if(granted.len() > names.len(), "one input granted one name to several");
@@ -67,6 +78,7 @@ impl Census {
         let Moment { before, after, events, .. } = *moment;
         let (kind, name, limit) = match command {
             Command::Get(wish) if !is_at_once(wish) => (wish.kind(), wish.name(), wish.limit()),
+            Command::AwaitEnd { .. } => return self.wait_for_end_command(moment, conn, reply),
             _ => return self.get_beside_waits(moment, conn, command, Reply::read(reply.as_bytes())),
         };
         let said = Reply::read(reply.as_bytes());
@@ -115,6 +127,30 @@ impl Census {
             self.count_if(is_in_a_cycle(after, conn), "a cycle that is harmless was allowed");
             let is_behind = kind == Kind::Shared && (limit == 0 || holders.len() < limit as usize);
             self.count_if(is_behind, "a wait began that only the line keeps from the lock");
+        }
+    }
+
+    /// Counts `iw` and `siw`, and the reply. It is empty if the connection waits.
+    fn wait_for_end_command(&mut self, moment: &Moment<'_>, conn: Conn, reply: &str) {
+        let is_begun = moment.events.contains(&Event::Waits(conn)) && moment.after.is_waiting(conn);
+        self.count_if(is_begun, "a wait for an end began");
+        self.count_if(
+            is_begun && is_in_a_cycle(moment.after, conn),
+            "a harmless cycle with an end was allowed",
+        );
+        match Reply::read(reply.as_bytes()) {
+            Some(Reply::Ended { .. }) => self.count("an end was there already"),
+            Some(Reply::EndTimeout { .. }) => self.count("who asked for an end would not wait"),
+            Some(Reply::EndDeadlock { kind, name }) => {
+                let is_own = moment.before.holders(kind, name).contains(&conn);
+                self.count(if is_own {
+                    "the end of one's own was asked for"
+                } else {
+                    "an end was a deadlock"
+                });
+            }
+            Some(Reply::EndQueueFull { .. }) => self.count("too many waited for an end"),
+            _ => {}
         }
     }
 
@@ -183,7 +219,7 @@ impl Census {
             Command::ListAll(prefix) => {
                 let rows = read_rows(Subject::All, reply.as_bytes()).unwrap_or_default();
                 let has_waits = |kind| {
-                    let waits = Group { kind, is_waiting: true };
+                    let waits = Group { kind, role: Role::Waits };
                     rows.iter().any(|row| matches!(row, Row::Hold { group, .. } if *group == waits))
                 };
                 self.count_if(rows.len() > 3, "ls had more than 3 rows");

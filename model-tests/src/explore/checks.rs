@@ -9,13 +9,14 @@ use std::collections::BTreeMap;
 type Check = fn(&Edge<'_>) -> Result<(), String>;
 
 /// The properties of every input in every state. The one that says most about a failure comes first.
-pub(super) const OF_EDGES: [(&str, Check); 14] = [
+pub(super) const OF_EDGES: [(&str, Check); 15] = [
     ("nobody but the holder releases, or who steals", nobody_but_the_holder_releases),
     ("a get gives what it says", a_get_gives_what_it_says),
     ("first come, first served", first_come_first_served),
     ("grants come in the order in which the waits began", grants_come_in_order),
     ("waits that are due end by their deadlines", due_waits_end_by_their_deadlines),
     ("the end of a wait is told once", the_end_of_a_wait_is_told_once),
+    ("an end is told when it comes", an_end_is_told_when_it_comes),
     ("a grant never follows its deadline", no_grant_follows_its_deadline),
     ("a deadlock is refused exactly when it is one", a_deadlock_is_refused_exactly_when_it_is_one),
     ("a hold has one token, above all before it", a_hold_has_one_token),
@@ -62,8 +63,9 @@ fn nobody_but_the_holder_releases(edge: &Edge<'_>) -> Result<(), String> {
         ensure!(is_left != is_stolen, "{hold:?} is left: {is_left}, is stolen: {is_stolen}");
     }
     for hold in edge.after.holds.iter().filter(|hold| Some(hold.2) != by) {
-        let is_granted =
-            edge.grants().any(|wait| (wait.kind, &wait.name, wait.conn) == (hold.0, &hold.1, hold.2));
+        let is_granted = edge
+            .grants_of_locks()
+            .any(|wait| (wait.kind, &wait.name, wait.conn) == (hold.0, &hold.1, hold.2));
         ensure!(is_granted || edge.before.holds.contains(hold), "{hold:?} came from nowhere");
     }
     if let Input::Command(conn, Command::Release(kind, name)) = &edge.step.input
@@ -72,7 +74,7 @@ fn nobody_but_the_holder_releases(edge: &Edge<'_>) -> Result<(), String> {
         let hold = (*kind, name.clone(), *conn);
         let was_held = edge.before.holds.contains(&hold) && is_open(*conn);
         let was_granted =
-            edge.grants().any(|wait| (wait.conn, wait.kind, &wait.name) == (*conn, *kind, name));
+            edge.grants_of_locks().any(|wait| (wait.conn, wait.kind, &wait.name) == (*conn, *kind, name));
         let is_right = (was_held || was_granted)
             == is_told(&edge.events, *conn, |reply| matches!(reply, Reply::Released { .. }));
         ensure!(is_right, "held before: {was_held}, granted: {was_granted}, but {:?}", edge.events);
@@ -85,7 +87,7 @@ fn nobody_but_the_holder_releases(edge: &Edge<'_>) -> Result<(), String> {
 fn a_get_gives_what_it_says(edge: &Edge<'_>) -> Result<(), String> {
     let releases = matches!(edge.step.input, Input::Command(_, Command::Release(..) | Command::ReleaseAll))
         || matches!(edge.step.input, Input::Command(_, Command::Quit) | Input::Closed(..));
-    for wait in edge.grants().filter(|wait| !releases || Some(wait.conn) != edge.step.input.conn()) {
+    for wait in edge.grants_of_locks().filter(|wait| !releases || Some(wait.conn) != edge.step.input.conn()) {
         let hold = (wait.kind, wait.name.clone(), wait.conn);
         ensure!(edge.after.holds.contains(&hold), "{hold:?} was granted and is not held");
     }
@@ -110,7 +112,9 @@ fn first_come_first_served(edge: &Edge<'_>) -> Result<(), String> {
     let still_waits = |wait| edge.after.reference.waits().contains(wait);
     for granted in edge.grants() {
         let mut ahead = waits.iter().take_while(|wait| wait.conn != granted.conn);
-        let passed = ahead.find(|wait| wait.lock() == granted.lock() && still_waits(wait));
+        let is_in_line = |wait: &&Wait| wait.still.is_none() && granted.still.is_none();
+        let passed =
+            ahead.find(|wait| is_in_line(wait) && wait.lock() == granted.lock() && still_waits(wait));
         ensure!(passed.is_none(), "{granted:?} passed {passed:?}");
     }
     let Some((conn, kind, name)) = edge.asks() else { return Ok(()) };
@@ -158,6 +162,22 @@ fn the_end_of_a_wait_is_told_once(edge: &Edge<'_>) -> Result<(), String> {
     Ok(())
 }
 
+/// Whoever waits for an end hears of it in the step in which the last of those holds ends, whoever has the lock then.
+/// Nobody can give a hold back and get it again within one step.
+fn an_end_is_told_when_it_comes(edge: &Edge<'_>) -> Result<(), String> {
+    let told: Vec<_> = edge.grants().collect();
+    for wait in edge.before.reference.waits() {
+        let Some(still) = &wait.still else { continue };
+        let is_held = |conn: &Conn| edge.after.holds.contains(&(wait.kind, wait.name.clone(), *conn));
+        let (is_told, is_left) = (told.contains(&wait), still.iter().any(is_held));
+        ensure!(!is_told || !is_left, "{wait:?} was told of an end, and there is none");
+        let is_it = |other: &Wait| (other.conn, other.began) == (wait.conn, wait.began);
+        let goes_on = edge.after.reference.waits().iter().any(is_it);
+        ensure!(!goes_on || is_left, "{wait:?} was not told of the end");
+    }
+    Ok(())
+}
+
 fn no_grant_follows_its_deadline(edge: &Edge<'_>) -> Result<(), String> {
     let late = edge.grants().find(|wait| wait.deadline <= edge.step.now.0);
     ensure!(late.is_none(), "{late:?} was granted");
@@ -167,11 +187,14 @@ fn no_grant_follows_its_deadline(edge: &Edge<'_>) -> Result<(), String> {
 /// Finds out by trying, not by the reference's definition of a deadlock.
 fn a_deadlock_is_refused_exactly_when_it_is_one(edge: &Edge<'_>) -> Result<(), String> {
     let Input::Command(conn, command) = &edge.step.input else { return Ok(()) };
-    let Command::Get(wish) = command else { return Ok(()) };
     if !command.may_wait() {
         return Ok(());
     }
-    let (kind, name, limit) = (wish.kind(), wish.name(), wish.limit());
+    let (kind, name, limit) = match command {
+        Command::Get(wish) => (wish.kind(), wish.name(), Some(wish.limit())),
+        Command::AwaitEnd { kind, name, .. } => (*kind, name, None),
+        _ => return Ok(()),
+    };
     let is_refused =
         edge.events.iter().any(|event| matches!(event, Event::Sent(_, text) if is_deadlock(text)));
     if is_refused || edge.events.contains(&Event::Waits(*conn)) {
@@ -311,7 +334,7 @@ fn counts_are_exact(node: &Node, edges: &[Edge<'_>]) -> Result<(), String> {
 /// Checks the head of every line.
 fn nobody_waits_for_what_could_be_granted(node: &Node, _: &[Edge<'_>]) -> Result<(), String> {
     for wait in node.reference.waits() {
-        let is_head = node.reference.line(wait.kind, &wait.name)[0] == wait;
+        let is_head = node.reference.line(wait.kind, &wait.name).first() == Some(&wait);
         let count = |kind| node.holds.iter().filter(|hold| hold.0 == kind && hold.1 == wait.name).count();
         let (holders, rivals) = (count(wait.kind), rival(wait.kind).map_or(0, count));
         ensure!(
@@ -419,7 +442,7 @@ fn is_told(events: &[Event], conn: Conn, is_it: impl Fn(&Reply<'_>) -> bool) -> 
 }
 
 fn is_timeout(reply: &[u8]) -> bool {
-    matches!(Reply::read(reply), Some(Reply::GetTimeout { .. }))
+    matches!(Reply::read(reply), Some(Reply::GetTimeout { .. } | Reply::EndTimeout { .. }))
 }
 
 /// Some of the figures of `q full`.

@@ -39,6 +39,8 @@ pub struct Space {
     pub time: Time,
     /// The durations of waits, in milliseconds. If empty, no connection waits.
     pub waits_ms: Vec<u32>,
+    /// Whether they may wait for ends too, for as long.
+    pub ends: bool,
     /// The limits of requests for shared locks.
     pub limits: Vec<u32>,
     /// How many fencing tokens there are at a time.
@@ -270,6 +272,7 @@ impl Space {
             config: Config::smallest_storage(),
             time: Time::Stands,
             waits_ms: Vec::new(),
+            ends: false,
             limits: Vec::new(),
             tokens: 0,
             operators: false,
@@ -344,6 +347,10 @@ impl Space {
             }
             commands.push(Command::get(*kind, name.clone()));
             commands.push(Command::Inspect(*kind, name.clone()));
+            if self.ends {
+                let await_end = |ms: &u32| Command::AwaitEnd { kind: *kind, ms: *ms, name: name.clone() };
+                commands.extend(self.waits_ms.iter().map(await_end));
+            }
             match kind {
                 Kind::Exclusive | Kind::Read | Kind::Write => {
                     commands.extend(self.commands_without_limits(*kind, &name));
@@ -412,6 +419,8 @@ fn words(space: &Space, node: &Node) -> Box<[u8]> {
         let lock = lock.expect("nobody waits for what is not of this world") as u32;
         let left_ms = wait.deadline - node.reference.now().0;
         words.extend([call(wait.conn), lock, wait.limit, left_ms as u32]);
+        let still = wait.still.iter().flatten().map(|holder| call(*holder));
+        words.extend(still.chain([u32::MAX]));
     }
     words.extend([u32::MAX, node.reference.tokens_left() as u32]);
     for (kind, name) in &space.locks {
@@ -433,7 +442,12 @@ fn words(space: &Space, node: &Node) -> Box<[u8]> {
 }
 
 impl Edge<'_> {
-    /// Waits that were granted, in the order in which their connections were told.
+    /// Waits for locks that were granted, in the order in which their connections were told.
+    fn grants_of_locks(&self) -> impl Iterator<Item = &Wait> {
+        self.grants().filter(|wait| wait.still.is_none())
+    }
+
+    /// Waits that were granted or for an end that came, in the order in which their connections were told.
     fn grants(&self) -> impl Iterator<Item = &Wait> {
         let waits = self.before.reference.waits();
         let told = move |at: usize| {
@@ -442,7 +456,8 @@ impl Edge<'_> {
             // A later reply answers a command that came after its wait.
             let is_first =
                 !self.events[..at].iter().any(|event| matches!(event, Event::Sent(of, _) if of == conn));
-            (is_first && matches!(Reply::read(text), Some(Reply::Got { .. }))).then_some(wait)
+            (is_first && matches!(Reply::read(text), Some(Reply::Got { .. } | Reply::Ended { .. })))
+                .then_some(wait)
         };
         (0..self.events.len()).filter_map(told)
     }
@@ -450,7 +465,7 @@ impl Edge<'_> {
 
 /// Whether a reply refuses a wait as a deadlock.
 fn is_deadlock(reply: &[u8]) -> bool {
-    matches!(Reply::read(reply), Some(Reply::GetDeadlock { .. }))
+    matches!(Reply::read(reply), Some(Reply::GetDeadlock { .. } | Reply::EndDeadlock { .. }))
 }
 
 /// Whether a get took over the slot of a dead holder. A get first frees two dead holds, so then three are gone.

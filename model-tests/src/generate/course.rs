@@ -225,6 +225,8 @@ impl Course {
                     Verb::SharedGetWait,
                     Verb::ReadGetWait,
                     Verb::WriteGetWait,
+                    Verb::AwaitEnd,
+                    Verb::SharedAwaitEnd,
                 ][rng.below(5) as usize],
             ),
             59..64 if !self.has_operators && rng.below(8) > 0 => self.wait(rng, conn),
@@ -294,7 +296,7 @@ impl Course {
         }
     }
 
-    /// A get with a limit or a wait, mostly for a lock that is held.
+    /// A get with a limit or a wait, or a wait for an end, mostly for a lock that is held.
     fn wait(&self, rng: &mut Rng, conn: Conn) -> Command<Vec<u8>> {
         const MS: [u32; 12] = [0, 1, 1, 2, 3, 3, 8, 20, 20, 100, 5000, u32::MAX];
         const LIMITS: [u32; 8] = [0, 1, 1, 1, 2, 2, 2, 3];
@@ -306,6 +308,9 @@ impl Course {
         };
         let ms = MS[rng.below(12) as usize];
         let limit = LIMITS[rng.below(8) as usize];
+        if rng.below(5) == 0 {
+            return Command::AwaitEnd { kind, ms, name };
+        }
         match kind {
             Kind::Exclusive | Kind::Read | Kind::Write => Command::Get(Wish::at_once(kind, name).waiting(ms)),
             Kind::Shared if rng.below(3) == 0 => {

@@ -6,12 +6,13 @@ use super::Addrs;
 use crate::Outcome;
 use crate::reference::Reference;
 use elockd_core::wire::listing::Packed;
+use elockd_core::wire::{Group, Role};
 use elockd_core::{Conn, Kind};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The first words of lines, in the order of the lines of one name. The waits of readers and of writers stand in one
 /// line, in any order.
-const WORDS: [&str; 8] = ["x", "xw", "s", "sw", "r", "w", "rw", "ww"];
+const WORDS: [&str; 10] = ["x", "xw", "xe", "s", "sw", "se", "r", "w", "rw", "ww"];
 
 /// From here on, the times of holds are counted from 0 again.
 const HELD_MS: u128 = 1 << 40;
@@ -77,11 +78,12 @@ impl Everything {
         let held = reference.locks().iter().flat_map(|((kind, name), holders)| {
             holders.iter().map(|conn| {
                 let since = reference.since(*kind, name, *conn);
-                ((name.clone(), word(*kind, false), *conn), (since, None))
+                ((name.clone(), word(*kind, Role::Holds), *conn), (since, None))
             })
         });
         let waiting = reference.waits().iter().map(|wait| {
-            ((wait.name.clone(), word(wait.kind, true), wait.conn), (wait.began, Some(wait.deadline)))
+            let role = if wait.still.is_some() { Role::AwaitsEnd } else { Role::Waits };
+            ((wait.name.clone(), word(wait.kind, role), wait.conn), (wait.began, Some(wait.deadline)))
         });
         held.chain(waiting).filter(|((name, ..), _)| name.starts_with(&self.prefix)).collect()
     }
@@ -123,7 +125,8 @@ impl Everything {
     pub(super) fn saw_a_grant(&self) -> bool {
         self.claimed.keys().any(|of| {
             let mut words = self.ever.keys().filter(|row| claim(row) == *of).map(|row| WORDS[row.1]);
-            words.clone().any(|word| word.len() == 1) && words.any(|word| word.len() == 2)
+            words.clone().any(|word| word.len() == 1)
+                && words.any(|word| word.ends_with('w') && word.len() == 2)
         })
     }
 
@@ -247,20 +250,12 @@ fn claims(rows: &BTreeMap<LsRow, Span>) -> BTreeMap<Claim, (LsRow, Span)> {
 
 /// The kind whose line its waits stand in.
 fn kind(word: usize) -> Kind {
-    [Kind::Exclusive, Kind::Shared, Kind::Write, Kind::Write][word / 2]
+    use Kind::{Exclusive, Shared, Write};
+    [Exclusive, Exclusive, Exclusive, Shared, Shared, Shared, Write, Write, Write, Write][word]
 }
 
 /// The index of the first word.
-fn word(kind: Kind, is_waiting: bool) -> usize {
-    let word = match (kind, is_waiting) {
-        (Kind::Exclusive, false) => "x",
-        (Kind::Exclusive, true) => "xw",
-        (Kind::Shared, false) => "s",
-        (Kind::Shared, true) => "sw",
-        (Kind::Read, false) => "r",
-        (Kind::Read, true) => "rw",
-        (Kind::Write, false) => "w",
-        (Kind::Write, true) => "ww",
-    };
+fn word(kind: Kind, role: Role) -> usize {
+    let word = Group { kind, role }.word();
     WORDS.iter().position(|known| *known == word).expect("each is in the list")
 }

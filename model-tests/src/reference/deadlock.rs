@@ -25,6 +25,9 @@ pub(super) enum Prospect {
 /// is over as soon as the wait is sure to be served.
 #[must_use]
 pub(super) fn prospect(locks: &Locks, waits: &[Wait], asked_for: &Wait, most: usize) -> Prospect {
+    if asked_for.still.as_ref().is_some_and(|still| still.contains(&asked_for.conn)) {
+        return Prospect::Never;
+    }
     if keeps_nobody_waiting(locks, waits, asked_for.conn, most) {
         return Prospect::Served;
     }
@@ -35,7 +38,8 @@ pub(super) fn prospect(locks: &Locks, waits: &[Wait], asked_for: &Wait, most: us
         let holders = holders_of(locks, &lock);
         // Behind one who holds it alone nobody need be looked at.
         let is_alone = lock.0 == Kind::Exclusive || lock.0 == Kind::Write && locks.contains_key(&lock);
-        let line = waits.iter().filter(|wait| !is_alone && wait.lock() == lock).count();
+        let is_in_line = |wait: &&Wait| wait.lock() == lock && wait.still.is_none();
+        let line = waits.iter().filter(|wait| !is_alone && is_in_line(wait)).count();
         looked_at += holders.len() + line;
         if looked_at > most {
             return Prospect::Unknown;
@@ -74,16 +78,19 @@ fn is_served(locks: &Locks, waits: &[Wait], asked_for: &Wait, seen: &[(Kind, Vec
         let is_served = |wait: &Wait| served.iter().any(|other| other.conn == wait.conn);
         let can_be_served = |wait: &Wait| {
             // All other holders have released it.
+            let stays =
+                |holder: &&Conn| waits.iter().any(|other| other.conn == **holder && !is_served(other));
+            if let Some(still) = &wait.still {
+                return seen.contains(&wait.lock()) && !still.iter().any(|holder| stays(&holder));
+            }
             let left = |kind: Option<Kind>| {
                 let holders = kind.and_then(|kind| locks.get(&(kind, wait.name.clone())));
-                let stays =
-                    |holder: &&Conn| waits.iter().any(|other| other.conn == **holder && !is_served(other));
                 holders.map_or(0, |holders| holders.iter().filter(stays).count())
             };
             let mut ahead = waits
                 .iter()
                 .take_while(|other| other.conn != wait.conn)
-                .filter(|other| other.lock() == wait.lock());
+                .filter(|other| other.lock() == wait.lock() && other.still.is_none());
             seen.contains(&wait.lock())
                 && ahead.all(|other| is_served(other))
                 && wait.fits(left(Some(wait.kind)), left(rival(wait.kind)))

@@ -1,15 +1,15 @@
 //! The statistics. Some are counted as things happen, others when they are asked for. This list of figures is the
 //! reference's own on purpose: the machine's table is compared with it.
 
-use super::{Reference, line, memory_of_registration};
+use super::{Reference, Wait, line, memory_of_registration};
 use elockd_core::{Conn, Kind};
 use std::collections::BTreeMap;
 
 /// Verbs that are shown before their first use. Below: the others.
 const ALWAYS: [&str; 10] = ["d", "dump", "g", "i", "q", "r", "sd", "sg", "si", "sr"];
-const ONCE_USED: [&str; 26] = [
-    "f", "gw", "help", "iam", "kick", "ls", "me", "ping", "quit", "ra", "rf", "rg", "rgw", "ri", "rr", "sf",
-    "sgl", "sgw", "steal", "wf", "wg", "wgw", "who", "wi", "wr", "wsteal",
+const ONCE_USED: [&str; 28] = [
+    "f", "gw", "help", "iam", "iw", "kick", "ls", "me", "ping", "quit", "ra", "rf", "rg", "rgw", "ri", "rr",
+    "sf", "sgl", "sgw", "siw", "steal", "wf", "wg", "wgw", "who", "wi", "wr", "wsteal",
 ];
 
 /// Figures that only go up.
@@ -63,6 +63,10 @@ const REFUSALS: &[(&str, &str)] = &[
     ("deadlocks_refused", "0 Shared Lock Get Deadlock: "),
     ("deadlocks_refused", "0 Read Lock Get Deadlock: "),
     ("deadlocks_refused", "0 Write Lock Get Deadlock: "),
+    ("deadlocks_refused", "0 Lock Wait Deadlock: "),
+    ("deadlocks_refused", "0 Shared Lock Wait Deadlock: "),
+    ("queue_full", "0 Lock Wait Queue Full: "),
+    ("queue_full", "0 Shared Lock Wait Queue Full: "),
     ("queue_full", "0 Lock Get Queue Full: "),
     ("queue_full", "0 Shared Lock Get Queue Full: "),
     ("queue_full", "0 Read Lock Get Queue Full: "),
@@ -103,8 +107,10 @@ impl Reference {
                 (Kind::Write, "write_holds", "write_waiters"),
             ] {
                 number(holds, self.holds(|of, _| of == kind) as u64);
-                number(waiters, self.waits.iter().filter(|wait| wait.kind == kind).count() as u64);
+                let in_line = |wait: &&Wait| wait.kind == kind && wait.still.is_none();
+                number(waiters, self.waits.iter().filter(in_line).count() as u64);
             }
+            number("end_waiters", self.waits.iter().filter(|wait| wait.still.is_some()).count() as u64);
             let limits = &self.config.limits;
             number("limit_connections", limits.connections.into());
             number("limit_connections_per_address", limits.connections_per_address.into());

@@ -45,13 +45,16 @@ impl Reference {
             // Readers and writers have one line.
             for kinds in [&[Kind::Exclusive][..], &[Kind::Shared], &[Kind::Read, Kind::Write]] {
                 let in_line = self.line(kinds[0], name);
+                let ends = self.ends(kinds[0], name);
                 let waiters = in_line.len();
                 let holders = kinds.iter().flat_map(|kind| {
                     let held = |holder: &Conn| (words(*kind).0, self.held_ms(*kind, name, *holder), *holder);
                     self.holders(*kind, name).iter().map(held)
                 });
                 let waiting = |wait: &&Wait| (words(wait.kind).1, self.now - wait.began, wait.conn);
-                for (word, ms, conn) in holders.chain(in_line.iter().map(waiting)) {
+                let ending = |wait: &&Wait| (words(wait.kind).2, self.now - wait.began, wait.conn);
+                let waits = in_line.iter().map(waiting).chain(ends.iter().map(ending));
+                for (word, ms, conn) in holders.chain(waits) {
                     let addr = self.client(conn).origin.addr;
                     let registered = self.called(conn).map(|called| [b"\t", called].concat());
                     let names = [&name[..], &registered.unwrap_or_default()].concat();
@@ -89,12 +92,12 @@ impl Reference {
     }
 }
 
-/// What `ls` calls those who hold a lock so, and those who wait for it.
-fn words(kind: Kind) -> (&'static str, &'static str) {
+/// What `ls` calls those who hold a lock so, those who wait for it, and those who wait for its end.
+fn words(kind: Kind) -> (&'static str, &'static str, &'static str) {
     match kind {
-        Kind::Exclusive => ("x", "xw"),
-        Kind::Shared => ("s", "sw"),
-        Kind::Read => ("r", "rw"),
-        Kind::Write => ("w", "ww"),
+        Kind::Exclusive => ("x", "xw", "xe"),
+        Kind::Shared => ("s", "sw", "se"),
+        Kind::Read => ("r", "rw", ""),
+        Kind::Write => ("w", "ww", ""),
     }
 }

@@ -348,6 +348,9 @@ impl Reference {
         if holders.is_empty() {
             self.locks.remove(&lock);
         }
+        for wait in self.waits.iter_mut().filter(|wait| wait.kind == kind && wait.name == name) {
+            wait.still.iter_mut().for_each(|still| still.retain(|holder| *holder != conn));
+        }
         self.bytes -= before - self.bytes_of(kind, name);
         self.memory_of_locks -= memory_before - Self::memory_of_lock(name, self.holders(kind, name).len());
         let account = self.accounts[&conn];
@@ -400,6 +403,10 @@ impl Reference {
             _ if is_disabled => format!("0 disabled\n{end}").into_bytes(),
             Command::Kick(_) | Command::Steal(..) if !is_admin => line("0 Not Allowed: ", verb.as_bytes()),
             Command::Get(wish) => match self.get(conn, wish) {
+                Event::Sent(_, text) => text,
+                other => return vec![other],
+            },
+            Command::AwaitEnd { kind, ms, name } => match self.wait_for_end(conn, *kind, *ms, name) {
                 Event::Sent(_, text) => text,
                 other => return vec![other],
             },
@@ -573,6 +580,8 @@ fn address(origin: Origin) -> Option<String> {
 fn verb_and_name(command: &Command<Vec<u8>>) -> (&'static str, Option<&[u8]>) {
     match command {
         Command::Get(wish) => (wish.verb().word(), Some(wish.name())),
+        Command::AwaitEnd { kind: Kind::Exclusive | Kind::Write, name, .. } => ("iw", Some(name)),
+        Command::AwaitEnd { kind: Kind::Shared | Kind::Read, name, .. } => ("siw", Some(name)),
         Command::Release(Kind::Exclusive, name) => ("r", Some(name)),
         Command::Release(Kind::Shared, name) => ("sr", Some(name)),
         Command::Release(Kind::Read, name) => ("rr", Some(name)),

@@ -62,6 +62,7 @@ impl Machine {
                 ensure!(found == Some(hold.order()), "{id:?}: a tied hold is not found by lock and tenure");
                 last_order = hold.order();
             }
+            ensure!(last_order <= ties.last_order(), "{id:?}: a holder has a higher order than the last one");
             ensure!(count > 0, "tied lock {id:?} has no holder");
             ensure!(count == tie.holders(), "{id:?}: {count} holders, counted {}", tie.holders());
             ensure!(lock.kind().is_counted() || count == 1, "{:?} {id:?} has {count} holders", lock.kind());

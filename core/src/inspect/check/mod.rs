@@ -5,8 +5,8 @@ mod holds;
 mod waits;
 
 use crate::machine::{Cause, Machine};
-use crate::table::{Source, Tenure, memory};
-use crate::types::{Account, ByKind, Kind};
+use crate::table::{Aim, Source, Tenure, memory};
+use crate::types::{Account, ByKind};
 use crate::wire::Verb;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,7 +57,7 @@ impl Machine {
     /// Each connection is found by its number, within its limits, and counted for its account.
     fn check_connections(&self) -> Result<(), Violation> {
         let slots = self.connections.slots();
-        let mut tallies: Vec<[u32; 3]> = vec![[0; 3]; self.connections.tallies().len()];
+        let mut tallies: Vec<[u32; 4]> = vec![[0; 4]; self.connections.tallies().len()];
         for (id, connection) in slots.iter() {
             let conn = connection.conn();
             ensure!(self.connections.find(conn) == Some(id), "{conn:?} is not found by its number");
@@ -75,11 +75,12 @@ impl Machine {
             tallies[at][0] += 1;
             tallies[at][1] += holds;
             if let Some(wait) = connection.wait() {
-                tallies[at][2] += 1;
                 let wait = self.holds.waits().slots().get(wait);
                 ensure!(wait.is_some_and(|wait| wait.by() == id), "{conn:?} has another's wait");
+                let is_for_end = wait.is_some_and(|wait| wait.place().aim() == Aim::End);
+                tallies[at][if is_for_end { 3 } else { 2 }] += 1;
                 ensure!(
-                    holds < self.config.limits.locks_per_connection,
+                    is_for_end || holds < self.config.limits.locks_per_connection,
                     "{conn:?} waits for a lock too many"
                 );
             }
@@ -101,7 +102,7 @@ impl Machine {
             "more connections of an address than the peak"
         );
         let limits = &self.config.limits;
-        for (tally, [connections, holds, waits]) in self.connections.tallies().iter().zip(tallies) {
+        for (tally, [connections, holds, waits, ends]) in self.connections.tallies().iter().zip(tallies) {
             ensure!(tally.connections() == connections, "{tally:?} has {connections} connections");
             ensure!(tally.holds() == holds, "{tally:?} has {holds} holds");
             ensure!(tally.waits() == waits, "{tally:?} has {waits} waits");
@@ -111,7 +112,8 @@ impl Machine {
                 u64::from(holds) + u64::from(waits) <= u64::from(limits.locks),
                 "{tally:?} is over its locks"
             );
-            ensure!(waits <= limits.waiters, "{tally:?} is over its waits");
+            ensure!(tally.ends() == ends, "{tally:?} has {ends} waits for ends");
+            ensure!(waits + ends <= limits.waiters, "{tally:?} is over its waits");
         }
         Ok(())
     }
@@ -222,11 +224,7 @@ impl Machine {
         let figures = self.figures();
         for verb in Verb::ALL {
             let (asked, failed) = figures.outcomes(verb);
-            let waiting: u32 = Kind::ALL
-                .into_iter()
-                .filter(|kind| Verb::that_waits_for(*kind) == verb)
-                .map(|kind| figures.waits[kind])
-                .sum();
+            let waiting = figures.going_on(verb);
             ensure!(
                 failed + u64::from(waiting) <= asked,
                 "{} failed {failed} times of {asked}, and {waiting} wait",

@@ -3,7 +3,7 @@
 use super::{Violation, ensure};
 use crate::machine::Machine;
 use crate::storage::Id;
-use crate::table::{Lock, State, Tie, Tokens};
+use crate::table::{Aim, Lock, State, Tie, Tokens};
 use crate::types::{ByKind, Now};
 
 use std::collections::BTreeSet;
@@ -13,15 +13,20 @@ impl Machine {
     pub(super) fn check_lines(&self) -> Result<(), Violation> {
         ensure!(!self.holds.has_dirty_line(), "lines were left dirty");
         ensure!(self.grants.is_empty(), "grants were left to be told");
-        let mut waits = ByKind::default();
+        let (mut waits, mut ends) = (ByKind::default(), ByKind::default());
         for (id, lock) in self.holds.locks().slots().iter() {
             if let State::Tied(tie) = self.holds.state(id) {
-                self.check_line(id, lock, &self.holds.ties()[tie], &mut waits)?;
+                let tie = &self.holds.ties()[tie];
+                self.check_line(id, lock, tie, &mut waits)?;
+                ends[lock.kind()] += self.check_ends(id, tie)?;
+                let count = tie.awaiting();
+                ensure!(count <= self.config.limits.waiters_per_name, "{id:?}: {count} wait, too many");
             }
         }
         ensure!(waits == self.holds.counts().waiting(), "{waits:?} waits in lines, not as counted");
+        ensure!(ends == self.holds.counts().ending(), "{ends:?} waits for ends, not as counted");
         let all = self.holds.waits().len();
-        ensure!(waits.total() == all, "waits in no line");
+        ensure!(waits.total() + ends.total() == all, "waits in no line");
         ensure!(all == 0 || !self.draining, "somebody waits during a drain");
         ensure!(self.counters.peak_waiters >= all, "more waits than the peak");
         self.check_every_wait_can_end()
@@ -43,15 +48,17 @@ impl Machine {
         for (wait_id, wait) in tie.line().iter(waits) {
             ensure!(wait.lock() == id, "a wait for {:?} is in the line of {id:?}", wait.lock());
             ensure!(wait.order() > last_order, "{id:?}: its line is out of order");
+            let kind = wait.place().kind();
+            let is_fine = match wait.place().aim() {
+                Aim::Lock { limit } => kind.is_counted() || limit == 1,
+                Aim::End => false,
+            };
+            ensure!(is_fine, "a wait in the line of {id:?} is for {:?}", wait.place().aim());
             ensure!(
-                wait.place().kind().is_counted() || wait.place().limit() == 1,
-                "a wait for all of {id:?} with a limit"
-            );
-            ensure!(
-                wait.place().kind().space() == lock.kind().space(),
+                kind.space() == lock.kind().space(),
                 "a wait for another name space in the line of {id:?}"
             );
-            counted[wait.place().kind()] += 1;
+            counted[kind] += 1;
             let by = self.connections.slots().get(wait.by());
             ensure!(
                 by.is_some_and(|connection| connection.wait() == Some(wait_id)),
@@ -60,9 +67,31 @@ impl Machine {
             last_order = wait.order();
         }
         ensure!(count == tie.line().len(), "{id:?}: {count} waits, counted {}", tie.line().len());
-        ensure!(count <= self.config.limits.waiters_per_name, "{id:?}: {count} wait, too many");
         ensure!(self.holds.grantable(id).is_none(), "{id:?} could be granted to the head of its line");
         Ok(())
+    }
+
+    /// The waits for the end of a lock are in order, and none of them is over.
+    fn check_ends(&self, id: Id<Lock>, tie: &Tie) -> Result<u32, Violation> {
+        let waits = self.holds.waits();
+        let count =
+            tie.ends().check(waits).map_err(|broken| Violation(format!("ends of {id:?}: {broken}")))?;
+        let mut last_order = 0;
+        for (wait_id, wait) in tie.ends().iter(waits) {
+            ensure!(wait.lock() == id, "a wait for the end of {:?} is listed by {id:?}", wait.lock());
+            ensure!(wait.place().aim() == Aim::End, "{id:?} lists a wait for a lock as one for its end");
+            ensure!(wait.order() > last_order, "{id:?}: waits for its end are out of order");
+            let by = self.connections.slots().get(wait.by());
+            ensure!(
+                by.is_some_and(|connection| connection.wait() == Some(wait_id)),
+                "{id:?}: a wait for its end that is not its connection's"
+            );
+            let older = self.holds.holders_before(id, wait.order());
+            ensure!(older > 0, "{id:?}: somebody waits for an end that has come");
+            last_order = wait.order();
+        }
+        ensure!(count == tie.ends().len(), "{id:?}: {count} waits for its end, counted {}", tie.ends().len());
+        Ok(count)
     }
 
     /// Every wait can still be granted: by the releases of connections that do not wait, and then of those granted
@@ -89,6 +118,18 @@ impl Machine {
                     *next = wait.place().behind();
                 }
             }
+            for (_, wait) in waits.by_beginning().filter(|(_, wait)| wait.place().aim() == Aim::End) {
+                let (ties, lock) = (self.holds.ties(), wait.lock());
+                let older = ties.holds_from(self.holds.oldest_tied(lock)).map(|(_, hold)| hold);
+                let mut older = older.take_while(|hold| hold.order() < wait.order());
+                let stays = |tenure| {
+                    let owner = self.holds.tenure(tenure).owner();
+                    owner.is_some_and(|owner| standing.contains(&owner.position()))
+                };
+                if !older.any(|hold| stays(hold.tenure())) {
+                    standing.remove(&wait.by().position());
+                }
+            }
             ensure!(standing.len() < before, "{before} waits could never be granted");
         }
         Ok(())
@@ -110,7 +151,7 @@ impl Machine {
             ensure!(wait.deadline() > self.now, "wait {id:?} should have ended at {:?}", wait.deadline());
             (last_order, last_began) = (wait.order(), wait.began());
         }
-        ensure!(last_order <= waits.last_order(), "a wait has a higher order than the last one");
+        ensure!(last_order <= self.holds.ties().last_order(), "a wait has a higher order than the last one");
         let set = waits.check_deadlines().map_err(Violation)?;
         ensure!(set == waits.len(), "{set} deadlines are set");
         let first = waits.by_beginning().map(|(_, wait)| wait.deadline()).min();

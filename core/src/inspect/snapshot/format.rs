@@ -34,6 +34,8 @@ pub(super) struct MachineRecord {
     pub(super) counters: CountersRecord,
     pub(super) hold_times: ByKind<TimesRecord>,
     pub(super) wait_times: ByKind<TimesRecord>,
+    /// The last order of a tied hold or a wait.
+    pub(super) last_order: u64,
     /// The next fencing token, and the last that may be given out.
     pub(super) tokens: (u64, u64),
     /// The longest idle first.
@@ -80,6 +82,8 @@ pub(super) struct HolderRecord {
     pub(super) since: u64,
     /// 0 for none.
     pub(super) token: u64,
+    /// Its place among the holds and waits of its lock.
+    pub(super) order: u64,
 }
 
 #[derive(Encode, Decode)]
@@ -88,7 +92,9 @@ pub(super) struct WaitRecord {
     /// The number of its kind.
     pub(super) kind: u8,
     pub(super) name: Vec<u8>,
-    pub(super) limit: u32,
+    /// `None` for a wait for the end.
+    pub(super) limit: Option<u32>,
+    pub(super) order: u64,
     pub(super) began: u64,
     pub(super) deadline: u64,
 }
@@ -244,7 +250,7 @@ impl MachineRecord {
 
     /// Every number that will be counted up further, or a number that is at least as high.
     fn figures(&self) -> impl Iterator<Item = u64> {
-        let single = [self.seq, self.last_registration, self.tokens.0, self.tokens.1];
+        let single = [self.seq, self.last_registration, self.last_order, self.tokens.0, self.tokens.1];
         let times = self.hold_times.iter().chain(self.wait_times.iter()).flat_map(|(_, times)| times.counts);
         single.into_iter().chain(self.counters.highest()).chain(times)
     }

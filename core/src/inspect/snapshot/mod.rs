@@ -92,7 +92,7 @@ mod tests {
     }
 
     fn holder(conn: u64) -> HolderRecord {
-        HolderRecord { conn, since: 0, token: 0 }
+        HolderRecord { conn, since: 0, token: 0, order: conn }
     }
 
     fn damage(change: impl FnOnce(&mut MachineRecord)) -> String {
@@ -124,6 +124,19 @@ mod tests {
         assert!(two.contains("a holder too many"), "{two}");
         let stranger = damage(|state| state.ties[0].holders.push(holder(9)));
         assert!(stranger.contains("not connected"), "{stranger}");
+    }
+
+    #[test]
+    fn holders_have_orders_that_ascend_up_to_the_last_one() {
+        for orders in [[2, 1], [0, 1], [1, 1]] {
+            let change = |state: &mut MachineRecord| {
+                let mut holders = state.ties[0].holders.iter_mut();
+                orders.into_iter().for_each(|order| holders.next().expect("there are two").order = order);
+            };
+            assert!(restore(change).is_err(), "{orders:?}");
+        }
+        let early = restore(|state| state.last_order = 1).expect_err("too low").to_string();
+        assert!(early.contains("higher order than the last one"), "{early}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::format::{
 };
 use super::{RestoreError, damaged};
 use crate::machine::Machine;
-use crate::table::{Times, Tokens};
+use crate::table::{Aim, Times, Tokens};
 use crate::types::{Account, Conn, Kind, Now, Origin, Seq};
 
 impl Machine {
@@ -19,13 +19,22 @@ impl Machine {
         }
         for TieRecord { kind, name, holders } in record.ties {
             let kind = kind_of(kind)?;
-            for holder in holders {
-                self.set_hold(&holder, kind, &name)?;
+            for holder in &holders {
+                self.set_hold(holder, kind, &name)?;
+            }
+            // Only now: while the first of them is alone it is not tied.
+            for HolderRecord { conn, order, .. } in holders {
+                let id = self.connections.find(Conn::from_bits(conn));
+                let tenure = id.and_then(|id| self.connections[id].tenure());
+                if let Some((lock, tenure)) = self.holds.find(kind, &name).lock().zip(tenure) {
+                    self.holds.restore_order(lock, tenure, order);
+                }
             }
         }
         for wait in record.waits {
             self.set_wait(wait, record.now)?;
         }
+        self.holds.restore_last_order(record.last_order);
         let (next, last) = record.tokens;
         self.tokens = Tokens::restored(next, last);
         self.now = Now(record.now);
@@ -54,7 +63,7 @@ impl Machine {
         }
         for (kind, soles) in record.soles.iter() {
             for SoleRecord { name, since, token } in soles {
-                let holder = HolderRecord { conn: record.conn, since: *since, token: *token };
+                let holder = HolderRecord { conn: record.conn, since: *since, token: *token, order: 0 };
                 self.set_hold(&holder, kind, name)?;
             }
         }
@@ -62,7 +71,7 @@ impl Machine {
     }
 
     fn set_hold(&mut self, holder: &HolderRecord, kind: Kind, name: &[u8]) -> Result<(), RestoreError> {
-        let HolderRecord { conn: holder, since, token } = *holder;
+        let HolderRecord { conn: holder, since, token, .. } = *holder;
         check_length(name)?;
         let Some(id) = self.connections.find(Conn::from_bits(holder)) else {
             return Err(damaged(format!("holder {holder} is not connected")));
@@ -82,14 +91,17 @@ impl Machine {
         }
         if token > 0 {
             let lock = self.holds.find(kind, name).lock().expect("it was just added");
+            // The orders of several holds are restored later. A lone one is older than every wait.
+            self.holds.restore_last_order(0);
             self.holds.set_token(lock, tenure, token);
         }
         Ok(())
     }
 
     fn set_wait(&mut self, record: WaitRecord, now: u64) -> Result<(), RestoreError> {
-        let WaitRecord { conn, kind, name, limit, began, deadline } = record;
+        let WaitRecord { conn, kind, name, limit, order, began, deadline } = record;
         let kind = kind_of(kind)?;
+        let aim = limit.map_or(Aim::End, |limit| Aim::Lock { limit });
         let id = self.connections.find(Conn::from_bits(conn));
         let Some(id) = id.filter(|id| self.connections[*id].wait().is_none()) else {
             return Err(damaged(format!("connection {conn} is gone or waits twice")));
@@ -98,7 +110,11 @@ impl Machine {
         let tenure = self.connections[id].tenure();
         let is_holder =
             found.lock().zip(tenure).is_some_and(|(lock, tenure)| self.holds.is_holder(lock, tenure));
-        if found.holders() == 0 || is_holder || (!kind.is_counted() && limit != 1) {
+        if found.holders() == 0
+            || is_holder
+            || order == 0
+            || (!kind.is_counted() && limit.is_some_and(|limit| limit != 1))
+        {
             return Err(damaged("a wait for a lock that is not waited for so".to_owned()));
         }
         let waits = self.holds.waits();
@@ -107,8 +123,8 @@ impl Machine {
             return Err(damaged("a wait that began or ends at the wrong time".to_owned()));
         }
         assert!(self.holds.due(Now(began)).is_none(), "nothing is due before the time of the snapshot");
-        let wait = self.holds.begin_wait(found, id, limit, (Now(began), Now(deadline)));
-        self.connections.set_wait(id, wait);
+        let wait = self.holds.restore_wait(found, id, (order, aim), (Now(began), Now(deadline)));
+        self.connections.set_wait(id, wait, aim);
         if self.config.limits.idle_ms > 0 {
             self.connections.unlink(id);
         }

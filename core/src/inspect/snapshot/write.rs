@@ -6,7 +6,7 @@ use super::format::{
 };
 use crate::machine::Machine;
 use crate::storage::Id;
-use crate::table::{Connection, State, Tenure, TiedHold};
+use crate::table::{Aim, Connection, State, Tenure, TiedHold};
 use crate::types::{ByKind, Conn};
 use std::collections::BTreeMap;
 
@@ -27,9 +27,9 @@ impl Machine {
             let holders: Vec<_> = holds.map(|(_, hold)| self.holder_record(hold)).collect();
             let name = self.holds.locks().name(lock).to_vec();
             match holders[..] {
-                [HolderRecord { conn: holder, since, token }] => {
+                [HolderRecord { conn: holder, since, token, .. }] => {
                     // Sole holds come first, in the order in which they will be listed again.
-                    let is_tied_again = token > 0 || self.holds.waiting(id) > 0;
+                    let is_tied_again = token > 0 || self.holds.awaiting(id) > 0;
                     lone.push((is_tied_again, holder, lock.kind(), SoleRecord { name, since, token }));
                 }
                 _ => ties.push(TieRecord { kind: lock.kind() as u8, name, holders }),
@@ -52,6 +52,7 @@ impl Machine {
             counters: (&self.counters).into(),
             hold_times: self.holds.counts().hold_times().clone().map(TimesRecord::from),
             wait_times: self.holds.counts().wait_times().clone().map(TimesRecord::from),
+            last_order: self.holds.ties().last_order(),
             tokens: (self.tokens.next(), self.tokens.last()),
             connections,
             ties,
@@ -66,7 +67,11 @@ impl Machine {
                 conn: self.connections[wait.by()].conn().bits(),
                 kind: wait.place().kind() as u8,
                 name: self.holds.locks().name(lock).to_vec(),
-                limit: wait.place().limit(),
+                limit: match wait.place().aim() {
+                    Aim::Lock { limit } => Some(limit),
+                    Aim::End => None,
+                },
+                order: wait.order(),
                 began: wait.began().0,
                 deadline: wait.deadline().0,
             }
@@ -103,6 +108,7 @@ impl Machine {
             conn: self.holder(hold.tenure()).bits(),
             since: hold.since().bits(),
             token: hold.token().unwrap_or(0),
+            order: hold.order(),
         }
     }
 

@@ -179,7 +179,7 @@ impl Holds {
             let (kind, outer_bytes) = self.counted(lock);
             self.counts.remove_name(kind, outer_bytes);
         }
-        if !self.ties[tie].line().is_empty() {
+        if self.ties[tie].awaiting() > 0 {
             self.mark_dirty(lock, tie);
         } else if left == 0 {
             self.free_tied(lock, tie);

@@ -158,9 +158,25 @@ impl Holds {
         self.ties.holds()[self.ties.find(lock, tenure)?].token()
     }
 
-    /// How many wait for a lock.
+    /// How many wait in the line of a lock.
     pub(crate) fn waiting(&self, lock: Id<Lock>) -> u32 {
         self.tie_of(lock).map_or(0, |tie| self.ties[tie].line().len())
+    }
+
+    /// How many wait for a lock or for its end.
+    pub(crate) fn awaiting(&self, lock: Id<Lock>) -> u32 {
+        self.tie_of(lock).map_or(0, |tie| self.ties[tie].awaiting())
+    }
+
+    /// The oldest hold of a tied lock.
+    pub(crate) fn oldest_tied(&self, lock: Id<Lock>) -> Option<Id<TiedHold>> {
+        self.tie_of(lock).and_then(|tie| self.ties[tie].oldest())
+    }
+
+    /// How many holders of a lock have got it before the wait or the hold with this order.
+    pub(crate) fn holders_before(&self, lock: Id<Lock>, order: u64) -> u32 {
+        let holds = self.ties.holds_from(self.oldest_tied(lock));
+        holds.take_while(|(_, hold)| hold.order() < order).count() as u32
     }
 
     /// The wait at the head of a lock's line.
@@ -225,6 +241,18 @@ impl Holds {
         let is_sole = |lock: &&Lock| lock.listed_by().is_some();
         let soles = tenure.soles().check(|id| self.locks.slots().get(id).filter(is_sole))?;
         Ok((soles, tenure.tied().check(|id| self.ties.holds().get(id))?))
+    }
+
+    /// Restores from a snapshot the last order of holds and waits.
+    pub(crate) fn restore_last_order(&mut self, last_order: u64) {
+        self.ties.restore_last_order(last_order);
+    }
+
+    /// Restores from a snapshot the order of a tied hold.
+    pub(crate) fn restore_order(&mut self, lock: Id<Lock>, tenure: Id<Tenure>, order: u64) {
+        if let Some(hold) = self.ties.find(lock, tenure) {
+            self.ties.restore_order(hold, order);
+        }
     }
 
     /// Restores from a snapshot how long past holds and waits lasted.
