@@ -258,11 +258,11 @@ fn nothing_of_a_closed_connection_remains(edge: &Edge<'_>) -> Result<(), String>
     }
     ensure!(events.is_empty(), "it is not forgotten: {events:?}");
     ensure!(machine.figures().dead_holds() == 0, "{dead} ticks do not free {dead} dead holds");
-    let [holds, shared_holds, waiters, shared_waiters] =
-        numbers(&machine, ["holds", "shared_holds", "waiters", "shared_waiters"]);
+    let [holds, shared_holds, waiters, shared_waiters, end_waiters] =
+        numbers(&machine, ["holds", "shared_holds", "waiters", "shared_waiters", "end_waiters"]);
     let counted = holds + shared_holds;
     ensure!(counted == live, "{counted} holds are counted, {live} are left");
-    let waiting = waiters + shared_waiters;
+    let waiting = waiters + shared_waiters + end_waiters;
     let left = edge.after.reference.waits().len() as u64;
     ensure!(waiting == left, "{waiting} waits are counted, {left} are left");
     Ok(())
