@@ -75,7 +75,9 @@ impl Machine {
         }
         if has_end {
             // Only now: until here their names were needed.
-            grants.iter().for_each(|grant| self.holds.free_unheld(grant.lock));
+            for grant in &grants {
+                self.holds.free_unheld(grant.lock);
+            }
         }
         grants.clear();
         self.grants = grants;
