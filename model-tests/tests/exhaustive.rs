@@ -142,6 +142,29 @@ fn three_connections_that_wait_for_a_name_of_both_kinds_with_limits() {
 }
 
 #[test]
+fn three_connections_that_wait_for_ends_of_two_exclusive_names() {
+    let (waits_ms, time) = (vec![2], Time::Ticks(vec![1]));
+    let space = Space { waits_ms, time, ends: true, ..space(3, &[(X, "a"), (X, "b")]) };
+    let seen = all_of("3 connections, 2 exclusive names, waits for ends", &space, 7_117);
+    assert!(seen.deadlocks > 0 && seen.several_grants > 0, "{seen}");
+}
+
+#[test]
+fn three_connections_that_wait_for_ends_of_a_name_of_both_kinds() {
+    let (waits_ms, limits, time) = (vec![1], vec![1], Time::Ticks(vec![1]));
+    let space = Space { waits_ms, limits, time, ends: true, ..space(3, &[(X, "a"), (S, "a")]) };
+    all_of("3 connections, 1 name of both kinds, waits for ends", &space, 4_977);
+}
+
+/// One of them may take a lock away, and the daemon may drain.
+#[test]
+fn three_connections_of_which_some_are_operators_and_wait_for_ends() {
+    let (waits_ms, time) = (vec![1], Time::Passes(vec![1]));
+    let space = Space { waits_ms, time, ends: true, operators: true, drains: true, ..space(3, &[(X, "a")]) };
+    all_of("3 connections, 1 exclusive name, operators, drain, waits for ends", &space, 1_964);
+}
+
+#[test]
 fn three_connections_that_wait_for_two_shared_names_with_limits() {
     let (waits_ms, limits, time) = (vec![1], vec![1, 2], Time::Ticks(vec![1]));
     let space = Space { waits_ms, limits, time, ..space(3, &[(S, "a"), (S, "b")]) };

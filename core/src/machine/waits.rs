@@ -35,7 +35,8 @@ impl Machine {
     }
 
     /// Grants from each dirty line, head after head, while the head can be granted. Ends the waits for ends that have
-    /// come. Tells the connections in the order in which their waits began. Costs O(1) for each line and each grant, and a sort of the grants.
+    /// come. Tells the connections in the order in which their waits began. Costs O(1) for each line and each grant,
+    /// and a sort of the grants.
     #[inline]
     pub(crate) fn settle(&mut self, why: Mark, out: &mut impl FnMut(Conn, Output<'_>)) {
         if self.holds.has_dirty_line() {
@@ -75,7 +76,9 @@ impl Machine {
         }
         if has_end {
             // Only now: until here their names were needed.
-            grants.iter().for_each(|grant| self.holds.free_unheld(grant.lock));
+            for grant in &grants {
+                self.holds.free_unheld(grant.lock);
+            }
         }
         grants.clear();
         self.grants = grants;

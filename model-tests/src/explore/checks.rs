@@ -265,7 +265,9 @@ fn nothing_of_a_closed_connection_remains(edge: &Edge<'_>) -> Result<(), String>
     let counted: u64 = numbers(&machine, ["holds", "shared_holds", "read_holds", "write_holds"]).iter().sum();
     ensure!(counted == live, "{counted} holds are counted, {live} are left");
     let waiting: u64 =
-        numbers(&machine, ["waiters", "shared_waiters", "read_waiters", "write_waiters"]).iter().sum();
+        numbers(&machine, ["waiters", "shared_waiters", "read_waiters", "write_waiters", "end_waiters"])
+            .iter()
+            .sum();
     let left = edge.after.reference.waits().len() as u64;
     ensure!(waiting == left, "{waiting} waits are counted, {left} are left");
     Ok(())

@@ -28,6 +28,7 @@ use std::fmt;
 
 /// A small world, to be searched to its end.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Space {
     /// How many connections there are at a time. Each may close, and another may open in its place.
     pub connections: usize,

@@ -277,7 +277,8 @@ impl Reference {
     }
 
     /// Finds a deadlock by trying, without the definition. The wait begins in any case. Then every connection that does
-    /// not wait releases all it holds, again and again. Without a limit the wait is for the end of all holds. Time does not pass meanwhile.
+    /// not wait releases all it holds, again and again. Without a limit the wait is for the end of all holds. Time does
+    /// not pass meanwhile.
     #[must_use]
     pub fn is_stuck_whatever_others_do(
         &self,

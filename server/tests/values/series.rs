@@ -28,6 +28,7 @@ const SERIES: &[(&str, &str)] = &[
     ("elockd_connections_peak", "peak_connections"),
     ("elockd_connections_refused_total", "connections_refused"),
     ("elockd_dead_holds", "dead_holds"),
+    ("elockd_end_waiters", "end_waiters"),
     ("elockd_hold_duration_seconds_count{kind=\"exclusive\"}", "hold_times"),
     ("elockd_hold_duration_seconds_count{kind=\"shared\"}", "shared_hold_times"),
     ("elockd_hold_duration_seconds_count{kind=\"read\"}", "read_hold_times"),
