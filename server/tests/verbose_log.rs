@@ -141,6 +141,25 @@ impl Life {
         self.note(&address, &format!("INFO {address} released {kind} {}", quoted(name)));
     }
 
+    /// What was stolen is not released, and no orphan later.
+    fn released_all(&mut self, at: usize) {
+        for name in std::mem::take(&mut self.clients[at].stolen) {
+            self.clients[at].held.remove(&("lock", name));
+            self.not_released += 1;
+        }
+        for (kind, name) in self.clients[at].held.clone() {
+            self.released(at, kind, &name);
+        }
+    }
+
+    /// Notes whose lock was stolen.
+    fn stolen(&mut self, name: &[u8]) {
+        let lock = ("lock", name.to_vec());
+        let holds = |known: &&mut Known| known.held.contains(&lock) && !known.stolen.contains(name);
+        let robbed = self.clients.iter_mut().find(holds).expect("somebody held it");
+        robbed.stolen.insert(name.to_vec());
+    }
+
     /// Says a verb with a name. Whether that succeeded.
     fn ask(&mut self, at: usize, verb: &str, name: &[u8]) -> bool {
         let client = &mut self.clients[at].client;
@@ -197,21 +216,12 @@ impl Life {
                 } else {
                     // It may have been stolen, of which the log learns now.
                     self.clients[at].held.remove(&(kind, name.to_vec()));
-                    if kind == "lock" {
-                        self.clients[at].stolen.remove(name);
-                    }
+                    self.clients[at].stolen.retain(|stolen| kind != "lock" || stolen != name);
                 }
             }
             "release all" => {
                 self.ask(at, "ra", b"");
-                // What was stolen is not released, and no orphan later.
-                for name in std::mem::take(&mut self.clients[at].stolen) {
-                    self.clients[at].held.remove(&("lock", name));
-                    self.not_released += 1;
-                }
-                for (kind, name) in self.clients[at].held.clone() {
-                    self.released(at, kind, &name);
-                }
+                self.released_all(at);
             }
             "wait" => self.wait(at, name),
             "name" => {
@@ -269,11 +279,7 @@ impl Life {
                 operator.send([b"steal ", name, b"\n"].concat());
                 let is_success = operator.line_bytes().starts_with(b"1 ");
                 let line = if is_success {
-                    let lock = ("lock", name.to_vec());
-                    let holds =
-                        |known: &&mut Known| known.held.contains(&lock) && !known.stolen.contains(name);
-                    let robbed = self.clients.iter_mut().find(holds).expect("somebody held it");
-                    robbed.stolen.insert(name.to_vec());
+                    self.stolen(name);
                     format!("stole lock {}", quoted(name))
                 } else {
                     format!("wanted to steal lock {}: nobody holds it", quoted(name))
