@@ -169,8 +169,7 @@ impl Machine {
     #[must_use]
     pub fn is_holder(&self, conn: Conn, kind: Kind, name: &[u8]) -> bool {
         let tenure = self.connections.find(conn).and_then(|id| self.connections[id].tenure());
-        let lock = self.holds.find(kind, name).lock();
-        lock.zip(tenure).is_some_and(|(lock, tenure)| self.holds.is_holder(lock, tenure))
+        tenure.is_some_and(|tenure| self.holds.held_by(tenure, kind, name).is_some())
     }
 
     /// How many fencing tokens may still be given out.
