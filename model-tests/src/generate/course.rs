@@ -309,7 +309,7 @@ impl Course {
         let ms = MS[rng.below(12) as usize];
         let limit = LIMITS[rng.below(8) as usize];
         if rng.below(5) == 0 {
-            return Command::AwaitEnd { kind, ms, name };
+            return Command::AwaitEnd { kind: old_kind(kind), ms, name };
         }
         match kind {
             Kind::Exclusive | Kind::Read | Kind::Write => Command::Get(Wish::at_once(kind, name).waiting(ms)),

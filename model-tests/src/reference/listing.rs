@@ -97,7 +97,7 @@ fn words(kind: Kind) -> (&'static str, &'static str, &'static str) {
     match kind {
         Kind::Exclusive => ("x", "xw", "xe"),
         Kind::Shared => ("s", "sw", "se"),
-        Kind::Read => ("r", "rw", ""),
-        Kind::Write => ("w", "ww", ""),
+        Kind::Read => ("r", "rw", "re"),
+        Kind::Write => ("w", "ww", "we"),
     }
 }

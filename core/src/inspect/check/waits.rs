@@ -18,7 +18,7 @@ impl Machine {
             if let State::Tied(tie) = self.holds.state(id) {
                 let tie = &self.holds.ties()[tie];
                 self.check_line(id, lock, tie, &mut waits)?;
-                ends[lock.kind()] += self.check_ends(id, tie)?;
+                self.check_ends(id, tie, &mut ends)?;
                 let count = tie.awaiting();
                 ensure!(count <= self.config.limits.waiters_per_name, "{id:?}: {count} wait, too many");
             }
@@ -71,8 +71,8 @@ impl Machine {
         Ok(())
     }
 
-    /// The waits for the end of a lock are in order, and none of them is over.
-    fn check_ends(&self, id: Id<Lock>, tie: &Tie) -> Result<u32, Violation> {
+    /// The waits for the end of a lock are in order, and none of them is over. Counts them by kind.
+    fn check_ends(&self, id: Id<Lock>, tie: &Tie, counted: &mut ByKind<u32>) -> Result<(), Violation> {
         let waits = self.holds.waits();
         let count =
             tie.ends().check(waits).map_err(|broken| Violation(format!("ends of {id:?}: {broken}")))?;
@@ -86,12 +86,13 @@ impl Machine {
                 by.is_some_and(|connection| connection.wait() == Some(wait_id)),
                 "{id:?}: a wait for its end that is not its connection's"
             );
+            counted[wait.place().kind()] += 1;
             let older = self.holds.holders_before(id, wait.order());
             ensure!(older > 0, "{id:?}: somebody waits for an end that has come");
             last_order = wait.order();
         }
         ensure!(count == tie.ends().len(), "{id:?}: {count} waits for its end, counted {}", tie.ends().len());
-        Ok(count)
+        Ok(())
     }
 
     /// Every wait can still be granted: by the releases of connections that do not wait, and then of those granted
