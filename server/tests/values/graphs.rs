@@ -11,7 +11,8 @@ use std::net::TcpListener;
 /// shows the figure of its own name.
 const SUMS: &[(&str, &[&str])] = &[
     ("locks.holds", &["holds", "shared_holds", "read_holds", "write_holds"]),
-    ("waiters.all_waiters", &["waiters", "shared_waiters", "read_waiters", "write_waiters"]),
+    ("waiters.all_waiters", &["waiters", "shared_waiters", "read_waiters", "write_waiters", "end_waiters"]),
+    ("commands.ends", &["command_iw", "command_siw"]),
     ("commands.reads", &["command_rg", "command_rgw"]),
     ("commands.writes", &["command_wg", "command_wgw"]),
     ("commands.releases_rw", &["command_rr", "command_wr"]),
@@ -33,7 +34,10 @@ const SUMS: &[(&str, &[&str])] = &[
             "command_wsteal",
         ],
     ),
-    ("failures.failed_waits", &["failed_gw", "failed_sgw", "failed_rgw", "failed_wgw"]),
+    (
+        "failures.failed_waits",
+        &["failed_gw", "failed_sgw", "failed_rgw", "failed_wgw", "failed_iw", "failed_siw"],
+    ),
     ("failures.failed_rw", &["failed_rg", "failed_wg"]),
     ("failures.failed_tokens", &["failed_f", "failed_sf", "failed_rf", "failed_wf"]),
     ("failures.failed_releases", &["failed_r", "failed_sr", "failed_rr", "failed_wr"]),

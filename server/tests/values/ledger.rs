@@ -241,7 +241,7 @@ impl Life {
     /// What connections, holds and waits count for the limit of memory: 1,024 bytes for each connection and 120 for
     /// each wait. No connection has a registered name when this is compared.
     fn note_memory(&mut self) {
-        let waits = self.of_all_kinds("waiters");
+        let waits = self.all_waiters();
         let memory = 1024 * *self.ledger.at("connections") + self.memory_of_holds + 120 * waits;
         *self.ledger.at("memory_bytes") = memory;
         self.ledger.raise("peak_memory_bytes", memory);
@@ -267,6 +267,32 @@ impl Life {
         Kind::ALL.into_iter().map(|kind| *self.ledger.at(&of_kind(kind, key))).sum()
     }
 
+    fn all_waiters(&mut self) -> u64 {
+        self.of_all_kinds("waiters") + *self.ledger.at("end_waiters")
+    }
+
+    /// A wait for an end has begun: waits until the daemon says so.
+    pub(crate) fn awaits_end(&mut self, client: &mut Client, request: &str) {
+        client.send(format!("{request}\n"));
+        let verb = request.split(' ').next().unwrap();
+        *self.ledger.at(&format!("command_{verb}")) += 1;
+        *self.ledger.at("latency") += 1;
+        *self.ledger.at("waits") += 1;
+        *self.ledger.at("end_waiters") += 1;
+        let all = self.all_waiters();
+        self.ledger.raise("peak_waiters", all);
+        self.note_memory();
+        self.wait_for("elockd_waits_total", "waits");
+    }
+
+    /// A wait for an end is over in this way: the verb's outcome, and the figure of the end.
+    pub(crate) fn end_awaited(&mut self, kind: Kind, verb: &str, outcome: &str, end: &str) {
+        *self.ledger.at(&format!("{outcome}_{verb}")) += 1;
+        *self.ledger.at(end) += 1;
+        *self.ledger.at("end_waiters") -= 1;
+        *self.ledger.at(&of_kind(kind, "wait_times")) += 1;
+    }
+
     /// A connection that holds a lock alone holds it in another way from now on.
     pub(crate) fn changed(&mut self, before: Kind, after: Kind, name: &str) {
         self.lost(before, name, 1);
@@ -283,7 +309,7 @@ impl Life {
         *self.ledger.at("latency") += 1;
         *self.ledger.at("waits") += 1;
         *self.ledger.at(&of_kind(kind, "waiters")) += 1;
-        let all = self.of_all_kinds("waiters");
+        let all = self.all_waiters();
         self.ledger.raise("peak_waiters", all);
         self.wait_for("elockd_waits_total", "waits");
     }

@@ -15,7 +15,7 @@ const WRITE: Kind = Kind::Write;
 
 /// How often each verb succeeds and fails in all, in the life in which everything goes on. Two numbers are the same
 /// only where both are 0.
-const COMMANDS: [(&str, u64, u64); 36] = [
+const COMMANDS: [(&str, u64, u64); 38] = [
     ("d", 401, 0),
     ("dump", 409, 0),
     ("f", 419, 421),
@@ -24,6 +24,7 @@ const COMMANDS: [(&str, u64, u64); 36] = [
     ("help", 449, 0),
     ("i", 457, 461),
     ("iam", 463, 0),
+    ("iw", 853, 857),
     ("kick", 5, 467),
     ("ls", 479, 0),
     ("me", 487, 0),
@@ -43,6 +44,7 @@ const COMMANDS: [(&str, u64, u64); 36] = [
     ("sgl", 557, 563),
     ("sgw", 569, 571),
     ("si", 577, 587),
+    ("siw", 859, 863),
     ("sr", 593, 599),
     ("steal", 8, 601),
     ("wf", 773, 787),
@@ -352,7 +354,29 @@ fn readers_and_writers(life: &mut Life, operator: &mut Client) -> Vec<Client> {
         life.ask(operator, 1, "wsteal stolen", "1 Write Lock Steal Success: stolen");
         life.lost(WRITE, "stolen", 1);
     }
+    // Ends that come, that do not come in time, and that are waited for when this is over.
+    get(life, &mut writer, EXCLUSIVE, "ends", 1);
+    get(life, &mut writer, SHARED, "ends", 1);
+    for (kind, verb, words, times) in [(EXCLUSIVE, "iw", "Lock", 18), (SHARED, "siw", "Shared Lock", 22)] {
+        for _ in 0..times {
+            life.awaits_end(&mut two, &format!("{verb} 60000 ends"));
+            release(life, &mut writer, kind, "ends", 1);
+            two.expect(format!("1 {words} Ended: ends\n"));
+            life.end_awaited(kind, verb, "succeeded", "waits_granted");
+            get(life, &mut writer, kind, "ends", 1);
+            life.awaits_end(&mut two, &format!("{verb} 1 ends"));
+            two.expect(format!("0 {words} Wait Timeout: ends\n"));
+            life.end_awaited(kind, verb, "failed", "waits_timed_out");
+        }
+    }
     let mut clients = vec![writer, one, two];
+    for (request, times) in [("iw 60000 ends", 2), ("siw 60000 ends", 4)] {
+        for _ in 0..times {
+            let mut client = life.unix();
+            life.awaits_end(&mut client, request);
+            clients.push(client);
+        }
+    }
     for (kind, request, times) in
         [(READ, "rgw 60000 w2", 3), (WRITE, "wgw 60000 w3", 1), (WRITE, "wgw 60000 w4", 4)]
     {
@@ -412,6 +436,8 @@ fn requests(verb: &str) -> (String, String) {
         "wgw" => ("0 mine w", "0 w5"),
         "i" | "si" => ("mine", "nothing"),
         "gw" => ("0 mine", "0 o20"),
+        "iw" => ("0 nothing", "0 o20"),
+        "siw" => ("0 nothing", "0 s1"),
         "sgl" => ("1 mine", "1 s1"),
         "sgw" => ("0 1 mine", "0 1 s1"),
         "r" | "sr" | "rr" | "wr" | "steal" | "wsteal" | "kick" => ("", "nothing"),
@@ -422,6 +448,11 @@ fn requests(verb: &str) -> (String, String) {
 
 /// All connections but the one amid its listing are closed, all waits are over and all locks are gone.
 fn drained(life: &mut Life) {
+    for (kind, verb, times) in [(EXCLUSIVE, "iw", 2), (SHARED, "siw", 4)] {
+        for _ in 0..times {
+            life.end_awaited(kind, verb, "failed", "waits_drained");
+        }
+    }
     for kind in Kind::ALL {
         while *life.ledger.at(&of_kind(kind, "waiters")) > 0 {
             life.waited(kind, "failed", "waits_drained");

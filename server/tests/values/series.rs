@@ -148,10 +148,11 @@ pub(crate) fn compare(metrics: &BTreeMap<String, String>, ledger: &BTreeMap<Stri
         match &**series {
             "elockd_longest_wait_seconds" => {
                 let seconds: f64 = value.parse().unwrap();
-                let waiters: u64 = ["waiters", "shared_waiters", "read_waiters", "write_waiters"]
-                    .iter()
-                    .map(|key| ledger[*key])
-                    .sum();
+                let waiters: u64 =
+                    ["waiters", "shared_waiters", "read_waiters", "write_waiters", "end_waiters"]
+                        .iter()
+                        .map(|key| ledger[*key])
+                        .sum();
                 let is_so =
                     if waiters == 0 { seconds == 0.0 } else { seconds <= born.elapsed().as_secs_f64() };
                 assert!(is_so, "{series} is {value}");

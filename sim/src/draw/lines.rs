@@ -51,6 +51,7 @@ enum VerbGroup {
     Everything,
     Operators,
     Reads,
+    Ends,
 }
 
 /// Number of holders that a request allows, by weight; 0 is any number.
@@ -78,6 +79,8 @@ impl Lines {
             (VerbGroup::Old, Form::Get("sg"), 25),
             (VerbGroup::Waits, Form::Wait("gw"), 30),
             (VerbGroup::Waits, Form::LimitedWait, 16),
+            (VerbGroup::Ends, Form::Wait("iw"), 10),
+            (VerbGroup::Ends, Form::Wait("siw"), 8),
             (VerbGroup::Limits, Form::Limited, 12),
             (VerbGroup::Old, Form::Release("r"), 15),
             (VerbGroup::Old, Form::Release("sr"), 12),
@@ -134,6 +137,7 @@ impl Lines {
         ];
         let mut left_out: Vec<VerbGroup> = groups.into_iter().filter(|_| rng.percent(25)).collect();
         left_out.extend(rng.percent(50).then_some(VerbGroup::Reads));
+        left_out.extend(rng.percent(40).then_some(VerbGroup::Ends));
         // Gets are never left out, so that there is always something to lose.
         let spared = if rng.percent(50) { 1 } else { 2 };
         for (group, _, weight) in &mut verbs[spared..] {
@@ -201,6 +205,8 @@ impl Lines {
                     "sgw 5",
                     "rgw",
                     "wgw x",
+                    "iw",
+                    "siw x",
                 ]);
                 return [verb.as_bytes(), b"\n"].concat();
             }

@@ -56,6 +56,7 @@ fn figures_are_counted(figures: &Figures<'_>, observed: &Observed) -> Held {
         ("shared_orphans", observed.orphans(Kind::Shared)),
         ("waiters", observed.waits().count(Kind::Exclusive)),
         ("shared_waiters", observed.waits().count(Kind::Shared)),
+        ("end_waiters", observed.waits().ends().map(|(_, waits)| waits.count() as u64).sum()),
         ("longest_wait_ms", longest_wait_ms),
         ("waits", counts.waits),
         ("waits_granted", counts.granted),

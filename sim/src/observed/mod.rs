@@ -183,10 +183,10 @@ impl Observed {
         })
     }
 
-    /// Whether a wait of this connection for this lock, at the end of its line, could ever be granted.
+    /// Whether a wait of this connection for this lock, at the end of its line, or for its end, could ever be granted.
     #[must_use]
-    pub fn could_serve(&self, asker: Conn, lock: &Lock, limit: u32) -> bool {
-        self.waits.could_serve(asker, lock, limit, |lock| self.holders_of(lock))
+    pub fn could_serve(&self, asker: Conn, lock: &Lock, (limit, is_end): (u32, bool)) -> bool {
+        self.waits.could_serve(asker, lock, (limit, is_end), |lock| self.holders_of(lock))
     }
 
     /// Notes an input.
@@ -212,7 +212,13 @@ impl Observed {
             (None, _) => return,
             (Some(Pending::Drain), Output::Reply(Reply::ShuttingDown)) => false,
             (Some(Pending::Drain), _) | (Some(Pending::Close(_)), Output::Disconnect(Reason::Idle)) => true,
-            (Some(Pending::Close(_)), Output::Reply(Reply::GetTimeout { .. })) => is_due(to),
+            (Some(Pending::Close(_)), Output::Reply(Reply::GetTimeout { .. } | Reply::EndTimeout { .. })) => {
+                is_due(to)
+            }
+            (Some(Pending::Close(_)), Output::Reply(Reply::Ended { .. })) => {
+                let still = self.waits.of(to).and_then(|(_, wait)| wait.still.as_ref());
+                still.is_some_and(BTreeSet::is_empty)
+            }
             (Some(Pending::Close(_)), Output::Reply(Reply::Got { kind, name, .. })) => {
                 let lock = (*kind, name.to_vec());
                 let is_head = self.waits.head(&lock).is_some_and(|head| head.conn == to);
@@ -254,9 +260,10 @@ impl Observed {
 
     fn begin_wait(&mut self, to: Conn) {
         let Some((_, command)) = self.asked.as_ref().filter(|(conn, _)| *conn == to) else { return };
-        if let Some((lock, limit, ms)) = wanted(command) {
+        if let Some(Wanted { lock, limit, ms, is_end }) = wanted(command) {
             self.counts.waits += 1;
-            self.waits.begin(to, lock, limit, self.now, ms);
+            let still = is_end.then(|| self.holders_of(&lock).clone());
+            self.waits.begin(to, lock, (limit, still), self.now, ms);
         }
     }
 
@@ -276,10 +283,13 @@ impl Observed {
                     self.open.entry(to).or_default().insert((*kind, name.to_vec()));
                 }
             }
-            Reply::GetTimeout { .. } => self.counts.timed_out += u64::from(has_waited),
+            Reply::Ended { .. } => self.counts.granted += u64::from(has_waited),
+            Reply::GetTimeout { .. } | Reply::EndTimeout { .. } => {
+                self.counts.timed_out += u64::from(has_waited);
+            }
             Reply::ShuttingDown => self.counts.drained += u64::from(has_waited),
-            Reply::GetDeadlock { .. } => self.counts.deadlocks += 1,
-            Reply::QueueFull { .. } => self.counts.queue_full += 1,
+            Reply::GetDeadlock { .. } | Reply::EndDeadlock { .. } => self.counts.deadlocks += 1,
+            Reply::QueueFull { .. } | Reply::EndQueueFull { .. } => self.counts.queue_full += 1,
             Reply::Released { kind, name } => self.release(to, &(*kind, name.to_vec())),
             Reply::ReleasedAll { .. } => {
                 for lock in self.open.get(&to).cloned().unwrap_or_default() {
@@ -331,6 +341,7 @@ impl Observed {
         if holders.remove(&conn) {
             self.holds[lock.0 as usize] -= 1;
             self.tokens.over(conn, lock);
+            self.waits.hold_is_over(conn, lock);
         }
         if holders.is_empty() {
             of_kind.remove(&lock.1);
@@ -338,9 +349,30 @@ impl Observed {
     }
 }
 
-/// The lock that a command may wait for, the number of holders it allows, and its time in milliseconds.
+/// What a command may wait for.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The lock.
+    pub lock: Lock,
+    /// The number of holders that it allows. 0 is no limit.
+    pub limit: u32,
+    /// How long it waits at most, in milliseconds.
+    pub ms: u32,
+    /// Whether it waits for the end of the lock's holds.
+    pub is_end: bool,
+}
+
+/// What a command may wait for. `None` if it does not wait.
 #[must_use]
-pub fn wanted(command: &Command<Vec<u8>>) -> Option<(Lock, u32, u32)> {
-    let Command::Get(wish) = command else { return None };
-    wish.ms().map(|ms| ((wish.kind(), wish.name().clone()), wish.limit(), ms))
+pub fn wanted(command: &Command<Vec<u8>>) -> Option<Wanted> {
+    match command {
+        Command::Get(wish) => {
+            let lock = (wish.kind(), wish.name().clone());
+            wish.ms().map(|ms| Wanted { lock, limit: wish.limit(), ms, is_end: false })
+        }
+        Command::AwaitEnd { kind, ms, name } => {
+            Some(Wanted { lock: (*kind, name.clone()), limit: 0, ms: *ms, is_end: true })
+        }
+        _ => None,
+    }
 }

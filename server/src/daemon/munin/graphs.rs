@@ -112,10 +112,11 @@ const GRAPHS: [Graph; 12] = [
             Field::figure(&["shared_waiters"], "for shared locks").info("Clients waiting with sgw"),
             Field::figure(&["read_waiters"], "for read locks").info("Clients waiting with rgw"),
             Field::figure(&["write_waiters"], "for write locks").info("Clients waiting with wgw"),
+            Field::figure(&["end_waiters"], "for ends").info("Clients waiting with iw and siw"),
             Field::sum(
                 "all_waiters",
-                "for all kinds",
-                &["waiters", "shared_waiters", "read_waiters", "write_waiters"],
+                "all",
+                &["waiters", "shared_waiters", "read_waiters", "write_waiters", "end_waiters"],
                 Shape::Limited("limit_waiters"),
                 "All waiting clients; limited by --max-waiters",
             ),
@@ -209,6 +210,13 @@ const GRAPHS: [Graph; 12] = [
             stacked(&["command_gw"], "gw", "Get an exclusive lock, or wait for it"),
             stacked(&["command_r"], "r", "Release an exclusive lock"),
             stacked(&["command_i"], "i", "Ask whether an exclusive lock is held"),
+            Field::sum(
+                "ends",
+                "iw, siw",
+                &["command_iw", "command_siw"],
+                Shape::StackedRate,
+                "Wait for the end of a lock's holds",
+            ),
             stacked(&["command_sg"], "sg", "Get a shared lock"),
             Field::sum(
                 "limited_gets",
@@ -294,9 +302,9 @@ const GRAPHS: [Graph; 12] = [
             Field::sum(
                 "failed_waits",
                 "failed waits",
-                &["failed_gw", "failed_sgw", "failed_rgw", "failed_wgw"],
+                &["failed_gw", "failed_sgw", "failed_rgw", "failed_wgw", "failed_iw", "failed_siw"],
                 Shape::Rate,
-                "Waiting gets that failed: not granted in time, or refused",
+                "Waits that failed: not over in time, or refused",
             ),
             Field::figure(&["failed_sgl"], "failed limited gets")
                 .info("Gets of shared locks that had as many holders as the client allowed"),
