@@ -32,9 +32,9 @@ const COMMANDS: [(&str, u64, u64); 38] = [
     ("q", 499, 0),
     ("quit", 7, 0),
     ("r", 503, 509),
-    ("ra", 4, 521),
+    ("ra", 10, 521),
     ("rf", 701, 709),
-    ("rg", 1201, 719),
+    ("rg", 1301, 719),
     ("rgw", 727, 733),
     ("ri", 739, 743),
     ("rr", 751, 757),
@@ -48,7 +48,7 @@ const COMMANDS: [(&str, u64, u64); 38] = [
     ("sr", 593, 599),
     ("steal", 8, 601),
     ("wf", 773, 787),
-    ("wg", 1213, 797),
+    ("wg", 1319, 797),
     ("wgw", 809, 811),
     ("who", 607, 0),
     ("wi", 821, 823),
@@ -318,6 +318,9 @@ fn readers_and_writers(life: &mut Life, operator: &mut Client) -> Vec<Client> {
         life.ask(&mut writer, 1, &format!("{verb} changes"), &format!("1 {words} Lock Get Success: changes"));
         life.changed(before, after, "changes");
     }
+    life.ask_any(&mut writer, 1, "wf w7", false);
+    *life.ledger.at("tokens_given") += 1;
+    *life.ledger.at("tokens_left") -= 1;
     // Waits that are granted, and others that are over in vain.
     for (kind, verb, words, times) in [(READ, "rgw", "Read", 14), (WRITE, "wgw", "Write", 16)] {
         for _ in 0..times {
@@ -338,7 +341,7 @@ fn readers_and_writers(life: &mut Life, operator: &mut Client) -> Vec<Client> {
         }
     }
     // What is released together, orphaned and stolen.
-    for (kind, count) in [(READ, 61), (WRITE, 67)] {
+    for (kind, count) in [(READ, 61), (WRITE, 67), (READ, 71), (WRITE, 73), (READ, 1), (WRITE, 2), (READ, 3), (WRITE, 5)] {
         let mut client = life.unix();
         get_all(life, &mut client, kind, "rra", count);
         life.ask(&mut client, 1, "ra", &format!("{count} Locks Released"));
@@ -370,16 +373,19 @@ fn readers_and_writers(life: &mut Life, operator: &mut Client) -> Vec<Client> {
         }
     }
     let mut clients = vec![writer, one, two];
-    for (request, times) in [("iw 60000 ends", 2), ("siw 60000 ends", 4)] {
+    for (request, times) in [("iw 60000 ends", 4), ("siw 60000 ends", 4)] {
         for _ in 0..times {
             let mut client = life.unix();
             life.awaits_end(&mut client, request);
             clients.push(client);
         }
     }
-    for (kind, request, times) in
-        [(READ, "rgw 60000 w2", 3), (WRITE, "wgw 60000 w3", 1), (WRITE, "wgw 60000 w4", 4)]
-    {
+    for (kind, request, times) in [
+        (READ, "rgw 60000 w2", 4),
+        (READ, "rgw 60000 w6", 2),
+        (WRITE, "wgw 60000 w3", 1),
+        (WRITE, "wgw 60000 w4", 4),
+    ] {
         for _ in 0..times {
             let mut client = life.unix();
             life.waits(kind, &mut client, request);
@@ -448,7 +454,7 @@ fn requests(verb: &str) -> (String, String) {
 
 /// All connections but the one amid its listing are closed, all waits are over and all locks are gone.
 fn drained(life: &mut Life) {
-    for (kind, verb, times) in [(EXCLUSIVE, "iw", 2), (SHARED, "siw", 4)] {
+    for (kind, verb, times) in [(EXCLUSIVE, "iw", 4), (SHARED, "siw", 4)] {
         for _ in 0..times {
             life.end_awaited(kind, verb, "failed", "waits_drained");
         }
