@@ -62,7 +62,7 @@ fn the_examples_find_their_canaries() {
 
 #[test]
 fn the_exhaustive_search_finds_its_canaries() {
-    let (x, s) = (Kind::Exclusive, Kind::Shared);
+    let [x, s, r, w] = Kind::ALL;
     let waits = |by: u64, connections, locks: &[(Kind, &'static str)]| {
         let (waits_ms, limits, time) =
             ((1..=by as u32).collect(), vec![1, 2], Time::Ticks((1..=by).collect()));
@@ -76,6 +76,9 @@ fn the_exhaustive_search_finds_its_canaries() {
         // Two waits in line that end at different times. Then holders of two locks that wait for each other.
         waits(2, 3, &[(s, "a")]),
         waits(1, 3, &[(s, "a"), (s, "b")]),
+        // A hold has a token and is changed.
+        Space { tokens: 2, ..waits(1, 2, &[(r, "a"), (w, "a")]) },
+        waits(1, 3, &[(r, "a"), (w, "a")]),
     ];
     let find = |space: &Space| match catch_unwind(|| search(space)) {
         Ok(Ok(_)) => None,

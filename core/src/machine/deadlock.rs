@@ -10,8 +10,8 @@
 //! step of the reduction.
 //!
 //! Nobody is served while a search goes on, so it has a limit: [`Limits::step_holds`](crate::Limits::step_holds). What
-//! it costs to look at a lock is known before: its holders, and its line if several may hold it. Locks are looked at in a
-//! fixed order, nearest first. So whether a wait is refused depends only on who holds and waits for what.
+//! it costs to look at a lock is known before: its holders, and its line if several may hold it. Locks are looked at in
+//! a fixed order, nearest first. So whether a wait is refused depends only on who holds and waits for what.
 
 use super::Machine;
 use crate::storage::Id;

@@ -141,6 +141,8 @@ canaries! {
     TokenSurvivesTheHold: Reference, Examples, Search, Swarm,
     /// A reader passes a writer that waits.
     ReaderPassesTheLine: Reference, Examples, Search, Swarm,
+    /// A wait for an end goes on while others hold the lock who came later.
+    EndToldLate: Reference, Examples, Swarm,
     /// Readers at the head of the line stay there when the writer goes on as a reader.
     ReadersStayOutside: Reference, Examples, Search, Swarm,
     /// A snapshot has no waits in it.

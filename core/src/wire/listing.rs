@@ -13,8 +13,8 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeSet;
 use std::collections::binary_heap::{BinaryHeap, PeekMut};
 
-/// Where a name's rows begin in `ls`: with the hold of the exclusive lock. `ls` shows it at most once, whatever happened
-/// meanwhile.
+/// Where a name's rows begin in `ls`: with the hold of the exclusive lock. `ls` shows it at most once, whatever
+/// happened meanwhile.
 const EXCLUSIVE_HOLD: u8 = Group { kind: Kind::Exclusive, role: Role::Holds }.place();
 
 /// Slices that are merged into one text.

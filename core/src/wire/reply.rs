@@ -8,8 +8,8 @@ use crate::types::{Addr, Kind};
 /// The answer to one command. It is small, because every reply is moved. What would make it large is borrowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply<'a> {
-    /// `1 Lock Get Success: NAME`, `N Shared Lock Get Success: NAME`. Of readers and writers here and below: `Read Lock`,
-    /// `Write Lock`.
+    /// `1 Lock Get Success: NAME`, `N Shared Lock Get Success: NAME`. Of readers and writers, here and below: `Read
+    /// Lock`, `Write Lock`.
     Got {
         /// The kind of lock.
         kind: Kind,

@@ -341,7 +341,9 @@ fn readers_and_writers(life: &mut Life, operator: &mut Client) -> Vec<Client> {
         }
     }
     // What is released together, orphaned and stolen.
-    for (kind, count) in [(READ, 61), (WRITE, 67), (READ, 71), (WRITE, 73), (READ, 1), (WRITE, 2), (READ, 3), (WRITE, 5)] {
+    let rounds =
+        [(READ, 61), (WRITE, 67), (READ, 71), (WRITE, 73), (READ, 1), (WRITE, 2), (READ, 3), (WRITE, 5)];
+    for (kind, count) in rounds {
         let mut client = life.unix();
         get_all(life, &mut client, kind, "rra", count);
         life.ask(&mut client, 1, "ra", &format!("{count} Locks Released"));

@@ -39,7 +39,8 @@ const MEASURED: [&str; 4] = ["pid", "uptime_ms", "longest_wait_ms", "token_failu
 const NOTHING: [&str; 7] =
     ["dead_holds", "failed_help", "failed_me", "failed_ping", "failed_q", "failed_quit", "ignored_inputs"];
 
-/// What is the same by its nature: an exclusive lock has one holder, and so has a lock that is written; and who quits has said `quit`.
+/// What is the same by its nature: an exclusive lock has one holder, and so has a lock that is written. Who quits has
+/// said `quit`.
 const SAME: [(&str, &str); 4] = [
     ("locks", "holds"),
     ("write_locks", "write_holds"),
