@@ -138,7 +138,7 @@ pub(crate) fn busy() -> [BTreeMap<String, u64>; 2] {
     while *life.ledger.at("connections") < 54 {
         silent.push(life.unix());
     }
-    for _ in 0..19 {
+    for _ in 0..27 {
         life.daemon.unix().expect("0 Too Many Connections\n");
         *life.ledger.at("connections_refused") += 1;
         life.wait_for("elockd_connections_refused_total", "connections_refused");
