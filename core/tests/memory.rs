@@ -108,7 +108,7 @@ fn what_is_counted_is_what_is_taken_and_it_comes_back() {
     let conn = world.open(1);
     for number in 0..100_000 {
         world.say(conn, &get(Kind::Exclusive, name(number, 8)));
-        world.say(conn, &Command::Fence(name(number, 8)));
+        world.say(conn, &Command::Fence(Kind::Exclusive, name(number, 8)));
     }
     world.check("locks with tokens");
     for serial in 2..1_000 {

@@ -34,7 +34,9 @@ impl Set for ByKind<u64> {
 
 impl Set for ByVerb {
     fn set(&mut self, next: &mut impl FnMut() -> u64) {
-        Verb::ALL.into_iter().for_each(|verb| self[verb] = next());
+        for verb in Verb::ALL {
+            self[verb] = next();
+        }
     }
 }
 

@@ -211,7 +211,7 @@ fn a_hold_has_one_token(edge: &Edge<'_>) -> Result<(), String> {
     let told = edge.events.iter().find_map(|event| match event {
         Event::Sent(of, text) if of == conn => {
             let text = String::from_utf8_lossy(text);
-            let token = text.split_once(" ").filter(|(_, rest)| rest.contains("Lock Fence: "));
+            let token = text.split_once(' ').filter(|(_, rest)| rest.contains("Lock Fence: "));
             token.map(|(token, _)| token.parse::<u64>())
         }
         _ => None,

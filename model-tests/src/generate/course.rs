@@ -275,13 +275,11 @@ impl Course {
         let held = self.reference.locks().iter();
         let own = held.filter(|(_, by)| by.contains(&conn));
         let own: Vec<_> = own.filter_map(|((kind, name), _)| Some((rival(*kind)?, name))).collect();
-        match own[..] {
-            [] => Command::get(self.kind(rng), self.name(rng)),
-            _ => {
-                let (kind, name) = own[rng.below(own.len() as u64) as usize];
-                Command::get(kind, name.clone())
-            }
+        if own.is_empty() {
+            return Command::get(self.kind(rng), self.name(rng));
         }
+        let (kind, name) = own[rng.below(own.len() as u64) as usize];
+        Command::get(kind, name.clone())
     }
 
     /// What only operators may say.

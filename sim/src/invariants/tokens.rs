@@ -17,8 +17,7 @@ fn told(outcome: &Outcome<'_>) -> Held {
     let Outcome { observed, to, .. } = outcome;
     let tokens = observed.tokens();
     let Input::Command(_, Command::Fence(kind, asked)) = outcome.input else { return Ok(()) };
-    let (is_holder, token) =
-        (observed.is_holder(*to, *kind, asked), tokens.of(*to, &(*kind, asked.to_vec())));
+    let (is_holder, token) = (observed.is_holder(*to, *kind, asked), tokens.of(*to, &(*kind, asked.clone())));
     let name = shown(asked);
     match outcome.output {
         Output::Reply(Reply::Fenced { .. } | Reply::NoTokens) if !is_holder => {

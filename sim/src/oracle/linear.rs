@@ -500,7 +500,7 @@ impl LockState {
                 Kind::Read => !is_in && !self.holders.is_empty(),
             },
             LockVerb::Wait | LockVerb::LimitedWait { .. } if answer == 0 => {
-                !was_holder && !(is_in && is_alone)
+                !(was_holder || is_in && is_alone)
             }
             LockVerb::Limited { to_fail, .. } if answer == 0 => !was_holder && holders >= to_fail,
             LockVerb::Get | LockVerb::Wait | LockVerb::Limited { .. } | LockVerb::LimitedWait { .. } => {

@@ -232,7 +232,7 @@ impl Machine {
             );
         }
         // `u128`, because a damaged snapshot may claim any number.
-        let releases = [
+        let by_verb = [
             Verb::Release,
             Verb::SharedRelease,
             Verb::ReadRelease,
@@ -240,7 +240,7 @@ impl Machine {
             Verb::Steal,
             Verb::WriteSteal,
         ];
-        let released = releases.map(|verb| {
+        let released = by_verb.map(|verb| {
             let (asked, failed) = figures.outcomes(verb);
             u128::from(asked - failed)
         });

@@ -130,8 +130,9 @@ mod tests {
     fn holders_have_orders_that_ascend_up_to_the_last_one() {
         for orders in [[2, 1], [0, 1], [1, 1]] {
             let change = |state: &mut MachineRecord| {
-                let mut holders = state.ties[0].holders.iter_mut();
-                orders.into_iter().for_each(|order| holders.next().expect("there are two").order = order);
+                for (holder, order) in state.ties[0].holders.iter_mut().zip(orders) {
+                    holder.order = order;
+                }
             };
             assert!(restore(change).is_err(), "{orders:?}");
         }
