@@ -66,6 +66,11 @@ fn command(line: &[u8]) -> Command<Vec<u8>> {
         b"ls" => Command::ListAll(name),
         b"kick" => Command::Kick(name),
         b"steal" => Command::Steal(name),
+        b"linger" => match number(0) {
+            Some(ms) => Command::Linger(ms),
+            None => Command::BadArgument(Verb::Linger),
+        },
+        b"resume" => Command::Resume(name),
         b"me" => Command::Me,
         b"iam" => Command::Iam(name),
         b"who" => Command::Who(name),

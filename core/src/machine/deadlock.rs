@@ -135,7 +135,8 @@ impl Machine {
         let mut left = 0;
         for tenure in self.holds.holder_tenures(lock) {
             cost!(HoldSearched);
-            let owner = self.holds.tenure(tenure).owner().expect("a holder of a lock with a line lives");
+            // A session does not wait.
+            let Some(owner) = self.holds.tenure(tenure).owner() else { continue };
             let holder = owner.position();
             let wait = self.connections[owner].wait().map(|wait| self.holds.waits()[wait].lock());
             let stays = wait.is_some() || holder == search.asker;

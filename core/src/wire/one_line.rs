@@ -114,6 +114,8 @@ lines! {
     [count "Kick Success: " addr]                 Kicked { connections: count, addr };
     [1     "Lock Steal Success: " name]           Stolen { was_held: true, name };
     [0     "Lock Steal Failure: " name]           Stolen { was_held: false, name };
+    [0     "Linger Failure"]                      LingerFailure;
+    [0     "Resume Failure"]                      ResumeFailure;
     [0     "Not Allowed: " verb]                  NotAllowed { verb };
     [1     "ok"]                                  Registered;
     [1     "pong"]                                Pong;
@@ -130,10 +132,13 @@ lines! {
 
 impl<'a> Reply<'a> {
     /// Reads a reply of one line, with its line ends. `None` for anything else: part of a reply, a listing, figures,
-    /// help, and `me`, which has a [reader of its own](super::read_me).
+    /// help, and `me`, which has a [reader of its own](super::read_me). Of the replies to `linger` and `resume` it reads all.
     #[must_use]
     pub fn read(text: &'a [u8]) -> Option<Self> {
         let line = text.strip_suffix(b"\n")?;
+        if let Some(reply) = super::text::read_session(line) {
+            return Some(reply);
+        }
         let (line, framed) = line.strip_suffix(b"\n").map_or((line, false), |line| (line, true));
         let (digits, rest) = line.split_at(line.iter().position(|byte| *byte == b' ')?);
         let number: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
@@ -222,6 +227,8 @@ mod tests {
             Reply::Kicked { connections: count, addr: name },
             Reply::Stolen { was_held: true, name },
             Reply::Stolen { was_held: false, name },
+            Reply::LingerFailure,
+            Reply::ResumeFailure,
             Reply::NotAllowed { verb },
             Reply::Registered,
             Reply::Pong,

@@ -33,6 +33,10 @@ pub enum Command<N> {
     Kick(N),
     /// `steal NAME`.
     Steal(N),
+    /// `linger MS`; 0 takes it back.
+    Linger(u32),
+    /// `resume KEY`. The text is a secret, and no name.
+    Resume(N),
     /// `me`.
     Me,
     /// `iam NAME`; an empty name takes the registration back.
@@ -104,6 +108,11 @@ fn parse_rest(verb: Verb, rest: &[u8]) -> Option<Command<Cow<'_, [u8]>>> {
         Verb::ListAll => Command::ListAll(fold(rest)),
         Verb::Kick => Command::Kick(fold(rest)),
         Verb::Steal => Command::Steal(fold(rest)),
+        Verb::Linger => {
+            let ([ms], _) = numbers(rest)?;
+            Command::Linger(ms)
+        }
+        Verb::Resume => Command::Resume(fold(rest)),
         Verb::Me => Command::Me,
         Verb::Iam => Command::Iam(fold(rest)),
         Verb::Who => Command::Who(fold(rest)),
@@ -128,6 +137,8 @@ macro_rules! retold {
             Self::ListAll(prefix) => Command::ListAll($text(prefix)),
             Self::Kick(addr) => Command::Kick($text(addr)),
             Self::Steal(name) => Command::Steal($text(name)),
+            Self::Linger(ms) => Command::Linger(ms.to_owned()),
+            Self::Resume(key) => Command::Resume($text(key)),
             Self::Me => Command::Me,
             Self::Iam(name) => Command::Iam($text(name)),
             Self::Who(name) => Command::Who($text(name)),
@@ -150,7 +161,7 @@ impl<N> Command<N> {
     }
 
     /// The verb, and the name of a lock or of a connection, or the start of one. The text of an unknown verb is no
-    /// name.
+    /// name, and a key is none.
     #[inline]
     pub(crate) const fn verb_and_name(&self) -> (Option<Verb>, Option<&N>) {
         let (verb, name) = match self {
@@ -167,6 +178,8 @@ impl<N> Command<N> {
             Self::ListAll(prefix) => (Verb::ListAll, Some(prefix)),
             Self::Kick(addr) => (Verb::Kick, Some(addr)),
             Self::Steal(name) => (Verb::Steal, Some(name)),
+            Self::Linger(_) => (Verb::Linger, None),
+            Self::Resume(_) => (Verb::Resume, None),
             Self::Me => (Verb::Me, None),
             Self::Iam(name) => (Verb::Iam, Some(name)),
             Self::Who(name) => (Verb::Who, Some(name)),
@@ -243,11 +256,13 @@ impl<N: AsRef<[u8]>> Command<N> {
         });
         let numbers = match self {
             Self::Get(wish) => wish.numbers(),
+            Self::Linger(ms) => [Some(*ms), None],
             _ => [None; 2],
         };
         let word: &[u8] = match self {
             Self::Dump(Kind::Shared) => b"shared",
             Self::Query { full: true } => b"full",
+            Self::Resume(key) => key.as_ref(),
             _ => b"",
         };
         for number in numbers.into_iter().flatten() {
@@ -434,6 +449,8 @@ mod tests {
             Command::ListAll(name()),
             Command::Kick(name()),
             Command::Steal(name()),
+            Command::Linger(ms),
+            Command::Resume(name()),
             Command::Me,
             Command::Iam(name()),
             Command::Who(name()),

@@ -46,6 +46,8 @@ pub(super) struct Course {
     standstill: u64,
     /// Percentage of commands that release something.
     releases: u64,
+    /// Whether many commands ask for grace, or resume.
+    lingers: bool,
     drain_at: Option<u64>,
 }
 
@@ -70,6 +72,7 @@ impl Course {
             exclusive: [0, 4, 5, 9][rng.below(4) as usize],
             waits: [0, 30, 60, 85][rng.below(4) as usize],
             releases: [3, 10, 25][rng.below(3) as usize],
+            lingers: rng.below(3) == 0,
             drain_at: (rng.below(6) == 0).then(|| rng.below(length)),
         }
     }
@@ -190,6 +193,9 @@ impl Course {
     }
 
     fn command(&self, rng: &mut Rng, conn: Conn) -> Command<Vec<u8>> {
+        if self.lingers && rng.below(4) == 0 {
+            return self.grace(rng, conn);
+        }
         if self.crowd.is_some() && rng.below(4) > 0 {
             return self.crowded(rng, conn);
         }
@@ -235,6 +241,25 @@ impl Course {
         }
     }
 
+    /// A command about holds that outlive their connection. Who holds nothing mostly resumes what another left or has.
+    fn grace(&self, rng: &mut Rng, conn: Conn) -> Command<Vec<u8>> {
+        const MS: [u32; 10] = [0, 1, 2, 3, 3, 8, 20, 100, 60_000, u32::MAX];
+        let keys = self.reference.keys();
+        let holds = self.reference.locks().values().any(|holders| holders.contains(&conn));
+        let resumes = if holds { rng.below(8) == 0 } else { rng.below(3) > 0 };
+        if !resumes {
+            return Command::Linger(MS[rng.below(10) as usize]);
+        }
+        let left = self.reference.sessions().len() as u64;
+        match rng.below(8) {
+            0 => Command::Resume(name(rng)),
+            1 => Command::Resume(b"0123456789abcdef0123456789abcdef".to_vec()),
+            2.. if left > 0 && rng.below(3) > 0 => Command::Resume(keys[rng.below(left) as usize].clone()),
+            2.. if !keys.is_empty() => Command::Resume(keys[rng.below(keys.len() as u64) as usize].clone()),
+            _ => Command::Resume(Vec::new()),
+        }
+    }
+
     /// A command that gets connections into each other's way, or out of it.
     fn crowded(&self, rng: &mut Rng, conn: Conn) -> Command<Vec<u8>> {
         let kind = self.kind(rng);
@@ -257,7 +282,14 @@ impl Course {
     fn operate(&self, rng: &mut Rng) -> Command<Vec<u8>> {
         match rng.below(2) {
             0 if rng.below(3) == 0 => Command::Kick(self.registered_name(rng)),
-            0 => Command::Kick(self.addr(rng)),
+            0 => match self.reference.sessions() {
+                [] => Command::Kick(self.addr(rng)),
+                left if rng.below(2) == 0 => {
+                    let left = left[rng.below(left.len() as u64) as usize];
+                    Command::Kick(format!("~{}", left.origin.addr).into_bytes())
+                }
+                _ => Command::Kick(self.addr(rng)),
+            },
             _ => Command::Steal(self.held_name(rng, Kind::Exclusive)),
         }
     }
@@ -317,9 +349,7 @@ impl Course {
             _ => all,
         };
         let conn = conns[rng.below(conns.len() as u64) as usize];
-        let client =
-            open.iter().find(|client| client.conn == conn).expect("a connection that holds or waits is open");
-        let addr = client.origin.addr.to_string();
+        let addr = self.reference.address_of(conn);
         match rng.below(12) {
             0 => addr.replace("unix:", "unix:0").replace("[::1]", "[0::1]").into_bytes(),
             1 => addr.replace("unix:", "unix:+").into_bytes(),
@@ -377,6 +407,6 @@ fn prefix(rng: &mut Rng) -> Vec<u8> {
 }
 
 fn cause(rng: &mut Rng) -> Cause {
-    // Only the machine itself reports the last three.
+    // Only the machine itself reports the last four.
     Cause::ALL[rng.below(4) as usize]
 }

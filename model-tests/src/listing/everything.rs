@@ -107,6 +107,10 @@ impl Everything {
             let name = reference.called(client.conn).map(<[u8]>::to_vec);
             self.called.entry(client.conn).or_default().insert(name);
         }
+        for session in reference.sessions() {
+            let name = reference.called(session.conn).map(<[u8]>::to_vec);
+            self.called.entry(session.conn).or_default().insert(name);
+        }
         for (name, word, _) in self.ever.keys() {
             let lock = (kind(*word), name.clone());
             let waiters = reference.line(lock.0, name).len();
@@ -138,7 +142,8 @@ impl Everything {
         let of_row = |((name, word, conn), since): (&LsRow, &BTreeSet<u64>)| {
             let ms = since.first().map_or(0, |since| self.until - since);
             let waiters = self.waiters[&(kind(*word), name.clone())].last().copied().unwrap_or(0);
-            let line = format!("{} {ms} {waiters} {} ", WORDS[*word], addrs[conn]);
+            // A session's address has a mark.
+            let line = format!("{} {ms} {waiters} ~{} ", WORDS[*word], addrs[conn]);
             let registered = self.called[conn].iter().flatten().map(|called| called.len() + 1).max();
             Packed::most_memory(name.len(), line.len() + registered.unwrap_or(0))
         };
@@ -227,6 +232,8 @@ impl<'a> Line<'a> {
         let kind = word()?;
         let (ms, waiters) = (word()?.parse().ok()?, word()?.parse().ok()?);
         let addr = word()?;
+        // A connection that ended meanwhile may have left what it held.
+        let addr = addr.strip_prefix('~').unwrap_or(addr);
         let word = WORDS.iter().position(|word| *word == kind)?;
         let names = words.next()?;
         let (name, registered) = match names.iter().position(|byte| *byte == b'\t') {

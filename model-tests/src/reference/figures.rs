@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 
 /// Verbs that are shown before their first use. Below: the others.
 const ALWAYS: [&str; 10] = ["d", "dump", "g", "i", "q", "r", "sd", "sg", "si", "sr"];
-const ONCE_USED: [&str; 14] =
-    ["f", "gw", "help", "iam", "kick", "ls", "me", "ping", "quit", "ra", "sgl", "sgw", "steal", "who"];
+const ONCE_USED: [&str; 16] = [
+    "f", "gw", "help", "iam", "kick", "linger", "ls", "me", "ping", "quit", "ra", "resume", "sgl", "sgw",
+    "steal", "who",
+];
 
 /// Figures that only go up.
 const COUNTED: &[&str] = &[
@@ -18,6 +20,7 @@ const COUNTED: &[&str] = &[
     "closed_idle",
     "closed_kicked",
     "closed_quit",
+    "closed_resumed",
     "closed_shutdown",
     "closed_stalled",
     "connections_opened",
@@ -36,6 +39,7 @@ const COUNTED: &[&str] = &[
     "peak_waiters",
     "queue_full",
     "released_together",
+    "resumed",
     "searches_refused",
     "shared_released_together",
     "tokens_given",
@@ -92,7 +96,11 @@ impl Reference {
             let limits = &self.config.limits;
             number("limit_connections", limits.connections.into());
             number("limit_connections_per_address", limits.connections_per_address.into());
+            number("lingering", self.sessions.len() as u64);
+            let is_left = |conn: &Conn| self.sessions.iter().any(|session| session.conn == *conn);
+            number("lingering_holds", self.holds(|_, conn| is_left(&conn)) as u64);
             number("limit_idle_ms", limits.idle_ms);
+            number("limit_linger_ms", limits.linger_ms.into());
             number("limit_locks", limits.locks.into());
             number("limit_locks_per_connection", limits.locks_per_connection.into());
             number("limit_memory_bytes", limits.memory_bytes);
@@ -126,7 +134,8 @@ impl Reference {
     pub(super) fn memory(&self) -> u64 {
         let connections = self.open.len() as u64 * 1024;
         let called: u64 = self.registered.iter().map(|(_, name)| memory_of_registration(name)).sum();
-        connections + called + self.memory_of_locks + self.waits.len() as u64 * MEMORY_OF_WAIT
+        let left = self.sessions.len() as u64 * 256;
+        connections + left + called + self.memory_of_locks + self.waits.len() as u64 * MEMORY_OF_WAIT
     }
 
     /// What a lock with so many holders counts for the limit of memory.

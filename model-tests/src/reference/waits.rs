@@ -216,13 +216,15 @@ impl Reference {
         line(&format!("{holders} {} Get Success: ", word(kind)), name)
     }
 
-    /// Finds a deadlock by trying, without the definition. The wait begins in any case. Then every connection that does
+    /// Finds a deadlock by trying, without the definition. The wait begins in any case. Then every session ends, and every connection that does
     /// not wait releases all it holds, again and again. Time does not pass meanwhile.
     #[must_use]
     pub fn is_stuck_whatever_others_do(&self, conn: Conn, kind: Kind, name: &[u8], limit: u32) -> bool {
         let mut world = self.clone();
         let (began, deadline) = (world.now, u64::MAX);
         world.waits.push(Wait { conn, kind, name: name.to_vec(), limit, began, deadline });
+        world.end_all_sessions();
+        world.grant();
         while world.is_waiting(conn) {
             let free = |client: &&super::Client| {
                 !world.is_waiting(client.conn) && world.holds(|_, holder| holder == client.conn) > 0

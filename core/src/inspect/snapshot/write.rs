@@ -1,10 +1,13 @@
 //! The machine's state as a record: who holds what and who waits, in an order that does not depend on where it is
 //! stored.
 
-use super::format::{ConnectionRecord, MachineRecord, SoleRecord, TieRecord, TimesRecord, WaitRecord};
+use super::format::{
+    ConnectionRecord, GraceRecord, MachineRecord, SessionRecord, SoleRecord, TieRecord, TimesRecord,
+    WaitRecord,
+};
 use crate::machine::Machine;
 use crate::storage::Id;
-use crate::table::{Connection, State, Tenure};
+use crate::table::{Connection, Grace, State, Tenure};
 use crate::types::{ByKind, Conn, Kind};
 use std::collections::BTreeMap;
 
@@ -22,8 +25,9 @@ impl Machine {
         for (id, lock) in self.holds.locks().slots().iter() {
             let State::Tied(tie) = self.holds.state(id) else { continue };
             let holds = self.holds.ties().holds_from(self.holds.ties()[tie].oldest());
-            let holders: Vec<(u64, u64)> =
-                holds.map(|(_, hold)| (self.holder(hold.tenure()).bits(), hold.since().bits())).collect();
+            let holders: Vec<(u64, u64)> = holds
+                .map(|(_, hold)| (self.holder(hold.tenure()).conn.bits(), hold.since().bits()))
+                .collect();
             let name = self.holds.locks().name(lock).to_vec();
             match holders[..] {
                 [(holder, since)] => {
@@ -40,8 +44,17 @@ impl Machine {
         let mut connections: Vec<_> = connections.into_iter().map(|id| self.connection_record(id)).collect();
         let place_of: BTreeMap<u64, usize> =
             connections.iter().enumerate().map(|(place, record)| (record.conn, place)).collect();
+        let mut sessions: Vec<_> =
+            self.graces.slots().iter().filter_map(|(_, of)| self.session_record(of)).collect();
+        sessions.sort_by_key(|record| record.conn);
         for (_, holder, kind, sole) in lone {
-            connections[place_of[&holder]].soles[kind].push(sole);
+            match place_of.get(&holder) {
+                Some(place) => connections[*place].soles[kind].push(sole),
+                None => {
+                    let place = sessions.binary_search_by_key(&holder, |record| record.conn);
+                    sessions[place.expect("a holder is a connection or a session")].soles[kind].push(sole);
+                }
+            }
         }
         MachineRecord {
             now: self.now.0,
@@ -53,7 +66,9 @@ impl Machine {
             hold_times: self.holds.counts().hold_times().clone().map(TimesRecord::from),
             wait_times: self.holds.counts().wait_times().clone().map(TimesRecord::from),
             tokens: (self.tokens.next(), self.tokens.last()),
+            secret: self.graces.secret().0,
             connections,
+            sessions,
             ties,
             waits: self.wait_records(),
         }
@@ -76,15 +91,6 @@ impl Machine {
 
     fn connection_record(&self, id: Id<Connection>) -> ConnectionRecord {
         let connection = &self.connections[id];
-        let mut soles = ByKind::<Vec<_>>::default();
-        for (_, lock) in connection.tenure().into_iter().flat_map(|tenure| self.holds.soles(tenure)) {
-            let sole = SoleRecord {
-                name: self.holds.locks().name(lock).to_vec(),
-                since: lock.since().bits(),
-                token: 0,
-            };
-            soles[lock.kind()].push(sole);
-        }
         ConnectionRecord {
             conn: connection.conn().bits(),
             addr: connection.origin().addr.into(),
@@ -94,12 +100,41 @@ impl Machine {
                 .zip(self.connections.name_of(connection))
                 .map(|(registered, name)| (name.to_vec(), registered.order())),
             active: self.connections.active(id).0,
-            soles: soles.map(|newest_first| newest_first.into_iter().rev().collect()),
+            grace: connection.grace().map(|grace| grace_record(&self.graces[grace])),
+            soles: self.sole_records(connection.tenure()),
         }
     }
 
-    fn holder(&self, tenure: Id<Tenure>) -> Conn {
-        let owner = self.holds.tenure(tenure).owner().expect("a tied holder lives");
-        self.connections[owner].conn()
+    /// What a connection left, if this grace lingers.
+    fn session_record(&self, grace: &Grace) -> Option<SessionRecord> {
+        let (left, due) = grace.left().zip(grace.due())?;
+        let registered = left.registered.as_ref();
+        Some(SessionRecord {
+            conn: left.conn.bits(),
+            addr: left.origin.addr.into(),
+            account: left.origin.account.0,
+            registered: registered.map(|registered| (registered.name.to_vec(), registered.order)),
+            grace: grace_record(grace),
+            due: due.0,
+            soles: self.sole_records(Some(left.tenure)),
+        })
     }
+
+    /// The sole holds of a tenure, the oldest first.
+    fn sole_records(&self, tenure: Option<Id<Tenure>>) -> ByKind<Vec<SoleRecord>> {
+        let mut soles = ByKind::<Vec<_>>::default();
+        for (_, lock) in tenure.into_iter().flat_map(|tenure| self.holds.soles(tenure)) {
+            let sole = SoleRecord {
+                name: self.holds.locks().name(lock).to_vec(),
+                since: lock.since().bits(),
+                token: 0,
+            };
+            soles[lock.kind()].push(sole);
+        }
+        soles.map(|newest_first| newest_first.into_iter().rev().collect())
+    }
+}
+
+fn grace_record(grace: &Grace) -> GraceRecord {
+    GraceRecord { number: grace.number().bits(), ms: grace.ms() }
 }
