@@ -245,6 +245,10 @@ impl Course {
     fn grace(&self, rng: &mut Rng, conn: Conn) -> Command<Vec<u8>> {
         const MS: [u32; 10] = [0, 1, 2, 3, 3, 8, 20, 100, 60_000, u32::MAX];
         let keys = self.reference.keys();
+        let is_operator = self.reference.account_of(conn) == Some(Account::ADMIN);
+        if is_operator && !self.reference.sessions().is_empty() && rng.below(4) > 0 {
+            return self.operate(rng);
+        }
         let holds = self.reference.locks().values().any(|holders| holders.contains(&conn));
         let resumes = if holds { rng.below(8) == 0 } else { rng.below(3) > 0 };
         if !resumes {
@@ -284,13 +288,21 @@ impl Course {
             0 if rng.below(3) == 0 => Command::Kick(self.registered_name(rng)),
             0 => match self.reference.sessions() {
                 [] => Command::Kick(self.addr(rng)),
-                left if rng.below(2) == 0 => {
+                left if rng.below(3) > 0 => {
                     let left = left[rng.below(left.len() as u64) as usize];
                     Command::Kick(format!("~{}", left.origin.addr).into_bytes())
                 }
                 _ => Command::Kick(self.addr(rng)),
             },
-            _ => Command::Steal(self.held_name(rng, Kind::Exclusive)),
+            _ => {
+                let left =
+                    |conn: &Conn| self.reference.sessions().iter().any(|session| session.conn == *conn);
+                let names = self.names_held(Kind::Exclusive, |holders| holders.iter().any(left));
+                match names[..] {
+                    [name, ..] if rng.below(2) == 0 => Command::Steal(name.clone()),
+                    _ => Command::Steal(self.held_name(rng, Kind::Exclusive)),
+                }
+            }
         }
     }
 

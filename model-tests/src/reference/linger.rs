@@ -45,6 +45,15 @@ impl Reference {
         session.map(|session| session.conn).or(grace).unwrap_or(number)
     }
 
+    /// Whether a connection, or what it left, took over what another had.
+    #[must_use]
+    pub fn has_resumed(&self, conn: Conn) -> bool {
+        let session = self.sessions.iter().find(|session| session.conn == conn);
+        let number =
+            session.map(|session| session.number).or(self.graces.get(&conn).map(|(number, _)| *number));
+        number.is_some_and(|number| number != conn)
+    }
+
     /// The address of a connection, or of a session, as listings show it.
     #[must_use]
     pub fn address_of(&self, conn: Conn) -> String {
