@@ -60,7 +60,7 @@ impl<S: Stream, G: Gate> Session<S, G> {
                 self.unsent().extend(owed);
             }
         }
-        if let Some(log) = &self.log {
+        if let Some(log) = &mut self.log {
             log.disconnected(cause);
         }
         State::Logging(end)

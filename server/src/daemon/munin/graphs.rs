@@ -191,6 +191,7 @@ const GRAPHS: [Graph; 12] = [
             ),
             stacked(&["closed_idle"], "idle", "The client sent no command for --idle-timeout"),
             stacked(&["closed_kicked"], "kicked", "An operator closed it"),
+            stacked(&["closed_resumed"], "resumed", "Another connection took over its locks with resume"),
             stacked(&["closed_shutdown"], "shutdown", "The daemon was stopped"),
         ],
     },
