@@ -34,7 +34,7 @@ impl Machine {
             words.extend([call(connection.conn()), u32::from(connection.origin().account.0), idle_ms as u32]);
             place(&mut words, id.position());
             let grace = connection.grace().map(|grace| &self.graces[grace]);
-            words.extend(grace.map_or([0, 0], |grace| [call(grace.number()), grace.ms()]));
+            words.extend(grace.map_or([0; 3], |grace| [1, call(grace.number()), grace.ms()]));
             words.extend([u32::from(connection.tenure().is_some()), u32::from(connection.wait().is_some())]);
             if let Some(tenure) = connection.tenure() {
                 place(&mut words, tenure.position());

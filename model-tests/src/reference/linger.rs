@@ -4,6 +4,7 @@
 use super::{Reference, line};
 use elockd_core::{Account, Cause, Conn, Origin};
 use siphasher::sip128::{Hasher128, SipHasher24};
+use std::collections::BTreeMap;
 use std::hash::Hasher;
 
 /// What a connection left.
@@ -26,6 +27,18 @@ impl Reference {
     #[must_use]
     pub fn sessions(&self) -> &[Session] {
         &self.sessions
+    }
+
+    /// What open connections asked for: a number that their key is made of, and a time in milliseconds.
+    #[must_use]
+    pub fn graces(&self) -> &BTreeMap<Conn, (Conn, u32)> {
+        &self.graces
+    }
+
+    /// How often one connection took over what another had or left.
+    #[must_use]
+    pub fn resumed(&self) -> u64 {
+        self.counts.get("resumed").copied().unwrap_or(0)
     }
 
     /// The keys that open something: first those of sessions, then those of open connections.
