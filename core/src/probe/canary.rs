@@ -65,17 +65,11 @@ canaries! {
     /// A session ends one millisecond after it is due.
     SessionOneLate: Reference, Examples;
         not Swarm: "its clients do not ask for grace",
-    /// The end of a connection that was resumed by another leaves its wait in the line.
-    ResumeLeavesTheWait: Reference, Examples;
-        not Swarm: "its clients do not ask for grace",
     /// A key opens what a connection of another account left.
-    KeyOpensAnotherAccount: Reference;
+    KeyOpensAnotherAccount: Reference, Examples;
         not Swarm: "its clients do not ask for grace",
     /// `quit` leaves a session.
     QuitLingers: Reference, Examples;
-        not Swarm: "its clients do not ask for grace",
-    /// A session keeps counting as a connection of its account.
-    SessionIsAConnection: Reference, Examples;
         not Swarm: "its clients do not ask for grace",
     /// A dead sole holder counts as a holder.
     DeadHolderCounts: Reference, Examples, Search, Swarm,
