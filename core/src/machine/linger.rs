@@ -1,7 +1,7 @@
 //! Holds that outlive their connection, on request: `linger`, `resume`, and what becomes of graces that nobody resumes.
 //!
-//! A connection with a grace leaves a session when it ends holding something. A session is a grace that lingers. It owns
-//! the tenure, so every hold is as it was. For deadlocks a session is one that does not wait.
+//! A connection with a grace leaves a session when it ends holding something. A session is a grace that lingers. It
+//! owns the tenure, so every hold is as it was. For deadlocks a session is one that does not wait.
 
 use super::Machine;
 use super::input::Cause;

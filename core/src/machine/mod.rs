@@ -270,7 +270,8 @@ impl Machine {
         self.counters.peak_memory_bytes = self.counters.peak_memory_bytes.max(self.memory());
     }
 
-    /// Ends a connection, its wait, and all it holds, unless a session is left that holds it. The caller must settle the lines afterwards.
+    /// Ends a connection, its wait, and all it holds, unless a session is left that holds it. The caller must settle
+    /// the lines afterwards.
     fn close(&mut self, id: Id<Connection>, cause: Cause, out: &mut impl FnMut(Conn, Output<'_>)) {
         if let Some(wait) = self.connections[id].wait() {
             self.abandon(wait, cause, out);

@@ -33,7 +33,7 @@ pub(crate) struct Grace {
     key: Key,
     /// For how long holds outlive their connection. 0 once it was taken back: then its key opens nothing.
     ms: u32,
-    owner: Owner,
+    owner: Whose,
     /// When it is due. Meaningless until it lingers.
     due: Now,
     timer: Links<Grace>,
@@ -43,7 +43,7 @@ pub(crate) struct Grace {
 
 /// Whose a grace is.
 #[derive(Clone, Debug)]
-enum Owner {
+enum Whose {
     /// An open connection's.
     Connection(Id<Connection>),
     /// Nobody's: it lingers.
@@ -129,16 +129,16 @@ impl Grace {
     /// Whose it is. `None` if it lingers.
     pub(crate) fn owner(&self) -> Option<Id<Connection>> {
         match self.owner {
-            Owner::Connection(owner) => Some(owner),
-            Owner::Nobody(_) => None,
+            Whose::Connection(owner) => Some(owner),
+            Whose::Nobody(_) => None,
         }
     }
 
     /// What the connection left, if it lingers.
     pub(crate) fn left(&self) -> Option<&Left> {
         match &self.owner {
-            Owner::Connection(_) => None,
-            Owner::Nobody(left) => Some(left),
+            Whose::Connection(_) => None,
+            Whose::Nobody(left) => Some(left),
         }
     }
 
@@ -254,7 +254,7 @@ impl Graces {
             number,
             key: Key::of(&self.secret, number),
             ms,
-            owner: Owner::Connection(owner),
+            owner: Whose::Connection(owner),
             due: Now(0),
             timer: Links::NONE,
             link: None,
@@ -277,15 +277,15 @@ impl Graces {
         self.memory += left.memory();
         self.lingering += 1;
         self.holds += holds;
-        (grace.owner, grace.due) = (Owner::Nobody(left), due);
+        (grace.owner, grace.due) = (Whose::Nobody(left), due);
         self.timers.set(&mut self.slots, id, now);
     }
 
     /// Gives a grace to a connection. If it lingered, it was with so many holds, and what was left is returned.
     pub(crate) fn take(&mut self, id: Id<Grace>, owner: Id<Connection>, holds: u32) -> Option<Left> {
-        match std::mem::replace(&mut self.slots[id].owner, Owner::Connection(owner)) {
-            Owner::Connection(_) => None,
-            Owner::Nobody(left) => {
+        match std::mem::replace(&mut self.slots[id].owner, Whose::Connection(owner)) {
+            Whose::Connection(_) => None,
+            Whose::Nobody(left) => {
                 self.forget(id, &left, holds);
                 Some(left)
             }

@@ -132,7 +132,8 @@ lines! {
 
 impl<'a> Reply<'a> {
     /// Reads a reply of one line, with its line ends. `None` for anything else: part of a reply, a listing, figures,
-    /// help, and `me`, which has a [reader of its own](super::read_me). Of the replies to `linger` and `resume` it reads all.
+    /// help, and `me`, which has a [reader of its own](super::read_me).
+    /// The replies to `linger` and `resume` it reads too.
     #[must_use]
     pub fn read(text: &'a [u8]) -> Option<Self> {
         let line = text.strip_suffix(b"\n")?;

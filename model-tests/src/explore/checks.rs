@@ -359,7 +359,7 @@ fn nobody_waits_for_what_could_be_granted(node: &Node, _: &[Edge<'_>]) -> Result
     Ok(())
 }
 
-/// If all sessions end, and all connections that do not wait release everything, again and again, nobody waits any more.
+/// If all sessions end, and all connections that do not wait release everything, again and again, nobody waits.
 fn whoever_waits_can_be_served(node: &Node, _: &[Edge<'_>]) -> Result<(), String> {
     let mut machine = node.machine.clone();
     let mut waiting: Vec<Conn> = node.reference.waits().iter().map(|wait| wait.conn).collect();

@@ -216,8 +216,8 @@ impl Reference {
         line(&format!("{holders} {} Get Success: ", word(kind)), name)
     }
 
-    /// Finds a deadlock by trying, without the definition. The wait begins in any case. Then every session ends, and every connection that does
-    /// not wait releases all it holds, again and again. Time does not pass meanwhile.
+    /// Finds a deadlock by trying, without the definition. The wait begins in any case. Then every session ends, and
+    /// every connection that does not wait releases all it holds, again and again. Time does not pass meanwhile.
     #[must_use]
     pub fn is_stuck_whatever_others_do(&self, conn: Conn, kind: Kind, name: &[u8], limit: u32) -> bool {
         let mut world = self.clone();
