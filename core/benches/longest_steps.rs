@@ -32,7 +32,7 @@ fn main() {
     row("a connection ends that holds 10,000 locks with tokens", || {
         end(|world, name| {
             world.say(1, &Command::get(EXCLUSIVE, name));
-            world.say(1, &Command::Fence(name));
+            world.say(1, &Command::Fence(Kind::Exclusive, name));
         })
     });
     row("a connection ends that holds 10,000 shares beside another", || {
@@ -160,7 +160,7 @@ fn search_with_tokens() -> Duration {
     for number in 0..9_999 {
         let name = format!("own.{number}");
         world.say(asker, &Command::get(EXCLUSIVE, name.as_bytes()));
-        world.say(asker, &Command::Fence(name.as_bytes()));
+        world.say(asker, &Command::Fence(Kind::Exclusive, name.as_bytes()));
     }
     world.say(1, &Command::Get(Wish::at_once(EXCLUSIVE, &b"own.0"[..]).waiting(1_000)));
     let alone = Wish::at_once(SHARED, &b"0"[..]).limited(1).waiting(1_000);

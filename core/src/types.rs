@@ -1,5 +1,5 @@
 //! The small values that the machine, the codec and drivers share: time, connection numbers, the total order,
-//! addresses, accounts, and the two kinds of lock. Nothing here decides anything.
+//! addresses, accounts, and the kinds of lock. Nothing here decides anything.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -50,22 +50,54 @@ impl Conn {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seq(pub u64);
 
-/// The two independent name spaces: `g foo` and `sg foo` never conflict.
+/// How a lock is held. Exclusive and shared locks are two independent name spaces: `g foo` and `sg foo` never conflict.
+/// Readers and writers share a third one: a lock of it is held by readers or by a writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// At most one holder.
     Exclusive,
     /// Any number of holders, counted.
     Shared,
+    /// Any number of holders, counted, and no writer beside them.
+    Read,
+    /// At most one holder, and no reader beside it.
+    Write,
 }
 
 impl Kind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 2] = [Self::Exclusive, Self::Shared];
+    pub const ALL: [Self; 4] = [Self::Exclusive, Self::Shared, Self::Read, Self::Write];
 
     /// The kind's number. To keep one value for each kind, use [`ByKind`].
     pub(crate) const fn index(self) -> usize {
         self as usize
+    }
+
+    /// The number of its name space. Only readers and writers share one.
+    #[inline]
+    pub(crate) const fn space(self) -> u8 {
+        match self {
+            Self::Exclusive => 0,
+            Self::Shared => 1,
+            Self::Read | Self::Write => 2,
+        }
+    }
+
+    /// The other kind of its name space: a lock is never held both ways. `None` if there is no other.
+    #[must_use]
+    pub const fn rival(self) -> Option<Self> {
+        match self {
+            Self::Exclusive | Self::Shared => None,
+            Self::Read => Some(Self::Write),
+            Self::Write => Some(Self::Read),
+        }
+    }
+
+    /// Whether a lock can have several holders of this kind at a time.
+    #[must_use]
+    #[inline]
+    pub const fn is_counted(self) -> bool {
+        matches!(self, Self::Shared | Self::Read)
     }
 }
 
@@ -181,9 +213,12 @@ mod tests {
             names[kind].push('!');
         }
         let lengths = names.map(|name| name.len());
-        assert_eq!(lengths, ByKind::from_array(["Exclusive!".len(), "Shared!".len()]));
-        assert_eq!(lengths.iter().collect::<Vec<_>>(), [(Kind::Exclusive, &10), (Kind::Shared, &7)]);
-        assert_eq!(lengths.total(), 17);
+        assert_eq!(lengths, ByKind::from_array([10, 7, 5, 6]));
+        assert_eq!(
+            lengths.iter().collect::<Vec<_>>(),
+            [(Kind::Exclusive, &10), (Kind::Shared, &7), (Kind::Read, &5), (Kind::Write, &6)]
+        );
+        assert_eq!(lengths.total(), 28);
     }
 
     #[test]

@@ -338,3 +338,33 @@ pub fn raw_bytes_do_no_harm(chatter: Chatter) -> Outcome {
 
 /// The bytes before the state in a snapshot: a magic number of sixteen, and two for the version.
 const HEADER: usize = 18;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use elockd_core::Cause;
+    use elockd_core::probe::{Canary, plant};
+
+    /// Goal: who counts a thing wrong reads which figure it is. Method: a bug in a counter is planted, and a run shows
+    /// it.
+    #[test]
+    fn a_figure_that_differs_from_the_references_is_named() {
+        let [one, two] = [1, 2].map(|serial| Conn::new(0, serial));
+        let get = Command::get(Kind::Shared, b"a".to_vec());
+        let inputs = [
+            Input::Opened(one, origin(1, 0)),
+            Input::Opened(two, origin(2, 0)),
+            Input::Command(one, get),
+            Input::Closed(one, Cause::Eof),
+            Input::Command(two, Command::Query { full: true }),
+        ];
+        let steps = inputs.into_iter().map(|input| Step { now: Now(0), input }).collect();
+        let case = Case { config: Config::smallest_storage(), steps };
+        assert_eq!(the_machine_agrees_with_the_reference(case.clone()), Ok(()));
+        plant(Some(Canary::OrphansOfTheWrongKind));
+        let told = the_machine_agrees_with_the_reference(case);
+        plant(None);
+        let figures = "the figure orphans is 1, expected 0; the figure shared_orphans is 0, expected 1";
+        assert_eq!(told, Err(format!("step 4: {figures}")));
+    }
+}

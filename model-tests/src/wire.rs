@@ -140,6 +140,7 @@ fn config(byte: u8) -> Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use elockd_core::probe::{Canary, plant};
 
     #[test]
     fn bytes_become_what_they_are_meant_to() {
@@ -152,5 +153,19 @@ mod tests {
         run_of.extend(b"i a\n");
         assert_eq!(run(&run_of), Ok(7));
         assert_eq!(run(&[]), Ok(0));
+    }
+    #[test]
+    fn a_figure_that_differs_is_named() {
+        // Connections 0 and 1 open, 0 says `sg a\n` and ends, 1 asks for all figures.
+        let mut run_of = vec![0, 0, 1, (5 + 2) << 3];
+        run_of.extend(b"sg a\n");
+        run_of.extend([1 << 3, (7 + 2) << 3 | 1]);
+        run_of.extend(b"q full\n");
+        assert_eq!(run(&run_of), Ok(5));
+        plant(Some(Canary::OrphansOfTheWrongKind));
+        let told = run(&run_of);
+        plant(None);
+        let figures = "the figure orphans is 1, expected 0; the figure shared_orphans is 0, expected 1";
+        assert_eq!(told, Err(format!("input 5: {figures}")));
     }
 }

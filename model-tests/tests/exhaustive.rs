@@ -11,6 +11,8 @@ use elockd_model_tests::runner::say;
 
 const X: Kind = Kind::Exclusive;
 const S: Kind = Kind::Shared;
+const R: Kind = Kind::Read;
+const W: Kind = Kind::Write;
 
 fn space(connections: usize, locks: &[(Kind, &'static str)]) -> Space {
     Space::new(connections, locks)
@@ -140,6 +142,29 @@ fn three_connections_that_wait_for_a_name_of_both_kinds_with_limits() {
 }
 
 #[test]
+fn three_connections_that_wait_for_ends_of_two_exclusive_names() {
+    let (waits_ms, time) = (vec![2], Time::Ticks(vec![1]));
+    let space = Space { waits_ms, time, ends: true, ..space(3, &[(X, "a"), (X, "b")]) };
+    let seen = all_of("3 connections, 2 exclusive names, waits for ends", &space, 7_117);
+    assert!(seen.deadlocks > 0 && seen.several_grants > 0, "{seen}");
+}
+
+#[test]
+fn three_connections_that_wait_for_ends_of_a_name_of_both_kinds() {
+    let (waits_ms, limits, time) = (vec![1], vec![1], Time::Ticks(vec![1]));
+    let space = Space { waits_ms, limits, time, ends: true, ..space(3, &[(X, "a"), (S, "a")]) };
+    all_of("3 connections, 1 name of both kinds, waits for ends", &space, 4_977);
+}
+
+/// One of them may take a lock away, and the daemon may drain.
+#[test]
+fn three_connections_of_which_some_are_operators_and_wait_for_ends() {
+    let (waits_ms, time) = (vec![1], Time::Passes(vec![1]));
+    let space = Space { waits_ms, time, ends: true, operators: true, drains: true, ..space(3, &[(X, "a")]) };
+    all_of("3 connections, 1 exclusive name, operators, drain, waits for ends", &space, 1_964);
+}
+
+#[test]
 fn three_connections_that_wait_for_two_shared_names_with_limits() {
     let (waits_ms, limits, time) = (vec![1], vec![1, 2], Time::Ticks(vec![1]));
     let space = Space { waits_ms, limits, time, ..space(3, &[(S, "a"), (S, "b")]) };
@@ -236,6 +261,43 @@ fn two_connections_that_wait_by_slot() {
     let (waits_ms, limits, time) = (vec![1], vec![1], Time::Ticks(vec![1]));
     let space = Space { waits_ms, limits, time, places: true, ..space(2, &[(X, "a"), (S, "a")]) };
     all_of("2 connections, 1 name of both kinds, waits, by slot", &space, 23_538);
+}
+
+/// Who reads may go on as a writer, and the reverse, past whoever waits.
+#[test]
+fn three_connections_that_read_and_write_one_name() {
+    let (waits_ms, time) = (vec![1, 2], Time::Passes(vec![1]));
+    let space = Space { waits_ms, time, ..space(3, &[(R, "a"), (W, "a")]) };
+    all_of("3 connections, 1 name of readers and writers, waits", &space, 899);
+}
+
+#[test]
+fn three_connections_that_read_and_write_two_names() {
+    let (waits_ms, time) = (vec![1], Time::Ticks(vec![1]));
+    let space = Space { waits_ms, time, ..space(3, &[(R, "a"), (W, "a"), (R, "b"), (W, "b")]) };
+    all_of("3 connections, 2 names of readers and writers, waits", &space, 13_725);
+}
+
+#[test]
+fn two_connections_that_read_and_write_with_tokens_and_operators() {
+    let (waits_ms, time) = (vec![2], Time::Ticks(vec![1]));
+    let space = Space { waits_ms, time, operators: true, tokens: 1, ..space(2, &[(R, "a"), (W, "a")]) };
+    all_of("2 connections, 1 name of readers and writers, waits, operators, tokens", &space, 774);
+}
+
+#[test]
+fn two_connections_that_read_and_write_by_slot() {
+    let (waits_ms, time) = (vec![1], Time::Ticks(vec![1]));
+    let space = Space { waits_ms, time, places: true, ..space(2, &[(R, "a"), (W, "a"), (X, "a")]) };
+    all_of("2 connections, 1 name of readers and writers, 1 exclusive, waits, by slot", &space, 43_231);
+}
+
+#[test]
+#[ignore = "takes a minute in a release build"]
+fn large_four_connections_that_read_and_write_one_name() {
+    let (waits_ms, time) = (vec![1], Time::Ticks(vec![1]));
+    let space = Space { waits_ms, time, ..space(4, &[(R, "a"), (W, "a")]) };
+    all_of("4 connections, 1 name of readers and writers, waits", &space, 1);
 }
 
 #[test]

@@ -94,6 +94,15 @@ fn short(act: &str) -> &str {
     path.rsplit(|letter: char| !letter.is_alphanumeric() && letter != '_').next().unwrap_or(path)
 }
 
+/// The steps that a failing model has told, from the first on. The next line says how to see them again.
+fn told_steps(told: &str) -> Vec<&str> {
+    let mut lines = told.lines().skip_while(|line| !line.starts_with("loom: the model "));
+    assert!(lines.next().is_some_and(|line| line.ends_with(" took locks in this order:")), "{told}");
+    let steps = lines.by_ref().take_while(|line| !line.starts_with("again: "));
+    let steps = steps.enumerate().map(|(at, line)| line.strip_prefix(&format!("  {}. ", at + 1)));
+    steps.map(|step| step.unwrap_or_else(|| panic!("the steps have no right numbers: {told}"))).collect()
+}
+
 #[test]
 fn a_step_is_named_for_its_function() {
     assert_eq!(
@@ -471,7 +480,7 @@ fn sharers_are_orphaned_while_one_waits_for_both() {
 }
 
 /// Goal: the models find bugs. Method: each canary of the hub is planted in a process of its own, because loom ends the
-/// process if it finds a deadlock. That process must fail.
+/// process if it finds a deadlock. That process must fail, and tell in which order its threads took locks.
 #[test]
 fn the_models_find_the_canaries_of_the_hub() {
     let of_loom = |canary: Canary| {
@@ -482,13 +491,20 @@ fn the_models_find_the_canaries_of_the_hub() {
     };
     for (canary, model) in Canary::ALL.into_iter().flat_map(of_loom) {
         let output = process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", model])
+            .args(["--exact", "--nocapture", model])
             .env(CANARY, format!("{canary:?}"))
             .output()
             .unwrap();
         assert!(!output.status.success(), "{model} did not find {canary:?}: {output:?}");
         let told = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(told.contains("running 1 test"), "there is no model {model}: {told}");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        let steps = told_steps(&told);
+        // Each model opens connections before it does anything else on its first thread.
+        let firsts = steps.iter().filter_map(|step| step.strip_prefix("ThreadId(0) takes the "));
+        let firsts: Vec<&str> = firsts.collect();
+        assert_eq!(firsts.first(), Some(&"hub: open"), "{canary:?}: {told}");
+        assert!(firsts.iter().any(|step| *step != "hub: open"), "{canary:?}: not all is told: {told}");
         writeln!(std::io::stderr(), "canary {canary:?}: found by loom: {model}").unwrap();
     }
 }

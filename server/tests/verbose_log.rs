@@ -52,6 +52,8 @@ struct Known {
     address: String,
     /// With the word for its kind, as in the log.
     held: BTreeSet<(&'static str, Vec<u8>)>,
+    /// The locks among them that an operator has taken away, which the log does not know yet.
+    stolen: BTreeSet<Vec<u8>>,
 }
 
 /// A life under way.
@@ -65,6 +67,8 @@ struct Life {
     /// How often connections have ended in each way.
     ends: BTreeMap<&'static str, u64>,
     steps: BTreeMap<&'static str, usize>,
+    /// Stolen locks that a `ra` did not release.
+    not_released: usize,
     _dir: TempDir,
 }
 
@@ -92,6 +96,7 @@ impl Life {
             account: BTreeMap::new(),
             ends: BTreeMap::new(),
             steps: BTreeMap::new(),
+            not_released: 0,
             _dir: dir,
         }
     }
@@ -106,7 +111,7 @@ impl Life {
         assert_eq!(client.ask("ping"), "1 pong");
         let address = client.address();
         self.note(&address, &format!("INFO {address} connected"));
-        self.clients.push(Known { client, address, held: BTreeSet::new() });
+        self.clients.push(Known { client, address, held: BTreeSet::new(), stolen: BTreeSet::new() });
     }
 
     /// One more than are allowed.
@@ -120,6 +125,9 @@ impl Life {
 
     fn got(&mut self, at: usize, kind: &'static str, name: &[u8]) {
         let known = &mut self.clients[at];
+        if kind == "lock" {
+            known.stolen.remove(name);
+        }
         if known.held.insert((kind, name.to_vec())) {
             let address = known.address.clone();
             self.note(&address, &format!("INFO {address} got {kind} {}", quoted(name)));
@@ -133,6 +141,25 @@ impl Life {
         self.note(&address, &format!("INFO {address} released {kind} {}", quoted(name)));
     }
 
+    /// What was stolen is not released, and no orphan later.
+    fn released_all(&mut self, at: usize) {
+        for name in std::mem::take(&mut self.clients[at].stolen) {
+            self.clients[at].held.remove(&("lock", name));
+            self.not_released += 1;
+        }
+        for (kind, name) in self.clients[at].held.clone() {
+            self.released(at, kind, &name);
+        }
+    }
+
+    /// Notes whose lock was stolen.
+    fn stolen(&mut self, name: &[u8]) {
+        let lock = ("lock", name.to_vec());
+        let holds = |known: &&mut Known| known.held.contains(&lock) && !known.stolen.contains(name);
+        let robbed = self.clients.iter_mut().find(holds).expect("somebody held it");
+        robbed.stolen.insert(name.to_vec());
+    }
+
     /// Says a verb with a name. Whether that succeeded.
     fn ask(&mut self, at: usize, verb: &str, name: &[u8]) -> bool {
         let client = &mut self.clients[at].client;
@@ -142,7 +169,7 @@ impl Life {
 
     /// A client has ended: its locks are orphans. What was stolen from it is one too, for nobody has told it.
     fn ended(&mut self, at: usize, cause: &'static str) {
-        let Known { client, address, held } = self.clients.swap_remove(at);
+        let Known { client, address, held, .. } = self.clients.swap_remove(at);
         drop(client);
         self.note(&address, &format!("INFO {address} disconnected ({cause})"));
         for (kind, name) in held {
@@ -189,13 +216,12 @@ impl Life {
                 } else {
                     // It may have been stolen, of which the log learns now.
                     self.clients[at].held.remove(&(kind, name.to_vec()));
+                    self.clients[at].stolen.retain(|stolen| kind != "lock" || stolen != name);
                 }
             }
             "release all" => {
                 self.ask(at, "ra", b"");
-                for (kind, name) in self.clients[at].held.clone() {
-                    self.released(at, kind, &name);
-                }
+                self.released_all(at);
             }
             "wait" => self.wait(at, name),
             "name" => {
@@ -253,6 +279,7 @@ impl Life {
                 operator.send([b"steal ", name, b"\n"].concat());
                 let is_success = operator.line_bytes().starts_with(b"1 ");
                 let line = if is_success {
+                    self.stolen(name);
                     format!("stole lock {}", quoted(name))
                 } else {
                     format!("wanted to steal lock {}: nobody holds it", quoted(name))
@@ -388,6 +415,7 @@ fn adds_up(seed: u64, format: &str, parse: fn(&str) -> Line) {
     for kind in KINDS {
         assert!(life.steps.contains_key(kind), "nobody did this: {kind} (seed {seed})");
     }
+    assert!(life.not_released > 0, "no ra came after a theft (seed {seed})");
     // The rest ends with the daemon.
     let figures = operator.figures();
     for (cause, count) in &life.ends {

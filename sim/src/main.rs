@@ -206,18 +206,15 @@ fn run_swarm(swarm: &Swarm, allow_gaps: bool, keep: &Path) -> Ending {
     let total = swarm.seeds.end - swarm.seeds.start;
     let (ledger, failure) =
         swarm.run(&Terminal { begin, total, canary: swarm.canary, keep: keep.to_owned() })?;
-    println!("{ledger}");
-    println!("{:.1} s on {} threads", begin.elapsed().as_secs_f64(), swarm.threads);
+    let pace = format!("{:.1} s on {} threads", begin.elapsed().as_secs_f64(), swarm.threads);
     if let Some(failure) = failure {
+        println!("{ledger}\n{pace}");
         tell_failure(&failure, swarm.canary, keep)?;
         return Ok(false);
     }
-    let complaint = ledger.complaint().filter(|_| !allow_gaps && total >= 1000);
-    match &complaint {
-        Some(complaint) => println!("{complaint}"),
-        None => println!("every invariant held"),
-    }
-    Ok(complaint.is_none())
+    let (words, is_well) = ledger.last_words(&pace, !allow_gaps && total >= 1000);
+    println!("{words}");
+    Ok(is_well)
 }
 
 /// Reports to the terminal.

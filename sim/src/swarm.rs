@@ -108,6 +108,15 @@ impl Ledger {
             .collect()
     }
 
+    /// What to print after a swarm in which every invariant held, and whether all is well. Gaps come last, if they are
+    /// minded: who looks at the end alone must see them. `pace` says how long the swarm took.
+    #[must_use]
+    pub fn last_words(&self, pace: &str, minds_gaps: bool) -> (String, bool) {
+        let complaint = self.complaint().filter(|_| minds_gaps);
+        let ending = complaint.as_deref().unwrap_or("every invariant held");
+        (format!("{self}\n{pace}\n{ending}"), complaint.is_none())
+    }
+
     /// What is wrong with a swarm in which every invariant held, and what to do about it. `None` if there are no gaps.
     #[must_use]
     pub fn complaint(&self) -> Option<String> {
@@ -248,5 +257,9 @@ mod tests {
         assert!(lines[1].starts_with("no fault of the kind "), "{complaint}");
         assert!(lines[2].starts_with("failed: ") && lines[2].contains("--allow-gaps"), "{complaint}");
         assert_eq!(lines.len(), 3, "{complaint}");
+        let (words, is_well) = ledger.last_words("1.0 s on 2 threads", true);
+        assert!(!is_well && words.ends_with(&format!("\n1.0 s on 2 threads\n{complaint}")), "{words}");
+        let (words, is_well) = ledger.last_words("1.0 s on 2 threads", false);
+        assert!(is_well && words.ends_with("\n1.0 s on 2 threads\nevery invariant held"), "{words}");
     }
 }

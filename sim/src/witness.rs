@@ -173,8 +173,9 @@ impl hub::Witness for Witness {
         self.observed.applied();
         let figures = machine.figures();
         self.left.connections.store(figures.connections().into(), Ordering::Relaxed);
-        self.left.exclusive.store(figures.holds(Kind::Exclusive).into(), Ordering::Relaxed);
-        self.left.shared.store(figures.holds(Kind::Shared).into(), Ordering::Relaxed);
+        let holds = |kinds: [Kind; 2]| kinds.iter().map(|kind| u64::from(figures.holds(*kind))).sum();
+        self.left.exclusive.store(holds([Kind::Exclusive, Kind::Write]), Ordering::Relaxed);
+        self.left.shared.store(holds([Kind::Shared, Kind::Read]), Ordering::Relaxed);
         let due_ms = machine.deadline().map_or(u64::MAX, |due| due.0);
         self.left.due_ms.store(due_ms, Ordering::Relaxed);
         let input = self.input.take().expect("an input is applied after it came");

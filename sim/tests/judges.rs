@@ -206,7 +206,7 @@ fn a_token_that_comes_again_after_a_restart_is_seen_by_the_clients_alone() {
         .iter()
         .filter_map(|connection| connection.client.as_ref())
         .flat_map(|client| &client.requests)
-        .filter(|request| request.command == Command::Fence(b"job".to_vec()))
+        .filter(|request| request.command == Command::Fence(Kind::Exclusive, b"job".to_vec()))
         .filter_map(|request| request.answer.as_ref())
         .map(|(text, _)| String::from_utf8_lossy(text).into_owned())
         .collect();

@@ -114,6 +114,19 @@ impl Kind {
         match self {
             Self::Exclusive => "exclusive",
             Self::Shared => "shared",
+            Self::Read => "read",
+            Self::Write => "write",
+        }
+    }
+
+    /// What a lock of this kind is called in a sentence. Exclusive locks came first and are just locks.
+    #[must_use]
+    pub const fn lock_word(self) -> &'static str {
+        match self {
+            Self::Exclusive => "lock",
+            Self::Shared => "shared lock",
+            Self::Read => "read lock",
+            Self::Write => "write lock",
         }
     }
 
@@ -122,6 +135,8 @@ impl Kind {
         match self {
             Self::Exclusive => "",
             Self::Shared => "shared_",
+            Self::Read => "read_",
+            Self::Write => "write_",
         }
     }
 }

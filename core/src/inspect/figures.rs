@@ -9,14 +9,15 @@ use crate::table::Times;
 use crate::types::{ByKind, Kind};
 use crate::wire::Verb;
 use std::borrow::Cow;
+use std::ops::{Index, IndexMut};
 
 /// Passes every counter to a macro. [`Counters`] is declared from this list, and so is a snapshot's record of it.
 macro_rules! for_each_counter {
     ($then:ident) => {
         $then! {
-            commands: [u64; Verb::COUNT],
+            commands: ByVerb,
             /// How many of those commands were answered with a failure.
-            failures: [u64; Verb::COUNT],
+            failures: ByVerb,
             invalid_commands: u64,
             orphans: ByKind<u64>,
             opened: u64,
@@ -43,6 +44,8 @@ macro_rules! for_each_counter {
             resumed: u64,
             /// Holds that ended by `ra`, by kind.
             released_together: ByKind<u64>,
+            /// Holds that ended because their holder went on reading instead of writing, or the reverse.
+            changes: u64,
             /// Fencing tokens given out.
             tokens_given: u64,
             peak_waiters: u32,
@@ -72,6 +75,32 @@ macro_rules! declare_counters {
 }
 for_each_counter!(declare_counters);
 
+/// A count for each verb.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ByVerb(pub(in crate::inspect) [u64; Verb::COUNT]);
+
+impl Default for ByVerb {
+    fn default() -> Self {
+        Self([0; Verb::COUNT])
+    }
+}
+
+impl Index<Verb> for ByVerb {
+    type Output = u64;
+
+    #[inline]
+    fn index(&self, verb: Verb) -> &u64 {
+        &self.0[verb.index()]
+    }
+}
+
+impl IndexMut<Verb> for ByVerb {
+    #[inline]
+    fn index_mut(&mut self, verb: Verb) -> &mut u64 {
+        &mut self.0[verb.index()]
+    }
+}
+
 /// Every figure of the machine at one point in its total order. All are exact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Figures<'a> {
@@ -86,8 +115,10 @@ pub struct Figures<'a> {
     pub(crate) memory_bytes: u64,
     pub(crate) hold_times: &'a ByKind<Times>,
     pub(crate) wait_times: &'a ByKind<Times>,
-    /// Waits now, by kind.
+    /// Waits in lines now, by kind.
     pub(crate) waits: ByKind<u32>,
+    /// Waits for ends now, by kind.
+    pub(crate) ends: ByKind<u32>,
     /// Age of the oldest current wait.
     pub(crate) longest_wait_ms: u64,
     /// Sessions now, and the holds that they have.
@@ -143,7 +174,7 @@ impl Figures<'_> {
     /// How often a verb was asked, and how many of the answers were failures.
     #[must_use]
     pub fn outcomes(&self, verb: Verb) -> (u64, u64) {
-        (self.counters.commands[verb.index()], self.counters.failures[verb.index()])
+        (self.counters.commands[verb], self.counters.failures[verb])
     }
 
     /// Calls `each` with every key and figure of `q`, or of `q full`, sorted by key.
@@ -152,7 +183,7 @@ impl Figures<'_> {
         let mut lines: Vec<(Cow<'static, str>, Figure<'_>)> = Vec::with_capacity(ROWS.len() * 2);
         for row in rows().filter(|row| row.shown <= most) {
             row.each_part(|part| {
-                if self.has_line(part) {
+                if self.has_line(part, most) {
                     let number = row.number(self, part).map(Figure::Number);
                     let figure = number.or_else(|| row.word(self).map(Figure::Text));
                     lines.push((row.key_of(part), figure.expect("a figure is a number or a word")));
@@ -165,10 +196,22 @@ impl Figures<'_> {
         }
     }
 
-    /// Whether a part of a figure has a line in `q full`. Most verbs have one only once they were used.
-    fn has_line(&self, part: Part) -> bool {
+    /// How many commands of a verb still wait.
+    pub(crate) fn going_on(&self, verb: Verb) -> u32 {
+        let count = |kind| match verb {
+            _ if verb == Verb::that_waits_for(kind) => self.waits[kind],
+            _ if verb == Verb::that_awaits_the_end_of(kind) => self.ends[kind],
+            _ => 0,
+        };
+        Kind::ALL.into_iter().map(count).sum()
+    }
+
+    /// Whether a part of a figure has a line in `q full` or in `q`. Most verbs have one only once they were used. `q`
+    /// has the kinds that every lockd has.
+    fn has_line(&self, part: Part, most: Shown) -> bool {
         match part {
-            Part::Verb(verb) => verb.is_always_shown() || self.counters.commands[verb.index()] > 0,
+            Part::Kind(Kind::Read | Kind::Write) => most == Shown::Full,
+            Part::Verb(verb) => verb.is_always_shown() || self.counters.commands[verb] > 0,
             _ => true,
         }
     }
@@ -254,7 +297,7 @@ static ROWS: &[FigureRow] = &[
     FigureRow::by_kind("holds", Gauge, |figures, kind| figures.holds(kind).into())
         .help("Holds now: a shared lock with five holders is five."),
     FigureRow::whole("peak_holds", Peak, |figures| figures.counters.peak_holds.into())
-        .help("Most holds of both kinds at a time since the start."),
+        .help("Most holds of all kinds at a time since the start."),
     FigureRow::whole("peak_connection_holds", Peak, |figures| figures.counters.peak_connection_holds.into())
         .help("Most holds of one connection at a time since the start."),
     FigureRow::by_kind("orphans", Counter, |figures, kind| figures.counters.orphans[kind])
@@ -265,6 +308,9 @@ static ROWS: &[FigureRow] = &[
         figures.counters.released_together[kind]
     })
     .help("Holds released by `ra`."),
+    FigureRow::whole("changes", Counter, |figures| figures.counters.changes)
+        .metric("holds_changed")
+        .help("Changes from reading to writing, or from writing to reading, without a release between."),
     FigureRow::whole("locks_refused", Counter, |figures| figures.counters.locks_refused)
         .help("Gets answered `0 Too Many Locks`."),
     FigureRow::whole("lock_bytes", Gauge, |figures| figures.lock_bytes)
@@ -293,6 +339,8 @@ static ROWS: &[FigureRow] = &[
     // Waits.
     FigureRow::by_kind("waiters", Gauge, |figures, kind| figures.waits[kind].into())
         .help("Clients waiting for a lock now."),
+    FigureRow::whole("end_waiters", Gauge, |figures| figures.ends.total().into())
+        .help("Clients waiting for the end of a lock's holds now."),
     FigureRow::whole("peak_waiters", Peak, |figures| figures.counters.peak_waiters.into())
         .help("Most clients waiting at a time since the start."),
     FigureRow::whole("longest_wait_ms", Gauge, |figures| figures.longest_wait_ms)
@@ -356,25 +404,15 @@ static ROWS: &[FigureRow] = &[
 fn waits_disconnected(figures: &Figures<'_>) -> u64 {
     let counters = figures.counters;
     let answered = counters.waits_granted + counters.waits_timed_out + counters.waits_drained;
-    let going_on = u64::from(figures.waits.total());
+    let going_on = u64::from(figures.waits.total() + figures.ends.total());
     counters.waits.saturating_sub(answered + going_on)
 }
 
 /// Commands of a verb that were answered without a failure. A command that still waits does not count. Otherwise the
 /// counter would go down when the wait fails.
 fn succeeded(figures: &Figures<'_>, verb: Verb) -> u64 {
-    let going_on = kind_of_waits(verb).map_or(0, |kind| figures.waits[kind]);
     let (asked, failed) = figures.outcomes(verb);
-    asked.saturating_sub(failed + u64::from(going_on))
-}
-
-/// The kind of lock that commands of a verb wait for, if they may wait.
-fn kind_of_waits(verb: Verb) -> Option<Kind> {
-    match verb {
-        Verb::GetWait => Some(Kind::Exclusive),
-        Verb::SharedGetWait => Some(Kind::Shared),
-        _ => None,
-    }
+    asked.saturating_sub(failed + u64::from(figures.going_on(verb)))
 }
 
 #[cfg(test)]
@@ -425,11 +463,16 @@ mod tests {
     }
 
     #[test]
-    fn every_verb_that_may_wait_waits_for_a_kind_of_its_own() {
-        let verbs = Verb::ALL.into_iter();
-        let kinds: Vec<Kind> = verbs.clone().filter_map(kind_of_waits).collect();
-        assert_eq!(kinds, Kind::ALL, "one kind's waits are one verb's");
-        assert!(verbs.into_iter().all(|verb| verb.may_wait() == kind_of_waits(verb).is_some()));
+    fn every_verb_that_may_wait_has_a_count_of_its_own() {
+        let machine = Machine::new(Config::smallest_storage());
+        let mut figures = machine.figures();
+        figures.waits = ByKind::from_array([1, 2, 3, 4]);
+        figures.ends = ByKind::from_array([5, 6, 0, 0]);
+        let waiting = Verb::ALL.into_iter().filter(|verb| verb.may_wait());
+        let mut counts: Vec<u32> = waiting.map(|verb| figures.going_on(verb)).collect();
+        counts.sort_unstable();
+        assert_eq!(counts, [1, 2, 3, 4, 5, 6], "nobody waits for the end of readers and writers");
+        assert!(Verb::ALL.into_iter().all(|verb| verb.may_wait() == (figures.going_on(verb) > 0)));
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! Goal: no figure is cut to 16, 32 or 53 bits on its way to the wire. Method: every counter is set to a number of its
 //! own, beyond these sizes. `q full` must show each number once, and the next command must count from there.
 
-use super::{Counters, for_each_counter};
+use super::{ByVerb, Counters, for_each_counter};
 use crate::config::Config;
 use crate::machine::{DriverInput, Input, Machine};
 use crate::types::{Account, Addr, ByKind, Conn, Kind, Now, Origin};
-use crate::wire::{Command, Reply, encode};
+use crate::wire::{Command, Reply, Verb, encode};
 use std::collections::BTreeMap;
 
 /// Something that counts, and can be set.
@@ -29,6 +29,12 @@ impl Set for u32 {
 impl Set for ByKind<u64> {
     fn set(&mut self, next: &mut impl FnMut() -> u64) {
         *self = Self::from_fn(|_| next());
+    }
+}
+
+impl Set for ByVerb {
+    fn set(&mut self, next: &mut impl FnMut() -> u64) {
+        Verb::ALL.into_iter().for_each(|verb| self[verb] = next());
     }
 }
 

@@ -12,7 +12,7 @@ mod snapshot;
 
 pub use check::Violation;
 pub use figure_row::{Family, FigureRow, Metric, Nature, Part, Shown};
-pub(crate) use figures::{Counters, for_each_counter};
+pub(crate) use figures::{ByVerb, Counters, for_each_counter};
 pub use figures::{Figure, Figures, rows};
 pub(crate) use scan::More;
 pub use scan::{Entry, Scan};

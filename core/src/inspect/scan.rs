@@ -8,9 +8,9 @@
 
 use crate::machine::{Holder, Machine};
 use crate::storage::Id;
-use crate::table::{Lock, Locks, Moment, State, Tenure, TiedHold};
+use crate::table::{Aim, Lock, Locks, Moment, State, Tenure, TiedHold};
 use crate::types::{Addr, Conn, Kind, Now};
-use crate::wire::{Listing, Subject};
+use crate::wire::{Listing, Role, Subject};
 
 /// A listing in progress: its subject, and how far it has come.
 #[derive(Clone, Debug)]
@@ -65,7 +65,7 @@ pub struct Entry<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct More {
     pub(crate) kind: Kind,
-    pub(crate) is_waiting: bool,
+    pub(crate) role: Role,
     /// For how long it is held or waited for by now.
     pub(crate) ms: u64,
     /// How many wait for the lock.
@@ -178,7 +178,11 @@ impl Machine {
             let lock = &self.holds.locks()[wait.lock()];
             let ms = self.now.0 - wait.began().0;
             let waiters = self.holds.waiting(wait.lock());
-            let more = Some(More { kind: lock.kind(), is_waiting: true, ms, waiters });
+            let role = match wait.place().aim() {
+                Aim::Lock { .. } => Role::Waits,
+                Aim::End => Role::AwaitsEnd,
+            };
+            let more = Some(More { kind: wait.place().kind(), role, ms, waiters });
             let entry = Entry {
                 order: wait.order(),
                 more,
@@ -308,7 +312,7 @@ impl Machine {
         let lock = &self.holds.locks()[id];
         let more = (scan.subject == Subject::All).then(|| More {
             kind: lock.kind(),
-            is_waiting: false,
+            role: Role::Holds,
             ms: since.until(self.now),
             waiters: self.holds.waiting(id),
         });
@@ -337,7 +341,7 @@ impl Machine {
 }
 
 impl Subject {
-    /// The kind of lock it lists. `None` for `ls`, which lists both, and for `who`.
+    /// The kind of lock it lists. `None` for `ls`, which lists all, and for `who`.
     #[must_use]
     pub const fn kind(self) -> Option<Kind> {
         match self {

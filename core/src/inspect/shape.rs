@@ -5,7 +5,7 @@
 
 use crate::machine::Machine;
 use crate::storage::{Id, Slab};
-use crate::table::{Connection, Lock, Locks, State, Tenure};
+use crate::table::{Aim, Connection, Lock, Locks, State, Tenure};
 use crate::types::{Conn, Now};
 
 impl Machine {
@@ -61,7 +61,13 @@ impl Machine {
         for (id, wait) in self.holds.waits().by_beginning() {
             shape_of_name(self.holds.locks(), wait.lock(), &mut words);
             let ms = wait.deadline().0 - self.now.0;
-            words.extend([call(self.connections[wait.by()].conn()), wait.place().limit(), ms as u32]);
+            let aim = match wait.place().aim() {
+                Aim::Lock { limit } => [limit, 0],
+                Aim::End => [u32::MAX, self.holds.holders_before(wait.lock(), wait.order())],
+            };
+            words.extend([call(self.connections[wait.by()].conn()), ms as u32]);
+            words.push(wait.place().kind().index() as u32);
+            words.extend(aim);
             place(&mut words, id.position());
         }
         words.extend([u32::MAX, self.tokens.left() as u32]);
@@ -72,9 +78,8 @@ impl Machine {
             let State::Tied(tie) = self.holds.state(id) else { continue };
             place(&mut words, tie.position());
             shape_of_name(locks, id, &mut words);
-            words.push(u32::from(self.holds.token(id).is_some()));
-            for tenure in self.holds.holder_tenures(id) {
-                words.push(call(self.holder(tenure).conn));
+            for (_, hold) in self.holds.ties().holds_from(self.holds.ties()[tie].oldest()) {
+                words.extend([call(self.holder(hold.tenure()).conn), hold.token().is_some().into()]);
             }
             words.push(u32::MAX);
         }

@@ -26,7 +26,7 @@ impl Machine {
             return self.refuse_name(conn, verb, out);
         }
         match verb {
-            Some(verb) => self.counters.commands[verb.index()] += 1,
+            Some(verb) => self.counters.commands[verb] += 1,
             None => self.counters.invalid_commands += 1,
         }
         // Nearly all commands are one of these two, and these are never refused.
@@ -45,6 +45,10 @@ impl Machine {
                 Err(Some(reply)) => return self.fail(conn, wish.verb(), reply, out),
                 Err(None) => return out(conn, Output::Wait),
             },
+            Command::AwaitEnd { kind, ms, name } => match self.wait_for_end(id, *kind, *ms, name.as_ref()) {
+                Some(reply) => reply,
+                None => return out(conn, Output::Wait),
+            },
             Command::Release(kind, name) => {
                 let (kind, name) = (*kind, name.as_ref());
                 if self.release(id, kind, name) {
@@ -53,7 +57,7 @@ impl Machine {
                 Reply::ReleaseFailure { kind, name }
             }
             Command::ReleaseAll => self.release_all(id),
-            Command::Fence(name) => self.fence(id, name.as_ref()),
+            Command::Fence(kind, name) => self.fence(id, *kind, name.as_ref()),
             Command::Inspect(kind, name) => self.inspect(*kind, name.as_ref()),
             Command::List(kind, name) => listing(Subject::Locks(*kind), name.as_ref()),
             Command::Dump(kind) => listing(Subject::Dump(*kind), &[]),
@@ -62,7 +66,7 @@ impl Machine {
             Command::Kick(addr) => return self.kick(conn, addr.as_ref(), out),
             Command::Linger(ms) => return self.linger(id, conn, *ms, out),
             Command::Resume(key) => return self.resume(id, conn, key.as_ref(), out),
-            Command::Steal(name) => self.steal(name.as_ref()),
+            Command::Steal(kind, name) => self.steal(*kind, name.as_ref()),
             Command::Iam(name) => self.register(id, name.as_ref()),
             Command::Me => return self.me(id, conn, out),
             Command::Query { full } => return self.query(conn, *full, out),
@@ -101,7 +105,7 @@ impl Machine {
         reply: Reply<'_>,
         out: &mut impl FnMut(Conn, Output<'_>),
     ) {
-        self.counters.failures[verb.index()] += 1;
+        self.counters.failures[verb] += 1;
         out(conn, Output::Reply(reply));
     }
 
@@ -115,7 +119,7 @@ impl Machine {
     fn refuse_name(&mut self, conn: Conn, verb: Option<Verb>, out: &mut impl FnMut(Conn, Output<'_>)) {
         mark!(NameWasTooLong);
         match verb {
-            Some(verb) if bug!(RefusedNameIsCounted) => self.counters.commands[verb.index()] += 1,
+            Some(verb) if bug!(RefusedNameIsCounted) => self.counters.commands[verb] += 1,
             _ => self.counters.invalid_commands += 1,
         }
         out(conn, Output::Reply(Reply::NameTooLong { framed: verb.is_some_and(Verb::is_framed) }));
@@ -139,7 +143,7 @@ impl Machine {
     }
 
     fn inspect<'a>(&self, kind: Kind, name: &'a [u8]) -> Reply<'a> {
-        Reply::Inspected { kind, holders: self.holds.find(kind, name).holders(), name }
+        Reply::Inspected { kind, holders: self.holds.count(kind, name), name }
     }
 
     fn register<'a>(&mut self, id: Id<Connection>, name: &'a [u8]) -> Reply<'a> {
@@ -193,13 +197,12 @@ impl Machine {
         Reply::ReleasedAll { holds: holds.total() }
     }
 
-    fn fence<'a>(&mut self, id: Id<Connection>, name: &'a [u8]) -> Reply<'a> {
+    fn fence<'a>(&mut self, id: Id<Connection>, kind: Kind, name: &'a [u8]) -> Reply<'a> {
         let tenure = self.connections[id].tenure();
-        let Some(lock) = tenure.and_then(|tenure| self.holds.held_by(tenure, Kind::Exclusive, name)) else {
-            return Reply::NotHeld { name };
-        };
-        if let Some(token) = self.holds.token(lock).filter(|_| !bug!(TokenPerAsk)) {
-            return Reply::Fenced { token, name };
+        let held = tenure.and_then(|tenure| Some((self.holds.held_by(tenure, kind, name)?, tenure)));
+        let Some((lock, tenure)) = held else { return Reply::NotHeld { kind, name } };
+        if let Some(token) = self.holds.token(lock, tenure).filter(|_| !bug!(TokenPerAsk)) {
+            return Reply::Fenced { kind, token, name };
         }
         let Some(token) = self.tokens.draw() else {
             mark!(TokensRanOut);
@@ -207,8 +210,8 @@ impl Machine {
         };
         mark!(TokenDrawn);
         self.counters.tokens_given += 1;
-        self.holds.set_token(lock, token);
-        Reply::Fenced { token, name }
+        self.holds.set_token(lock, tenure, token);
+        Reply::Fenced { kind, token, name }
     }
 }
 

@@ -10,12 +10,12 @@
 //! step of the reduction.
 //!
 //! Nobody is served while a search goes on, so it has a limit: [`Limits::step_holds`](crate::Limits::step_holds). What
-//! it costs to look at a lock is known before: its holders, and for a shared lock its line. Locks are looked at in a
+//! it costs to look at a lock is known before: its holders, and its line if several may hold it. Locks are looked at in a
 //! fixed order, nearest first. So whether a wait is refused depends only on who holds and waits for what.
 
 use super::Machine;
 use crate::storage::Id;
-use crate::table::{Connection, Lock, TiedHold, Wait};
+use crate::table::{Aim, Connection, Lock, TiedHold, Wait};
 use crate::types::Kind;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -35,9 +35,11 @@ pub(crate) enum Prospect {
 /// the positions of their slots.
 struct Search {
     asker: u32,
-    /// The lock that it asks for, by a place at the end of the line, with the limit below.
+    /// The lock that it asks for by a place at the end of the line, to hold it as this kind, or whose end it would wait
+    /// for.
     wanted: u32,
-    limit: u32,
+    kind: Kind,
+    aim: Aim,
     sites: BTreeMap<u32, Site>,
     /// Locks that may have no site yet, in the order in which they are looked at.
     unseen: VecDeque<Id<Lock>>,
@@ -47,16 +49,23 @@ struct Search {
     held: BTreeMap<u32, Vec<u32>>,
     /// For each site, which of those connections wait there.
     waiting: BTreeMap<u32, Vec<u32>>,
+    /// For each site, which of those connections wait for its end, each with the order of its wait.
+    ends: BTreeMap<u32, BTreeSet<(u64, u32)>>,
     /// Waiting connections that would be granted, and have released all.
     released: BTreeSet<u32>,
 }
 
 /// A lock with a line.
 struct Site {
+    /// How it is held.
+    kind: Kind,
     /// Holders that would not release, as far as is known. If there is none, the whole line can be granted.
     left: u32,
     /// The first in line that would not be granted, as far as is known.
     next: Option<Id<Wait>>,
+    /// No hold before this one stays. Only looked at if somebody waits for the lock's end. `None` if the lock is not
+    /// tied: then nobody does.
+    oldest: Option<Id<TiedHold>>,
 }
 
 impl Machine {
@@ -68,7 +77,15 @@ impl Machine {
     ///
     /// The search visits each hold at most once, and only holds of locks that the asker depends on. In a line it visits
     /// only waits that would be granted beside a holder that stays.
-    pub(crate) fn prospect(&self, asker: Id<Connection>, lock: Id<Lock>, limit: u32) -> Prospect {
+    pub(crate) fn prospect(
+        &self,
+        asker: Id<Connection>,
+        lock: Id<Lock>,
+        (kind, aim): (Kind, Aim),
+    ) -> Prospect {
+        if aim == Aim::End && self.is_own(asker, lock) {
+            return Prospect::Deadlock;
+        }
         if self.keeps_nobody_waiting(asker, Self::HOLDS_LOOKED_AT) {
             return Prospect::Grant;
         }
@@ -76,12 +93,14 @@ impl Machine {
         let mut search = Search {
             asker: asker.position(),
             wanted: lock.position(),
-            limit,
+            kind,
+            aim,
             sites: BTreeMap::new(),
             unseen: VecDeque::from([lock]),
             left: most,
             held: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            ends: BTreeMap::new(),
             released: BTreeSet::new(),
         };
         while let Some(next) = search.unseen.pop_front() {
@@ -104,12 +123,17 @@ impl Machine {
         Prospect::Deadlock
     }
 
-    /// How many holds and waits there are to look at in a lock. The line of an exclusive lock is never walked: nobody
-    /// in it is granted beside a holder.
+    /// Whether a connection holds a lock. Then its wait for the lock's end would be a wait for itself.
+    fn is_own(&self, id: Id<Connection>, lock: Id<Lock>) -> bool {
+        self.connections[id].tenure().is_some_and(|tenure| self.holds.is_holder(lock, tenure))
+    }
+
+    /// How many holds and waits there are to look at in a lock. The line behind a holder who holds alone is never
+    /// walked: nobody in it is granted beside that one.
     fn cost_of(&self, lock: Id<Lock>) -> u32 {
         let line = match self.holds.locks()[lock].kind() {
-            Kind::Exclusive => 0,
-            Kind::Shared => self.holds.waiting(lock),
+            Kind::Exclusive | Kind::Write => 0,
+            Kind::Shared | Kind::Read => self.holds.waiting(lock),
         };
         self.holds.holders(lock).saturating_add(line)
     }
@@ -125,7 +149,7 @@ impl Machine {
         let mut own = self.holds.tied(tenure);
         let is_wanted = |(_, hold): (Id<TiedHold>, &TiedHold)| {
             cost!(HoldSearched);
-            self.holds.waiting(hold.lock()) > 0
+            self.holds.awaiting(hold.lock()) > 0
         };
         !own.by_ref().take(most).any(is_wanted) && own.next().is_none()
     }
@@ -138,38 +162,48 @@ impl Machine {
             // A session does not wait.
             let Some(owner) = self.holds.tenure(tenure).owner() else { continue };
             let holder = owner.position();
-            let wait = self.connections[owner].wait().map(|wait| self.holds.waits()[wait].lock());
+            let wait = self.connections[owner].wait().map(|wait| &self.holds.waits()[wait]);
             let stays = wait.is_some() || holder == search.asker;
-            if !stays || search.is_released(holder, wait) {
+            if !stays || self.is_released(holder, wait, search) {
                 continue;
             }
             left += 1;
             let held = search.held.entry(holder).or_default();
             if let Some(wait) = wait.filter(|_| held.is_empty()) {
-                search.unseen.push_back(wait);
-                search.waiting.entry(wait.position()).or_default().push(holder);
+                let (lock, order) = (wait.lock(), wait.order());
+                search.unseen.push_back(lock);
+                search.waiting.entry(lock.position()).or_default().push(holder);
+                if wait.place().aim() == Aim::End {
+                    search.ends.entry(lock.position()).or_default().insert((order, holder));
+                }
             }
             held.push(at);
         }
-        search.sites.insert(at, Site { left, next: self.holds.line_head(lock) });
+        let (next, oldest) = (self.holds.line_head(lock), self.holds.oldest_tied(lock));
+        search.sites.insert(at, Site { kind: self.holds.locks()[lock].kind(), left, next, oldest });
     }
 
     /// Grants whatever can be granted, beginning with the line of one lock. Returns whether the asker would be granted.
     fn is_granted_after(&self, lock: Id<Lock>, search: &mut Search) -> bool {
         let mut changed = vec![lock.position()];
         while let Some(at) = changed.pop() {
-            let Site { left, next } = search.sites[&at];
-            let is_enough = |limit: u32| limit == 0 || left < limit;
-            if at == search.wanted && (left == 0 || next.is_none() && is_enough(search.limit)) {
+            let Site { kind: held, left, next, .. } = search.sites[&at];
+            let has_room = match search.aim {
+                Aim::Lock { limit } => next.is_none() && search.kind == held && (limit == 0 || left < limit),
+                Aim::End => false,
+            };
+            if at == search.wanted && (left == 0 || has_room) {
                 return true;
             }
             if left == 0 {
                 for waiter in search.waiting.remove(&at).unwrap_or_default() {
                     search.release(waiter, &mut changed);
                 }
-            } else if let Some(next) = next {
+                continue;
+            }
+            if let Some(next) = next {
                 let wait = &self.holds.waits()[next];
-                if is_enough(wait.place().limit()) {
+                if wait.place().has_room_beside(left, held) {
                     cost!(WaitSearched);
                     search.sites.get_mut(&at).expect("a changed lock has a site").next =
                         wait.place().behind();
@@ -177,16 +211,52 @@ impl Machine {
                     changed.push(at);
                 }
             }
+            if search.ends.contains_key(&at) {
+                let oldest = self.oldest_staying(at, search);
+                let is_over = |order: u64| oldest.is_none_or(|oldest| oldest > order);
+                while let Some(waiter) = search.take_ended(at, is_over) {
+                    search.release(waiter, &mut changed);
+                }
+            }
         }
         false
+    }
+
+    /// The order of the oldest hold that would not be released, as far as is known.
+    fn oldest_staying(&self, at: u32, search: &mut Search) -> Option<u64> {
+        let site = search.sites.get_mut(&at).expect("only a lock with a site is looked at");
+        while let Some(oldest) = site.oldest {
+            let hold = &self.holds.ties().holds()[oldest];
+            // A session does not wait.
+            let owner = self.holds.tenure(hold.tenure()).owner();
+            if owner.is_some_and(|owner| search.held.contains_key(&owner.position())) {
+                return Some(hold.order());
+            }
+            site.oldest = hold.newer();
+        }
+        None
+    }
+
+    /// Whether the waiting connection `conn` would be granted, and then release. `wait` is what it waits for.
+    fn is_released(&self, conn: u32, wait: Option<&Wait>, search: &mut Search) -> bool {
+        if search.released.contains(&conn) {
+            return true;
+        }
+        let Some(wait) = wait else { return false };
+        let at = wait.lock().position();
+        let Some(site) = search.sites.get(&at) else { return false };
+        let is_over = |oldest: Option<u64>| oldest.is_none_or(|oldest| oldest > wait.order());
+        site.left == 0 || wait.place().aim() == Aim::End && is_over(self.oldest_staying(at, search))
     }
 }
 
 impl Search {
-    /// Whether the waiting connection `conn` would be granted, and then release. `wait` is the lock it waits for.
-    fn is_released(&self, conn: u32, wait: Option<Id<Lock>>) -> bool {
-        self.released.contains(&conn)
-            || wait.is_some_and(|lock| self.sites.get(&lock.position()).is_some_and(|site| site.left == 0))
+    /// Takes out the connection that waits longest for the end of a lock, if its wait is over.
+    fn take_ended(&mut self, at: u32, is_over: impl Fn(u64) -> bool) -> Option<u32> {
+        let ends = self.ends.get_mut(&at)?;
+        let (order, waiter) = *ends.first()?;
+        is_over(order).then(|| ends.remove(&(order, waiter)))?;
+        Some(waiter)
     }
 
     /// Has a connection release all it holds. Adds the sites that this changes to `changed`.

@@ -4,7 +4,7 @@
 use super::Machine;
 use super::deadlock::Prospect;
 use crate::storage::Id;
-use crate::table::{Connection, Found, TallyId, memory};
+use crate::table::{Aim, Connection, Found, Lock, TallyId, Tenure, memory};
 use crate::types::{Kind, Now};
 use crate::wire::{Reply, Wish};
 
@@ -34,7 +34,10 @@ impl Machine {
         let own = tenure.map_or(0, |tenure| self.holds.tenure(tenure).holds());
         let has_too_many = self.has_too_many(own, tally);
         let found = self.holds.find(kind, name);
-        if found.lock().zip(tenure).is_some_and(|(lock, tenure)| self.holds.is_holder(lock, tenure)) {
+        if let Some(lock) = self.held(found, tenure) {
+            if self.holds.locks()[lock].kind() != kind {
+                return self.change(lock, found, wish);
+            }
             let more = u32::from(kind == Kind::Shared && bug!(AskingAgainCounts));
             return Ok(found.holders() + more);
         }
@@ -62,9 +65,39 @@ impl Machine {
                 if deadline == self.now {
                     return Err(Some(Reply::GetTimeout { kind, name }));
                 }
-                Err(self.wait(id, found, deadline, wish))
+                Err(self.wait(id, found, deadline, (kind, name, Aim::Lock { limit: limit_of(wish) })))
             }
         }
+    }
+
+    /// The lock that was found, if this tenure holds it, in whatever way.
+    #[inline]
+    fn held(&self, found: Found, tenure: Option<Id<Tenure>>) -> Option<Id<Lock>> {
+        found
+            .lock()
+            .zip(tenure)
+            .filter(|(lock, tenure)| self.holds.is_holder(*lock, *tenure))
+            .map(|(lock, _)| lock)
+    }
+
+    /// Changes how the asker holds a lock. Who reads beside others cannot write, and goes on reading: two that waited
+    /// for each other to stop would wait for ever.
+    #[cold]
+    fn change<'a>(
+        &mut self,
+        lock: Id<Lock>,
+        found: Found,
+        wish: Wish<&'a [u8]>,
+    ) -> Result<u32, Option<Reply<'a>>> {
+        let (kind, name) = (wish.kind(), *wish.name());
+        if found.holders() > 1 {
+            mark!(ChangeWasRefused);
+            return Err(Some(Reply::GetFailure { kind, name }));
+        }
+        mark!(KindOfAHoldChanged);
+        self.counters.changes += 1;
+        self.holds.change_kind(lock, kind, self.now);
+        Ok(found.holders())
     }
 
     /// Whether one more hold would exceed a limit. `own` is the connection's number of holds, `tally` the count of its
@@ -81,48 +114,58 @@ impl Machine {
     #[inline]
     fn is_free(&self, found: Found, wish: Wish<&[u8]>) -> bool {
         let limit = limit_of(wish);
-        let has_room = limit == 0 || found.holders() < limit;
-        let heeds_line = wish.heeds_line() && !(wish.ms().is_none() && bug!(SglIgnoresTheLine));
+        let has_room = found.holders() == 0
+            || (limit == 0 || found.holders() < limit)
+                && found.lock().is_some_and(|lock| self.holds.locks()[lock].kind() == wish.kind());
+        let passes_line = wish.kind() == Kind::Read && bug!(ReaderPassesTheLine);
+        let heeds_line =
+            wish.heeds_line() && !passes_line && !(wish.ms().is_none() && bug!(SglIgnoresTheLine));
         has_room && (!heeds_line || found.lock().is_none_or(|lock| self.holds.waiting(lock) == 0))
     }
 
     /// Begins a wait. If it would be a deadlock, or too many wait, returns the reply that says so.
-    fn wait<'a>(
+    pub(crate) fn wait<'a>(
         &mut self,
         id: Id<Connection>,
         found: Found,
         deadline: Now,
-        wish: Wish<&'a [u8]>,
+        (kind, name, aim): (Kind, &'a [u8], Aim),
     ) -> Option<Reply<'a>> {
-        let (kind, name, limit) = (wish.kind(), *wish.name(), limit_of(wish));
         let lock = found.lock().expect("a lock that is not free has a slot");
-        match self.prospect(id, lock, limit) {
+        let queue_full = match aim {
+            Aim::Lock { .. } => Reply::QueueFull { kind, name },
+            Aim::End => Reply::EndQueueFull { kind, name },
+        };
+        match self.prospect(id, lock, (kind, aim)) {
             Prospect::Grant => {}
             Prospect::Deadlock => {
                 mark!(DeadlockRefused);
                 self.counters.deadlocks_refused += 1;
-                return Some(Reply::GetDeadlock { kind, name });
+                return Some(match aim {
+                    Aim::Lock { .. } => Reply::GetDeadlock { kind, name },
+                    Aim::End => Reply::EndDeadlock { kind, name },
+                });
             }
             Prospect::Unknown => {
                 mark!(SearchRefused);
                 self.counters.queue_full += 1;
                 self.counters.searches_refused += 1;
-                return Some(Reply::QueueFull { kind, name });
+                return Some(queue_full);
             }
         }
         let limits = &self.config.limits;
         let for_name = limits.waiters_per_name + u32::from(bug!(QueueLimitOffByOne));
-        let tally = self.connections[id].tally();
-        if self.connections.tally(tally).waits() >= limits.waiters || self.holds.waiting(lock) >= for_name {
+        let tally = self.connections.tally(self.connections[id].tally());
+        if tally.waits() + tally.ends() >= limits.waiters || self.holds.awaiting(lock) >= for_name {
             mark!(QueueWasFull);
             self.counters.queue_full += 1;
-            return Some(Reply::QueueFull { kind, name });
+            return Some(queue_full);
         }
         if !self.has_memory(memory::WAIT) {
             return Some(self.out_of_memory(name));
         }
-        let wait = self.holds.begin_wait(found, id, limit, (self.now, deadline));
-        self.connections.set_wait(id, wait);
+        let wait = self.holds.begin_wait(found, id, aim, (self.now, deadline));
+        self.connections.set_wait(id, wait, aim);
         if self.config.limits.idle_ms > 0 && !bug!(WaitingIsIdle) {
             self.connections.unlink(id);
         }

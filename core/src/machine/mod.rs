@@ -3,6 +3,7 @@
 
 mod command;
 mod deadlock;
+mod ends;
 mod get;
 mod idle;
 mod input;
@@ -20,7 +21,7 @@ use crate::inspect::{Counters, Figures};
 use crate::probe::Mark;
 use crate::storage::Id;
 use crate::table::{Connection, Connections, Graces, Holds, Lock, TallyId, Tenure, Tokens};
-use crate::types::{Account, ByKind, Conn, Now, Origin, Seq};
+use crate::types::{Account, ByKind, Conn, Kind, Now, Origin, Seq};
 use crate::wire::{Command, Reply};
 use waits::Grant;
 
@@ -128,7 +129,8 @@ impl Machine {
                 self.command(id, conn, command, out);
                 if self.holds.has_dirty_line() {
                     let why = match command {
-                        Command::Steal(_) => Mark::GrantBySteal,
+                        Command::Get(_) => Mark::GrantByReading,
+                        Command::Steal(..) => Mark::GrantBySteal,
                         Command::Kick(_) | Command::Quit | Command::Resume(_) => Mark::GrantByOrphaning,
                         _ => Mark::GrantByRelease,
                     };
@@ -169,6 +171,13 @@ impl Machine {
         self.connections.find(conn).map(|id| self.connections[id].origin().account)
     }
 
+    /// Whether a connection holds this lock.
+    #[must_use]
+    pub fn is_holder(&self, conn: Conn, kind: Kind, name: &[u8]) -> bool {
+        let tenure = self.connections.find(conn).and_then(|id| self.connections[id].tenure());
+        tenure.is_some_and(|tenure| self.holds.held_by(tenure, kind, name).is_some())
+    }
+
     /// How many fencing tokens may still be given out.
     #[must_use]
     pub fn tokens_left(&self) -> u64 {
@@ -198,6 +207,7 @@ impl Machine {
             hold_times: self.holds.counts().hold_times(),
             wait_times: self.holds.counts().wait_times(),
             waits: self.holds.counts().waiting(),
+            ends: self.holds.counts().ending(),
             longest_wait_ms: self.longest_wait_ms(now),
             lingering: self.graces.lingering(),
             lingering_holds: self.graces.holds(),
@@ -223,24 +233,21 @@ impl Machine {
             return;
         }
         let of_address = self.config.limits.connections_per_address;
-        let others = origin.source().map_or(0, |source| self.connections.count_from(source));
-        if of_address > 0 && others >= of_address {
+        let Some((id, from_address)) = self.connections.open_within(self.now, conn, origin, of_address)
+        else {
             self.connections.note_number(conn);
             self.counters.address_refused += 1;
             mark!(AddressRanOut);
             out(conn, Output::Disconnect(Reason::TooManyConnections));
             return;
-        }
-        let id = self.connections.open(self.now, conn, origin);
+        };
         if self.config.limits.idle_ms > 0 {
             self.connections.link(id, self.now);
         }
         self.counters.opened += 1;
         self.counters.peak_connections = self.counters.peak_connections.max(self.connections.len());
-        if origin.source().is_some() {
-            let peak = &mut self.counters.peak_address_connections;
-            *peak = (*peak).max(others + 1);
-        }
+        let peak = &mut self.counters.peak_address_connections;
+        *peak = (*peak).max(from_address);
         self.note_memory();
     }
 
@@ -310,7 +317,7 @@ impl Machine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{Addr, Kind};
+    use crate::types::Addr;
 
     #[test]
     fn every_input_has_the_next_place_in_the_order() {

@@ -4,7 +4,7 @@ use super::Machine;
 use super::input::Cause;
 use super::output::{Output, Reason};
 use crate::storage::Id;
-use crate::table::{Connection, Grace, Left};
+use crate::table::{Connection, Grace, Left, Lock};
 use crate::types::{Addr, Conn, Kind};
 use crate::wire::{Reply, Verb};
 
@@ -23,7 +23,7 @@ impl Machine {
         let sessions = self.sessions_to_kick(addr);
         let all = kicked.len() + sessions.len();
         if all == 0 {
-            self.counters.failures[Verb::Kick.index()] += 1;
+            self.counters.failures[Verb::Kick] += 1;
         }
         out(asker, Output::Reply(Reply::Kicked { connections: all as u32, addr }));
         for grace in sessions {
@@ -48,11 +48,12 @@ impl Machine {
         graces.filter(|(_, grace)| grace.left().is_some_and(is_it)).map(|(id, _)| id).collect()
     }
 
-    /// Takes an exclusive lock from its holder, as if the holder had released it.
-    pub(crate) fn steal<'a>(&mut self, name: &'a [u8]) -> Reply<'a> {
-        let found = self.holds.find(Kind::Exclusive, name);
-        let Some(lock) = found.lock().filter(|_| found.holders() > 0) else {
-            return Reply::Stolen { was_held: false, name };
+    /// Takes a lock from who holds it alone, as if that one had released it. Nothing is taken from those who share one.
+    pub(crate) fn steal<'a>(&mut self, kind: Kind, name: &'a [u8]) -> Reply<'a> {
+        let found = self.holds.find(kind, name);
+        let is_so = |lock: &Id<Lock>| !kind.is_counted() && self.holds.locks()[*lock].kind() == kind;
+        let Some(lock) = found.lock().filter(|lock| found.holders() > 0 && is_so(lock)) else {
+            return Reply::Stolen { kind, was_held: false, name };
         };
         let tenure = self.holds.holder_tenures(lock).next().expect("a held lock has a holder");
         let holder = self.holder(tenure);
@@ -62,6 +63,6 @@ impl Machine {
             mark!(StolenFromASession);
             self.graces.lose_hold();
         }
-        Reply::Stolen { was_held: true, name }
+        Reply::Stolen { kind, was_held: true, name }
     }
 }

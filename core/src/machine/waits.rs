@@ -5,19 +5,19 @@ use super::input::Cause;
 use super::output::Output;
 use crate::probe::{Mark, reach};
 use crate::storage::Id;
-use crate::table::{Connection, Lock, Wait};
+use crate::table::{Aim, Connection, Lock, Wait};
 use crate::types::{Conn, Kind, Now};
 use crate::wire::{Reply, Verb};
 
-/// A wait that was granted, and whose connection is not told yet.
+/// A wait that was granted or for an end that has come, and whose connection is not told yet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Grant {
     /// The wait's order.
     order: u64,
     to: Id<Connection>,
     lock: Id<Lock>,
-    /// Holders, including this one.
-    holders: u32,
+    /// Holders, including this one. `None` if the wait was for the lock's end.
+    holders: Option<u32>,
 }
 
 impl Machine {
@@ -28,14 +28,15 @@ impl Machine {
         while let Some(id) = self.holds.due(self.now) {
             mark!(WaitTimedOut);
             self.counters.waits_timed_out += 1;
-            self.answer(id, |kind, name| Reply::GetTimeout { kind, name }, out);
+            self.answer(id, timed_out, out);
             let by = self.end_wait(id);
             self.is_active_again(by);
         }
     }
 
-    /// Grants from each dirty line, head after head, while the head can be granted. Tells the connections in the order
-    /// in which their waits began. Costs O(1) for each line and each grant, and a sort of the grants.
+    /// Grants from each dirty line, head after head, while the head can be granted. Ends the waits for ends that have
+    /// come. Tells the connections in the order in which their waits began. Costs O(1) for each line and each grant,
+    /// and a sort of the grants.
     #[inline]
     pub(crate) fn settle(&mut self, why: Mark, out: &mut impl FnMut(Conn, Output<'_>)) {
         if self.holds.has_dirty_line() {
@@ -45,7 +46,12 @@ impl Machine {
 
     fn settle_dirty(&mut self, why: Mark, out: &mut impl FnMut(Conn, Output<'_>)) {
         let mut grants = std::mem::take(&mut self.grants);
+        let mut has_end = false;
         while let Some(lock) = self.holds.next_dirty() {
+            while let Some(id) = self.holds.ended(lock) {
+                grants.push(self.end_ended(id));
+                has_end = true;
+            }
             while let Some(id) = self.holds.grantable(lock) {
                 reach(why);
                 grants.push(self.grant(id));
@@ -57,14 +63,33 @@ impl Machine {
                 grants.sort_unstable_by_key(|grant| grant.order);
             }
         }
-        for Grant { to, lock, holders, .. } in grants.drain(..) {
+        for Grant { to, lock, holders, .. } in grants.iter().copied() {
             self.is_active_again(to);
             let lock = &self.holds.locks()[lock];
             let conn = self.connections[to].conn();
-            let reply = Reply::Got { kind: lock.kind(), holders, name: self.holds.locks().name(lock) };
+            let (kind, name) = (lock.kind(), self.holds.locks().name(lock));
+            let reply = match holders {
+                Some(holders) => Reply::Got { kind, holders, name },
+                None => Reply::Ended { kind, name },
+            };
             out(conn, Output::Reply(reply));
         }
+        if has_end {
+            // Only now: until here their names were needed.
+            for grant in &grants {
+                self.holds.free_unheld(grant.lock);
+            }
+        }
+        grants.clear();
         self.grants = grants;
+    }
+
+    /// Ends a wait for an end that has come.
+    fn end_ended(&mut self, id: Id<Wait>) -> Grant {
+        let wait = self.holds.end_ended(id, self.now);
+        self.connections.take_wait(wait.by(), Aim::End);
+        self.counters.waits_granted += 1;
+        Grant { order: wait.order(), to: wait.by(), lock: wait.lock(), holders: None }
     }
 
     fn grant(&mut self, id: Id<Wait>) -> Grant {
@@ -72,12 +97,12 @@ impl Machine {
         let tenure = self.connections[to].tenure().unwrap_or_else(|| self.begin_tenure(to));
         let (wait, holders) = self.holds.grant(id, tenure, self.now);
         let lock = wait.lock();
-        self.connections.take_wait(to);
+        self.connections.take_wait(to, wait.place().aim());
         let tally = self.connections[to].tally();
         self.connections.tally_mut(tally).add_hold();
         self.counters.waits_granted += 1;
         self.note_peaks(self.holds.tenure(tenure).holds(), self.holds.name(lock).len(), self.memory());
-        Grant { order: wait.order(), to, lock, holders }
+        Grant { order: wait.order(), to, lock, holders: Some(holders) }
     }
 
     /// Ends the wait of a connection that ends. If the peer only sent FIN, it is told that it got nothing.
@@ -85,7 +110,7 @@ impl Machine {
         if cause == Cause::Eof {
             mark!(WaitEndedByFin);
             self.counters.waits_timed_out += 1;
-            self.answer(id, |kind, name| Reply::GetTimeout { kind, name }, out);
+            self.answer(id, timed_out, out);
         } else {
             mark!(WaitingConnectionDied);
         }
@@ -99,7 +124,7 @@ impl Machine {
         while let Some(id) = self.holds.waits().oldest().filter(|_| !bug!(DrainForgetsWaits)) {
             mark!(DrainEndedAWait);
             self.counters.waits_drained += 1;
-            self.answer(id, |_, _| Reply::ShuttingDown, out);
+            self.answer(id, |_, _, _| Reply::ShuttingDown, out);
             let by = self.end_wait(id);
             self.is_active_again(by);
         }
@@ -116,27 +141,27 @@ impl Machine {
     fn answer(
         &mut self,
         id: Id<Wait>,
-        reply: impl FnOnce(Kind, &[u8]) -> Reply<'_>,
+        reply: impl FnOnce(Aim, Kind, &[u8]) -> Reply<'_>,
         out: &mut impl FnMut(Conn, Output<'_>),
     ) {
         let wait = &self.holds.waits()[id];
-        let lock = &self.holds.locks()[wait.lock()];
-        let verb = match lock.kind() {
-            Kind::Exclusive => Verb::GetWait,
-            Kind::Shared => Verb::SharedGetWait,
+        let (kind, aim) = (wait.place().kind(), wait.place().aim());
+        let verb = match aim {
+            Aim::Lock { .. } => Verb::that_waits_for(kind),
+            Aim::End => Verb::that_awaits_the_end_of(kind),
         };
-        self.counters.failures[verb.index()] += 1;
+        self.counters.failures[verb] += 1;
         out(
             self.connections[wait.by()].conn(),
-            Output::Reply(reply(lock.kind(), self.holds.locks().name(lock))),
+            Output::Reply(reply(aim, kind, self.holds.name(wait.lock()))),
         );
     }
 
     /// Ends a wait. Returns whose it was.
     fn end_wait(&mut self, id: Id<Wait>) -> Id<Connection> {
-        let by = self.holds.end_wait(id, self.now).by();
-        self.connections.take_wait(by);
-        by
+        let wait = self.holds.end_wait(id, self.now);
+        self.connections.take_wait(wait.by(), wait.place().aim());
+        wait.by()
     }
 
     /// Begins a connection's idle time anew. Called when its wait ends.
@@ -146,5 +171,13 @@ impl Machine {
             _ if bug!(WaitingIsIdle) => self.connections.touch(id, self.now),
             _ => self.connections.link(id, self.now),
         }
+    }
+}
+
+/// What is said at the deadline of a wait.
+const fn timed_out(aim: Aim, kind: Kind, name: &[u8]) -> Reply<'_> {
+    match aim {
+        Aim::Lock { .. } => Reply::GetTimeout { kind, name },
+        Aim::End => Reply::EndTimeout { kind, name },
     }
 }

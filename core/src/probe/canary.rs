@@ -149,8 +149,12 @@ canaries! {
     DrainForgetsWaits: Reference, Examples, Search, Swarm,
     /// Each `f` draws a new token.
     TokenPerAsk: Reference, Examples, Search, Swarm,
-    /// A token stays with the lock, and the next holder gets it.
+    /// A token stays when a lock is held in another way from now on.
     TokenSurvivesTheHold: Reference, Examples, Search, Swarm,
+    /// A reader passes a writer that waits.
+    ReaderPassesTheLine: Reference, Examples, Search, Swarm,
+    /// Readers at the head of the line stay there when the writer goes on as a reader.
+    ReadersStayOutside: Reference, Examples, Search, Swarm,
     /// A snapshot has no waits in it.
     SnapshotForgetsTheLine: Snapshots; not Swarm: "the daemon takes no snapshots",
     /// The reply at the end of a wait is not put into its mailbox.

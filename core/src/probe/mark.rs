@@ -142,6 +142,12 @@ marks! {
     GrantByTimeout: Reference, Swarm;
     /// A lock was stolen and the head of its line got it.
     GrantBySteal: Reference, Swarm;
+    /// A writer went on as a reader, and readers at the head of the line came in.
+    GrantByReading: Reference, Swarm;
+    /// A reader went on as a writer, or a writer as a reader.
+    KindOfAHoldChanged: Reference, Swarm;
+    /// A reader beside others could not go on as a writer.
+    ChangeWasRefused: Reference, Swarm;
     /// One input granted several waits.
     SeveralGrantsAtOnce: Reference, Swarm;
     /// A wait came to its deadline.

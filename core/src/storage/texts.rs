@@ -148,17 +148,10 @@ impl Texts {
         let capacity = self.chunk_bytes.max(bytes);
         self.chunks[number as usize].bytes = vec![0; capacity as usize].into_boxed_slice();
         if bytes < self.chunk_bytes {
-            self.close();
+            // Something in the chunk that was open is used: an unused one begins anew and has room for this record.
             self.open = Some(number);
         }
         number
-    }
-
-    /// Closes the open chunk. If nothing in it is used, gives its memory back.
-    fn close(&mut self) {
-        if let Some(number) = self.open.take() {
-            self.release_unused(number);
-        }
     }
 
     /// Removes a text. Then moves others together, if much is gone: `moved` gets the owner and the new place of each.
@@ -332,13 +325,16 @@ mod tests {
             self.model.insert(owner, text);
         }
 
-        fn remove(&mut self, owner: u32) {
+        /// Returns how many texts were moved.
+        fn remove(&mut self, owner: u32) -> u64 {
             self.model.remove(&owner);
             let place = self.places.remove(&owner).expect("inserted");
-            let places = &mut self.places;
+            let (places, mut moved) = (&mut self.places, 0);
             self.texts.remove(place, |owner, place| {
                 assert!(places.insert(owner, place).is_some(), "only what is in use is moved");
+                moved += 1;
             });
+            moved
         }
 
         /// Bytes of all records in use.
@@ -409,22 +405,48 @@ mod tests {
 
     #[test]
     fn a_removal_moves_only_a_few_bytes() {
+        // The first texts of all chunks stay, or two thirds of each large chunk: hundreds of records must be moved
+        // before its memory comes back.
+        for (chunk_bytes, every, stays) in [(4096, 37, [0].as_slice()), (1 << 16, 3, &[1, 2])] {
+            let mut both = Both::new(chunk_bytes);
+            for owner in 0..20_000 {
+                both.insert(owner, vec![7; 100]);
+            }
+            let mut all = 0;
+            for owner in (0..20_000).filter(|owner| !stays.contains(&(owner % every))) {
+                let moved = both.remove(owner) * 108;
+                // What it may move, and what an earlier one left because it was less than a record.
+                assert!(moved <= 108 * Texts::CREDIT + 108, "{moved} bytes");
+                all += moved;
+            }
+            assert!(all > 0, "nothing was moved");
+            both.check();
+        }
+    }
+
+    #[test]
+    fn nothing_is_moved_before_much_is_gone() {
         let mut both = Both::new(4096);
-        for owner in 0..20_000 {
-            both.insert(owner, vec![7; 100]);
+        for owner in 0..2000 {
+            both.insert(owner, vec![7; 92]);
         }
-        // The first texts of all chunks stay, so that there is a lot to be moved.
-        for owner in (0..20_000).filter(|owner| owner % 37 > 0) {
-            let mut moved = 0;
-            let place = both.places.remove(&owner).expect("inserted");
-            let places = &mut both.places;
-            both.texts.remove(place, |owner, place| {
-                moved += 108;
-                places.insert(owner, place);
-            });
-            // What it may move, and what an earlier one left because it was less than a record.
-            assert!(moved <= 108 * Texts::CREDIT + 108, "{moved} bytes");
-        }
+        // No chunk loses all its texts. So all that was removed is gone and still there.
+        let removed = (0..2000).step_by(3).take_while(|owner| both.remove(*owner) == 0).count() + 1;
+        let much = (1..2000).find(|gone| gone * 100 > (2000 - gone) * 100 / 4 + 4096);
+        assert_eq!(Some(removed), much);
+    }
+
+    #[test]
+    fn chunks_are_filled_to_their_ends() {
+        let mut both = Both::new(64);
+        let mut insert = |owner: u32, record: usize| {
+            both.insert(owner, vec![owner as u8; record - 8]);
+            both.check();
+            both.texts.allocated()
+        };
+        assert_eq!([insert(1, 32), insert(2, 32)], [64, 64]);
+        // What fills a chunk leaves the open one open.
+        assert_eq!([insert(3, 32), insert(4, 64), insert(5, 32)], [128, 192, 192]);
     }
 
     #[test]

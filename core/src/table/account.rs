@@ -1,6 +1,7 @@
 //! What is counted for each account: its connections, holds and waits. The machine compares these counts with limits.
 //! Nothing here knows a limit.
 
+use super::line::Aim;
 use crate::types::Account;
 
 /// The position of an account's tally. Accounts are numbered in 16 bits, and each has one tally.
@@ -14,6 +15,7 @@ pub(crate) struct Tally {
     connections: u32,
     holds: u32,
     waits: u32,
+    ends: u32,
 }
 
 impl Tally {
@@ -29,8 +31,14 @@ impl Tally {
         self.holds
     }
 
+    /// Waits for locks. Each has a hold reserved.
     pub(crate) fn waits(&self) -> u32 {
         self.waits
+    }
+
+    /// Waits for ends. Nothing is reserved for them.
+    pub(crate) fn ends(&self) -> u32 {
+        self.ends
     }
 
     /// Counts a connection that opened.
@@ -56,13 +64,19 @@ impl Tally {
     }
 
     /// Counts a wait that began.
-    pub(super) fn add_wait(&mut self) {
-        self.waits += 1;
+    pub(super) fn add_wait(&mut self, aim: Aim) {
+        match aim {
+            Aim::Lock { .. } => self.waits += 1,
+            Aim::End => self.ends += 1,
+        }
     }
 
     /// Counts a wait that ended.
-    pub(super) fn remove_wait(&mut self) {
-        self.waits -= 1;
+    pub(super) fn remove_wait(&mut self, aim: Aim) {
+        match aim {
+            Aim::Lock { .. } => self.waits -= 1,
+            Aim::End => self.ends -= 1,
+        }
     }
 }
 

@@ -38,21 +38,21 @@ pub(super) struct Addresses {
 }
 
 impl Addresses {
-    /// Connections from an address.
-    pub(super) fn count(&self, source: Source) -> u32 {
-        self.counts.get(&source).copied().unwrap_or(0)
-    }
-
     /// Every address that has connections, with their number.
     pub(super) fn counts(&self) -> &BTreeMap<Source, u32> {
         &self.counts
     }
 
-    /// Counts a connection that opened. Returns the new number.
-    pub(super) fn add(&mut self, source: Source) -> u32 {
+    /// Counts a connection that opens, unless there are `most` already; 0 is no limit. Returns the new number, or
+    /// `None` if there are too many.
+    pub(super) fn add(&mut self, source: Source, most: u32) -> Option<u32> {
+        // What a new address begins with is below every limit. So no address is kept without connections.
         let count = self.counts.entry(source).or_default();
+        if most > 0 && *count >= most {
+            return None;
+        }
         *count += 1;
-        *count
+        Some(*count)
     }
 
     /// Counts a connection that ended.
@@ -99,10 +99,20 @@ mod tests {
     fn an_address_without_connections_takes_no_memory() {
         let mut addresses = Addresses::default();
         let source = source("1.2.3.4:5").expect("an address");
-        assert_eq!((addresses.add(source), addresses.add(source), addresses.count(source)), (1, 2, 2));
+        assert_eq!([addresses.add(source, 0), addresses.add(source, 0)], [Some(1), Some(2)]);
         addresses.remove(source);
-        assert_eq!(addresses.count(source), 1);
+        assert_eq!(addresses.counts()[&source], 1);
         addresses.remove(source);
-        assert_eq!((addresses.count(source), addresses.counts().len()), (0, 0));
+        assert_eq!(addresses.counts().len(), 0);
+    }
+
+    #[test]
+    fn the_limit_is_reached_and_not_exceeded_and_0_is_none() {
+        let mut addresses = Addresses::default();
+        let [one, other] = ["1.2.3.4:5", "1.2.3.5:5"].map(|text| source(text).expect("an address"));
+        assert_eq!([1, 2, 3].map(|_| addresses.add(one, 2)), [Some(1), Some(2), None]);
+        assert_eq!(addresses.counts()[&one], 2, "a refused one is not counted");
+        assert_eq!([addresses.add(other, 1), addresses.add(other, 1)], [Some(1), None]);
+        assert_eq!(addresses.add(one, 0), Some(3));
     }
 }

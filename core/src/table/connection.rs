@@ -3,6 +3,7 @@
 use super::account::{Accounts, Tally, TallyId};
 use super::addresses::{Addresses, Source};
 use super::grace::{Grace, Registration};
+use super::line::Aim;
 use super::memory;
 use super::tenure::Tenure;
 use super::wait::Wait;
@@ -195,7 +196,25 @@ impl Connections {
         self.speaker
     }
 
+    /// Opens a connection, however many come from its address.
     pub(crate) fn open(&mut self, now: Now, conn: Conn, origin: Origin) -> Id<Connection> {
+        let (id, _) = self.open_within(now, conn, origin, 0).expect("there is no limit");
+        id
+    }
+
+    /// Opens a connection, unless `most` from its address are open already; 0 is no limit. Returns too how many from
+    /// there are open now: 0 if it has no address, or is an operator's.
+    pub(crate) fn open_within(
+        &mut self,
+        now: Now,
+        conn: Conn,
+        origin: Origin,
+        most: u32,
+    ) -> Option<(Id<Connection>, u32)> {
+        let from_address = match origin.source() {
+            Some(source) => self.addresses.add(source, most)?,
+            None => 0,
+        };
         let tally = self.tally_of(origin.account);
         let connection = Connection {
             conn,
@@ -212,11 +231,8 @@ impl Connections {
         let id = self.index.insert(&mut self.slots, connection, |connection| hash(connection.conn));
         self.note_number(conn);
         self.tally_mut(tally).add_connection();
-        if let Some(source) = origin.source() {
-            self.addresses.add(source);
-        }
         self.memory += memory::CONNECTION;
-        id
+        Some((id, from_address))
     }
 
     /// Takes a connection out. It must have left the order of activity (see `unlink`).
@@ -259,11 +275,6 @@ impl Connections {
 
     pub(crate) fn tallies(&self) -> &[Tally] {
         self.accounts.tallies()
-    }
-
-    /// Connections from an address. Operators do not count.
-    pub(crate) fn count_from(&self, source: Source) -> u32 {
-        self.addresses.count(source)
     }
 
     /// Every address that has connections, with their number. Operators do not count.
@@ -406,19 +417,19 @@ impl Connections {
     }
 
     /// Notes that a connection waits, and counts it.
-    pub(crate) fn set_wait(&mut self, id: Id<Connection>, wait: Id<Wait>) {
+    pub(crate) fn set_wait(&mut self, id: Id<Connection>, wait: Id<Wait>, aim: Aim) {
         let connection = &mut self.slots[id];
         assert!(connection.wait.replace(wait).is_none(), "a connection waits for one thing at a time");
         let tally = connection.tally;
-        self.tally_mut(tally).add_wait();
+        self.tally_mut(tally).add_wait(aim);
     }
 
     /// Notes that a connection's wait is over.
-    pub(crate) fn take_wait(&mut self, id: Id<Connection>) {
+    pub(crate) fn take_wait(&mut self, id: Id<Connection>, aim: Aim) {
         let connection = &mut self.slots[id];
         assert!(connection.wait.take().is_some(), "a wait ends once");
         let tally = connection.tally;
-        self.tally_mut(tally).remove_wait();
+        self.tally_mut(tally).remove_wait(aim);
     }
 
     /// Restores from a snapshot the highest number and the last registration.

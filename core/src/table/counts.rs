@@ -1,6 +1,7 @@
 //! How much the table holds: names, holds and waits now, and how long past holds and waits lasted. The counts change in
 //! the same step as what they count. Nothing is decided here.
 
+use super::line::Aim;
 use super::lock::Lock;
 use super::memory;
 use super::tie::TiedHold;
@@ -17,6 +18,7 @@ pub(crate) struct Counts {
     /// What holds and waits count for the limit of memory.
     memory: u64,
     waiting: ByKind<u32>,
+    ending: ByKind<u32>,
     hold_times: ByKind<Times>,
     wait_times: ByKind<Times>,
 }
@@ -38,9 +40,14 @@ impl Counts {
         self.name_bytes
     }
 
-    /// Waits now.
+    /// Waits in lines now.
     pub(crate) fn waiting(&self) -> ByKind<u32> {
         self.waiting
+    }
+
+    /// Waits for ends now.
+    pub(crate) fn ending(&self) -> ByKind<u32> {
+        self.ending
     }
 
     /// How long past holds lasted. Dead holds are missing until they are swept.
@@ -120,16 +127,23 @@ impl Counts {
     }
 
     /// Counts a wait that began.
-    pub(super) fn add_wait(&mut self, kind: Kind) {
-        self.waiting[kind] += 1;
+    pub(super) fn add_wait(&mut self, kind: Kind, aim: Aim) {
+        self.going_on(aim)[kind] += 1;
         self.memory += memory::WAIT;
     }
 
     /// Counts a wait that ended after `ms` milliseconds.
-    pub(super) fn remove_wait(&mut self, kind: Kind, ms: u64) {
-        self.waiting[kind] -= 1;
+    pub(super) fn remove_wait(&mut self, kind: Kind, aim: Aim, ms: u64) {
+        self.going_on(aim)[kind] -= 1;
         self.memory -= memory::WAIT;
         self.wait_times[kind].note(ms);
+    }
+
+    fn going_on(&mut self, aim: Aim) -> &mut ByKind<u32> {
+        match aim {
+            Aim::Lock { .. } => &mut self.waiting,
+            Aim::End => &mut self.ending,
+        }
     }
 
     /// Restores from a snapshot how long past holds and waits lasted.

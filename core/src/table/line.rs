@@ -1,34 +1,59 @@
 //! A lock's line: its waits, in the order in which they began and will be granted. A line knows which wait is next, but
-//! not when: whether its head can be granted depends on the lock's holders.
+//! not when: whether its head can be granted depends on the lock's holders. Waits for the lock's end are in a list of
+//! the same type, which is no line: nobody in it holds anybody up.
 
 use super::wait::{Wait, Waits};
 use crate::storage::{Broken, Chain, Id, Links, List};
+use crate::types::Kind;
 
-/// A wait's place in its lock's line.
+/// What a wait is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Aim {
+    /// The lock, which may then have at most `limit` holders. 0 is no limit. For an exclusive lock it is 1.
+    Lock { limit: u32 },
+    /// The end of every hold that the lock had when the wait began.
+    End,
+}
+
+/// A wait's place in its lock's line, or among the waits for its lock's end.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
+    /// Of an aim at the lock. An aim at the end has none.
     limit: u32,
+    is_for_the_end: bool,
+    kind: Kind,
     links: Links<Wait>,
 }
 
 impl Place {
-    /// A place that is not in line yet. The wait may be granted if the lock then has at most `limit` holders. 0 is no
-    /// limit. A wait for an exclusive lock has limit 1.
-    pub(super) const fn new(limit: u32) -> Self {
-        Self { limit, links: Links::NONE }
+    /// A place in no list yet.
+    pub(super) const fn new(kind: Kind, aim: Aim) -> Self {
+        let (limit, is_for_the_end) = match aim {
+            Aim::Lock { limit } => (limit, false),
+            Aim::End => (0, true),
+        };
+        Self { limit, is_for_the_end, kind, links: Links::NONE }
     }
 
-    /// The most holders that the lock may have with this one. 0 is no limit.
-    pub(crate) fn limit(&self) -> u32 {
-        self.limit
+    /// How the lock would be held, or how it is held whose end is waited for.
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
     }
 
-    /// Whether the wait could be granted beside `holders` holders.
-    pub(crate) fn has_room_beside(&self, holders: u32) -> bool {
-        self.limit == 0 || holders < self.limit
+    /// What the wait is for.
+    pub(crate) fn aim(&self) -> Aim {
+        if self.is_for_the_end { Aim::End } else { Aim::Lock { limit: self.limit } }
     }
 
-    /// The wait that comes next in line.
+    /// Whether the lock could be granted beside `holders` holders of this kind.
+    pub(crate) fn has_room_beside(&self, holders: u32, kind: Kind) -> bool {
+        match self.aim() {
+            Aim::Lock { limit } => holders == 0 || (kind == self.kind && (limit == 0 || holders < limit)),
+            Aim::End => false,
+        }
+    }
+
+    /// The wait that comes next in its list.
     pub(crate) fn behind(&self) -> Option<Id<Wait>> {
         self.links.next()
     }
@@ -49,7 +74,7 @@ impl Chain for InLine {
     }
 }
 
-/// The waits for one lock, the one that began first at the head.
+/// The waits for one lock, or for its end, the one that began first at the head.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Line {
     waits: List<InLine>,
@@ -59,10 +84,6 @@ pub(crate) struct Line {
 impl Line {
     pub(crate) fn len(&self) -> u32 {
         self.len
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
     }
 
     /// The wait that began first.

@@ -35,6 +35,8 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
+    /// How it is held, or was held last. A lock of readers and writers changes its kind with its holders.
+    #[inline]
     pub(crate) fn kind(&self) -> Kind {
         self.kind
     }
@@ -102,7 +104,7 @@ impl Chain for Soles {
     }
 }
 
-/// All locks, by slot and by name.
+/// All locks, by slot, and by name space and name.
 #[derive(Clone, Debug)]
 pub(crate) struct Locks {
     slots: Slab<Lock>,
@@ -112,7 +114,7 @@ pub(crate) struct Locks {
     hasher: Hasher,
 }
 
-/// A hash of kind and name. Each lock keeps its own, so that removal and growth read no names.
+/// A hash of name space and name. Each lock keeps its own, so that removal and growth read no names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NameHash(u32);
 
@@ -128,8 +130,8 @@ impl Locks {
     }
 
     pub(crate) fn hash(&self, kind: Kind, name: &[u8]) -> NameHash {
-        // The constant has bits everywhere, so that the same name in two kinds lands in two places.
-        NameHash(self.hasher.hash(name, 0x9E37_79B9_u32.wrapping_mul(kind.index() as u32)))
+        // The constant has bits everywhere, so that the same name in two spaces lands in two places.
+        NameHash(self.hasher.hash(name, 0x9E37_79B9_u32.wrapping_mul(kind.space().into())))
     }
 
     #[inline]
@@ -137,10 +139,10 @@ impl Locks {
         self.index.find(&self.slots, hash.0, |lock| lock.hash == hash && self.is(lock, kind, name))
     }
 
-    /// Whether a lock is the one of this kind and name.
+    /// Whether a lock is the one of this name space and name.
     #[inline]
     pub(crate) fn is(&self, lock: &Lock, kind: Kind, name: &[u8]) -> bool {
-        lock.kind == kind && is_same(self.name(lock), name)
+        lock.kind.space() == kind.space() && is_same(self.name(lock), name)
     }
 
     #[inline]
@@ -217,12 +219,21 @@ impl Locks {
         self.slots[id].hold = hold;
     }
 
-    /// Changes who holds a lock, from `now` on.
+    /// Changes who holds a lock, and how, from `now` on.
     #[inline]
-    pub(super) fn hold_anew(&mut self, id: Id<Lock>, hold: Hold, now: Now) {
+    pub(super) fn hold_anew(&mut self, id: Id<Lock>, kind: Kind, hold: Hold, now: Now) {
         let lock = &mut self.slots[id];
+        assert!(lock.kind.space() == kind.space(), "a lock stays in its name space");
+        lock.kind = kind;
         lock.hold = hold;
         lock.since = Moment::of(now);
+    }
+
+    /// Changes how a lock is held.
+    pub(super) fn set_kind(&mut self, id: Id<Lock>, kind: Kind) {
+        let lock = &mut self.slots[id];
+        assert!(lock.kind.space() == kind.space(), "a lock stays in its name space");
+        lock.kind = kind;
     }
 
     /// Checks the names that are stored outside their slots.
@@ -291,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_spread_over_all_bits_in_both_kinds() {
+    fn names_are_spread_over_all_bits_in_all_kinds() {
         let locks = locks(1, (1, 2));
         for kind in Kind::ALL {
             assert_balanced((0..4096).map(|number| locks.hash(kind, format!("name {number}").as_bytes()).0));
@@ -318,9 +329,12 @@ mod tests {
     }
 
     #[test]
-    fn the_same_name_lands_elsewhere_in_the_other_kind_and_under_another_key() {
+    fn the_same_name_lands_elsewhere_in_another_space_and_under_another_key() {
         let hash = |key, kind| locks(1, key).hash(kind, b"name").0;
         assert_ne!(hash((1, 2), Kind::Exclusive), hash((1, 2), Kind::Shared));
+        assert_ne!(hash((1, 2), Kind::Exclusive), hash((1, 2), Kind::Write));
+        assert_ne!(hash((1, 2), Kind::Shared), hash((1, 2), Kind::Write));
+        assert_eq!(hash((1, 2), Kind::Read), hash((1, 2), Kind::Write), "one lock");
         assert_ne!(hash((1, 2), Kind::Exclusive), hash((1, 3), Kind::Exclusive));
         assert_ne!(hash((1, 2), Kind::Exclusive), hash((2, 2), Kind::Exclusive));
     }

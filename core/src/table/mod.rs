@@ -41,6 +41,7 @@ pub(crate) use addresses::Source;
 pub(crate) use connection::{Connection, Connections};
 pub(crate) use grace::{Grace, Graces, Left, Registration};
 pub(crate) use holds::{Found, Holds, State};
+pub(crate) use line::Aim;
 pub(crate) use lock::{Lock, Locks};
 pub(crate) use moment::Moment;
 pub(crate) use tenure::Tenure;

@@ -3,10 +3,11 @@
 //! and in its tenure's list.
 
 use super::hasher::Hasher;
-use super::line::Line;
+use super::line::{Aim, Line};
 use super::lock::Lock;
 use super::moment::Moment;
 use super::tenure::Tenure;
+use super::tokens::HeldToken;
 use crate::storage::{Broken, Chain, Id, Index, Linked, Links, List, Slab, Stack};
 
 /// The holders of one tied lock, and its line.
@@ -16,9 +17,9 @@ pub(crate) struct Tie {
     holders: u32,
     /// The oldest first.
     holds: List<HoldsOfLock>,
-    /// The fencing token of an exclusive lock's hold. 0 if it has none.
-    token: u64,
     line: Line,
+    /// The waits for the end of its holds, which stand in no line.
+    ends: Line,
     /// Whether the line is on the list of dirty ones.
     is_dirty: bool,
 }
@@ -35,29 +36,27 @@ impl Tie {
         self.holds.first()
     }
 
-    /// The fencing token of an exclusive lock's hold, if it has one.
-    pub(crate) fn token(&self) -> Option<u64> {
-        (self.token > 0).then_some(self.token)
-    }
-
-    /// Gives the hold of an exclusive lock a token.
-    pub(super) fn set_token(&mut self, token: u64) {
-        assert!(token > 0, "tokens are counted from 1");
-        self.token = token;
-    }
-
-    /// Forgets the token, because its hold ends.
-    pub(super) fn forget_token(&mut self) {
-        self.token = 0;
-    }
-
     /// The waits for the lock.
     pub(crate) fn line(&self) -> &Line {
         &self.line
     }
 
-    pub(super) fn line_mut(&mut self) -> &mut Line {
-        &mut self.line
+    /// The waits for the end of its holds.
+    pub(crate) fn ends(&self) -> &Line {
+        &self.ends
+    }
+
+    /// The list that has the waits of this aim.
+    pub(super) fn waits_mut(&mut self, aim: Aim) -> &mut Line {
+        match aim {
+            Aim::Lock { .. } => &mut self.line,
+            Aim::End => &mut self.ends,
+        }
+    }
+
+    /// How many wait for the lock or for its end.
+    pub(crate) fn awaiting(&self) -> u32 {
+        self.line.len() + self.ends.len()
     }
 
     /// Whether the line is on the list of dirty ones.
@@ -80,6 +79,7 @@ pub(crate) struct TiedHold {
     /// other.
     order: u64,
     since: Moment,
+    token: HeldToken,
     of_lock: Links<TiedHold>,
     of_tenure: Links<TiedHold>,
     /// The link of the index by lock and tenure.
@@ -103,6 +103,11 @@ impl TiedHold {
 
     pub(crate) fn since(&self) -> Moment {
         self.since
+    }
+
+    /// The fencing token, if it has one.
+    pub(crate) fn token(&self) -> Option<u64> {
+        self.token.get()
     }
 
     /// The next hold of the same lock.
@@ -158,6 +163,7 @@ pub(crate) struct Ties {
     holds: Slab<TiedHold>,
     index: Index<TiedHold>,
     hasher: Hasher,
+    /// Of holds and of waits: they have one sequence.
     last_order: u64,
 }
 
@@ -199,6 +205,27 @@ impl Ties {
         List::<HoldsOfLock>::iter_from(from, &self.holds)
     }
 
+    /// The next order, for a hold or for a wait.
+    pub(super) fn next_order(&mut self) -> u64 {
+        self.last_order += 1;
+        self.last_order
+    }
+
+    /// The order that was given last.
+    pub(crate) fn last_order(&self) -> u64 {
+        self.last_order
+    }
+
+    /// Restores from a snapshot the order that was given last.
+    pub(super) fn restore_last_order(&mut self, last_order: u64) {
+        self.last_order = last_order;
+    }
+
+    /// Restores from a snapshot the order of a hold.
+    pub(super) fn restore_order(&mut self, id: Id<TiedHold>, order: u64) {
+        self.holds[id].order = order;
+    }
+
     /// Adds a tie that nobody holds yet.
     pub(super) fn open(&mut self) -> Id<Tie> {
         self.slots.insert(Tie::default())
@@ -207,6 +234,20 @@ impl Ties {
     /// Removes a tie. Nobody may hold or wait any more.
     pub(super) fn close(&mut self, id: Id<Tie>) {
         self.slots.remove(id);
+    }
+
+    /// Gives a hold a token.
+    pub(super) fn set_token(&mut self, id: Id<TiedHold>, token: u64) {
+        self.holds[id].token = HeldToken::of(token);
+    }
+
+    /// Begins a hold anew: it has no token yet.
+    pub(super) fn renew(&mut self, id: Id<TiedHold>, since: Moment) {
+        let hold = &mut self.holds[id];
+        hold.since = since;
+        if !bug!(TokenSurvivesTheHold) {
+            hold.token = HeldToken::NONE;
+        }
     }
 
     /// Adds a hold as the newest of its lock, and as the head of its tenure's list.
@@ -218,12 +259,12 @@ impl Ties {
         since: Moment,
         of_tenure: &mut Stack<HoldsOfTenure>,
     ) {
-        self.last_order += 1;
         let hold = TiedHold {
             lock,
             tenure,
-            order: self.last_order,
+            order: self.next_order(),
             since,
+            token: HeldToken::NONE,
             of_lock: Links::NONE,
             of_tenure: Links::NONE,
             link: None,

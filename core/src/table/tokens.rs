@@ -59,6 +59,30 @@ impl Tokens {
     }
 }
 
+/// The token of a hold, in seven bytes, to keep records small: no token needs more than 53 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct HeldToken([u8; 7]);
+
+impl HeldToken {
+    /// None was drawn for the hold yet.
+    pub(super) const NONE: Self = Self([0; 7]);
+
+    /// A token that was drawn.
+    pub(super) fn of(token: u64) -> Self {
+        assert!((1..=Tokens::MAX).contains(&token), "no token is {token}");
+        let mut bytes = [0; 7];
+        bytes.copy_from_slice(&token.to_le_bytes()[..7]);
+        Self(bytes)
+    }
+
+    /// The token, if one was drawn.
+    pub(super) fn get(self) -> Option<u64> {
+        let mut bytes = [0; 8];
+        bytes[..7].copy_from_slice(&self.0);
+        Some(u64::from_le_bytes(bytes)).filter(|_| self != Self::NONE)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +105,14 @@ mod tests {
         tokens.extend(30, 31);
         tokens.extend(40, 41);
         assert_eq!(tokens.draw(), Some(40), "a range that lies further up takes the place of the rest");
+    }
+
+    #[test]
+    fn a_hold_keeps_every_token_there_can_be() {
+        assert_eq!(HeldToken::NONE.get(), None);
+        for token in [1, 255, 256, 1 << 52, Tokens::MAX] {
+            assert_eq!(HeldToken::of(token).get(), Some(token));
+        }
     }
 
     #[test]

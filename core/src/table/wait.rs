@@ -13,7 +13,8 @@ use crate::types::Now;
 pub(crate) struct Wait {
     lock: Id<Lock>,
     by: Id<Connection>,
-    /// Ascends with each wait of the machine, and so along each line too.
+    /// Ascends with each wait of the machine, and so along each line too. It is of one sequence with the orders of tied
+    /// holds: whoever got the lock after this wait began has a higher one.
     order: u64,
     began: Now,
     deadline: Now,
@@ -90,17 +91,11 @@ pub(crate) struct Waits {
     slots: Slab<Wait>,
     timers: Timers<Wait>,
     by_beginning: List<ByBeginning>,
-    last_order: u64,
 }
 
 impl Waits {
     pub(super) fn new(chunk_slots: u32) -> Self {
-        Self {
-            slots: Slab::new(chunk_slots),
-            timers: Timers::new(),
-            by_beginning: List::EMPTY,
-            last_order: 0,
-        }
+        Self { slots: Slab::new(chunk_slots), timers: Timers::new(), by_beginning: List::EMPTY }
     }
 
     pub(crate) fn len(&self) -> u32 {
@@ -138,19 +133,18 @@ impl Waits {
     }
 
     /// Begins a wait. The caller must then put it into its line. Every wait that is due by `now` must have ended
-    /// before.
+    /// before. `order` must be the highest yet.
     pub(super) fn begin(
         &mut self,
         lock: Id<Lock>,
         by: Id<Connection>,
-        place: Place,
+        (order, place): (u64, Place),
         (now, deadline): (Now, Now),
     ) -> Id<Wait> {
-        self.last_order += 1;
         let id = self.slots.insert(Wait {
             lock,
             by,
-            order: self.last_order,
+            order,
             began: now,
             deadline,
             by_beginning: Links::NONE,
@@ -168,11 +162,6 @@ impl Waits {
         let wait = self.slots.remove(id);
         self.by_beginning.close_gap(&mut self.slots, id, wait.by_beginning);
         wait
-    }
-
-    /// The order of the wait that began last, even if it has ended.
-    pub(crate) fn last_order(&self) -> u64 {
-        self.last_order
     }
 
     /// Checks the links of the order of beginning. Returns how many waits are in it.

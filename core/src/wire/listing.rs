@@ -5,13 +5,17 @@
 pub use super::slice::{Packed, Slice};
 
 use super::reply::{Reply, Subject};
-use super::row::Group;
+use super::row::{Group, Role};
 use super::slice::PackedRow;
 use super::text::encode;
 use crate::types::{Conn, Kind};
 use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeSet;
 use std::collections::binary_heap::{BinaryHeap, PeekMut};
+
+/// Where a name's rows begin in `ls`: with the hold of the exclusive lock. `ls` shows it at most once, whatever happened
+/// meanwhile.
+const EXCLUSIVE_HOLD: u8 = Group { kind: Kind::Exclusive, role: Role::Holds }.place();
 
 /// Slices that are merged into one text.
 #[derive(Debug)]
@@ -28,8 +32,8 @@ pub struct Text {
     /// it meets no connection twice.
     name: Vec<u8>,
     holders: BTreeSet<Conn>,
-    /// The group of the row that was written last.
-    group: Group,
+    /// The place of the group of the row that was written last.
+    place: u8,
 }
 
 /// A slice and its next row.
@@ -86,7 +90,7 @@ impl Text {
             has_rows: false,
             name: Vec::new(),
             holders: BTreeSet::new(),
-            group: Group::of(0),
+            place: 0,
         }
     }
 
@@ -132,15 +136,15 @@ impl Text {
         let key = slice.key(row);
         let is_first = !self.has_rows;
         let is_new_name = is_first || self.name != key;
-        let group = Group::of(row.order);
-        let is_new_lock = is_new_name || group.kind != self.group.kind;
+        let place = row.place();
+        let is_new_lock = is_new_name || place >> 2 != self.place >> 2;
         if is_new_lock {
             self.holders.clear();
         }
         // Met twice: see `scan`. An exclusive lock gets only one line, whatever happened meanwhile.
         let is_double = match self.subject {
             Subject::Locks(Kind::Exclusive) | Subject::Dump(Kind::Exclusive) => !is_new_name,
-            Subject::All if row.order.leading_zeros() >= 2 && !is_new_lock => true,
+            Subject::All if place == EXCLUSIVE_HOLD && !is_new_lock => true,
             Subject::Who => false,
             _ => !self.holders.insert(row.conn),
         };
@@ -148,7 +152,7 @@ impl Text {
             mark!(ListingMetAHoldTwice);
         } else {
             self.has_rows = true;
-            self.group = group;
+            self.place = place;
             let holder = (slice.text(row), slice.tail(row));
             write_row(self.subject, is_first, is_new_name, key, holder, out);
             if is_new_name {
@@ -165,7 +169,8 @@ impl Text {
 
     fn end(&self, out: &mut Vec<u8>) {
         match self.subject {
-            Subject::Dump(Kind::Shared) if self.has_rows => out.extend_from_slice(b"]]\n"),
+            Subject::Dump(Kind::Exclusive) => out.extend_from_slice(b"]\n"),
+            Subject::Dump(_) if self.has_rows => out.extend_from_slice(b"]]\n"),
             Subject::Dump(_) => out.extend_from_slice(b"]\n"),
             Subject::Locks(_) | Subject::All | Subject::Who => out.push(b'\n'),
         }
@@ -189,12 +194,12 @@ fn write_row(
         Subject::Who => [b"", b"", holder, b"\n"],
         Subject::Dump(Kind::Exclusive) if is_first => [name, b":", holder, b""],
         Subject::Dump(Kind::Exclusive) => [b" ", name, b":", holder],
-        Subject::Dump(Kind::Shared) if is_first => [name, b":[", holder, b""],
-        Subject::Dump(Kind::Shared) if is_new_name => {
+        Subject::Dump(_) if is_first => [name, b":[", holder, b""],
+        Subject::Dump(_) if is_new_name => {
             out.extend_from_slice(b"] ");
             [name, b":[", holder, b""]
         }
-        Subject::Dump(Kind::Shared) => [b" ", holder, b"", b""],
+        Subject::Dump(_) => [b" ", holder, b"", b""],
     };
     for part in parts {
         out.extend_from_slice(part);
@@ -362,7 +367,7 @@ mod tests {
     fn ls_has_the_registered_name_behind_the_name_and_counts_it() {
         let slice = |registered: Option<&[u8]>| {
             let mut slice = Slice::new(&Scan::new(Listing { subject: Subject::All, name: b"" }));
-            let more = Some(More { kind: Kind::Shared, is_waiting: true, ms: 5, waiters: 2 });
+            let more = Some(More { kind: Kind::Shared, role: Role::Waits, ms: 5, waiters: 2 });
             let (name, conn, addr) = (b"two words", Conn::new(0, 1), Addr::Unix(7));
             slice.push(Entry {
                 name,

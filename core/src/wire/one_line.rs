@@ -4,7 +4,7 @@
 use super::reply::Reply;
 use super::unknown;
 use super::verb::Verb;
-use crate::types::Kind::{Exclusive, Shared};
+use crate::types::Kind::{Exclusive, Read, Shared, Write};
 
 /// A reply of one line, taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,35 +87,69 @@ macro_rules! lines {
 lines! {
     [1     "Lock Get Success: " name]             Got { kind: Exclusive, holders: 1, name };
     [count "Shared Lock Get Success: " name]      Got { kind: Shared, holders: count, name };
+    [count "Read Lock Get Success: " name]        Got { kind: Read, holders: count, name };
+    [1     "Write Lock Get Success: " name]       Got { kind: Write, holders: 1, name };
     [0     "Lock Get Failure: " name]             GetFailure { kind: Exclusive, name };
     [0     "Shared Lock Get Failure: " name]      GetFailure { kind: Shared, name };
+    [0     "Read Lock Get Failure: " name]        GetFailure { kind: Read, name };
+    [0     "Write Lock Get Failure: " name]       GetFailure { kind: Write, name };
     [0     "Lock Get Timeout: " name]             GetTimeout { kind: Exclusive, name };
     [0     "Shared Lock Get Timeout: " name]      GetTimeout { kind: Shared, name };
+    [0     "Read Lock Get Timeout: " name]        GetTimeout { kind: Read, name };
+    [0     "Write Lock Get Timeout: " name]       GetTimeout { kind: Write, name };
     [0     "Lock Get Deadlock: " name]            GetDeadlock { kind: Exclusive, name };
     [0     "Shared Lock Get Deadlock: " name]     GetDeadlock { kind: Shared, name };
+    [0     "Read Lock Get Deadlock: " name]       GetDeadlock { kind: Read, name };
+    [0     "Write Lock Get Deadlock: " name]      GetDeadlock { kind: Write, name };
     [0     "Lock Get Queue Full: " name]          QueueFull { kind: Exclusive, name };
     [0     "Shared Lock Get Queue Full: " name]   QueueFull { kind: Shared, name };
+    [0     "Read Lock Get Queue Full: " name]     QueueFull { kind: Read, name };
+    [0     "Write Lock Get Queue Full: " name]    QueueFull { kind: Write, name };
+    [1     "Lock Ended: " name]                   Ended { kind: Exclusive, name };
+    [1     "Shared Lock Ended: " name]            Ended { kind: Shared, name };
+    [0     "Lock Wait Timeout: " name]            EndTimeout { kind: Exclusive, name };
+    [0     "Shared Lock Wait Timeout: " name]     EndTimeout { kind: Shared, name };
+    [0     "Lock Wait Deadlock: " name]           EndDeadlock { kind: Exclusive, name };
+    [0     "Shared Lock Wait Deadlock: " name]    EndDeadlock { kind: Shared, name };
+    [0     "Lock Wait Queue Full: " name]         EndQueueFull { kind: Exclusive, name };
+    [0     "Shared Lock Wait Queue Full: " name]  EndQueueFull { kind: Shared, name };
     [1     "Lock Release Success: " name]         Released { kind: Exclusive, name };
     [1     "Shared Lock Release Success: " name]  Released { kind: Shared, name };
+    [1     "Read Lock Release Success: " name]    Released { kind: Read, name };
+    [1     "Write Lock Release Success: " name]   Released { kind: Write, name };
     [0     "Lock Release Failure: " name]         ReleaseFailure { kind: Exclusive, name };
     [0     "Shared Lock Release Failure: " name]  ReleaseFailure { kind: Shared, name };
+    [0     "Read Lock Release Failure: " name]    ReleaseFailure { kind: Read, name };
+    [0     "Write Lock Release Failure: " name]   ReleaseFailure { kind: Write, name };
     [count "Locks Released"]                      ReleasedAll { holds: count };
-    [count "Lock Fence: " name]                   Fenced { token: count, name };
-    [0     "Lock Not Held: " name]                NotHeld { name };
+    [count "Lock Fence: " name]                   Fenced { kind: Exclusive, token: count, name };
+    [0     "Lock Not Held: " name]                NotHeld { kind: Exclusive, name };
+    [count "Shared Lock Fence: " name]            Fenced { kind: Shared, token: count, name };
+    [0     "Shared Lock Not Held: " name]         NotHeld { kind: Shared, name };
+    [count "Read Lock Fence: " name]              Fenced { kind: Read, token: count, name };
+    [0     "Read Lock Not Held: " name]           NotHeld { kind: Read, name };
+    [count "Write Lock Fence: " name]             Fenced { kind: Write, token: count, name };
+    [0     "Write Lock Not Held: " name]          NotHeld { kind: Write, name };
     [0     "No Tokens"]                           NoTokens;
     [0     "Lock Not Locked: " name]              Inspected { kind: Exclusive, holders: 0, name };
     [1     "Lock Is Locked: " name]               Inspected { kind: Exclusive, holders: 1, name };
     [0     "Shared Lock Not Locked: " name]       Inspected { kind: Shared, holders: 0, name };
+    [0     "Read Lock Not Locked: " name]         Inspected { kind: Read, holders: 0, name };
+    [0     "Write Lock Not Locked: " name]        Inspected { kind: Write, holders: 0, name };
     [count "Shared Lock Is Locked: " name]        Inspected { kind: Shared, holders: count, name };
+    [count "Read Lock Is Locked: " name]          Inspected { kind: Read, holders: count, name };
+    [1     "Write Lock Is Locked: " name]         Inspected { kind: Write, holders: 1, name };
     [0     "Too Many Locks: " name]               TooManyLocks { name };
     [0     "Out Of Memory: " name]                OutOfMemory { name };
     [0     "Shutting Down"]                       ShuttingDown;
     [0     "Kick Failure: " addr]                 Kicked { connections: 0, addr };
     [count "Kick Success: " addr]                 Kicked { connections: count, addr };
-    [1     "Lock Steal Success: " name]           Stolen { was_held: true, name };
-    [0     "Lock Steal Failure: " name]           Stolen { was_held: false, name };
     [0     "Linger Failure"]                      LingerFailure;
     [0     "Resume Failure"]                      ResumeFailure;
+    [1     "Lock Steal Success: " name]           Stolen { kind: Exclusive, was_held: true, name };
+    [0     "Lock Steal Failure: " name]           Stolen { kind: Exclusive, was_held: false, name };
+    [1     "Write Lock Steal Success: " name]     Stolen { kind: Write, was_held: true, name };
+    [0     "Write Lock Steal Failure: " name]     Stolen { kind: Write, was_held: false, name };
     [0     "Not Allowed: " verb]                  NotAllowed { verb };
     [1     "ok"]                                  Registered;
     [1     "pong"]                                Pong;
@@ -214,22 +248,26 @@ mod tests {
         let mut replies = vec![
             Reply::Got { kind: Exclusive, holders: 1, name },
             Reply::Got { kind: Shared, holders: count, name },
+            Reply::Got { kind: Read, holders: count, name },
+            Reply::Got { kind: Write, holders: 1, name },
             Reply::ReleasedAll { holds: 0 },
             Reply::ReleasedAll { holds: count },
-            Reply::Fenced { token, name },
-            Reply::NotHeld { name },
             Reply::NoTokens,
             Reply::Inspected { kind: Exclusive, holders: 1, name },
             Reply::Inspected { kind: Shared, holders: count, name },
+            Reply::Inspected { kind: Read, holders: count, name },
+            Reply::Inspected { kind: Write, holders: 1, name },
             Reply::TooManyLocks { name },
             Reply::OutOfMemory { name },
             Reply::ShuttingDown,
             Reply::Kicked { connections: 0, addr: name },
             Reply::Kicked { connections: count, addr: name },
-            Reply::Stolen { was_held: true, name },
-            Reply::Stolen { was_held: false, name },
             Reply::LingerFailure,
             Reply::ResumeFailure,
+            Reply::Stolen { kind: Exclusive, was_held: true, name },
+            Reply::Stolen { kind: Exclusive, was_held: false, name },
+            Reply::Stolen { kind: Write, was_held: true, name },
+            Reply::Stolen { kind: Write, was_held: false, name },
             Reply::NotAllowed { verb },
             Reply::Registered,
             Reply::Pong,
@@ -237,6 +275,14 @@ mod tests {
             Reply::UnknownCommand { verb: b"bogus" },
             Reply::LineTooLong,
         ];
+        for kind in [Exclusive, Shared] {
+            replies.extend([
+                Reply::Ended { kind, name },
+                Reply::EndTimeout { kind, name },
+                Reply::EndDeadlock { kind, name },
+                Reply::EndQueueFull { kind, name },
+            ]);
+        }
         for framed in [false, true] {
             replies.extend([
                 Reply::Disabled { framed },
@@ -253,6 +299,8 @@ mod tests {
                 Reply::Released { kind, name },
                 Reply::ReleaseFailure { kind, name },
                 Reply::Inspected { kind, holders: 0, name },
+                Reply::Fenced { kind, token, name },
+                Reply::NotHeld { kind, name },
             ]);
         }
         replies

@@ -8,7 +8,8 @@ use crate::types::{Addr, Kind};
 /// The answer to one command. It is small, because every reply is moved. What would make it large is borrowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply<'a> {
-    /// `1 Lock Get Success: NAME`, `N Shared Lock Get Success: NAME`.
+    /// `1 Lock Get Success: NAME`, `N Shared Lock Get Success: NAME`. Of readers and writers here and below: `Read Lock`,
+    /// `Write Lock`.
     Got {
         /// The kind of lock.
         kind: Kind,
@@ -46,6 +47,34 @@ pub enum Reply<'a> {
         /// The lock.
         name: &'a [u8],
     },
+    /// `1 Lock Ended: NAME`, `1 Shared Lock Ended: NAME`: every hold is over that the lock had.
+    Ended {
+        /// The kind of lock.
+        kind: Kind,
+        /// The lock.
+        name: &'a [u8],
+    },
+    /// `0 Lock Wait Timeout: NAME`, `0 Shared Lock Wait Timeout: NAME`: they are not over yet.
+    EndTimeout {
+        /// The kind of lock.
+        kind: Kind,
+        /// The lock.
+        name: &'a [u8],
+    },
+    /// `0 Lock Wait Deadlock: NAME`, `0 Shared Lock Wait Deadlock: NAME`: the wait would be for ever.
+    EndDeadlock {
+        /// The kind of lock.
+        kind: Kind,
+        /// The lock.
+        name: &'a [u8],
+    },
+    /// `0 Lock Wait Queue Full: NAME`, `0 Shared Lock Wait Queue Full: NAME`: too many wait already.
+    EndQueueFull {
+        /// The kind of lock.
+        kind: Kind,
+        /// The lock.
+        name: &'a [u8],
+    },
     /// `1 Lock Release Success: NAME`, `1 Shared Lock Release Success: NAME`.
     Released {
         /// The kind of lock.
@@ -60,20 +89,24 @@ pub enum Reply<'a> {
         /// The lock.
         name: &'a [u8],
     },
-    /// `N Locks Released`: everything that the asker held, exclusive and shared.
+    /// `N Locks Released`: everything that the asker held, of all kinds.
     ReleasedAll {
         /// The number of holds released.
         holds: u32,
     },
-    /// `TOKEN Lock Fence: NAME`.
+    /// `TOKEN Lock Fence: NAME`, `TOKEN Shared Lock Fence: NAME`.
     Fenced {
+        /// The kind of lock.
+        kind: Kind,
         /// The hold's fencing token.
         token: u64,
         /// The lock.
         name: &'a [u8],
     },
-    /// `0 Lock Not Held: NAME`: the asker does not hold it.
+    /// `0 Lock Not Held: NAME`: the asker does not hold it, or not so.
     NotHeld {
+        /// The kind of lock.
+        kind: Kind,
         /// The lock.
         name: &'a [u8],
     },
@@ -109,8 +142,10 @@ pub enum Reply<'a> {
         /// The address, as the request had it.
         addr: &'a [u8],
     },
-    /// `1 Lock Steal Success: NAME`; `0 Lock Steal Failure: NAME`: nobody holds it.
+    /// `1 Lock Steal Success: NAME`; `0 Lock Steal Failure: NAME`: nobody holds it so.
     Stolen {
+        /// The kind of lock: exclusive or write.
+        kind: Kind,
         /// Whether somebody held it.
         was_held: bool,
         /// The lock.
@@ -197,6 +232,9 @@ impl Reply<'_> {
             | Self::GetTimeout { .. }
             | Self::GetDeadlock { .. }
             | Self::QueueFull { .. }
+            | Self::EndTimeout { .. }
+            | Self::EndDeadlock { .. }
+            | Self::EndQueueFull { .. }
             | Self::ReleaseFailure { .. }
             | Self::ReleasedAll { holds: 0 }
             | Self::NotHeld { .. }
@@ -217,6 +255,7 @@ impl Reply<'_> {
             | Self::UnknownCommand { .. }
             | Self::LineTooLong => true,
             Self::Got { .. }
+            | Self::Ended { .. }
             | Self::Released { .. }
             | Self::ReleasedAll { .. }
             | Self::Fenced { .. }

@@ -13,30 +13,42 @@ use super::wish::Wish;
 /// machine accepts names of any bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command<N> {
-    /// Every verb that gets a lock: `g`, `gw`, `sg`, `sgl`, `sgw`.
+    /// Every verb that gets a lock: `g`, `gw`, `sg`, `sgl`, `sgw`, `rg`, `rgw`, `wg`, `wgw`.
     Get(Wish<N>),
-    /// `r NAME`, `sr NAME`.
+    /// `iw MS NAME`, `siw MS NAME`.
+    AwaitEnd {
+        /// The kind of lock. No verb waits for the end of readers and writers: such a command is written as one of
+        /// these two.
+        kind: Kind,
+        /// How long to wait at most, in milliseconds.
+        ms: u32,
+        /// The lock.
+        name: N,
+    },
+    /// `r NAME`, `sr NAME`, `rr NAME`, `wr NAME`.
     Release(Kind, N),
     /// `ra`.
     ReleaseAll,
-    /// `f NAME`.
-    Fence(N),
-    /// `i NAME`, `si NAME`.
+    /// `f NAME`, `sf NAME`, `rf NAME`, `wf NAME`.
+    Fence(Kind, N),
+    /// `i NAME`, `si NAME`, `ri NAME`, `wi NAME`.
     Inspect(Kind, N),
-    /// `d [NAME]`, `sd [NAME]`; all locks when the name is empty.
+    /// `d [NAME]`, `sd [NAME]`; all locks when the name is empty. No verb lists readers and writers so: such a command
+    /// is written as one of these two.
     List(Kind, N),
-    /// `dump`, `dump shared`.
+    /// `dump`, `dump shared`. No verb lists readers and writers so, as for `List`.
     Dump(Kind),
     /// `ls [PREFIX]`; every lock when the prefix is empty.
     ListAll(N),
     /// `kick ADDR`.
     Kick(N),
-    /// `steal NAME`.
-    Steal(N),
     /// `linger MS`; 0 takes it back.
     Linger(u32),
     /// `resume KEY`. The text is a secret, and no name.
     Resume(N),
+    /// `steal NAME`, `wsteal NAME`. Nothing is stolen from those who share a lock: such a command is written as one of
+    /// these two.
+    Steal(Kind, N),
     /// `me`.
     Me,
     /// `iam NAME`; an empty name takes the registration back.
@@ -80,7 +92,7 @@ pub fn parse(line: &[u8]) -> Option<Command<Cow<'_, [u8]>>> {
 /// The command of a verb and the words behind it. `None` if a number is missing.
 #[inline]
 fn parse_rest(verb: Verb, rest: &[u8]) -> Option<Command<Cow<'_, [u8]>>> {
-    use Kind::{Exclusive, Shared};
+    use Kind::{Exclusive, Read, Shared, Write};
     Some(match verb {
         Verb::Get => Command::Get(Wish::at_once(Exclusive, fold(rest))),
         Verb::SharedGet => Command::Get(Wish::at_once(Shared, fold(rest))),
@@ -96,23 +108,43 @@ fn parse_rest(verb: Verb, rest: &[u8]) -> Option<Command<Cow<'_, [u8]>>> {
             let ([ms, limit], name) = numbers(rest)?;
             Command::Get(Wish::at_once(Shared, fold(name)).limited(limit).waiting(ms))
         }
+        Verb::ReadGet => Command::Get(Wish::at_once(Read, fold(rest))),
+        Verb::WriteGet => Command::Get(Wish::at_once(Write, fold(rest))),
+        Verb::ReadGetWait => {
+            let ([ms], name) = numbers(rest)?;
+            Command::Get(Wish::at_once(Read, fold(name)).waiting(ms))
+        }
+        Verb::WriteGetWait => {
+            let ([ms], name) = numbers(rest)?;
+            Command::Get(Wish::at_once(Write, fold(name)).waiting(ms))
+        }
+        Verb::AwaitEnd => await_end(Exclusive, rest)?,
+        Verb::SharedAwaitEnd => await_end(Shared, rest)?,
         Verb::Release => Command::Release(Exclusive, fold(rest)),
         Verb::SharedRelease => Command::Release(Shared, fold(rest)),
+        Verb::ReadRelease => Command::Release(Read, fold(rest)),
+        Verb::WriteRelease => Command::Release(Write, fold(rest)),
         Verb::ReleaseAll => Command::ReleaseAll,
-        Verb::Fence => Command::Fence(fold(rest)),
+        Verb::Fence => Command::Fence(Exclusive, fold(rest)),
+        Verb::SharedFence => Command::Fence(Shared, fold(rest)),
+        Verb::ReadFence => Command::Fence(Read, fold(rest)),
+        Verb::WriteFence => Command::Fence(Write, fold(rest)),
         Verb::Inspect => Command::Inspect(Exclusive, fold(rest)),
         Verb::SharedInspect => Command::Inspect(Shared, fold(rest)),
+        Verb::ReadInspect => Command::Inspect(Read, fold(rest)),
+        Verb::WriteInspect => Command::Inspect(Write, fold(rest)),
         Verb::List => Command::List(Exclusive, fold(rest)),
         Verb::SharedList => Command::List(Shared, fold(rest)),
         Verb::Dump => Command::Dump(if has_word(rest, b"shared") { Shared } else { Exclusive }),
         Verb::ListAll => Command::ListAll(fold(rest)),
         Verb::Kick => Command::Kick(fold(rest)),
-        Verb::Steal => Command::Steal(fold(rest)),
         Verb::Linger => {
             let ([ms], _) = numbers(rest)?;
             Command::Linger(ms)
         }
         Verb::Resume => Command::Resume(fold(rest)),
+        Verb::Steal => Command::Steal(Exclusive, fold(rest)),
+        Verb::WriteSteal => Command::Steal(Write, fold(rest)),
         Verb::Me => Command::Me,
         Verb::Iam => Command::Iam(fold(rest)),
         Verb::Who => Command::Who(fold(rest)),
@@ -123,22 +155,30 @@ fn parse_rest(verb: Verb, rest: &[u8]) -> Option<Command<Cow<'_, [u8]>>> {
     })
 }
 
+fn await_end(kind: Kind, rest: &[u8]) -> Option<Command<Cow<'_, [u8]>>> {
+    let ([ms], name) = numbers(rest)?;
+    Some(Command::AwaitEnd { kind, ms, name: fold(name) })
+}
+
 /// The same command with `$text` applied to its text. Takes a command or a reference to one.
 macro_rules! retold {
     ($command:expr, $text:expr, $map:ident) => {
         match $command {
             Self::Get(wish) => Command::Get(wish.$map($text)),
+            Self::AwaitEnd { kind, ms, name } => {
+                Command::AwaitEnd { kind: kind.to_owned(), ms: ms.to_owned(), name: $text(name) }
+            }
             Self::Release(kind, name) => Command::Release(kind.to_owned(), $text(name)),
             Self::ReleaseAll => Command::ReleaseAll,
-            Self::Fence(name) => Command::Fence($text(name)),
+            Self::Fence(kind, name) => Command::Fence(kind.to_owned(), $text(name)),
             Self::Inspect(kind, name) => Command::Inspect(kind.to_owned(), $text(name)),
             Self::List(kind, name) => Command::List(kind.to_owned(), $text(name)),
             Self::Dump(kind) => Command::Dump(kind.to_owned()),
             Self::ListAll(prefix) => Command::ListAll($text(prefix)),
             Self::Kick(addr) => Command::Kick($text(addr)),
-            Self::Steal(name) => Command::Steal($text(name)),
             Self::Linger(ms) => Command::Linger(ms.to_owned()),
             Self::Resume(key) => Command::Resume($text(key)),
+            Self::Steal(kind, name) => Command::Steal(kind.to_owned(), $text(name)),
             Self::Me => Command::Me,
             Self::Iam(name) => Command::Iam($text(name)),
             Self::Who(name) => Command::Who($text(name)),
@@ -166,20 +206,29 @@ impl<N> Command<N> {
     pub(crate) const fn verb_and_name(&self) -> (Option<Verb>, Option<&N>) {
         let (verb, name) = match self {
             Self::Get(wish) => (wish.verb(), Some(wish.name())),
+            Self::AwaitEnd { kind, name, .. } => (Verb::that_awaits_the_end_of(*kind), Some(name)),
             Self::Release(Kind::Exclusive, name) => (Verb::Release, Some(name)),
             Self::Release(Kind::Shared, name) => (Verb::SharedRelease, Some(name)),
+            Self::Release(Kind::Read, name) => (Verb::ReadRelease, Some(name)),
+            Self::Release(Kind::Write, name) => (Verb::WriteRelease, Some(name)),
             Self::ReleaseAll => (Verb::ReleaseAll, None),
-            Self::Fence(name) => (Verb::Fence, Some(name)),
+            Self::Fence(Kind::Exclusive, name) => (Verb::Fence, Some(name)),
+            Self::Fence(Kind::Shared, name) => (Verb::SharedFence, Some(name)),
+            Self::Fence(Kind::Read, name) => (Verb::ReadFence, Some(name)),
+            Self::Fence(Kind::Write, name) => (Verb::WriteFence, Some(name)),
             Self::Inspect(Kind::Exclusive, name) => (Verb::Inspect, Some(name)),
             Self::Inspect(Kind::Shared, name) => (Verb::SharedInspect, Some(name)),
-            Self::List(Kind::Exclusive, name) => (Verb::List, Some(name)),
-            Self::List(Kind::Shared, name) => (Verb::SharedList, Some(name)),
+            Self::Inspect(Kind::Read, name) => (Verb::ReadInspect, Some(name)),
+            Self::Inspect(Kind::Write, name) => (Verb::WriteInspect, Some(name)),
+            Self::List(Kind::Exclusive | Kind::Write, name) => (Verb::List, Some(name)),
+            Self::List(Kind::Shared | Kind::Read, name) => (Verb::SharedList, Some(name)),
             Self::Dump(_) => (Verb::Dump, None),
             Self::ListAll(prefix) => (Verb::ListAll, Some(prefix)),
             Self::Kick(addr) => (Verb::Kick, Some(addr)),
-            Self::Steal(name) => (Verb::Steal, Some(name)),
             Self::Linger(_) => (Verb::Linger, None),
             Self::Resume(_) => (Verb::Resume, None),
+            Self::Steal(Kind::Exclusive | Kind::Shared, name) => (Verb::Steal, Some(name)),
+            Self::Steal(Kind::Read | Kind::Write, name) => (Verb::WriteSteal, Some(name)),
             Self::Me => (Verb::Me, None),
             Self::Iam(name) => (Verb::Iam, Some(name)),
             Self::Who(name) => (Verb::Who, Some(name)),
@@ -219,7 +268,11 @@ impl<N> Command<N> {
     /// Whether the reply may come later, at the end of a wait.
     #[inline]
     pub const fn may_wait(&self) -> bool {
-        matches!(self, Self::Get(wish) if wish.ms().is_some())
+        match self {
+            Self::Get(wish) => wish.ms().is_some(),
+            Self::AwaitEnd { .. } => true,
+            _ => false,
+        }
     }
 
     /// Whether an empty line ends the reply (see [`Verb::is_framed`]).
@@ -257,10 +310,11 @@ impl<N: AsRef<[u8]>> Command<N> {
         let numbers = match self {
             Self::Get(wish) => wish.numbers(),
             Self::Linger(ms) => [Some(*ms), None],
+            Self::AwaitEnd { ms, .. } => [Some(*ms), None],
             _ => [None; 2],
         };
         let word: &[u8] = match self {
-            Self::Dump(Kind::Shared) => b"shared",
+            Self::Dump(Kind::Shared | Kind::Read) => b"shared",
             Self::Query { full: true } => b"full",
             Self::Resume(key) => key.as_ref(),
             _ => b"",
@@ -414,6 +468,10 @@ mod tests {
         assert_eq!(parse(b"sgw 1 2 3"), Some(both));
         assert_eq!(parse(b"sgw 1"), bad(Verb::SharedGetWait));
         assert_eq!(parse(b"sgw 1 x 2"), bad(Verb::SharedGetWait));
+        assert_eq!(parse(b"rgw 5 3 a"), Some(Command::Get(wish(Kind::Read, "3 a").waiting(5))));
+        assert_eq!(parse(b"wgw 5 a"), Some(Command::Get(wish(Kind::Write, "a").waiting(5))));
+        assert_eq!(parse(b"rgw"), bad(Verb::ReadGetWait));
+        assert_eq!(parse(b"wgw a"), bad(Verb::WriteGetWait));
         assert_eq!(parse(b"g 5 a"), Some(get("5 a").map(Cow::Owned)), "the old verbs take no number");
     }
 
@@ -441,16 +499,15 @@ mod tests {
         let (ms, limit) = numbers;
         let name = || Cow::Borrowed(name);
         let mut forms = vec![
-            Command::Get(Wish::at_once(Kind::Exclusive, name()).waiting(ms)),
             Command::Get(Wish::at_once(Kind::Shared, name()).limited(limit)),
             Command::Get(Wish::at_once(Kind::Shared, name()).limited(limit).waiting(ms)),
             Command::ReleaseAll,
-            Command::Fence(name()),
             Command::ListAll(name()),
             Command::Kick(name()),
-            Command::Steal(name()),
             Command::Linger(ms),
             Command::Resume(name()),
+            Command::Steal(Kind::Exclusive, name()),
+            Command::Steal(Kind::Write, name()),
             Command::Me,
             Command::Iam(name()),
             Command::Who(name()),
@@ -463,10 +520,17 @@ mod tests {
         for kind in Kind::ALL {
             forms.extend([
                 Command::Get(Wish::at_once(kind, name())),
+                Command::Get(Wish::at_once(kind, name()).waiting(ms)),
                 Command::Release(kind, name()),
+                Command::Fence(kind, name()),
                 Command::Inspect(kind, name()),
+            ]);
+        }
+        for kind in [Kind::Exclusive, Kind::Shared] {
+            forms.extend([
                 Command::List(kind, name()),
                 Command::Dump(kind),
+                Command::AwaitEnd { kind, ms, name: name() },
             ]);
         }
         forms

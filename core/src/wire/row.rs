@@ -41,33 +41,65 @@ pub enum Row<'a> {
     },
 }
 
-/// Whether a connection holds a lock or waits for it, and the lock's kind. `ls` shows this as one word, and sorts the
+/// What a connection has to do with a lock, and the lock's kind. `ls` shows this as one word, and sorts the
 /// rows of one name by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Group {
     /// The kind of lock.
     pub kind: Kind,
-    /// Whether the connection waits for the lock. Otherwise it holds it.
-    pub is_waiting: bool,
+    /// What the connection has to do with it.
+    pub role: Role,
+}
+
+/// What a connection has to do with a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It holds it.
+    Holds,
+    /// It waits for it.
+    Waits,
+    /// It waits for the end of its holds.
+    AwaitsEnd,
 }
 
 impl Group {
     /// Every group, in the order in which `ls` shows them.
-    pub const ALL: [Self; 4] = [
-        Self { kind: Kind::Exclusive, is_waiting: false },
-        Self { kind: Kind::Exclusive, is_waiting: true },
-        Self { kind: Kind::Shared, is_waiting: false },
-        Self { kind: Kind::Shared, is_waiting: true },
+    pub const ALL: [Self; 10] = [
+        Self { kind: Kind::Exclusive, role: Role::Holds },
+        Self { kind: Kind::Exclusive, role: Role::Waits },
+        Self { kind: Kind::Exclusive, role: Role::AwaitsEnd },
+        Self { kind: Kind::Shared, role: Role::Holds },
+        Self { kind: Kind::Shared, role: Role::Waits },
+        Self { kind: Kind::Shared, role: Role::AwaitsEnd },
+        Self { kind: Kind::Read, role: Role::Holds },
+        Self { kind: Kind::Write, role: Role::Holds },
+        Self { kind: Kind::Read, role: Role::Waits },
+        Self { kind: Kind::Write, role: Role::Waits },
     ];
+
+    /// Where its rows stand among those of one name: behind those of lower places. Readers and writers have one line,
+    /// and so its place is the same for both.
+    #[must_use]
+    pub const fn place(self) -> u8 {
+        self.kind.space() << 2 | self.role as u8
+    }
 
     /// The first word of its rows.
     #[must_use]
     pub const fn word(self) -> &'static str {
-        match (self.kind, self.is_waiting) {
-            (Kind::Exclusive, false) => "x",
-            (Kind::Exclusive, true) => "xw",
-            (Kind::Shared, false) => "s",
-            (Kind::Shared, true) => "sw",
+        match (self.kind, self.role) {
+            (Kind::Exclusive, Role::Holds) => "x",
+            (Kind::Exclusive, Role::Waits) => "xw",
+            (Kind::Exclusive, Role::AwaitsEnd) => "xe",
+            (Kind::Shared, Role::Holds) => "s",
+            (Kind::Shared, Role::Waits) => "sw",
+            (Kind::Shared, Role::AwaitsEnd) => "se",
+            (Kind::Read, Role::Holds) => "r",
+            (Kind::Read, Role::Waits) => "rw",
+            (Kind::Read, Role::AwaitsEnd) => "re",
+            (Kind::Write, Role::Holds) => "w",
+            (Kind::Write, Role::Waits) => "ww",
+            (Kind::Write, Role::AwaitsEnd) => "we",
         }
     }
 }
@@ -154,11 +186,11 @@ mod tests {
             1 => Addr::Ip("127.0.0.1:80".parse().unwrap()),
             _ => Addr::Ip("[fe80::1]:65535".parse().unwrap()),
         };
-        let Group { kind, is_waiting } = group;
-        let is_lingering = !is_waiting && ms % 2 == 1;
+        let Group { kind, role } = group;
+        let is_lingering = role == Role::Holds && ms % 2 == 1;
         let conn = Conn::new(0, 1);
         let entry = Entry { name, conn, addr, is_lingering, registered, order: 1, since: None, more: None };
-        let more = Some(More { kind, is_waiting, ms, waiters });
+        let more = Some(More { kind, role, ms, waiters });
         let holder = format!("{}{addr}", if is_lingering { "~" } else { "" });
         let unnamed = Entry { registered: None, ..entry };
         let rows = [
@@ -183,7 +215,7 @@ mod tests {
                 name.into_iter().filter(|byte| !matches!(byte, b'\n' | b'\t')).collect()
             };
             let (name, registered) = (clean(name), registered.map(clean));
-            let group = Group::ALL[usize::from(group % 4)];
+            let group = Group::ALL[usize::from(group) % Group::ALL.len()];
             rows_are_read(&name, registered.as_deref(), (ms, waiters, serial), group)
         }
     }

@@ -54,16 +54,14 @@ pub(super) struct PackedRow {
     pub(super) conn: Conn,
 }
 
-impl Group {
-    /// The rows of one name in `ls` are sorted by group first. The group is kept in the two highest bits of a row's
-    /// order. The machine has no orders that high.
-    pub(super) fn of(order: u64) -> Self {
-        let kind = if order >> 63 == 0 { Kind::Exclusive } else { Kind::Shared };
-        Self { kind, is_waiting: order >> 62 & 1 == 1 }
-    }
+/// The rows of one name in `ls` are sorted by the places of their groups first. The place is kept in the highest bits
+/// of a row's order. The machine has no orders that high.
+const PLACE_BITS: u32 = 4;
 
-    fn bits(self) -> u64 {
-        (self.kind.index() as u64) << 63 | u64::from(self.is_waiting) << 62
+impl PackedRow {
+    /// The place of its group.
+    pub(super) fn place(&self) -> u8 {
+        (self.order >> (u64::BITS - PLACE_BITS)) as u8
     }
 }
 
@@ -84,9 +82,9 @@ impl Slice {
         }
         let middle = self.bytes.len() as u32;
         let mut order = entry.order;
-        if let Some(More { kind, is_waiting, ms, waiters }) = entry.more {
-            let group = Group { kind, is_waiting };
-            order |= group.bits();
+        if let Some(More { kind, role, ms, waiters }) = entry.more {
+            let group = Group { kind, role };
+            order |= u64::from(group.place()) << (u64::BITS - PLACE_BITS);
             write!(self.bytes, "{} {ms} {waiters} ", group.word()).expect("writing to memory does not fail");
         }
         match (self.subject, entry.registered) {
@@ -124,7 +122,7 @@ impl Slice {
             packed.extend_from_slice(&bytes[row.start as usize..row.end as usize]);
         }
         let keeps_holders = match self.subject {
-            Subject::Locks(kind) | Subject::Dump(kind) => kind == Kind::Shared,
+            Subject::Locks(kind) | Subject::Dump(kind) => kind != Kind::Exclusive,
             Subject::All => true,
             Subject::Who => false,
         };
@@ -142,7 +140,7 @@ impl Extent {
     fn head(&self) -> [u64; 5] {
         let lengths = [self.middle - self.start, self.tail - self.middle, self.end - self.tail];
         let [key, text, tail] = lengths.map(u64::from);
-        [key, text, tail, self.order.rotate_left(2), self.conn.bits()]
+        [key, text, tail, self.order.rotate_left(PLACE_BITS), self.conn.bits()]
     }
 }
 
@@ -185,7 +183,7 @@ impl Packed {
         let start = self.bytes.len() as u32 - rest.len() as u32;
         let middle = start + key as u32;
         let tail_at = middle + text as u32;
-        let (order, conn) = (order.rotate_right(2), Conn::from_bits(conn));
+        let (order, conn) = (order.rotate_right(PLACE_BITS), Conn::from_bits(conn));
         Some(PackedRow { start, middle, tail: tail_at, end: tail_at + tail as u32, order, conn })
     }
 

@@ -1,6 +1,8 @@
 //! The verbs: the first word of each request, one row each. This table decides `help`, statistics, what ends a batch
 //! and what needs an operator. The words behind a verb are read in `request.rs`.
 
+use crate::types::Kind;
+
 /// A verb's row in the table.
 struct VerbRow {
     word: &'static str,
@@ -66,6 +68,7 @@ verbs! {
     Help             "help"  (FRAMED)           "help: list the commands"
     Inspect          "i"     (OLD)              "i NAME: ask whether an exclusive lock is held"
     Iam              "iam"   (NAMES)                 "iam [NAME]: register a name for this connection, or take it back"
+    AwaitEnd         "iw"    (LAST WAITS)       "iw MS NAME: wait up to MS milliseconds for the end of an exclusive lock, without getting it"
     Kick             "kick"  (LAST OPERATOR)    "kick ADDR: close a connection, or all with this registered name (administrative listener only)"
     Linger           "linger" ()                "linger MS: keep what is held here for MS milliseconds after this connection ends, and show its key"
     ListAll          "ls"    (FRAMED LAST DUMPS)      "ls [PREFIX]: list who holds what, who waits, for how long, and under which registered name"
@@ -76,19 +79,50 @@ verbs! {
     Release          "r"     (OLD)              "r NAME: release an exclusive lock"
     ReleaseAll       "ra"    ()                 "ra: release everything that is held here"
     Resume           "resume" ()                "resume KEY: take over what the connection held that was shown this key"
+    ReadFence        "rf"    ()                 "rf NAME: show the fencing token of a read lock that is held here"
+    ReadGet          "rg"    ()                 "rg NAME: get a read lock and count its readers"
+    ReadGetWait      "rgw"   (LAST WAITS)       "rgw MS NAME: the same, waiting up to MS milliseconds"
+    ReadInspect      "ri"    ()                 "ri NAME: count the readers of a lock"
+    ReadRelease      "rr"    ()                 "rr NAME: release a read lock"
     SharedList       "sd"    (OLD FRAMED LAST DUMPS)  "sd [NAME]: list shared locks and their holders"
+    SharedFence      "sf"    ()                 "sf NAME: show the fencing token of a shared lock that is held here"
     SharedGet        "sg"    (OLD)              "sg NAME: get a shared lock and count its holders"
     SharedGetLimited "sgl"   ()                 "sgl LIMIT NAME: get a shared lock if fewer than LIMIT hold it"
     SharedGetWait    "sgw"   (LAST WAITS)       "sgw MS LIMIT NAME: the same, waiting up to MS milliseconds"
     SharedInspect    "si"    (OLD)              "si NAME: count the holders of a shared lock"
+    SharedAwaitEnd   "siw"   (LAST WAITS)       "siw MS NAME: the same for all holds that a shared lock has now"
     SharedRelease    "sr"    (OLD)              "sr NAME: release a shared lock"
     Steal            "steal" (OPERATOR)         "steal NAME: take an exclusive lock from its holder (administrative listener only)"
+    WriteFence       "wf"    ()                 "wf NAME: show the fencing token of a write lock that is held here"
+    WriteGet         "wg"    ()                 "wg NAME: get a write lock"
+    WriteGetWait     "wgw"   (LAST WAITS)       "wgw MS NAME: the same, waiting up to MS milliseconds"
     Who              "who"   (FRAMED LAST DUMPS NAMES)      "who [NAME]: list registered connections"
+    WriteInspect     "wi"    ()                 "wi NAME: ask whether a lock has a writer"
+    WriteRelease     "wr"    ()                 "wr NAME: release a write lock"
+    WriteSteal       "wsteal" (OPERATOR)        "wsteal NAME: take a lock from its writer (administrative listener only)"
 }
 
 impl Verb {
     /// How many there are.
     pub const COUNT: usize = Self::ALL.len();
+
+    /// The verb that waits for a lock of this kind.
+    pub(crate) const fn that_waits_for(kind: Kind) -> Self {
+        match kind {
+            Kind::Exclusive => Self::GetWait,
+            Kind::Shared => Self::SharedGetWait,
+            Kind::Read => Self::ReadGetWait,
+            Kind::Write => Self::WriteGetWait,
+        }
+    }
+
+    /// The verb that waits for the end of holds of this kind. Only the old kinds have one of their own.
+    pub(crate) const fn that_awaits_the_end_of(kind: Kind) -> Self {
+        match kind {
+            Kind::Exclusive | Kind::Write => Self::AwaitEnd,
+            Kind::Shared | Kind::Read => Self::SharedAwaitEnd,
+        }
+    }
 
     /// The word on the wire.
     #[must_use]

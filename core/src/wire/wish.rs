@@ -17,12 +17,14 @@ pub struct Wish<N> {
 }
 
 impl<N> Wish<N> {
-    /// What `g` and `sg` ask for: the lock at once.
+    /// What `g`, `sg`, `rg` and `wg` ask for: the lock at once.
     #[inline]
     pub const fn at_once(kind: Kind, name: N) -> Self {
         let (verb, limit) = match kind {
             Kind::Exclusive => (Verb::Get, 1),
             Kind::Shared => (Verb::SharedGet, 0),
+            Kind::Read => (Verb::ReadGet, 0),
+            Kind::Write => (Verb::WriteGet, 1),
         };
         Self { name, limit, ms: 0, verb }
     }
@@ -40,11 +42,7 @@ impl<N> Wish<N> {
     /// The same, waiting up to `ms` milliseconds. 0 does not wait.
     #[must_use]
     pub fn waiting(self, ms: u32) -> Self {
-        let verb = match self.kind() {
-            Kind::Exclusive => Verb::GetWait,
-            Kind::Shared => Verb::SharedGetWait,
-        };
-        Self { ms, verb, ..self }
+        Self { ms, verb: Verb::that_waits_for(self.kind()), ..self }
     }
 
     /// The verb of the request.
@@ -58,6 +56,8 @@ impl<N> Wish<N> {
     pub const fn kind(&self) -> Kind {
         match self.verb {
             Verb::Get | Verb::GetWait => Kind::Exclusive,
+            Verb::ReadGet | Verb::ReadGetWait => Kind::Read,
+            Verb::WriteGet | Verb::WriteGetWait => Kind::Write,
             _ => Kind::Shared,
         }
     }
@@ -83,7 +83,7 @@ impl<N> Wish<N> {
     #[inline]
     pub const fn ms(&self) -> Option<u32> {
         match self.verb {
-            Verb::GetWait | Verb::SharedGetWait => Some(self.ms),
+            Verb::GetWait | Verb::SharedGetWait | Verb::ReadGetWait | Verb::WriteGetWait => Some(self.ms),
             _ => None,
         }
     }
@@ -118,7 +118,7 @@ impl<N> Wish<N> {
     /// The numbers in front of the name, in their order.
     pub(super) const fn numbers(&self) -> [Option<u32>; 2] {
         match self.verb {
-            Verb::GetWait => [Some(self.ms), None],
+            Verb::GetWait | Verb::ReadGetWait | Verb::WriteGetWait => [Some(self.ms), None],
             Verb::SharedGetLimited => [Some(self.limit), None],
             Verb::SharedGetWait => [Some(self.ms), Some(self.limit)],
             _ => [None, None],
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn each_verb_asks_for_what_it_says() {
-        let (x, s) = (Wish::at_once(Kind::Exclusive, "n"), Wish::at_once(Kind::Shared, "n"));
+        let [x, s, r, w] = Kind::ALL.map(|kind| Wish::at_once(kind, "n"));
         for (wish, verb, limit, ms, heeds_line) in [
             (x, Verb::Get, 1, None, true),
             (x.limited(7), Verb::Get, 1, None, true),
@@ -143,6 +143,10 @@ mod tests {
             (s.waiting(5), Verb::SharedGetWait, 0, Some(5), true),
             (s.limited(3).waiting(0), Verb::SharedGetWait, 3, Some(0), true),
             (s.waiting(5).limited(3), Verb::SharedGetWait, 3, Some(5), true),
+            (r, Verb::ReadGet, 0, None, true),
+            (r.limited(3).waiting(5), Verb::ReadGetWait, 0, Some(5), true),
+            (w, Verb::WriteGet, 1, None, true),
+            (w.limited(3).waiting(5), Verb::WriteGetWait, 1, Some(5), true),
         ] {
             assert_eq!(
                 (wish.verb(), wish.limit(), wish.ms(), wish.heeds_line()),

@@ -5,7 +5,7 @@ mod waits;
 
 use crate::generate::Step;
 use crate::observe::Event;
-use crate::reference::{Client, Reference};
+use crate::reference::{Client, Reference, line_of, rival};
 use crate::runner::say;
 use elockd_core::{Command, Conn, Input, Kind, Reason, Reply, Verb, Wish};
 use std::cell::RefCell;
@@ -178,7 +178,7 @@ impl Census {
         let said = Reply::read(reply.as_bytes());
         let holders = before.holders(kind, name);
         let was_holder = holders.contains(&conn);
-        let by_kind = |exclusive, shared| if kind == Kind::Exclusive { exclusive } else { shared };
+        let by_kind = |exclusive, shared| if kind.is_counted() { shared } else { exclusive };
         match command {
             Command::Get(..) if matches!(said, Some(Reply::Got { .. })) => {
                 let got = after.holders(kind, name);
@@ -193,15 +193,26 @@ impl Census {
                 self.count_if(!was_holder && name.is_empty(), "the empty name was got");
                 self.count_if(!was_holder && name.len() == 29, "a name was got that just fits its slot");
                 self.count_if(!was_holder && name.len() > 29, "a name was got that does not fit its slot");
-                let other = if kind == Kind::Exclusive { Kind::Shared } else { Kind::Exclusive };
-                let is_double = !after.holders(other, name).is_empty();
-                self.count_if(!was_holder && is_double, "a name was got that is held in the other kind");
+                let mut others = Kind::ALL.into_iter().filter(|other| line_of(*other) != line_of(kind));
+                let is_double = others.any(|other| !after.holders(other, name).is_empty());
+                let was_other = rival(kind).is_some_and(|other| before.holders(other, name).contains(&conn));
+                let let_in = after.holders(kind, name).len() > 1;
+                self.count_if(was_other && kind == Kind::Read && !let_in, "a writer went on as a reader");
+                self.count_if(was_other && kind == Kind::Read && let_in, "a writer let readers in");
+                self.count_if(was_other && kind == Kind::Write, "a reader went on as a writer");
+                let has_line = !before.line(kind, name).is_empty();
+                self.count_if(was_other && has_line, "a change passed those who waited");
+                self.count_if(!was_holder && is_double, "a name was got that is held in another kind");
             }
             Command::Get(..) => {
                 self.count_if(
                     matches!(said, Some(Reply::GetFailure { kind: Kind::Exclusive, .. })),
                     "a get failed because of the holder",
                 );
+                let is_refused_change = rival(kind)
+                    .is_some_and(|other| before.holders(other, name).contains(&conn))
+                    && matches!(said, Some(Reply::GetFailure { .. }));
+                self.count_if(is_refused_change, "a reader beside others did not go on as a writer");
                 let was_free = matches!(said, Some(Reply::TooManyLocks { .. })) && holders.is_empty();
                 self.count_if(was_free, "a get of a free lock was over a limit");
                 let is_refused = said == Some(Reply::ShuttingDown);
@@ -273,15 +284,28 @@ impl Census {
 }
 
 /// Everything that counts as something to have happened.
-pub const EXPECTED: [&str; 106] = [
+pub const EXPECTED: [&str; 127] = [
+    "a change passed those who waited",
     "a command was disabled",
     "a command was disabled, and an empty line followed",
     "a command was ignored",
     "a connection was kicked by its name",
     "a cycle that is harmless was allowed",
-    "a deadlock of both kinds was refused",
     "a deadlock of exclusive locks was refused",
     "a deadlock of limits was refused",
+    "a deadlock of readers and writers was refused",
+    "a deadlock of several kinds was refused",
+    "an end was told",
+    "an end was told of a lock that is held again",
+    "one input told several of an end",
+    "one input told of an end and granted",
+    "a wait for an end timed out",
+    "a wait for an end began",
+    "an end was there already",
+    "who asked for an end would not wait",
+    "the end of one's own was asked for",
+    "an end was a deadlock",
+    "too many waited for an end",
     "a deadlock was refused although a holder does not wait",
     "a dump had more than 2 shared locks",
     "a dump had more than 3 locks",
@@ -315,11 +339,14 @@ pub const EXPECTED: [&str; 106] = [
     "a lock with one holder was inspected",
     "a lock with several holders was inspected",
     "a name was got that does not fit its slot",
-    "a name was got that is held in the other kind",
+    "a name was got that is held in another kind",
     "a name was got that just fits its slot",
     "a name was registered over another",
     "a name was too long, and an empty line followed",
     "a quit granted",
+    "a read wait began",
+    "a reader beside others did not go on as a writer",
+    "a reader went on as a writer",
     "a registered connection asked for its name",
     "a registration was found by name",
     "a registration was taken back",
@@ -337,8 +364,8 @@ pub const EXPECTED: [&str; 106] = [
     "a silent holder's end granted",
     "a theft was not allowed",
     "a third shared holder came",
-    "a token was kept",
     "a token was kept with none left",
+    "a token was kept",
     "a wait began behind two others",
     "a wait began that only the line keeps from the lock",
     "a wait timed out before one that began earlier",
@@ -346,6 +373,9 @@ pub const EXPECTED: [&str; 106] = [
     "a wait was over just before the next command",
     "a wait with a limit over 1 was granted",
     "a waiting connection was kicked",
+    "a write wait began",
+    "a writer let readers in",
+    "a writer went on as a reader",
     "an account had too many waits",
     "an argument was bad",
     "an end was ignored",
@@ -363,12 +393,14 @@ pub const EXPECTED: [&str; 106] = [
     "locks of both kinds were released together",
     "ls found what begins so",
     "ls had more than 3 rows",
-    "ls had waits of both kinds",
+    "ls had waits of several kinds",
     "more than 1 registration was listed",
     "nothing was released together",
+    "nothing was stolen from readers",
     "one input granted one name to several",
     "one input granted several names",
     "orphaning granted",
+    "read and write locks were released together",
     "several connections were kicked",
     "several silent connections were closed at once",
     "several waits timed out at once",
@@ -409,5 +441,5 @@ fn holds(reference: &Reference, conn: Conn) -> impl Iterator<Item = &[Conn]> + C
 
 /// Whether a get has no numbers: `g` and `sg`.
 fn is_at_once(wish: &Wish<Vec<u8>>) -> bool {
-    matches!(wish.verb(), Verb::Get | Verb::SharedGet)
+    matches!(wish.verb(), Verb::Get | Verb::SharedGet | Verb::ReadGet | Verb::WriteGet)
 }

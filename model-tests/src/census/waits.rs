@@ -2,8 +2,8 @@
 
 use super::{Census, Moment, is_at_once, is_open};
 use crate::observe::Event;
-use crate::reference::{Reference, Wait};
-use elockd_core::wire::{Group, Row, read_rows};
+use crate::reference::{Reference, Wait, line_of};
+use elockd_core::wire::{Group, Role, Row, read_rows};
 use elockd_core::{Account, Command, Conn, Input, Kind, Reason, Reply, Subject};
 use std::collections::BTreeSet;
 
@@ -23,6 +23,17 @@ impl Census {
         let granted = told(|reply| matches!(reply, Reply::Got { .. }));
         let timed_out = told(|reply| matches!(reply, Reply::GetTimeout { .. }));
         let idle = events.iter().any(|event| matches!(event, Event::Disconnected(_, Reason::Idle, _)));
+        let ended = told(|reply| matches!(reply, Reply::Ended { .. }));
+        let is_held = |wait: &&&Wait| !after.holders(wait.kind, &wait.name).is_empty();
+        self.count_if(!ended.is_empty(), "an end was told");
+        self.count_if(
+            ended.iter().filter(is_held).count() > 0,
+            "an end was told of a lock that is held again",
+        );
+        self.count_if(ended.len() > 1, "one input told several of an end");
+        self.count_if(!ended.is_empty() && !granted.is_empty(), "one input told of an end and granted");
+        let end_timed_out = told(|reply| matches!(reply, Reply::EndTimeout { .. }));
+        self.count_if(!end_timed_out.is_empty(), "a wait for an end timed out");
         let names: BTreeSet<_> = granted.iter().map(|wait| wait.lock()).collect();
         self.count_if(names.len() > 1, "one input granted several names");
         self.count_if(granted.len() > names.len(), "one input granted one name to several");
@@ -67,6 +78,7 @@ impl Census {
         let Moment { before, after, events, .. } = *moment;
         let (kind, name, limit) = match command {
             Command::Get(wish) if !is_at_once(wish) => (wish.kind(), wish.name(), wish.limit()),
+            Command::AwaitEnd { .. } => return self.wait_for_end_command(moment, conn, reply),
             _ => return self.get_beside_waits(moment, conn, command, Reply::read(reply.as_bytes())),
         };
         let said = Reply::read(reply.as_bytes());
@@ -94,25 +106,51 @@ impl Census {
             });
         }
         if let Some(Reply::GetDeadlock { .. }) = said {
-            let is_of = |kind: Kind| before.waits().iter().all(|wait| wait.kind == kind);
+            let is_of = |kind: Kind| before.waits().iter().all(|wait| line_of(wait.kind) == line_of(kind));
             self.count(match kind {
-                _ if !is_of(kind) => "a deadlock of both kinds was refused",
+                _ if !is_of(kind) => "a deadlock of several kinds was refused",
                 Kind::Exclusive => "a deadlock of exclusive locks was refused",
                 Kind::Shared => "a deadlock of limits was refused",
+                Kind::Read | Kind::Write => "a deadlock of readers and writers was refused",
             });
             let lives = holders.iter().any(|holder| *holder != conn && !before.is_waiting(*holder));
             self.count_if(lives, "a deadlock was refused although a holder does not wait");
         }
         if events.contains(&Event::Waits(conn)) && after.is_waiting(conn) {
-            self.count(if kind == Kind::Exclusive {
-                "an exclusive wait began"
-            } else {
-                "a shared wait began"
+            self.count(match kind {
+                Kind::Exclusive => "an exclusive wait began",
+                Kind::Shared => "a shared wait began",
+                Kind::Read => "a read wait began",
+                Kind::Write => "a write wait began",
             });
             self.count_if(line.len() > 1, "a wait began behind two others");
             self.count_if(is_in_a_cycle(after, conn), "a cycle that is harmless was allowed");
             let is_behind = kind == Kind::Shared && (limit == 0 || holders.len() < limit as usize);
             self.count_if(is_behind, "a wait began that only the line keeps from the lock");
+        }
+    }
+
+    /// Counts `iw` and `siw`, and the reply. It is empty if the connection waits.
+    fn wait_for_end_command(&mut self, moment: &Moment<'_>, conn: Conn, reply: &str) {
+        let is_begun = moment.events.contains(&Event::Waits(conn)) && moment.after.is_waiting(conn);
+        self.count_if(is_begun, "a wait for an end began");
+        self.count_if(
+            is_begun && is_in_a_cycle(moment.after, conn),
+            "a harmless cycle with an end was allowed",
+        );
+        match Reply::read(reply.as_bytes()) {
+            Some(Reply::Ended { .. }) => self.count("an end was there already"),
+            Some(Reply::EndTimeout { .. }) => self.count("who asked for an end would not wait"),
+            Some(Reply::EndDeadlock { kind, name }) => {
+                let is_own = moment.before.holders(kind, name).contains(&conn);
+                self.count(if is_own {
+                    "the end of one's own was asked for"
+                } else {
+                    "an end was a deadlock"
+                });
+            }
+            Some(Reply::EndQueueFull { .. }) => self.count("too many waited for an end"),
+            _ => {}
         }
     }
 
@@ -153,15 +191,15 @@ impl Census {
             of.open().iter().any(|client| client.conn == conn && client.origin.account == Account::ADMIN)
         };
         match command {
-            Command::Fence(name) => {
-                let had_one = before.token(name).is_some();
+            Command::Fence(kind, name) => {
+                let had_one = before.token(*kind, name, conn).is_some();
                 let is_held = matches!(said, Some(Reply::Fenced { .. }));
                 self.count_if(is_held && had_one, "a token was kept");
                 self.count_if(
                     is_held && had_one && before.tokens_left() == 0,
                     "a token was kept with none left",
                 );
-                let others = before.holders(Kind::Exclusive, name);
+                let others = before.holders(*kind, name);
                 self.count_if(
                     matches!(said, Some(Reply::NotHeld { .. })) && !others.is_empty(),
                     "another's token was asked for",
@@ -174,17 +212,22 @@ impl Census {
                 };
                 let is_both = of(Kind::Exclusive) > 0 && of(Kind::Shared) > 0;
                 self.count_if(is_both, "locks of both kinds were released together");
+                let is_rw = of(Kind::Read) > 0 && of(Kind::Write) > 0;
+                self.count_if(is_rw, "read and write locks were released together");
                 self.count_if(said == Some(Reply::ReleasedAll { holds: 0 }), "nothing was released together");
             }
             Command::ListAll(prefix) => {
                 let rows = read_rows(Subject::All, reply.as_bytes()).unwrap_or_default();
                 let has_waits = |kind| {
-                    let waits = Group { kind, is_waiting: true };
+                    let waits = Group { kind, role: Role::Waits };
                     rows.iter().any(|row| matches!(row, Row::Hold { group, .. } if *group == waits))
                 };
                 self.count_if(rows.len() > 3, "ls had more than 3 rows");
                 self.count_if(!rows.is_empty() && !prefix.is_empty(), "ls found what begins so");
-                self.count_if(Kind::ALL.into_iter().all(has_waits), "ls had waits of both kinds");
+                self.count_if(
+                    Kind::ALL.into_iter().filter(|kind| has_waits(*kind)).count() > 1,
+                    "ls had waits of several kinds",
+                );
             }
             Command::Kick(name) => {
                 let named = before.registered().iter().filter(|(_, other)| other == name).count();
@@ -200,8 +243,8 @@ impl Census {
                 self.count_if(kicked > 0 && waited, "a waiting connection was kicked");
                 self.count_if(kicked > 0 && !is_open(after, conn), "an operator kicked itself");
             }
-            Command::Steal(name) => {
-                let was_held = !before.holders(Kind::Exclusive, name).is_empty();
+            Command::Steal(kind, name) => {
+                let was_held = !before.holders(*kind, name).is_empty();
                 self.count_if(matches!(said, Some(Reply::NotAllowed { .. })), "a theft was not allowed");
                 self.count_if(
                     matches!(said, Some(Reply::Stolen { was_held: true, .. })),
@@ -209,6 +252,8 @@ impl Census {
                 );
                 let is_not = matches!(said, Some(Reply::Stolen { was_held: false, .. }));
                 self.count_if(is_not && !was_held, "a free lock was not stolen");
+                let is_read = !before.holders(Kind::Read, name).is_empty();
+                self.count_if(is_not && *kind == Kind::Write && is_read, "nothing was stolen from readers");
             }
             Command::BadArgument(_) => self.count("an argument was bad"),
             _ => {}

@@ -105,7 +105,7 @@ pub enum Act {
     Tokens(u64, u64),
 }
 
-/// Reads all scripts, file by file. Panics if one cannot be read.
+/// Reads all scripts, file by file, and the recipes. Panics if one cannot be read.
 #[must_use]
 pub fn all() -> Vec<Example> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
@@ -114,7 +114,24 @@ pub fn all() -> Vec<Example> {
     let is_script = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "txt");
     let mut files: Vec<PathBuf> = files.filter(is_script).collect();
     files.sort();
-    files.iter().flat_map(|path| of_file(path)).collect()
+    files.iter().flat_map(|path| of_file(path)).chain(recipes()).collect()
+}
+
+/// Reads the scripts of the page of recipes. Each section is one: its title, and what stands in its fence.
+fn recipes() -> Vec<Example> {
+    let page = include_str!("../../../docs/recipes.md");
+    let mut is_script = false;
+    let line = |line: &str| {
+        let is_fence = line.starts_with("```");
+        is_script ^= is_fence;
+        match line.strip_prefix("## ") {
+            Some(title) => format!("== {title}\n"),
+            None if is_script && !is_fence => format!("{line}\n"),
+            None => "\n".to_owned(),
+        }
+    };
+    let scripts: String = page.lines().map(line).collect();
+    read("docs/recipes.md", &scripts).unwrap_or_else(|problem| panic!("{problem}"))
 }
 
 fn of_file(path: &Path) -> Vec<Example> {

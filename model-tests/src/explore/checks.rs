@@ -1,16 +1,16 @@
 //! The properties that every input in every state must have, and every state.
 
-use super::{Edge, Node, is_deadlock};
+use super::{Edge, Hold, Node, is_deadlock};
 use crate::generate::origin;
 use crate::observe::{Event, difference, observe};
-use crate::reference::Wait;
+use crate::reference::{Wait, rival};
 use elockd_core::{Account, Command, Conn, Figure, Input, Kind, Machine, Reason, Reply};
 use std::collections::BTreeMap;
 
 type Check = fn(&Edge<'_>) -> Result<(), String>;
 
 /// The properties of every input in every state. The one that says most about a failure comes first.
-pub(super) const OF_EDGES: [(&str, Check); 16] = [
+pub(super) const OF_EDGES: [(&str, Check); 17] = [
     ("nobody but the holder releases, or who steals", nobody_but_the_holder_releases),
     ("what lingers is held until it is due", what_lingers_is_held),
     ("what is resumed was never free", what_is_resumed_was_never_free),
@@ -19,6 +19,7 @@ pub(super) const OF_EDGES: [(&str, Check); 16] = [
     ("grants come in the order in which the waits began", grants_come_in_order),
     ("waits that are due end by their deadlines", due_waits_end_by_their_deadlines),
     ("the end of a wait is told once", the_end_of_a_wait_is_told_once),
+    ("an end is told when it comes", an_end_is_told_when_it_comes),
     ("a grant never follows its deadline", no_grant_follows_its_deadline),
     ("a deadlock is refused exactly when it is one", a_deadlock_is_refused_exactly_when_it_is_one),
     ("a hold has one token, above all before it", a_hold_has_one_token),
@@ -56,17 +57,18 @@ fn nobody_but_the_holder_releases(edge: &Edge<'_>) -> Result<(), String> {
     let is_open = |conn| edge.after.reference.open().iter().any(|client| client.conn == conn);
     let by = edge.step.input.conn();
     let stolen = match &edge.step.input {
-        Input::Command(_, Command::Steal(name)) if is_success(&edge.events, by) => Some(name),
+        Input::Command(_, Command::Steal(kind, name)) if is_success(&edge.events, by) => Some((*kind, name)),
         _ => None,
     };
     for hold in edge.before.holds.iter().filter(|hold| Some(hold.2) != by && is_open(hold.2)) {
-        let is_stolen = hold.0 == Kind::Exclusive && stolen == Some(&hold.1);
+        let is_stolen = stolen == Some((hold.0, &hold.1));
         let is_left = edge.after.holds.contains(hold);
         ensure!(is_left != is_stolen, "{hold:?} is left: {is_left}, is stolen: {is_stolen}");
     }
     for hold in edge.after.holds.iter().filter(|hold| Some(hold.2) != by) {
-        let is_granted =
-            edge.grants().any(|wait| (wait.kind, &wait.name, wait.conn) == (hold.0, &hold.1, hold.2));
+        let is_granted = edge
+            .grants_of_locks()
+            .any(|wait| (wait.kind, &wait.name, wait.conn) == (hold.0, &hold.1, hold.2));
         ensure!(is_granted || edge.before.holds.contains(hold), "{hold:?} came from nowhere");
     }
     if let Input::Command(conn, Command::Release(kind, name)) = &edge.step.input
@@ -75,7 +77,7 @@ fn nobody_but_the_holder_releases(edge: &Edge<'_>) -> Result<(), String> {
         let hold = (*kind, name.clone(), *conn);
         let was_held = edge.before.holds.contains(&hold) && is_open(*conn);
         let was_granted =
-            edge.grants().any(|wait| (wait.conn, wait.lock()) == (*conn, (*kind, name.clone())));
+            edge.grants_of_locks().any(|wait| (wait.conn, wait.kind, &wait.name) == (*conn, *kind, name));
         let is_right = (was_held || was_granted)
             == is_told(&edge.events, *conn, |reply| matches!(reply, Reply::Released { .. }));
         ensure!(is_right, "held before: {was_held}, granted: {was_granted}, but {:?}", edge.events);
@@ -87,7 +89,7 @@ fn nobody_but_the_holder_releases(edge: &Edge<'_>) -> Result<(), String> {
 /// What a session holds is held, by the session or by whoever has resumed it, until the session is due, kicked or
 /// stolen from. Then it is not its own any more.
 fn what_lingers_is_held(edge: &Edge<'_>) -> Result<(), String> {
-    let is_operators = matches!(edge.step.input, Input::Command(_, Command::Kick(_) | Command::Steal(_)));
+    let is_operators = matches!(edge.step.input, Input::Command(_, Command::Kick(_) | Command::Steal(..)));
     for session in edge.before.reference.sessions() {
         let holder = edge.after.reference.holder_of(session.number);
         let is_due = session.due <= edge.step.now.0;
@@ -136,7 +138,7 @@ fn a_get_gives_what_it_says(edge: &Edge<'_>) -> Result<(), String> {
             .iter()
             .any(|event| matches!(event, Event::Disconnected(of, Reason::Resumed, _) if *of == conn))
     };
-    let grants = edge.grants().filter(|wait| !is_resumed(wait.conn));
+    let grants = edge.grants_of_locks().filter(|wait| !is_resumed(wait.conn));
     for wait in grants.filter(|wait| !releases || Some(wait.conn) != edge.step.input.conn()) {
         let hold = (wait.kind, wait.name.clone(), wait.conn);
         ensure!(edge.after.holds.contains(&hold), "{hold:?} was granted and is not held");
@@ -145,11 +147,13 @@ fn a_get_gives_what_it_says(edge: &Edge<'_>) -> Result<(), String> {
     let hold = (kind, name.clone(), conn);
     let was_held = edge.before.holds.contains(&hold);
     let is_held = edge.after.holds.contains(&hold);
-    let is_right = if is_told(&edge.events, conn, |reply| matches!(reply, Reply::Got { .. })) {
-        is_held
-    } else {
-        is_held <= was_held
-    };
+    let is_got = is_told(&edge.events, conn, |reply| matches!(reply, Reply::Got { .. }));
+    let is_right = if is_got { is_held } else { is_held <= was_held };
+    let other = rival(kind).map(|kind| (kind, name.clone(), conn));
+    let was_otherwise = other.as_ref().is_some_and(|hold| edge.before.holds.contains(hold));
+    let is_otherwise = other.as_ref().is_some_and(|hold| edge.after.holds.contains(hold));
+    ensure!(!is_held || !is_otherwise, "{hold:?} and {other:?} are both held");
+    ensure!(is_got || was_otherwise == is_otherwise, "{other:?} did not stay as it was: {:?}", edge.events);
     ensure!(is_right, "held before: {was_held}, after: {is_held}, but {:?}", edge.events);
     Ok(())
 }
@@ -160,12 +164,17 @@ fn first_come_first_served(edge: &Edge<'_>) -> Result<(), String> {
     let still_waits = |wait| edge.after.reference.waits().contains(wait);
     for granted in edge.grants() {
         let mut ahead = waits.iter().take_while(|wait| wait.conn != granted.conn);
-        let passed = ahead.find(|wait| wait.lock() == granted.lock() && still_waits(wait));
+        let is_in_line = |wait: &&Wait| wait.still.is_none() && granted.still.is_none();
+        let passed =
+            ahead.find(|wait| is_in_line(wait) && wait.lock() == granted.lock() && still_waits(wait));
         ensure!(passed.is_none(), "{granted:?} passed {passed:?}");
     }
     let Some((conn, kind, name)) = edge.asks() else { return Ok(()) };
     let hold = (kind, name.clone(), conn);
-    let is_got = edge.after.holds.contains(&hold) && !edge.before.holds.contains(&hold);
+    let had = |hold: &Hold| edge.before.holds.contains(hold);
+    // Who holds a lock already may go on in another way, whoever waits.
+    let had_it = had(&hold) || rival(kind).is_some_and(|kind| had(&(kind, name.clone(), conn)));
+    let is_got = edge.after.holds.contains(&hold) && !had_it;
     let is_old = matches!(&edge.step.input, Input::Command(_, Command::Get(wish)) if !wish.heeds_line());
     let line = edge.after.reference.line(kind, name);
     ensure!(!is_got || is_old || line.is_empty(), "{hold:?} passed {line:?}");
@@ -205,6 +214,27 @@ fn the_end_of_a_wait_is_told_once(edge: &Edge<'_>) -> Result<(), String> {
     Ok(())
 }
 
+/// Whoever waits for an end hears of it in the step in which the last of those holds ends, whoever has the lock then.
+/// Nobody can give a hold back and get it again within one step.
+fn an_end_is_told_when_it_comes(edge: &Edge<'_>) -> Result<(), String> {
+    let told: Vec<_> = edge.grants().collect();
+    for wait in edge.before.reference.waits() {
+        let Some(still) = &wait.still else { continue };
+        // Whoever resumes goes on with the hold.
+        let heir = |conn: &Conn| match edge.before.reference.number_of(*conn) {
+            Some(number) => edge.after.reference.holder_of(number),
+            None => *conn,
+        };
+        let is_held = |conn: &Conn| edge.after.holds.contains(&(wait.kind, wait.name.clone(), heir(conn)));
+        let (is_told, is_left) = (told.contains(&wait), still.iter().any(is_held));
+        ensure!(!is_told || !is_left, "{wait:?} was told of an end, and there is none");
+        let is_it = |other: &Wait| (other.conn, other.began) == (wait.conn, wait.began);
+        let goes_on = edge.after.reference.waits().iter().any(is_it);
+        ensure!(!goes_on || is_left, "{wait:?} was not told of the end");
+    }
+    Ok(())
+}
+
 fn no_grant_follows_its_deadline(edge: &Edge<'_>) -> Result<(), String> {
     let late = edge.grants().find(|wait| wait.deadline <= edge.step.now.0);
     ensure!(late.is_none(), "{late:?} was granted");
@@ -214,11 +244,14 @@ fn no_grant_follows_its_deadline(edge: &Edge<'_>) -> Result<(), String> {
 /// Finds out by trying, not by the reference's definition of a deadlock.
 fn a_deadlock_is_refused_exactly_when_it_is_one(edge: &Edge<'_>) -> Result<(), String> {
     let Input::Command(conn, command) = &edge.step.input else { return Ok(()) };
-    let Command::Get(wish) = command else { return Ok(()) };
     if !command.may_wait() {
         return Ok(());
     }
-    let (kind, name, limit) = (wish.kind(), wish.name(), wish.limit());
+    let (kind, name, limit) = match command {
+        Command::Get(wish) => (wish.kind(), wish.name(), Some(wish.limit())),
+        Command::AwaitEnd { kind, name, .. } => (*kind, name, None),
+        _ => return Ok(()),
+    };
     let is_refused =
         edge.events.iter().any(|event| matches!(event, Event::Sent(_, text) if is_deadlock(text)));
     if is_refused || edge.events.contains(&Event::Waits(*conn)) {
@@ -231,22 +264,21 @@ fn a_deadlock_is_refused_exactly_when_it_is_one(edge: &Edge<'_>) -> Result<(), S
 }
 
 fn a_hold_has_one_token(edge: &Edge<'_>) -> Result<(), String> {
-    let Input::Command(conn, Command::Fence(name)) = &edge.step.input else { return Ok(()) };
+    let Input::Command(conn, Command::Fence(kind, name)) = &edge.step.input else { return Ok(()) };
     let told = edge.events.iter().find_map(|event| match event {
         Event::Sent(of, text) if of == conn => {
             let text = String::from_utf8_lossy(text);
-            text.split_once(" Lock Fence: ").map(|(token, _)| token.parse::<u64>())
+            let token = text.split_once(" ").filter(|(_, rest)| rest.contains("Lock Fence: "));
+            token.map(|(token, _)| token.parse::<u64>())
         }
         _ => None,
     });
     let Some(told) = told else { return Ok(()) };
     let told = told.map_err(|error| error.to_string())?;
     let reference = &edge.before.reference;
-    let is_right = match reference.token(name) {
-        Some(token) if edge.before.holds.contains(&(Kind::Exclusive, name.clone(), *conn)) => told == token,
-        _ => told >= reference.next_token(),
-    };
-    ensure!(is_right, "{told}, after {:?}, and {} is next", reference.token(name), reference.next_token());
+    let known = reference.token(*kind, name, *conn);
+    let is_right = known.map_or(told >= reference.next_token(), |token| told == token);
+    ensure!(is_right, "{told}, after {known:?}, and {} is next", reference.next_token());
     Ok(())
 }
 
@@ -289,11 +321,12 @@ fn nothing_of_a_closed_connection_remains(edge: &Edge<'_>) -> Result<(), String>
     }
     ensure!(events.is_empty(), "it is not forgotten: {events:?}");
     ensure!(machine.figures().dead_holds() == 0, "{dead} ticks do not free {dead} dead holds");
-    let [holds, shared_holds, waiters, shared_waiters] =
-        numbers(&machine, ["holds", "shared_holds", "waiters", "shared_waiters"]);
-    let counted = holds + shared_holds;
+    let counted: u64 = numbers(&machine, ["holds", "shared_holds", "read_holds", "write_holds"]).iter().sum();
     ensure!(counted == live, "{counted} holds are counted, {live} are left");
-    let waiting = waiters + shared_waiters;
+    let waiting: u64 =
+        numbers(&machine, ["waiters", "shared_waiters", "read_waiters", "write_waiters", "end_waiters"])
+            .iter()
+            .sum();
     let left = edge.after.reference.waits().len() as u64;
     ensure!(waiting == left, "{waiting} waits are counted, {left} are left");
     Ok(())
@@ -307,11 +340,18 @@ fn an_extra_tick_changes_no_reply(edge: &Edge<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// At most one connection could release an exclusive lock now.
+/// At most one connection could release an exclusive lock or a write lock now. Nobody could release a read lock
+/// beside a writer.
 fn at_most_one_holder(node: &Node, edges: &[Edge<'_>]) -> Result<(), String> {
     for ((kind, name), count) in releases(node, edges) {
-        let is_shared = kind == Kind::Shared;
-        ensure!(is_shared || count <= 1, "{count} connections could release {}", name.escape_ascii());
+        let at_most_one = kind == Kind::Exclusive || kind == Kind::Write;
+        ensure!(!at_most_one || count <= 1, "{count} connections could release {}", name.escape_ascii());
+        let readers = node.holds.iter().filter(|hold| (hold.0, &hold.1) == (Kind::Read, &name)).count();
+        ensure!(
+            kind != Kind::Write || count == 0 || readers == 0,
+            "{readers} read what another writes: {}",
+            name.escape_ascii()
+        );
     }
     Ok(())
 }
@@ -335,9 +375,12 @@ fn counts_are_exact(node: &Node, edges: &[Edge<'_>]) -> Result<(), String> {
             );
         }
     }
-    for (kind, names_key, holds_key) in
-        [(Kind::Exclusive, "locks", "holds"), (Kind::Shared, "shared_locks", "shared_holds")]
-    {
+    for (kind, names_key, holds_key) in [
+        (Kind::Exclusive, "locks", "holds"),
+        (Kind::Shared, "shared_locks", "shared_holds"),
+        (Kind::Read, "read_locks", "read_holds"),
+        (Kind::Write, "write_locks", "write_holds"),
+    ] {
         let counts =
             releases.iter().filter(|((of, _), count)| *of == kind && **count > 0).map(|(_, count)| *count);
         let (names, holds) = counts.fold((0, 0), |(names, holds), count| (names + 1, holds + count as u64));
@@ -352,9 +395,13 @@ fn counts_are_exact(node: &Node, edges: &[Edge<'_>]) -> Result<(), String> {
 /// Checks the head of every line.
 fn nobody_waits_for_what_could_be_granted(node: &Node, _: &[Edge<'_>]) -> Result<(), String> {
     for wait in node.reference.waits() {
-        let is_head = node.reference.line(wait.kind, &wait.name)[0] == wait;
-        let holders = node.holds.iter().filter(|hold| hold.0 == wait.kind && hold.1 == wait.name).count();
-        ensure!(!is_head || !wait.fits(holders), "{wait:?} waits beside {holders} holders");
+        let is_head = node.reference.line(wait.kind, &wait.name).first() == Some(&wait);
+        let count = |kind| node.holds.iter().filter(|hold| hold.0 == kind && hold.1 == wait.name).count();
+        let (holders, rivals) = (count(wait.kind), rival(wait.kind).map_or(0, count));
+        ensure!(
+            !is_head || !wait.fits(holders, rivals),
+            "{wait:?} waits beside {holders} holders and {rivals} others"
+        );
     }
     Ok(())
 }
@@ -473,7 +520,7 @@ fn is_told(events: &[Event], conn: Conn, is_it: impl Fn(&Reply<'_>) -> bool) -> 
 }
 
 fn is_timeout(reply: &[u8]) -> bool {
-    matches!(Reply::read(reply), Some(Reply::GetTimeout { .. }))
+    matches!(Reply::read(reply), Some(Reply::GetTimeout { .. } | Reply::EndTimeout { .. }))
 }
 
 /// Some of the figures of `q full`.

@@ -28,6 +28,7 @@ use std::fmt;
 
 /// A small world, to be searched to its end.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Space {
     /// How many connections there are at a time. Each may close, and another may open in its place.
     pub connections: usize,
@@ -39,6 +40,8 @@ pub struct Space {
     pub time: Time,
     /// The durations of waits, in milliseconds. If empty, no connection waits.
     pub waits_ms: Vec<u32>,
+    /// Whether they may wait for ends too, for as long.
+    pub ends: bool,
     /// The limits of requests for shared locks.
     pub limits: Vec<u32>,
     /// The times for which connections ask that their holds outlive them, in milliseconds. If empty, none does.
@@ -175,7 +178,7 @@ struct Node {
 }
 
 /// A lock's kind and name, and one of its holders.
-type Hold = (Kind, Vec<u8>, Conn);
+pub(super) type Hold = (Kind, Vec<u8>, Conn);
 
 impl Node {
     fn new(machine: Machine, reference: Reference) -> Self {
@@ -282,6 +285,7 @@ impl Space {
             config: Config::smallest_storage(),
             time: Time::Stands,
             waits_ms: Vec::new(),
+            ends: false,
             limits: Vec::new(),
             graces_ms: Vec::new(),
             tokens: 0,
@@ -357,8 +361,14 @@ impl Space {
             }
             commands.push(Command::get(*kind, name.clone()));
             commands.push(Command::Inspect(*kind, name.clone()));
+            if self.ends {
+                let await_end = |ms: &u32| Command::AwaitEnd { kind: *kind, ms: *ms, name: name.clone() };
+                commands.extend(self.waits_ms.iter().map(await_end));
+            }
             match kind {
-                Kind::Exclusive => commands.extend(self.exclusive_commands(&name)),
+                Kind::Exclusive | Kind::Read | Kind::Write => {
+                    commands.extend(self.commands_without_limits(*kind, &name));
+                }
                 Kind::Shared => commands.extend(self.limited_commands(&name)),
             }
         }
@@ -379,18 +389,18 @@ impl Space {
         commands
     }
 
-    fn exclusive_commands(&self, name: &[u8]) -> Vec<Command<Vec<u8>>> {
+    fn commands_without_limits(&self, kind: Kind, name: &[u8]) -> Vec<Command<Vec<u8>>> {
         let mut commands: Vec<_> = self
             .waits_ms
             .iter()
-            .map(|ms| Command::Get(Wish::at_once(Kind::Exclusive, name.to_vec()).waiting(*ms)))
+            .map(|ms| Command::Get(Wish::at_once(kind, name.to_vec()).waiting(*ms)))
             .collect();
         if self.tokens > 0 {
-            commands.push(Command::Fence(name.to_vec()));
+            commands.push(Command::Fence(kind, name.to_vec()));
         }
         // What is stolen from leaves a session without a hold, and of those there is no end while time stands.
-        if self.operators && self.graces_ms.is_empty() {
-            commands.push(Command::Steal(name.to_vec()));
+        if self.operators && self.graces_ms.is_empty() && !kind.is_counted() {
+            commands.push(Command::Steal(kind, name.to_vec()));
         }
         commands
     }
@@ -435,6 +445,8 @@ fn words(space: &Space, node: &Node) -> Box<[u8]> {
         let lock = lock.expect("nobody waits for what is not of this world") as u32;
         let left_ms = wait.deadline - node.reference.now().0;
         words.extend([call(wait.conn), lock, wait.limit, left_ms as u32]);
+        let still = wait.still.iter().flatten().map(|holder| call(*holder));
+        words.extend(still.chain([u32::MAX]));
     }
     for session in node.reference.sessions() {
         let left_ms = session.due - node.reference.now().0;
@@ -446,8 +458,11 @@ fn words(space: &Space, node: &Node) -> Box<[u8]> {
     }
     words.extend([u32::MAX, node.reference.tokens_left() as u32]);
     for (kind, name) in &space.locks {
-        words.extend(node.reference.holders(*kind, name.as_bytes()).iter().map(|conn| call(*conn)));
-        words.extend([u32::from(node.reference.token(name.as_bytes()).is_some()), u32::MAX]);
+        for conn in node.reference.holders(*kind, name.as_bytes()) {
+            let token = node.reference.token(*kind, name.as_bytes(), *conn);
+            words.extend([call(*conn), token.is_some().into()]);
+        }
+        words.push(u32::MAX);
     }
     let byte = |word| match word {
         u32::MAX => u8::MAX,
@@ -461,7 +476,12 @@ fn words(space: &Space, node: &Node) -> Box<[u8]> {
 }
 
 impl Edge<'_> {
-    /// Waits that were granted, in the order in which their connections were told.
+    /// Waits for locks that were granted, in the order in which their connections were told.
+    fn grants_of_locks(&self) -> impl Iterator<Item = &Wait> {
+        self.grants().filter(|wait| wait.still.is_none())
+    }
+
+    /// Waits that were granted or for an end that came, in the order in which their connections were told.
     fn grants(&self) -> impl Iterator<Item = &Wait> {
         let waits = self.before.reference.waits();
         let told = move |at: usize| {
@@ -470,7 +490,8 @@ impl Edge<'_> {
             // A later reply answers a command that came after its wait.
             let is_first =
                 !self.events[..at].iter().any(|event| matches!(event, Event::Sent(of, _) if of == conn));
-            (is_first && matches!(Reply::read(text), Some(Reply::Got { .. }))).then_some(wait)
+            (is_first && matches!(Reply::read(text), Some(Reply::Got { .. } | Reply::Ended { .. })))
+                .then_some(wait)
         };
         (0..self.events.len()).filter_map(told)
     }
@@ -478,7 +499,7 @@ impl Edge<'_> {
 
 /// Whether a reply refuses a wait as a deadlock.
 fn is_deadlock(reply: &[u8]) -> bool {
-    matches!(Reply::read(reply), Some(Reply::GetDeadlock { .. }))
+    matches!(Reply::read(reply), Some(Reply::GetDeadlock { .. } | Reply::EndDeadlock { .. }))
 }
 
 /// Whether a get took over the slot of a dead holder. A get first frees two dead holds, so then three are gone.

@@ -2,7 +2,7 @@
 
 use super::rng::Rng;
 use super::{Step, origin};
-use crate::reference::Reference;
+use crate::reference::{Reference, line_of, rival};
 use elockd_core::{Account, Cause, Command, Config, Conn, Input, Kind, Now, Origin, Verb, Wish};
 
 /// Names and their weights. The long ones have the length that just fits a slot, one more, and the limit. `TOO_LONG` is
@@ -38,8 +38,10 @@ pub(super) struct Course {
     crowd: Option<u64>,
     /// Whether many commands are about registered names.
     registers: bool,
-    /// Tenths of waits that are for exclusive locks.
+    /// Tenths of waits that are for exclusive locks. The rest are for shared ones.
     exclusive: u64,
+    /// Whether half of the waits are for readers and writers.
+    reads: bool,
     /// Percentage of gets that have a limit or wait.
     waits: u64,
     /// Percentage of inputs that come at the time of the one before.
@@ -70,6 +72,7 @@ impl Course {
             crowd,
             registers: rng.below(4) == 0,
             exclusive: [0, 4, 5, 9][rng.below(4) as usize],
+            reads: rng.below(4) == 0,
             waits: [0, 30, 60, 85][rng.below(4) as usize],
             releases: [3, 10, 25][rng.below(3) as usize],
             lingers: rng.below(3) == 0,
@@ -207,7 +210,7 @@ impl Course {
                 _ => Command::Iam(name(rng)),
             };
         }
-        let kind = if rng.below(5) < 2 { Kind::Exclusive } else { Kind::Shared };
+        let kind = any_kind(rng);
         if rng.below(100) < self.releases {
             return match rng.below(12) {
                 0 => Command::ReleaseAll,
@@ -216,17 +219,27 @@ impl Course {
         }
         match rng.below(100) {
             0..52 if rng.below(100) < self.waits => self.wait(rng, conn),
-            0..52 => Command::get(kind, self.name(rng)),
-            52..57 => Command::Fence(self.own_name(rng, conn, Kind::Exclusive)),
+            0..48 => Command::get(kind, self.name(rng)),
+            // A get of what is held already: it may change how.
+            48..52 => Command::get(kind, self.own_name(rng, conn, kind)),
+            52..57 => Command::Fence(kind, self.own_name(rng, conn, kind)),
             57 => Command::ReleaseAll,
             58 => Command::BadArgument(
-                [Verb::GetWait, Verb::SharedGetLimited, Verb::SharedGetWait][rng.below(3) as usize],
+                [
+                    Verb::GetWait,
+                    Verb::SharedGetLimited,
+                    Verb::SharedGetWait,
+                    Verb::ReadGetWait,
+                    Verb::WriteGetWait,
+                    Verb::AwaitEnd,
+                    Verb::SharedAwaitEnd,
+                ][rng.below(5) as usize],
             ),
             59..64 if !self.has_operators && rng.below(8) > 0 => self.wait(rng, conn),
             59..64 => self.operate(rng),
             64..68 => Command::Inspect(kind, name(rng)),
-            68..71 => Command::List(kind, if rng.below(2) == 0 { name(rng) } else { Vec::new() }),
-            71..74 => Command::Dump(kind),
+            68..71 => Command::List(old_kind(kind), if rng.below(2) == 0 { name(rng) } else { Vec::new() }),
+            71..74 => Command::Dump(old_kind(kind)),
             74..78 => Command::ListAll(prefix(rng)),
             78 => Command::Me,
             79 => Command::Iam(Vec::new()),
@@ -269,17 +282,35 @@ impl Course {
         let kind = self.kind(rng);
         match rng.below(26) {
             0..14 => self.wait(rng, conn),
-            14..16 => Command::get(kind, self.name(rng)),
+            14 if !self.reads => Command::get(kind, self.name(rng)),
+            14 | 15 => self.change(rng, conn),
             16 | 21 if self.has_operators => self.operate(rng),
             16..20 => Command::Release(kind, self.own_name(rng, conn, kind)),
             20 => Command::ReleaseAll,
             21 => Command::ListAll(Vec::new()),
-            _ => Command::Fence(self.own_name(rng, conn, Kind::Exclusive)),
+            _ => Command::Fence(kind, self.own_name(rng, conn, kind)),
         }
     }
 
     fn kind(&self, rng: &mut Rng) -> Kind {
+        if self.reads && rng.below(3) > 0 {
+            return if rng.below(5) < 2 { Kind::Read } else { Kind::Write };
+        }
         if rng.below(10) < self.exclusive { Kind::Exclusive } else { Kind::Shared }
+    }
+
+    /// A get of a lock of readers and writers that the connection holds otherwise, if it holds one.
+    fn change(&self, rng: &mut Rng, conn: Conn) -> Command<Vec<u8>> {
+        let held = self.reference.locks().iter();
+        let own = held.filter(|(_, by)| by.contains(&conn));
+        let own: Vec<_> = own.filter_map(|((kind, name), _)| Some((rival(*kind)?, name))).collect();
+        match own[..] {
+            [] => Command::get(self.kind(rng), self.name(rng)),
+            _ => {
+                let (kind, name) = own[rng.below(own.len() as u64) as usize];
+                Command::get(kind, name.clone())
+            }
+        }
     }
 
     /// What only operators may say.
@@ -297,16 +328,17 @@ impl Course {
             _ => {
                 let left =
                     |conn: &Conn| self.reference.sessions().iter().any(|session| session.conn == *conn);
-                let names = self.names_held(Kind::Exclusive, |holders| holders.iter().any(left));
+                let kind = if rng.below(3) == 0 { Kind::Write } else { Kind::Exclusive };
+                let names = self.names_held(kind, |holders| holders.iter().any(left));
                 match names[..] {
-                    [name, ..] if rng.below(2) == 0 => Command::Steal(name.clone()),
-                    _ => Command::Steal(self.held_name(rng, Kind::Exclusive)),
+                    [name, ..] if rng.below(2) == 0 => Command::Steal(kind, name.clone()),
+                    _ => Command::Steal(kind, self.held_name(rng, kind)),
                 }
             }
         }
     }
 
-    /// A get with a limit or a wait, mostly for a lock that is held.
+    /// A get with a limit or a wait, or a wait for an end, mostly for a lock that is held.
     fn wait(&self, rng: &mut Rng, conn: Conn) -> Command<Vec<u8>> {
         const MS: [u32; 12] = [0, 1, 1, 2, 3, 3, 8, 20, 20, 100, 5000, u32::MAX];
         const LIMITS: [u32; 8] = [0, 1, 1, 1, 2, 2, 2, 3];
@@ -318,8 +350,11 @@ impl Course {
         };
         let ms = MS[rng.below(12) as usize];
         let limit = LIMITS[rng.below(8) as usize];
+        if rng.below(5) == 0 {
+            return Command::AwaitEnd { kind: old_kind(kind), ms, name };
+        }
         match kind {
-            Kind::Exclusive => Command::Get(Wish::at_once(Kind::Exclusive, name).waiting(ms)),
+            Kind::Exclusive | Kind::Read | Kind::Write => Command::Get(Wish::at_once(kind, name).waiting(ms)),
             Kind::Shared if rng.below(3) == 0 => {
                 Command::Get(Wish::at_once(Kind::Shared, name).limited(limit))
             }
@@ -390,11 +425,26 @@ impl Course {
         names[rng.below(names.len() as u64) as usize].clone()
     }
 
-    /// The names of held locks of a kind, if `is_wanted` accepts the holders.
+    /// The names of held locks of a kind's name space, if `is_wanted` accepts the holders.
     fn names_held(&self, kind: Kind, is_wanted: impl Fn(&[Conn]) -> bool) -> Vec<&Vec<u8>> {
         let held = self.reference.locks().iter();
-        held.filter(|((of, _), by)| *of == kind && is_wanted(by)).map(|((_, name), _)| name).collect()
+        let is_of = |of| line_of(of) == line_of(kind);
+        held.filter(|((of, _), by)| is_of(*of) && is_wanted(by)).map(|((_, name), _)| name).collect()
     }
+}
+
+fn any_kind(rng: &mut Rng) -> Kind {
+    match rng.below(10) {
+        0..3 => Kind::Exclusive,
+        3..7 => Kind::Shared,
+        7 | 8 => Kind::Read,
+        _ => Kind::Write,
+    }
+}
+
+/// A kind that `d` and `dump` have.
+fn old_kind(kind: Kind) -> Kind {
+    if kind.is_counted() { Kind::Shared } else { Kind::Exclusive }
 }
 
 fn name(rng: &mut Rng) -> Vec<u8> {

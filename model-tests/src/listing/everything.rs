@@ -6,11 +6,13 @@ use super::Addrs;
 use crate::Outcome;
 use crate::reference::Reference;
 use elockd_core::wire::listing::Packed;
+use elockd_core::wire::{Group, Role};
 use elockd_core::{Conn, Kind};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The first words of lines, in the order of the lines of one name.
-const WORDS: [&str; 4] = ["x", "xw", "s", "sw"];
+/// The first words of lines, in the order of the lines of one name. The waits of readers and of writers stand in one
+/// line, in any order.
+const WORDS: [&str; 10] = ["x", "xw", "xe", "s", "sw", "se", "r", "w", "rw", "ww"];
 
 /// From here on, the times of holds are counted from 0 again.
 const HELD_MS: u128 = 1 << 40;
@@ -80,12 +82,12 @@ impl Everything {
         let held = reference.locks().iter().flat_map(|((kind, name), holders)| {
             holders.iter().map(|conn| {
                 let since = reference.since(*kind, name, *conn);
-                ((name.clone(), 2 * usize::from(*kind == Kind::Shared), *conn), (since, None))
+                ((name.clone(), word(*kind, Role::Holds), *conn), (since, None))
             })
         });
         let waiting = reference.waits().iter().map(|wait| {
-            let word = 1 + 2 * usize::from(wait.kind == Kind::Shared);
-            ((wait.name.clone(), word, wait.conn), (wait.began, Some(wait.deadline)))
+            let role = if wait.still.is_some() { Role::AwaitsEnd } else { Role::Waits };
+            ((wait.name.clone(), word(wait.kind, role), wait.conn), (wait.began, Some(wait.deadline)))
         });
         held.chain(waiting).filter(|((name, ..), _)| name.starts_with(&self.prefix)).collect()
     }
@@ -131,9 +133,10 @@ impl Everything {
 
     /// Whether a wait was granted meanwhile.
     pub(super) fn saw_a_grant(&self) -> bool {
-        self.claimed.keys().any(|(name, kind, conn)| {
-            let held = 2 * usize::from(*kind == Kind::Shared);
-            [held, held + 1].iter().all(|word| self.ever.contains_key(&(name.clone(), *word, *conn)))
+        self.claimed.keys().any(|of| {
+            let mut words = self.ever.keys().filter(|row| claim(row) == *of).map(|row| WORDS[row.1]);
+            words.clone().any(|word| word.len() == 1)
+                && words.any(|word| word.ends_with('w') && word.len() == 2)
         })
     }
 
@@ -161,7 +164,7 @@ impl Everything {
         let rows = text.strip_suffix(b"\n").ok_or_else(|| format!("no empty line ends it: {shown}"))?;
         let lines = rows.split_inclusive(|byte| *byte == b'\n').map(Line::parse).collect::<Option<Vec<_>>>();
         let lines = lines.ok_or_else(|| format!("a line is none: {shown}"))?;
-        let is_sorted = lines.is_sorted_by_key(|line| (line.name, line.word));
+        let is_sorted = lines.is_sorted_by_key(|line| (line.name, kind(line.word), WORDS[line.word].len()));
         ensure!(is_sorted, "it is not in order: {shown}");
         for line in &lines {
             self.is_true(line, addrs).map_err(|what| format!("{what}: {shown}"))?;
@@ -262,6 +265,14 @@ fn claims(rows: &BTreeMap<LsRow, Span>) -> BTreeMap<Claim, (LsRow, Span)> {
     rows.iter().map(|(row, span)| (claim(row), (row.clone(), *span))).collect()
 }
 
+/// The kind whose line its waits stand in.
 fn kind(word: usize) -> Kind {
-    if word < 2 { Kind::Exclusive } else { Kind::Shared }
+    use Kind::{Exclusive, Shared, Write};
+    [Exclusive, Exclusive, Exclusive, Shared, Shared, Shared, Write, Write, Write, Write][word]
+}
+
+/// The index of the first word.
+fn word(kind: Kind, role: Role) -> usize {
+    let word = Group { kind, role }.word();
+    WORDS.iter().position(|known| *known == word).expect("each is in the list")
 }

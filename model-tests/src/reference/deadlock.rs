@@ -5,7 +5,7 @@
 //! The machine looks at a limited number of holds and waits to find that out. What it looks at, and in which order, is
 //! part of the definition: it decides which waits are refused unseen.
 
-use super::waits::Wait;
+use super::waits::{Wait, line_of, rival};
 use elockd_core::{Conn, Kind};
 use std::collections::BTreeMap;
 
@@ -25,6 +25,9 @@ pub(super) enum Prospect {
 /// is over as soon as the wait is sure to be served.
 #[must_use]
 pub(super) fn prospect(locks: &Locks, waits: &[Wait], asked_for: &Wait, most: usize) -> Prospect {
+    if asked_for.still.as_ref().is_some_and(|still| still.contains(&asked_for.conn)) {
+        return Prospect::Never;
+    }
     if keeps_nobody_waiting(locks, waits, asked_for.conn, most) {
         return Prospect::Served;
     }
@@ -32,8 +35,11 @@ pub(super) fn prospect(locks: &Locks, waits: &[Wait], asked_for: &Wait, most: us
     let mut looked_at = 0;
     for at in 0.. {
         let Some(lock) = seen.get(at).cloned() else { break };
-        let holders = locks.get(&lock).cloned().unwrap_or_default();
-        let line = waits.iter().filter(|wait| wait.kind == Kind::Shared && wait.lock() == lock).count();
+        let holders = holders_of(locks, &lock);
+        // Behind one who holds it alone nobody need be looked at.
+        let is_alone = lock.0 == Kind::Exclusive || lock.0 == Kind::Write && locks.contains_key(&lock);
+        let is_in_line = |wait: &&Wait| wait.lock() == lock && wait.still.is_none();
+        let line = waits.iter().filter(|wait| !is_alone && is_in_line(wait)).count();
         looked_at += holders.len() + line;
         if looked_at > most {
             return Prospect::Unknown;
@@ -50,11 +56,18 @@ pub(super) fn prospect(locks: &Locks, waits: &[Wait], asked_for: &Wait, most: us
     Prospect::Never
 }
 
+/// Who holds a lock, in whatever way.
+fn holders_of(locks: &Locks, (line, name): &(Kind, Vec<u8>)) -> Vec<Conn> {
+    let of = |kind| locks.get(&(kind, name.clone())).cloned().unwrap_or_default();
+    [of(*line), rival(*line).map(of).unwrap_or_default()].concat()
+}
+
 /// Whether nobody waits for what a connection holds. Of one that holds more than `most`, this is not asked.
 fn keeps_nobody_waiting(locks: &Locks, waits: &[Wait], conn: Conn, most: usize) -> bool {
     let own: Vec<_> =
         locks.iter().filter(|(_, holders)| holders.contains(&conn)).map(|(lock, _)| lock).collect();
-    own.len() <= most && !waits.iter().any(|wait| own.contains(&&wait.lock()))
+    let is_own = |wait: &Wait| own.iter().any(|(kind, name)| wait.lock() == (line_of(*kind), name.clone()));
+    own.len() <= most && !waits.iter().any(is_own)
 }
 
 /// Whether `asked_for` is served in the end, if nobody is who waits for a lock that is not among those `seen`.
@@ -64,17 +77,23 @@ fn is_served(locks: &Locks, waits: &[Wait], asked_for: &Wait, seen: &[(Kind, Vec
     loop {
         let is_served = |wait: &Wait| served.iter().any(|other| other.conn == wait.conn);
         let can_be_served = |wait: &Wait| {
-            let holders = locks.get(&wait.lock()).cloned().unwrap_or_default();
             // All other holders have released it.
-            let left = holders
-                .iter()
-                .filter(|holder| waits.iter().any(|other| other.conn == **holder && !is_served(other)))
-                .count();
+            let stays =
+                |holder: &&Conn| waits.iter().any(|other| other.conn == **holder && !is_served(other));
+            if let Some(still) = &wait.still {
+                return seen.contains(&wait.lock()) && !still.iter().any(|holder| stays(&holder));
+            }
+            let left = |kind: Option<Kind>| {
+                let holders = kind.and_then(|kind| locks.get(&(kind, wait.name.clone())));
+                holders.map_or(0, |holders| holders.iter().filter(stays).count())
+            };
             let mut ahead = waits
                 .iter()
                 .take_while(|other| other.conn != wait.conn)
-                .filter(|other| other.lock() == wait.lock());
-            seen.contains(&wait.lock()) && ahead.all(|other| is_served(other)) && wait.fits(left)
+                .filter(|other| other.lock() == wait.lock() && other.still.is_none());
+            seen.contains(&wait.lock())
+                && ahead.all(|other| is_served(other))
+                && wait.fits(left(Some(wait.kind)), left(rival(wait.kind)))
         };
         match waits.iter().find(|wait| !is_served(wait) && can_be_served(wait)) {
             Some(next) => served.push(next),

@@ -1,20 +1,21 @@
 //! The statistics. Some are counted as things happen, others when they are asked for. This list of figures is the
 //! reference's own on purpose: the machine's table is compared with it.
 
-use super::{Reference, line, memory_of_registration};
+use super::{Reference, Wait, line, memory_of_registration};
 use elockd_core::{Conn, Kind};
 use std::collections::BTreeMap;
 
 /// Verbs that are shown before their first use. Below: the others.
 const ALWAYS: [&str; 10] = ["d", "dump", "g", "i", "q", "r", "sd", "sg", "si", "sr"];
-const ONCE_USED: [&str; 16] = [
-    "f", "gw", "help", "iam", "kick", "linger", "ls", "me", "ping", "quit", "ra", "resume", "sgl", "sgw",
-    "steal", "who",
+const ONCE_USED: [&str; 30] = [
+    "f", "gw", "help", "iam", "iw", "kick", "linger", "ls", "me", "ping", "quit", "ra", "resume", "rf", "rg", "rgw", "ri", "rr",
+    "sf", "sgl", "sgw", "siw", "steal", "wf", "wg", "wgw", "who", "wi", "wr", "wsteal",
 ];
 
 /// Figures that only go up.
 const COUNTED: &[&str] = &[
     "address_refused",
+    "changes",
     "closed_eof",
     "closed_error",
     "closed_idle",
@@ -38,6 +39,8 @@ const COUNTED: &[&str] = &[
     "peak_name_bytes",
     "peak_waiters",
     "queue_full",
+    "read_orphans",
+    "read_released_together",
     "released_together",
     "resumed",
     "searches_refused",
@@ -47,6 +50,8 @@ const COUNTED: &[&str] = &[
     "waits_drained",
     "waits_granted",
     "waits_timed_out",
+    "write_orphans",
+    "write_released_together",
 ];
 
 /// What a wait counts for the limit of memory.
@@ -58,8 +63,16 @@ const REFUSALS: &[(&str, &str)] = &[
     ("memory_refused", "0 Out Of Memory: "),
     ("deadlocks_refused", "0 Lock Get Deadlock: "),
     ("deadlocks_refused", "0 Shared Lock Get Deadlock: "),
+    ("deadlocks_refused", "0 Read Lock Get Deadlock: "),
+    ("deadlocks_refused", "0 Write Lock Get Deadlock: "),
+    ("deadlocks_refused", "0 Lock Wait Deadlock: "),
+    ("deadlocks_refused", "0 Shared Lock Wait Deadlock: "),
+    ("queue_full", "0 Lock Wait Queue Full: "),
+    ("queue_full", "0 Shared Lock Wait Queue Full: "),
     ("queue_full", "0 Lock Get Queue Full: "),
     ("queue_full", "0 Shared Lock Get Queue Full: "),
+    ("queue_full", "0 Read Lock Get Queue Full: "),
+    ("queue_full", "0 Write Lock Get Queue Full: "),
 ];
 
 impl Reference {
@@ -87,12 +100,19 @@ impl Reference {
             for &key in COUNTED {
                 number(key, count(key));
             }
-            for (kind, holds, waiters) in
-                [(Kind::Exclusive, "holds", "waiters"), (Kind::Shared, "shared_holds", "shared_waiters")]
-            {
+            number("read_locks", names(Kind::Read));
+            number("write_locks", names(Kind::Write));
+            for (kind, holds, waiters) in [
+                (Kind::Exclusive, "holds", "waiters"),
+                (Kind::Shared, "shared_holds", "shared_waiters"),
+                (Kind::Read, "read_holds", "read_waiters"),
+                (Kind::Write, "write_holds", "write_waiters"),
+            ] {
                 number(holds, self.holds(|of, _| of == kind) as u64);
-                number(waiters, self.waits.iter().filter(|wait| wait.kind == kind).count() as u64);
+                let in_line = |wait: &&Wait| wait.kind == kind && wait.still.is_none();
+                number(waiters, self.waits.iter().filter(in_line).count() as u64);
             }
+            number("end_waiters", self.waits.iter().filter(|wait| wait.still.is_some()).count() as u64);
             let limits = &self.config.limits;
             number("limit_connections", limits.connections.into());
             number("limit_connections_per_address", limits.connections_per_address.into());

@@ -61,10 +61,14 @@ impl Reference {
     /// Whether a connection, or what it left, took over what another had.
     #[must_use]
     pub fn has_resumed(&self, conn: Conn) -> bool {
+        self.number_of(conn).is_some_and(|number| number != conn)
+    }
+
+    /// The number that the key of a connection, or of what it left, is made of.
+    #[must_use]
+    pub fn number_of(&self, conn: Conn) -> Option<Conn> {
         let session = self.sessions.iter().find(|session| session.conn == conn);
-        let number =
-            session.map(|session| session.number).or(self.graces.get(&conn).map(|(number, _)| *number));
-        number.is_some_and(|number| number != conn)
+        session.map(|session| session.number).or(self.graces.get(&conn).map(|(number, _)| *number))
     }
 
     /// The address of a connection, or of a session, as listings show it.
@@ -138,6 +142,11 @@ impl Reference {
         let since = std::mem::take(&mut self.since).into_iter();
         let by = |holder| if holder == old { conn } else { holder };
         self.since = since.map(|((kind, name, holder), since)| ((kind, name, by(holder)), since)).collect();
+        let tokens = std::mem::take(&mut self.tokens).into_iter();
+        self.tokens = tokens.map(|((kind, name, holder), token)| ((kind, name, by(holder)), token)).collect();
+        for still in self.waits.iter_mut().filter_map(|wait| wait.still.as_mut()) {
+            still.iter_mut().filter(|holder| **holder == old).for_each(|holder| *holder = conn);
+        }
         if let Some(held) = self.held.remove(&old) {
             self.held.insert(conn, held);
         }

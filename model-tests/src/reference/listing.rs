@@ -1,7 +1,7 @@
 //! Listings, each read at once.
 
-use super::{Reference, line};
-use elockd_core::Kind;
+use super::{Reference, Wait, line};
+use elockd_core::{Conn, Kind};
 use std::collections::BTreeSet;
 
 impl Reference {
@@ -41,13 +41,19 @@ impl Reference {
             held.chain(waited_for).filter(|name| name.starts_with(prefix)).collect();
         let mut text = Vec::new();
         for name in names {
-            for (kind, held, waiting) in [(Kind::Exclusive, "x", "xw"), (Kind::Shared, "s", "sw")] {
-                let in_line = self.line(kind, name);
+            // Readers and writers have one line.
+            for kinds in [&[Kind::Exclusive][..], &[Kind::Shared], &[Kind::Read, Kind::Write]] {
+                let in_line = self.line(kinds[0], name);
+                let ends = self.ends(kinds[0], name);
                 let waiters = in_line.len();
-                let holders = self.holders(kind, name).iter();
-                let holders = holders.map(|holder| (held, self.held_ms(kind, name, *holder), *holder));
-                let in_line = in_line.iter().map(|wait| (waiting, self.now - wait.began, wait.conn));
-                for (word, ms, conn) in holders.chain(in_line) {
+                let holders = kinds.iter().flat_map(|kind| {
+                    let held = |holder: &Conn| (words(*kind).0, self.held_ms(*kind, name, *holder), *holder);
+                    self.holders(*kind, name).iter().map(held)
+                });
+                let waiting = |wait: &&Wait| (words(wait.kind).1, self.now - wait.began, wait.conn);
+                let ending = |wait: &&Wait| (words(wait.kind).2, self.now - wait.began, wait.conn);
+                let waits = in_line.iter().map(waiting).chain(ends.iter().map(ending));
+                for (word, ms, conn) in holders.chain(waits) {
                     let addr = self.address_of(conn);
                     let registered = self.called(conn).map(|called| [b"\t", called].concat());
                     let names = [&name[..], &registered.unwrap_or_default()].concat();
@@ -82,5 +88,15 @@ impl Reference {
     /// Its registered name, if it has one.
     pub(crate) fn called(&self, conn: elockd_core::Conn) -> Option<&[u8]> {
         self.registered.iter().find(|(of, _)| *of == conn).map(|(_, name)| &name[..])
+    }
+}
+
+/// What `ls` calls those who hold a lock so, those who wait for it, and those who wait for its end.
+fn words(kind: Kind) -> (&'static str, &'static str, &'static str) {
+    match kind {
+        Kind::Exclusive => ("x", "xw", "xe"),
+        Kind::Shared => ("s", "sw", "se"),
+        Kind::Read => ("r", "rw", "re"),
+        Kind::Write => ("w", "ww", "we"),
     }
 }

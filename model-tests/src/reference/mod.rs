@@ -14,7 +14,7 @@ mod tests;
 mod waits;
 
 pub use linger::Session;
-pub use waits::Wait;
+pub use waits::{Wait, line_of, rival};
 
 use crate::observe::Event;
 use elockd_core::{
@@ -34,12 +34,13 @@ pub struct Reference {
     highest: Option<Conn>,
     /// The open connections, the longest idle first.
     open: Vec<Client>,
-    /// The holders of each lock, in the order in which they got it. A name without holders is not in the map.
+    /// The holders of each lock, in the order in which they got it. A name without holders is not in the map. A lock of
+    /// readers and writers is under the kind of those who hold it.
     locks: BTreeMap<(Kind, Vec<u8>), Vec<Conn>>,
     /// The waits, in the order in which they began.
     waits: Vec<Wait>,
-    /// The fencing token of each exclusive lock whose holder has asked for it.
-    tokens: BTreeMap<Vec<u8>, u64>,
+    /// The fencing token of each hold whose holder has asked for it.
+    tokens: BTreeMap<(Kind, Vec<u8>, Conn), u64>,
     /// The fencing token to be given out next. Below: the last that may be given out.
     next_token: u64,
     last_token: u64,
@@ -208,10 +209,10 @@ impl Reference {
         &self.registered
     }
 
-    /// The fencing token of an exclusive lock, if its holder has asked for it.
+    /// The fencing token of a hold, if its holder has asked for it.
     #[must_use]
-    pub fn token(&self, name: &[u8]) -> Option<u64> {
-        self.tokens.get(name).copied()
+    pub fn token(&self, kind: Kind, name: &[u8], holder: Conn) -> Option<u64> {
+        self.tokens.get(&(kind, name.to_vec(), holder)).copied()
     }
 
     /// The next fencing token, if one is left. No token below it will be given out.
@@ -321,7 +322,15 @@ impl Reference {
     fn orphan(&mut self, conn: Conn) {
         for kind in Kind::ALL {
             let ended = self.end_holds(conn, kind);
-            self.count_more(if kind == Kind::Exclusive { "orphans" } else { "shared_orphans" }, ended);
+            self.count_more(
+                match kind {
+                    Kind::Exclusive => "orphans",
+                    Kind::Shared => "shared_orphans",
+                    Kind::Read => "read_orphans",
+                    Kind::Write => "write_orphans",
+                },
+                ended,
+            );
         }
         self.held.remove(&conn);
         self.accounts.remove(&conn);
@@ -348,9 +357,7 @@ impl Reference {
     fn end_hold(&mut self, conn: Conn, kind: Kind, name: &[u8]) {
         self.over.push((kind, self.held_ms(kind, name, conn)));
         self.since.remove(&(kind, name.to_vec(), conn));
-        if kind == Kind::Exclusive {
-            self.tokens.remove(name);
-        }
+        self.tokens.remove(&(kind, name.to_vec(), conn));
         let before = self.bytes_of(kind, name);
         let memory_before = Self::memory_of_lock(name, self.holders(kind, name).len());
         let lock = (kind, name.to_vec());
@@ -358,6 +365,9 @@ impl Reference {
         holders.retain(|holder| *holder != conn);
         if holders.is_empty() {
             self.locks.remove(&lock);
+        }
+        for wait in self.waits.iter_mut().filter(|wait| wait.kind == kind && wait.name == name) {
+            wait.still.iter_mut().for_each(|still| still.retain(|holder| *holder != conn));
         }
         self.bytes -= before - self.bytes_of(kind, name);
         self.memory_of_locks -= memory_before - Self::memory_of_lock(name, self.holders(kind, name).len());
@@ -409,14 +419,18 @@ impl Reference {
         let mut closed = Vec::new();
         let text = match command {
             _ if is_disabled => format!("0 disabled\n{end}").into_bytes(),
-            Command::Kick(_) | Command::Steal(_) if !is_admin => line("0 Not Allowed: ", verb.as_bytes()),
+            Command::Kick(_) | Command::Steal(..) if !is_admin => line("0 Not Allowed: ", verb.as_bytes()),
             Command::Get(wish) => match self.get(conn, wish) {
+                Event::Sent(_, text) => text,
+                other => return vec![other],
+            },
+            Command::AwaitEnd { kind, ms, name } => match self.wait_for_end(conn, *kind, *ms, name) {
                 Event::Sent(_, text) => text,
                 other => return vec![other],
             },
             Command::Release(kind, name) => self.release(conn, *kind, name),
             Command::ReleaseAll => self.release_all(conn),
-            Command::Fence(name) => self.fence(conn, name),
+            Command::Fence(kind, name) => self.fence(conn, *kind, name),
             Command::Inspect(kind, name) => self.inspect(*kind, name),
             Command::List(kind, name) => self.list(*kind, name),
             Command::Dump(kind) => self.dump(*kind),
@@ -436,7 +450,7 @@ impl Reference {
                 closed.extend(old.map(|old| (old, Reason::Resumed)));
                 text
             }
-            Command::Steal(name) => self.steal(name),
+            Command::Steal(kind, name) => self.steal(*kind, name),
             Command::Me => {
                 [b"1 ", client.origin.addr.to_string().as_bytes(), b" ", &self.name_of(conn), b"\n"].concat()
             }
@@ -473,11 +487,18 @@ impl Reference {
     }
 
     fn release_all(&mut self, conn: Conn) -> Vec<u8> {
-        let exclusive = self.end_holds(conn, Kind::Exclusive);
-        let shared = self.end_holds(conn, Kind::Shared);
-        self.count_more("released_together", exclusive);
-        self.count_more("shared_released_together", shared);
-        line(&format!("{} Locks Released", exclusive + shared), b"")
+        let mut released = 0;
+        for (kind, key) in [
+            (Kind::Exclusive, "released_together"),
+            (Kind::Shared, "shared_released_together"),
+            (Kind::Read, "read_released_together"),
+            (Kind::Write, "write_released_together"),
+        ] {
+            let ended = self.end_holds(conn, kind);
+            self.count_more(key, ended);
+            released += ended;
+        }
+        line(&format!("{released} Locks Released"), b"")
     }
 
     /// Adds fencing tokens. What is left of the tokens before is used first, unless there is a gap behind it.
@@ -490,19 +511,21 @@ impl Reference {
         }
     }
 
-    fn fence(&mut self, conn: Conn, name: &[u8]) -> Vec<u8> {
-        if !self.holders(Kind::Exclusive, name).contains(&conn) {
-            return line("0 Lock Not Held: ", name);
+    fn fence(&mut self, conn: Conn, kind: Kind, name: &[u8]) -> Vec<u8> {
+        let word = word(kind);
+        if !self.holders(kind, name).contains(&conn) {
+            return line(&format!("0 {word} Not Held: "), name);
         }
-        if self.token(name).is_none() {
+        let hold = (kind, name.to_vec(), conn);
+        if !self.tokens.contains_key(&hold) {
             if self.tokens_left() == 0 {
                 return line("0 No Tokens", b"");
             }
-            self.tokens.insert(name.to_vec(), self.next_token);
+            self.tokens.insert(hold.clone(), self.next_token);
             self.next_token += 1;
             self.count("tokens_given");
         }
-        line(&format!("{} Lock Fence: ", self.tokens[name]), name)
+        line(&format!("{} {word} Fence: ", self.tokens[&hold]), name)
     }
 
     /// Closes every connection whose address prints so or that is registered so, in the order of their numbers. Ends the
@@ -520,12 +543,13 @@ impl Reference {
         (kicked, sessions)
     }
 
-    fn steal(&mut self, name: &[u8]) -> Vec<u8> {
-        let Some(holder) = self.holders(Kind::Exclusive, name).first().copied() else {
-            return line("0 Lock Steal Failure: ", name);
+    fn steal(&mut self, kind: Kind, name: &[u8]) -> Vec<u8> {
+        let word = word(kind);
+        let Some(holder) = self.holders(kind, name).first().copied() else {
+            return line(&format!("0 {word} Steal Failure: "), name);
         };
-        self.end_hold(holder, Kind::Exclusive, name);
-        line("1 Lock Steal Success: ", name)
+        self.end_hold(holder, kind, name);
+        line(&format!("1 {word} Steal Success: "), name)
     }
 
     fn inspect(&self, kind: Kind, name: &[u8]) -> Vec<u8> {
@@ -586,20 +610,30 @@ fn address(origin: Origin) -> Option<String> {
 fn verb_and_name(command: &Command<Vec<u8>>) -> (&'static str, Option<&[u8]>) {
     match command {
         Command::Get(wish) => (wish.verb().word(), Some(wish.name())),
+        Command::AwaitEnd { kind: Kind::Exclusive | Kind::Write, name, .. } => ("iw", Some(name)),
+        Command::AwaitEnd { kind: Kind::Shared | Kind::Read, name, .. } => ("siw", Some(name)),
         Command::Release(Kind::Exclusive, name) => ("r", Some(name)),
         Command::Release(Kind::Shared, name) => ("sr", Some(name)),
+        Command::Release(Kind::Read, name) => ("rr", Some(name)),
+        Command::Release(Kind::Write, name) => ("wr", Some(name)),
         Command::ReleaseAll => ("ra", None),
-        Command::Fence(name) => ("f", Some(name)),
+        Command::Fence(Kind::Exclusive, name) => ("f", Some(name)),
+        Command::Fence(Kind::Shared, name) => ("sf", Some(name)),
+        Command::Fence(Kind::Read, name) => ("rf", Some(name)),
+        Command::Fence(Kind::Write, name) => ("wf", Some(name)),
         Command::Inspect(Kind::Exclusive, name) => ("i", Some(name)),
         Command::Inspect(Kind::Shared, name) => ("si", Some(name)),
-        Command::List(Kind::Exclusive, name) => ("d", Some(name)),
-        Command::List(Kind::Shared, name) => ("sd", Some(name)),
+        Command::Inspect(Kind::Read, name) => ("ri", Some(name)),
+        Command::Inspect(Kind::Write, name) => ("wi", Some(name)),
+        Command::List(Kind::Exclusive | Kind::Write, name) => ("d", Some(name)),
+        Command::List(Kind::Shared | Kind::Read, name) => ("sd", Some(name)),
         Command::Dump(_) => ("dump", None),
         Command::ListAll(prefix) => ("ls", Some(prefix)),
         Command::Kick(addr) => ("kick", Some(addr)),
-        Command::Steal(name) => ("steal", Some(name)),
         Command::Linger(_) => ("linger", None),
         Command::Resume(_) => ("resume", None),
+        Command::Steal(Kind::Exclusive | Kind::Shared, name) => ("steal", Some(name)),
+        Command::Steal(Kind::Read | Kind::Write, name) => ("wsteal", Some(name)),
         Command::Me => ("me", None),
         Command::Iam(name) => ("iam", Some(name)),
         Command::Who(name) => ("who", Some(name)),

@@ -23,7 +23,7 @@ fn after(script: &[(u64, &str)]) -> Reference {
 fn a_deadlock_by_the_definition_is_one_that_nobody_gets_out_of() {
     let reference = after(&[(1, "g a"), (2, "sg s"), (1, "sgw 9 1 s")]);
     let stuck = |serial, kind, name: &str, limit| {
-        reference.is_stuck_whatever_others_do(Conn::new(0, serial), kind, name.as_bytes(), limit)
+        reference.is_stuck_whatever_others_do(Conn::new(0, serial), kind, name.as_bytes(), Some(limit))
     };
     assert!(stuck(2, Kind::Exclusive, "a", 1), "2 holds what 1 waits for");
     assert!(!stuck(3, Kind::Exclusive, "a", 1) && !stuck(3, Kind::Shared, "s", 2));

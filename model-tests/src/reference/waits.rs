@@ -16,8 +16,10 @@ pub struct Wait {
     pub kind: Kind,
     /// The lock that it waits for.
     pub name: Vec<u8>,
-    /// How many holders there may be, including it. 0 is no limit. 1 for exclusive locks.
+    /// How many holders there may be, including it. 0 is no limit. 1 for exclusive locks and for writers.
     pub limit: u32,
+    /// If it is for the end of the holds that there were: whose of these there still are.
+    pub still: Option<Vec<Conn>>,
     /// When it began, in milliseconds.
     pub began: u64,
     /// When it ends at the latest, in milliseconds.
@@ -25,25 +27,33 @@ pub struct Wait {
 }
 
 impl Wait {
-    /// The lock that it is for.
+    /// The lock whose line it is in. Readers and writers stand in one line: it is the writers'.
     #[must_use]
     pub fn lock(&self) -> (Kind, Vec<u8>) {
-        (self.kind, self.name.clone())
+        (line_of(self.kind), self.name.clone())
     }
 
-    /// Whether it may become a holder beside `holders` others.
+    /// Whether it may become a holder beside `holders` others of its kind, and so many `rivals`.
     #[must_use]
-    pub fn fits(&self, holders: usize) -> bool {
-        self.limit == 0 || holders < self.limit as usize
+    pub fn fits(&self, holders: usize, rivals: usize) -> bool {
+        self.still.is_none() && rivals == 0 && (self.limit == 0 || holders < self.limit as usize)
     }
 
     /// The reply if it is not granted.
     fn failure(&self, how: &str) -> Vec<u8> {
-        line(&format!("0 {} Get {how}: ", word(self.kind)), &self.name)
+        let what = if self.still.is_none() { "Get" } else { "Wait" };
+        line(&format!("0 {} {what} {how}: ", word(self.kind)), &self.name)
     }
 
     fn verb(&self) -> &'static str {
-        if self.kind == Kind::Exclusive { "gw" } else { "sgw" }
+        match (self.kind, self.still.is_none()) {
+            (Kind::Exclusive, true) => "gw",
+            (Kind::Exclusive, false) => "iw",
+            (Kind::Shared, true) => "sgw",
+            (Kind::Shared, false) => "siw",
+            (Kind::Read, _) => "rgw",
+            (Kind::Write, _) => "wgw",
+        }
     }
 }
 
@@ -60,10 +70,22 @@ impl Reference {
         self.waits.iter().any(|wait| wait.conn == conn)
     }
 
-    /// The waits for a lock, from the head of its line.
+    /// The waits for a lock, from the head of its line. It is the same for readers and writers.
     #[must_use]
     pub fn line(&self, kind: Kind, name: &[u8]) -> Vec<&Wait> {
-        self.waits.iter().filter(|wait| wait.kind == kind && wait.name == name).collect()
+        let waits = self.waits_for(kind, name);
+        waits.into_iter().filter(|wait| wait.still.is_none()).collect()
+    }
+
+    /// The waits for the end of a lock, in the order in which they began.
+    #[must_use]
+    pub fn ends(&self, kind: Kind, name: &[u8]) -> Vec<&Wait> {
+        let waits = self.waits_for(kind, name);
+        waits.into_iter().filter(|wait| wait.still.is_some()).collect()
+    }
+
+    fn waits_for(&self, kind: Kind, name: &[u8]) -> Vec<&Wait> {
+        self.waits.iter().filter(|wait| wait.lock() == (line_of(kind), name.to_vec())).collect()
     }
 
     /// How long each wait lasted that is over, in milliseconds.
@@ -78,21 +100,32 @@ impl Reference {
         self.counts.get("searches_refused").copied().unwrap_or(0)
     }
 
-    /// `g`, `sg`, `gw`, `sgl`, `sgw`.
+    /// `g`, `sg`, `gw`, `sgl`, `sgw`, `rg`, `rgw`, `wg`, `wgw`.
     pub(super) fn get(&mut self, conn: Conn, wish: &Wish<Vec<u8>>) -> Event {
         let (kind, name, limit, ms) = (wish.kind(), wish.name(), wish.limit(), wish.ms());
         if self.draining {
             return Event::Sent(conn, line("0 Shutting Down", b""));
         }
         let deadline = self.now.saturating_add(ms.unwrap_or(0).into());
-        let wait = Wait { conn, kind, name: name.clone(), limit, began: self.now, deadline };
+        let wait = Wait { conn, kind, name: name.clone(), limit, still: None, began: self.now, deadline };
         let holders = self.holders(kind, name);
+        let rivals = rival(kind).map_or(&[][..], |rival| self.holders(rival, name));
+        if let Some(rival) = rival(kind).filter(|_| rivals.contains(&conn)) {
+            // It goes on holding the lock, in another way. A reader beside others cannot.
+            if kind == Kind::Write && rivals.len() > 1 {
+                return Event::Sent(conn, wait.failure("Failure"));
+            }
+            self.end_hold(conn, rival, name);
+            self.hold(conn, kind, name);
+            self.count("changes");
+            return Event::Sent(conn, self.got(kind, name));
+        }
         if !self.since.contains_key(&(kind, name.clone(), conn)) {
             if self.has_too_many_locks(conn) {
                 return Event::Sent(conn, line("0 Too Many Locks: ", name));
             }
             let is_old_and_shared = wish.verb() == Verb::SharedGet;
-            let is_free = wait.fits(holders.len()) && self.line(kind, name).is_empty();
+            let is_free = wait.fits(holders.len(), rivals.len()) && self.line(kind, name).is_empty();
             if !is_free && !is_old_and_shared {
                 return match ms {
                     None => Event::Sent(conn, wait.failure("Failure")),
@@ -112,18 +145,37 @@ impl Reference {
         Event::Sent(conn, self.got(kind, name))
     }
 
+    /// `iw`, `siw`.
+    pub(super) fn wait_for_end(&mut self, conn: Conn, kind: Kind, ms: u32, name: &[u8]) -> Event {
+        if self.draining {
+            return Event::Sent(conn, line("0 Shutting Down", b""));
+        }
+        let holders = self.holders(kind, name).to_vec();
+        if holders.is_empty() {
+            return Event::Sent(conn, ended(kind, name));
+        }
+        let deadline = self.now.saturating_add(ms.into());
+        let still = Some(holders);
+        let wait = Wait { conn, kind, name: name.to_vec(), limit: 0, still, began: self.now, deadline };
+        // True for 0 ms, and at the end of time.
+        if deadline == self.now {
+            return Event::Sent(conn, wait.failure("Timeout"));
+        }
+        self.wait(wait)
+    }
+
     fn has_too_many_locks(&self, conn: Conn) -> bool {
         let account = self.accounts[&conn];
         let own = self.held.get(&conn).copied().unwrap_or(0);
         let of_account = self.held_by_account.get(&account).copied().unwrap_or(0);
         let limits = &self.config.limits;
         own >= limits.locks_per_connection as usize
-            || of_account + self.waits_of_account(conn) >= limits.locks as usize
+            || of_account + self.waits_of_account(conn, |wait| wait.still.is_none()) >= limits.locks as usize
     }
 
-    fn waits_of_account(&self, conn: Conn) -> usize {
+    fn waits_of_account(&self, conn: Conn, is_wanted: impl Fn(&Wait) -> bool) -> usize {
         let account = self.accounts[&conn];
-        self.waits.iter().filter(|wait| self.accounts[&wait.conn] == account).count()
+        self.waits.iter().filter(|wait| self.accounts[&wait.conn] == account && is_wanted(wait)).count()
     }
 
     /// Begins a wait, or refuses it.
@@ -137,8 +189,8 @@ impl Reference {
                 return Event::Sent(wait.conn, wait.failure("Queue Full"));
             }
         }
-        if self.waits_of_account(wait.conn) >= limits.waiters as usize
-            || self.line(wait.kind, &wait.name).len() >= limits.waiters_per_name as usize
+        if self.waits_of_account(wait.conn, |_| true) >= limits.waiters as usize
+            || self.waits_for(wait.kind, &wait.name).len() >= limits.waiters_per_name as usize
         {
             return Event::Sent(wait.conn, wait.failure("Queue Full"));
         }
@@ -185,10 +237,18 @@ impl Reference {
         let mut events = Vec::new();
         let next = |of: &Self| {
             let mut lines = BTreeSet::new();
-            let mut heads = of.waits.iter().filter(|wait| lines.insert(wait.lock()));
-            heads.find(|wait| wait.fits(of.holders(wait.kind, &wait.name).len())).cloned()
+            let mut heads = of.waits.iter().filter(|wait| wait.still.is_some() || lines.insert(wait.lock()));
+            let is_over = |wait: &Wait| wait.still.as_ref().is_some_and(Vec::is_empty);
+            let count = |kind, wait: &Wait| of.holders(kind, &wait.name).len();
+            let rivals = |wait: &Wait| rival(wait.kind).map_or(0, |kind| count(kind, wait));
+            let is_next = |wait: &&Wait| is_over(wait) || wait.fits(count(wait.kind, wait), rivals(wait));
+            heads.find(is_next).cloned()
         };
         while let Some(wait) = next(self) {
+            if wait.still.is_some() {
+                events.push(self.end_wait(&wait, "waits_granted", ended(wait.kind, &wait.name)));
+                continue;
+            }
             self.hold(wait.conn, wait.kind, &wait.name);
             let text = self.got(wait.kind, &wait.name);
             events.push(self.end_wait(&wait, "waits_granted", text));
@@ -217,12 +277,21 @@ impl Reference {
     }
 
     /// Finds a deadlock by trying, without the definition. The wait begins in any case. Then every session ends, and
-    /// every connection that does not wait releases all it holds, again and again. Time does not pass meanwhile.
+    /// every connection that does not wait releases all it holds, again and again. Without a limit the wait is for the
+    /// end of all holds. Time does not pass meanwhile.
     #[must_use]
-    pub fn is_stuck_whatever_others_do(&self, conn: Conn, kind: Kind, name: &[u8], limit: u32) -> bool {
+    pub fn is_stuck_whatever_others_do(
+        &self,
+        conn: Conn,
+        kind: Kind,
+        name: &[u8],
+        limit: Option<u32>,
+    ) -> bool {
         let mut world = self.clone();
         let (began, deadline) = (world.now, u64::MAX);
-        world.waits.push(Wait { conn, kind, name: name.to_vec(), limit, began, deadline });
+        let still = limit.is_none().then(|| world.holders(kind, name).to_vec());
+        let (name, limit) = (name.to_vec(), limit.unwrap_or(0));
+        world.waits.push(Wait { conn, kind, name, limit, still, began, deadline });
         world.end_all_sessions();
         world.grant();
         while world.is_waiting(conn) {
@@ -236,6 +305,31 @@ impl Reference {
     }
 }
 
+fn ended(kind: Kind, name: &[u8]) -> Vec<u8> {
+    line(&format!("1 {} Ended: ", word(kind)), name)
+}
+
 pub(super) fn word(kind: Kind) -> &'static str {
-    if kind == Kind::Exclusive { "Lock" } else { "Shared Lock" }
+    match kind {
+        Kind::Exclusive => "Lock",
+        Kind::Shared => "Shared Lock",
+        Kind::Read => "Read Lock",
+        Kind::Write => "Write Lock",
+    }
+}
+
+/// The kind that a lock cannot be held in at the same time.
+#[must_use]
+pub fn rival(kind: Kind) -> Option<Kind> {
+    match kind {
+        Kind::Exclusive | Kind::Shared => None,
+        Kind::Read => Some(Kind::Write),
+        Kind::Write => Some(Kind::Read),
+    }
+}
+
+/// The kind whose line a kind's waits stand in: readers stand among the writers.
+#[must_use]
+pub fn line_of(kind: Kind) -> Kind {
+    if kind == Kind::Read { Kind::Write } else { kind }
 }

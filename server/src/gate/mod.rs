@@ -17,7 +17,7 @@ mod tests;
 pub use local::Local;
 
 use crate::hub::{Flow, Hub, Mail};
-use elockd_core::{Account, Cause, Command, Conn, Now, Origin, Reason};
+use elockd_core::{Account, Cause, Command, Conn, Kind, Now, Origin, Reason};
 use std::task::{Poll, Waker};
 
 /// The way of all connections of a server to the machine.
@@ -56,8 +56,11 @@ pub trait GateHandle: Send + Unpin + 'static {
         out: &mut Vec<u8>,
     ) -> (Flow, Option<bool>);
 
-    /// The account that the connection's locks are counted for.
+    /// The account that the connection's locks are counted for, while the connection is open. Later it is the default.
     fn account(&self) -> Account;
+
+    /// Whether the connection holds this lock.
+    fn is_holder(&self, kind: Kind, name: &[u8]) -> bool;
 
     /// Ends the connection: its locks are released and its wait is over before anything else happens. Returns the
     /// reply that it is still owed, or nothing. Only the first end counts.

@@ -5,7 +5,7 @@ use super::{Gate, GateHandle, Local};
 use crate::hub::{Flow, Handle, Hub, Mail};
 use crate::listen::{Listener, Peer};
 use crate::{Config, Server};
-use elockd_core::{Account, Cause, Command, Conn, Machine, Now, Origin, Reason};
+use elockd_core::{Account, Cause, Command, Conn, Kind, Machine, Now, Origin, Reason};
 use std::cell::Cell;
 use std::fmt;
 use std::future::pending;
@@ -82,6 +82,10 @@ impl GateHandle for LateHandle {
 
     fn account(&self) -> Account {
         self.inner.account()
+    }
+
+    fn is_holder(&self, kind: Kind, name: &[u8]) -> bool {
+        self.inner.is_holder(kind, name)
     }
 
     fn close(&mut self, now: Now, cause: Cause) -> Vec<u8> {
@@ -178,5 +182,5 @@ async fn replies_may_come_late() {
     // FIN ends a wait, and its reply comes by mail too.
     let replies = say(waiter, "gw 1000 x\nping\n").await;
     assert_eq!(replies, "0 Lock Get Timeout: x\n");
-    assert_eq!(monitor.figures(|figures| figures.holds(elockd_core::Kind::Exclusive)), 1);
+    assert_eq!(monitor.figures(|figures| figures.holds(Kind::Exclusive)), 1);
 }

@@ -5,7 +5,9 @@ use super::state::HubState;
 use super::{Hub, Locks, Mail, StdLocks};
 use elockd_core::bug;
 use elockd_core::wire::encode;
-use elockd_core::{Account, Cause, Command, Conn, DriverInput, Input, Now, Output, Reason, Reply, Scan};
+use elockd_core::{
+    Account, Cause, Command, Conn, DriverInput, Input, Kind, Now, Output, Reason, Reply, Scan,
+};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
@@ -67,10 +69,16 @@ impl<L: Locks> Handle<L> {
         })
     }
 
-    /// The account that its locks are counted for.
+    /// The account that its locks are counted for, while it is open. Later it is the default.
     #[must_use]
     pub fn account(&self) -> Account {
         self.hub.with(|state| state.machine.account_of(self.conn)).unwrap_or_default()
+    }
+
+    /// Whether the connection holds this lock.
+    #[must_use]
+    pub fn is_holder(&self, kind: Kind, name: &[u8]) -> bool {
+        self.hub.with(|state| state.machine.is_holder(self.conn, kind, name))
     }
 
     /// Ends the connection. All it holds is released and its wait is over before anything else happens. Returns the

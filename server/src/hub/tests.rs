@@ -349,6 +349,6 @@ fn the_keeper_of_tokens_is_woken_when_few_are_left() {
     hub.tokens(Now(1), 5, 6);
     assert_eq!(hub.poll_tokens_below(2, &waker), Poll::Pending);
     get(&a, 1, "x");
-    assert_eq!(say(&a, 1, Command::Fence(b"x")).0, "5 Lock Fence: x\n");
+    assert_eq!(say(&a, 1, Command::Fence(Kind::Exclusive, b"x")).0, "5 Lock Fence: x\n");
     assert_eq!((calls(&count), hub.poll_tokens_below(2, &waker)), (1, Poll::Ready(())));
 }

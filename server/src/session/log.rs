@@ -104,7 +104,7 @@ impl SessionLog {
                 self.held.remove(&(kind, name));
             }
             // An operator may have taken the lock away. The holder is not told of that, so the lock is still in the
-            // list.
+            // list. `ra` looks first: see `forget_stolen`.
             Command::Release(kind, name) => drop(self.held.remove(&(kind, name))),
             Command::Iam(name) if is_success => {
                 info!(%addr, registered = %name.escape_ascii(), "{addr} is called {}", Quoted(&name));
@@ -125,7 +125,18 @@ impl SessionLog {
         }
     }
 
+    /// Forgets the locks that the connection does not hold any more: an operator took them away. Must be called before
+    /// `ra` runs. Its reply names no locks, so nothing else tells which are released. Only exclusive locks are stolen.
+    pub(super) fn forget_stolen(&mut self, is_holder: impl Fn(Kind, &[u8]) -> bool) {
+        self.held.retain(|(kind, name)| *kind == Kind::Shared || is_holder(*kind, name));
+    }
+
     fn got(&mut self, kind: Kind, name: Vec<u8>) {
+        // It may have been held in another way until now.
+        let before = kind.rival().map(|rival| (rival, name.clone())).filter(|lock| self.held.remove(lock));
+        if let Some((kind, name)) = before {
+            self.tell_of_lock("released", kind, &name);
+        }
         let lock = (kind, name);
         if !self.held.contains(&lock) {
             self.tell_of_lock("got", kind, &lock.1);
@@ -135,7 +146,7 @@ impl SessionLog {
 
     fn tell_of_lock(&self, what: &str, kind: Kind, name: &[u8]) {
         let (addr, lock) = (self.addr, name.escape_ascii());
-        info!(%addr, %lock, kind = kind_word(kind), "{addr} {what} {} {}", lock_word(kind), Quoted(name));
+        info!(%addr, %lock, kind = kind.word(), "{addr} {what} {} {}", kind.lock_word(), Quoted(name));
     }
 
     /// The connection has ended, and holds nothing any more.
@@ -175,30 +186,15 @@ fn tell_of_operator(operator: &str, command: &Command<Vec<u8>>, is_success: bool
                 warn!(operator, %kicked, "operator {operator} wanted to close {shown}: no such connection");
             }
         }
-        Command::Steal(name) => {
+        Command::Steal(kind, name) => {
             let (lock, shown) = (name.escape_ascii(), Quoted(name));
+            let (kind, word) = (kind.word(), kind.lock_word());
             if is_success {
-                warn!(operator, %lock, "operator {operator} stole lock {shown}");
+                warn!(operator, %lock, kind, "operator {operator} stole {word} {shown}");
             } else {
-                warn!(operator, %lock, "operator {operator} wanted to steal lock {shown}: nobody holds it");
+                warn!(operator, %lock, kind, "operator {operator} wanted to steal {word} {shown}: nobody holds it");
             }
         }
         _ => {}
-    }
-}
-
-/// What a lock of this kind is called in a line.
-pub(crate) fn lock_word(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Exclusive => "lock",
-        Kind::Shared => "shared lock",
-    }
-}
-
-/// The same in a field.
-pub(crate) fn kind_word(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Exclusive => "exclusive",
-        Kind::Shared => "shared",
     }
 }

@@ -20,7 +20,7 @@ mod turn;
 mod unsent;
 mod waiting;
 
-pub(crate) use log::{SessionLog, kind_word, lock_word};
+pub(crate) use log::SessionLog;
 pub(crate) use refusing::{refuse, refuse_at_once};
 
 use crate::gate::{Gate, GateHandle, Local};
@@ -116,7 +116,8 @@ enum Step {
 }
 
 impl<S, G: Gate> Session<S, G> {
-    /// The places of sockets of this kind of peer. An operator always has a log.
+    /// The places of sockets of this kind of peer. The log says whose it is, for an operator always has one. The handle
+    /// cannot: when a connection has ended, and its socket is about to close, the machine knows its account no more.
     fn places(&self) -> &Arc<Places> {
         let is_operator = self.log.as_ref().is_some_and(|log| log.is_operator());
         self.shared.places(is_operator)

@@ -179,6 +179,9 @@ impl<S: Stream, G: Gate> Session<S, G> {
     ) -> Flow {
         let mut flow = Flow::Go;
         for command in batch {
+            if let (Command::ReleaseAll, Some(log)) = (&command, &mut self.log) {
+                log.forget_stolen(|kind, name| self.handle.is_holder(kind, name));
+            }
             let told = command.clone().map(Cow::into_owned);
             let is_success;
             (flow, is_success) = self.handle.command(now, &command, replies);

@@ -109,6 +109,7 @@ fn cost<N: AsRef<[u8]>>(command: &Command<N>) -> (usize, usize) {
         Command::Get(wish) if wish.ms().is_none() => (1, line(wish.name())),
         Command::Release(_, name) => (1, line(name)),
         Command::Get(wish) => (WAIT, line(wish.name())),
+        Command::AwaitEnd { name, .. } => (WAIT, line(name)),
         // All figures are looked up and written as numbers.
         Command::Query { full: true } => (Allowance::UNITS, MAX_UNSENT),
         Command::Query { full: false } => (Allowance::UNITS / 8, 4 << 10),

@@ -160,7 +160,7 @@ mod tests {
         /// The answer of `f` for a new hold.
         fn token(&self) -> String {
             self.say(Command::get(Kind::Exclusive, b"a"));
-            let answer = self.say(Command::Fence(b"a"));
+            let answer = self.say(Command::Fence(Kind::Exclusive, b"a"));
             self.say(Command::Release(Kind::Exclusive, b"a"));
             answer
         }

@@ -3,7 +3,6 @@
 
 use crate::gate::Gate;
 use crate::quoted::Quoted;
-use crate::session::{kind_word, lock_word};
 use crate::shared::Shared;
 use elockd_core::{Addr, Conn, Kind, Listing, Now, Scan, Subject};
 use std::collections::BTreeSet;
@@ -133,7 +132,7 @@ async fn walk(shared: &Shared<impl Gate>, limit: Duration, warned_of: Option<Now
 impl Overdue {
     /// Writes the line about it. Its age is whole seconds in the text, and milliseconds in a field.
     fn report(&self, (addr, is_lingering): (Addr, bool), registered: Option<&[u8]>, age_ms: u64) {
-        let (lock, kind) = (self.name.escape_ascii(), kind_word(self.kind));
+        let (lock, kind) = (self.name.escape_ascii(), self.kind.word());
         // As listings show it.
         let addr = format!("{}{addr}", if is_lingering { "~" } else { "" });
         let held = humantime::format_duration(Duration::from_secs(age_ms / 1000));
@@ -144,7 +143,7 @@ impl Overdue {
         let registered = registered.map(|name| display(name.escape_ascii()));
         warn!(
             %addr, registered, %lock, kind, age_ms,
-            "{} {} has been held for {held} by {holder}", lock_word(self.kind), Quoted(&self.name)
+            "{} {} has been held for {held} by {holder}", self.kind.lock_word(), Quoted(&self.name)
         );
     }
 }

@@ -10,8 +10,14 @@ use std::net::TcpListener;
 /// Every field that is the sum of figures, by graph, in the words of munin: `GRAPH.FIELD`. A field that is not here
 /// shows the figure of its own name.
 const SUMS: &[(&str, &[&str])] = &[
-    ("locks.holds", &["holds", "shared_holds"]),
-    ("waiters.all_waiters", &["waiters", "shared_waiters"]),
+    ("locks.holds", &["holds", "shared_holds", "read_holds", "write_holds"]),
+    ("waiters.all_waiters", &["waiters", "shared_waiters", "read_waiters", "write_waiters", "end_waiters"]),
+    ("commands.ends", &["command_iw", "command_siw"]),
+    ("commands.reads", &["command_rg", "command_rgw"]),
+    ("commands.writes", &["command_wg", "command_wgw"]),
+    ("commands.releases_rw", &["command_rr", "command_wr"]),
+    ("commands.inspections_rw", &["command_ri", "command_wi"]),
+    ("commands.tokens", &["command_f", "command_sf", "command_rf", "command_wf"]),
     ("commands.limited_gets", &["command_sgl", "command_sgw"]),
     ("commands.listings", &["command_d", "command_sd", "command_dump", "command_ls", "command_who"]),
     (
@@ -25,10 +31,16 @@ const SUMS: &[(&str, &[&str])] = &[
             "command_quit",
             "command_kick",
             "command_steal",
+            "command_wsteal",
         ],
     ),
-    ("failures.failed_waits", &["failed_gw", "failed_sgw"]),
-    ("failures.failed_releases", &["failed_r", "failed_sr"]),
+    (
+        "failures.failed_waits",
+        &["failed_gw", "failed_sgw", "failed_rgw", "failed_wgw", "failed_iw", "failed_siw"],
+    ),
+    ("failures.failed_rw", &["failed_rg", "failed_wg"]),
+    ("failures.failed_tokens", &["failed_f", "failed_sf", "failed_rf", "failed_wf"]),
+    ("failures.failed_releases", &["failed_r", "failed_sr", "failed_rr", "failed_wr"]),
 ];
 
 /// Fields in another unit: the figure, and what it is divided by.

@@ -14,14 +14,18 @@ use tempfile::TempDir;
 pub(crate) struct Ledger(BTreeMap<String, u64>);
 
 /// What the server counts beside the machine's figures.
-const OF_THE_SERVER: [&str; 8] = [
+const OF_THE_SERVER: [&str; 12] = [
     "long_holds",
     "listings_refused",
     "token_failures",
     "hold_times",
     "shared_hold_times",
+    "read_hold_times",
+    "write_hold_times",
     "wait_times",
     "shared_wait_times",
+    "read_wait_times",
+    "write_wait_times",
     "latency",
 ];
 
@@ -41,6 +45,8 @@ pub(crate) fn of_kind(kind: Kind, key: &str) -> String {
     match kind {
         Kind::Exclusive => key.to_owned(),
         Kind::Shared => format!("shared_{key}"),
+        Kind::Read => format!("read_{key}"),
+        Kind::Write => format!("write_{key}"),
     }
 }
 
@@ -218,7 +224,7 @@ impl Life {
         *self.ledger.at(&of_kind(kind, "holds")) += 1;
         *self.ledger.at(&of_kind(kind, "locks")) += u64::from(holders == 1);
         *self.ledger.at("lock_bytes") += bytes_of(name, holders);
-        let (bytes, holds) = (*self.ledger.at("lock_bytes"), self.holds());
+        let (bytes, holds) = (*self.ledger.at("lock_bytes"), self.of_all_kinds("holds"));
         self.ledger.raise("peak_lock_bytes", bytes);
         self.ledger.raise("peak_holds", holds);
         self.ledger.raise("peak_name_bytes", name.len() as u64);
@@ -235,7 +241,7 @@ impl Life {
     /// What connections, holds and waits count for the limit of memory: 1,024 bytes for each connection and 120 for
     /// each wait. No connection has a registered name when this is compared.
     fn note_memory(&mut self) {
-        let waits = *self.ledger.at("waiters") + *self.ledger.at("shared_waiters");
+        let waits = self.all_waiters();
         let memory = 1024 * *self.ledger.at("connections") + self.memory_of_holds + 120 * waits;
         *self.ledger.at("memory_bytes") = memory;
         self.ledger.raise("peak_memory_bytes", memory);
@@ -256,8 +262,42 @@ impl Life {
         *self.ledger.at(&of_kind(kind, "orphans")) += 1;
     }
 
-    fn holds(&mut self) -> u64 {
-        *self.ledger.at("holds") + *self.ledger.at("shared_holds")
+    /// The sum of a figure over all kinds.
+    fn of_all_kinds(&mut self, key: &str) -> u64 {
+        Kind::ALL.into_iter().map(|kind| *self.ledger.at(&of_kind(kind, key))).sum()
+    }
+
+    fn all_waiters(&mut self) -> u64 {
+        self.of_all_kinds("waiters") + *self.ledger.at("end_waiters")
+    }
+
+    /// A wait for an end has begun: waits until the daemon says so.
+    pub(crate) fn awaits_end(&mut self, client: &mut Client, request: &str) {
+        client.send(format!("{request}\n"));
+        let verb = request.split(' ').next().unwrap();
+        *self.ledger.at(&format!("command_{verb}")) += 1;
+        *self.ledger.at("latency") += 1;
+        *self.ledger.at("waits") += 1;
+        *self.ledger.at("end_waiters") += 1;
+        let all = self.all_waiters();
+        self.ledger.raise("peak_waiters", all);
+        self.note_memory();
+        self.wait_for("elockd_waits_total", "waits");
+    }
+
+    /// A wait for an end is over in this way: the verb's outcome, and the figure of the end.
+    pub(crate) fn end_awaited(&mut self, kind: Kind, verb: &str, outcome: &str, end: &str) {
+        *self.ledger.at(&format!("{outcome}_{verb}")) += 1;
+        *self.ledger.at(end) += 1;
+        *self.ledger.at("end_waiters") -= 1;
+        *self.ledger.at(&of_kind(kind, "wait_times")) += 1;
+    }
+
+    /// A connection that holds a lock alone holds it in another way from now on.
+    pub(crate) fn changed(&mut self, before: Kind, after: Kind, name: &str) {
+        self.lost(before, name, 1);
+        self.got(after, name, 1);
+        *self.ledger.at("changes") += 1;
     }
 
     /// A wait has begun: waits until the daemon says so.
@@ -269,14 +309,19 @@ impl Life {
         *self.ledger.at("latency") += 1;
         *self.ledger.at("waits") += 1;
         *self.ledger.at(&of_kind(kind, "waiters")) += 1;
-        let all = *self.ledger.at("waiters") + *self.ledger.at("shared_waiters");
+        let all = self.all_waiters();
         self.ledger.raise("peak_waiters", all);
         self.wait_for("elockd_waits_total", "waits");
     }
 
     /// A wait has ended in this way: the verb's outcome, and the figure of the end.
     pub(crate) fn waited(&mut self, kind: Kind, outcome: &str, end: &str) {
-        let verb = if kind == Kind::Exclusive { "gw" } else { "sgw" };
+        let verb = match kind {
+            Kind::Exclusive => "gw",
+            Kind::Shared => "sgw",
+            Kind::Read => "rgw",
+            Kind::Write => "wgw",
+        };
         *self.ledger.at(&format!("{outcome}_{verb}")) += 1;
         *self.ledger.at(end) += 1;
         *self.ledger.at(&of_kind(kind, "waiters")) -= 1;

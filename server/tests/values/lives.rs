@@ -10,10 +10,12 @@ use tempfile::TempDir;
 
 const EXCLUSIVE: Kind = Kind::Exclusive;
 const SHARED: Kind = Kind::Shared;
+const READ: Kind = Kind::Read;
+const WRITE: Kind = Kind::Write;
 
 /// How often each verb succeeds and fails in all, in the life in which everything goes on. Two numbers are the same
 /// only where both are 0.
-const COMMANDS: [(&str, u64, u64); 24] = [
+const COMMANDS: [(&str, u64, u64); 38] = [
     ("d", 401, 0),
     ("dump", 409, 0),
     ("f", 419, 421),
@@ -22,6 +24,7 @@ const COMMANDS: [(&str, u64, u64); 24] = [
     ("help", 449, 0),
     ("i", 457, 461),
     ("iam", 463, 0),
+    ("iw", 853, 857),
     ("kick", 5, 467),
     ("ls", 479, 0),
     ("me", 487, 0),
@@ -29,35 +32,50 @@ const COMMANDS: [(&str, u64, u64); 24] = [
     ("q", 499, 0),
     ("quit", 7, 0),
     ("r", 503, 509),
-    ("ra", 2, 521),
+    ("ra", 4, 521),
+    ("rf", 701, 709),
+    ("rg", 1201, 719),
+    ("rgw", 727, 733),
+    ("ri", 739, 743),
+    ("rr", 751, 757),
     ("sd", 523, 0),
+    ("sf", 761, 769),
     ("sg", 947, 17),
     ("sgl", 557, 563),
     ("sgw", 569, 571),
     ("si", 577, 587),
+    ("siw", 859, 863),
     ("sr", 593, 599),
     ("steal", 8, 601),
+    ("wf", 773, 787),
+    ("wg", 1213, 797),
+    ("wgw", 809, 811),
     ("who", 607, 0),
+    ("wi", 821, 823),
+    ("wr", 827, 829),
+    ("wsteal", 9, 839),
 ];
 
 /// Gets a lock that has this many holders then.
 fn get(life: &mut Life, client: &mut Client, kind: Kind, name: &str, holders: u64) {
-    match kind {
-        EXCLUSIVE => life.ask(client, 1, &format!("g {name}"), &format!("1 Lock Get Success: {name}")),
-        SHARED => {
-            life.ask(client, 1, &format!("sg {name}"), &format!("{holders} Shared Lock Get Success: {name}"));
-        }
-    }
+    let (verb, words) = match kind {
+        EXCLUSIVE => ("g", "Lock"),
+        SHARED => ("sg", "Shared Lock"),
+        READ => ("rg", "Read Lock"),
+        WRITE => ("wg", "Write Lock"),
+    };
+    life.ask(client, 1, &format!("{verb} {name}"), &format!("{holders} {words} Get Success: {name}"));
     life.got(kind, name, holders);
 }
 
 fn release(life: &mut Life, client: &mut Client, kind: Kind, name: &str, holders: u64) {
-    match kind {
-        EXCLUSIVE => life.ask(client, 1, &format!("r {name}"), &format!("1 Lock Release Success: {name}")),
-        SHARED => {
-            life.ask(client, 1, &format!("sr {name}"), &format!("1 Shared Lock Release Success: {name}"));
-        }
-    }
+    let (verb, words) = match kind {
+        EXCLUSIVE => ("r", "Lock"),
+        SHARED => ("sr", "Shared Lock"),
+        READ => ("rr", "Read Lock"),
+        WRITE => ("wr", "Write Lock"),
+    };
+    life.ask(client, 1, &format!("{verb} {name}"), &format!("1 {words} Release Success: {name}"));
     life.lost(kind, name, holders);
 }
 
@@ -107,6 +125,7 @@ pub(crate) fn busy() -> [BTreeMap<String, u64>; 2] {
     tokens(life, &mut other);
     let waiting = waits(life, &mut other, &mut sharers[0]);
     ends(life, &mut operator);
+    let readers = readers_and_writers(life, &mut operator);
 
     let mut filler = life.unix();
     life.invalid(&mut filler, 40, "bogus", "0 Unknown Command: bogus");
@@ -137,7 +156,7 @@ pub(crate) fn busy() -> [BTreeMap<String, u64>; 2] {
     drained(life);
     let at_the_end = life.compare(None);
     assert_eq!(stuck.lines().len() as u64, in_life["locks"]);
-    drop((waiting, hoarder, silent));
+    drop((waiting, readers, hoarder, silent));
     life.daemon.wait_for_success();
     [in_life, at_the_end]
 }
@@ -283,11 +302,100 @@ fn ends(life: &mut Life, operator: &mut Client) {
     life.closed(Cause::Eof);
 }
 
+/// Readers and writers: those that hold and those that wait when this is over.
+fn readers_and_writers(life: &mut Life, operator: &mut Client) -> Vec<Client> {
+    let [mut writer, mut one, mut two] = [life.unix(), life.unix(), life.unix()];
+    get_all(life, &mut writer, WRITE, "w", 37);
+    get_all(life, &mut one, READ, "r", 41);
+    (0..29).for_each(|at| get(life, &mut two, READ, &format!("r{at}"), 2));
+    // Who holds a lock alone goes on in another way.
+    get(life, &mut writer, WRITE, "changes", 1);
+    for at in 0..53 {
+        let (before, after, verb, words) = match at % 2 {
+            0 => (WRITE, READ, "rg", "Read"),
+            _ => (READ, WRITE, "wg", "Write"),
+        };
+        life.ask(&mut writer, 1, &format!("{verb} changes"), &format!("1 {words} Lock Get Success: changes"));
+        life.changed(before, after, "changes");
+    }
+    // Waits that are granted, and others that are over in vain.
+    for (kind, verb, words, times) in [(READ, "rgw", "Read", 14), (WRITE, "wgw", "Write", 16)] {
+        for _ in 0..times {
+            life.waits(kind, &mut two, &format!("{verb} 60000 w0"));
+            release(life, &mut writer, WRITE, "w0", 1);
+            two.expect(format!("1 {words} Lock Get Success: w0\n"));
+            life.got(kind, "w0", 1);
+            life.waited(kind, "succeeded", "waits_granted");
+            release(life, &mut two, kind, "w0", 1);
+            get(life, &mut writer, WRITE, "w0", 1);
+        }
+    }
+    for (kind, verb, words, times) in [(READ, "rgw", "Read", 12), (WRITE, "wgw", "Write", 10)] {
+        for _ in 0..times {
+            life.waits(kind, &mut two, &format!("{verb} 1 w1"));
+            two.expect(format!("0 {words} Lock Get Timeout: w1\n"));
+            life.waited(kind, "failed", "waits_timed_out");
+        }
+    }
+    // What is released together, orphaned and stolen.
+    for (kind, count) in [(READ, 61), (WRITE, 67)] {
+        let mut client = life.unix();
+        get_all(life, &mut client, kind, "rra", count);
+        life.ask(&mut client, 1, "ra", &format!("{count} Locks Released"));
+        (0..count).for_each(|at| life.lost(kind, &format!("rra{at}"), 1));
+        *life.ledger.at(&of_kind(kind, "released_together")) += count;
+        get_all(life, &mut client, kind, "re", count + 12);
+        drop(client);
+        orphaned(life, kind, "re", count + 12);
+        life.closed(Cause::Eof);
+    }
+    for _ in 0..9 {
+        get(life, &mut two, WRITE, "stolen", 1);
+        life.ask(operator, 1, "wsteal stolen", "1 Write Lock Steal Success: stolen");
+        life.lost(WRITE, "stolen", 1);
+    }
+    // Ends that come, that do not come in time, and that are waited for when this is over.
+    get(life, &mut writer, EXCLUSIVE, "ends", 1);
+    get(life, &mut writer, SHARED, "ends", 1);
+    for (kind, verb, words, times) in [(EXCLUSIVE, "iw", "Lock", 18), (SHARED, "siw", "Shared Lock", 22)] {
+        for _ in 0..times {
+            life.awaits_end(&mut two, &format!("{verb} 60000 ends"));
+            release(life, &mut writer, kind, "ends", 1);
+            two.expect(format!("1 {words} Ended: ends\n"));
+            life.end_awaited(kind, verb, "succeeded", "waits_granted");
+            get(life, &mut writer, kind, "ends", 1);
+            life.awaits_end(&mut two, &format!("{verb} 1 ends"));
+            two.expect(format!("0 {words} Wait Timeout: ends\n"));
+            life.end_awaited(kind, verb, "failed", "waits_timed_out");
+        }
+    }
+    let mut clients = vec![writer, one, two];
+    for (request, times) in [("iw 60000 ends", 2), ("siw 60000 ends", 4)] {
+        for _ in 0..times {
+            let mut client = life.unix();
+            life.awaits_end(&mut client, request);
+            clients.push(client);
+        }
+    }
+    for (kind, request, times) in
+        [(READ, "rgw 60000 w2", 3), (WRITE, "wgw 60000 w3", 1), (WRITE, "wgw 60000 w4", 4)]
+    {
+        for _ in 0..times {
+            let mut client = life.unix();
+            life.waits(kind, &mut client, request);
+            clients.push(client);
+        }
+    }
+    clients
+}
+
 /// Says each verb until it was said as often as in the table.
 fn fill_up(life: &mut Life, filler: &mut Client, operator: &mut Client) {
     get(life, filler, EXCLUSIVE, "mine", 1);
     get(life, filler, SHARED, "mine", 1);
-    for (verb, kind) in [("r", EXCLUSIVE), ("sr", SHARED)] {
+    get(life, filler, READ, "mine r", 1);
+    get(life, filler, WRITE, "mine w", 1);
+    for (verb, kind) in [("r", EXCLUSIVE), ("sr", SHARED), ("rr", READ), ("wr", WRITE)] {
         let wanted = COMMANDS.iter().find(|(of, ..)| *of == verb).unwrap().1;
         while *life.ledger.at(&format!("succeeded_{verb}")) < wanted {
             get(life, filler, kind, "x", 1);
@@ -303,27 +411,36 @@ fn fill_up(life: &mut Life, filler: &mut Client, operator: &mut Client) {
             continue;
         }
         let (right, wrong) = requests(verb);
-        let client = if ["steal", "kick"].contains(&verb) { &mut *operator } else { &mut *filler };
+        let client = if ["steal", "wsteal", "kick"].contains(&verb) { &mut *operator } else { &mut *filler };
         life.ask_until("failed", failures, client, &wrong);
         // The last `q full` is that of the comparison.
         life.ask_until("succeeded", successes - u64::from(verb == "q"), client, &right);
-        if verb == "f" {
+        if ["f", "sf", "rf", "wf"].contains(&verb) {
             *life.ledger.at("tokens_given") += 1;
             *life.ledger.at("tokens_left") -= 1;
         }
     }
 }
 
-/// What succeeds and what fails with this verb, said by one that holds `mine`, when others hold `o20` and `s1`.
+/// What succeeds and what fails with this verb, said by one that holds `mine`, reads `mine r` and writes `mine w`, when
+/// others hold `o20` and `s1` and write `w5`.
 fn requests(verb: &str) -> (String, String) {
     let (right, wrong) = match verb {
         "d" | "sd" | "ls" | "who" => ("nobody", ""),
-        "f" | "g" | "sg" => ("mine", "o20"),
+        "f" | "g" | "sg" | "sf" => ("mine", "o20"),
+        "rg" | "rf" => ("mine r", "w5"),
+        "wg" | "wf" => ("mine w", "w5"),
+        "ri" => ("mine r", "nothing"),
+        "wi" => ("mine w", "nothing"),
+        "rgw" => ("0 mine r", "0 w5"),
+        "wgw" => ("0 mine w", "0 w5"),
         "i" | "si" => ("mine", "nothing"),
         "gw" => ("0 mine", "0 o20"),
+        "iw" => ("0 nothing", "0 o20"),
+        "siw" => ("0 nothing", "0 s1"),
         "sgl" => ("1 mine", "1 s1"),
         "sgw" => ("0 1 mine", "0 1 s1"),
-        "r" | "sr" | "steal" | "kick" => ("", "nothing"),
+        "r" | "sr" | "rr" | "wr" | "steal" | "wsteal" | "kick" => ("", "nothing"),
         _ => ("", ""),
     };
     (format!("{verb} {right}"), format!("{verb} {wrong}"))
@@ -331,6 +448,11 @@ fn requests(verb: &str) -> (String, String) {
 
 /// All connections but the one amid its listing are closed, all waits are over and all locks are gone.
 fn drained(life: &mut Life) {
+    for (kind, verb, times) in [(EXCLUSIVE, "iw", 2), (SHARED, "siw", 4)] {
+        for _ in 0..times {
+            life.end_awaited(kind, verb, "failed", "waits_drained");
+        }
+    }
     for kind in Kind::ALL {
         while *life.ledger.at(&of_kind(kind, "waiters")) > 0 {
             life.waited(kind, "failed", "waits_drained");

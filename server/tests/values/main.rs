@@ -39,9 +39,13 @@ const MEASURED: [&str; 4] = ["pid", "uptime_ms", "longest_wait_ms", "token_failu
 const NOTHING: [&str; 7] =
     ["dead_holds", "failed_help", "failed_me", "failed_ping", "failed_q", "failed_quit", "ignored_inputs"];
 
-/// What is the same by its nature: an exclusive lock has one holder, and who quits has said `quit`.
-const SAME: [(&str, &str); 3] =
-    [("locks", "holds"), ("command_quit", "closed_quit"), ("succeeded_quit", "closed_quit")];
+/// What is the same by its nature: an exclusive lock has one holder, and so has a lock that is written; and who quits has said `quit`.
+const SAME: [(&str, &str); 4] = [
+    ("locks", "holds"),
+    ("write_locks", "write_holds"),
+    ("command_quit", "closed_quit"),
+    ("succeeded_quit", "closed_quit"),
+];
 
 #[test]
 fn every_figure_is_its_own_in_the_answer_and_in_the_metrics() {

@@ -29,12 +29,18 @@ const SERIES: &[(&str, &str)] = &[
     ("elockd_connections_peak", "peak_connections"),
     ("elockd_connections_refused_total", "connections_refused"),
     ("elockd_dead_holds", "dead_holds"),
+    ("elockd_end_waiters", "end_waiters"),
     ("elockd_hold_duration_seconds_count{kind=\"exclusive\"}", "hold_times"),
     ("elockd_hold_duration_seconds_count{kind=\"shared\"}", "shared_hold_times"),
+    ("elockd_hold_duration_seconds_count{kind=\"read\"}", "read_hold_times"),
+    ("elockd_hold_duration_seconds_count{kind=\"write\"}", "write_hold_times"),
     ("elockd_holds_limit", "limit_locks"),
+    ("elockd_holds_changed_total", "changes"),
     ("elockd_holds_peak", "peak_holds"),
     ("elockd_holds{kind=\"exclusive\"}", "holds"),
     ("elockd_holds{kind=\"shared\"}", "shared_holds"),
+    ("elockd_holds{kind=\"read\"}", "read_holds"),
+    ("elockd_holds{kind=\"write\"}", "write_holds"),
     ("elockd_ignored_inputs_total", "ignored_inputs"),
     ("elockd_invalid_commands_total", "invalid_commands"),
     ("elockd_lingering", "lingering"),
@@ -44,6 +50,8 @@ const SERIES: &[(&str, &str)] = &[
     ("elockd_locks_refused_total", "locks_refused"),
     ("elockd_locks{kind=\"exclusive\"}", "locks"),
     ("elockd_locks{kind=\"shared\"}", "shared_locks"),
+    ("elockd_locks{kind=\"read\"}", "read_locks"),
+    ("elockd_locks{kind=\"write\"}", "write_locks"),
     ("elockd_long_holds", "long_holds"),
     ("elockd_memory_bytes", "memory_bytes"),
     ("elockd_memory_limit_bytes", "limit_memory_bytes"),
@@ -52,19 +60,27 @@ const SERIES: &[(&str, &str)] = &[
     ("elockd_name_waiters_limit", "limit_waiters_per_name"),
     ("elockd_orphans_total{kind=\"exclusive\"}", "orphans"),
     ("elockd_orphans_total{kind=\"shared\"}", "shared_orphans"),
+    ("elockd_orphans_total{kind=\"read\"}", "read_orphans"),
+    ("elockd_orphans_total{kind=\"write\"}", "write_orphans"),
     ("elockd_released_together_total{kind=\"exclusive\"}", "released_together"),
     ("elockd_released_together_total{kind=\"shared\"}", "shared_released_together"),
     ("elockd_resumed_total", "resumed"),
+    ("elockd_released_together_total{kind=\"read\"}", "read_released_together"),
+    ("elockd_released_together_total{kind=\"write\"}", "write_released_together"),
     ("elockd_searches_refused_total", "searches_refused"),
     ("elockd_step_holds_limit", "limit_step_holds"),
     ("elockd_tokens_given_total", "tokens_given"),
     ("elockd_tokens_left", "tokens_left"),
     ("elockd_wait_seconds_count{kind=\"exclusive\"}", "wait_times"),
     ("elockd_wait_seconds_count{kind=\"shared\"}", "shared_wait_times"),
+    ("elockd_wait_seconds_count{kind=\"read\"}", "read_wait_times"),
+    ("elockd_wait_seconds_count{kind=\"write\"}", "write_wait_times"),
     ("elockd_waiters_limit", "limit_waiters"),
     ("elockd_waiters_peak", "peak_waiters"),
     ("elockd_waiters{kind=\"exclusive\"}", "waiters"),
     ("elockd_waiters{kind=\"shared\"}", "shared_waiters"),
+    ("elockd_waiters{kind=\"read\"}", "read_waiters"),
+    ("elockd_waiters{kind=\"write\"}", "write_waiters"),
     ("elockd_waits_ended_total{outcome=\"disconnected\"}", "waits_disconnected"),
     ("elockd_waits_ended_total{outcome=\"granted\"}", "waits_granted"),
     ("elockd_waits_ended_total{outcome=\"shutdown\"}", "waits_drained"),
@@ -81,9 +97,13 @@ const MEASURED: &[&str] = &[
     "elockd_command_duration_seconds_sum",
     "elockd_hold_duration_seconds_sum{kind=\"exclusive\"}",
     "elockd_hold_duration_seconds_sum{kind=\"shared\"}",
+    "elockd_hold_duration_seconds_sum{kind=\"read\"}",
+    "elockd_hold_duration_seconds_sum{kind=\"write\"}",
     "elockd_log_lines_dropped_total",
     "elockd_wait_seconds_sum{kind=\"exclusive\"}",
     "elockd_wait_seconds_sum{kind=\"shared\"}",
+    "elockd_wait_seconds_sum{kind=\"read\"}",
+    "elockd_wait_seconds_sum{kind=\"write\"}",
     "process_cpu_seconds_total",
     "process_max_fds",
     "process_resident_memory_bytes",
@@ -132,7 +152,11 @@ pub(crate) fn compare(metrics: &BTreeMap<String, String>, ledger: &BTreeMap<Stri
         match &**series {
             "elockd_longest_wait_seconds" => {
                 let seconds: f64 = value.parse().unwrap();
-                let waiters = ledger["waiters"] + ledger["shared_waiters"];
+                let waiters: u64 =
+                    ["waiters", "shared_waiters", "read_waiters", "write_waiters", "end_waiters"]
+                        .iter()
+                        .map(|key| ledger[*key])
+                        .sum();
                 let is_so =
                     if waiters == 0 { seconds == 0.0 } else { seconds <= born.elapsed().as_secs_f64() };
                 assert!(is_so, "{series} is {value}");
@@ -166,7 +190,7 @@ fn histograms(metrics: &BTreeMap<String, String>) {
             if others.is_empty() { format!("{name}_count") } else { format!("{name}_count{{{others}}}") };
         buckets.entry(of).or_default().push((bound, value.parse().unwrap()));
     }
-    assert_eq!(buckets.len(), 5, "{:?}", buckets.keys());
+    assert_eq!(buckets.len(), 9, "{:?}", buckets.keys());
     for (count, mut buckets) in buckets {
         buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
         assert!(buckets.is_sorted_by_key(|(_, count)| *count), "{count}: {buckets:?}");

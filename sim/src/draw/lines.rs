@@ -21,7 +21,7 @@ pub(super) struct Lines {
 enum Form {
     Get(&'static str),
     /// With a time to wait.
-    Wait,
+    Wait(&'static str),
     /// With a limit of holders.
     Limited,
     /// With both.
@@ -50,6 +50,8 @@ enum VerbGroup {
     Together,
     Everything,
     Operators,
+    Reads,
+    Ends,
 }
 
 /// Number of holders that a request allows, by weight; 0 is any number.
@@ -75,8 +77,10 @@ impl Lines {
         let mut verbs = vec![
             (VerbGroup::Old, Form::Get("g"), 30),
             (VerbGroup::Old, Form::Get("sg"), 25),
-            (VerbGroup::Waits, Form::Wait, 30),
+            (VerbGroup::Waits, Form::Wait("gw"), 30),
             (VerbGroup::Waits, Form::LimitedWait, 16),
+            (VerbGroup::Ends, Form::Wait("iw"), 10),
+            (VerbGroup::Ends, Form::Wait("siw"), 8),
             (VerbGroup::Limits, Form::Limited, 12),
             (VerbGroup::Old, Form::Release("r"), 15),
             (VerbGroup::Old, Form::Release("sr"), 12),
@@ -101,6 +105,20 @@ impl Lines {
             (VerbGroup::Old, Form::Named("who"), 1),
             (VerbGroup::Old, Form::Bare("ping"), 1),
             (VerbGroup::Old, Form::Bare("help"), 1),
+            (VerbGroup::Reads, Form::Get("rg"), 14),
+            (VerbGroup::Reads, Form::Get("wg"), 14),
+            (VerbGroup::Reads, Form::Wait("rgw"), 18),
+            (VerbGroup::Reads, Form::Wait("wgw"), 14),
+            (VerbGroup::Reads, Form::Release("rg"), 12),
+            (VerbGroup::Reads, Form::Release("wg"), 10),
+            (VerbGroup::Reads, Form::Release("rr"), 10),
+            (VerbGroup::Reads, Form::Release("wr"), 10),
+            (VerbGroup::Reads, Form::Named("ri"), 4),
+            (VerbGroup::Reads, Form::Named("wi"), 4),
+            (VerbGroup::Tokens, Form::Release("sf"), 4),
+            (VerbGroup::Tokens, Form::Release("rf"), 3),
+            (VerbGroup::Tokens, Form::Release("wf"), 4),
+            (VerbGroup::Operators, Form::Named("wsteal"), 1),
             (VerbGroup::Operators, Form::Named("steal"), 1),
             (VerbGroup::Operators, Form::Kick, 1),
             (VerbGroup::Waits, Form::BadNumber, 2),
@@ -117,7 +135,9 @@ impl Lines {
             VerbGroup::Everything,
             VerbGroup::Operators,
         ];
-        let left_out: Vec<VerbGroup> = groups.into_iter().filter(|_| rng.percent(25)).collect();
+        let mut left_out: Vec<VerbGroup> = groups.into_iter().filter(|_| rng.percent(25)).collect();
+        left_out.extend(rng.percent(50).then_some(VerbGroup::Reads));
+        left_out.extend(rng.percent(40).then_some(VerbGroup::Ends));
         // Gets are never left out, so that there is always something to lose.
         let spared = if rng.percent(50) { 1 } else { 2 };
         for (group, _, weight) in &mut verbs[spared..] {
@@ -163,20 +183,31 @@ impl Lines {
                 mine.push(name.clone());
                 (verb, name)
             }
-            verb @ (Form::Wait | Form::Limited | Form::LimitedWait) => {
+            verb @ (Form::Wait(_) | Form::Limited | Form::LimitedWait) => {
                 let name = self.name(rng);
                 mine.push(name.clone());
                 let (ms, limit) = (self.ms(rng).to_string(), rng.weighted(&LIMITS).to_string());
                 let numbers = match verb {
-                    Form::Wait => vec!["gw", &ms],
+                    Form::Wait(verb) => vec![verb, &ms],
                     Form::Limited => vec!["sgl", &limit],
                     _ => vec!["sgw", &ms, &limit],
                 };
                 return self.write(rng, &numbers.join(" "), &name);
             }
             Form::BadNumber => {
-                let verb =
-                    rng.of(&["gw", "gw -1", "gw x", "gw 4294967296", "gw 00000000001", "sgl", "sgw 5"]);
+                let verb = rng.of(&[
+                    "gw",
+                    "gw -1",
+                    "gw x",
+                    "gw 4294967296",
+                    "gw 00000000001",
+                    "sgl",
+                    "sgw 5",
+                    "rgw",
+                    "wgw x",
+                    "iw",
+                    "siw x",
+                ]);
                 return [verb.as_bytes(), b"\n"].concat();
             }
             Form::Kick if rng.percent(30) => ("kick", self.name(rng)),

@@ -27,9 +27,9 @@ fn told(outcome: &Outcome<'_>) -> Held {
                 return Err(format!("{to:?} was refused a lock with {own} of its own and {all} in all"));
             }
         }
-        Output::Reply(Reply::QueueFull { kind, name }) => {
+        Output::Reply(Reply::QueueFull { kind, name } | Reply::EndQueueFull { kind, name }) => {
             let all = in_account(observed, account).waits;
-            let line = observed.waits().length(&(*kind, name.to_vec()));
+            let line = observed.waits().awaiting(&(*kind, name.to_vec()));
             if all < u64::from(limits.waiters) && line < limits.waiters_per_name as usize {
                 return Err(format!("{to:?} may not wait with {line} in line and {all} waits in all"));
             }
@@ -64,7 +64,7 @@ fn state(state: &State<'_>) -> Held {
     }
     for (conn, held) in observed.open() {
         // A wait counts as the hold that it may become.
-        let held = held.len() + usize::from(observed.waits().of(*conn).is_some());
+        let held = held.len() + usize::from(waits_for_a_lock(observed, *conn));
         if held > limits.locks_per_connection as usize {
             return Err(format!(
                 "{conn:?} has {held} holds and waits, {} may be",
@@ -72,13 +72,19 @@ fn state(state: &State<'_>) -> Held {
             ));
         }
     }
-    for (lock, line) in observed.waits().lines() {
-        let waits = line.count();
+    let lines = observed.waits().lines().map(|(lock, _)| lock);
+    for lock in lines.chain(observed.waits().ends().map(|(lock, _)| lock)) {
+        let waits = observed.waits().awaiting(lock);
         if waits > limits.waiters_per_name as usize {
             return Err(format!("{waits} wait for {lock:?}, {} may", limits.waiters_per_name));
         }
     }
     Ok(())
+}
+
+/// Whether a connection waits for a lock, and not for the end of one.
+fn waits_for_a_lock(observed: &Observed, conn: Conn) -> bool {
+    observed.waits().of(conn).is_some_and(|(_, wait)| wait.still.is_none())
 }
 
 /// How many connections beside this one come from its IP address.
@@ -106,7 +112,7 @@ fn in_account(observed: &Observed, account: Account) -> AccountCounts {
             let waits = u64::from(observed.waits().of(*conn).is_some());
             counts.connections += 1;
             counts.waits += waits;
-            counts.locks += held.len() as u64 + waits;
+            counts.locks += held.len() as u64 + u64::from(waits_for_a_lock(observed, *conn));
         }
     }
     counts

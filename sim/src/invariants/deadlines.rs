@@ -16,16 +16,19 @@ fn told(outcome: &Outcome<'_>) -> Held {
     let Outcome { observed, to, .. } = outcome;
     let wait = observed.waits().of(*to).map(|(_, wait)| wait);
     match outcome.output {
-        Output::Reply(Reply::Got { name, .. }) if wait.is_some_and(|wait| wait.is_due(observed.now())) => {
+        Output::Reply(Reply::Got { name, .. } | Reply::Ended { name, .. })
+            if wait.is_some_and(|wait| wait.is_due(observed.now())) =>
+        {
             Err(format!("{to:?} was given {} at {} ms, after its deadline", shown(name), observed.now().0))
         }
-        Output::Reply(Reply::GetTimeout { name, .. }) => {
+        Output::Reply(Reply::GetTimeout { name, .. } | Reply::EndTimeout { name, .. }) => {
             // The end of its connection ends a wait too, and a request with MS 0 times out at once.
             let has_ended = observed.cut_off(*to).is_some();
-            let asked_for_none = matches!(
-                outcome.input,
-                Input::Command(conn, Command::Get(wish)) if conn == to && wish.ms() == Some(0)
-            );
+            let asked_for_none = match outcome.input {
+                Input::Command(conn, Command::Get(wish)) => conn == to && wish.ms() == Some(0),
+                Input::Command(conn, Command::AwaitEnd { ms, .. }) => conn == to && *ms == 0,
+                _ => false,
+            };
             let is_due = wait.map_or(has_ended || asked_for_none, |wait| wait.is_due(observed.now()));
             if is_due { Ok(()) } else { Err(format!("{to:?} gave up {} too early", shown(name))) }
         }

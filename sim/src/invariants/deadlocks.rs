@@ -2,7 +2,7 @@
 //! definition decides, from the holds and the waits there are.
 
 use super::{Held, Invariant, Outcome, shown};
-use crate::observed::wanted;
+use crate::observed::{Wanted, wanted};
 use elockd_core::{Input, Output, Reply};
 
 pub(super) const INVARIANT: Invariant = Invariant {
@@ -17,15 +17,17 @@ fn told(outcome: &Outcome<'_>) -> Held {
     let to = outcome.to;
     let is_refused = match outcome.output {
         Output::Wait => false,
-        Output::Reply(Reply::GetDeadlock { .. }) => true,
+        Output::Reply(Reply::GetDeadlock { .. } | Reply::EndDeadlock { .. }) => true,
         _ => return Ok(()),
     };
     let asked = match outcome.input {
         Input::Command(conn, command) if *conn == to => wanted(command),
         _ => None,
     };
-    let Some((lock, limit, _)) = asked else { return Err(format!("{to:?} waits, and did not ask to")) };
-    if outcome.observed.could_serve(to, &lock, limit) != is_refused {
+    let Some(Wanted { lock, limit, is_end, .. }) = asked else {
+        return Err(format!("{to:?} waits, and did not ask to"));
+    };
+    if outcome.observed.could_serve(to, &lock, (limit, is_end)) != is_refused {
         return Ok(());
     }
     let what = if is_refused { "was refused a wait that is no deadlock" } else { "waits for ever" };

@@ -6,7 +6,7 @@ use elockd_core::{Figure, Figures, Kind, Output, Reply};
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "exact counts",
-    guards: "The N of a shared lock and every figure of `q` are exact at their place in the order, also right \
+    guards: "The N of shared locks and of readers, and every figure of `q` are exact at their place in the order, also right \
              after thousands of connections ended at once.",
     given: None,
     told: Some(told),
@@ -56,6 +56,7 @@ fn figures_are_counted(figures: &Figures<'_>, observed: &Observed) -> Held {
         ("shared_orphans", observed.orphans(Kind::Shared)),
         ("waiters", observed.waits().count(Kind::Exclusive)),
         ("shared_waiters", observed.waits().count(Kind::Shared)),
+        ("end_waiters", observed.waits().ends().map(|(_, waits)| waits.count() as u64).sum()),
         ("longest_wait_ms", longest_wait_ms),
         ("waits", counts.waits),
         ("waits_granted", counts.granted),
@@ -63,8 +64,19 @@ fn figures_are_counted(figures: &Figures<'_>, observed: &Observed) -> Held {
         ("waits_drained", counts.drained),
         ("deadlocks_refused", counts.deadlocks),
         ("queue_full", counts.queue_full),
+        ("read_locks", names(Kind::Read)),
+        ("write_locks", names(Kind::Write)),
+        ("read_holds", observed.holds(Kind::Read)),
+        ("write_holds", observed.holds(Kind::Write)),
+        ("read_orphans", observed.orphans(Kind::Read)),
+        ("write_orphans", observed.orphans(Kind::Write)),
+        ("read_waiters", observed.waits().count(Kind::Read)),
+        ("write_waiters", observed.waits().count(Kind::Write)),
+        ("changes", counts.changes),
         ("released_together", counts.released_together[0]),
         ("shared_released_together", counts.released_together[1]),
+        ("read_released_together", counts.released_together[2]),
+        ("write_released_together", counts.released_together[3]),
         ("tokens_given", observed.tokens().given()),
         ("tokens_left", observed.tokens().left()),
     ];

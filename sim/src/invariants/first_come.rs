@@ -23,7 +23,10 @@ fn told(outcome: &Outcome<'_>) -> Held {
         outcome.input,
         Input::Command(conn, Command::Get(wish)) if *conn == to && wish.kind() == *kind && !wish.heeds_line()
     );
-    if head.conn == to || is_old || outcome.observed.is_holder(to, *kind, name) {
+    // Who holds it in another way goes on in this one.
+    let mut kinds = [Some(*kind), kind.rival()].into_iter().flatten();
+    let is_holder = kinds.any(|kind| outcome.observed.is_holder(to, kind, name));
+    if head.conn == to || is_old || is_holder {
         return Ok(());
     }
     Err(format!("{to:?} was given {kind:?} {}, and {:?} was first in line", shown(name), head.conn))

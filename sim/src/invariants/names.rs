@@ -19,8 +19,12 @@ fn told(outcome: &Outcome<'_>) -> Held {
         | Reply::GetTimeout { name, .. }
         | Reply::GetDeadlock { name, .. }
         | Reply::QueueFull { name, .. }
+        | Reply::Ended { name, .. }
+        | Reply::EndTimeout { name, .. }
+        | Reply::EndDeadlock { name, .. }
+        | Reply::EndQueueFull { name, .. }
         | Reply::Fenced { name, .. }
-        | Reply::NotHeld { name }
+        | Reply::NotHeld { name, .. }
         | Reply::Stolen { name, .. }
         | Reply::Kicked { addr: name, .. }
         | Reply::Released { name, .. }

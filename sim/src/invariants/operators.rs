@@ -3,7 +3,7 @@
 
 use super::{Held, Invariant, Outcome, shown};
 use crate::observed::Observed;
-use elockd_core::{Account, Command, Conn, Input, Kind, Output, Reason, Reply};
+use elockd_core::{Account, Command, Conn, Input, Output, Reason, Reply};
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "operators alone kick and steal",
@@ -25,8 +25,8 @@ fn told(outcome: &Outcome<'_>) -> Held {
         Output::Reply(Reply::NotAllowed { .. }) if is_operator(to) => {
             Err(format!("{to:?} is an operator, and was not allowed to"))
         }
-        Output::Reply(Reply::Stolen { was_held, name }) => {
-            let is_held = observed.holders(Kind::Exclusive, name) > 0;
+        Output::Reply(Reply::Stolen { kind, was_held, name }) => {
+            let is_held = observed.holders(*kind, name) > 0;
             if *was_held == is_held {
                 Ok(())
             } else {
@@ -49,8 +49,8 @@ fn told(outcome: &Outcome<'_>) -> Held {
             Input::Command(_, Command::Kick(addr)) if is_meant(observed, *to, addr) => Ok(()),
             other => Err(format!("{to:?} was closed by {other:?}")),
         },
-        Output::Reply(Reply::Released { kind: Kind::Exclusive, name } | Reply::Fenced { name, .. })
-            if observed.is_stolen(*to, name) =>
+        Output::Reply(Reply::Released { kind, name } | Reply::Fenced { kind, name, .. })
+            if observed.is_stolen(*to, *kind, name) =>
         {
             Err(format!("{to:?} was robbed of {} and still has it", shown(name)))
         }

@@ -2,7 +2,7 @@
 //! checks the same across the server's lives and without its witness.)
 
 use super::{Held, Invariant, Outcome, shown};
-use elockd_core::{Command, Input, Kind, Output, Reply};
+use elockd_core::{Command, Input, Output, Reply};
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "tokens ascend",
@@ -16,8 +16,9 @@ pub(super) const INVARIANT: Invariant = Invariant {
 fn told(outcome: &Outcome<'_>) -> Held {
     let Outcome { observed, to, .. } = outcome;
     let tokens = observed.tokens();
-    let Input::Command(_, Command::Fence(asked)) = outcome.input else { return Ok(()) };
-    let (is_holder, token) = (observed.is_holder(*to, Kind::Exclusive, asked), tokens.of(*to, asked));
+    let Input::Command(_, Command::Fence(kind, asked)) = outcome.input else { return Ok(()) };
+    let (is_holder, token) =
+        (observed.is_holder(*to, *kind, asked), tokens.of(*to, &(*kind, asked.to_vec())));
     let name = shown(asked);
     match outcome.output {
         Output::Reply(Reply::Fenced { .. } | Reply::NoTokens) if !is_holder => {

@@ -30,16 +30,16 @@ pub struct Observed {
     /// The registered names of open connections.
     names: BTreeMap<Conn, Vec<u8>>,
     /// The holders of each lock, by kind. A lock without holders is not in it.
-    holders: [BTreeMap<Vec<u8>, BTreeSet<Conn>>; 2],
+    holders: [BTreeMap<Vec<u8>, BTreeSet<Conn>>; Kind::ALL.len()],
     /// The number of holds, by kind.
-    holds: [u64; 2],
+    holds: [u64; Kind::ALL.len()],
     /// Holds that were released because their connection ended, by kind.
-    orphans: [u64; 2],
+    orphans: [u64; Kind::ALL.len()],
     waits: Waits,
     tokens: Tokens,
     counts: Counts,
-    /// Exclusive holds that were stolen, until their old holders get the lock again.
-    stolen: BTreeSet<(Conn, Vec<u8>)>,
+    /// Holds that were stolen, until their old holders get the lock again.
+    stolen: BTreeSet<(Conn, Lock)>,
     draining: bool,
     /// The effect of the current input, until it is noted.
     pending: Option<Pending>,
@@ -65,7 +65,9 @@ pub struct Counts {
     /// Waits that were refused because too many wait.
     pub queue_full: u64,
     /// Holds that ended by `ra`, by kind.
-    pub released_together: [u64; 2],
+    pub released_together: [u64; Kind::ALL.len()],
+    /// Holds that ended because their holder went on in another way.
+    pub changes: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -154,10 +156,10 @@ impl Observed {
         &self.counts
     }
 
-    /// Whether an exclusive lock was stolen from this connection, and the connection has not got it again since.
+    /// Whether a lock was stolen from this connection, and the connection has not got it again since.
     #[must_use]
-    pub fn is_stolen(&self, conn: Conn, name: &[u8]) -> bool {
-        self.stolen.contains(&(conn, name.to_vec()))
+    pub fn is_stolen(&self, conn: Conn, kind: Kind, name: &[u8]) -> bool {
+        self.stolen.contains(&(conn, (kind, name.to_vec())))
     }
 
     /// Whether the shutdown has begun.
@@ -175,14 +177,16 @@ impl Observed {
     /// Whether the lock could be granted to the first in its line.
     #[must_use]
     pub fn could_be_granted(&self, lock: &Lock) -> bool {
-        let holders = self.holders_of(lock).len();
-        self.waits.head(lock).is_some_and(|head| head.could_join(holders))
+        self.waits.head(lock).is_some_and(|head| {
+            let count = |kind| self.holders(kind, &lock.1);
+            head.could_join(count(head.kind), head.kind.rival().map_or(0, count))
+        })
     }
 
-    /// Whether a wait of this connection for this lock, at the end of its line, could ever be granted.
+    /// Whether a wait of this connection for this lock, at the end of its line, or for its end, could ever be granted.
     #[must_use]
-    pub fn could_serve(&self, asker: Conn, lock: &Lock, limit: u32) -> bool {
-        self.waits.could_serve(asker, lock, limit, |lock| self.holders_of(lock))
+    pub fn could_serve(&self, asker: Conn, lock: &Lock, (limit, is_end): (u32, bool)) -> bool {
+        self.waits.could_serve(asker, lock, (limit, is_end), |lock| self.holders_of(lock))
     }
 
     /// Notes an input.
@@ -208,7 +212,13 @@ impl Observed {
             (None, _) => return,
             (Some(Pending::Drain), Output::Reply(Reply::ShuttingDown)) => false,
             (Some(Pending::Drain), _) | (Some(Pending::Close(_)), Output::Disconnect(Reason::Idle)) => true,
-            (Some(Pending::Close(_)), Output::Reply(Reply::GetTimeout { .. })) => is_due(to),
+            (Some(Pending::Close(_)), Output::Reply(Reply::GetTimeout { .. } | Reply::EndTimeout { .. })) => {
+                is_due(to)
+            }
+            (Some(Pending::Close(_)), Output::Reply(Reply::Ended { .. })) => {
+                let still = self.waits.of(to).and_then(|(_, wait)| wait.still.as_ref());
+                still.is_some_and(BTreeSet::is_empty)
+            }
             (Some(Pending::Close(_)), Output::Reply(Reply::Got { kind, name, .. })) => {
                 let lock = (*kind, name.to_vec());
                 let is_head = self.waits.head(&lock).is_some_and(|head| head.conn == to);
@@ -250,9 +260,10 @@ impl Observed {
 
     fn begin_wait(&mut self, to: Conn) {
         let Some((_, command)) = self.asked.as_ref().filter(|(conn, _)| *conn == to) else { return };
-        if let Some((lock, limit, ms)) = wanted(command) {
+        if let Some(Wanted { lock, limit, ms, is_end }) = wanted(command) {
             self.counts.waits += 1;
-            self.waits.begin(to, lock, limit, self.now, ms);
+            let still = is_end.then(|| self.holders_of(&lock).clone());
+            self.waits.begin(to, lock, (limit, still), self.now, ms);
         }
     }
 
@@ -261,18 +272,24 @@ impl Observed {
         match reply {
             Reply::Got { kind, name, .. } => {
                 self.counts.granted += u64::from(has_waited);
-                if *kind == Kind::Exclusive {
-                    self.stolen.remove(&(to, name.to_vec()));
+                self.stolen.remove(&(to, (*kind, name.to_vec())));
+                let before = kind.rival().filter(|rival| self.is_holder(to, *rival, name));
+                if let Some(rival) = before {
+                    self.counts.changes += 1;
+                    self.release(to, &(rival, name.to_vec()));
                 }
                 if self.holders[*kind as usize].entry(name.to_vec()).or_default().insert(to) {
                     self.holds[*kind as usize] += 1;
                     self.open.entry(to).or_default().insert((*kind, name.to_vec()));
                 }
             }
-            Reply::GetTimeout { .. } => self.counts.timed_out += u64::from(has_waited),
+            Reply::Ended { .. } => self.counts.granted += u64::from(has_waited),
+            Reply::GetTimeout { .. } | Reply::EndTimeout { .. } => {
+                self.counts.timed_out += u64::from(has_waited);
+            }
             Reply::ShuttingDown => self.counts.drained += u64::from(has_waited),
-            Reply::GetDeadlock { .. } => self.counts.deadlocks += 1,
-            Reply::QueueFull { .. } => self.counts.queue_full += 1,
+            Reply::GetDeadlock { .. } | Reply::EndDeadlock { .. } => self.counts.deadlocks += 1,
+            Reply::QueueFull { .. } | Reply::EndQueueFull { .. } => self.counts.queue_full += 1,
             Reply::Released { kind, name } => self.release(to, &(*kind, name.to_vec())),
             Reply::ReleasedAll { .. } => {
                 for lock in self.open.get(&to).cloned().unwrap_or_default() {
@@ -280,7 +297,7 @@ impl Observed {
                     self.release(to, &lock);
                 }
             }
-            Reply::Fenced { token, name } => self.tokens.shown(to, name, *token),
+            Reply::Fenced { kind, token, name } => self.tokens.shown(to, (*kind, name.to_vec()), *token),
             Reply::Registered => {
                 let Some((_, Command::Iam(name))) = &self.asked else { return };
                 if name.is_empty() {
@@ -289,10 +306,10 @@ impl Observed {
                     self.names.insert(to, name.clone());
                 }
             }
-            Reply::Stolen { was_held: true, name } => {
-                let lock = (Kind::Exclusive, name.to_vec());
+            Reply::Stolen { kind, was_held: true, name } => {
+                let lock = (*kind, name.to_vec());
                 for holder in self.holders_of(&lock).clone() {
-                    self.stolen.insert((holder, name.to_vec()));
+                    self.stolen.insert((holder, lock.clone()));
                     self.release(holder, &lock);
                 }
             }
@@ -323,9 +340,8 @@ impl Observed {
         let Some(holders) = of_kind.get_mut(&lock.1) else { return };
         if holders.remove(&conn) {
             self.holds[lock.0 as usize] -= 1;
-            if lock.0 == Kind::Exclusive {
-                self.tokens.over(&lock.1);
-            }
+            self.tokens.over(conn, lock);
+            self.waits.hold_is_over(conn, lock);
         }
         if holders.is_empty() {
             of_kind.remove(&lock.1);
@@ -333,9 +349,30 @@ impl Observed {
     }
 }
 
-/// The lock that a command may wait for, the number of holders it allows, and its time in milliseconds.
+/// What a command may wait for.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The lock.
+    pub lock: Lock,
+    /// The number of holders that it allows. 0 is no limit.
+    pub limit: u32,
+    /// How long it waits at most, in milliseconds.
+    pub ms: u32,
+    /// Whether it waits for the end of the lock's holds.
+    pub is_end: bool,
+}
+
+/// What a command may wait for. `None` if it does not wait.
 #[must_use]
-pub fn wanted(command: &Command<Vec<u8>>) -> Option<(Lock, u32, u32)> {
-    let Command::Get(wish) = command else { return None };
-    wish.ms().map(|ms| ((wish.kind(), wish.name().clone()), wish.limit(), ms))
+pub fn wanted(command: &Command<Vec<u8>>) -> Option<Wanted> {
+    match command {
+        Command::Get(wish) => {
+            let lock = (wish.kind(), wish.name().clone());
+            wish.ms().map(|ms| Wanted { lock, limit: wish.limit(), ms, is_end: false })
+        }
+        Command::AwaitEnd { kind, ms, name } => {
+            Some(Wanted { lock: (*kind, name.clone()), limit: 0, ms: *ms, is_end: true })
+        }
+        _ => None,
+    }
 }

@@ -1,5 +1,6 @@
 //! The fencing tokens of the observed state: which hold has which, and which may still be given out.
 
+use super::Lock;
 use elockd_core::Conn;
 use std::collections::BTreeMap;
 
@@ -12,8 +13,8 @@ pub struct Tokens {
     last: u64,
     /// How many were given out.
     given: u64,
-    /// The connection and the token of each exclusive lock's hold.
-    of: BTreeMap<Vec<u8>, (Conn, u64)>,
+    /// The token of each hold that has one.
+    of: BTreeMap<(Conn, Lock), u64>,
 }
 
 impl Tokens {
@@ -46,8 +47,8 @@ impl Tokens {
 
     /// The token of a connection's hold, if it has one.
     #[must_use]
-    pub fn of(&self, conn: Conn, name: &[u8]) -> Option<u64> {
-        self.of.get(name).filter(|(holder, _)| *holder == conn).map(|(_, token)| *token)
+    pub fn of(&self, conn: Conn, lock: &Lock) -> Option<u64> {
+        self.of.get(&(conn, lock.clone())).copied()
     }
 
     pub(super) fn reserved(&mut self, first: u64, last: u64) {
@@ -62,16 +63,16 @@ impl Tokens {
         self.last = last;
     }
 
-    pub(super) fn shown(&mut self, conn: Conn, name: &[u8], token: u64) {
-        if self.of(conn, name).is_none() {
-            self.of.insert(name.to_vec(), (conn, token));
+    pub(super) fn shown(&mut self, conn: Conn, lock: Lock, token: u64) {
+        if self.of(conn, &lock).is_none() {
+            self.of.insert((conn, lock), token);
             self.highest = self.highest.max(token);
             self.given += 1;
         }
     }
 
-    /// The hold of a lock is over.
-    pub(super) fn over(&mut self, name: &[u8]) {
-        self.of.remove(name);
+    /// A hold is over.
+    pub(super) fn over(&mut self, conn: Conn, lock: &Lock) {
+        self.of.remove(&(conn, lock.clone()));
     }
 }

@@ -15,6 +15,7 @@ use crate::log::{Ended, Entry, Event, Life, Told};
 use crate::plan::Plan;
 use crate::script::Fault;
 use elockd_core::{Command, Kind, Reason, Reply};
+use elockd_model_tests::reference::line_of;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use todc_utils::linearizability::WGLChecker;
@@ -113,11 +114,10 @@ impl LockVerb {
         command: &'a Command<Vec<u8>>,
         line: &BTreeSet<(Kind, &[u8])>,
     ) -> Option<(Self, Kind, &'a [u8])> {
-        let (exclusive, shared) = (Kind::Exclusive, Kind::Shared);
         let limited = |limit: u32, name: &[u8]| {
             // If nobody waits, the limit must be reached. If somebody waits, one holder is enough to hold up the
             // first in line.
-            let to_fail = match (line.contains(&(shared, name)), limit) {
+            let to_fail = match (line.contains(&(Kind::Shared, name)), limit) {
                 (true, _) => 1,
                 (false, 0) => u32::MAX,
                 (false, limit) => limit,
@@ -128,16 +128,16 @@ impl LockVerb {
             Command::Get(wish) => {
                 let waits = wish.ms().is_some_and(|ms| ms > 0);
                 let verb = match wish.kind() {
-                    Kind::Exclusive if waits => Self::Wait,
+                    Kind::Exclusive | Kind::Read | Kind::Write if waits => Self::Wait,
                     Kind::Shared if waits => Self::LimitedWait { limit: wish.limit() },
                     Kind::Shared if wish.heeds_line() => limited(wish.limit(), wish.name()),
-                    Kind::Exclusive | Kind::Shared => Self::Get,
+                    Kind::Exclusive | Kind::Shared | Kind::Read | Kind::Write => Self::Get,
                 };
                 (verb, wish.kind(), wish.name())
             }
             Command::Release(kind, name) => (Self::Release, *kind, name),
-            Command::Fence(name) => (Self::Fence, exclusive, name),
-            Command::Steal(name) => (Self::Steal, exclusive, name),
+            Command::Fence(kind, name) => (Self::Fence, *kind, name),
+            Command::Steal(kind, name) => (Self::Steal, *kind, name),
             Command::Inspect(kind, name) => (Self::Inspect, *kind, name),
             _ => return None,
         })
@@ -161,7 +161,7 @@ fn tell(history: &History, operations: &[Timed]) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 
-/// A lock in one of the server's lives.
+/// A lock in one of the server's lives. One of readers and writers is under the writers' kind.
 type LockOfLife<'a> = (Life, Kind, &'a [u8]);
 
 /// The operations on each lock.
@@ -210,14 +210,14 @@ fn operations<'a>(said: &Said<'a>, connection: &'a Connection, id: u32) -> Opera
     let mut locks: Operations<'a> = BTreeMap::new();
     for (at, request) in client.requests.iter().enumerate() {
         // Requests about the same lock are numbered in the order in which they were sent.
-        let note = |locks: &mut Operations<'a>, lock: LockOfLife<'a>, verb, answer: Option<u32>| {
+        let note = |locks: &mut Operations<'a>, lock: LockOfLife<'a>, kind, verb, answer: Option<u32>| {
             let operations = locks.entry(lock).or_default();
             let n = operations.len() as u32;
             let what = match answer {
                 Some(answer) => Happening::Answered { n, verb, answer },
                 None => Happening::Open { n, verb },
             };
-            let operation = Operation { connection: id, kind: lock.1, what };
+            let operation = Operation { connection: id, kind, what };
             let answered = request.answer.as_ref().map(|(_, place)| *place);
             // A request without an answer, which the server reports as refused or failed, did not happen.
             let least = u32::from(answered.is_none());
@@ -230,7 +230,7 @@ fn operations<'a>(said: &Said<'a>, connection: &'a Connection, id: u32) -> Opera
         if request.command == Command::ReleaseAll {
             let known: Vec<_> = locks.keys().copied().collect();
             for lock in known {
-                note(&mut locks, lock, LockVerb::ReleaseAll, answer.flatten());
+                note(&mut locks, lock, lock.1, LockVerb::ReleaseAll, answer.flatten());
             }
             continue;
         }
@@ -243,7 +243,7 @@ fn operations<'a>(said: &Said<'a>, connection: &'a Connection, id: u32) -> Opera
             None if name.len() > usize::from(plan.server.name_bytes) => continue,
             None => None,
         };
-        note(&mut locks, (server.life, kind, name), verb, answer);
+        note(&mut locks, (server.life, line_of(kind), name), kind, verb, answer);
     }
     let ended = end(said, server, client);
     for ((_, kind, _), operations) in &mut locks {
@@ -407,9 +407,21 @@ thread_local! {
 /// One lock, as its clients know it.
 struct OneLock;
 
+/// A kind that can be hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct HashedKind(Kind);
+
+impl std::hash::Hash for HashedKind {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.word().hash(state);
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct LockState {
     holders: BTreeSet<u32>,
+    /// How they hold it, or held it last.
+    kind: Option<HashedKind>,
     /// The number of requests of each connection that have happened.
     happened: BTreeMap<u32, u32>,
     ended: BTreeSet<u32>,
@@ -476,27 +488,37 @@ impl LockState {
 
     /// Applies a request with its answer; `None` if that answer was impossible.
     fn answer(&mut self, kind: Kind, connection: u32, verb: LockVerb, answer: u32) -> Option<()> {
-        let was_holder = self.holders.contains(&connection);
-        let holders = self.holders.len() as u32;
+        let is_in = self.holders.contains(&connection);
+        let was_holder = is_in && self.is_held(kind);
+        let is_alone = self.is_alone(connection);
+        let holders = if self.is_held(kind) { self.holders.len() as u32 } else { 0 };
         let is_possible = match verb {
-            // It failed, or its wait ended without the lock.
-            LockVerb::Get if answer == 0 => kind == Kind::Exclusive && !was_holder && holders > 0,
-            LockVerb::Wait | LockVerb::LimitedWait { .. } if answer == 0 => !was_holder,
+            // It failed, or its wait ended without the lock. A reader may fail because somebody waits.
+            LockVerb::Get if answer == 0 => match kind {
+                Kind::Shared => false,
+                Kind::Exclusive | Kind::Write => !was_holder && !is_alone,
+                Kind::Read => !is_in && !self.holders.is_empty(),
+            },
+            LockVerb::Wait | LockVerb::LimitedWait { .. } if answer == 0 => {
+                !was_holder && !(is_in && is_alone)
+            }
             LockVerb::Limited { to_fail, .. } if answer == 0 => !was_holder && holders >= to_fail,
             LockVerb::Get | LockVerb::Wait | LockVerb::Limited { .. } | LockVerb::LimitedWait { .. } => {
                 self.may_join(kind, connection, verb) && {
-                    self.holders.insert(connection);
+                    self.join(kind, connection);
                     answer == self.holders.len() as u32
                 }
             }
-            LockVerb::Release => answer == u32::from(self.holders.remove(&connection)),
+            LockVerb::Release => answer == u32::from(was_holder && self.holders.remove(&connection)),
             LockVerb::ReleaseAll => {
                 self.holders.remove(&connection);
                 true
             }
             LockVerb::Fence => was_holder == (answer > 0),
             LockVerb::Steal => {
-                self.holders.clear();
+                if self.is_held(kind) {
+                    self.holders.clear();
+                }
                 answer == u32::from(holders > 0)
             }
             LockVerb::Inspect => answer == holders,
@@ -509,22 +531,44 @@ impl LockState {
         match verb {
             LockVerb::Get | LockVerb::Wait | LockVerb::Limited { .. } | LockVerb::LimitedWait { .. } => {
                 if self.may_join(kind, connection, verb) {
-                    self.holders.insert(connection);
+                    self.join(kind, connection);
                 }
             }
+            LockVerb::Release if !self.is_held(kind) => {}
             LockVerb::Release | LockVerb::ReleaseAll => {
                 self.holders.remove(&connection);
             }
-            LockVerb::Steal => self.holders.clear(),
-            LockVerb::Fence | LockVerb::Inspect => {}
+            LockVerb::Steal if self.is_held(kind) => self.holders.clear(),
+            LockVerb::Fence | LockVerb::Inspect | LockVerb::Steal => {}
         }
     }
 
-    /// Whether a connection can be given the lock. A holder always can.
+    fn join(&mut self, kind: Kind, connection: u32) {
+        self.holders.insert(connection);
+        self.kind = Some(HashedKind(kind));
+    }
+
+    /// Whether somebody holds it so.
+    fn is_held(&self, kind: Kind) -> bool {
+        !self.holders.is_empty() && self.kind == Some(HashedKind(kind))
+    }
+
+    /// Whether nobody but this connection holds it.
+    fn is_alone(&self, connection: u32) -> bool {
+        self.holders.iter().all(|holder| *holder == connection)
+    }
+
+    /// Whether a connection can be given the lock. Who holds it so, or holds it alone, always can.
     fn may_join(&self, kind: Kind, connection: u32, verb: LockVerb) -> bool {
+        if self.is_alone(connection) {
+            return true;
+        }
+        if !self.is_held(kind) {
+            return false;
+        }
         let holders = self.holders.len() as u32;
         let limit = match (kind, verb) {
-            (Kind::Exclusive, _) => 1,
+            (Kind::Exclusive | Kind::Write, _) => 1,
             (_, LockVerb::Limited { limit, .. } | LockVerb::LimitedWait { limit }) if limit > 0 => limit,
             _ => u32::MAX,
         };

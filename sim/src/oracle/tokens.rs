@@ -47,11 +47,12 @@ struct Shown<'a> {
     answered: Place,
 }
 
-/// A hold as its client knows it: the connection, the name, and how often the connection had released that name
+/// A hold as its client knows it: the connection, the lock, and how often the connection had released that lock
 /// before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct TokenHold<'a> {
     connection: usize,
+    kind: Kind,
     name: &'a [u8],
     released: usize,
 }
@@ -63,18 +64,20 @@ fn shown(history: &History) -> Vec<Shown<'_>> {
         let answered = client.requests.iter().filter_map(|request| Some((request, request.answer.as_ref()?)));
         let answered: Vec<_> = answered.collect();
         for (at, (request, (text, place))) in answered.iter().enumerate() {
-            let Command::Fence(name) = &request.command else { continue };
+            let Command::Fence(kind, name) = &request.command else { continue };
             let Some(Reply::Fenced { token, .. }) = Reply::read(text) else { continue };
             let ends_it = |text: &[u8]| match Reply::read(text) {
                 Some(Reply::ReleasedAll { holds }) => holds > 0,
                 // If the client is told that it does not hold it, the lock was stolen.
                 Some(
-                    Reply::Released { kind: Kind::Exclusive, name: other } | Reply::NotHeld { name: other },
-                ) => other == name,
+                    Reply::Released { kind: of, name: other } | Reply::NotHeld { kind: of, name: other },
+                ) => of == *kind && other == name,
+                // Who goes on in another way has another hold.
+                Some(Reply::Got { kind: of, name: other, .. }) => of.rival() == Some(*kind) && other == name,
                 _ => false,
             };
             let released = answered[..at].iter().filter(|(_, (text, _))| ends_it(text)).count();
-            let hold = TokenHold { connection, name, released };
+            let hold = TokenHold { connection, kind: *kind, name, released };
             // The same token of the same hold again is nothing new.
             let last = shown.iter().rev().find(|shown: &&Shown<'_>| shown.hold == hold);
             if last.is_none_or(|last| last.token != token) {

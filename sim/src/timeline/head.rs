@@ -8,7 +8,6 @@ use crate::log::Violation;
 use crate::plan::{Orphaning, Plan, Scenario, Settings};
 use crate::script::FaultKind;
 use crate::world::Report;
-use elockd_core::Kind;
 use std::fmt::Write as _;
 
 /// The head.
@@ -182,10 +181,7 @@ fn hosts(picture: &Picture<'_>) -> String {
 fn locks(locks: &[Known<'_>]) -> String {
     let mut out = String::from("<div class=\"legend locks\"><b>locks</b>");
     for (number, Known { lock: (kind, name), holds, waits, refused }) in locks.iter().enumerate() {
-        let (class, what) = match kind {
-            Kind::Exclusive => ("", "lock"),
-            Kind::Shared => (" shared", "shared lock"),
-        };
+        let (class, what) = (if kind.is_counted() { " shared" } else { "" }, kind.lock_word());
         let name = readable(name);
         let text = format!(
             "{what} {name}: {}, {}, {} refused",

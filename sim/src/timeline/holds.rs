@@ -236,7 +236,7 @@ impl<'a> Change<'a> {
             Reply::Got { kind, name, .. } => Self::Got((kind, name)),
             Reply::Released { kind, name } => Self::Released((kind, name)),
             Reply::ReleasedAll { .. } => Self::ReleasedAll,
-            Reply::Stolen { was_held: true, name } => Self::Stole((Kind::Exclusive, name)),
+            Reply::Stolen { kind, was_held: true, name } => Self::Stole((kind, name)),
             _ => return None,
         })
     }

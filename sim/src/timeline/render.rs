@@ -15,7 +15,6 @@ use crate::history::Place;
 use crate::log::{Entry, Violation};
 use crate::plan::Plan;
 use crate::world::Report;
-use elockd_core::Kind;
 use std::fmt::Write as _;
 
 /// The whole page.
@@ -306,7 +305,7 @@ impl Page<'_> {
     fn bar(&mut self, bar: &Bar, holder: &str) {
         let (kind, name) = self.picture.locks[bar.lock].lock;
         let name = readable(name);
-        let (shared, verb) = if kind == Kind::Shared { (" shared", "shared lock") } else { ("", "lock") };
+        let (shared, verb) = (if kind.is_counted() { " shared" } else { "" }, kind.lock_word());
         let (class, end) = match bar.end {
             HoldEnd::Released => ("", format!("released at {}", self.when(bar.span.to))),
             HoldEnd::Orphaned => (" orphan", format!("orphaned at {}", self.when(bar.span.to))),
@@ -332,7 +331,7 @@ impl Page<'_> {
     fn wait(&mut self, wait: &Bar<WaitEnd>, waiter: &str) {
         let (kind, name) = self.picture.locks[wait.lock].lock;
         let name = readable(name);
-        let what = if kind == Kind::Shared { "shared lock" } else { "lock" };
+        let what = kind.lock_word();
         let (class, end) = match wait.end {
             WaitEnd::Granted => (" granted", format!("granted at {}", self.when(wait.span.to))),
             WaitEnd::InVain => ("", format!("in vain: told so at {}", self.when(wait.span.to))),

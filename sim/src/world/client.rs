@@ -362,10 +362,10 @@ impl<'a> ClientEnd<'a> {
             self.ask(b"ra\n".to_vec()).await?;
         } else {
             for (kind, name) in self.wanted.clone() {
-                self.ask(line(if kind == Kind::Exclusive { "r" } else { "sr" }, &name)).await?;
+                self.ask([&Command::Release(kind, name).line()[..], b"\n"].concat()).await?;
             }
         }
-        for (get, release) in [("g", "r"), ("sg", "sr")] {
+        for (get, release) in [("g", "r"), ("sg", "sr"), ("rg", "rr"), ("wg", "wr")] {
             for name in &names {
                 while is_failure(&self.ask(line(get, name)).await?) {
                     sleep(PAUSE).await;

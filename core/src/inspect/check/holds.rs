@@ -3,7 +3,7 @@
 use super::{Violation, ensure};
 use crate::machine::Machine;
 use crate::table::{Grace, State, Tenure};
-use crate::types::{ByKind, Kind};
+use crate::types::ByKind;
 
 impl Machine {
     /// Every slab's lists of open and bare chunks are right.
@@ -63,9 +63,10 @@ impl Machine {
                 ensure!(found == Some(hold.order()), "{id:?}: a tied hold is not found by lock and tenure");
                 last_order = hold.order();
             }
+            ensure!(last_order <= ties.last_order(), "{id:?}: a holder has a higher order than the last one");
             ensure!(count > 0, "tied lock {id:?} has no holder");
             ensure!(count == tie.holders(), "{id:?}: {count} holders, counted {}", tie.holders());
-            ensure!(lock.kind() == Kind::Shared || count == 1, "exclusive {id:?} has {count} holders");
+            ensure!(lock.kind().is_counted() || count == 1, "{:?} {id:?} has {count} holders", lock.kind());
             holds += count;
         }
         ensure!(ties.holds().len() == holds, "tied holds that no lock lists");

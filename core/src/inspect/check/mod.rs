@@ -6,8 +6,8 @@ mod holds;
 mod waits;
 
 use crate::machine::{Cause, Machine};
-use crate::table::{Source, Tenure, memory};
-use crate::types::{Account, ByKind, Kind};
+use crate::table::{Aim, Source, Tenure, memory};
+use crate::types::{Account, ByKind};
 use crate::wire::Verb;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,7 +59,7 @@ impl Machine {
     /// Each connection is found by its number, within its limits, and counted for its account.
     fn check_connections(&self) -> Result<(), Violation> {
         let slots = self.connections.slots();
-        let mut tallies: Vec<[u32; 3]> = vec![[0; 3]; self.connections.tallies().len()];
+        let mut tallies: Vec<[u32; 4]> = vec![[0; 4]; self.connections.tallies().len()];
         for (_, grace) in self.graces.slots().iter() {
             let Some(left) = grace.left() else { continue };
             let account = left.origin.account;
@@ -84,11 +84,12 @@ impl Machine {
             tallies[at][0] += 1;
             tallies[at][1] += holds;
             if let Some(wait) = connection.wait() {
-                tallies[at][2] += 1;
                 let wait = self.holds.waits().slots().get(wait);
                 ensure!(wait.is_some_and(|wait| wait.by() == id), "{conn:?} has another's wait");
+                let is_for_end = wait.is_some_and(|wait| wait.place().aim() == Aim::End);
+                tallies[at][if is_for_end { 3 } else { 2 }] += 1;
                 ensure!(
-                    holds < self.config.limits.locks_per_connection,
+                    is_for_end || holds < self.config.limits.locks_per_connection,
                     "{conn:?} waits for a lock too many"
                 );
             }
@@ -110,7 +111,7 @@ impl Machine {
             "more connections of an address than the peak"
         );
         let limits = &self.config.limits;
-        for (tally, [connections, holds, waits]) in self.connections.tallies().iter().zip(tallies) {
+        for (tally, [connections, holds, waits, ends]) in self.connections.tallies().iter().zip(tallies) {
             ensure!(tally.connections() == connections, "{tally:?} has {connections} connections");
             ensure!(tally.holds() == holds, "{tally:?} has {holds} holds");
             ensure!(tally.waits() == waits, "{tally:?} has {waits} waits");
@@ -120,7 +121,8 @@ impl Machine {
                 u64::from(holds) + u64::from(waits) <= u64::from(limits.locks),
                 "{tally:?} is over its locks"
             );
-            ensure!(waits <= limits.waiters, "{tally:?} is over its waits");
+            ensure!(tally.ends() == ends, "{tally:?} has {ends} waits for ends");
+            ensure!(waits + ends <= limits.waiters, "{tally:?} is over its waits");
         }
         Ok(())
     }
@@ -245,11 +247,7 @@ impl Machine {
         let figures = self.figures();
         for verb in Verb::ALL {
             let (asked, failed) = figures.outcomes(verb);
-            let waiting = match verb {
-                Verb::GetWait => figures.waits[Kind::Exclusive],
-                Verb::SharedGetWait => figures.waits[Kind::Shared],
-                _ => 0,
-            };
+            let waiting = figures.going_on(verb);
             ensure!(
                 failed + u64::from(waiting) <= asked,
                 "{} failed {failed} times of {asked}, and {waiting} wait",
@@ -257,14 +255,23 @@ impl Machine {
             );
         }
         // `u128`, because a damaged snapshot may claim any number.
-        let released = [Verb::Release, Verb::SharedRelease, Verb::Steal].map(|verb| {
+        let releases = [
+            Verb::Release,
+            Verb::SharedRelease,
+            Verb::ReadRelease,
+            Verb::WriteRelease,
+            Verb::Steal,
+            Verb::WriteSteal,
+        ];
+        let released = releases.map(|verb| {
             let (asked, failed) = figures.outcomes(verb);
             u128::from(asked - failed)
         });
         let orphaned = self.counters.orphans.map(u128::from).total();
         let together = self.counters.released_together.map(u128::from).total();
         let timed = ByKind::from_fn(|kind| u128::from(figures.hold_times(kind).count()));
-        let over = released.iter().sum::<u128>() + orphaned + together;
+        let changed = u128::from(self.counters.changes);
+        let over = released.iter().sum::<u128>() + orphaned + together + changed;
         ensure!(
             timed.total() + u128::from(self.holds.dead()) == over,
             "{timed:?} hold times and {} dead holds, but {over} holds are over",

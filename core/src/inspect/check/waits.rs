@@ -3,8 +3,8 @@
 use super::{Violation, ensure};
 use crate::machine::Machine;
 use crate::storage::Id;
-use crate::table::{Lock, State, Tie, Tokens};
-use crate::types::{ByKind, Kind, Now};
+use crate::table::{Aim, Lock, State, Tie, Tokens};
+use crate::types::{ByKind, Now};
 
 use std::collections::BTreeSet;
 
@@ -13,21 +13,33 @@ impl Machine {
     pub(super) fn check_lines(&self) -> Result<(), Violation> {
         ensure!(!self.holds.has_dirty_line(), "lines were left dirty");
         ensure!(self.grants.is_empty(), "grants were left to be told");
-        let mut waits = ByKind::default();
+        let (mut waits, mut ends) = (ByKind::default(), ByKind::default());
         for (id, lock) in self.holds.locks().slots().iter() {
             if let State::Tied(tie) = self.holds.state(id) {
-                waits[lock.kind()] += self.check_line(id, lock, &self.holds.ties()[tie])?;
+                let tie = &self.holds.ties()[tie];
+                self.check_line(id, lock, tie, &mut waits)?;
+                self.check_ends(id, tie, &mut ends)?;
+                let count = tie.awaiting();
+                ensure!(count <= self.config.limits.waiters_per_name, "{id:?}: {count} wait, too many");
             }
         }
         ensure!(waits == self.holds.counts().waiting(), "{waits:?} waits in lines, not as counted");
+        ensure!(ends == self.holds.counts().ending(), "{ends:?} waits for ends, not as counted");
         let all = self.holds.waits().len();
-        ensure!(waits.total() == all, "waits in no line");
+        ensure!(waits.total() + ends.total() == all, "waits in no line");
         ensure!(all == 0 || !self.draining, "somebody waits during a drain");
         ensure!(self.counters.peak_waiters >= all, "more waits than the peak");
         self.check_every_wait_can_end()
     }
 
-    fn check_line(&self, id: Id<Lock>, lock: &Lock, tie: &Tie) -> Result<u32, Violation> {
+    /// Checks a line, and counts its waits by kind.
+    fn check_line(
+        &self,
+        id: Id<Lock>,
+        lock: &Lock,
+        tie: &Tie,
+        counted: &mut ByKind<u32>,
+    ) -> Result<(), Violation> {
         ensure!(!tie.is_dirty(), "the line of {id:?} was left dirty");
         let waits = self.holds.waits();
         let count =
@@ -36,10 +48,17 @@ impl Machine {
         for (wait_id, wait) in tie.line().iter(waits) {
             ensure!(wait.lock() == id, "a wait for {:?} is in the line of {id:?}", wait.lock());
             ensure!(wait.order() > last_order, "{id:?}: its line is out of order");
+            let kind = wait.place().kind();
+            let is_fine = match wait.place().aim() {
+                Aim::Lock { limit } => kind.is_counted() || limit == 1,
+                Aim::End => false,
+            };
+            ensure!(is_fine, "a wait in the line of {id:?} is for {:?}", wait.place().aim());
             ensure!(
-                lock.kind() == Kind::Shared || wait.place().limit() == 1,
-                "a wait for exclusive {id:?} with a limit"
+                kind.space() == lock.kind().space(),
+                "a wait for another name space in the line of {id:?}"
             );
+            counted[kind] += 1;
             let by = self.connections.slots().get(wait.by());
             ensure!(
                 by.is_some_and(|connection| connection.wait() == Some(wait_id)),
@@ -48,9 +67,32 @@ impl Machine {
             last_order = wait.order();
         }
         ensure!(count == tie.line().len(), "{id:?}: {count} waits, counted {}", tie.line().len());
-        ensure!(count <= self.config.limits.waiters_per_name, "{id:?}: {count} wait, too many");
         ensure!(self.holds.grantable(id).is_none(), "{id:?} could be granted to the head of its line");
-        Ok(count)
+        Ok(())
+    }
+
+    /// The waits for the end of a lock are in order, and none of them is over. Counts them by kind.
+    fn check_ends(&self, id: Id<Lock>, tie: &Tie, counted: &mut ByKind<u32>) -> Result<(), Violation> {
+        let waits = self.holds.waits();
+        let count =
+            tie.ends().check(waits).map_err(|broken| Violation(format!("ends of {id:?}: {broken}")))?;
+        let mut last_order = 0;
+        for (wait_id, wait) in tie.ends().iter(waits) {
+            ensure!(wait.lock() == id, "a wait for the end of {:?} is listed by {id:?}", wait.lock());
+            ensure!(wait.place().aim() == Aim::End, "{id:?} lists a wait for a lock as one for its end");
+            ensure!(wait.order() > last_order, "{id:?}: waits for its end are out of order");
+            let by = self.connections.slots().get(wait.by());
+            ensure!(
+                by.is_some_and(|connection| connection.wait() == Some(wait_id)),
+                "{id:?}: a wait for its end that is not its connection's"
+            );
+            counted[wait.place().kind()] += 1;
+            let older = self.holds.holders_before(id, wait.order());
+            ensure!(older > 0, "{id:?}: somebody waits for an end that has come");
+            last_order = wait.order();
+        }
+        ensure!(count == tie.ends().len(), "{id:?}: {count} waits for its end, counted {}", tie.ends().len());
+        Ok(())
     }
 
     /// Every wait can still be granted: by the releases of connections that do not wait, and then of those granted
@@ -71,10 +113,22 @@ impl Machine {
                 let left = owners.filter(|owner| standing.contains(&owner.position())).count() as u32;
                 // A connection that is granted beside the holders that are left releases too.
                 while let Some(wait) = next.map(|next| &waits[next])
-                    && wait.place().has_room_beside(left)
+                    && wait.place().has_room_beside(left, self.holds.locks()[*lock].kind())
                 {
                     standing.remove(&wait.by().position());
                     *next = wait.place().behind();
+                }
+            }
+            for (_, wait) in waits.by_beginning().filter(|(_, wait)| wait.place().aim() == Aim::End) {
+                let (ties, lock) = (self.holds.ties(), wait.lock());
+                let older = ties.holds_from(self.holds.oldest_tied(lock)).map(|(_, hold)| hold);
+                let mut older = older.take_while(|hold| hold.order() < wait.order());
+                let stays = |tenure| {
+                    let owner = self.holds.tenure(tenure).owner();
+                    owner.is_some_and(|owner| standing.contains(&owner.position()))
+                };
+                if !older.any(|hold| stays(hold.tenure())) {
+                    standing.remove(&wait.by().position());
                 }
             }
             ensure!(standing.len() < before, "{before} waits could never be granted");
@@ -98,7 +152,7 @@ impl Machine {
             ensure!(wait.deadline() > self.now, "wait {id:?} should have ended at {:?}", wait.deadline());
             (last_order, last_began) = (wait.order(), wait.began());
         }
-        ensure!(last_order <= waits.last_order(), "a wait has a higher order than the last one");
+        ensure!(last_order <= self.holds.ties().last_order(), "a wait has a higher order than the last one");
         let set = waits.check_deadlines().map_err(Violation)?;
         ensure!(set == waits.len(), "{set} deadlines are set");
         let first = waits.by_beginning().map(|(_, wait)| wait.deadline()).min();
@@ -130,14 +184,13 @@ impl Machine {
         Ok(())
     }
 
-    /// No two holds have the same token. No hold has a token that is still to come. No shared hold has a token.
+    /// No two holds have the same token. No hold has a token that is still to come.
     pub(super) fn check_tokens(&self) -> Result<(), Violation> {
         let mut tokens = BTreeSet::new();
-        for (id, lock) in self.holds.locks().slots().iter() {
-            let Some(token) = self.holds.token(id) else { continue };
+        for (id, hold) in self.holds.ties().holds().iter() {
+            let Some(token) = hold.token() else { continue };
             ensure!(token < self.tokens.next(), "{id:?} has token {token}, which is still to come");
             ensure!(tokens.insert(token), "{id:?} has token {token}, and another has it too");
-            ensure!(lock.kind() == Kind::Exclusive, "shared {id:?} has a token");
         }
         ensure!(self.tokens.last() <= Tokens::MAX, "{:?}", self.tokens);
         ensure!((1..=self.tokens.last() + 1).contains(&self.tokens.next()), "{:?}", self.tokens);

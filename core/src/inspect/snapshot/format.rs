@@ -1,11 +1,10 @@
 //! The contents of a snapshot, and its bytes. Only this file knows of bincode.
 
 use super::{RestoreError, damaged};
-use crate::inspect::{Counters, for_each_counter};
+use crate::inspect::{ByVerb, Counters, for_each_counter};
 use crate::machine::Cause;
 use crate::table::Times;
-use crate::types::{Addr, ByKind};
-use crate::wire::Verb;
+use crate::types::{Addr, ByKind, Kind};
 use bincode::de::{BorrowDecode, BorrowDecoder, Decoder};
 use bincode::enc::Encoder;
 use bincode::error::{DecodeError, EncodeError};
@@ -13,7 +12,7 @@ use bincode::{Decode, Encode};
 use std::net::SocketAddr;
 
 const MAGIC: &[u8] = b"elockd snapshot\n";
-const VERSION: u16 = 5;
+const VERSION: u16 = 6;
 /// Bytes that decoding may allocate. Without a limit a damaged length could ask for any amount.
 const LIMIT: usize = 1 << 30;
 
@@ -35,6 +34,8 @@ pub(super) struct MachineRecord {
     pub(super) counters: CountersRecord,
     pub(super) hold_times: ByKind<TimesRecord>,
     pub(super) wait_times: ByKind<TimesRecord>,
+    /// The last order of a tied hold or a wait.
+    pub(super) last_order: u64,
     /// The next fencing token, and the last that may be given out.
     pub(super) tokens: (u64, u64),
     /// What keys are made under.
@@ -91,18 +92,33 @@ pub(super) struct SoleRecord {
 
 #[derive(Encode, Decode)]
 pub(super) struct TieRecord {
-    pub(super) shared: bool,
+    /// The number of its kind.
+    pub(super) kind: u8,
     pub(super) name: Vec<u8>,
-    /// Connections, each with the time its hold began, the oldest hold first.
-    pub(super) holders: Vec<(u64, u64)>,
+    /// The oldest hold first.
+    pub(super) holders: Vec<HolderRecord>,
+}
+
+#[derive(Clone, Encode, Decode)]
+pub(super) struct HolderRecord {
+    pub(super) conn: u64,
+    /// The bits of a `Moment`.
+    pub(super) since: u64,
+    /// 0 for none.
+    pub(super) token: u64,
+    /// Its place among the holds and waits of its lock.
+    pub(super) order: u64,
 }
 
 #[derive(Encode, Decode)]
 pub(super) struct WaitRecord {
     pub(super) conn: u64,
-    pub(super) shared: bool,
+    /// The number of its kind.
+    pub(super) kind: u8,
     pub(super) name: Vec<u8>,
-    pub(super) limit: u32,
+    /// `None` for a wait for the end.
+    pub(super) limit: Option<u32>,
+    pub(super) order: u64,
     pub(super) began: u64,
     pub(super) deadline: u64,
 }
@@ -124,6 +140,20 @@ impl<C, T: Decode<C> + 'static> Decode<C> for ByKind<T> {
         Decode::decode(decoder).map(Self::from_array)
     }
 }
+
+impl Encode for ByVerb {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        self.0.encode(encoder)
+    }
+}
+
+impl<C> Decode<C> for ByVerb {
+    fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        Decode::decode(decoder).map(Self)
+    }
+}
+
+bincode::impl_borrow_decode!(ByVerb);
 
 /// Needed for the derived `Decode` of records that have a `ByKind`.
 impl<'de, C, T: BorrowDecode<'de, C> + 'static> BorrowDecode<'de, C> for ByKind<T> {
@@ -196,6 +226,12 @@ impl Counted for ByKind<u64> {
     }
 }
 
+impl Counted for ByVerb {
+    fn highest(&self) -> u64 {
+        self.0.highest()
+    }
+}
+
 impl<const N: usize> Counted for [u64; N] {
     fn highest(&self) -> u64 {
         self.iter().copied().max().unwrap_or(0)
@@ -238,10 +274,18 @@ impl MachineRecord {
 
     /// Every number that will be counted up further, or a number that is at least as high.
     fn figures(&self) -> impl Iterator<Item = u64> {
-        let single = [self.seq, self.last_registration, self.tokens.0, self.tokens.1];
+        let single = [self.seq, self.last_registration, self.last_order, self.tokens.0, self.tokens.1];
         let times = self.hold_times.iter().chain(self.wait_times.iter()).flat_map(|(_, times)| times.counts);
         single.into_iter().chain(self.counters.highest()).chain(times)
     }
+}
+
+/// The kind with this number.
+pub(super) fn kind_of(number: u8) -> Result<Kind, RestoreError> {
+    Kind::ALL
+        .get(usize::from(number))
+        .copied()
+        .ok_or_else(|| damaged(format!("it has a lock of kind {number}")))
 }
 
 impl From<Times> for TimesRecord {

@@ -68,7 +68,7 @@ impl Machine {
 
 #[cfg(test)]
 mod tests {
-    use super::format::{MAX_FIGURE, SoleRecord};
+    use super::format::{HolderRecord, MAX_FIGURE, SoleRecord};
     use super::*;
     use crate::machine::{DriverInput, Input};
     use crate::table::Tokens;
@@ -91,6 +91,10 @@ mod tests {
         Machine::restore(Config::smallest_storage(), &state.to_bytes())
     }
 
+    fn holder(conn: u64) -> HolderRecord {
+        HolderRecord { conn, since: 0, token: 0, order: conn }
+    }
+
     fn damage(change: impl FnOnce(&mut MachineRecord)) -> String {
         restore(change).expect_err("damaged").to_string()
     }
@@ -108,7 +112,7 @@ mod tests {
 
     #[test]
     fn holders_are_there_once_and_an_exclusive_lock_has_one() {
-        let twice = damage(|state| state.ties[0].holders = vec![(1, 0), (2, 0), (1, 0)]);
+        let twice = damage(|state| state.ties[0].holders = [1, 2, 1].map(holder).into());
         assert!(twice.contains("a holder too many"), "{twice}");
         let two = damage(|state| {
             state.connections[1].soles[Kind::Exclusive].push(SoleRecord {
@@ -118,8 +122,21 @@ mod tests {
             });
         });
         assert!(two.contains("a holder too many"), "{two}");
-        let stranger = damage(|state| state.ties[0].holders.push((9, 0)));
+        let stranger = damage(|state| state.ties[0].holders.push(holder(9)));
         assert!(stranger.contains("not connected"), "{stranger}");
+    }
+
+    #[test]
+    fn holders_have_orders_that_ascend_up_to_the_last_one() {
+        for orders in [[2, 1], [0, 1], [1, 1]] {
+            let change = |state: &mut MachineRecord| {
+                let mut holders = state.ties[0].holders.iter_mut();
+                orders.into_iter().for_each(|order| holders.next().expect("there are two").order = order);
+            };
+            assert!(restore(change).is_err(), "{orders:?}");
+        }
+        let early = restore(|state| state.last_order = 1).expect_err("too low").to_string();
+        assert!(early.contains("higher order than the last one"), "{early}");
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Puts a record into a new machine. Anything wrong in the bytes is an error here or in `check`, never a panic.
 
-use super::format::{ConnectionRecord, MachineRecord, SessionRecord, SoleRecord, TieRecord, WaitRecord};
+use super::format::{
+    ConnectionRecord, HolderRecord, MachineRecord, SessionRecord, SoleRecord, TieRecord, WaitRecord, kind_of,
+};
 use super::{RestoreError, damaged};
 use crate::config::Secret;
 use crate::machine::Machine;
 use crate::storage::Id;
-use crate::table::{Connection, Left, Lock, Times, Tokens};
+use crate::table::{Aim, Connection, Left, Times, Tokens};
 use crate::types::{Account, Conn, Kind, Now, Origin, Seq};
 
 impl Machine {
@@ -23,10 +25,18 @@ impl Machine {
         for session in record.sessions {
             sessions.push(self.set_left(session)?);
         }
-        for TieRecord { shared, name, holders } in record.ties {
-            let kind = if shared { Kind::Shared } else { Kind::Exclusive };
-            for (holder, since) in holders {
-                self.set_hold(holder, kind, &name, since)?;
+        for TieRecord { kind, name, holders } in record.ties {
+            let kind = kind_of(kind)?;
+            for holder in &holders {
+                self.set_hold(holder, kind, &name)?;
+            }
+            // Only now: while the first of them is alone it is not tied.
+            for HolderRecord { conn, order, .. } in holders {
+                let id = self.connections.find(Conn::from_bits(conn));
+                let tenure = id.and_then(|id| self.connections[id].tenure());
+                if let Some((lock, tenure)) = self.holds.find(kind, &name).lock().zip(tenure) {
+                    self.holds.restore_order(lock, tenure, order);
+                }
             }
         }
         sessions.sort_by_key(|(_, due)| *due);
@@ -39,6 +49,7 @@ impl Machine {
         for wait in record.waits {
             self.set_wait(wait, record.now)?;
         }
+        self.holds.restore_last_order(record.last_order);
         let (next, last) = record.tokens;
         self.tokens = Tokens::restored(next, last);
         self.now = Now(record.now);
@@ -71,12 +82,8 @@ impl Machine {
         }
         for (kind, soles) in record.soles.iter() {
             for SoleRecord { name, since, token } in soles {
-                let lock = self.set_hold(record.conn, kind, name, *since)?;
-                if *token > 0 && kind == Kind::Exclusive {
-                    self.holds.set_token(lock, *token);
-                } else if *token > 0 {
-                    return Err(damaged("a shared lock has a token".to_owned()));
-                }
+                let holder = HolderRecord { conn: record.conn, since: *since, token: *token, order: 0 };
+                self.set_hold(&holder, kind, name)?;
             }
         }
         Ok(())
@@ -113,13 +120,8 @@ impl Machine {
         self.connections.close(id);
     }
 
-    fn set_hold(
-        &mut self,
-        holder: u64,
-        kind: Kind,
-        name: &[u8],
-        since: u64,
-    ) -> Result<Id<Lock>, RestoreError> {
+    fn set_hold(&mut self, holder: &HolderRecord, kind: Kind, name: &[u8]) -> Result<(), RestoreError> {
+        let HolderRecord { conn: holder, since, token, .. } = *holder;
         check_length(name)?;
         let Some(id) = self.connections.find(Conn::from_bits(holder)) else {
             return Err(damaged(format!("holder {holder} is not connected")));
@@ -127,26 +129,42 @@ impl Machine {
         let tenure = self.connections[id].tenure().unwrap_or_else(|| self.begin_tenure(id));
         let found = self.holds.find(kind, name);
         let is_holder = found.lock().is_some_and(|lock| self.holds.is_holder(lock, tenure));
-        if is_holder || (kind == Kind::Exclusive && found.holders() > 0) {
+        let is_so = |lock| kind.is_counted() && self.holds.locks()[lock].kind() == kind;
+        if is_holder || (found.holders() > 0 && !found.lock().is_some_and(is_so)) {
             return Err(damaged("a lock has a holder too many".to_owned()));
         }
         self.holds.add(found, name, tenure, Now(since));
         let tally = self.connections[id].tally();
         self.connections.tally_mut(tally).add_hold();
-        Ok(self.holds.find(kind, name).lock().expect("it was just added"))
+        if token > Tokens::MAX {
+            return Err(damaged(format!("a hold has token {token}")));
+        }
+        if token > 0 {
+            let lock = self.holds.find(kind, name).lock().expect("it was just added");
+            // The orders of several holds are restored later. A lone one is older than every wait.
+            self.holds.restore_last_order(0);
+            self.holds.set_token(lock, tenure, token);
+        }
+        Ok(())
     }
 
     fn set_wait(&mut self, record: WaitRecord, now: u64) -> Result<(), RestoreError> {
-        let WaitRecord { conn, shared, name, limit, began, deadline } = record;
+        let WaitRecord { conn, kind, name, limit, order, began, deadline } = record;
+        let kind = kind_of(kind)?;
+        let aim = limit.map_or(Aim::End, |limit| Aim::Lock { limit });
         let id = self.connections.find(Conn::from_bits(conn));
         let Some(id) = id.filter(|id| self.connections[*id].wait().is_none()) else {
             return Err(damaged(format!("connection {conn} is gone or waits twice")));
         };
-        let found = self.holds.find(if shared { Kind::Shared } else { Kind::Exclusive }, &name);
+        let found = self.holds.find(kind, &name);
         let tenure = self.connections[id].tenure();
         let is_holder =
             found.lock().zip(tenure).is_some_and(|(lock, tenure)| self.holds.is_holder(lock, tenure));
-        if found.holders() == 0 || is_holder || (!shared && limit != 1) {
+        if found.holders() == 0
+            || is_holder
+            || order == 0
+            || (!kind.is_counted() && limit.is_some_and(|limit| limit != 1))
+        {
             return Err(damaged("a wait for a lock that is not waited for so".to_owned()));
         }
         let waits = self.holds.waits();
@@ -155,8 +173,8 @@ impl Machine {
             return Err(damaged("a wait that began or ends at the wrong time".to_owned()));
         }
         assert!(self.holds.due(Now(began)).is_none(), "nothing is due before the time of the snapshot");
-        let wait = self.holds.begin_wait(found, id, limit, (Now(began), Now(deadline)));
-        self.connections.set_wait(id, wait);
+        let wait = self.holds.restore_wait(found, id, (order, aim), (Now(began), Now(deadline)));
+        self.connections.set_wait(id, wait, aim);
         if self.config.limits.idle_ms > 0 {
             self.connections.unlink(id);
         }

@@ -2,13 +2,13 @@
 //! stored.
 
 use super::format::{
-    ConnectionRecord, GraceRecord, MachineRecord, SessionRecord, SoleRecord, TieRecord, TimesRecord,
-    WaitRecord,
+    ConnectionRecord, GraceRecord, HolderRecord, MachineRecord, SessionRecord, SoleRecord, TieRecord,
+    TimesRecord, WaitRecord,
 };
 use crate::machine::Machine;
 use crate::storage::Id;
-use crate::table::{Connection, Grace, State, Tenure};
-use crate::types::{ByKind, Conn, Kind};
+use crate::table::{Aim, Connection, Grace, State, Tenure, TiedHold};
+use crate::types::{ByKind, Conn};
 use std::collections::BTreeMap;
 
 impl Machine {
@@ -25,21 +25,18 @@ impl Machine {
         for (id, lock) in self.holds.locks().slots().iter() {
             let State::Tied(tie) = self.holds.state(id) else { continue };
             let holds = self.holds.ties().holds_from(self.holds.ties()[tie].oldest());
-            let holders: Vec<(u64, u64)> = holds
-                .map(|(_, hold)| (self.holder(hold.tenure()).conn.bits(), hold.since().bits()))
-                .collect();
+            let holders: Vec<_> = holds.map(|(_, hold)| self.holder_record(hold)).collect();
             let name = self.holds.locks().name(lock).to_vec();
             match holders[..] {
-                [(holder, since)] => {
-                    let token = self.holds.token(id).unwrap_or(0);
+                [HolderRecord { conn: holder, since, token, .. }] => {
                     // Sole holds come first, in the order in which they will be listed again.
-                    let is_tied_again = token > 0 || self.holds.waiting(id) > 0;
+                    let is_tied_again = token > 0 || self.holds.awaiting(id) > 0;
                     lone.push((is_tied_again, holder, lock.kind(), SoleRecord { name, since, token }));
                 }
-                _ => ties.push(TieRecord { shared: lock.kind() == Kind::Shared, name, holders }),
+                _ => ties.push(TieRecord { kind: lock.kind() as u8, name, holders }),
             }
         }
-        ties.sort_by(|a, b| (a.shared, &a.name).cmp(&(b.shared, &b.name)));
+        ties.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
         lone.sort();
         let mut connections: Vec<_> = connections.into_iter().map(|id| self.connection_record(id)).collect();
         let place_of: BTreeMap<u64, usize> =
@@ -65,6 +62,7 @@ impl Machine {
             counters: (&self.counters).into(),
             hold_times: self.holds.counts().hold_times().clone().map(TimesRecord::from),
             wait_times: self.holds.counts().wait_times().clone().map(TimesRecord::from),
+            last_order: self.holds.ties().last_order(),
             tokens: (self.tokens.next(), self.tokens.last()),
             secret: self.graces.secret().0,
             connections,
@@ -79,9 +77,13 @@ impl Machine {
             let lock = &self.holds.locks()[wait.lock()];
             WaitRecord {
                 conn: self.connections[wait.by()].conn().bits(),
-                shared: lock.kind() == Kind::Shared,
+                kind: wait.place().kind() as u8,
                 name: self.holds.locks().name(lock).to_vec(),
-                limit: wait.place().limit(),
+                limit: match wait.place().aim() {
+                    Aim::Lock { limit } => Some(limit),
+                    Aim::End => None,
+                },
+                order: wait.order(),
                 began: wait.began().0,
                 deadline: wait.deadline().0,
             }
@@ -132,6 +134,15 @@ impl Machine {
             soles[lock.kind()].push(sole);
         }
         soles.map(|newest_first| newest_first.into_iter().rev().collect())
+    }
+
+    fn holder_record(&self, hold: &TiedHold) -> HolderRecord {
+        HolderRecord {
+            conn: self.holder(hold.tenure()).conn.bits(),
+            since: hold.since().bits(),
+            token: hold.token().unwrap_or(0),
+            order: hold.order(),
+        }
     }
 }
 

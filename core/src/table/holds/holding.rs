@@ -42,7 +42,10 @@ impl Holds {
 
     /// Like `add`, for a lock that has a slot. It may be free all the same.
     fn add_to(&mut self, lock: Id<Lock>, found: Found, tenure: Id<Tenure>, now: Now) -> u32 {
-        assert!(found.kind == Kind::Shared || found.holders == 0, "an exclusive lock has one holder");
+        assert!(
+            found.holders == 0 || found.kind.is_counted() && self.locks[lock].kind() == found.kind,
+            "who holds a lock so holds it alone"
+        );
         assert!(self.tenures[tenure].lives(), "only a live tenure gets locks");
         match self.state(lock) {
             State::Free => {
@@ -50,7 +53,7 @@ impl Holds {
                 if !bug!(SweptWhileHeld) {
                     self.take_from_dead(lock);
                 }
-                self.hold_again(lock, tenure, now);
+                self.hold_again(lock, found.kind, tenure, now);
             }
             State::Sole(first) => {
                 assert!(first != tenure, "a holder does not get its lock again");
@@ -77,20 +80,59 @@ impl Holds {
     }
 
     /// Makes a tenure the only holder of a lock that has a slot and is in nobody's list.
-    fn hold_again(&mut self, lock: Id<Lock>, tenure: Id<Tenure>, now: Now) {
-        let (kind, outer_bytes) = self.counted(lock);
+    fn hold_again(&mut self, lock: Id<Lock>, kind: Kind, tenure: Id<Tenure>, now: Now) {
+        let (_, outer_bytes) = self.counted(lock);
         self.tenures[tenure].add_sole(&mut self.locks, kind, outer_bytes, |locks, links| {
-            locks.hold_anew(lock, Hold::Sole { tenure, links }, now);
+            locks.hold_anew(lock, kind, Hold::Sole { tenure, links }, now);
             lock
         });
         self.counts.add_name(kind, outer_bytes);
     }
 
-    /// Gives a fencing token to the hold of an exclusive lock. The lock must be held.
-    pub(crate) fn set_token(&mut self, lock: Id<Lock>, token: u64) {
-        assert!(self.locks[lock].kind() == Kind::Exclusive, "only exclusive locks have tokens");
-        let tie = self.make_tied(lock);
-        self.ties[tie].set_token(token);
+    /// Gives a fencing token to a tenure's hold.
+    pub(crate) fn set_token(&mut self, lock: Id<Lock>, tenure: Id<Tenure>, token: u64) {
+        self.make_tied(lock);
+        let hold = self.ties.find(lock, tenure).expect("only a holder gets a token");
+        self.ties.set_token(hold, token);
+    }
+
+    /// Has the only holder of a lock hold it in another way: its hold ends, and another begins.
+    pub(crate) fn change_kind(&mut self, lock: Id<Lock>, kind: Kind, now: Now) {
+        match self.state(lock) {
+            State::Free => panic!("only what is held is held otherwise"),
+            State::Sole(tenure) => {
+                self.note_end(lock, self.locks[lock].since(), now);
+                self.counts.remove_hold(self.locks[lock].kind());
+                let (before, outer_bytes) = self.counted(lock);
+                self.counts.remove_name(before, outer_bytes);
+                self.unlink_sole(lock);
+                self.hold_again(lock, kind, tenure, now);
+                self.counts.add_hold(kind);
+            }
+            State::Tied(tie) => {
+                assert!(self.ties[tie].holders() == 1, "only who holds a lock alone changes its kind");
+                let id = self.ties[tie].oldest().expect("it has one holder");
+                let hold = &self.ties.holds()[id];
+                let (tenure, since) = (hold.tenure(), hold.since());
+                self.note_end(lock, since, now);
+                let (before, outer_bytes) = self.counted(lock);
+                self.counts.remove_hold(before);
+                self.counts.remove_name(before, outer_bytes);
+                self.tenures[tenure].recount_tied(before, kind);
+                self.locks.set_kind(lock, kind);
+                self.ties.renew(id, Moment::of(now));
+                self.counts.add_hold(kind);
+                self.counts.add_name(kind, outer_bytes);
+                if !bug!(ReadersStayOutside) {
+                    self.mark_dirty(lock, tie);
+                }
+            }
+        }
+    }
+
+    /// Counts how long a hold lasted that ends.
+    fn note_end(&mut self, lock: Id<Lock>, since: Moment, now: Now) {
+        self.counts.note_hold(self.locks[lock].kind(), since.until(now));
     }
 
     /// Makes a held lock tied, unless it is: its holder gets a record of its own.
@@ -144,14 +186,11 @@ impl Holds {
         let State::Tied(tie) = self.state(lock) else { panic!("a tied hold's lock is tied") };
         self.counts.note_hold(kind, since.until(now));
         let left = self.ties.remove(tie, id, self.tenures[tenure].remove_tied(kind));
-        if !bug!(TokenSurvivesTheHold) {
-            self.ties[tie].forget_token();
-        }
         if left == 0 {
             let (kind, outer_bytes) = self.counted(lock);
             self.counts.remove_name(kind, outer_bytes);
         }
-        if !self.ties[tie].line().is_empty() {
+        if self.ties[tie].awaiting() > 0 {
             self.mark_dirty(lock, tie);
         } else if left == 0 {
             self.free_tied(lock, tie);

@@ -49,6 +49,7 @@ pub(crate) enum State {
 pub(crate) struct Found {
     hash: NameHash,
     lock: Option<Id<Lock>>,
+    /// How it was asked for. Whoever holds it may hold it otherwise.
     kind: Kind,
     holders: u32,
 }
@@ -102,6 +103,12 @@ impl Holds {
         Found { hash, lock, kind, holders }
     }
 
+    /// How many hold a name so. Not those who hold it otherwise.
+    pub(crate) fn count(&self, kind: Kind, name: &[u8]) -> u32 {
+        let found = self.find(kind, name);
+        found.lock.filter(|lock| self.locks[*lock].kind() == kind).map_or(0, |_| found.holders)
+    }
+
     /// Live holders of a lock.
     #[inline]
     pub(crate) fn holders(&self, lock: Id<Lock>) -> u32 {
@@ -112,15 +119,17 @@ impl Holds {
         }
     }
 
-    /// A tenure's hold of a name, if it has one.
+    /// A tenure's hold of a name, if it holds it so.
     #[inline]
     pub(crate) fn held_by(&self, tenure: Id<Tenure>, kind: Kind, name: &[u8]) -> Option<Id<Lock>> {
         // Mostly a connection releases the lock that it got last. Then no hash is needed.
         let newest = self.tenures[tenure].soles().first();
-        if let Some(newest) = newest.filter(|newest| self.locks.is(&self.locks[*newest], kind, name)) {
+        let is_so = |lock: &Id<Lock>| self.locks[*lock].kind() == kind;
+        if let Some(newest) = newest.filter(|id| is_so(id) && self.locks.is(&self.locks[*id], kind, name)) {
             return Some(newest);
         }
-        self.locks.find(self.locks.hash(kind, name), kind, name).filter(|lock| self.is_holder(*lock, tenure))
+        let found = self.locks.find(self.locks.hash(kind, name), kind, name);
+        found.filter(|lock| is_so(lock) && self.is_holder(*lock, tenure))
     }
 
     /// Whether this live tenure is among the holders of a lock.
@@ -143,14 +152,31 @@ impl Holds {
         sole.into_iter().chain(self.ties.holds_from(oldest).map(|(_, hold)| hold.tenure()))
     }
 
-    /// The fencing token of an exclusive lock's hold, if it has one.
-    pub(crate) fn token(&self, lock: Id<Lock>) -> Option<u64> {
-        self.tie_of(lock).and_then(|tie| self.ties[tie].token())
+    /// The fencing token of a tenure's hold, if it has one.
+    pub(crate) fn token(&self, lock: Id<Lock>, tenure: Id<Tenure>) -> Option<u64> {
+        self.tie_of(lock)?;
+        self.ties.holds()[self.ties.find(lock, tenure)?].token()
     }
 
-    /// How many wait for a lock.
+    /// How many wait in the line of a lock.
     pub(crate) fn waiting(&self, lock: Id<Lock>) -> u32 {
         self.tie_of(lock).map_or(0, |tie| self.ties[tie].line().len())
+    }
+
+    /// How many wait for a lock or for its end.
+    pub(crate) fn awaiting(&self, lock: Id<Lock>) -> u32 {
+        self.tie_of(lock).map_or(0, |tie| self.ties[tie].awaiting())
+    }
+
+    /// The oldest hold of a tied lock.
+    pub(crate) fn oldest_tied(&self, lock: Id<Lock>) -> Option<Id<TiedHold>> {
+        self.tie_of(lock).and_then(|tie| self.ties[tie].oldest())
+    }
+
+    /// How many holders of a lock have got it before the wait or the hold with this order.
+    pub(crate) fn holders_before(&self, lock: Id<Lock>, order: u64) -> u32 {
+        let holds = self.ties.holds_from(self.oldest_tied(lock));
+        holds.take_while(|(_, hold)| hold.order() < order).count() as u32
     }
 
     /// The wait at the head of a lock's line.
@@ -217,6 +243,18 @@ impl Holds {
         Ok((soles, tenure.tied().check(|id| self.ties.holds().get(id))?))
     }
 
+    /// Restores from a snapshot the last order of holds and waits.
+    pub(crate) fn restore_last_order(&mut self, last_order: u64) {
+        self.ties.restore_last_order(last_order);
+    }
+
+    /// Restores from a snapshot the order of a tied hold.
+    pub(crate) fn restore_order(&mut self, lock: Id<Lock>, tenure: Id<Tenure>, order: u64) {
+        if let Some(hold) = self.ties.find(lock, tenure) {
+            self.ties.restore_order(hold, order);
+        }
+    }
+
     /// Restores from a snapshot how long past holds and waits lasted.
     pub(crate) fn restore_times(&mut self, hold_times: ByKind<Times>, wait_times: ByKind<Times>) {
         self.counts.restore_times(hold_times, wait_times);
@@ -270,7 +308,7 @@ mod tests {
         for is_got in [false, true] {
             let (mut holds, [a, b]) = holds();
             let lock = add(&mut holds, a);
-            assert_eq!(holds.end(a, Now(5)), ByKind::from_array([0, 1]));
+            assert_eq!(holds.end(a, Now(5)), ByKind::from_array([0, 1, 0, 0]));
             assert_eq!((holds.state(lock), holds.holders(lock), holds.dead()), (State::Free, 0, 1));
             assert_eq!(holds.holder_tenures(lock).count(), 0);
             assert_eq!((holds.counts().live(), holds.counts().held()), Default::default());

@@ -11,6 +11,10 @@ use std::path::Path;
 use thiserror::Error;
 use toml::Value;
 
+/// The most bytes that are read of a file. All settings with comments take a few thousand. Without a limit, a path that
+/// names a device or a wrong file would take memory until there is none.
+const MOST_BYTES: u64 = 1 << 20;
+
 /// The content of the file: each setting's values as text.
 pub(super) type File = BTreeMap<String, Vec<String>>;
 
@@ -21,6 +25,10 @@ pub(crate) enum FileError {
     Read(#[from] std::io::Error),
     #[error("it is not a regular file: SIGHUP reads no pipe and no device; restart the daemon to read it")]
     NotRegular,
+    #[error("it is not UTF-8, as TOML must be")]
+    NotText,
+    #[error("it has more than {MOST_BYTES} bytes; is it the right file?")]
+    TooLarge,
     #[error("{0}")]
     Syntax(#[from] toml::de::Error),
     #[error("`{key}` is not a setting; the settings are: {known}")]
@@ -41,19 +49,23 @@ pub(crate) enum FileError {
 ///
 /// # Errors
 ///
-/// If the file cannot be read, is not TOML, or has a key or a type that no setting has.
+/// If the file cannot be read, is too large, is not TOML, or has a key or a type that no setting has.
 pub(super) fn read(path: &Path, known: &[(String, bool)], occasion: Occasion) -> Result<File, FileError> {
     let mut options = OpenOptions::new();
     if occasion == Occasion::Reload {
         // It does not wait for somebody to write.
         options.custom_flags(OFlags::NONBLOCK.bits().cast_signed());
     }
-    let mut file = options.read(true).open(path)?;
+    let file = options.read(true).open(path)?;
     if occasion == Occasion::Reload && !file.metadata()?.is_file() {
         return Err(FileError::NotRegular);
     }
-    let mut text = String::new();
-    file.read_to_string(&mut text)?;
+    let mut bytes = Vec::new();
+    file.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(FileError::TooLarge);
+    }
+    let text = String::from_utf8(bytes).map_err(|_| FileError::NotText)?;
     parse(&text, known)
 }
 
@@ -109,6 +121,29 @@ mod tests {
         assert_eq!(file["listen"], ["::1", "127.0.0.1:1"]);
         assert_eq!((&*file["port"][0], &*file["dump"][0], &*file["unix-mode"][0]), ("7", "false", "600"));
         assert_eq!(read(""), Ok(File::new()));
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_or_no_text_is_refused() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("elockd.toml");
+        let known = [("port".to_owned(), false)];
+        let most = usize::try_from(MOST_BYTES).unwrap();
+        for occasion in [Occasion::Start, Occasion::Reload] {
+            let read = |bytes: &[u8]| {
+                std::fs::write(&path, bytes).unwrap();
+                super::read(&path, &known, occasion).map_err(|error| error.to_string())
+            };
+            let setting = b"port = 7 # ";
+            let comment = |length: usize| [&setting[..], &vec![b'x'; length - setting.len()]].concat();
+            assert_eq!(read(&comment(most)).unwrap()["port"], ["7"]);
+            let refusal = "it has more than 1048576 bytes; is it the right file?";
+            assert_eq!(read(&comment(most + 1)), Err(refusal.to_owned()));
+            assert_eq!(read(b"port = 7 # \xff"), Err("it is not UTF-8, as TOML must be".to_owned()));
+        }
+        // It has no end.
+        let refusal = super::read(Path::new("/dev/zero"), &known, Occasion::Start).unwrap_err();
+        assert!(matches!(refusal, FileError::TooLarge), "{refusal}");
     }
 
     #[test]
