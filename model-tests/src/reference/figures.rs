@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 /// Verbs that are shown before their first use. Below: the others.
 const ALWAYS: [&str; 10] = ["d", "dump", "g", "i", "q", "r", "sd", "sg", "si", "sr"];
 const ONCE_USED: [&str; 30] = [
-    "f", "gw", "help", "iam", "iw", "kick", "linger", "ls", "me", "ping", "quit", "ra", "resume", "rf", "rg", "rgw", "ri", "rr",
-    "sf", "sgl", "sgw", "siw", "steal", "wf", "wg", "wgw", "who", "wi", "wr", "wsteal",
+    "f", "gw", "help", "iam", "iw", "kick", "linger", "ls", "me", "ping", "quit", "ra", "resume", "rf", "rg",
+    "rgw", "ri", "rr", "sf", "sgl", "sgw", "siw", "steal", "wf", "wg", "wgw", "who", "wi", "wr", "wsteal",
 ];
 
 /// Figures that only go up.
