@@ -15,6 +15,8 @@ pub struct Config {
     pub storage: Storage,
     /// The daemon's own lines in `q full`.
     pub identity: Identity,
+    /// What the keys of `linger` are made under.
+    pub secret: Secret,
 }
 
 /// A row of a table of limits: everything about one limit except its value. `C` is the structure that has the value.
@@ -216,6 +218,17 @@ limits! {
         help: "Time without a command after which a connection is closed and loses its locks; 0 is never.",
         note: "A connection that waits for a lock is not idle.",
     }
+    /// Milliseconds for which `linger` may have holds outlive their connection. 0 means that it may not.
+    linger_ms: u32 {
+        flag: "max-linger",
+        unit: Unit::Milliseconds,
+        default: 60_000,
+        allowed: 1..=u32::MAX as u64,
+        zero: Some("to switch it off"),
+        metric: None,
+        help: "Longest time for which `linger` may have locks outlive their connection; 0 switches it off.",
+        note: "More is told `0 Linger Failure`.",
+    }
 }
 
 /// Commands and replies that can be switched off.
@@ -250,6 +263,17 @@ pub struct Storage {
     pub hash_bits: HashBits,
 }
 
+/// What the keys of `linger` are made under. In production it must be random, and drawn anew whenever connections are
+/// numbered from the start again: otherwise an old key would open what a stranger left.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(pub [u8; 16]);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a secret")
+    }
+}
+
 /// The daemon's version and process id, for `q full`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
@@ -274,6 +298,7 @@ impl Default for Config {
                 hash_bits: HashBits::ALL,
             },
             identity: Identity::default(),
+            secret: Secret::default(),
         }
     }
 }

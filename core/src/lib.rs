@@ -47,7 +47,7 @@ pub mod figures {
     pub use crate::inspect::{Family, FigureRow, Metric, Nature, Part, Shown, rows};
 }
 
-pub use config::{Config, Features, Identity, Limit, Limits, MAX_COUNT, MAX_TIME_MS, Storage, Unit};
+pub use config::{Config, Features, Identity, Limit, Limits, MAX_COUNT, MAX_TIME_MS, Secret, Storage, Unit};
 pub use inspect::{Entry, Figure, Figures, RestoreError, Scan, Violation};
 pub use machine::{Cause, DriverInput, Input, Machine, Output, Reason};
 pub use table::Times;

@@ -90,6 +90,11 @@ fn command(line: &[u8]) -> Command<Vec<u8>> {
         b"sf" => Command::Fence(Kind::Shared, name),
         b"ls" => Command::ListAll(name),
         b"kick" => Command::Kick(name),
+        b"linger" => match number(0) {
+            Some(ms) => Command::Linger(ms),
+            None => Command::BadArgument(Verb::Linger),
+        },
+        b"resume" => Command::Resume(name),
         b"steal" => Command::Steal(Kind::Exclusive, name),
         b"wsteal" => Command::Steal(Kind::Write, name),
         b"me" => Command::Me,

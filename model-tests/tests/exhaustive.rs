@@ -220,6 +220,32 @@ fn three_connections_that_wait_and_may_be_silent_too_long() {
     all_of("3 connections, 1 exclusive name, waits, idle limit", &space, 1_886);
 }
 
+/// Connections leave their holds behind, resume, and take over from others that are still open, also while those wait.
+#[test]
+fn two_connections_whose_holds_outlive_them() {
+    let (waits_ms, graces_ms, time) = (vec![1], vec![1], Time::Ticks(vec![1]));
+    let space = Space { waits_ms, graces_ms, time, ..space(2, &[(X, "a")]) };
+    let seen = all_of("2 connections, 1 exclusive name, waits, grace", &space, 3_737);
+    assert!(seen.with_sessions > 0 && seen.resumed > 0, "{seen}");
+}
+
+/// A third gets what is due, and operators end what lingers.
+#[test]
+#[ignore = "takes a minute in a release build"]
+fn large_two_connections_of_which_some_are_operators_and_holds_that_outlive_them() {
+    let (graces_ms, time) = (vec![1], Time::Ticks(vec![1]));
+    let space = Space { graces_ms, time, operators: true, ..space(2, &[(X, "a"), (S, "a")]) };
+    all_of("2 connections, 1 name of both kinds, grace, operators", &space, 100);
+}
+
+#[test]
+#[ignore = "takes a minute in a release build"]
+fn large_two_connections_whose_holds_outlive_them_by_slot() {
+    let (graces_ms, time) = (vec![1], Time::Ticks(vec![1]));
+    let space = Space { graces_ms, time, places: true, ..space(2, &[(X, "a")]) };
+    all_of("2 connections, 1 exclusive name, grace, by slot", &space, 34_239);
+}
+
 #[test]
 fn four_connections_of_which_few_may_wait() {
     let (waits_ms, time) = (vec![1], Time::Ticks(vec![1]));

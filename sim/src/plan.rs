@@ -140,6 +140,7 @@ impl Settings {
                 },
                 storage: defaults.storage,
                 identity: Identity { version: "0.0.0-sim".to_owned(), pid: 1 },
+                secret: defaults.secret,
             },
             max_line_bytes: self.line_bytes as usize,
             max_listing_bytes: self.listing_bytes as usize,

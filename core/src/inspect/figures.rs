@@ -40,6 +40,8 @@ macro_rules! for_each_counter {
             queue_full: u64,
             /// Of these, the waits whose deadlock check would have looked at too much.
             searches_refused: u64,
+            /// Sessions that a connection took over.
+            resumed: u64,
             /// Holds that ended by `ra`, by kind.
             released_together: ByKind<u64>,
             /// Holds that ended because their holder went on reading instead of writing, or the reverse.
@@ -119,6 +121,9 @@ pub struct Figures<'a> {
     pub(crate) ends: ByKind<u32>,
     /// Age of the oldest current wait.
     pub(crate) longest_wait_ms: u64,
+    /// Sessions now, and the holds that they have.
+    pub(crate) lingering: u32,
+    pub(crate) lingering_holds: u32,
     /// Fencing tokens that may still be given out.
     pub(crate) tokens_left: u64,
     pub(crate) uptime_ms: u64,
@@ -274,7 +279,16 @@ static ROWS: &[FigureRow] = &[
     FigureRow::by_cause("closed", |figures, cause| figures.counters.closed[cause.index()])
         .metric("connections_closed")
         .help("Connections that have ended, by cause.")
-        .note("`error` is a reset or a dead peer."),
+        .note("`error` is a reset or a dead peer. `resumed` is a connection whose locks another took over."),
+    // Sessions.
+    FigureRow::whole("lingering", Gauge, |figures| figures.lingering.into())
+        .help("Sessions now: connections that have ended and whose locks linger."),
+    FigureRow::whole("lingering_holds", Gauge, |figures| figures.lingering_holds.into())
+        .help("Holds of sessions now.")
+        .note("They are among the other holds."),
+    FigureRow::whole("resumed", Counter, |figures| figures.counters.resumed)
+        .help("Sessions taken over with `resume`.")
+        .note("The connection that had the locks may have ended before, or end then."),
     // Locks and holds.
     FigureRow::by_kind("locks", Gauge, |figures, kind| figures.held[kind].into())
         .shown(Shown::Short)

@@ -3,11 +3,12 @@
 //! A scan goes over slots, which never move. So it meets each entry that is there throughout. Meanwhile a wait or a
 //! sole hold may become a tied hold, but never the reverse. Waits are read first, then sole holds, then tied ones. So
 //! an entry that changes is met once or twice, and [`crate::wire::listing`] drops the second. A hold that was released
-//! and got again meanwhile is a new one. It may be met twice, or not at all.
+//! and got again meanwhile is a new one. It may be met twice, or not at all. So may a registered name that a `resume`
+//! gave to another connection meanwhile.
 
-use crate::machine::Machine;
+use crate::machine::{Holder, Machine};
 use crate::storage::Id;
-use crate::table::{Aim, Connection, Lock, Locks, Moment, State, Tenure, TiedHold};
+use crate::table::{Aim, Lock, Locks, Moment, State, Tenure, TiedHold};
 use crate::types::{Addr, Conn, Kind, Now};
 use crate::wire::{Listing, Role, Subject};
 
@@ -43,10 +44,13 @@ enum Position {
 pub struct Entry<'a> {
     /// The lock; for `who`, the registered name.
     pub name: &'a [u8],
-    /// The holder's connection.
+    /// The holder's connection. For one that has a grace, the connection that first asked for it: so the holder is the
+    /// same after a `resume`.
     pub conn: Conn,
     /// Its address.
     pub addr: Addr,
+    /// Whether that connection has ended, and its hold lingers.
+    pub is_lingering: bool,
     /// Its registered name.
     pub registered: Option<&'a [u8]>,
     /// Ascends in the order in which the holders got the lock. For `who`: in the order of registration.
@@ -182,7 +186,7 @@ impl Machine {
             let entry = Entry {
                 order: wait.order(),
                 more,
-                ..self.entry(&self.connections[wait.by()], self.holds.locks().name(lock))
+                ..self.entry(self.holder_of(&self.connections[wait.by()]), self.holds.locks().name(lock))
             };
             slice.took(&entry);
             each(entry);
@@ -288,7 +292,7 @@ impl Machine {
             && let Some(name) = self.connections.name_of(connection)
             && (scan.name.is_empty() || *scan.name == *name)
         {
-            let entry = Entry { order: registered.order(), ..self.entry(connection, name) };
+            let entry = Entry { order: registered.order(), ..self.entry(self.holder_of(connection), name) };
             slice.took(&entry);
             each(entry);
         }
@@ -305,7 +309,6 @@ impl Machine {
         slice: &mut Allowance,
         each: &mut impl FnMut(Entry<'_>),
     ) {
-        let owner = self.holds.tenure(tenure).owner().expect("a holder lives");
         let lock = &self.holds.locks()[id];
         let more = (scan.subject == Subject::All).then(|| More {
             kind: lock.kind(),
@@ -317,18 +320,19 @@ impl Machine {
             order,
             since: Some(since),
             more,
-            ..self.entry(&self.connections[owner], self.holds.locks().name(lock))
+            ..self.entry(self.holder(tenure), self.holds.locks().name(lock))
         };
         slice.took(&entry);
         each(entry);
     }
 
-    fn entry<'a>(&'a self, connection: &Connection, name: &'a [u8]) -> Entry<'a> {
+    fn entry<'a>(&'a self, holder: Holder<'a>, name: &'a [u8]) -> Entry<'a> {
         Entry {
             name,
-            conn: connection.conn(),
-            addr: connection.origin().addr,
-            registered: self.connections.name_of(connection),
+            conn: holder.number,
+            addr: holder.addr,
+            is_lingering: holder.is_lingering,
+            registered: holder.registered,
             order: 0,
             since: None,
             more: None,

@@ -6,7 +6,7 @@
 use crate::machine::Machine;
 use crate::storage::{Id, Slab};
 use crate::table::{Aim, Connection, Lock, Locks, State, Tenure};
-use crate::types::Conn;
+use crate::types::{Conn, Now};
 
 impl Machine {
     /// The state as words. Two machines with the same words give the same replies for ever after. Exceptions are
@@ -33,12 +33,26 @@ impl Machine {
             let idle_ms = if is_timed { self.now.0 - self.connections.active(id).0 } else { 0 };
             words.extend([call(connection.conn()), u32::from(connection.origin().account.0), idle_ms as u32]);
             place(&mut words, id.position());
+            let grace = connection.grace().map(|grace| &self.graces[grace]);
+            words.extend(grace.map_or([0; 3], |grace| [1, call(grace.number()), grace.ms()]));
             words.extend([u32::from(connection.tenure().is_some()), u32::from(connection.wait().is_some())]);
             if let Some(tenure) = connection.tenure() {
                 place(&mut words, tenure.position());
                 self.shape_of_tenure(tenure, places, &mut words);
             }
         }
+        let mut sessions: Vec<_> = self.graces.slots().iter().collect();
+        sessions.sort_by_key(|(_, grace)| (grace.due(), call(grace.number())));
+        for (id, grace) in sessions {
+            let Some((left, Now(due))) = grace.left().zip(grace.due()) else { continue };
+            let ms = due - self.now.0;
+            words.extend([call(left.conn), call(grace.number()), grace.ms(), ms as u32]);
+            words.push(left.origin.account.0.into());
+            place(&mut words, id.position());
+            place(&mut words, left.tenure.position());
+            self.shape_of_tenure(left.tenure, places, &mut words);
+        }
+        words.push(u32::MAX);
         for (tenure, _) in self.holds.dead_tenures() {
             place(&mut words, tenure.position());
             self.shape_of_tenure(tenure, places, &mut words);
@@ -65,8 +79,7 @@ impl Machine {
             place(&mut words, tie.position());
             shape_of_name(locks, id, &mut words);
             for (_, hold) in self.holds.ties().holds_from(self.holds.ties()[tie].oldest()) {
-                let owner = self.holds.tenure(hold.tenure()).owner().expect("a tied holder lives");
-                words.extend([call(self.connections[owner].conn()), hold.token().is_some().into()]);
+                words.extend([call(self.holder(hold.tenure()).conn), hold.token().is_some().into()]);
             }
             words.push(u32::MAX);
         }
@@ -77,6 +90,7 @@ impl Machine {
             shape_of_slab(self.holds.ties().slots(), &mut words);
             shape_of_slab(self.holds.ties().holds(), &mut words);
             shape_of_slab(self.holds.waits().slots(), &mut words);
+            shape_of_slab(self.graces.slots(), &mut words);
         }
         words
     }

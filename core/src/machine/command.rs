@@ -64,6 +64,8 @@ impl Machine {
             Command::ListAll(prefix) => listing(Subject::All, prefix.as_ref()),
             Command::Who(name) => listing(Subject::Who, name.as_ref()),
             Command::Kick(addr) => return self.kick(conn, addr.as_ref(), out),
+            Command::Linger(ms) => return self.linger(id, conn, *ms, out),
+            Command::Resume(key) => return self.resume(id, conn, key.as_ref(), out),
             Command::Steal(kind, name) => self.steal(*kind, name.as_ref()),
             Command::Iam(name) => self.register(id, name.as_ref()),
             Command::Me => return self.me(id, conn, out),
@@ -96,7 +98,13 @@ impl Machine {
 
     /// Gives a connection its reply, and counts a failure under `verb`.
     #[inline]
-    fn fail(&mut self, conn: Conn, verb: Verb, reply: Reply<'_>, out: &mut impl FnMut(Conn, Output<'_>)) {
+    pub(super) fn fail(
+        &mut self,
+        conn: Conn,
+        verb: Verb,
+        reply: Reply<'_>,
+        out: &mut impl FnMut(Conn, Output<'_>),
+    ) {
         self.counters.failures[verb] += 1;
         out(conn, Output::Reply(reply));
     }

@@ -159,7 +159,8 @@ impl Machine {
         let mut left = 0;
         for tenure in self.holds.holder_tenures(lock) {
             cost!(HoldSearched);
-            let owner = self.holds.tenure(tenure).owner().expect("a holder of a lock with a line lives");
+            // A session does not wait.
+            let Some(owner) = self.holds.tenure(tenure).owner() else { continue };
             let holder = owner.position();
             let wait = self.connections[owner].wait().map(|wait| &self.holds.waits()[wait]);
             let stays = wait.is_some() || holder == search.asker;
@@ -226,8 +227,9 @@ impl Machine {
         let site = search.sites.get_mut(&at).expect("only a lock with a site is looked at");
         while let Some(oldest) = site.oldest {
             let hold = &self.holds.ties().holds()[oldest];
-            let owner = self.holds.tenure(hold.tenure()).owner().expect("a tied holder lives");
-            if search.held.contains_key(&owner.position()) {
+            // A session does not wait.
+            let owner = self.holds.tenure(hold.tenure()).owner();
+            if owner.is_some_and(|owner| search.held.contains_key(&owner.position())) {
                 return Some(hold.order());
             }
             site.oldest = hold.newer();

@@ -92,12 +92,32 @@ pub enum Cause {
     Idle,
     /// An operator's `kick`. Only the machine itself reports this one.
     Kicked,
+    /// Another connection said its key. Only the machine itself reports this one.
+    Resumed,
 }
 
 impl Cause {
     /// Every cause, in the order in which figures show them.
-    pub const ALL: [Self; 7] =
-        [Self::Eof, Self::Error, Self::Stalled, Self::Shutdown, Self::Quit, Self::Idle, Self::Kicked];
+    pub const ALL: [Self; 8] = [
+        Self::Eof,
+        Self::Error,
+        Self::Stalled,
+        Self::Shutdown,
+        Self::Quit,
+        Self::Idle,
+        Self::Kicked,
+        Self::Resumed,
+    ];
+
+    /// Whether a connection that asked for grace leaves a session. If not, it meant to end or is to lose its locks, or
+    /// the session is another connection's already.
+    pub(crate) fn leaves_a_session(self) -> bool {
+        match self {
+            Self::Eof | Self::Error | Self::Stalled | Self::Shutdown => true,
+            Self::Quit => bug!(QuitLingers),
+            Self::Idle | Self::Kicked | Self::Resumed => false,
+        }
+    }
 
     /// The word in `q full`: `closed_WORD`.
     #[must_use]
@@ -110,6 +130,7 @@ impl Cause {
             Self::Quit => "quit",
             Self::Idle => "idle",
             Self::Kicked => "kicked",
+            Self::Resumed => "resumed",
         }
     }
 

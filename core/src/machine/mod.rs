@@ -7,18 +7,20 @@ mod ends;
 mod get;
 mod idle;
 mod input;
+mod linger;
 mod operator;
 mod output;
 mod waits;
 
 pub use input::{Cause, DriverInput, Input};
+pub(crate) use linger::Holder;
 pub use output::{Output, Reason};
 
 use crate::config::Config;
 use crate::inspect::{Counters, Figures};
 use crate::probe::Mark;
 use crate::storage::Id;
-use crate::table::{Connection, Connections, Holds, Lock, TallyId, Tenure, Tokens};
+use crate::table::{Connection, Connections, Graces, Holds, Lock, TallyId, Tenure, Tokens};
 use crate::types::{Account, ByKind, Conn, Kind, Now, Origin, Seq};
 use crate::wire::{Command, Reply};
 use waits::Grant;
@@ -38,7 +40,8 @@ use waits::Grant;
 ///      | Opened, over the limit: Disconnect(TooManyConnections)                  |
 ///      +-------------------------------------------------------------------------+
 /// ```
-/// When a connection ends, its holds and its wait are gone in the same step. No later input sees them.
+/// When a connection ends, its holds and its wait are gone in the same step. No later input sees them. If it asked for
+/// that with `linger`, its holds are those of a session instead, until that is due or resumed.
 #[derive(Clone, Debug)]
 pub struct Machine {
     pub(crate) config: Config,
@@ -47,6 +50,7 @@ pub struct Machine {
     pub(crate) draining: bool,
     pub(crate) connections: Connections,
     pub(crate) holds: Holds,
+    pub(crate) graces: Graces,
     pub(crate) tokens: Tokens,
     pub(crate) counters: Counters,
     /// The grants of the current input. Empty between inputs, and kept for its memory.
@@ -67,6 +71,7 @@ impl Machine {
             draining: false,
             connections: Connections::new(storage),
             holds: Holds::new(storage),
+            graces: Graces::new(storage, &config.secret),
             tokens: Tokens::NONE,
             counters: Counters::default(),
             grants: Vec::new(),
@@ -126,7 +131,7 @@ impl Machine {
                     let why = match command {
                         Command::Get(_) => Mark::GrantByReading,
                         Command::Steal(..) => Mark::GrantBySteal,
-                        Command::Kick(_) | Command::Quit => Mark::GrantByOrphaning,
+                        Command::Kick(_) | Command::Quit | Command::Resume(_) => Mark::GrantByOrphaning,
                         _ => Mark::GrantByRelease,
                     };
                     self.settle(why, out);
@@ -145,6 +150,7 @@ impl Machine {
         if !bug!(IdleOnlyByTick) || is_tick {
             self.close_idle(is_tick, out);
         }
+        self.end_due_sessions();
         self.settle(Mark::GrantByTimeout, out);
     }
 
@@ -156,7 +162,7 @@ impl Machine {
             return Some(self.now);
         }
         let idle = self.connections.oldest().map(|oldest| self.idle_deadline(oldest));
-        idle.into_iter().chain(self.holds.waits().next_due()).min()
+        idle.into_iter().chain(self.holds.waits().next_due()).chain(self.graces.next_due()).min()
     }
 
     /// The account of an open connection.
@@ -203,6 +209,8 @@ impl Machine {
             waits: self.holds.counts().waiting(),
             ends: self.holds.counts().ending(),
             longest_wait_ms: self.longest_wait_ms(now),
+            lingering: self.graces.lingering(),
+            lingering_holds: self.graces.holds(),
             tokens_left: self.tokens.left(),
             uptime_ms: now.0,
         }
@@ -246,7 +254,7 @@ impl Machine {
     /// What connections, names, holds and waits count for the limit of memory.
     #[inline]
     pub(crate) fn memory(&self) -> u64 {
-        self.holds.counts().memory() + self.connections.memory()
+        self.holds.counts().memory() + self.connections.memory() + self.graces.memory()
     }
 
     /// Whether so much more may be taken.
@@ -269,20 +277,19 @@ impl Machine {
         self.counters.peak_memory_bytes = self.counters.peak_memory_bytes.max(self.memory());
     }
 
-    /// Ends a connection, its wait, and all it holds. The caller must settle the lines afterwards.
+    /// Ends a connection, its wait, and all it holds, unless a session is left that holds it. The caller must settle
+    /// the lines afterwards.
     fn close(&mut self, id: Id<Connection>, cause: Cause, out: &mut impl FnMut(Conn, Output<'_>)) {
         if let Some(wait) = self.connections[id].wait() {
             self.abandon(wait, cause, out);
         } else if self.config.limits.idle_ms > 0 {
             self.connections.unlink(id);
         }
+        self.leave(id, cause);
         let connection = self.connections.close(id);
         self.counters.closed[cause.index()] += 1;
-        let Some(tenure) = connection.tenure() else { return };
-        let holds = self.end_tenure(tenure, connection.tally());
-        for kind in Kind::ALL {
-            let counted = if bug!(OrphansOfTheWrongKind) { Kind::Exclusive } else { kind };
-            self.counters.orphans[counted] += u64::from(holds[kind]);
+        if let Some(tenure) = connection.tenure() {
+            self.end_orphans(tenure, connection.tally());
         }
     }
 

@@ -26,4 +26,6 @@ pub enum Reason {
     Idle,
     /// An operator closed it.
     Kicked,
+    /// Another connection said its key, and has its holds now.
+    Resumed,
 }

@@ -59,6 +59,18 @@ canaries! {
     OrphaningKeepsSoleCounts: Reference, Examples, Search, Swarm,
     /// Orphans of both kinds are counted as exclusive ones.
     OrphansOfTheWrongKind: Reference, Examples, Swarm,
+    /// A hold that outlives its connection is counted as an orphan at once.
+    LingeringIsOrphan: Reference, Examples;
+        not Swarm: "its clients do not ask for grace",
+    /// A session ends one millisecond after it is due.
+    SessionOneLate: Reference, Examples;
+        not Swarm: "its clients do not ask for grace",
+    /// A key opens what a connection of another account left.
+    KeyOpensAnotherAccount: Reference, Examples;
+        not Swarm: "its clients do not ask for grace",
+    /// `quit` leaves a session.
+    QuitLingers: Reference, Examples;
+        not Swarm: "its clients do not ask for grace",
     /// A dead sole holder counts as a holder.
     DeadHolderCounts: Reference, Examples, Search, Swarm,
     /// A lock got from a dead tenure stays in that tenure's list, and is swept although it has a new holder.

@@ -68,6 +68,24 @@ marks! {
     OrphaningLeftSoleHolds: Reference, Swarm;
     /// A connection was idle for too long.
     ConnectionWasIdle: Reference, Swarm;
+    /// A connection asked for more grace than is allowed.
+    LingerWasRefused: Reference;
+    /// A connection left a session.
+    SessionWasLeft: Reference;
+    /// A session was due.
+    SessionWasDue: Reference;
+    /// An operator ended a session.
+    SessionWasKicked: Reference;
+    /// An operator took a lock from a session.
+    StolenFromASession: Reference;
+    /// A key took over a session.
+    ResumedLeft: Reference;
+    /// A key took over what a connection had that was still open.
+    ResumedAlive: Reference;
+    /// A connection said its own key.
+    ResumedOwn: Reference;
+    /// A key opened nothing, or its asker held something.
+    ResumeWasRefused: Reference;
     /// A get would have exceeded a limit.
     LocksRanOut: Reference, Swarm;
     /// A connection would have exceeded the limit.

@@ -2,6 +2,7 @@
 
 use super::account::{Accounts, Tally, TallyId};
 use super::addresses::{Addresses, Source};
+use super::grace::{Grace, Registration};
 use super::line::Aim;
 use super::memory;
 use super::tenure::Tenure;
@@ -22,6 +23,8 @@ pub(crate) struct Connection {
     tenure: Option<Id<Tenure>>,
     /// What it waits for.
     wait: Option<Id<Wait>>,
+    /// The grace that it asked for with `linger`, or took over.
+    grace: Option<Id<Grace>>,
     /// Boxed: most connections have none.
     registered: Option<Box<Registered>>,
     /// When it last sent a command, or its last wait ended, by the clock of silence. Kept up to date only if there is
@@ -58,6 +61,12 @@ impl Connection {
     #[inline]
     pub(crate) fn wait(&self) -> Option<Id<Wait>> {
         self.wait
+    }
+
+    /// The grace that it asked for with `linger`, or took over.
+    #[inline]
+    pub(crate) fn grace(&self) -> Option<Id<Grace>> {
+        self.grace
     }
 
     /// When it gave itself a name. [`Connections::name_of`] has the name.
@@ -213,6 +222,7 @@ impl Connections {
             tally,
             tenure: None,
             wait: None,
+            grace: None,
             registered: None,
             active: self.silence_clock(now),
             by_activity: Links::NONE,
@@ -395,6 +405,17 @@ impl Connections {
         self.slots[id].tenure = None;
     }
 
+    pub(crate) fn set_grace(&mut self, id: Id<Connection>, grace: Option<Id<Grace>>) {
+        self.slots[id].grace = grace;
+    }
+
+    /// A copy of a connection's registration, which outlives it.
+    pub(crate) fn registration(&self, id: Id<Connection>) -> Option<Registration> {
+        let connection = &self.slots[id];
+        let (registered, name) = connection.registered().zip(self.name_of(connection))?;
+        Some(Registration { name: name.into(), order: registered.order() })
+    }
+
     /// Notes that a connection waits, and counts it.
     pub(crate) fn set_wait(&mut self, id: Id<Connection>, wait: Id<Wait>, aim: Aim) {
         let connection = &mut self.slots[id];
@@ -416,7 +437,7 @@ impl Connections {
         (self.highest, self.last_registration) = (highest, last_registration);
     }
 
-    /// Gives a connection a registration from a snapshot.
+    /// Gives a connection a registration that was another's, or is from a snapshot.
     pub(crate) fn restore_registration(&mut self, id: Id<Connection>, name: &[u8], order: u64) {
         self.set_registered(id, Some((name, order)));
     }
@@ -442,8 +463,8 @@ mod tests {
     use crate::storage::assert_balanced;
 
     #[test]
-    fn a_slot_takes_88_bytes() {
-        assert_eq!(Slab::<Connection>::slot_bytes(), 88, "docs/architecture.md counts with this");
+    fn a_slot_takes_96_bytes() {
+        assert_eq!(Slab::<Connection>::slot_bytes(), 96, "docs/architecture.md counts with this");
     }
 
     #[test]

@@ -10,6 +10,9 @@ pub(super) const CONNECTION: u64 = 1024;
 /// A registered name, beside its bytes.
 pub(super) const REGISTRATION: u64 = 64;
 
+/// What a connection left, beside its holds and its registered name. A connection counts more, so no end takes memory.
+pub(crate) const GRACE: u64 = 256;
+
 /// A name that is held. There is room for what it takes once it is tied, so that no other command than a get takes
 /// memory.
 pub(super) const NAME: u64 = 104;

@@ -1,6 +1,7 @@
 //! A tenure: a period in which a connection holds locks. It owns its holds, and they all end with it at once.
 
 use super::connection::Connection;
+use super::grace::Grace;
 use super::lock::{Lock, Locks, Soles};
 use super::tie::HoldsOfTenure;
 use crate::storage::{Chain, Id, Links, Stack};
@@ -10,7 +11,7 @@ use crate::types::{ByKind, Kind, Now};
 ///            connection opens             it ends, holding nothing solely
 ///   (none) --------------------> live ------------------------------------> (none)
 ///                                 |                                            ^
-///                                 | it ends: tied holds are released,          |
+///                                 | it ends, and no grace lingers: tied holds are released,          |
 ///                                 | figures corrected, all in one step         | last one swept, or got by another
 ///                                 +---------------> dead ----------------------+
 /// ```
@@ -38,6 +39,8 @@ pub(crate) struct Tenure {
 enum Owner {
     /// An open connection's: the tenure lives.
     Connection(Id<Connection>),
+    /// That of a connection that has ended, and whose grace lingers: the tenure lives.
+    Lingering(Id<Grace>),
     /// Nobody's: the tenure is dead. Its sole holds lasted until this time.
     Ended(Now),
 }
@@ -70,25 +73,46 @@ impl Tenure {
         }
     }
 
-    /// Whose it is. `None` once it is dead.
+    /// The connection whose it is. `None` once it is dead, and while it lingers.
     #[inline]
     pub(crate) fn owner(&self) -> Option<Id<Connection>> {
         match self.owner {
             Owner::Connection(owner) => Some(owner),
-            Owner::Ended(_) => None,
+            Owner::Lingering(_) | Owner::Ended(_) => None,
         }
+    }
+
+    /// The grace whose it is, while it lingers.
+    #[inline]
+    pub(crate) fn grace(&self) -> Option<Id<Grace>> {
+        match self.owner {
+            Owner::Lingering(grace) => Some(grace),
+            Owner::Connection(_) | Owner::Ended(_) => None,
+        }
+    }
+
+    /// Has it linger: its connection ends, and its holds stay.
+    pub(super) fn linger(&mut self, grace: Id<Grace>) {
+        assert!(self.owner().is_some(), "what lingers was a connection's");
+        self.owner = Owner::Lingering(grace);
+    }
+
+    /// Gives it to another connection.
+    pub(super) fn pass_to(&mut self, owner: Id<Connection>) {
+        assert!(self.lives(), "only what is held is passed on");
+        self.owner = Owner::Connection(owner);
     }
 
     #[inline]
     pub(crate) fn lives(&self) -> bool {
-        matches!(self.owner, Owner::Connection(_))
+        !matches!(self.owner, Owner::Ended(_))
     }
 
     /// When it ended. Panics while it lives.
     pub(super) fn ended(&self) -> Now {
         match self.owner {
             Owner::Ended(at) => at,
-            Owner::Connection(owner) => panic!("the tenure of connection {owner:?} has not ended"),
+            owner => panic!("the tenure of {owner:?} has not ended"),
         }
     }
 

@@ -228,6 +228,7 @@ mod tests {
                 name: name.as_bytes(),
                 conn: Conn::new(0, *serial),
                 addr: Addr::Unix(*serial),
+                is_lingering: false,
                 registered: registered.map(str::as_bytes),
                 order: *order,
                 since: None,
@@ -368,7 +369,16 @@ mod tests {
             let mut slice = Slice::new(&Scan::new(Listing { subject: Subject::All, name: b"" }));
             let more = Some(More { kind: Kind::Shared, role: Role::Waits, ms: 5, waiters: 2 });
             let (name, conn, addr) = (b"two words", Conn::new(0, 1), Addr::Unix(7));
-            slice.push(Entry { name, conn, addr, registered, order: 1, since: None, more });
+            slice.push(Entry {
+                name,
+                conn,
+                addr,
+                is_lingering: false,
+                registered,
+                order: 1,
+                since: None,
+                more,
+            });
             slice.pack()
         };
         let text = |slice: Packed| {

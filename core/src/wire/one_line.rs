@@ -144,6 +144,8 @@ lines! {
     [0     "Shutting Down"]                       ShuttingDown;
     [0     "Kick Failure: " addr]                 Kicked { connections: 0, addr };
     [count "Kick Success: " addr]                 Kicked { connections: count, addr };
+    [0     "Linger Failure"]                      LingerFailure;
+    [0     "Resume Failure"]                      ResumeFailure;
     [1     "Lock Steal Success: " name]           Stolen { kind: Exclusive, was_held: true, name };
     [0     "Lock Steal Failure: " name]           Stolen { kind: Exclusive, was_held: false, name };
     [1     "Write Lock Steal Success: " name]     Stolen { kind: Write, was_held: true, name };
@@ -165,9 +167,13 @@ lines! {
 impl<'a> Reply<'a> {
     /// Reads a reply of one line, with its line ends. `None` for anything else: part of a reply, a listing, figures,
     /// help, and `me`, which has a [reader of its own](super::read_me).
+    /// The replies to `linger` and `resume` it reads too.
     #[must_use]
     pub fn read(text: &'a [u8]) -> Option<Self> {
         let line = text.strip_suffix(b"\n")?;
+        if let Some(reply) = super::text::read_session(line) {
+            return Some(reply);
+        }
         let (line, framed) = line.strip_suffix(b"\n").map_or((line, false), |line| (line, true));
         let (digits, rest) = line.split_at(line.iter().position(|byte| *byte == b' ')?);
         let number: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
@@ -256,6 +262,8 @@ mod tests {
             Reply::ShuttingDown,
             Reply::Kicked { connections: 0, addr: name },
             Reply::Kicked { connections: count, addr: name },
+            Reply::LingerFailure,
+            Reply::ResumeFailure,
             Reply::Stolen { kind: Exclusive, was_held: true, name },
             Reply::Stolen { kind: Exclusive, was_held: false, name },
             Reply::Stolen { kind: Write, was_held: true, name },

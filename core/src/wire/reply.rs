@@ -151,6 +151,22 @@ pub enum Reply<'a> {
         /// The lock.
         name: &'a [u8],
     },
+    /// `1 Linger Success: KEY MS`, `1 Linger Success: - 0`.
+    Lingers {
+        /// What `resume` must say. `None` if the grace was taken back.
+        key: Option<&'a [u8]>,
+        /// For how long holds outlive their connection, in milliseconds.
+        ms: u32,
+    },
+    /// `0 Linger Failure`: it is over the limit.
+    LingerFailure,
+    /// `1 Resume Success: HOLDS`.
+    Resumed {
+        /// What the asker holds now.
+        holds: u32,
+    },
+    /// `0 Resume Failure`: the key opens nothing for this connection, or it holds something.
+    ResumeFailure,
     /// `0 Not Allowed: VERB`: the verb is for administrative listeners only.
     NotAllowed {
         /// The verb that was refused.
@@ -225,6 +241,8 @@ impl Reply<'_> {
             | Self::NoTokens
             | Self::Kicked { connections: 0, .. }
             | Self::Stolen { was_held: false, .. }
+            | Self::LingerFailure
+            | Self::ResumeFailure
             | Self::NotAllowed { .. }
             | Self::BadArgument { .. }
             | Self::Inspected { holders: 0, .. }
@@ -243,6 +261,8 @@ impl Reply<'_> {
             | Self::Fenced { .. }
             | Self::Kicked { .. }
             | Self::Stolen { .. }
+            | Self::Lingers { .. }
+            | Self::Resumed { .. }
             | Self::Inspected { .. }
             | Self::Listing(_)
             | Self::Me { .. }

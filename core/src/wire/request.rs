@@ -42,6 +42,10 @@ pub enum Command<N> {
     ListAll(N),
     /// `kick ADDR`.
     Kick(N),
+    /// `linger MS`; 0 takes it back.
+    Linger(u32),
+    /// `resume KEY`. The text is a secret, and no name.
+    Resume(N),
     /// `steal NAME`, `wsteal NAME`. Nothing is stolen from those who share a lock: such a command is written as one of
     /// these two.
     Steal(Kind, N),
@@ -134,6 +138,11 @@ fn parse_rest(verb: Verb, rest: &[u8]) -> Option<Command<Cow<'_, [u8]>>> {
         Verb::Dump => Command::Dump(if has_word(rest, b"shared") { Shared } else { Exclusive }),
         Verb::ListAll => Command::ListAll(fold(rest)),
         Verb::Kick => Command::Kick(fold(rest)),
+        Verb::Linger => {
+            let ([ms], _) = numbers(rest)?;
+            Command::Linger(ms)
+        }
+        Verb::Resume => Command::Resume(fold(rest)),
         Verb::Steal => Command::Steal(Exclusive, fold(rest)),
         Verb::WriteSteal => Command::Steal(Write, fold(rest)),
         Verb::Me => Command::Me,
@@ -167,6 +176,8 @@ macro_rules! retold {
             Self::Dump(kind) => Command::Dump(kind.to_owned()),
             Self::ListAll(prefix) => Command::ListAll($text(prefix)),
             Self::Kick(addr) => Command::Kick($text(addr)),
+            Self::Linger(ms) => Command::Linger(ms.to_owned()),
+            Self::Resume(key) => Command::Resume($text(key)),
             Self::Steal(kind, name) => Command::Steal(kind.to_owned(), $text(name)),
             Self::Me => Command::Me,
             Self::Iam(name) => Command::Iam($text(name)),
@@ -190,7 +201,7 @@ impl<N> Command<N> {
     }
 
     /// The verb, and the name of a lock or of a connection, or the start of one. The text of an unknown verb is no
-    /// name.
+    /// name, and a key is none.
     #[inline]
     pub(crate) const fn verb_and_name(&self) -> (Option<Verb>, Option<&N>) {
         let (verb, name) = match self {
@@ -214,6 +225,8 @@ impl<N> Command<N> {
             Self::Dump(_) => (Verb::Dump, None),
             Self::ListAll(prefix) => (Verb::ListAll, Some(prefix)),
             Self::Kick(addr) => (Verb::Kick, Some(addr)),
+            Self::Linger(_) => (Verb::Linger, None),
+            Self::Resume(_) => (Verb::Resume, None),
             Self::Steal(Kind::Exclusive | Kind::Shared, name) => (Verb::Steal, Some(name)),
             Self::Steal(Kind::Read | Kind::Write, name) => (Verb::WriteSteal, Some(name)),
             Self::Me => (Verb::Me, None),
@@ -296,12 +309,14 @@ impl<N: AsRef<[u8]>> Command<N> {
         });
         let numbers = match self {
             Self::Get(wish) => wish.numbers(),
+            Self::Linger(ms) => [Some(*ms), None],
             Self::AwaitEnd { ms, .. } => [Some(*ms), None],
             _ => [None; 2],
         };
         let word: &[u8] = match self {
             Self::Dump(Kind::Shared | Kind::Read) => b"shared",
             Self::Query { full: true } => b"full",
+            Self::Resume(key) => key.as_ref(),
             _ => b"",
         };
         for number in numbers.into_iter().flatten() {
@@ -489,6 +504,8 @@ mod tests {
             Command::ReleaseAll,
             Command::ListAll(name()),
             Command::Kick(name()),
+            Command::Linger(ms),
+            Command::Resume(name()),
             Command::Steal(Kind::Exclusive, name()),
             Command::Steal(Kind::Write, name()),
             Command::Me,

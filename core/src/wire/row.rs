@@ -25,6 +25,8 @@ pub enum Row<'a> {
         waiters: u32,
         /// The connection.
         addr: Addr,
+        /// Whether it has ended, and its hold lingers: the address is written with `~`.
+        is_lingering: bool,
         /// The lock.
         name: &'a [u8],
         /// The connection's registered name, if it has one.
@@ -122,10 +124,20 @@ impl<'a> Row<'a> {
                 let word_of_group = word()?;
                 let group = Group::ALL.into_iter().find(|group| group.word() == word_of_group)?;
                 let (ms, waiters) = (word()?.parse().ok()?, word()?.parse().ok()?);
-                let addr = Addr::parse(word()?.as_bytes())?;
+                let addr = word()?;
+                let (is_lingering, addr) = addr.strip_prefix('~').map_or((false, addr), |addr| (true, addr));
+                let addr = Addr::parse(addr.as_bytes())?;
                 // Neither name has a tab: the parser makes a space of it.
                 let mut names = words.next()?.splitn(2, |byte| *byte == b'\t');
-                Some(Self::Hold { group, ms, waiters, addr, name: names.next()?, registered: names.next() })
+                Some(Self::Hold {
+                    group,
+                    ms,
+                    waiters,
+                    addr,
+                    is_lingering,
+                    name: names.next()?,
+                    registered: names.next(),
+                })
             }
             Subject::Dump(_) => None,
         }
@@ -175,15 +187,20 @@ mod tests {
             _ => Addr::Ip("[fe80::1]:65535".parse().unwrap()),
         };
         let Group { kind, role } = group;
+        let is_lingering = role == Role::Holds && ms % 2 == 1;
         let conn = Conn::new(0, 1);
-        let entry = Entry { name, conn, addr, registered, order: 1, since: None, more: None };
+        let entry = Entry { name, conn, addr, is_lingering, registered, order: 1, since: None, more: None };
         let more = Some(More { kind, role, ms, waiters });
-        let holder = addr.to_string();
+        let holder = format!("{}{addr}", if is_lingering { "~" } else { "" });
         let unnamed = Entry { registered: None, ..entry };
         let rows = [
             (Subject::Locks(kind), unnamed, Row::Lock { name, holder: holder.as_bytes() }),
-            (Subject::Who, entry, Row::Registered { addr, name }),
-            (Subject::All, Entry { more, ..entry }, Row::Hold { group, ms, waiters, addr, name, registered }),
+            (Subject::Who, Entry { is_lingering: false, ..entry }, Row::Registered { addr, name }),
+            (
+                Subject::All,
+                Entry { more, ..entry },
+                Row::Hold { group, ms, waiters, addr, is_lingering, name, registered },
+            ),
         ];
         rows.into_iter()
             .all(|(subject, entry, row)| read_rows(subject, &written(subject, entry)) == Some(vec![row]))

@@ -89,7 +89,10 @@ impl Slice {
         }
         match (self.subject, entry.registered) {
             (Subject::Locks(_), Some(name)) => self.bytes.extend_from_slice(name),
-            _ => write!(self.bytes, "{}", entry.addr).expect("writing to memory does not fail"),
+            _ => {
+                let mark = if entry.is_lingering { "~" } else { "" };
+                write!(self.bytes, "{mark}{}", entry.addr).expect("writing to memory does not fail");
+            }
         }
         if self.subject == Subject::Who {
             self.bytes.extend_from_slice(b": ");
@@ -272,6 +275,7 @@ mod tests {
                 name: name.as_bytes(),
                 conn: Conn::new(0, *serial),
                 addr: Addr::Unix(*serial),
+                is_lingering: false,
                 registered: registered.map(str::as_bytes),
                 order: 0,
                 since: None,
@@ -303,8 +307,16 @@ mod tests {
         let orders = [0, 1, (1 << 62) - 1, 3 << 62 | 5];
         for order in orders {
             let (conn, addr) = (Conn::new(u16::MAX, (1 << 48) - 1), Addr::Unix(1));
-            let entry =
-                Entry { name: name.as_bytes(), conn, addr, registered: None, order, since: None, more: None };
+            let entry = Entry {
+                name: name.as_bytes(),
+                conn,
+                addr,
+                is_lingering: false,
+                registered: None,
+                order,
+                since: None,
+                more: None,
+            };
             slice.push(entry);
         }
         let packed = slice.pack();

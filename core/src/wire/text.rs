@@ -44,6 +44,15 @@ fn encode_any(reply: &Reply<'_>, out: &mut Vec<u8>) {
                 None => writeln!(out, "{addr}").expect("writing to memory does not fail"),
             }
         }
+        Reply::Lingers { key, ms } => {
+            out.extend_from_slice(LINGERS);
+            out.extend_from_slice(key.unwrap_or(b"-"));
+            writeln!(out, " {ms}").expect("writing to memory does not fail");
+        }
+        Reply::Resumed { holds } => {
+            out.extend_from_slice(RESUMED);
+            writeln!(out, "{holds}").expect("writing to memory does not fail");
+        }
         Reply::Figures { figures, full } => {
             figures.each(*full, &mut |key, figure| write_figure(key, figure, out));
         }
@@ -60,7 +69,7 @@ pub fn encode_reason(reason: Reason, out: &mut Vec<u8>) {
     match reason {
         Reason::TooManyConnections => line(out, b"0 Too Many Connections", b""),
         // A client would take a line that it did not ask for as the answer to its next request.
-        Reason::Quit | Reason::Idle | Reason::Kicked => {}
+        Reason::Quit | Reason::Idle | Reason::Kicked | Reason::Resumed => {}
     }
 }
 
@@ -80,6 +89,29 @@ fn line(out: &mut Vec<u8>, text: &[u8], name: &[u8]) {
     out.extend_from_slice(text);
     out.extend_from_slice(name);
     out.push(b'\n');
+}
+
+const LINGERS: &[u8] = b"1 Linger Success: ";
+const RESUMED: &[u8] = b"1 Resume Success: ";
+
+/// Reads a success of `linger` or `resume`, without its line end.
+pub(super) fn read_session(line: &[u8]) -> Option<Reply<'_>> {
+    let number = |text: &[u8]| -> Option<u32> {
+        let number = std::str::from_utf8(text).ok()?.parse().ok()?;
+        (itoa::Buffer::new().format(number).as_bytes() == text).then_some(number)
+    };
+    if let Some(holds) = line.strip_prefix(RESUMED) {
+        return Some(Reply::Resumed { holds: number(holds)? });
+    }
+    let (key, ms) = line
+        .strip_prefix(LINGERS)?
+        .split_at_checked(line.iter().rposition(|byte| *byte == b' ')? - LINGERS.len())?;
+    let ms = number(&ms[1..])?;
+    match (key, ms) {
+        (b"-", 0) => Some(Reply::Lingers { key: None, ms }),
+        (b"-" | b"", _) | (_, 0) => None,
+        _ => Some(Reply::Lingers { key: Some(key), ms }),
+    }
 }
 
 /// Reads the reply to `me`: the address, and the registered name or the address again.

@@ -216,6 +216,7 @@ impl Example {
                     "locks_per_connection" => &mut limits.locks_per_connection,
                     "waiters" => &mut limits.waiters,
                     "waiters_per_name" => &mut limits.waiters_per_name,
+                    "linger_ms" => &mut limits.linger_ms,
                     "step_holds" => &mut limits.step_holds,
                     _ => return None,
                 };

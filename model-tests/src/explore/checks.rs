@@ -1,16 +1,19 @@
 //! The properties that every input in every state must have, and every state.
 
 use super::{Edge, Hold, Node, is_deadlock};
+use crate::generate::origin;
 use crate::observe::{Event, difference, observe};
 use crate::reference::{Wait, rival};
-use elockd_core::{Command, Conn, Figure, Input, Kind, Machine, Reply};
+use elockd_core::{Account, Command, Conn, Figure, Input, Kind, Machine, Reason, Reply};
 use std::collections::BTreeMap;
 
 type Check = fn(&Edge<'_>) -> Result<(), String>;
 
 /// The properties of every input in every state. The one that says most about a failure comes first.
-pub(super) const OF_EDGES: [(&str, Check); 15] = [
+pub(super) const OF_EDGES: [(&str, Check); 17] = [
     ("nobody but the holder releases, or who steals", nobody_but_the_holder_releases),
+    ("what lingers is held until it is due", what_lingers_is_held),
+    ("what is resumed was never free", what_is_resumed_was_never_free),
     ("a get gives what it says", a_get_gives_what_it_says),
     ("first come, first served", first_come_first_served),
     ("grants come in the order in which the waits began", grants_come_in_order),
@@ -83,11 +86,60 @@ fn nobody_but_the_holder_releases(edge: &Edge<'_>) -> Result<(), String> {
     Ok(())
 }
 
+/// What a session holds is held, by the session or by whoever has resumed it, until the session is due, kicked or
+/// stolen from. Then it is not its own any more.
+fn what_lingers_is_held(edge: &Edge<'_>) -> Result<(), String> {
+    let is_operators = matches!(edge.step.input, Input::Command(_, Command::Kick(_) | Command::Steal(..)));
+    for session in edge.before.reference.sessions() {
+        let holder = edge.after.reference.holder_of(session.number);
+        let is_due = session.due <= edge.step.now.0;
+        for (kind, name, _) in edge.before.holds.iter().filter(|hold| hold.2 == session.conn) {
+            let is_held = edge.after.holds.contains(&(*kind, name.clone(), holder));
+            ensure!(is_held != is_due || is_operators, "{session:?} at {:?}: {is_held}", edge.step.now);
+        }
+    }
+    Ok(())
+}
+
+/// Whoever resumes has all that was held, and nobody else got any of it. The other connection holds nothing.
+fn what_is_resumed_was_never_free(edge: &Edge<'_>) -> Result<(), String> {
+    let Input::Command(conn, Command::Resume(_)) = &edge.step.input else { return Ok(()) };
+    let told = edge.events.iter().find_map(|event| match event {
+        Event::Sent(of, text) if of == conn => match Reply::read(text) {
+            Some(Reply::Resumed { holds }) => Some(holds as usize),
+            _ => None,
+        },
+        _ => None,
+    });
+    let held = |node: &Node| node.holds.iter().filter(|hold| hold.2 == *conn).count();
+    let Some(holds) = told else { return Ok(()) };
+    ensure!(held(&edge.after) == holds, "it was told {holds}, and has {}", held(&edge.after));
+    let ended = edge.events.iter().find_map(|event| match event {
+        Event::Disconnected(old, Reason::Resumed, _) => Some(*old),
+        _ => None,
+    });
+    if let Some(old) = ended {
+        for (kind, name, _) in edge.before.holds.iter().filter(|hold| hold.2 == old) {
+            let is_held = edge.after.holds.contains(&(*kind, name.clone(), *conn));
+            ensure!(is_held, "{} was not taken over", name.escape_ascii());
+        }
+        ensure!(!edge.after.reference.is_waiting(old), "the old one waits");
+    }
+    Ok(())
+}
+
 /// A connection that is told that it got a lock holds it. If it is told otherwise, its holds are as before.
 fn a_get_gives_what_it_says(edge: &Edge<'_>) -> Result<(), String> {
     let releases = matches!(edge.step.input, Input::Command(_, Command::Release(..) | Command::ReleaseAll))
         || matches!(edge.step.input, Input::Command(_, Command::Quit) | Input::Closed(..));
-    for wait in edge.grants_of_locks().filter(|wait| !releases || Some(wait.conn) != edge.step.input.conn()) {
+    // Who is resumed in the same step has lost it to another again.
+    let is_resumed = |conn| {
+        edge.events
+            .iter()
+            .any(|event| matches!(event, Event::Disconnected(of, Reason::Resumed, _) if *of == conn))
+    };
+    let grants = edge.grants_of_locks().filter(|wait| !is_resumed(wait.conn));
+    for wait in grants.filter(|wait| !releases || Some(wait.conn) != edge.step.input.conn()) {
         let hold = (wait.kind, wait.name.clone(), wait.conn);
         ensure!(edge.after.holds.contains(&hold), "{hold:?} was granted and is not held");
     }
@@ -168,7 +220,12 @@ fn an_end_is_told_when_it_comes(edge: &Edge<'_>) -> Result<(), String> {
     let told: Vec<_> = edge.grants().collect();
     for wait in edge.before.reference.waits() {
         let Some(still) = &wait.still else { continue };
-        let is_held = |conn: &Conn| edge.after.holds.contains(&(wait.kind, wait.name.clone(), *conn));
+        // Whoever resumes goes on with the hold.
+        let heir = |conn: &Conn| match edge.before.reference.number_of(*conn) {
+            Some(number) => edge.after.reference.holder_of(number),
+            None => *conn,
+        };
+        let is_held = |conn: &Conn| edge.after.holds.contains(&(wait.kind, wait.name.clone(), heir(conn)));
         let (is_told, is_left) = (told.contains(&wait), still.iter().any(is_held));
         ensure!(!is_told || !is_left, "{wait:?} was told of an end, and there is none");
         let is_it = |other: &Wait| (other.conn, other.began) == (wait.conn, wait.began);
@@ -246,7 +303,9 @@ fn nothing_of_a_closed_connection_remains(edge: &Edge<'_>) -> Result<(), String>
     if closed.is_empty() {
         return Ok(());
     }
-    if let Some(hold) = edge.after.holds.iter().find(|hold| closed.contains(&hold.2)) {
+    if let Some(hold) =
+        edge.after.holds.iter().find(|hold| closed.contains(&hold.2) && !is_left(&edge.after, hold.2))
+    {
         return Err(format!("it still holds {hold:?}"));
     }
     let mut machine = edge.after.machine.clone();
@@ -347,10 +406,21 @@ fn nobody_waits_for_what_could_be_granted(node: &Node, _: &[Edge<'_>]) -> Result
     Ok(())
 }
 
-/// If all connections that do not wait release everything, again and again, nobody waits any more.
+/// If all sessions end, and all connections that do not wait release everything, again and again, nobody waits.
 fn whoever_waits_can_be_served(node: &Node, _: &[Edge<'_>]) -> Result<(), String> {
     let mut machine = node.machine.clone();
     let mut waiting: Vec<Conn> = node.reference.waits().iter().map(|wait| wait.conn).collect();
+    let (now, left) = (node.reference.now(), node.reference.sessions());
+    if let Some(highest) = node.reference.highest().filter(|_| !left.is_empty()) {
+        let operator = Conn::new(0, highest.serial() + 1);
+        let opened = Input::Opened(operator, origin(operator.serial(), Account::ADMIN.0));
+        observe(&mut machine, now, opened);
+        for session in left {
+            let kick = Command::Kick(format!("~{}", session.origin.addr).into_bytes());
+            let events = observe(&mut machine, now, Input::Command(operator, &kick));
+            waiting.retain(|conn| !is_success(&events, Some(*conn)));
+        }
+    }
     while !waiting.is_empty() {
         let before = waiting.len();
         for client in node.reference.open() {
@@ -387,8 +457,8 @@ fn listings_are_the_references(node: &Node, _: &[Edge<'_>]) -> Result<(), String
     Ok(())
 }
 
-/// How many releases of each lock would succeed now. A waiting connection is not heard, so its holds are taken from the
-/// machine's list.
+/// How many releases of each lock would succeed now. A waiting connection is not heard, and a session says
+/// nothing, so their holds are taken from the machine's list.
 fn releases(node: &Node, edges: &[Edge<'_>]) -> BTreeMap<(Kind, Vec<u8>), usize> {
     let mut counts: BTreeMap<_, usize> = BTreeMap::new();
     for edge in edges.iter().filter(|edge| edge.step.now == node.reference.now()) {
@@ -397,7 +467,8 @@ fn releases(node: &Node, edges: &[Edge<'_>]) -> BTreeMap<(Kind, Vec<u8>), usize>
             *counts.entry((*kind, name.clone())).or_default() += usize::from(is_success);
         }
     }
-    for (kind, name, _) in node.holds.iter().filter(|hold| node.reference.is_waiting(hold.2)) {
+    let is_silent = |conn| node.reference.is_waiting(conn) || is_left(node, conn);
+    for (kind, name, _) in node.holds.iter().filter(|hold| is_silent(hold.2)) {
         *counts.entry((*kind, name.clone())).or_default() += 1;
     }
     counts
@@ -435,6 +506,11 @@ fn is_success(events: &[Event], conn: Option<Conn>) -> bool {
         _ => false,
     };
     events.iter().any(is_it)
+}
+
+/// Whether an ended connection has left a session.
+fn is_left(node: &Node, conn: Conn) -> bool {
+    node.reference.sessions().iter().any(|session| session.conn == conn)
 }
 
 /// Whether a connection was told this.

@@ -44,6 +44,8 @@ pub struct Space {
     pub ends: bool,
     /// The limits of requests for shared locks.
     pub limits: Vec<u32>,
+    /// The times for which connections ask that their holds outlive them, in milliseconds. If empty, none does.
+    pub graces_ms: Vec<u32>,
     /// How many fencing tokens there are at a time.
     pub tokens: u64,
     /// Whether connections may be operators', which kick and steal.
@@ -81,6 +83,10 @@ pub struct Seen {
     pub with_ties: u64,
     /// Inputs that got a lock whose dead holder was still in memory.
     pub dead_met: u64,
+    /// States in which something lingers.
+    pub with_sessions: u64,
+    /// Inputs that took over a session, or what an open connection had.
+    pub resumed: u64,
     /// States in which somebody waits.
     pub with_waits: u64,
     /// States with three or more waits.
@@ -123,6 +129,9 @@ impl fmt::Display for Seen {
         if self.with_waits > 0 {
             write!(f, ", {} grant", self.grants)?;
             write!(f, ", {} several, {} are deadlocks", self.several_grants, self.deadlocks)?;
+        }
+        if self.with_sessions > 0 {
+            write!(f, ", {} with sessions, {} resume", self.with_sessions, self.resumed)?;
         }
         if self.unseen > 0 {
             write!(f, ", {} are refused unseen", self.unseen)?;
@@ -173,7 +182,7 @@ pub(super) type Hold = (Kind, Vec<u8>, Conn);
 
 impl Node {
     fn new(machine: Machine, reference: Reference) -> Self {
-        let holds = holds(&machine);
+        let holds = holds(&machine, &reference);
         Self { number: 0, depth: 0, machine, reference, holds }
     }
 }
@@ -226,6 +235,7 @@ impl Search<'_> {
         self.seen.depth = self.seen.depth.max(node.depth);
         self.seen.with_dead += u64::from(node.machine.figures().dead_holds() > 0);
         self.seen.with_ties += u64::from(node.reference.locks().values().any(|holders| holders.len() > 1));
+        self.seen.with_sessions += u64::from(!node.reference.sessions().is_empty());
         let waits = node.reference.waits().len();
         self.seen.with_waits += u64::from(waits > 0);
         self.seen.with_many_waits += u64::from(waits > 2);
@@ -235,6 +245,8 @@ impl Search<'_> {
     fn count(&mut self, edge: &Edge<'_>) {
         let grants = edge.grants().count();
         let is_refused = |event: &Event| matches!(event, Event::Sent(_, text) if is_deadlock(text));
+        let resumed = edge.after.reference.resumed() - edge.before.reference.resumed();
+        self.seen.resumed += resumed;
         self.seen.dead_met += u64::from(meets_dead(edge));
         self.seen.grants += u64::from(grants > 0);
         self.seen.several_grants += u64::from(grants > 1);
@@ -275,6 +287,7 @@ impl Space {
             waits_ms: Vec::new(),
             ends: false,
             limits: Vec::new(),
+            graces_ms: Vec::new(),
             tokens: 0,
             operators: false,
             drains: false,
@@ -362,7 +375,14 @@ impl Space {
         if !self.waits_ms.is_empty() {
             commands.push(Command::ReleaseAll);
         }
+        if !self.graces_ms.is_empty() && !is_waiting {
+            commands.extend(self.graces_ms.iter().chain(&[0]).map(|ms| Command::Linger(*ms)));
+            commands.extend(reference.keys().into_iter().map(Command::Resume));
+            commands.push(Command::Resume(b"0123456789abcdef0123456789abcdef".to_vec()));
+        }
         if self.operators {
+            let left = reference.sessions().iter().map(|session| format!("~{}", session.origin.addr));
+            commands.extend(left.map(|addr| Command::Kick(addr.into_bytes())));
             let addrs = reference.open().iter().map(|client| client.origin.addr).chain([Addr::Unix(0)]);
             commands.extend(addrs.map(|addr| Command::Kick(addr.to_string().into_bytes())));
         }
@@ -378,7 +398,8 @@ impl Space {
         if self.tokens > 0 {
             commands.push(Command::Fence(kind, name.to_vec()));
         }
-        if self.operators && !kind.is_counted() {
+        // What is stolen from leaves a session without a hold, and of those there is no end while time stands.
+        if self.operators && self.graces_ms.is_empty() && !kind.is_counted() {
             commands.push(Command::Steal(kind, name.to_vec()));
         }
         commands
@@ -400,12 +421,16 @@ impl Space {
 /// A state as bytes: the part of both machines that decides their future. Connections are named by their rank.
 fn words(space: &Space, node: &Node) -> Box<[u8]> {
     let mut conns: Vec<Conn> = node.reference.open().iter().map(|client| client.conn).collect();
+    conns.extend(node.reference.sessions().iter().flat_map(|session| [session.conn, session.number]));
+    conns.extend(node.reference.graces().values().map(|(number, _)| *number));
     conns.sort();
+    conns.dedup();
     let call = |conn: Conn| conns.iter().position(|other| *other == conn).unwrap_or(conns.len()) as u32;
     let mut words = node.machine.shape(space.places, call);
     words.push(u32::from(node.reference.is_draining()));
     for conn in &conns {
         let client = node.reference.open().iter().find(|client| client.conn == *conn);
+        words.push(u32::from(client.is_some()));
         let silent_ms = client.map_or(0, |client| node.reference.now().0 - client.active);
         let is_timed = space.config.limits.idle_ms > 0 && !node.reference.is_waiting(*conn);
         words.push(if is_timed { silent_ms as u32 } else { 0 });
@@ -422,6 +447,14 @@ fn words(space: &Space, node: &Node) -> Box<[u8]> {
         words.extend([call(wait.conn), lock, wait.limit, left_ms as u32]);
         let still = wait.still.iter().flatten().map(|holder| call(*holder));
         words.extend(still.chain([u32::MAX]));
+    }
+    for session in node.reference.sessions() {
+        let left_ms = session.due - node.reference.now().0;
+        words.extend([call(session.conn), call(session.number), session.ms, left_ms as u32]);
+    }
+    words.push(u32::MAX);
+    for (conn, (number, ms)) in node.reference.graces() {
+        words.extend([call(*conn), call(*number), *ms]);
     }
     words.extend([u32::MAX, node.reference.tokens_left() as u32]);
     for (kind, name) in &space.locks {
@@ -477,12 +510,14 @@ fn meets_dead(edge: &Edge<'_>) -> bool {
 }
 
 /// Who holds what, as the machine lists it.
-fn holds(machine: &Machine) -> Vec<Hold> {
+fn holds(machine: &Machine, reference: &Reference) -> Vec<Hold> {
     let mut holds = Vec::new();
     for kind in Kind::ALL {
         let mut scan = Scan::new(Listing { subject: Subject::Locks(kind), name: b"" });
         while !scan.is_done() {
-            machine.scan(&mut scan, &mut |entry| holds.push((kind, entry.name.to_vec(), entry.conn)));
+            machine.scan(&mut scan, &mut |entry| {
+                holds.push((kind, entry.name.to_vec(), reference.holder_of(entry.conn)));
+            });
         }
     }
     holds.sort();

@@ -35,7 +35,7 @@ impl fmt::Debug for Chatter {
 
 /// Some bytes of a client: words of the protocol, separators, and anything else.
 fn chatter(rng: &mut Rng) -> Vec<u8> {
-    const WORDS: [&[u8]; 44] = [
+    const WORDS: [&[u8]; 46] = [
         b"g ",
         b"sg ",
         b"gw 2 ",
@@ -70,6 +70,8 @@ fn chatter(rng: &mut Rng) -> Vec<u8> {
         b"ping",
         b"help",
         b"quit\n",
+        b"linger ",
+        b"resume ",
         b"nonsense",
         b"\n",
         b"\n",

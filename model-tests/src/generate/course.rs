@@ -48,6 +48,8 @@ pub(super) struct Course {
     standstill: u64,
     /// Percentage of commands that release something.
     releases: u64,
+    /// Whether many commands ask for grace, or resume.
+    lingers: bool,
     drain_at: Option<u64>,
 }
 
@@ -73,6 +75,7 @@ impl Course {
             reads: rng.below(4) == 0,
             waits: [0, 30, 60, 85][rng.below(4) as usize],
             releases: [3, 10, 25][rng.below(3) as usize],
+            lingers: rng.below(3) == 0,
             drain_at: (rng.below(6) == 0).then(|| rng.below(length)),
         }
     }
@@ -193,6 +196,9 @@ impl Course {
     }
 
     fn command(&self, rng: &mut Rng, conn: Conn) -> Command<Vec<u8>> {
+        if self.lingers && rng.below(4) == 0 {
+            return self.grace(rng, conn);
+        }
         if self.crowd.is_some() && rng.below(4) > 0 {
             return self.crowded(rng, conn);
         }
@@ -248,6 +254,29 @@ impl Course {
         }
     }
 
+    /// A command about holds that outlive their connection. Who holds nothing mostly resumes what another left or has.
+    fn grace(&self, rng: &mut Rng, conn: Conn) -> Command<Vec<u8>> {
+        const MS: [u32; 10] = [0, 1, 2, 3, 3, 8, 20, 100, 60_000, u32::MAX];
+        let keys = self.reference.keys();
+        let is_operator = self.reference.account_of(conn) == Some(Account::ADMIN);
+        if is_operator && !self.reference.sessions().is_empty() && rng.below(4) > 0 {
+            return self.operate(rng);
+        }
+        let holds = self.reference.locks().values().any(|holders| holders.contains(&conn));
+        let resumes = if holds { rng.below(8) == 0 } else { rng.below(3) > 0 };
+        if !resumes {
+            return Command::Linger(MS[rng.below(10) as usize]);
+        }
+        let left = self.reference.sessions().len() as u64;
+        match rng.below(8) {
+            0 => Command::Resume(name(rng)),
+            1 => Command::Resume(b"0123456789abcdef0123456789abcdef".to_vec()),
+            2.. if left > 0 && rng.below(3) > 0 => Command::Resume(keys[rng.below(left) as usize].clone()),
+            2.. if !keys.is_empty() => Command::Resume(keys[rng.below(keys.len() as u64) as usize].clone()),
+            _ => Command::Resume(Vec::new()),
+        }
+    }
+
     /// A command that gets connections into each other's way, or out of it.
     fn crowded(&self, rng: &mut Rng, conn: Conn) -> Command<Vec<u8>> {
         let kind = self.kind(rng);
@@ -286,10 +315,23 @@ impl Course {
     fn operate(&self, rng: &mut Rng) -> Command<Vec<u8>> {
         match rng.below(2) {
             0 if rng.below(3) == 0 => Command::Kick(self.registered_name(rng)),
-            0 => Command::Kick(self.addr(rng)),
+            0 => match self.reference.sessions() {
+                [] => Command::Kick(self.addr(rng)),
+                left if rng.below(3) > 0 => {
+                    let left = left[rng.below(left.len() as u64) as usize];
+                    Command::Kick(format!("~{}", left.origin.addr).into_bytes())
+                }
+                _ => Command::Kick(self.addr(rng)),
+            },
             _ => {
+                let left =
+                    |conn: &Conn| self.reference.sessions().iter().any(|session| session.conn == *conn);
                 let kind = if rng.below(3) == 0 { Kind::Write } else { Kind::Exclusive };
-                Command::Steal(kind, self.held_name(rng, kind))
+                let names = self.names_held(kind, |holders| holders.iter().any(left));
+                match names[..] {
+                    [name, ..] if rng.below(2) == 0 => Command::Steal(kind, name.clone()),
+                    _ => Command::Steal(kind, self.held_name(rng, kind)),
+                }
             }
         }
     }
@@ -352,9 +394,7 @@ impl Course {
             _ => all,
         };
         let conn = conns[rng.below(conns.len() as u64) as usize];
-        let client =
-            open.iter().find(|client| client.conn == conn).expect("a connection that holds or waits is open");
-        let addr = client.origin.addr.to_string();
+        let addr = self.reference.address_of(conn);
         match rng.below(12) {
             0 => addr.replace("unix:", "unix:0").replace("[::1]", "[0::1]").into_bytes(),
             1 => addr.replace("unix:", "unix:+").into_bytes(),
@@ -427,6 +467,6 @@ fn prefix(rng: &mut Rng) -> Vec<u8> {
 }
 
 fn cause(rng: &mut Rng) -> Cause {
-    // Only the machine itself reports the last three.
+    // Only the machine itself reports the last four.
     Cause::ALL[rng.below(4) as usize]
 }

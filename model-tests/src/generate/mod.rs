@@ -155,6 +155,7 @@ fn config(rng: &mut Rng) -> Config {
         // A few connections, and beside them a few names, holds and waits.
         config.limits.memory_bytes = 1024 * (2 + rng.below(6)) + 50 * rng.below(40);
     }
+    config.limits.linger_ms = [60_000, 60_000, 60_000, 10, 0][rng.below(5) as usize];
     config.limits.idle_ms = [0, 0, 0, 2, 12, 40][rng.below(6) as usize];
     config.features.dump = rng.below(12) > 0;
     config.features.registry = rng.below(12) > 0;

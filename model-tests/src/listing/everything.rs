@@ -39,6 +39,9 @@ pub(super) struct Everything {
     claimed: BTreeMap<Claim, (LsRow, Span)>,
     /// What each connection was called at any time, and whether it had no name.
     called: BTreeMap<Conn, BTreeSet<Option<Vec<u8>>>>,
+    /// Connections that took over what others had. What such a one waited for before and what it holds now are two
+    /// things, even if they are of one lock.
+    resumed: BTreeSet<Conn>,
     /// How many waited for each lock at any time.
     waiters: BTreeMap<(Kind, Vec<u8>), BTreeSet<usize>>,
 }
@@ -65,6 +68,7 @@ impl Everything {
             ever,
             claimed: BTreeMap::new(),
             called,
+            resumed: BTreeSet::new(),
             waiters,
         };
         new.throughout = new.rows(reference);
@@ -109,6 +113,12 @@ impl Everything {
             let name = reference.called(client.conn).map(<[u8]>::to_vec);
             self.called.entry(client.conn).or_default().insert(name);
         }
+        for session in reference.sessions() {
+            let name = reference.called(session.conn).map(<[u8]>::to_vec);
+            self.called.entry(session.conn).or_default().insert(name);
+        }
+        let holders = self.ever.keys().map(|(.., conn)| *conn);
+        self.resumed.extend(holders.filter(|conn| reference.has_resumed(*conn)));
         for (name, word, _) in self.ever.keys() {
             let lock = (kind(*word), name.clone());
             let waiters = reference.line(lock.0, name).len();
@@ -141,7 +151,8 @@ impl Everything {
         let of_row = |((name, word, conn), since): (&LsRow, &BTreeSet<u64>)| {
             let ms = since.first().map_or(0, |since| self.until - since);
             let waiters = self.waiters[&(kind(*word), name.clone())].last().copied().unwrap_or(0);
-            let line = format!("{} {ms} {waiters} {} ", WORDS[*word], addrs[conn]);
+            // A session's address has a mark.
+            let line = format!("{} {ms} {waiters} ~{} ", WORDS[*word], addrs[conn]);
             let registered = self.called[conn].iter().flatten().map(|called| called.len() + 1).max();
             Packed::most_memory(name.len(), line.len() + registered.unwrap_or(0))
         };
@@ -179,7 +190,11 @@ impl Everything {
                 claims.iter().filter(|(of, at, by)| *of == name && *at == is && addrs[by] == *addr).count()
             };
             let least = alike(&self.claimed.keys().cloned().collect());
-            let most = alike(&self.ever.keys().map(claim).collect());
+            let twice = self.ever.keys().filter(|(of, word, by)| {
+                let has_both = self.resumed.contains(by) && word % 2 == 1;
+                has_both && *of == name && kind(*word) == is && addrs[by] == *addr
+            });
+            let most = alike(&self.ever.keys().map(claim).collect()) + twice.count();
             let held = count(&|line| is_of(line) && line.word == 0);
             let name = name.escape_ascii();
             ensure!(
@@ -230,6 +245,8 @@ impl<'a> Line<'a> {
         let kind = word()?;
         let (ms, waiters) = (word()?.parse().ok()?, word()?.parse().ok()?);
         let addr = word()?;
+        // A connection that ended meanwhile may have left what it held.
+        let addr = addr.strip_prefix('~').unwrap_or(addr);
         let word = WORDS.iter().position(|word| *word == kind)?;
         let names = words.next()?;
         let (name, registered) = match names.iter().position(|byte| *byte == b'\t') {

@@ -125,6 +125,7 @@ impl Truth {
         let is_wanted = |name: &Vec<u8>| self.only.is_empty() || self.only == *name;
         let Some(kind) = self.subject.kind() else {
             let registered = reference.registered().iter().filter(|(_, name)| is_wanted(name));
+            let registered = registered.filter(|(conn, _)| reference.is_open(*conn));
             return registered.map(|(conn, name)| (name.clone(), *conn)).collect();
         };
         let locks = reference.locks().iter().filter(|((of, name), _)| *of == kind && is_wanted(name));
@@ -144,6 +145,9 @@ impl Truth {
             let name = registered.map_or(addrs[&client.conn].clone().into_bytes(), |(_, name)| name.clone());
             self.called.entry(client.conn).or_default().insert(name);
         }
+        for session in reference.sessions() {
+            self.called.entry(session.conn).or_default().insert(reference.name_of(session.conn));
+        }
     }
 
     /// The most that the listing can take of `--max-listing-bytes`: for each row what it takes if it is alone in its
@@ -155,7 +159,8 @@ impl Truth {
         }
         let holder = |conn: &Conn| {
             let registered = self.called.get(conn).into_iter().flatten().map(Vec::len).max().unwrap_or(0);
-            registered.max(addrs[conn].len())
+            // A session's address has a mark.
+            registered.max(addrs[conn].len() + 1)
         };
         // The rows of `who` have no key: the address and the name are text.
         let of_row = |name: &Vec<u8>, conn: &Conn| match self.subject {
@@ -188,7 +193,7 @@ impl Truth {
             let addr = addrs[conn].as_bytes();
             match subject {
                 Subject::Who => [[addr, b": ", name].concat()].into(),
-                Subject::Dump(_) => [[name, &b":"[..], addr].concat()].into(),
+                Subject::Dump(_) => [&b":"[..], b":~"].map(|between| [name, between, addr].concat()).into(),
                 Subject::All => unreachable!("ls has its own truth"),
                 Subject::Locks(_) => {
                     self.called[conn].iter().map(|holder| [name, &b": "[..], holder].concat()).collect()
@@ -240,8 +245,9 @@ fn lines(
         let name = take(&mut rest, ever.iter().map(|(name, _)| &name[..])).ok_or("a strange name")?;
         take(&mut rest, [open.as_bytes()]).ok_or("a name without its holders")?;
         loop {
+            let mark = take(&mut rest, [&b"~"[..]]).unwrap_or_default();
             let addr = take(&mut rest, addrs.values().map(String::as_bytes)).ok_or("a strange address")?;
-            rows.push([name, b":", addr].concat());
+            rows.push([name, b":", mark, addr].concat());
             if kind == Kind::Exclusive || take(&mut rest, [&b" "[..]]).is_none() {
                 break;
             }

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 /// Verbs that are shown before their first use. Below: the others.
 const ALWAYS: [&str; 10] = ["d", "dump", "g", "i", "q", "r", "sd", "sg", "si", "sr"];
-const ONCE_USED: [&str; 28] = [
-    "f", "gw", "help", "iam", "iw", "kick", "ls", "me", "ping", "quit", "ra", "rf", "rg", "rgw", "ri", "rr",
-    "sf", "sgl", "sgw", "siw", "steal", "wf", "wg", "wgw", "who", "wi", "wr", "wsteal",
+const ONCE_USED: [&str; 30] = [
+    "f", "gw", "help", "iam", "iw", "kick", "linger", "ls", "me", "ping", "quit", "ra", "resume", "rf", "rg",
+    "rgw", "ri", "rr", "sf", "sgl", "sgw", "siw", "steal", "wf", "wg", "wgw", "who", "wi", "wr", "wsteal",
 ];
 
 /// Figures that only go up.
@@ -21,6 +21,7 @@ const COUNTED: &[&str] = &[
     "closed_idle",
     "closed_kicked",
     "closed_quit",
+    "closed_resumed",
     "closed_shutdown",
     "closed_stalled",
     "connections_opened",
@@ -41,6 +42,7 @@ const COUNTED: &[&str] = &[
     "read_orphans",
     "read_released_together",
     "released_together",
+    "resumed",
     "searches_refused",
     "shared_released_together",
     "tokens_given",
@@ -114,7 +116,11 @@ impl Reference {
             let limits = &self.config.limits;
             number("limit_connections", limits.connections.into());
             number("limit_connections_per_address", limits.connections_per_address.into());
+            number("lingering", self.sessions.len() as u64);
+            let is_left = |conn: &Conn| self.sessions.iter().any(|session| session.conn == *conn);
+            number("lingering_holds", self.holds(|_, conn| is_left(&conn)) as u64);
             number("limit_idle_ms", limits.idle_ms);
+            number("limit_linger_ms", limits.linger_ms.into());
             number("limit_locks", limits.locks.into());
             number("limit_locks_per_connection", limits.locks_per_connection.into());
             number("limit_memory_bytes", limits.memory_bytes);
@@ -148,7 +154,8 @@ impl Reference {
     pub(super) fn memory(&self) -> u64 {
         let connections = self.open.len() as u64 * 1024;
         let called: u64 = self.registered.iter().map(|(_, name)| memory_of_registration(name)).sum();
-        connections + called + self.memory_of_locks + self.waits.len() as u64 * MEMORY_OF_WAIT
+        let left = self.sessions.len() as u64 * 256;
+        connections + left + called + self.memory_of_locks + self.waits.len() as u64 * MEMORY_OF_WAIT
     }
 
     /// What a lock with so many holders counts for the limit of memory.

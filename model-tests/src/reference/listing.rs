@@ -24,8 +24,7 @@ impl Reference {
         let mut locks = Vec::new();
         for ((of, name), holders) in &self.locks {
             if *of == kind {
-                let addrs: Vec<String> =
-                    holders.iter().map(|holder| self.client(*holder).origin.addr.to_string()).collect();
+                let addrs: Vec<String> = holders.iter().map(|holder| self.address_of(*holder)).collect();
                 let addrs = addrs.join(" ");
                 let holders = if kind == Kind::Shared { format!("[{addrs}]") } else { addrs };
                 locks.push([name, &b":"[..], holders.as_bytes()].concat());
@@ -55,7 +54,7 @@ impl Reference {
                 let ending = |wait: &&Wait| (words(wait.kind).2, self.now - wait.began, wait.conn);
                 let waits = in_line.iter().map(waiting).chain(ends.iter().map(ending));
                 for (word, ms, conn) in holders.chain(waits) {
-                    let addr = self.client(conn).origin.addr;
+                    let addr = self.address_of(conn);
                     let registered = self.called(conn).map(|called| [b"\t", called].concat());
                     let names = [&name[..], &registered.unwrap_or_default()].concat();
                     text.extend(line(&format!("{word} {ms} {waiters} {addr} "), &names));
@@ -70,7 +69,7 @@ impl Reference {
     pub(super) fn who(&self, only: &[u8]) -> Vec<u8> {
         let mut text = Vec::new();
         for (conn, name) in &self.registered {
-            if only.is_empty() || only == name {
+            if self.is_open(*conn) && (only.is_empty() || only == name) {
                 text.extend(line(&format!("{}: ", self.client(*conn).origin.addr), name));
             }
         }
@@ -79,10 +78,10 @@ impl Reference {
     }
 
     /// A connection's registered name, or else its address.
-    pub(super) fn name_of(&self, conn: elockd_core::Conn) -> Vec<u8> {
+    pub(crate) fn name_of(&self, conn: elockd_core::Conn) -> Vec<u8> {
         match self.called(conn) {
             Some(name) => name.to_vec(),
-            None => self.client(conn).origin.addr.to_string().into_bytes(),
+            None => self.address_of(conn).into_bytes(),
         }
     }
 

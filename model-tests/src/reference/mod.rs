@@ -7,11 +7,13 @@
 
 mod deadlock;
 mod figures;
+mod linger;
 mod listing;
 #[cfg(test)]
 mod tests;
 mod waits;
 
+pub use linger::Session;
 pub use waits::{Wait, line_of, rival};
 
 use crate::observe::Event;
@@ -44,6 +46,10 @@ pub struct Reference {
     last_token: u64,
     /// Registered names, the latest last.
     registered: Vec<(Conn, Vec<u8>)>,
+    /// What open connections asked for with `linger`: a number, and a time in milliseconds.
+    graces: BTreeMap<Conn, (Conn, u32)>,
+    /// What ended connections left, by when it is due.
+    sessions: Vec<Session>,
     /// Counters that only go up, by their keys in `q full`.
     counts: BTreeMap<&'static str, u64>,
     /// How often each verb was answered with a failure.
@@ -91,6 +97,8 @@ impl Reference {
             next_token: 1,
             last_token: 0,
             registered: Vec::new(),
+            graces: BTreeMap::new(),
+            sessions: Vec::new(),
             counts: BTreeMap::new(),
             failures: BTreeMap::new(),
             since: BTreeMap::new(),
@@ -115,6 +123,7 @@ impl Reference {
         // What is due is done first, whatever the input is.
         let mut events = self.time_out();
         events.extend(self.expire(*input == Input::Tick));
+        self.end_due_sessions();
         events.extend(self.grant());
         match input {
             Input::Opened(conn, origin) => events.extend(self.opened(*conn, *origin)),
@@ -218,13 +227,14 @@ impl Reference {
         (self.last_token + 1).saturating_sub(self.next_token)
     }
 
-    /// When the next wait must end, or the next idle connection be closed.
+    /// When the next wait or the next session must end, or the next idle connection be closed.
     #[must_use]
     pub fn due(&self) -> Option<Now> {
         let limit = self.config.limits.idle_ms;
         let silent = self.open.iter().filter(|client| limit > 0 && !self.is_waiting(client.conn));
         let idle = silent.map(|client| client.active.saturating_add(limit));
-        idle.chain(self.waits.iter().map(|wait| wait.deadline)).min().map(Now)
+        let sessions = self.sessions.iter().map(|session| session.due);
+        idle.chain(self.waits.iter().map(|wait| wait.deadline)).chain(sessions).min().map(Now)
     }
 
     /// Ends the connections that were idle for too long, the longest idle first. If several hold too much together,
@@ -259,7 +269,7 @@ impl Reference {
         }
         self.highest = Some(conn);
         let limit = self.config.limits.connections as usize;
-        let others = || self.accounts.values().filter(|account| **account == origin.account).count();
+        let others = || self.open.iter().filter(|client| client.origin.account == origin.account).count();
         // The first comparison only saves the count.
         if origin.account != Account::ADMIN && self.open.len() >= limit && others() >= limit {
             self.count("connections_refused");
@@ -292,6 +302,24 @@ impl Reference {
         if let Some(wait) = self.waits.iter().find(|wait| wait.conn == conn).cloned() {
             self.forget_wait(&wait);
         }
+        if !self.leaves_a_session(conn, cause) {
+            self.orphan(conn);
+        }
+        self.open.retain(|client| client.conn != conn);
+        self.count(match cause {
+            Cause::Eof => "closed_eof",
+            Cause::Error => "closed_error",
+            Cause::Stalled => "closed_stalled",
+            Cause::Shutdown => "closed_shutdown",
+            Cause::Quit => "closed_quit",
+            Cause::Idle => "closed_idle",
+            Cause::Kicked => "closed_kicked",
+            Cause::Resumed => "closed_resumed",
+        });
+    }
+
+    /// Ends all that a connection or a session holds, as orphans, and forgets its name.
+    fn orphan(&mut self, conn: Conn) {
         for kind in Kind::ALL {
             let ended = self.end_holds(conn, kind);
             self.count_more(
@@ -307,16 +335,6 @@ impl Reference {
         self.held.remove(&conn);
         self.accounts.remove(&conn);
         self.registered.retain(|(of, _)| *of != conn);
-        self.open.retain(|client| client.conn != conn);
-        self.count(match cause {
-            Cause::Eof => "closed_eof",
-            Cause::Error => "closed_error",
-            Cause::Stalled => "closed_stalled",
-            Cause::Shutdown => "closed_shutdown",
-            Cause::Quit => "closed_quit",
-            Cause::Idle => "closed_idle",
-            Cause::Kicked => "closed_kicked",
-        });
     }
 
     /// Makes a connection a holder. It must not be one yet.
@@ -398,7 +416,7 @@ impl Reference {
             "who" => !features.dump || !features.registry,
             _ => false,
         };
-        let mut kicked = Vec::new();
+        let mut closed = Vec::new();
         let text = match command {
             _ if is_disabled => format!("0 disabled\n{end}").into_bytes(),
             Command::Kick(_) | Command::Steal(..) if !is_admin => line("0 Not Allowed: ", verb.as_bytes()),
@@ -418,11 +436,19 @@ impl Reference {
             Command::Dump(kind) => self.dump(*kind),
             Command::ListAll(prefix) => self.list_all(prefix),
             Command::Kick(addr) => {
-                kicked = self.kick(addr);
-                match kicked.len() {
+                let (kicked, sessions) = self.kick(addr);
+                let count = kicked.len() + sessions;
+                closed.extend(kicked.into_iter().map(|conn| (conn, Reason::Kicked)));
+                match count {
                     0 => line("0 Kick Failure: ", addr),
                     connections => line(&format!("{connections} Kick Success: "), addr),
                 }
+            }
+            Command::Linger(ms) => self.linger(conn, *ms),
+            Command::Resume(key) => {
+                let (text, old) = self.resume(conn, key);
+                closed.extend(old.map(|old| (old, Reason::Resumed)));
+                text
             }
             Command::Steal(kind, name) => self.steal(*kind, name),
             Command::Me => {
@@ -447,7 +473,7 @@ impl Reference {
         if !verb.is_empty() && !is_listing {
             self.note_failure(verb, &text);
         }
-        let closed = kicked.into_iter().map(|conn| Event::Disconnected(conn, Reason::Kicked, Vec::new()));
+        let closed = closed.into_iter().map(|(conn, reason)| Event::Disconnected(conn, reason, Vec::new()));
         [Event::Sent(conn, text)].into_iter().chain(closed).collect()
     }
 
@@ -502,17 +528,19 @@ impl Reference {
         line(&format!("{} {word} Fence: ", self.tokens[&hold]), name)
     }
 
-    /// Closes every connection whose address prints so or that is registered so, in the order of their numbers.
-    fn kick(&mut self, wanted: &[u8]) -> Vec<Conn> {
+    /// Closes every connection whose address prints so or that is registered so, in the order of their numbers. Ends the
+    /// sessions too whose address prints so, or that have this name. Returns the connections, and how many sessions.
+    fn kick(&mut self, wanted: &[u8]) -> (Vec<Conn>, usize) {
         let is_there = |client: &Client| client.origin.addr.to_string().as_bytes() == wanted;
         let is_called = |client: &Client| self.called(client.conn) == Some(wanted);
         let is_it = |client: &&Client| is_there(client) || is_called(client);
         let mut kicked: Vec<Conn> = self.open.iter().filter(is_it).map(|client| client.conn).collect();
         kicked.sort();
+        let sessions = self.kick_sessions(wanted);
         for conn in &kicked {
             self.close(*conn, Cause::Kicked);
         }
-        kicked
+        (kicked, sessions)
     }
 
     fn steal(&mut self, kind: Kind, name: &[u8]) -> Vec<u8> {
@@ -546,7 +574,9 @@ impl Reference {
         line("1 ok", b"")
     }
 
-    fn is_open(&self, conn: Conn) -> bool {
+    /// Whether a connection is open.
+    #[must_use]
+    pub fn is_open(&self, conn: Conn) -> bool {
         self.open.iter().rev().any(|client| client.conn == conn)
     }
 
@@ -600,6 +630,8 @@ fn verb_and_name(command: &Command<Vec<u8>>) -> (&'static str, Option<&[u8]>) {
         Command::Dump(_) => ("dump", None),
         Command::ListAll(prefix) => ("ls", Some(prefix)),
         Command::Kick(addr) => ("kick", Some(addr)),
+        Command::Linger(_) => ("linger", None),
+        Command::Resume(_) => ("resume", None),
         Command::Steal(Kind::Exclusive | Kind::Shared, name) => ("steal", Some(name)),
         Command::Steal(Kind::Read | Kind::Write, name) => ("wsteal", Some(name)),
         Command::Me => ("me", None),

@@ -276,9 +276,9 @@ impl Reference {
         line(&format!("{holders} {} Get Success: ", word(kind)), name)
     }
 
-    /// Finds a deadlock by trying, without the definition. The wait begins in any case. Then every connection that does
-    /// not wait releases all it holds, again and again. Without a limit the wait is for the end of all holds. Time does
-    /// not pass meanwhile.
+    /// Finds a deadlock by trying, without the definition. The wait begins in any case. Then every session ends, and
+    /// every connection that does not wait releases all it holds, again and again. Without a limit the wait is for the
+    /// end of all holds. Time does not pass meanwhile.
     #[must_use]
     pub fn is_stuck_whatever_others_do(
         &self,
@@ -292,6 +292,8 @@ impl Reference {
         let still = limit.is_none().then(|| world.holders(kind, name).to_vec());
         let (name, limit) = (name.to_vec(), limit.unwrap_or(0));
         world.waits.push(Wait { conn, kind, name, limit, still, began, deadline });
+        world.end_all_sessions();
+        world.grant();
         while world.is_waiting(conn) {
             let free = |client: &&super::Client| {
                 !world.is_waiting(client.conn) && world.holds(|_, holder| holder == client.conn) > 0

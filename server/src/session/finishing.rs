@@ -60,7 +60,7 @@ impl<S: Stream, G: Gate> Session<S, G> {
                 self.unsent().extend(owed);
             }
         }
-        if let Some(log) = &self.log {
+        if let Some(log) = &mut self.log {
             log.disconnected(cause);
         }
         State::Logging(end)
@@ -96,7 +96,7 @@ impl<S: Stream, G: Gate> Session<S, G> {
     /// Begins to send what is left. A client that has said that it ends gets all of it. A client that others end may
     /// not even be there, and somebody wants it gone.
     fn flush(&self, end: End) -> State {
-        let is_over_soon = matches!(end, End::Closed(Reason::Kicked | Reason::Idle));
+        let is_over_soon = matches!(end, End::Closed(Reason::Kicked | Reason::Idle | Reason::Resumed));
         State::Flushing(Box::new(Flush {
             closing: (!matches!(end, End::Drained)).then(|| self.places().begin_closing()),
             until: is_over_soon.then(|| Alarm::after(LINGER)),

@@ -20,6 +20,10 @@ pub(crate) struct SessionLog {
     /// The operator's description. `None` if it is not an operator.
     operator: Option<String>,
     held: BTreeSet<(Kind, Vec<u8>)>,
+    /// Whether its locks outlive it, because it asked for that or took over a session.
+    lingers: bool,
+    /// What becomes of its locks at its end, in a word.
+    fate: &'static str,
     /// What it waits for.
     waiting: Option<Command<Vec<u8>>>,
 }
@@ -33,7 +37,15 @@ impl SessionLog {
             Peer::Operator(Some(credentials)) => Some(format!("{addr} ({credentials})")),
         };
         let is_needed = is_verbose || operator.is_some();
-        is_needed.then(|| Self { addr, is_verbose, operator, held: BTreeSet::new(), waiting: None })
+        is_needed.then(|| Self {
+            addr,
+            is_verbose,
+            operator,
+            held: BTreeSet::new(),
+            lingers: false,
+            fate: "orphaned",
+            waiting: None,
+        })
     }
 
     /// Whether it is an operator's.
@@ -97,6 +109,16 @@ impl SessionLog {
             Command::Iam(name) if is_success => {
                 info!(%addr, registered = %name.escape_ascii(), "{addr} is called {}", Quoted(&name));
             }
+            // Never the key, neither said nor told: who reads the log must not be able to resume.
+            Command::Linger(ms) if is_success => {
+                self.lingers = ms > 0;
+                info!(%addr, ms, "{addr} asked for its locks to linger for {ms} ms");
+            }
+            Command::Resume(_) if is_success => {
+                self.lingers = true;
+                info!(%addr, "{addr} resumed");
+            }
+            Command::Resume(_) => info!(%addr, "{addr} failed to resume"),
             Command::Unknown(verb) => info!(%addr, "{addr} sent an unknown command {}", Quoted(&verb)),
             Command::LineTooLong => info!(%addr, "{addr} sent a line that is too long"),
             _ => {}
@@ -127,8 +149,13 @@ impl SessionLog {
         info!(%addr, %lock, kind = kind.word(), "{addr} {what} {} {}", kind.lock_word(), Quoted(name));
     }
 
-    /// The connection has ended, and nothing is held any more.
-    pub(super) fn disconnected(&self, cause: Cause) {
+    /// The connection has ended, and holds nothing any more.
+    pub(super) fn disconnected(&mut self, cause: Cause) {
+        self.fate = match cause {
+            Cause::Resumed => "passed on",
+            Cause::Eof | Cause::Error | Cause::Stalled | Cause::Shutdown if self.lingers => "left behind",
+            _ => "orphaned",
+        };
         if self.is_verbose {
             let (addr, cause) = (self.addr, cause.word());
             info!(%addr, cause, "{addr} disconnected ({cause})");
@@ -142,7 +169,7 @@ impl SessionLog {
         }
         for _ in 0..LINES_PER_TURN {
             let Some((kind, name)) = self.held.pop_first() else { return false };
-            self.tell_of_lock("orphaned", kind, &name);
+            self.tell_of_lock(self.fate, kind, &name);
         }
         true
     }

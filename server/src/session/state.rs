@@ -66,6 +66,7 @@ impl End {
             Self::Eof => Cause::Eof,
             Self::Closed(Reason::Idle) => Cause::Idle,
             Self::Closed(Reason::Kicked) => Cause::Kicked,
+            Self::Closed(Reason::Resumed) => Cause::Resumed,
             Self::Closed(Reason::Quit | Reason::TooManyConnections) => Cause::Quit,
             Self::Drained => Cause::Shutdown,
         }

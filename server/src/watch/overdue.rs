@@ -107,7 +107,12 @@ async fn walk(shared: &Shared<impl Gate>, limit: Duration, warned_of: Option<Now
                 let hold = Overdue { conn: entry.conn, kind, name: entry.name.to_vec() };
                 // A hold that becomes tied during the walk is met twice.
                 if warned.insert(hold.clone()) {
-                    reports.push((hold, entry.addr, entry.registered.map(<[u8]>::to_vec), held_ms));
+                    reports.push((
+                        hold,
+                        (entry.addr, entry.is_lingering),
+                        entry.registered.map(<[u8]>::to_vec),
+                        held_ms,
+                    ));
                 }
             });
             for (hold, addr, registered, held_ms) in reports {
@@ -126,12 +131,14 @@ async fn walk(shared: &Shared<impl Gate>, limit: Duration, warned_of: Option<Now
 
 impl Overdue {
     /// Writes the line about it. Its age is whole seconds in the text, and milliseconds in a field.
-    fn report(&self, addr: Addr, registered: Option<&[u8]>, age_ms: u64) {
+    fn report(&self, (addr, is_lingering): (Addr, bool), registered: Option<&[u8]>, age_ms: u64) {
         let (lock, kind) = (self.name.escape_ascii(), self.kind.word());
+        // As listings show it.
+        let addr = format!("{}{addr}", if is_lingering { "~" } else { "" });
         let held = humantime::format_duration(Duration::from_secs(age_ms / 1000));
         let holder = match registered {
             Some(name) => format!("{addr} ({})", Quoted(name)),
-            None => addr.to_string(),
+            None => addr.clone(),
         };
         let registered = registered.map(|name| display(name.escape_ascii()));
         warn!(

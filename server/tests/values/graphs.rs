@@ -32,6 +32,8 @@ const SUMS: &[(&str, &[&str])] = &[
             "command_kick",
             "command_steal",
             "command_wsteal",
+            "command_linger",
+            "command_resume",
         ],
     ),
     (

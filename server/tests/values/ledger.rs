@@ -232,17 +232,19 @@ impl Life {
         self.note_memory();
     }
 
-    /// Nobody holds anything any more.
+    /// Nobody holds anything any more, but for what lingers: exclusive locks with short names.
     pub(crate) fn lost_all(&mut self) {
-        *self.ledger.at("lock_bytes") = 0;
-        self.memory_of_holds = 0;
+        let left = *self.ledger.at("lingering_holds");
+        *self.ledger.at("lock_bytes") = left * bytes_of("short", 1);
+        self.memory_of_holds = left * memory_of("short", 1);
     }
 
-    /// What connections, holds and waits count for the limit of memory: 1,024 bytes for each connection and 120 for
-    /// each wait. No connection has a registered name when this is compared.
+    /// What connections, holds, waits and what lingers count for the limit of memory: 1,024 bytes for each connection,
+    /// 120 for each wait, and 256 for what a connection left. No connection has a registered name when this is compared.
     fn note_memory(&mut self) {
         let waits = self.all_waiters();
-        let memory = 1024 * *self.ledger.at("connections") + self.memory_of_holds + 120 * waits;
+        let left = 256 * *self.ledger.at("lingering");
+        let memory = 1024 * *self.ledger.at("connections") + self.memory_of_holds + 120 * waits + left;
         *self.ledger.at("memory_bytes") = memory;
         self.ledger.raise("peak_memory_bytes", memory);
     }

@@ -15,7 +15,7 @@ const WRITE: Kind = Kind::Write;
 
 /// How often each verb succeeds and fails in all, in the life in which everything goes on. Two numbers are the same
 /// only where both are 0.
-const COMMANDS: [(&str, u64, u64); 38] = [
+const COMMANDS: [(&str, u64, u64); 40] = [
     ("d", 401, 0),
     ("dump", 409, 0),
     ("f", 419, 421),
@@ -26,6 +26,7 @@ const COMMANDS: [(&str, u64, u64); 38] = [
     ("iam", 463, 0),
     ("iw", 853, 857),
     ("kick", 5, 467),
+    ("linger", 877, 881),
     ("ls", 479, 0),
     ("me", 487, 0),
     ("ping", 491, 0),
@@ -33,6 +34,7 @@ const COMMANDS: [(&str, u64, u64); 38] = [
     ("quit", 7, 0),
     ("r", 503, 509),
     ("ra", 10, 521),
+    ("resume", 883, 887),
     ("rf", 701, 709),
     ("rg", 1301, 719),
     ("rgw", 727, 733),
@@ -126,11 +128,12 @@ pub(crate) fn busy() -> [BTreeMap<String, u64>; 2] {
     let waiting = waits(life, &mut other, &mut sharers[0]);
     ends(life, &mut operator);
     let readers = readers_and_writers(life, &mut operator);
+    let mut heir = lingering(life);
 
     let mut filler = life.unix();
     life.invalid(&mut filler, 40, "bogus", "0 Unknown Command: bogus");
     life.invalid(&mut filler, 1, "gw x", "0 Bad Argument: gw");
-    fill_up(life, &mut filler, &mut operator);
+    fill_up(life, &mut filler, &mut operator, &mut heir);
 
     // More connections than are allowed. Those of operators do not count.
     let mut stuck = life.unix();
@@ -156,7 +159,7 @@ pub(crate) fn busy() -> [BTreeMap<String, u64>; 2] {
     drained(life);
     let at_the_end = life.compare(None);
     assert_eq!(stuck.lines().len() as u64, in_life["locks"]);
-    drop((waiting, readers, hoarder, silent));
+    drop((waiting, readers, heir, hoarder, silent));
     life.daemon.wait_for_success();
     [in_life, at_the_end]
 }
@@ -397,8 +400,49 @@ fn readers_and_writers(life: &mut Life, operator: &mut Client) -> Vec<Client> {
     clients
 }
 
+/// What lingers, and what is resumed from open connections and from others. Gives the last that resumed, and its key.
+fn lingering(life: &mut Life) -> (Client, String) {
+    let mut holder = life.unix();
+    let key = linger(life, &mut holder);
+    get(life, &mut holder, EXCLUSIVE, "passed on", 1);
+    for round in 0..18 {
+        let mut next = life.unix();
+        let mut old = Some(holder).filter(|_| round < 10);
+        if old.is_none() {
+            life.closed(Cause::Eof);
+        }
+        life.ask(&mut next, 1, &format!("resume {key}"), "1 Resume Success: 1");
+        *life.ledger.at("resumed") += 1;
+        if let Some(old) = &mut old {
+            old.expect_end();
+            life.closed(Cause::Resumed);
+        }
+        holder = next;
+    }
+    release(life, &mut holder, EXCLUSIVE, "passed on", 1);
+    for at in 0..12 {
+        let mut client = life.unix();
+        linger(life, &mut client);
+        let count = if at == 0 { 7 } else { 2 };
+        get_all(life, &mut client, EXCLUSIVE, &format!("left {at} "), count);
+        drop(client);
+        *life.ledger.at("lingering") += 1;
+        *life.ledger.at("lingering_holds") += count;
+        life.closed(Cause::Eof);
+    }
+    (holder, key)
+}
+
+/// Has the holds of a client linger. Returns the key.
+fn linger(life: &mut Life, client: &mut Client) -> String {
+    let answer = client.ask("linger 3600000");
+    life.count("linger", 1, false);
+    let key = answer.strip_prefix("1 Linger Success: ").and_then(|rest| rest.strip_suffix(" 3600000"));
+    key.unwrap_or_else(|| panic!("no key: {answer}")).to_owned()
+}
+
 /// Says each verb until it was said as often as in the table.
-fn fill_up(life: &mut Life, filler: &mut Client, operator: &mut Client) {
+fn fill_up(life: &mut Life, filler: &mut Client, operator: &mut Client, (heir, key): &mut (Client, String)) {
     get(life, filler, EXCLUSIVE, "mine", 1);
     get(life, filler, SHARED, "mine", 1);
     get(life, filler, READ, "mine r", 1);
@@ -416,6 +460,11 @@ fn fill_up(life: &mut Life, filler: &mut Client, operator: &mut Client) {
             life.ask(&mut empty, failures, "ra", "0 Locks Released");
             drop(empty);
             life.closed(Cause::Eof);
+            continue;
+        }
+        if verb == "resume" {
+            life.ask_until("failed", failures, filler, "resume nothing");
+            life.ask_until("succeeded", successes, heir, &format!("resume {key}"));
             continue;
         }
         let (right, wrong) = requests(verb);
@@ -446,6 +495,7 @@ fn requests(verb: &str) -> (String, String) {
         "gw" => ("0 mine", "0 o20"),
         "iw" => ("0 nothing", "0 o20"),
         "siw" => ("0 nothing", "0 s1"),
+        "linger" => ("0", "4294967295"),
         "sgl" => ("1 mine", "1 s1"),
         "sgw" => ("0 1 mine", "0 1 s1"),
         "r" | "sr" | "rr" | "wr" | "steal" | "wsteal" | "kick" => ("", "nothing"),
@@ -465,11 +515,13 @@ fn drained(life: &mut Life) {
         while *life.ledger.at(&of_kind(kind, "waiters")) > 0 {
             life.waited(kind, "failed", "waits_drained");
         }
-        let holds = *life.ledger.at(&of_kind(kind, "holds"));
+        // What lingers stays.
+        let left = if kind == EXCLUSIVE { *life.ledger.at("lingering_holds") } else { 0 };
+        let holds = *life.ledger.at(&of_kind(kind, "holds")) - left;
         *life.ledger.at(&of_kind(kind, "orphans")) += holds;
         *life.ledger.at(&of_kind(kind, "hold_times")) += holds;
-        *life.ledger.at(&of_kind(kind, "holds")) = 0;
-        *life.ledger.at(&of_kind(kind, "locks")) = 0;
+        *life.ledger.at(&of_kind(kind, "holds")) = left;
+        *life.ledger.at(&of_kind(kind, "locks")) = left;
     }
     life.lost_all();
     let closed = *life.ledger.at("connections") - 1;

@@ -148,7 +148,7 @@ fn whole(
     let is_in_order = matches!(
         close,
         Close::Said(Cause::Eof | Cause::Shutdown)
-            | Close::Decided(Reason::Quit | Reason::Idle | Reason::Kicked)
+            | Close::Decided(Reason::Quit | Reason::Idle | Reason::Kicked | Reason::Resumed)
     );
     // Three things may cut replies off: a peer that took nothing, a failure, and a shutdown that took too long.
     let Some((dropped, since)) = server.dropped else { return Ok(()) };

@@ -63,7 +63,9 @@ impl Ends<'_> {
                 });
                 if drains { Ok(()) } else { wrong("and there was no shutdown") }
             }
-            Close::Said(Cause::Quit | Cause::Idle | Cause::Kicked) => wrong("which only the machine decides"),
+            Close::Said(Cause::Quit | Cause::Idle | Cause::Kicked | Cause::Resumed) => {
+                wrong("which only the machine decides")
+            }
             Close::Decided(Reason::Quit) => {
                 let said = server.commands.last().is_some_and(|run| run.command == Command::Quit);
                 if said { Ok(()) } else { wrong("and had not said so") }
@@ -77,7 +79,7 @@ impl Ends<'_> {
                 if is_named { Ok(()) } else { wrong("and nobody asked for it") }
             }
             // The reference model decides these too.
-            Close::Decided(Reason::Idle | Reason::TooManyConnections)
+            Close::Decided(Reason::Resumed | Reason::Idle | Reason::TooManyConnections)
             | Close::Said(Cause::Eof | Cause::Error) => Ok(()),
         }
     }

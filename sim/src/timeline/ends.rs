@@ -38,6 +38,7 @@ pub(super) const fn server_word(close: Close) -> &'static str {
         Close::Said(Cause::Quit) | Close::Decided(Reason::Quit) => "quit",
         Close::Said(Cause::Idle) | Close::Decided(Reason::Idle) => "idle",
         Close::Said(Cause::Kicked) | Close::Decided(Reason::Kicked) => "kicked",
+        Close::Said(Cause::Resumed) | Close::Decided(Reason::Resumed) => "resumed",
         Close::Decided(Reason::TooManyConnections) => "too many connections",
     }
 }

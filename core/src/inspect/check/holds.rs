@@ -2,7 +2,7 @@
 
 use super::{Violation, ensure};
 use crate::machine::Machine;
-use crate::table::{State, Tenure};
+use crate::table::{Grace, State, Tenure};
 use crate::types::ByKind;
 
 impl Machine {
@@ -16,6 +16,7 @@ impl Machine {
             ("ties", holds.ties().slots().check()),
             ("tied holds", holds.ties().holds().check()),
             ("waits", holds.waits().slots().check()),
+            ("graces", self.graces.slots().check()),
         ];
         slabs.into_iter().try_for_each(|(of, checked)| {
             checked.map_err(|wrong| Violation(format!("slab of {of}: {wrong}")))
@@ -112,7 +113,12 @@ impl Machine {
                 let connection = self.connections.slots().get(owner);
                 connection.is_some_and(|connection| connection.tenure() == Some(id))
             });
-            ensure!(is_own, "tenure {id:?} is not its connection's");
+            let is_own = is_own
+                && tenure.grace().is_none_or(|grace| {
+                    let left = self.graces.slots().get(grace).and_then(Grace::left);
+                    left.is_some_and(|left| left.tenure == id)
+                });
+            ensure!(is_own, "tenure {id:?} is not its connection's or its session's");
         }
         let locks = self.holds.locks().slots().len() - self.holds.ties().slots().len();
         ensure!(soles == locks, "{soles} locks in lists of sole holds, {locks} are there");

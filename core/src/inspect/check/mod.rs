@@ -1,6 +1,7 @@
 //! Every invariant of the machine's state, checked one by one. A check takes time in proportion to the state. It is for
 //! tests, simulations and model checkers. The daemon relies on assertions alone.
 
+mod graces;
 mod holds;
 mod waits;
 
@@ -48,6 +49,7 @@ impl Machine {
         self.check_waits()?;
         self.check_tokens()?;
         self.check_connections()?;
+        self.check_graces()?;
         self.check_registrations()?;
         self.check_activity()?;
         self.check_memory()?;
@@ -58,6 +60,13 @@ impl Machine {
     fn check_connections(&self) -> Result<(), Violation> {
         let slots = self.connections.slots();
         let mut tallies: Vec<[u32; 4]> = vec![[0; 4]; self.connections.tallies().len()];
+        for (_, grace) in self.graces.slots().iter() {
+            let Some(left) = grace.left() else { continue };
+            let account = left.origin.account;
+            let at = self.connections.tallies().iter().position(|tally| tally.account() == account);
+            ensure!(at.is_some(), "{account:?} of a session is not counted");
+            tallies[at.unwrap_or(0)][1] += self.holds.tenure(left.tenure).holds();
+        }
         for (id, connection) in slots.iter() {
             let conn = connection.conn();
             ensure!(self.connections.find(conn) == Some(id), "{conn:?} is not found by its number");
@@ -135,6 +144,15 @@ impl Machine {
                 "{conn:?} was registered in the future"
             );
         }
+        for registered in
+            self.graces.slots().iter().filter_map(|(_, grace)| grace.left()?.registered.as_ref())
+        {
+            ensure!(orders.insert(registered.order), "a session was registered when another was");
+            ensure!(
+                registered.order <= self.connections.last_registration(),
+                "a session was registered in the future"
+            );
+        }
         self.connections.check_names().map_err(|wrong| Violation(format!("registered names: {wrong}")))
     }
 
@@ -177,8 +195,13 @@ impl Machine {
             memory += (0..self.holds.holders(id)).map(|others| memory::of_get(name, others)).sum::<u64>();
         }
         memory += u64::from(self.holds.waits().len()) * memory::WAIT;
+        let mut of_graces = 0;
+        for left in self.graces.slots().iter().filter_map(|(_, grace)| grace.left()) {
+            of_graces += memory::GRACE;
+            memory += left.memory();
+        }
         ensure!(memory == self.memory(), "{memory} bytes of memory, counted {}", self.memory());
-        let refusable = memory - self.connections.memory_without_names();
+        let refusable = memory - self.connections.memory_without_names() - of_graces;
         ensure!(refusable <= self.config.limits.memory_bytes, "{refusable} bytes of names, holds and waits");
         ensure!(memory <= self.counters.peak_memory_bytes, "more memory than the peak");
         Ok(())

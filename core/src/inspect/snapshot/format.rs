@@ -12,7 +12,7 @@ use bincode::{Decode, Encode};
 use std::net::SocketAddr;
 
 const MAGIC: &[u8] = b"elockd snapshot\n";
-const VERSION: u16 = 5;
+const VERSION: u16 = 6;
 /// Bytes that decoding may allocate. Without a limit a damaged length could ask for any amount.
 const LIMIT: usize = 1 << 30;
 
@@ -38,8 +38,12 @@ pub(super) struct MachineRecord {
     pub(super) last_order: u64,
     /// The next fencing token, and the last that may be given out.
     pub(super) tokens: (u64, u64),
+    /// What keys are made under.
+    pub(super) secret: [u8; 16],
     /// The longest idle first.
     pub(super) connections: Vec<ConnectionRecord>,
+    /// By the connection that left them.
+    pub(super) sessions: Vec<SessionRecord>,
     /// Locks with several holders, by kind and name.
     pub(super) ties: Vec<TieRecord>,
     /// By beginning.
@@ -53,6 +57,26 @@ pub(super) struct ConnectionRecord {
     pub(super) account: u16,
     pub(super) registered: Option<(Vec<u8>, u64)>,
     pub(super) active: u64,
+    pub(super) grace: Option<GraceRecord>,
+    /// Locks that it alone holds, the oldest first, by kind.
+    pub(super) soles: ByKind<Vec<SoleRecord>>,
+}
+
+#[derive(Encode, Decode)]
+pub(super) struct GraceRecord {
+    pub(super) number: u64,
+    pub(super) ms: u32,
+}
+
+/// What a connection left. The connection is still listed as a holder of its holds.
+#[derive(Encode, Decode)]
+pub(super) struct SessionRecord {
+    pub(super) conn: u64,
+    pub(super) addr: AddrRecord,
+    pub(super) account: u16,
+    pub(super) registered: Option<(Vec<u8>, u64)>,
+    pub(super) grace: GraceRecord,
+    pub(super) due: u64,
     /// Locks that it alone holds, the oldest first, by kind.
     pub(super) soles: ByKind<Vec<SoleRecord>>,
 }

@@ -1,21 +1,29 @@
 //! Puts a record into a new machine. Anything wrong in the bytes is an error here or in `check`, never a panic.
 
 use super::format::{
-    ConnectionRecord, HolderRecord, MachineRecord, SoleRecord, TieRecord, WaitRecord, kind_of,
+    ConnectionRecord, HolderRecord, MachineRecord, SessionRecord, SoleRecord, TieRecord, WaitRecord, kind_of,
 };
 use super::{RestoreError, damaged};
+use crate::config::Secret;
 use crate::machine::Machine;
-use crate::table::{Aim, Times, Tokens};
+use crate::storage::Id;
+use crate::table::{Aim, Connection, Left, Times, Tokens};
 use crate::types::{Account, Conn, Kind, Now, Origin, Seq};
 
 impl Machine {
     /// Fills a new machine. Anything wrong in the record is an error here or in `check`, never a panic.
     pub(super) fn set_record(&mut self, record: MachineRecord) -> Result<(), RestoreError> {
+        self.graces.restore_secret(Secret(record.secret));
         let mut connections = record.connections;
         // By activity, whether or not the original had an idle limit.
         connections.sort_by_key(|connection| connection.active);
         for connection in connections {
             self.set_connection(connection)?;
+        }
+        // A session is a connection until all that it left is there.
+        let mut sessions = Vec::new();
+        for session in record.sessions {
+            sessions.push(self.set_left(session)?);
         }
         for TieRecord { kind, name, holders } in record.ties {
             let kind = kind_of(kind)?;
@@ -30,6 +38,13 @@ impl Machine {
                     self.holds.restore_order(lock, tenure, order);
                 }
             }
+        }
+        sessions.sort_by_key(|(_, due)| *due);
+        for (id, due) in sessions {
+            if due <= record.now {
+                return Err(damaged("a session that is due already".to_owned()));
+            }
+            self.set_session(id, Now(due), Now(record.now));
         }
         for wait in record.waits {
             self.set_wait(wait, record.now)?;
@@ -61,6 +76,10 @@ impl Machine {
             check_length(&name)?;
             self.connections.restore_registration(id, &name, order);
         }
+        if let Some(grace) = record.grace {
+            let grace = self.graces.open(id, Conn::from_bits(grace.number), grace.ms);
+            self.connections.set_grace(id, Some(grace));
+        }
         for (kind, soles) in record.soles.iter() {
             for SoleRecord { name, since, token } in soles {
                 let holder = HolderRecord { conn: record.conn, since: *since, token: *token, order: 0 };
@@ -68,6 +87,37 @@ impl Machine {
             }
         }
         Ok(())
+    }
+
+    /// Restores what a connection left, as that connection. Returns it, and when the session is due.
+    fn set_left(&mut self, record: SessionRecord) -> Result<(Id<Connection>, u64), RestoreError> {
+        let SessionRecord { conn, addr, account, registered, grace, due, soles } = record;
+        let grace = Some(grace);
+        self.set_connection(ConnectionRecord { conn, addr, account, registered, active: 0, grace, soles })?;
+        let id = self.connections.find(Conn::from_bits(conn)).expect("it was just opened");
+        Ok((id, due))
+    }
+
+    /// Makes a session of a connection that has a grace.
+    fn set_session(&mut self, id: Id<Connection>, due: Now, now: Now) {
+        let tenure = self.connections[id].tenure().unwrap_or_else(|| self.begin_tenure(id));
+        let connection = &self.connections[id];
+        let left = Left {
+            conn: connection.conn(),
+            origin: *connection.origin(),
+            tally: connection.tally(),
+            tenure,
+            registered: self.connections.registration(id),
+        };
+        let grace = connection.grace().expect("a session has a grace");
+        self.graces.leave(grace, left, self.holds.tenure(tenure).holds(), (now, due));
+        self.holds.linger(tenure, grace);
+        self.connections.set_grace(id, None);
+        self.connections.forget_tenure(id);
+        if self.config.limits.idle_ms > 0 {
+            self.connections.unlink(id);
+        }
+        self.connections.close(id);
     }
 
     fn set_hold(&mut self, holder: &HolderRecord, kind: Kind, name: &[u8]) -> Result<(), RestoreError> {

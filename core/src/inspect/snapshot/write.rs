@@ -2,11 +2,12 @@
 //! stored.
 
 use super::format::{
-    ConnectionRecord, HolderRecord, MachineRecord, SoleRecord, TieRecord, TimesRecord, WaitRecord,
+    ConnectionRecord, GraceRecord, HolderRecord, MachineRecord, SessionRecord, SoleRecord, TieRecord,
+    TimesRecord, WaitRecord,
 };
 use crate::machine::Machine;
 use crate::storage::Id;
-use crate::table::{Aim, Connection, State, Tenure, TiedHold};
+use crate::table::{Aim, Connection, Grace, State, Tenure, TiedHold};
 use crate::types::{ByKind, Conn};
 use std::collections::BTreeMap;
 
@@ -40,8 +41,17 @@ impl Machine {
         let mut connections: Vec<_> = connections.into_iter().map(|id| self.connection_record(id)).collect();
         let place_of: BTreeMap<u64, usize> =
             connections.iter().enumerate().map(|(place, record)| (record.conn, place)).collect();
+        let mut sessions: Vec<_> =
+            self.graces.slots().iter().filter_map(|(_, of)| self.session_record(of)).collect();
+        sessions.sort_by_key(|record| record.conn);
         for (_, holder, kind, sole) in lone {
-            connections[place_of[&holder]].soles[kind].push(sole);
+            match place_of.get(&holder) {
+                Some(place) => connections[*place].soles[kind].push(sole),
+                None => {
+                    let place = sessions.binary_search_by_key(&holder, |record| record.conn);
+                    sessions[place.expect("a holder is a connection or a session")].soles[kind].push(sole);
+                }
+            }
         }
         MachineRecord {
             now: self.now.0,
@@ -54,7 +64,9 @@ impl Machine {
             wait_times: self.holds.counts().wait_times().clone().map(TimesRecord::from),
             last_order: self.holds.ties().last_order(),
             tokens: (self.tokens.next(), self.tokens.last()),
+            secret: self.graces.secret().0,
             connections,
+            sessions,
             ties,
             waits: self.wait_records(),
         }
@@ -81,15 +93,6 @@ impl Machine {
 
     fn connection_record(&self, id: Id<Connection>) -> ConnectionRecord {
         let connection = &self.connections[id];
-        let mut soles = ByKind::<Vec<_>>::default();
-        for (_, lock) in connection.tenure().into_iter().flat_map(|tenure| self.holds.soles(tenure)) {
-            let sole = SoleRecord {
-                name: self.holds.locks().name(lock).to_vec(),
-                since: lock.since().bits(),
-                token: 0,
-            };
-            soles[lock.kind()].push(sole);
-        }
         ConnectionRecord {
             conn: connection.conn().bits(),
             addr: connection.origin().addr.into(),
@@ -99,21 +102,50 @@ impl Machine {
                 .zip(self.connections.name_of(connection))
                 .map(|(registered, name)| (name.to_vec(), registered.order())),
             active: self.connections.active(id).0,
-            soles: soles.map(|newest_first| newest_first.into_iter().rev().collect()),
+            grace: connection.grace().map(|grace| grace_record(&self.graces[grace])),
+            soles: self.sole_records(connection.tenure()),
         }
+    }
+
+    /// What a connection left, if this grace lingers.
+    fn session_record(&self, grace: &Grace) -> Option<SessionRecord> {
+        let (left, due) = grace.left().zip(grace.due())?;
+        let registered = left.registered.as_ref();
+        Some(SessionRecord {
+            conn: left.conn.bits(),
+            addr: left.origin.addr.into(),
+            account: left.origin.account.0,
+            registered: registered.map(|registered| (registered.name.to_vec(), registered.order)),
+            grace: grace_record(grace),
+            due: due.0,
+            soles: self.sole_records(Some(left.tenure)),
+        })
+    }
+
+    /// The sole holds of a tenure, the oldest first.
+    fn sole_records(&self, tenure: Option<Id<Tenure>>) -> ByKind<Vec<SoleRecord>> {
+        let mut soles = ByKind::<Vec<_>>::default();
+        for (_, lock) in tenure.into_iter().flat_map(|tenure| self.holds.soles(tenure)) {
+            let sole = SoleRecord {
+                name: self.holds.locks().name(lock).to_vec(),
+                since: lock.since().bits(),
+                token: 0,
+            };
+            soles[lock.kind()].push(sole);
+        }
+        soles.map(|newest_first| newest_first.into_iter().rev().collect())
     }
 
     fn holder_record(&self, hold: &TiedHold) -> HolderRecord {
         HolderRecord {
-            conn: self.holder(hold.tenure()).bits(),
+            conn: self.holder(hold.tenure()).conn.bits(),
             since: hold.since().bits(),
             token: hold.token().unwrap_or(0),
             order: hold.order(),
         }
     }
+}
 
-    fn holder(&self, tenure: Id<Tenure>) -> Conn {
-        let owner = self.holds.tenure(tenure).owner().expect("a tied holder lives");
-        self.connections[owner].conn()
-    }
+fn grace_record(grace: &Grace) -> GraceRecord {
+    GraceRecord { number: grace.number().bits(), ms: grace.ms() }
 }

@@ -4,6 +4,7 @@
 use super::{Found, Holds, State};
 use crate::storage::Id;
 use crate::table::connection::Connection;
+use crate::table::grace::Grace;
 use crate::table::lock::{Hold, Lock};
 use crate::table::memory;
 use crate::table::moment::Moment;
@@ -15,6 +16,16 @@ impl Holds {
     /// Begins a tenure that holds nothing yet.
     pub(crate) fn open(&mut self, owner: Id<Connection>) -> Id<Tenure> {
         self.tenures.insert(Tenure::new(owner))
+    }
+
+    /// Has a tenure linger: its connection ends, and its holds stay as they are. Costs O(1), however many they are.
+    pub(crate) fn linger(&mut self, tenure: Id<Tenure>, grace: Id<Grace>) {
+        self.tenures[tenure].linger(grace);
+    }
+
+    /// Gives a tenure to another connection, with its holds as they are. Costs O(1).
+    pub(crate) fn pass_to(&mut self, tenure: Id<Tenure>, owner: Id<Connection>) {
+        self.tenures[tenure].pass_to(owner);
     }
 
     /// Makes a tenure a holder. It must not be one yet. Returns the new number of holders.

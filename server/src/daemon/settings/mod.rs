@@ -20,7 +20,7 @@ pub(crate) use report::table;
 use crate::output::tell;
 use clap::error::{ContextKind, ErrorKind};
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches};
-use elockd_core::{Features, Identity};
+use elockd_core::{Features, Identity, Secret};
 use elockd_server::Config;
 use elockd_server::listen::TcpOptions;
 use environment::{counts, variable, warnings};
@@ -168,6 +168,9 @@ fn settings(flags: &Flags) -> Result<Settings, Refusal> {
     machine.features =
         Features { dump: flags.dump, registry: flags.registry, silent_errors: flags.silent_errors };
     machine.storage.hash_key = random_key()?;
+    // Connections are numbered from 1 at each start. With the secret of another start an old key would open what a
+    // stranger leaves.
+    machine.secret = random_secret()?;
     machine.identity = Identity { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id() };
     server.verbose = flags.verbose;
     server.warn_held = (!flags.warn_held.is_zero()).then_some(flags.warn_held);
@@ -280,6 +283,12 @@ fn random_key() -> Result<(u64, u64), Refusal> {
     Ok((word()?, word()?))
 }
 
+fn random_secret() -> Result<Secret, Refusal> {
+    let mut secret = Secret::default();
+    getrandom::fill(&mut secret.0).map_err(Refusal::Random)?;
+    Ok(secret)
+}
+
 /// Turns one dash into two: glockd's flags may have one or two, and clap knows two. A single letter stays as it is.
 fn widen_dash(argument: OsString) -> OsString {
     let bytes = argument.as_encoded_bytes();
@@ -312,6 +321,17 @@ mod tests {
         let keys = [key(), key()];
         assert_ne!(keys[0], keys[1], "names could be chosen that collide");
         assert!(!keys.contains(&elockd_core::Config::default().storage.hash_key));
+    }
+
+    #[test]
+    fn every_start_has_another_secret_for_its_keys() {
+        let secret = || {
+            let args = [OsString::from("elockd")];
+            load(&args, Occasion::Start).unwrap().settings.server.machine.secret
+        };
+        let secrets = [secret(), secret()];
+        assert_ne!(secrets[0], secrets[1], "an old key would open what a stranger left");
+        assert!(!secrets.contains(&Secret::default()));
     }
 
     #[test]
