@@ -186,7 +186,7 @@ impl Machine {
             let entry = Entry {
                 order: wait.order(),
                 more,
-                ..self.entry(self.holder_of(&self.connections[wait.by()]), self.holds.locks().name(lock))
+                ..entry(self.holder_of(&self.connections[wait.by()]), self.holds.locks().name(lock))
             };
             slice.took(&entry);
             each(entry);
@@ -292,7 +292,7 @@ impl Machine {
             && let Some(name) = self.connections.name_of(connection)
             && (scan.name.is_empty() || *scan.name == *name)
         {
-            let entry = Entry { order: registered.order(), ..self.entry(self.holder_of(connection), name) };
+            let entry = Entry { order: registered.order(), ..entry(self.holder_of(connection), name) };
             slice.took(&entry);
             each(entry);
         }
@@ -320,23 +320,23 @@ impl Machine {
             order,
             since: Some(since),
             more,
-            ..self.entry(self.holder(tenure), self.holds.locks().name(lock))
+            ..entry(self.holder(tenure), self.holds.locks().name(lock))
         };
         slice.took(&entry);
         each(entry);
     }
+}
 
-    fn entry<'a>(&'a self, holder: Holder<'a>, name: &'a [u8]) -> Entry<'a> {
-        Entry {
-            name,
-            conn: holder.number,
-            addr: holder.addr,
-            is_lingering: holder.is_lingering,
-            registered: holder.registered,
-            order: 0,
-            since: None,
-            more: None,
-        }
+fn entry<'a>(holder: Holder<'a>, name: &'a [u8]) -> Entry<'a> {
+    Entry {
+        name,
+        conn: holder.number,
+        addr: holder.addr,
+        is_lingering: holder.is_lingering,
+        registered: holder.registered,
+        order: 0,
+        since: None,
+        more: None,
     }
 }
 

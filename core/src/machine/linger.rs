@@ -7,7 +7,7 @@ use super::Machine;
 use super::input::Cause;
 use super::output::{Output, Reason};
 use crate::storage::Id;
-use crate::table::{Connection, Grace, Left, Registration, TallyId, Tenure};
+use crate::table::{Connection, Grace, Key, Left, Registration, TallyId, Tenure};
 use crate::types::{Addr, Conn, Kind, Now};
 use crate::wire::{Reply, Verb};
 
@@ -76,7 +76,7 @@ impl Machine {
             }
         }
         let key = self.connections[id].grace().filter(|_| ms > 0).map(|grace| self.graces[grace].key());
-        let key = key.as_ref().map(|key| key.text());
+        let key = key.as_ref().map(Key::text);
         out(conn, Output::Reply(Reply::Lingers { key, ms }));
     }
 
@@ -107,20 +107,17 @@ impl Machine {
         };
         self.counters.resumed += 1;
         let old = self.graces[grace].owner();
-        let (tenure, registered) = match old {
-            Some(old) => {
-                let left = (self.connections[old].tenure(), self.connections.registration(old));
-                self.connections.forget_tenure(old);
-                self.connections.set_grace(old, None);
-                self.connections.register(old, b"");
-                self.graces.take(grace, id, 0);
-                left
-            }
-            None => {
-                let tenure = self.graces[grace].left().expect("it is no connection's").tenure;
-                let left = self.graces.take(grace, id, self.holds_of(Some(tenure))).expect("it lingers");
-                (Some(tenure), left.registered)
-            }
+        let (tenure, registered) = if let Some(old) = old {
+            let left = (self.connections[old].tenure(), self.connections.registration(old));
+            self.connections.forget_tenure(old);
+            self.connections.set_grace(old, None);
+            self.connections.register(old, b"");
+            self.graces.take(grace, id, 0);
+            left
+        } else {
+            let tenure = self.graces[grace].left().expect("it is no connection's").tenure;
+            let left = self.graces.take(grace, id, self.holds_of(Some(tenure))).expect("it lingers");
+            (Some(tenure), left.registered)
         };
         self.take_over(id, grace, tenure, registered);
         out(conn, Output::Reply(Reply::Resumed { holds: self.holds_of(tenure) }));

@@ -100,7 +100,7 @@ impl Key {
     fn hash(&self) -> u32 {
         self.0[..8]
             .iter()
-            .fold(0, |hash, digit| hash << 4 | u32::from(digit & 15) + u32::from(digit >> 6) * 9)
+            .fold(0, |hash, digit| (hash << 4) | (u32::from(digit & 15) + u32::from(digit >> 6) * 9))
     }
 }
 
@@ -347,7 +347,7 @@ impl std::ops::Index<Id<Grace>> for Graces {
 mod tests {
     use super::*;
 
-    /// The vector of the authors of SipHash for the input 00 01 .. 07 under the key 00 01 .. 0f.
+    /// The vector of the authors of `SipHash` for the input 00 01 .. 07 under the key 00 01 .. 0f.
     #[test]
     fn a_key_is_siphash_2_4_128_in_hex() {
         let secret = Secret(std::array::from_fn(|at| at as u8));

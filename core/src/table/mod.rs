@@ -39,7 +39,7 @@ mod wait;
 pub(crate) use account::TallyId;
 pub(crate) use addresses::Source;
 pub(crate) use connection::{Connection, Connections};
-pub(crate) use grace::{Grace, Graces, Left, Registration};
+pub(crate) use grace::{Grace, Graces, Key, Left, Registration};
 pub(crate) use holds::{Found, Holds, State};
 pub(crate) use line::Aim;
 pub(crate) use lock::{Lock, Locks};

@@ -309,8 +309,7 @@ impl<N: AsRef<[u8]>> Command<N> {
         });
         let numbers = match self {
             Self::Get(wish) => wish.numbers(),
-            Self::Linger(ms) => [Some(*ms), None],
-            Self::AwaitEnd { ms, .. } => [Some(*ms), None],
+            Self::Linger(ms) | Self::AwaitEnd { ms, .. } => [Some(*ms), None],
             _ => [None; 2],
         };
         let word: &[u8] = match self {

@@ -87,12 +87,11 @@ impl Slice {
             order |= u64::from(group.place()) << (u64::BITS - PLACE_BITS);
             write!(self.bytes, "{} {ms} {waiters} ", group.word()).expect("writing to memory does not fail");
         }
-        match (self.subject, entry.registered) {
-            (Subject::Locks(_), Some(name)) => self.bytes.extend_from_slice(name),
-            _ => {
-                let mark = if entry.is_lingering { "~" } else { "" };
-                write!(self.bytes, "{mark}{}", entry.addr).expect("writing to memory does not fail");
-            }
+        if let (Subject::Locks(_), Some(name)) = (self.subject, entry.registered) {
+            self.bytes.extend_from_slice(name);
+        } else {
+            let mark = if entry.is_lingering { "~" } else { "" };
+            write!(self.bytes, "{mark}{}", entry.addr).expect("writing to memory does not fail");
         }
         if self.subject == Subject::Who {
             self.bytes.extend_from_slice(b": ");

@@ -23,6 +23,7 @@ const NAMES: [(&[u8], u32); 11] = [
 const TOO_LONG: &[u8] = b"forty-one-bytes-are-over-the-limit-of-all";
 
 /// A sequence in the making.
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 pub(super) struct Course {
     /// The state after the inputs so far.
     reference: Reference,

@@ -85,7 +85,8 @@ impl Reference {
         hasher.write(&number.bits().to_le_bytes());
         let hash = hasher.finish128();
         let bytes = [hash.h1.to_le_bytes(), hash.h2.to_le_bytes()].concat();
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into_bytes()
+        let digits = |byte: &u8| format!("{byte:02x}").into_bytes();
+        bytes.iter().flat_map(digits).collect()
     }
 
     pub(super) fn linger(&mut self, conn: Conn, ms: u32) -> Vec<u8> {

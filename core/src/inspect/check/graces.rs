@@ -2,6 +2,7 @@
 
 use super::{Violation, ensure};
 use crate::machine::Machine;
+use crate::table::Tenure;
 use crate::types::Now;
 
 use std::collections::BTreeSet;
@@ -35,7 +36,7 @@ impl Machine {
                 tenure.is_some_and(|tenure| tenure.grace() == Some(id)),
                 "{number:?} lingers without its tenure"
             );
-            let own = tenure.map_or(0, |tenure| tenure.holds());
+            let own = tenure.map_or(0, Tenure::holds);
             ensure!(own <= self.counters.peak_connection_holds, "a session holds more than the peak");
             ensure!(own <= self.config.limits.locks_per_connection, "a session holds {own} locks");
             ensure!(due > self.now, "the session {number:?} was due at {due:?}");

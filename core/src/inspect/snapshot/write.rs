@@ -45,12 +45,11 @@ impl Machine {
             self.graces.slots().iter().filter_map(|(_, of)| self.session_record(of)).collect();
         sessions.sort_by_key(|record| record.conn);
         for (_, holder, kind, sole) in lone {
-            match place_of.get(&holder) {
-                Some(place) => connections[*place].soles[kind].push(sole),
-                None => {
-                    let place = sessions.binary_search_by_key(&holder, |record| record.conn);
-                    sessions[place.expect("a holder is a connection or a session")].soles[kind].push(sole);
-                }
+            if let Some(place) = place_of.get(&holder) {
+                connections[*place].soles[kind].push(sole);
+            } else {
+                let place = sessions.binary_search_by_key(&holder, |record| record.conn);
+                sessions[place.expect("a holder is a connection or a session")].soles[kind].push(sole);
             }
         }
         MachineRecord {
