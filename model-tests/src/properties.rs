@@ -43,8 +43,8 @@ pub fn the_machine_agrees_with_the_reference(case: Case) -> Outcome {
     times_are_the_references(machine, &reference)
 }
 
-/// Whether the machine's deadline is when a tick is next due. While somebody waits, or a session lingers, it may be too early, but never in
-/// the past.
+/// Whether the machine's deadline is when a tick is next due. While somebody waits, or a session lingers, it may be too
+/// early, but never in the past.
 fn deadline_is_right(machine: &Machine, reference: &Reference) -> Outcome {
     let dead = machine.figures().dead_holds();
     let due = if dead > 0 { Some(reference.now()) } else { reference.due() };

@@ -9,8 +9,9 @@ use crate::types::{Addr, Conn, Kind};
 use crate::wire::{Reply, Verb};
 
 impl Machine {
-    /// Closes every connection that has this address or this registered name, and ends such sessions. There may be none,
-    /// and the asker may be one of them. It looks at every connection. Their locks are orphaned, as at any end of a connection.
+    /// Closes every connection that has this address or this registered name, and ends such sessions. There may be
+    /// none, and the asker may be one of them. It looks at every connection. Their locks are orphaned, as at any end of
+    /// a connection.
     pub(crate) fn kick(&mut self, asker: Conn, addr: &[u8], out: &mut impl FnMut(Conn, Output<'_>)) {
         let wanted = Addr::parse(addr);
         let is_it = |connection: &Connection| {

@@ -72,7 +72,7 @@ impl Course {
             has_operators: rng.below(2) == 0,
             crowd,
             registers: rng.below(4) == 0,
-            exclusive: [0, 4, 5, 9][rng.below(4) as usize],
+            exclusive: [0, 3, 4, 9][rng.below(4) as usize],
             reads: rng.below(4) == 0,
             waits: [0, 30, 60, 85][rng.below(4) as usize],
             releases: [3, 10, 25][rng.below(3) as usize],
@@ -294,7 +294,7 @@ impl Course {
     }
 
     fn kind(&self, rng: &mut Rng) -> Kind {
-        if self.reads && rng.below(3) > 0 {
+        if self.reads && rng.below(2) == 0 {
             return if rng.below(5) < 2 { Kind::Read } else { Kind::Write };
         }
         if rng.below(10) < self.exclusive { Kind::Exclusive } else { Kind::Shared }
@@ -349,12 +349,12 @@ impl Course {
         };
         let ms = MS[rng.below(12) as usize];
         let limit = LIMITS[rng.below(8) as usize];
-        if rng.below(5) == 0 {
+        if rng.below(8) == 0 {
             return Command::AwaitEnd { kind: old_kind(kind), ms, name };
         }
         match kind {
             Kind::Exclusive | Kind::Read | Kind::Write => Command::Get(Wish::at_once(kind, name).waiting(ms)),
-            Kind::Shared if rng.below(3) == 0 => {
+            Kind::Shared if rng.below(6) == 0 => {
                 Command::Get(Wish::at_once(Kind::Shared, name).limited(limit))
             }
             Kind::Shared => Command::Get(Wish::at_once(Kind::Shared, name).limited(limit).waiting(ms)),

@@ -126,9 +126,10 @@ impl SessionLog {
     }
 
     /// Forgets the locks that the connection does not hold any more: an operator took them away. Must be called before
-    /// `ra` runs. Its reply names no locks, so nothing else tells which are released. Only exclusive locks are stolen.
+    /// `ra` runs. Its reply names no locks, so nothing else tells which are released. What is shared
+    /// is never stolen.
     pub(super) fn forget_stolen(&mut self, is_holder: impl Fn(Kind, &[u8]) -> bool) {
-        self.held.retain(|(kind, name)| *kind == Kind::Shared || is_holder(*kind, name));
+        self.held.retain(|(kind, name)| kind.is_counted() || is_holder(*kind, name));
     }
 
     fn got(&mut self, kind: Kind, name: Vec<u8>) {

@@ -240,7 +240,8 @@ impl Life {
     }
 
     /// What connections, holds, waits and what lingers count for the limit of memory: 1,024 bytes for each connection,
-    /// 120 for each wait, and 256 for what a connection left. No connection has a registered name when this is compared.
+    /// 120 for each wait, and 256 for what a connection left. No connection has a registered name when this is
+    /// compared.
     fn note_memory(&mut self) {
         let waits = self.all_waiters();
         let left = 256 * *self.ledger.at("lingering");
