@@ -405,9 +405,9 @@ fn lingering(life: &mut Life) -> (Client, String) {
     let mut holder = life.unix();
     let key = linger(life, &mut holder);
     get(life, &mut holder, EXCLUSIVE, "passed on", 1);
-    for round in 0..18 {
+    for round in 0..35 {
         let mut next = life.unix();
-        let mut old = Some(holder).filter(|_| round < 10);
+        let mut old = Some(holder).filter(|_| round < 15);
         if old.is_none() {
             life.closed(Cause::Eof);
         }
@@ -420,7 +420,7 @@ fn lingering(life: &mut Life) -> (Client, String) {
         holder = next;
     }
     release(life, &mut holder, EXCLUSIVE, "passed on", 1);
-    for at in 0..12 {
+    for at in 0..21 {
         let mut client = life.unix();
         linger(life, &mut client);
         let count = if at == 0 { 7 } else { 2 };
