@@ -12,7 +12,7 @@ use crate::log::{Applied, Entry, Event, Life, Told};
 use crate::plan::{Plan, Scenario};
 use elockd_core::{Cause, Command, Conn, Input, Kind, Now, Origin, Reason, Reply};
 use elockd_model_tests::observe;
-use elockd_model_tests::reference::Reference;
+use elockd_model_tests::reference::{Reference, line_of};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Above this product of inputs and holds, locks are replayed one by one, in scenarios that allow it.
@@ -259,11 +259,13 @@ fn lock_by_lock<'a>(plan: &Plan, inputs: &[(Place, &'a Applied)]) -> Result<(), 
     Ok(())
 }
 
-/// The only lock that a command is about.
+/// The only lock that a command is about. One of readers and writers is under the writers' kind.
 fn lock_of(command: &Command<Vec<u8>>) -> Option<(Kind, &[u8])> {
     match command {
-        Command::Get(wish) => Some((wish.kind(), wish.name())),
-        Command::Release(kind, name) | Command::Inspect(kind, name) => Some((*kind, name)),
+        Command::Get(wish) => Some((line_of(wish.kind()), wish.name())),
+        Command::Release(kind, name)
+        | Command::Inspect(kind, name)
+        | Command::AwaitEnd { kind, name, .. } => Some((line_of(*kind), name)),
         _ => None,
     }
 }
