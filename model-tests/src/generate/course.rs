@@ -294,7 +294,7 @@ impl Course {
     }
 
     fn kind(&self, rng: &mut Rng) -> Kind {
-        if self.reads && rng.below(2) == 0 {
+        if self.reads && rng.below(3) > 0 {
             return if rng.below(5) < 2 { Kind::Read } else { Kind::Write };
         }
         if rng.below(10) < self.exclusive { Kind::Exclusive } else { Kind::Shared }
@@ -308,6 +308,10 @@ impl Course {
         if own.is_empty() {
             return Command::get(self.kind(rng), self.name(rng));
         }
+        // Mostly one that somebody waits for: a change lets some in, or passes them.
+        let is_wanted = |(kind, name): &&(Kind, &Vec<u8>)| !self.reference.line(*kind, name).is_empty();
+        let wanted: Vec<_> = own.iter().filter(is_wanted).copied().collect();
+        let own = if wanted.is_empty() { own } else { wanted };
         let (kind, name) = own[rng.below(own.len() as u64) as usize];
         Command::get(kind, name.clone())
     }

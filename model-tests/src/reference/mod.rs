@@ -529,7 +529,8 @@ impl Reference {
     }
 
     /// Closes every connection whose address prints so or that is registered so, in the order of their numbers. Ends
-    /// the sessions too whose address prints so, or that have this name. Returns the connections, and how many sessions.
+    /// the sessions too whose address prints so, or that have this name. Returns the connections, and how many
+    /// sessions.
     fn kick(&mut self, wanted: &[u8]) -> (Vec<Conn>, usize) {
         let is_there = |client: &Client| client.origin.addr.to_string().as_bytes() == wanted;
         let is_called = |client: &Client| self.called(client.conn) == Some(wanted);
