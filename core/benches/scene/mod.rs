@@ -67,7 +67,7 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "encode the reply to g",
-        budget: 73,
+        budget: 75,
         before: |scene| scene.wire.clear(),
         step: |scene| {
             encode(&black_box(Reply::Got { kind: EXCLUSIVE, holders: 1, name: NAME }), &mut scene.wire);
@@ -76,56 +76,56 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "parse, apply and encode g",
-        budget: 973,
+        budget: 1020,
         before: |scene| scene.wire.clear(),
         step: Scene::whole_get,
         after: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
     },
     Case {
         name: "g of a free lock",
-        budget: 750,
+        budget: 796,
         before: |_| {},
         step: |scene| scene.say(ALICE, Command::get(EXCLUSIVE, NAME)),
         after: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
     },
     Case {
         name: "g of a held lock",
-        budget: 643,
+        budget: 709,
         before: |scene| scene.say(BOB, Command::get(EXCLUSIVE, NAME)),
         step: |scene| scene.say(ALICE, Command::get(EXCLUSIVE, NAME)),
         after: |scene| scene.say(BOB, Command::Release(EXCLUSIVE, NAME)),
     },
     Case {
         name: "r",
-        budget: 508,
+        budget: 550,
         before: |scene| scene.say(ALICE, Command::get(EXCLUSIVE, NAME)),
         step: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
         after: |_| {},
     },
     Case {
         name: "i of a held lock",
-        budget: 590,
+        budget: 650,
         before: |scene| scene.say(BOB, Command::get(EXCLUSIVE, NAME)),
         step: |scene| scene.say(ALICE, Command::Inspect(EXCLUSIVE, NAME)),
         after: |scene| scene.say(BOB, Command::Release(EXCLUSIVE, NAME)),
     },
     Case {
         name: "sg of a free lock",
-        budget: 750,
+        budget: 806,
         before: |_| {},
         step: |scene| scene.say(ALICE, Command::get(SHARED, NAME)),
         after: |scene| scene.say(ALICE, Command::Release(SHARED, NAME)),
     },
     Case {
         name: "sr",
-        budget: 508,
+        budget: 550,
         before: |scene| scene.say(ALICE, Command::get(SHARED, NAME)),
         step: |scene| scene.say(ALICE, Command::Release(SHARED, NAME)),
         after: |_| {},
     },
     Case {
         name: "sg, the second (ties the lock)",
-        budget: 1892,
+        budget: 2080,
         before: |scene| scene.say(BOB, Command::get(SHARED, NAME)),
         step: |scene| scene.say(ALICE, Command::get(SHARED, NAME)),
         after: |scene| {
@@ -135,7 +135,7 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "sr of a tied lock",
-        budget: 1451,
+        budget: 1521,
         before: |scene| {
             scene.say(BOB, Command::get(SHARED, NAME));
             scene.say(ALICE, Command::get(SHARED, NAME));
@@ -145,7 +145,7 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "gw that waits",
-        budget: 1911,
+        budget: 2081,
         before: |scene| scene.say(BOB, Command::get(EXCLUSIVE, NAME)),
         step: |scene| scene.say(ALICE, Command::Get(Wish::at_once(EXCLUSIVE, NAME).waiting(LONG_MS))),
         after: |scene| {
@@ -155,7 +155,7 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "r that grants to a waiter",
-        budget: 3062,
+        budget: 3301,
         before: |scene| {
             scene.say(BOB, Command::get(EXCLUSIVE, NAME));
             scene.say(ALICE, Command::Get(Wish::at_once(EXCLUSIVE, NAME).waiting(LONG_MS)));
@@ -165,7 +165,7 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "a wait times out",
-        budget: 804,
+        budget: 866,
         before: |scene| {
             scene.say(BOB, Command::get(EXCLUSIVE, NAME));
             scene.say(ALICE, Command::Get(Wish::at_once(EXCLUSIVE, NAME).waiting(50)));
@@ -176,21 +176,21 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "Closed with one sole lock",
-        budget: 612,
+        budget: 736,
         before: |scene| scene.open_mortal(1),
         step: Scene::close_mortal,
         after: Scene::sweep,
     },
     Case {
         name: "Closed with 1,000 sole locks",
-        budget: 612,
+        budget: 736,
         before: |scene| scene.open_mortal(ESTATE),
         step: Scene::close_mortal,
         after: Scene::sweep,
     },
     Case {
         name: "Tick that sweeps 256 dead holds",
-        budget: 95_073,
+        budget: 94_596,
         before: |scene| {
             scene.open_mortal(ESTATE);
             scene.close_mortal();
