@@ -93,7 +93,7 @@ marks! {
     /// A connection would have exceeded the limit of its address.
     AddressRanOut: Reference, Swarm;
     /// A get, a wait or a registration would have taken too much memory.
-    MemoryRanOut: Reference, Swarm;
+    MemoryRanOut: Reference;
     /// A get was refused because the daemon is shutting down.
     DrainRefusedAGet: Reference, Swarm;
     /// A release was refused because its asker is not a holder.
