@@ -175,20 +175,25 @@ impl Machine {
             return;
         };
         mark!(SessionWasLeft);
-        let connection = &self.connections[id];
-        let left = Left {
-            conn: connection.conn(),
-            origin: *connection.origin(),
-            tally: connection.tally(),
-            tenure,
-            registered: self.connections.registration(id),
-        };
+        let left = self.left_by(id, tenure);
         if bug!(LingeringIsOrphan) {
             self.counters.orphans[Kind::Exclusive] += u64::from(holds);
         }
         self.graces.leave(grace, left, holds, (self.now, due));
         self.connections.forget_tenure(id);
         self.holds.linger(tenure, grace);
+    }
+
+    /// What a connection leaves with its tenure.
+    pub(crate) fn left_by(&self, id: Id<Connection>, tenure: Id<Tenure>) -> Left {
+        let connection = &self.connections[id];
+        Left {
+            conn: connection.conn(),
+            origin: *connection.origin(),
+            tally: connection.tally(),
+            tenure,
+            registered: self.connections.registration(id),
+        }
     }
 
     /// Ends every session that is due. This comes before the input itself, so that no reply depends on whether a `Tick`

@@ -7,7 +7,7 @@ use super::{RestoreError, damaged};
 use crate::config::Secret;
 use crate::machine::Machine;
 use crate::storage::Id;
-use crate::table::{Aim, Connection, Left, Times, Tokens};
+use crate::table::{Aim, Connection, Times, Tokens};
 use crate::types::{Account, Conn, Kind, Now, Origin, Seq};
 
 impl Machine {
@@ -101,15 +101,8 @@ impl Machine {
     /// Makes a session of a connection that has a grace.
     fn set_session(&mut self, id: Id<Connection>, due: Now, now: Now) {
         let tenure = self.connections[id].tenure().unwrap_or_else(|| self.begin_tenure(id));
-        let connection = &self.connections[id];
-        let left = Left {
-            conn: connection.conn(),
-            origin: *connection.origin(),
-            tally: connection.tally(),
-            tenure,
-            registered: self.connections.registration(id),
-        };
-        let grace = connection.grace().expect("a session has a grace");
+        let left = self.left_by(id, tenure);
+        let grace = self.connections[id].grace().expect("a session has a grace");
         self.graces.leave(grace, left, self.holds.tenure(tenure).holds(), (now, due));
         self.holds.linger(tenure, grace);
         self.connections.set_grace(id, None);
