@@ -57,6 +57,16 @@ pub fn swarm(seed: u64) -> (Plan, Vec<Step>) {
     if habits.flood > 0 && rng.percent(15) {
         flood_behind_a_wait(&mut rng, Client(clients + 2), hosts, duration_ms, &mut script);
     }
+    if server.idle_ms > 0 && rng.percent(30) {
+        say_one_thing(
+            &mut rng,
+            Client(clients + 4),
+            hosts,
+            &lines,
+            (server.idle_ms, duration_ms),
+            &mut script,
+        );
+    }
     let faults = faults(&mut rng, &script, server.tokens > 0, settled_ms, duration_ms);
     let all = script.iter().chain(&faults);
     let is_sure = |step: &&Step| matches!(&step.action, Action::Fault(fault) if fault.is_sure());
@@ -127,6 +137,25 @@ fn flood_behind_a_wait(rng: &mut Rng, client: Client, hosts: u8, duration_ms: u3
         1 => life.act(pause, Action::Close(holder)),
         2 => life.act(pause, Action::Close(client)),
         _ => life.act(pause, Action::HalfClose(client)),
+    }
+}
+
+/// A client says one line over and over, so often that it is never idle. Whatever the line is, it must count.
+fn say_one_thing(
+    rng: &mut Rng,
+    client: Client,
+    hosts: u8,
+    lines: &Lines,
+    (idle_ms, duration_ms): (u32, u32),
+    script: &mut Vec<Step>,
+) {
+    let host = Host(rng.between(0, u32::from(hosts) - 1) as u8);
+    let begin_ms = rng.between(0, duration_ms / 4);
+    let line = if rng.percent(40) { lines.unknown(rng) } else { lines.line(rng, &mut Vec::new()) };
+    let mut life = ClientLife { rng, client, at_ms: begin_ms, script };
+    life.act(0, Action::Open(client, host));
+    while life.at_ms < duration_ms {
+        life.act(idle_ms * 2 / 3, Action::Say(client, line.clone()));
     }
 }
 

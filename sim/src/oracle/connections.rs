@@ -9,6 +9,9 @@ use crate::plan::Plan;
 use elockd_core::wire::encode_reason;
 use elockd_core::{Cause, Reason};
 
+/// Time in which a client that is idle, kicked or taken over has to read its last replies (docs/protocol.md).
+const LAST_WORDS_MS: u32 = 1_000;
+
 /// Judges every connection.
 ///
 /// # Errors
@@ -150,10 +153,14 @@ fn whole(
         Close::Said(Cause::Eof | Cause::Shutdown)
             | Close::Decided(Reason::Quit | Reason::Idle | Reason::Kicked | Reason::Resumed)
     );
-    // Three things may cut replies off: a peer that took nothing, a failure, and a shutdown that took too long.
+    // Four things may cut replies off: a peer that took nothing, the end of the second that one has whom others end, a
+    // failure, and a shutdown that took too long.
     let Some((dropped, since)) = server.dropped else { return Ok(()) };
     let has_stalled = |since: u32| entries[dropped].at_ms + SLACK_MS >= since + plan.server.write_timeout_ms;
+    let is_over_soon = matches!(close, Close::Decided(Reason::Idle | Reason::Kicked | Reason::Resumed));
+    let has_had_its_second = entries[dropped].at_ms + SLACK_MS >= entries[closed].at_ms + LAST_WORDS_MS;
     let was_cut_off = server.failed.is_some()
+        || (is_over_soon && has_had_its_second)
         || since.is_some_and(has_stalled)
         || history.ends.get(&server.life).is_some_and(|end| dropped > *end);
     let Some((Ended::Fin, ended)) = client.ended else { return Ok(()) };
