@@ -76,56 +76,56 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "parse, apply and encode g",
-        budget: 1020,
+        budget: 1017,
         before: |scene| scene.wire.clear(),
         step: Scene::whole_get,
         after: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
     },
     Case {
         name: "g of a free lock",
-        budget: 796,
+        budget: 758,
         before: |_| {},
         step: |scene| scene.say(ALICE, Command::get(EXCLUSIVE, NAME)),
         after: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
     },
     Case {
         name: "g of a held lock",
-        budget: 709,
+        budget: 646,
         before: |scene| scene.say(BOB, Command::get(EXCLUSIVE, NAME)),
         step: |scene| scene.say(ALICE, Command::get(EXCLUSIVE, NAME)),
         after: |scene| scene.say(BOB, Command::Release(EXCLUSIVE, NAME)),
     },
     Case {
         name: "r",
-        budget: 550,
+        budget: 490,
         before: |scene| scene.say(ALICE, Command::get(EXCLUSIVE, NAME)),
         step: |scene| scene.say(ALICE, Command::Release(EXCLUSIVE, NAME)),
         after: |_| {},
     },
     Case {
         name: "i of a held lock",
-        budget: 650,
+        budget: 554,
         before: |scene| scene.say(BOB, Command::get(EXCLUSIVE, NAME)),
         step: |scene| scene.say(ALICE, Command::Inspect(EXCLUSIVE, NAME)),
         after: |scene| scene.say(BOB, Command::Release(EXCLUSIVE, NAME)),
     },
     Case {
         name: "sg of a free lock",
-        budget: 806,
+        budget: 766,
         before: |_| {},
         step: |scene| scene.say(ALICE, Command::get(SHARED, NAME)),
         after: |scene| scene.say(ALICE, Command::Release(SHARED, NAME)),
     },
     Case {
         name: "sr",
-        budget: 550,
+        budget: 490,
         before: |scene| scene.say(ALICE, Command::get(SHARED, NAME)),
         step: |scene| scene.say(ALICE, Command::Release(SHARED, NAME)),
         after: |_| {},
     },
     Case {
         name: "sg, the second (ties the lock)",
-        budget: 2080,
+        budget: 1868,
         before: |scene| scene.say(BOB, Command::get(SHARED, NAME)),
         step: |scene| scene.say(ALICE, Command::get(SHARED, NAME)),
         after: |scene| {
@@ -135,7 +135,7 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "sr of a tied lock",
-        budget: 1521,
+        budget: 1401,
         before: |scene| {
             scene.say(BOB, Command::get(SHARED, NAME));
             scene.say(ALICE, Command::get(SHARED, NAME));
@@ -145,7 +145,7 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "gw that waits",
-        budget: 2081,
+        budget: 1876,
         before: |scene| scene.say(BOB, Command::get(EXCLUSIVE, NAME)),
         step: |scene| scene.say(ALICE, Command::Get(Wish::at_once(EXCLUSIVE, NAME).waiting(LONG_MS))),
         after: |scene| {
@@ -155,7 +155,7 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "r that grants to a waiter",
-        budget: 3301,
+        budget: 3061,
         before: |scene| {
             scene.say(BOB, Command::get(EXCLUSIVE, NAME));
             scene.say(ALICE, Command::Get(Wish::at_once(EXCLUSIVE, NAME).waiting(LONG_MS)));
@@ -165,7 +165,7 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "a wait times out",
-        budget: 866,
+        budget: 863,
         before: |scene| {
             scene.say(BOB, Command::get(EXCLUSIVE, NAME));
             scene.say(ALICE, Command::Get(Wish::at_once(EXCLUSIVE, NAME).waiting(50)));
@@ -176,21 +176,21 @@ pub const CASES: [Case; 17] = [
     },
     Case {
         name: "Closed with one sole lock",
-        budget: 736,
+        budget: 638,
         before: |scene| scene.open_mortal(1),
         step: Scene::close_mortal,
         after: Scene::sweep,
     },
     Case {
         name: "Closed with 1,000 sole locks",
-        budget: 736,
+        budget: 638,
         before: |scene| scene.open_mortal(ESTATE),
         step: Scene::close_mortal,
         after: Scene::sweep,
     },
     Case {
         name: "Tick that sweeps 256 dead holds",
-        budget: 94_596,
+        budget: 94_533,
         before: |scene| {
             scene.open_mortal(ESTATE);
             scene.close_mortal();

@@ -4,7 +4,7 @@
 use super::Machine;
 use super::deadlock::Prospect;
 use crate::storage::Id;
-use crate::table::{Aim, Connection, Found, Lock, TallyId, Tenure, memory};
+use crate::table::{Aim, Connection, Found, Lock, TallyId, memory};
 use crate::types::{Kind, Now};
 use crate::wire::{Reply, Wish};
 
@@ -34,7 +34,7 @@ impl Machine {
         let own = tenure.map_or(0, |tenure| self.holds.tenure(tenure).holds());
         let has_too_many = self.has_too_many(own, tally);
         let found = self.holds.find(kind, name);
-        if let Some(lock) = self.held(found, tenure) {
+        if let Some(lock) = tenure.and_then(|tenure| self.holds.found_held(found, tenure)) {
             if self.holds.locks()[lock].kind() != kind {
                 return self.change(lock, found, wish);
             }
@@ -68,16 +68,6 @@ impl Machine {
                 Err(self.wait(id, found, deadline, (kind, name, Aim::Lock { limit: limit_of(wish) })))
             }
         }
-    }
-
-    /// The lock that was found, if this tenure holds it, in whatever way.
-    #[inline]
-    fn held(&self, found: Found, tenure: Option<Id<Tenure>>) -> Option<Id<Lock>> {
-        found
-            .lock()
-            .zip(tenure)
-            .filter(|(lock, tenure)| self.holds.is_holder(*lock, *tenure))
-            .map(|(lock, _)| lock)
     }
 
     /// Changes how the asker holds a lock. Who reads beside others cannot write, and goes on reading: two that waited
@@ -120,7 +110,7 @@ impl Machine {
         let passes_line = wish.kind() == Kind::Read && bug!(ReaderPassesTheLine);
         let heeds_line =
             wish.heeds_line() && !passes_line && !(wish.ms().is_none() && bug!(SglIgnoresTheLine));
-        has_room && (!heeds_line || found.lock().is_none_or(|lock| self.holds.waiting(lock) == 0))
+        has_room && (!heeds_line || self.holds.waiting_in(found.state()) == 0)
     }
 
     /// Begins a wait. If it would be a deadlock, or too many wait, returns the reply that says so.
@@ -156,7 +146,8 @@ impl Machine {
         let limits = &self.config.limits;
         let for_name = limits.waiters_per_name + u32::from(bug!(QueueLimitOffByOne));
         let tally = self.connections.tally(self.connections[id].tally());
-        if tally.waits() + tally.ends() >= limits.waiters || self.holds.awaiting(lock) >= for_name {
+        if tally.waits() + tally.ends() >= limits.waiters || self.holds.awaiting_in(found.state()) >= for_name
+        {
             mark!(QueueWasFull);
             self.counters.queue_full += 1;
             return Some(queue_full);
@@ -166,6 +157,7 @@ impl Machine {
         }
         let wait = self.holds.begin_wait(found, id, aim, (self.now, deadline));
         self.connections.set_wait(id, wait, aim);
+        self.expect(self.holds.waits().nothing_before());
         if self.config.limits.idle_ms > 0 && !bug!(WaitingIsIdle) {
             self.connections.unlink(id);
         }

@@ -42,6 +42,14 @@ impl Machine {
         }
     }
 
+    /// Counts a connection's silence from now on, if there is an idle limit.
+    pub(super) fn begin_silence(&mut self, id: Id<Connection>) {
+        if self.config.limits.idle_ms > 0 {
+            self.connections.link(id, self.now);
+            self.expect(self.idle_deadline(id));
+        }
+    }
+
     fn is_idle(&self, id: Id<Connection>) -> bool {
         // Compares durations, not deadlines: near the end of time a deadline would saturate.
         self.now.0 - self.connections.active(id).0 >= self.idle_limit()

@@ -156,10 +156,9 @@ impl Machine {
         }
     }
 
-    /// Called when a connection ends. If it has a grace and leaves something, its holds are a session's from now on.
+    /// Called when a connection with a grace ends. If it leaves something, its holds are a session's from now on.
     /// `quit`, `kick` and the idle limit release at once.
-    pub(super) fn leave(&mut self, id: Id<Connection>, cause: Cause) {
-        let Some(grace) = self.connections[id].grace() else { return };
+    pub(super) fn leave(&mut self, id: Id<Connection>, grace: Id<Grace>, cause: Cause) {
         let due = Now(self
             .now
             .0
@@ -180,6 +179,7 @@ impl Machine {
             self.counters.orphans[Kind::Exclusive] += u64::from(holds);
         }
         self.graces.leave(grace, left, holds, (self.now, due));
+        self.expect(self.graces.nothing_before());
         self.connections.forget_tenure(id);
         self.holds.linger(tenure, grace);
     }

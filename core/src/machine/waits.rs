@@ -37,7 +37,8 @@ impl Machine {
     /// Grants from each dirty line, head after head, while the head can be granted. Ends the waits for ends that have
     /// come. Tells the connections in the order in which their waits began. Costs O(1) for each line and each grant,
     /// and a sort of the grants.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "each input would pay for a call")]
     pub(crate) fn settle(&mut self, why: Mark, out: &mut impl FnMut(Conn, Output<'_>)) {
         if self.holds.has_dirty_line() {
             self.settle_dirty(why, out);
@@ -166,10 +167,10 @@ impl Machine {
 
     /// Begins a connection's idle time anew. Called when its wait ends.
     fn is_active_again(&mut self, id: Id<Connection>) {
-        match self.config.limits.idle_ms {
-            0 => {}
-            _ if bug!(WaitingIsIdle) => self.connections.touch(id, self.now),
-            _ => self.connections.link(id, self.now),
+        if self.config.limits.idle_ms > 0 && bug!(WaitingIsIdle) {
+            self.connections.touch(id, self.now);
+        } else {
+            self.begin_silence(id);
         }
     }
 }

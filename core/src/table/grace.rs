@@ -320,7 +320,13 @@ impl Graces {
         self.timers.due(&mut self.slots, now)
     }
 
-    /// Nothing is due before this. `None` if none lingers.
+    /// Nothing is due before this. If nothing is set, it is the end of time.
+    #[inline]
+    pub(crate) fn nothing_before(&self) -> Now {
+        self.timers.nothing_before()
+    }
+
+    /// The same; `None` if none lingers.
     pub(crate) fn next_due(&self) -> Option<Now> {
         self.timers.next()
     }

@@ -71,7 +71,13 @@ impl<T: Timed> Timers<T> {
         Self { reached: 0, next: u64::MAX, levels: Vec::new() }
     }
 
-    /// Nothing is due before this. `None` if nothing is set.
+    /// Nothing is due before this. If nothing is set, it is the end of time.
+    #[inline]
+    pub(super) fn nothing_before(&self) -> Now {
+        Now(self.next)
+    }
+
+    /// The same; `None` if nothing is set.
     pub(super) fn next(&self) -> Option<Now> {
         self.lowest().map(|_| Now(self.next))
     }

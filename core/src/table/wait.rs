@@ -121,7 +121,13 @@ impl Waits {
         self.by_beginning.iter(&self.slots)
     }
 
-    /// Nothing is due before this. `None` if nobody waits.
+    /// Nothing is due before this. If nothing is set, it is the end of time.
+    #[inline]
+    pub(crate) fn nothing_before(&self) -> Now {
+        self.timers.nothing_before()
+    }
+
+    /// The same; `None` if nobody waits.
     pub(crate) fn next_due(&self) -> Option<Now> {
         self.timers.next()
     }

@@ -41,6 +41,7 @@ impl Machine {
     /// The first invariant that is violated.
     pub fn check(&self) -> Result<(), Violation> {
         self.check_storage()?;
+        self.check_quiet()?;
         self.check_locks()?;
         self.check_ties()?;
         self.check_tenures()?;
@@ -154,6 +155,13 @@ impl Machine {
             );
         }
         self.connections.check_names().map_err(|wrong| Violation(format!("registered names: {wrong}")))
+    }
+
+    /// Whatever is due first is looked for in time.
+    fn check_quiet(&self) -> Result<(), Violation> {
+        let (quiet, due) = (self.quiet_until, self.nothing_before());
+        ensure!(quiet <= due, "nothing is looked for until {quiet:?}, and something may be due at {due:?}");
+        Ok(())
     }
 
     /// With an idle limit, the order of activity has every connection that does not wait. Without one it is empty.

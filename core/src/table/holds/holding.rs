@@ -47,7 +47,7 @@ impl Holds {
             "who holds a lock so holds it alone"
         );
         assert!(self.tenures[tenure].lives(), "only a live tenure gets locks");
-        match self.state(lock) {
+        match found.state {
             State::Free => {
                 mark!(GetMetADeadSoleHolder);
                 if !bug!(SweptWhileHeld) {
@@ -58,7 +58,7 @@ impl Holds {
             State::Sole(first) => {
                 assert!(first != tenure, "a holder does not get its lock again");
                 mark!(HoldBecameTied);
-                let tie = self.make_tied(lock);
+                let tie = self.make_tied(lock, found.state);
                 self.tie(tie, lock, tenure, Moment::of(now));
             }
             State::Tied(tie) => self.tie(tie, lock, tenure, Moment::of(now)),
@@ -91,7 +91,7 @@ impl Holds {
 
     /// Gives a fencing token to a tenure's hold.
     pub(crate) fn set_token(&mut self, lock: Id<Lock>, tenure: Id<Tenure>, token: u64) {
-        self.make_tied(lock);
+        self.make_tied(lock, self.state(lock));
         let hold = self.ties.find(lock, tenure).expect("only a holder gets a token");
         self.ties.set_token(hold, token);
     }
@@ -135,9 +135,9 @@ impl Holds {
         self.counts.note_hold(self.locks[lock].kind(), since.until(now));
     }
 
-    /// Makes a held lock tied, unless it is: its holder gets a record of its own.
-    pub(super) fn make_tied(&mut self, lock: Id<Lock>) -> Id<Tie> {
-        let tenure = match self.state(lock) {
+    /// Makes a held lock tied that is in this state, unless it is: its holder gets a record of its own.
+    pub(super) fn make_tied(&mut self, lock: Id<Lock>, state: State) -> Id<Tie> {
+        let tenure = match state {
             State::Tied(tie) => return tie,
             State::Sole(tenure) => tenure,
             State::Free => panic!("only what is held is tied"),

@@ -51,6 +51,7 @@ pub(crate) struct Found {
     lock: Option<Id<Lock>>,
     /// How it was asked for. Whoever holds it may hold it otherwise.
     kind: Kind,
+    state: State,
     holders: u32,
 }
 
@@ -59,6 +60,12 @@ impl Found {
     #[inline]
     pub(crate) fn lock(self) -> Option<Id<Lock>> {
         self.lock
+    }
+
+    /// What it is; free if it has no slot.
+    #[inline]
+    pub(crate) fn state(self) -> State {
+        self.state
     }
 
     /// Live holders.
@@ -83,7 +90,8 @@ impl Holds {
     }
 
     /// What a lock with a slot is right now. There is no other way to learn it.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "each get pays for a call")]
     pub(crate) fn state(&self, lock: Id<Lock>) -> State {
         match *self.locks[lock].hold() {
             Hold::Sole { tenure, .. } if self.tenures[tenure].lives() || bug!(DeadHolderCounts) => {
@@ -99,8 +107,11 @@ impl Holds {
     pub(crate) fn find(&self, kind: Kind, name: &[u8]) -> Found {
         let hash = self.locks.hash(kind, name);
         let lock = self.locks.find(hash, kind, name);
-        let holders = lock.map_or(0, |lock| self.holders(lock));
-        Found { hash, lock, kind, holders }
+        let (state, holders) = match lock.map(|lock| self.state(lock)) {
+            None => (State::Free, 0),
+            Some(state) => (state, self.holders_in(state)),
+        };
+        Found { hash, lock, kind, state, holders }
     }
 
     /// How many hold a name so. Not those who hold it otherwise.
@@ -112,7 +123,12 @@ impl Holds {
     /// Live holders of a lock.
     #[inline]
     pub(crate) fn holders(&self, lock: Id<Lock>) -> u32 {
-        match self.state(lock) {
+        self.holders_in(self.state(lock))
+    }
+
+    #[inline]
+    fn holders_in(&self, state: State) -> u32 {
+        match state {
             State::Free => 0,
             State::Sole(_) => 1,
             State::Tied(tie) => self.ties[tie].holders(),
@@ -135,7 +151,18 @@ impl Holds {
     /// Whether this live tenure is among the holders of a lock.
     #[inline]
     pub(crate) fn is_holder(&self, lock: Id<Lock>, tenure: Id<Tenure>) -> bool {
-        match self.state(lock) {
+        self.is_holder_in(self.state(lock), lock, tenure)
+    }
+
+    /// The lock that was found, if this live tenure is among its holders, in whatever way.
+    #[inline]
+    pub(crate) fn found_held(&self, found: Found, tenure: Id<Tenure>) -> Option<Id<Lock>> {
+        found.lock.filter(|lock| self.is_holder_in(found.state, *lock, tenure))
+    }
+
+    #[inline]
+    fn is_holder_in(&self, state: State, lock: Id<Lock>, tenure: Id<Tenure>) -> bool {
+        match state {
             State::Free => false,
             State::Sole(holder) => holder == tenure,
             State::Tied(_) => self.ties.find(lock, tenure).is_some(),
@@ -160,12 +187,28 @@ impl Holds {
 
     /// How many wait in the line of a lock.
     pub(crate) fn waiting(&self, lock: Id<Lock>) -> u32 {
-        self.tie_of(lock).map_or(0, |tie| self.ties[tie].line().len())
+        self.waiting_in(self.state(lock))
+    }
+
+    #[inline]
+    pub(crate) fn waiting_in(&self, state: State) -> u32 {
+        match state {
+            State::Tied(tie) => self.ties[tie].line().len(),
+            State::Free | State::Sole(_) => 0,
+        }
     }
 
     /// How many wait for a lock or for its end.
     pub(crate) fn awaiting(&self, lock: Id<Lock>) -> u32 {
-        self.tie_of(lock).map_or(0, |tie| self.ties[tie].awaiting())
+        self.awaiting_in(self.state(lock))
+    }
+
+    #[inline]
+    pub(crate) fn awaiting_in(&self, state: State) -> u32 {
+        match state {
+            State::Tied(tie) => self.ties[tie].awaiting(),
+            State::Free | State::Sole(_) => 0,
+        }
     }
 
     /// The oldest hold of a tied lock.
@@ -184,6 +227,7 @@ impl Holds {
         self.tie_of(lock).and_then(|tie| self.ties[tie].line().head())
     }
 
+    #[inline]
     fn tie_of(&self, lock: Id<Lock>) -> Option<Id<Tie>> {
         match self.state(lock) {
             State::Tied(tie) => Some(tie),
@@ -191,6 +235,7 @@ impl Holds {
         }
     }
 
+    #[inline]
     pub(crate) fn name(&self, lock: Id<Lock>) -> &[u8] {
         self.locks.name(&self.locks[lock])
     }

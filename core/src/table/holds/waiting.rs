@@ -1,7 +1,7 @@
 //! Lines: how waits begin and end, and which lines are *dirty*. A line is dirty after a holder or the head has gone:
 //! its new head may be grantable, and must be looked at before the input is done. So are the waits for the lock's end.
 
-use super::{Found, Holds};
+use super::{Found, Holds, State};
 use crate::storage::Id;
 use crate::table::connection::Connection;
 use crate::table::line::{Aim, Place};
@@ -23,7 +23,7 @@ impl Holds {
     ) -> Id<Wait> {
         let lock = found.lock.expect("a lock that is waited for has a slot");
         // Must come before the wait gets its order: the holds that are there now have lower ones.
-        let tie = self.make_tied(lock);
+        let tie = self.make_tied(lock, found.state);
         self.counts.add_wait(found.kind, aim);
         let place = (self.ties.next_order(), Place::new(found.kind, aim));
         let wait = self.waits.begin(lock, by, place, (now, deadline));
@@ -41,9 +41,9 @@ impl Holds {
         times: (Now, Now),
     ) -> Id<Wait> {
         self.ties.restore_last_order(0);
-        self.make_tied(found.lock.expect("a lock that is waited for has a slot"));
+        let tie = self.make_tied(found.lock.expect("a lock that is waited for has a slot"), found.state);
         self.ties.restore_last_order(order - 1);
-        self.begin_wait(found, by, aim, times)
+        self.begin_wait(Found { state: State::Tied(tie), ..found }, by, aim, times)
     }
 
     /// The wait with the earliest deadline, if that deadline has come.
@@ -116,7 +116,9 @@ impl Holds {
         let holders = self.ties[tie].holders();
         assert!(holders == 0 || kind.is_counted() && held == kind, "who holds a lock so holds it alone");
         if holders == 0 {
-            self.locks.set_kind(lock, kind);
+            if held != kind {
+                self.locks.set_kind(lock, kind);
+            }
             self.counts.add_name(kind, outer_bytes);
         }
         self.counts.add_hold(kind);
