@@ -39,6 +39,8 @@ pub struct Truth {
     ever: BTreeSet<RowOf>,
     /// The registered names that each connection had.
     called: BTreeMap<Conn, BTreeSet<Vec<u8>>>,
+    /// Connections that took over what others had.
+    resumed: BTreeSet<Conn>,
     /// The state for `ls`. `None` for other listings.
     everything: Option<Everything>,
 }
@@ -109,9 +111,9 @@ impl Truth {
     /// The state when a listing begins.
     #[must_use]
     pub fn new(subject: Subject, only: Vec<u8>, reference: &Reference, addrs: &Addrs) -> Self {
-        let (throughout, ever, called) = Default::default();
+        let (throughout, ever, called, resumed) = Default::default();
         let everything = (subject == Subject::All).then(|| Everything::new(only.clone(), reference));
-        let mut truth = Self { subject, only, throughout, ever, called, everything };
+        let mut truth = Self { subject, only, throughout, ever, called, resumed, everything };
         truth.throughout = truth.rows(reference);
         truth.witness(reference, addrs);
         truth
@@ -140,6 +142,8 @@ impl Truth {
         let rows = self.rows(reference);
         self.throughout.retain(|row| rows.contains(row));
         self.ever.extend(rows);
+        let holders = self.ever.iter().map(|(_, conn)| *conn);
+        self.resumed.extend(holders.filter(|conn| reference.has_resumed(*conn)));
         for client in reference.open() {
             let registered = reference.registered().iter().find(|(conn, _)| *conn == client.conn);
             let name = registered.map_or(addrs[&client.conn].clone().into_bytes(), |(_, name)| name.clone());
@@ -200,8 +204,11 @@ impl Truth {
                 }
             }
         };
+        // Who lets a hold go and takes over another's of the same lock may be in it with both.
+        let taken_over = || self.ever.iter().filter(|(_, conn)| self.resumed.contains(conn));
         for line in &lines {
-            let could_be = self.ever.iter().filter(|row| looks(row).contains(line)).count();
+            let could_be =
+                self.ever.iter().chain(taken_over()).filter(|row| looks(row).contains(line)).count();
             let is = lines.iter().filter(|other| *other == line).count();
             ensure!(is <= could_be, "{} is in it too often: {shown}", line.escape_ascii());
         }
@@ -215,7 +222,8 @@ impl Truth {
             let all: BTreeSet<_> = self.ever.iter().filter(|row| row.0 == *name).flat_map(looks).collect();
             let is = lines.iter().filter(|line| all.contains(*line)).count();
             let is_single = subject.kind() == Some(Kind::Exclusive);
-            let most = if is_single { 1 } else { of_name(&self.ever) };
+            let again = taken_over().filter(|row| row.0 == *name).count();
+            let most = if is_single { 1 } else { of_name(&self.ever) + again };
             let shown_name = name.escape_ascii();
             ensure!(is >= of_name(&self.throughout), "{shown_name} is in it only {is} times: {shown}");
             ensure!(is <= most, "{shown_name} is in it {is} times, not {most}: {shown}");
