@@ -166,11 +166,16 @@ fn open(hub: &Arc<LoomHub>) -> LoomHandle {
     hub.open(Now(0), origin).expect("within the limits")
 }
 
-/// The first digit of the reply, or `None` if there was none.
-fn say(handle: &LoomHandle, now: u64, command: Command<&[u8]>) -> Option<u32> {
+/// The reply; empty if there was none.
+fn told(handle: &LoomHandle, now: u64, command: Command<&[u8]>) -> Vec<u8> {
     let mut out = Vec::new();
     let _: Flow = handle.batch(Now(now), &[command], &mut out);
-    out.first().map(|digit| u32::from(digit - b'0'))
+    out
+}
+
+/// The first digit of the reply, or `None` if there was none.
+fn say(handle: &LoomHandle, now: u64, command: Command<&[u8]>) -> Option<u32> {
+    told(handle, now, command).first().map(|digit| u32::from(digit - b'0'))
 }
 
 fn get(handle: &LoomHandle) -> bool {
@@ -189,6 +194,13 @@ fn wait(handle: &LoomHandle, ms: u32) {
         &mut Vec::new(),
     );
     assert!(matches!(flow, Flow::Wait), "{flow:?}");
+}
+
+/// Asks that holds outlive the connection by so many milliseconds. Returns the key.
+fn linger(handle: &LoomHandle, ms: u32) -> Vec<u8> {
+    let reply = told(handle, 0, Command::Linger(ms));
+    let key = reply.strip_prefix(b"1 Linger Success: ").expect("within the limit");
+    key[..32].to_vec()
 }
 
 /// Waits for mail. A lost wake-up is a deadlock, which loom reports.
@@ -476,6 +488,88 @@ fn sharers_are_orphaned_while_one_waits_for_both() {
         b.join().unwrap();
         assert_eq!(inspect(&waiter, Kind::Shared), 1);
         assert_eq!(figure(&hub, "shared_orphans"), 2);
+    });
+}
+
+#[test]
+fn a_session_is_resumed_while_its_connection_closes() {
+    explore("a session is resumed while its connection closes", 40, || {
+        let hub = hub(0);
+        let (mut old, new, other) = (open(&hub), open(&hub), open(&hub));
+        let key = linger(&old, 1000);
+        assert!(get(&old));
+        let closing = thread::spawn(move || drop(old.close(Now(0), Cause::Error)));
+        let asking = thread::spawn(move || {
+            assert!(!get(&other), "free in between");
+            other
+        });
+        // Before the close it takes over who is alive, after it what was left.
+        assert_eq!(told(&new, 0, Command::Resume(&key)), b"1 Resume Success: 1\n");
+        closing.join().unwrap();
+        let _other = asking.join().unwrap();
+        assert_eq!(say(&new, 0, Command::Release(Kind::Exclusive, b"x")), Some(1));
+        assert_eq!(figure(&hub, "closed_error") + figure(&hub, "closed_resumed"), 1, "it ended once");
+        assert_eq!((figure(&hub, "resumed"), figure(&hub, "lingering"), figure(&hub, "orphans")), (1, 0, 0));
+    });
+}
+
+#[test]
+fn a_session_is_due_while_it_is_resumed() {
+    explore("a session is due while it is resumed", 20, || {
+        let hub = hub(0);
+        let (mut old, new, waiter) = (open(&hub), open(&hub), open(&hub));
+        let key = linger(&old, 10);
+        assert!(get(&old));
+        wait(&waiter, 1000);
+        assert!(old.close(Now(0), Cause::Eof).is_empty());
+        drop(old);
+        let ticking = Arc::clone(&hub);
+        let ticking = thread::spawn(move || ticking.tick(Now(10)));
+        let waiting = thread::spawn(move || (mail(&waiter), waiter));
+        // Sent in time, or just too late.
+        let has_resumed = told(&new, 9, Command::Resume(&key)) == b"1 Resume Success: 1\n";
+        ticking.join().unwrap();
+        assert_eq!(figure(&hub, "waiters"), u64::from(has_resumed), "one of them has it");
+        assert_eq!(figure(&hub, "orphans"), u64::from(!has_resumed));
+        assert_eq!((figure(&hub, "lingering"), figure(&hub, "holds")), (0, 1));
+        let released = say(&new, 10, Command::Release(Kind::Exclusive, b"x"));
+        assert_eq!(released, Some(u32::from(has_resumed)));
+        let (told, waiter) = waiting.join().unwrap();
+        assert_eq!(told, reply(GRANTED), "whoever waited has it now");
+        assert_eq!(inspect(&waiter, Kind::Exclusive), 1);
+    });
+}
+
+#[test]
+fn a_reader_becomes_the_writer_while_another_ends() {
+    explore("a reader becomes the writer while another ends", 60, || {
+        let hub = hub(0);
+        let (mut reader, changing, waiter) = (open(&hub), open(&hub), open(&hub));
+        let read = |handle: &LoomHandle| say(handle, 0, Command::get(Kind::Read, b"x"));
+        assert_eq!((read(&reader), read(&changing)), (Some(1), Some(2)));
+        let wish = Command::Get(Wish::at_once(Kind::Read, &b"x"[..]).waiting(1000));
+        let closing = thread::spawn(move || drop(reader.close(Now(0), Cause::Error)));
+        let waiting = thread::spawn(move || {
+            let mut out = Vec::new();
+            let flow = waiter.batch(Now(0), &[wish], &mut out);
+            (matches!(flow, Flow::Wait), out, waiter)
+        });
+        let writes = say(&changing, 0, Command::get(Kind::Write, b"x")) == Some(1);
+        closing.join().unwrap();
+        let (has_waited, got, waiter) = waiting.join().unwrap();
+        // A reader that came before is beside it, so it reads on; otherwise it writes alone, and the reader waits.
+        assert_eq!(has_waited, writes, "a reader beside a writer");
+        assert_eq!(got.is_empty(), writes);
+        assert_eq!(inspect(&changing, Kind::Write), u32::from(writes));
+        assert_eq!(inspect(&changing, Kind::Read), if writes { 0 } else { 2 });
+        let kind = if writes { Kind::Write } else { Kind::Read };
+        assert_eq!(say(&changing, 0, Command::Release(kind, b"x")), Some(1));
+        if has_waited {
+            assert_eq!(mail(&waiter), reply(b"1 Read Lock Get Success: x\n"));
+        }
+        assert_eq!(inspect(&waiter, Kind::Read), 1);
+        let holds = (figure(&hub, "read_holds"), figure(&hub, "write_holds"));
+        assert_eq!((holds, figure(&hub, "read_waiters")), ((1, 0), 0));
     });
 }
 
