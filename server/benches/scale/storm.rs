@@ -1,5 +1,6 @@
 //! Mass orphaning: thousands of connections, each with its locks, end at once. First the same is done with connections
-//! that hold nothing, to separate the cost of locks from that of closing.
+//! that hold nothing, to separate the cost of locks from that of closing. Then with connections whose locks outlive
+//! them, so that all sessions are due at once.
 
 use crate::Stage;
 use crate::observer::Observer;
@@ -9,6 +10,7 @@ use crate::support::goal::Goal;
 use crate::support::machine::connections_allowed;
 use crate::support::servers::Server;
 use elockd_load::{Caller, Grip};
+use std::collections::BTreeMap;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -16,6 +18,8 @@ use std::time::{Duration, Instant};
 const LOOK: Duration = Duration::from_micros(500);
 /// How long it may take until everything is free. After that the run fails.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// How long locks outlive their connections, where they do.
+const GRACE: Duration = Duration::from_secs(2);
 /// The shortest stretch: a shorter one has too few replies for percentiles.
 const LEAST: Duration = Duration::from_millis(100);
 
@@ -53,6 +57,15 @@ pub(crate) fn run(stage: &Stage) -> Result<Outcome, Failure> {
     observer.pass(Duration::from_millis(500))?;
     let with = close_all(holders, connections * each, &mut look)?;
     look.see_free(0..connections * each)?;
+    let mut graceful = gather(&server, connections, each)?;
+    for caller in &mut graceful {
+        caller.linger(GRACE)?;
+    }
+    observer.pass(Duration::from_millis(500))?;
+    let left = leave_all(graceful, &mut look)?;
+    let due = left.begin + GRACE;
+    let with_grace = free_all(&left, connections * each, &mut look)?;
+    look.see_free(0..connections * each)?;
     let latencies = observer.stop()?;
 
     let mut outcome = Outcome::new(format!("{connections} connections end at once, with {each} locks each"));
@@ -61,6 +74,10 @@ pub(crate) fn run(stage: &Stage) -> Result<Outcome, Failure> {
     let before = outcome.notice("quiet", &latencies, quiet);
     outcome.notice("while connections without locks end", &latencies, without.stretch());
     let meanwhile = outcome.notice("while those with locks end", &latencies, with.stretch());
+    let left = (with_grace.begin, with_grace.last_close.max(with_grace.begin + LEAST));
+    outcome.notice("while those end whose locks outlive them", &latencies, left);
+    outcome.add("from the first that is due until all is free", ms(due, with_grace.free), "ms");
+    outcome.notice("while their sessions are due", &latencies, (due, with_grace.free.max(due + LEAST)));
     let free_ms = ms(with.last_close, with.free);
     outcome.goals.push(Goal::at_most("mass orphaning: ms until all is free", 50.0, free_ms));
     let ratio = meanwhile.p99_us / before.p99_us;
@@ -90,19 +107,69 @@ pub(crate) fn close_all(callers: Vec<Caller>, locks: usize, look: &mut Caller) -
     let begin = Instant::now();
     drop(callers);
     let last_close = Instant::now();
-    loop {
-        let now = look.figures()?;
-        let seen = Instant::now();
-        let grown = |key: &str| now[key] - before[key];
-        let orphans = grown("orphans") + grown("shared_orphans");
+    let orphaned = |now: &Figures| {
+        let orphans = orphans(now) - orphans(&before);
         if orphans > locks as u64 {
             return Err(format!("{orphans} locks were orphaned, of {locks} that were held").into());
         }
-        if orphans == locks as u64 && grown("closed_eof") + grown("closed_error") == gone {
-            return Ok(Storm { begin, last_close, free: seen });
+        Ok(orphans == locks as u64 && ended(now) - ended(&before) == gone)
+    };
+    Ok(Storm { begin, last_close, free: wait_for(look, orphaned)? })
+}
+
+/// Closes all `callers`, whose locks outlive them. Waits until each has left a session.
+fn leave_all(callers: Vec<Caller>, look: &mut Caller) -> Result<Left, Failure> {
+    let before = look.figures()?;
+    let gone = callers.len() as u64;
+    let begin = Instant::now();
+    drop(callers);
+    let last_close = Instant::now();
+    wait_for(look, |now| match orphans(now) - orphans(&before) {
+        0 => Ok(now["lingering"] == gone),
+        orphans => Err(format!("{orphans} locks were orphaned that should outlive their connections").into()),
+    })?;
+    Ok(Left { begin, last_close, orphans: orphans(&before) })
+}
+
+/// Waits until every session is due, and its locks are orphans.
+fn free_all(left: &Left, locks: usize, look: &mut Caller) -> Result<Storm, Failure> {
+    let Left { begin, last_close, orphans: before } = *left;
+    let free = wait_for(look, |now| Ok(orphans(now) - before == locks as u64 && now["lingering"] == 0))?;
+    Ok(Storm { begin, last_close, free })
+}
+
+/// When connections were closed that left sessions, and how many orphans there were before.
+struct Left {
+    begin: Instant,
+    last_close: Instant,
+    orphans: u64,
+}
+
+type Figures = BTreeMap<String, u64>;
+
+fn orphans(figures: &Figures) -> u64 {
+    figures["orphans"] + figures["shared_orphans"]
+}
+
+/// Connections that have ended.
+fn ended(figures: &Figures) -> u64 {
+    figures["closed_eof"] + figures["closed_error"]
+}
+
+/// Looks at the figures until they are so. Returns when.
+fn wait_for(
+    look: &mut Caller,
+    is_so: impl Fn(&Figures) -> Result<bool, Failure>,
+) -> Result<Instant, Failure> {
+    let begin = Instant::now();
+    loop {
+        let now = look.figures()?;
+        let seen = Instant::now();
+        if is_so(&now)? {
+            return Ok(seen);
         }
         if begin.elapsed() > PATIENCE {
-            return Err(format!("only {orphans} of {locks} locks are free after {PATIENCE:?}").into());
+            return Err(format!("not all is free after {PATIENCE:?}: {now:?}").into());
         }
         sleep(LOOK);
     }

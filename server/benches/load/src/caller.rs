@@ -85,6 +85,24 @@ impl Caller {
         })
     }
 
+    /// Has what it holds outlive it by so much.
+    ///
+    /// # Errors
+    ///
+    /// If the daemon refuses that.
+    pub fn linger(&mut self, time: Duration) -> Result<(), LoadError> {
+        let ms = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        let zeros = [b'0'; 32];
+        let lingers = |key| replies(&[Reply::Lingers { key: Some(key), ms }]);
+        self.stream.get_mut().write_all(&requests(&[Command::<&str>::Linger(ms)]))?;
+        let mut heard = vec![0; lingers(&zeros).len()];
+        self.stream.read_exact(&mut heard)?;
+        // Only the daemon knows the key.
+        let key = heard.split(|byte| *byte == b' ').find(|word| word.len() == zeros.len());
+        let wanted = lingers(key.unwrap_or(&zeros));
+        if heard == wanted { Ok(()) } else { Err(super::expect::difference(&wanted, &heard)) }
+    }
+
     /// Gets one lock and releases it.
     ///
     /// # Errors
