@@ -19,6 +19,12 @@ impl Machine {
                 self.connections.highest() >= Some(number),
                 "the grace {number:?} is above the highest number"
             );
+            // Else the connection could ask for a second one.
+            let asked_first = self.connections.find(number);
+            ensure!(
+                asked_first.is_none() || asked_first == grace.owner(),
+                "{number:?} is open, and the grace that it first asked for is another's"
+            );
             let found = self.graces.find(grace.key().text());
             ensure!(found == (grace.ms() > 0).then_some(id), "the key of {number:?} opens {found:?}");
             if let Some(owner) = grace.owner() {
