@@ -29,7 +29,9 @@ fn held_up_at_its_settings(threads: &str) -> (Daemon, fs::File) {
     let dir = TempDir::new().unwrap();
     let config = dir.path().join("elockd.toml");
     mknodat(CWD, &config, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-    let mut command = program();
+    let mut command = Command::new("env");
+    // A shell has its background jobs ignore SIGINT. If it is one that runs the tests, the daemon must not.
+    command.args(["--default-signal=INT", env!("CARGO_BIN_EXE_elockd")]);
     command.args(["--listen", "127.0.0.1:0", "--threads", threads, "--config"]).arg(&config);
     let daemon = Daemon::spawn(command, dir);
     // It opens once the daemon opens it too, and not before.
