@@ -188,10 +188,7 @@ impl Machine {
         let mut changed = vec![lock.position()];
         while let Some(at) = changed.pop() {
             let Site { kind: held, left, next, .. } = search.sites[&at];
-            let has_room = match search.aim {
-                Aim::Lock { limit } => next.is_none() && search.kind == held && (limit == 0 || left < limit),
-                Aim::End => false,
-            };
+            let has_room = next.is_none() && search.aim.has_room_beside(left, || search.kind == held);
             if at == search.wanted && (left == 0 || has_room) {
                 return true;
             }

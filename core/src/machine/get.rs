@@ -103,10 +103,9 @@ impl Machine {
 
     #[inline]
     fn is_free(&self, found: Found, wish: Wish<&[u8]>) -> bool {
-        let limit = limit_of(wish);
-        let has_room = found.holders() == 0
-            || (limit == 0 || found.holders() < limit)
-                && found.lock().is_some_and(|lock| self.holds.locks()[lock].kind() == wish.kind());
+        let is_held_so = || found.lock().is_some_and(|lock| self.holds.locks()[lock].kind() == wish.kind());
+        let aim = Aim::Lock { limit: limit_of(wish) };
+        let has_room = aim.has_room_beside(found.holders(), is_held_so);
         let passes_line = wish.kind() == Kind::Read && bug!(ReaderPassesTheLine);
         let heeds_line =
             wish.heeds_line() && !passes_line && !(wish.ms().is_none() && bug!(SglIgnoresTheLine));

@@ -15,6 +15,18 @@ pub(crate) enum Aim {
     End,
 }
 
+impl Aim {
+    /// The rule of who may come in beside whom: whether one more may have a lock beside its `holders`, who all hold it
+    /// as it is asked for, or all otherwise.
+    #[inline]
+    pub(crate) fn has_room_beside(self, holders: u32, are_of_that_kind: impl FnOnce() -> bool) -> bool {
+        match self {
+            Self::Lock { limit } => holders == 0 || ((limit == 0 || holders < limit) && are_of_that_kind()),
+            Self::End => false,
+        }
+    }
+}
+
 /// A wait's place in its lock's line, or among the waits for its lock's end.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
@@ -47,10 +59,7 @@ impl Place {
 
     /// Whether the lock could be granted beside `holders` holders of this kind.
     pub(crate) fn has_room_beside(&self, holders: u32, kind: Kind) -> bool {
-        match self.aim() {
-            Aim::Lock { limit } => holders == 0 || (kind == self.kind && (limit == 0 || holders < limit)),
-            Aim::End => false,
-        }
+        self.aim().has_room_beside(holders, || kind == self.kind)
     }
 
     /// The wait that comes next in its list.
