@@ -1,6 +1,6 @@
 //! A connection for questions: opened to the first daemon that answers, with a limit of time for each answer.
 
-use crate::settings::Settings;
+use crate::options::Options;
 use crate::status::{Failure, NO_DAEMON, NOT_ALLOWED, NOT_OBTAINED, PROTOCOL, USAGE};
 use elockd_client::{Answer, Command, Connection, Error, Net, NetStream, Refusal, Server, Transport};
 use std::time::Duration;
@@ -22,13 +22,13 @@ pub(crate) struct Link {
 
 impl Link {
     /// Connects to the first daemon that answers.
-    pub(crate) async fn open(settings: &Settings) -> Result<Self, Failure> {
-        Self::open_one_of(&settings.servers).await
+    pub(crate) async fn open(options: &Options) -> Result<Self, Failure> {
+        Self::open_one_of(&options.servers).await
     }
 
     /// Connects to the administrative socket.
-    pub(crate) async fn open_admin(settings: &Settings) -> Result<Self, Failure> {
-        Self::open_one_of(&[Server::Unix(settings.admin.clone())]).await.map_err(|failure| {
+    pub(crate) async fn open_admin(options: &Options) -> Result<Self, Failure> {
+        Self::open_one_of(&[Server::Unix(options.admin.clone())]).await.map_err(|failure| {
             let hint = "kick and steal need the daemon's administrative socket: --admin PATH";
             Failure { message: format!("{}; {hint}", failure.message), ..failure }
         })

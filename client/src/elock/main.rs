@@ -6,16 +6,18 @@ mod link;
 mod name;
 mod on_lost;
 mod operate;
+mod options;
 mod output;
+mod progress;
 mod rows;
-mod settings;
 mod signals;
 mod span;
 mod status;
 mod view;
+mod wait;
 
 use clap::{Parser, Subcommand};
-use settings::{Common, Settings};
+use options::{Common, Options};
 use status::{Failure, Outcome, USAGE};
 use std::process::ExitCode;
 use view::View;
@@ -43,6 +45,8 @@ enum Action {
     Stats(view::StatsArgs),
     /// Ask the daemon whether it is there, and how long that takes.
     Ping(view::PingArgs),
+    /// Wait until whoever holds a lock now is done, without getting the lock.
+    Wait(wait::WaitArgs),
     /// Close a connection, which releases its locks (operators only).
     Kick(operate::KickArgs),
     /// Take a lock from its holder (operators only).
@@ -59,7 +63,7 @@ fn main() -> ExitCode {
             return status.into();
         }
     };
-    match cli.common.settings().and_then(|settings| run(cli.command, &settings)) {
+    match cli.common.options().and_then(|options| run(cli.command, &options)) {
         Ok(status) => status,
         Err(Failure { status, message }) => {
             output::tell(message);
@@ -68,15 +72,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(action: Action, settings: &Settings) -> Outcome {
+fn run(action: Action, options: &Options) -> Outcome {
     match action {
-        Action::Ls(args) => block_on(View::Ls(args).run(settings)),
-        Action::Inspect(args) => block_on(View::Inspect(args).run(settings)),
-        Action::Who(args) => block_on(View::Who(args).run(settings)),
-        Action::Stats(args) => block_on(View::Stats(args).run(settings)),
-        Action::Ping(args) => block_on(View::Ping(args).run(settings)),
-        Action::Kick(args) => block_on(operate::kick(settings, &args)),
-        Action::Steal(args) => block_on(operate::steal(settings, &args)),
+        Action::Ls(args) => block_on(View::Ls(args).run(options)),
+        Action::Inspect(args) => block_on(View::Inspect(args).run(options)),
+        Action::Who(args) => block_on(View::Who(args).run(options)),
+        Action::Stats(args) => block_on(View::Stats(args).run(options)),
+        Action::Ping(args) => block_on(View::Ping(args).run(options)),
+        Action::Wait(args) => block_on(wait::wait(options, &args)),
+        Action::Kick(args) => block_on(operate::kick(options, &args)),
+        Action::Steal(args) => block_on(operate::steal(options, &args)),
     }
 }
 

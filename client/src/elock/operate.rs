@@ -2,8 +2,8 @@
 
 use crate::link::Link;
 use crate::name::{self, Name};
+use crate::options::Options;
 use crate::output::{print, print_json};
-use crate::settings::Settings;
 use crate::status::{FREE, Failure, Outcome};
 use crate::view::unexpected;
 use clap::Args;
@@ -29,13 +29,13 @@ pub(crate) struct StealArgs {
 }
 
 /// Closes connections. Status 1 if there was none.
-pub(crate) async fn kick(settings: &Settings, KickArgs { who }: &KickArgs) -> Outcome {
-    let (answer, link) = ask(settings, &Command::Kick(who.bytes())).await?;
+pub(crate) async fn kick(options: &Options, KickArgs { who }: &KickArgs) -> Outcome {
+    let (answer, link) = ask(options, &Command::Kick(who.bytes())).await?;
     let Some(Reply::Kicked { connections, .. }) = answer.reply() else {
         return Err(refused(&answer));
     };
     link.quit().await;
-    if settings.is_json {
+    if options.is_json {
         print_json(&json!({"who": who, "kicked": connections}))?;
     } else {
         print(&match connections {
@@ -48,14 +48,14 @@ pub(crate) async fn kick(settings: &Settings, KickArgs { who }: &KickArgs) -> Ou
 }
 
 /// Takes a lock from its holder. Status 1 if nobody held it.
-pub(crate) async fn steal(settings: &Settings, StealArgs { name, write }: &StealArgs) -> Outcome {
+pub(crate) async fn steal(options: &Options, StealArgs { name, write }: &StealArgs) -> Outcome {
     let kind = if *write { Kind::Write } else { Kind::Exclusive };
-    let (answer, link) = ask(settings, &Command::Steal(kind, name.bytes())).await?;
+    let (answer, link) = ask(options, &Command::Steal(kind, name.bytes())).await?;
     let Some(Reply::Stolen { was_held, .. }) = answer.reply() else {
         return Err(refused(&answer));
     };
     link.quit().await;
-    if settings.is_json {
+    if options.is_json {
         print_json(&json!({"name": name, "stolen": was_held}))?;
     } else if was_held {
         print(&format!("took {name} from its holder\n"))?;
@@ -65,8 +65,8 @@ pub(crate) async fn steal(settings: &Settings, StealArgs { name, write }: &Steal
     Ok(if was_held { ExitCode::SUCCESS } else { FREE.into() })
 }
 
-async fn ask(settings: &Settings, command: &Command<&[u8]>) -> Result<(Answer, Link), Failure> {
-    let mut link = Link::open_admin(settings).await?;
+async fn ask(options: &Options, command: &Command<&[u8]>) -> Result<(Answer, Link), Failure> {
+    let mut link = Link::open_admin(options).await?;
     let answer = link.ask(command).await?;
     Ok((answer, link))
 }

@@ -3,9 +3,9 @@
 
 use crate::link::Link;
 use crate::name::{self, Name};
+use crate::options::Options;
 use crate::output::{Style, Table, print, print_json};
 use crate::rows::{LockRow, WhoRow};
-use crate::settings::Settings;
 use crate::span;
 use crate::status::{FREE, Failure, Outcome};
 use clap::Args;
@@ -102,15 +102,15 @@ impl View {
         }
     }
 
-    pub(crate) async fn run(&self, settings: &Settings) -> Outcome {
-        let mut link = Link::open(settings).await?;
+    pub(crate) async fn run(&self, options: &Options) -> Outcome {
+        let mut link = Link::open(options).await?;
         let stdout = std::io::stdout();
-        let is_colored = settings.color.is_on(&stdout);
+        let is_colored = options.color.is_on(&stdout);
         // A ping is a line below the others, and so is everything in a file.
-        let is_cleared = stdout.is_terminal() && !settings.is_json && !matches!(self, Self::Ping(_));
+        let is_cleared = stdout.is_terminal() && !options.is_json && !matches!(self, Self::Ping(_));
         loop {
             let page = self.page(&mut link, is_colored).await?;
-            if settings.is_json {
+            if options.is_json {
                 print_json(&page.json)?;
             } else if self.watch().is_some() && is_cleared {
                 print(&format!("\x1b[H\x1b[2J{}", page.table))?;

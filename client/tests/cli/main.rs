@@ -6,6 +6,7 @@
 mod daemon;
 mod operators;
 mod views;
+mod waiting;
 
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};

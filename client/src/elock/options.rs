@@ -1,4 +1,4 @@
-//! Settings that all commands share: which daemon, and how to print. A flag wins over its variable, the variable over
+//! Options that all commands share: which daemon, and how to print. A flag wins over its variable, the variable over
 //! the configuration file.
 
 use crate::output::Color;
@@ -36,7 +36,7 @@ pub(crate) struct Common {
 
 /// The settings, from all their sources.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Settings {
+pub(crate) struct Options {
     /// Addresses of daemons; never none.
     pub(crate) servers: Vec<Server>,
     pub(crate) admin: PathBuf,
@@ -69,7 +69,7 @@ impl Default for Servers {
 }
 
 impl Common {
-    pub(crate) fn settings(self) -> Result<Settings, Failure> {
+    pub(crate) fn options(self) -> Result<Options, Failure> {
         let file = match &self.config {
             Some(path) => {
                 read(path)?.ok_or_else(|| Failure::usage(format_args!("{}: no such file", path.display())))?
@@ -87,7 +87,7 @@ impl Common {
             .into_iter()
             .find(|servers| !servers.is_empty())
             .unwrap_or_default();
-        Ok(Settings {
+        Ok(Options {
             servers,
             admin: self.admin.or(file.admin).unwrap_or_else(|| ADMIN.into()),
             is_json: self.json,
@@ -134,33 +134,33 @@ mod tests {
         (folder, Common { servers: vec![], admin: None, json: false, color: None, config: Some(path) })
     }
 
-    fn shown(settings: &Settings) -> String {
-        settings.servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    fn shown(options: &Options) -> String {
+        options.servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
     fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
         let (_folder, common) = common("server = ['a:1', 'unix:/b']\nadmin = '/c'\ncolor = 'never'\n");
-        let settings = common.clone().settings().unwrap();
-        assert_eq!(shown(&settings), "a:1 unix:/b");
-        assert_eq!((settings.admin.as_path(), settings.color), (Path::new("/c"), Color::Never));
+        let options = common.clone().options().unwrap();
+        assert_eq!(shown(&options), "a:1 unix:/b");
+        assert_eq!((options.admin.as_path(), options.color), (Path::new("/c"), Color::Never));
         let flags = Common { servers: vec!["d:1".parse().unwrap()], color: Some(Color::Always), ..common };
-        let settings = flags.settings().unwrap();
-        assert_eq!((shown(&settings).as_str(), settings.color), ("d:1", Color::Always));
+        let options = flags.options().unwrap();
+        assert_eq!((shown(&options).as_str(), options.color), ("d:1", Color::Always));
 
         let (_folder, common) = self::common("server = 'a:1'");
-        assert_eq!(shown(&common.settings().unwrap()), "a:1");
+        assert_eq!(shown(&common.options().unwrap()), "a:1");
         let (_folder, common) = self::common("");
-        let settings = common.settings().unwrap();
-        assert_eq!(shown(&settings), "127.0.0.1:9999");
-        assert_eq!(settings.admin, Path::new("/run/elockd/admin.sock"));
+        let options = common.options().unwrap();
+        assert_eq!(shown(&options), "127.0.0.1:9999");
+        assert_eq!(options.admin, Path::new("/run/elockd/admin.sock"));
     }
 
     #[test]
     fn a_wrong_file_is_told_and_a_missing_one_only_if_it_was_asked_for() {
         for text in ["servers = 'a:1'", "server = 1", "color = 'pink'", "server = ", "server = ':1'"] {
             let (_folder, common) = common(text);
-            let failure = common.settings().unwrap_err();
+            let failure = common.options().unwrap_err();
             assert!(
                 failure.status == 64 && failure.message.contains("elock.toml")
                     || failure.message.contains("configuration"),
@@ -169,7 +169,7 @@ mod tests {
         }
         let (folder, mut common) = common("");
         common.config = Some(folder.path().join("none"));
-        assert!(common.settings().unwrap_err().message.contains("no such file"));
+        assert!(common.options().unwrap_err().message.contains("no such file"));
         assert!(first(&[folder.path().join("none")]).unwrap().admin.is_none());
     }
 
