@@ -1,6 +1,7 @@
 //! The program `elock`: locks of elockd on the command line. Each command has a file of its own; this one reads the
 //! command line and says how it ended.
 
+mod bench;
 mod job;
 mod link;
 mod name;
@@ -8,6 +9,7 @@ mod on_lost;
 mod operate;
 mod options;
 mod output;
+mod pages;
 mod progress;
 mod rows;
 mod signals;
@@ -47,10 +49,16 @@ enum Action {
     Ping(view::PingArgs),
     /// Wait until whoever holds a lock now is done, without getting the lock.
     Wait(wait::WaitArgs),
+    /// Ask the daemon as fast as it answers, and draw how long that takes.
+    Bench(bench::BenchArgs),
     /// Close a connection, which releases its locks (operators only).
     Kick(operate::KickArgs),
     /// Take a lock from its holder (operators only).
     Steal(operate::StealArgs),
+    /// Print completions for a shell.
+    Completions(pages::CompletionsArgs),
+    /// Write the pages for man(1) into a folder.
+    Man(pages::ManArgs),
 }
 
 fn main() -> ExitCode {
@@ -80,13 +88,22 @@ fn run(action: Action, options: &Options) -> Outcome {
         Action::Stats(args) => block_on(View::Stats(args).run(options)),
         Action::Ping(args) => block_on(View::Ping(args).run(options)),
         Action::Wait(args) => block_on(wait::wait(options, &args)),
+        Action::Bench(args) => on_all_cores(bench::bench(options, args)),
         Action::Kick(args) => block_on(operate::kick(options, &args)),
         Action::Steal(args) => block_on(operate::steal(options, &args)),
+        Action::Completions(args) => pages::completions::<Cli>(&args),
+        Action::Man(args) => pages::man::<Cli>(&args),
     }
 }
 
 /// Runs it in this thread.
 fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::system("start the runtime", error))?.block_on(work)
+}
+
+/// Runs it in as many threads as there are cores.
+fn on_all_cores<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.map_err(|error| Failure::system("start the runtime", error))?.block_on(work)
 }

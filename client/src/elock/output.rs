@@ -53,6 +53,15 @@ impl Style {
             Self::Yellow => "\x1b[33m",
         }
     }
+
+    /// The text in this style, if there are colours.
+    pub(crate) fn paint(self, text: &str, is_colored: bool) -> String {
+        if is_colored && self != Self::Plain {
+            format!("{}{text}\x1b[0m", self.code())
+        } else {
+            text.to_owned()
+        }
+    }
 }
 
 /// Writes a text on stdout. If the reader has gone, the program ends in order: it has seen enough.
@@ -103,11 +112,7 @@ impl<const N: usize> Table<N> {
             for (at, (word, style)) in row.iter().enumerate() {
                 let gap = " ".repeat(widths[at] - word.width());
                 let gap_after = if at + 1 == N { "" } else { gap.as_str() };
-                let styled = if is_colored && *style != Style::Plain {
-                    format!("{}{word}\x1b[0m", style.code())
-                } else {
-                    word.clone()
-                };
+                let styled = style.paint(word, is_colored);
                 let parts = if self.is_right[at] {
                     [gap.as_str(), styled.as_str()]
                 } else {

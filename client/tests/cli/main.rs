@@ -5,6 +5,7 @@
 
 mod daemon;
 mod operators;
+mod tools;
 mod views;
 mod waiting;
 
