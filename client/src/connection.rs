@@ -200,7 +200,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if !self.is_closed_for_writing {
             self.output.clear();
             self.written = 0;
-            if let Poll::Pending = Pin::new(&mut self.stream).poll_flush(cx) {
+            if Pin::new(&mut self.stream).poll_flush(cx).is_pending() {
                 return Poll::Pending;
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::holder::Holder;
 use crate::lost::Lost;
-use crate::server::Server;
+use crate::server::{ParseServerError, Server};
 use elockd_core::{Reply, Verb};
 use std::fmt::{self, Write};
 use std::io;
@@ -39,6 +39,12 @@ pub enum Error {
     /// A name of a lock or of a client has a line end in it.
     #[error("a name must not have a line end in it")]
     BadName,
+    /// A text is no address of a daemon.
+    #[error(transparent)]
+    BadServer(#[from] ParseServerError),
+    /// A setting of the client makes no sense.
+    #[error("a setting of the client makes no sense: {0}")]
+    BadSetting(&'static str),
     /// The daemon said something that is no answer to the request. Maybe it is another kind of server.
     #[error("the daemon said \"{answer}\" instead of {expected}; is it elockd?")]
     Protocol {
@@ -64,7 +70,11 @@ fn held(by: Option<&Holder>, since: Option<Duration>) -> String {
 }
 
 fn reasons(tried: &[(Server, io::Error)]) -> String {
-    tried.iter().map(|(server, error)| format!("; {server}: {error}")).collect()
+    let mut text = String::new();
+    for (server, error) in tried {
+        write!(text, "; {server}: {error}").expect("writing to memory does not fail");
+    }
+    text
 }
 
 impl Error {
@@ -86,6 +96,21 @@ impl Error {
         Self::Io(io::Error::new(io::ErrorKind::UnexpectedEof, "the daemon closed it"))
     }
 
+    /// Whether the connection must not be used any more.
+    pub(crate) fn breaks(&self) -> bool {
+        let is_closing = [Refusal::ShuttingDown, Refusal::TooManyConnections];
+        match self {
+            Self::Io(_) | Self::Protocol { .. } => true,
+            Self::Refused(refusal) => is_closing.contains(refusal),
+            _ => false,
+        }
+    }
+
+    /// Whether the connection has ended. If it only does not answer, the daemon may still believe in it.
+    pub(crate) fn is_end(&self) -> bool {
+        matches!(self, Self::Io(error) if error.kind() != io::ErrorKind::TimedOut)
+    }
+
     /// Whether the same request may succeed later: the daemon is away or shutting down, or there is no room now.
     #[must_use]
     pub fn is_transient(&self) -> bool {
@@ -97,7 +122,7 @@ impl Error {
             | Self::Unreachable(_)
             | Self::Io(_) => true,
             Self::Refused(refusal) => refusal.is_transient(),
-            Self::BadName | Self::Protocol { .. } => false,
+            Self::BadName | Self::BadServer(_) | Self::BadSetting(_) | Self::Protocol { .. } => false,
         }
     }
 }

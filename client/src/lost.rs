@@ -1,5 +1,6 @@
 //! Why a lock cannot be counted on any more.
 
+use crate::error::Error;
 use std::io;
 
 /// Why a lock was lost.
@@ -26,7 +27,23 @@ pub enum Lost {
     /// has restarted.
     #[error("it could not be resumed")]
     NotResumed,
+    /// The runtime that the guard's task ran on is gone. So is the connection.
+    #[error("the runtime of its task is gone")]
+    RuntimeGone,
     /// The session was closed while its lock was still held.
     #[error("its session was closed")]
     SessionClosed,
+}
+
+impl Lost {
+    /// The reason of locks whose connection ended with this error.
+    pub(crate) fn by(error: &Error) -> Self {
+        match error {
+            Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => Self::Closed,
+            Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => Self::Silent,
+            Error::Io(error) => Self::Broken(error.kind()),
+            Error::Lost(lost) => *lost,
+            _ => Self::Protocol,
+        }
+    }
 }
