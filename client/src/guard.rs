@@ -9,6 +9,7 @@ use elockd_core::Kind;
 use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// A lock that is held.
 ///
@@ -55,6 +56,13 @@ impl Guard {
     #[must_use]
     pub fn token(&self) -> Option<u64> {
         self.hold.token()
+    }
+
+    /// When the last question after this lock was sent to which the daemon has answered that it is held. It was held
+    /// then, or later.
+    #[must_use]
+    pub fn proven(&self) -> Instant {
+        self.hold.proven()
     }
 
     /// Whether the lock can be counted on at this moment. It compares with the clock, so a process that was stopped and

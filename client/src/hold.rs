@@ -114,6 +114,10 @@ impl Hold {
         self.known.borrow().proof.token
     }
 
+    pub(crate) fn proven(&self) -> Instant {
+        self.known.borrow().proof.sent
+    }
+
     /// When the last proof is not good any more. `None` if it does not matter now.
     pub(crate) fn expiry(&self) -> Option<Instant> {
         let known = self.known.borrow();
