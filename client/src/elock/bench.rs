@@ -3,7 +3,7 @@
 //! Each connection is a task of its own with a histogram of its own, so that nothing is shared while it runs but one
 //! counter for the bar.
 
-use crate::link::Link;
+use crate::channel::Channel;
 use crate::options::Options;
 use crate::output::{Style, print, print_json};
 use crate::span;
@@ -75,17 +75,17 @@ impl Measured {
 
 /// Runs it. With `--json` the percentiles, without it a histogram.
 pub(crate) async fn bench(options: &Options, args: BenchArgs) -> Outcome {
-    let mut links = Vec::new();
+    let mut channels = Vec::new();
     for _ in 0..args.connections {
-        links.push(Link::open(options).await?);
+        channels.push(Channel::open(options).await?);
     }
-    let server = links[0].server().to_string();
+    let server = channels[0].server().to_string();
     let done = Arc::new(AtomicU64::new(0));
     let start = Instant::now();
     let deadline = start + args.duration;
     let mut tasks = JoinSet::new();
-    for (number, link) in (0..).zip(links) {
-        tasks.spawn(connection(link, args, number, deadline, Arc::clone(&done)));
+    for (number, channel) in (0..).zip(channels) {
+        tasks.spawn(connection(channel, args, number, deadline, Arc::clone(&done)));
     }
     let bar = tokio::spawn(bar(start, args.duration, done));
     let mut all = Measured::new()?;
@@ -107,7 +107,7 @@ pub(crate) async fn bench(options: &Options, args: BenchArgs) -> Outcome {
 
 /// One connection until the deadline.
 async fn connection(
-    mut link: Link,
+    mut channel: Channel,
     args: BenchArgs,
     number: u64,
     deadline: Instant,
@@ -121,10 +121,10 @@ async fn connection(
         for _ in 0..args.pipeline {
             let command = script.next(args.work);
             are_gets.push(matches!(command, Command::Get(_)));
-            link.connection().send(&command);
+            channel.connection().send(&command);
         }
         for is_get in are_gets {
-            let answer = link.connection().receive().await?;
+            let answer = channel.connection().receive().await?;
             if let Some(refusal) = answer.refusal() {
                 return Err(Error::Refused(refusal).into());
             }
@@ -134,7 +134,7 @@ async fn connection(
         }
         done.fetch_add(args.pipeline.into(), Ordering::Relaxed);
     }
-    link.quit().await;
+    channel.quit().await;
     Ok(measured)
 }
 

@@ -96,10 +96,13 @@ impl Job {
         let _ = prctl::set_child_subreaper(true);
     }
 
-    /// Sends a signal to the command and to all that it has started.
-    pub(crate) fn signal_all(signal: Signal) -> usize {
+    /// Sends a signal, if there is one, to the command and to all that it has started. Returns how many there are.
+    pub(crate) fn signal_all(signal: Option<Signal>) -> usize {
         let pids = descendants(nix::unistd::getpid());
-        pids.iter().filter(|pid| signals::send(**pid, signal)).count()
+        for pid in &pids {
+            signal.map(|signal| signals::send(*pid, signal));
+        }
+        pids.len()
     }
 }
 

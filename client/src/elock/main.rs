@@ -2,8 +2,10 @@
 //! command line and says how it ended.
 
 mod bench;
+mod channel;
+mod inherited;
 mod job;
-mod link;
+mod lock;
 mod name;
 mod on_lost;
 mod operate;
@@ -12,14 +14,18 @@ mod output;
 mod pages;
 mod progress;
 mod rows;
+mod run;
 mod signals;
+mod silence;
 mod span;
 mod status;
+mod supervise;
 mod view;
 mod wait;
 
 use clap::{Parser, Subcommand};
 use options::{Common, Options};
+use signals::Signals;
 use status::{Failure, Outcome, USAGE};
 use std::process::ExitCode;
 use view::View;
@@ -37,6 +43,8 @@ struct Cli {
 /// What is to be done.
 #[derive(Debug, Subcommand)]
 enum Action {
+    /// Run a command while a lock is held.
+    Run(run::RunArgs),
     /// List who holds what, who waits, and for how long.
     Ls(view::LsArgs),
     /// Show one lock. Exit status 0 if it is held, 1 if it is free.
@@ -65,10 +73,14 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let status = if error.use_stderr() { USAGE } else { 0 };
+            if error.use_stderr() {
+                let text = error.to_string();
+                output::tell(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
+                return USAGE.into();
+            }
             // If nobody takes it, nobody is told.
             let _ = error.print();
-            return status.into();
+            return ExitCode::SUCCESS;
         }
     };
     match cli.common.options().and_then(|options| run(cli.command, &options)) {
@@ -82,6 +94,7 @@ fn main() -> ExitCode {
 
 fn run(action: Action, options: &Options) -> Outcome {
     match action {
+        Action::Run(args) => with_signals(async |signals| run::run(options, &args, signals).await),
         Action::Ls(args) => block_on(View::Ls(args).run(options)),
         Action::Inspect(args) => block_on(View::Inspect(args).run(options)),
         Action::Who(args) => block_on(View::Who(args).run(options)),
@@ -94,6 +107,12 @@ fn run(action: Action, options: &Options) -> Outcome {
         Action::Completions(args) => pages::completions::<Cli>(&args),
         Action::Man(args) => pages::man::<Cli>(&args),
     }
+}
+
+/// Runs it with the signals of this process in its hands.
+fn with_signals<T>(work: impl AsyncFnOnce(&mut Signals) -> Result<T, Failure>) -> Result<T, Failure> {
+    let mut signals = Signals::catch()?;
+    block_on(work(&mut signals))
 }
 
 /// Runs it in this thread.

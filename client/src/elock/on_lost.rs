@@ -5,6 +5,10 @@ use nix::sys::signal::Signal;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+
+/// How often it is looked whether all have ended.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Steps, in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +16,7 @@ pub(crate) struct OnLost(Vec<Step>);
 
 /// One step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+enum Step {
     /// The command and all that it has started get this signal.
     Signal(Signal),
     /// Time passes.
@@ -20,8 +24,30 @@ pub(crate) enum Step {
 }
 
 impl OnLost {
-    pub(crate) fn steps(&self) -> &[Step] {
-        &self.0
+    /// Whether there are no steps.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Takes the steps. `send` sends a signal to all that is to be stopped, and returns how many that still were: when
+    /// none is left, the rest is not needed.
+    pub(crate) async fn stop(&self, mut send: impl FnMut(Option<Signal>) -> usize) {
+        for step in &self.0 {
+            match step {
+                Step::Signal(signal) => {
+                    send(Some(*signal));
+                }
+                Step::Pause(span) => {
+                    let end = Instant::now() + *span;
+                    while Instant::now() < end {
+                        if send(None) == 0 {
+                            return;
+                        }
+                        sleep_until((Instant::now() + LOOK).min(end)).await;
+                    }
+                }
+            }
+        }
     }
 
     /// How long it takes in all.
@@ -95,5 +121,29 @@ mod tests {
         for text in ["term,5s,kill", "none", "usr1"] {
             assert_eq!(text.parse::<OnLost>().unwrap().to_string(), text);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn steps_come_at_their_time_and_end_when_nothing_is_left() {
+        let on_lost: OnLost = "term,5s,kill".parse().unwrap();
+        let start = Instant::now();
+        let mut sent = Vec::new();
+        let stubborn = |signal: Option<Signal>| {
+            sent.extend(signal.map(|signal| (signal, start.elapsed())));
+            1
+        };
+        on_lost.stop(stubborn).await;
+        assert_eq!(sent, [(Signal::SIGTERM, Duration::ZERO), (Signal::SIGKILL, Duration::from_secs(5))]);
+        assert_eq!(start.elapsed(), on_lost.span());
+
+        let start = Instant::now();
+        let mut sent = Vec::new();
+        on_lost
+            .stop(|signal| {
+                sent.extend(signal);
+                usize::from(start.elapsed() < Duration::from_secs(1))
+            })
+            .await;
+        assert_eq!((sent, start.elapsed()), (vec![Signal::SIGTERM], Duration::from_secs(1)));
     }
 }

@@ -1,6 +1,6 @@
 //! Commands of operators, over the administrative socket: `kick` and `steal`.
 
-use crate::link::Link;
+use crate::channel::Channel;
 use crate::name::{self, Name};
 use crate::options::Options;
 use crate::output::{print, print_json};
@@ -30,11 +30,11 @@ pub(crate) struct StealArgs {
 
 /// Closes connections. Status 1 if there was none.
 pub(crate) async fn kick(options: &Options, KickArgs { who }: &KickArgs) -> Outcome {
-    let (answer, link) = ask(options, &Command::Kick(who.bytes())).await?;
+    let (answer, channel) = ask(options, &Command::Kick(who.bytes())).await?;
     let Some(Reply::Kicked { connections, .. }) = answer.reply() else {
         return Err(refused(&answer));
     };
-    link.quit().await;
+    channel.quit().await;
     if options.is_json {
         print_json(&json!({"who": who, "kicked": connections}))?;
     } else {
@@ -50,11 +50,11 @@ pub(crate) async fn kick(options: &Options, KickArgs { who }: &KickArgs) -> Outc
 /// Takes a lock from its holder. Status 1 if nobody held it.
 pub(crate) async fn steal(options: &Options, StealArgs { name, write }: &StealArgs) -> Outcome {
     let kind = if *write { Kind::Write } else { Kind::Exclusive };
-    let (answer, link) = ask(options, &Command::Steal(kind, name.bytes())).await?;
+    let (answer, channel) = ask(options, &Command::Steal(kind, name.bytes())).await?;
     let Some(Reply::Stolen { was_held, .. }) = answer.reply() else {
         return Err(refused(&answer));
     };
-    link.quit().await;
+    channel.quit().await;
     if options.is_json {
         print_json(&json!({"name": name, "stolen": was_held}))?;
     } else if was_held {
@@ -65,10 +65,10 @@ pub(crate) async fn steal(options: &Options, StealArgs { name, write }: &StealAr
     Ok(if was_held { ExitCode::SUCCESS } else { FREE.into() })
 }
 
-async fn ask(options: &Options, command: &Command<&[u8]>) -> Result<(Answer, Link), Failure> {
-    let mut link = Link::open_admin(options).await?;
-    let answer = link.ask(command).await?;
-    Ok((answer, link))
+async fn ask(options: &Options, command: &Command<&[u8]>) -> Result<(Answer, Channel), Failure> {
+    let mut channel = Channel::open_admin(options).await?;
+    let answer = channel.ask(command).await?;
+    Ok((answer, channel))
 }
 
 fn refused(answer: &Answer) -> Failure {

@@ -1,7 +1,7 @@
 //! What a person sees while a command waits for a lock: for whom, and how many are before. It is one line on a
 //! terminal, written anew every second, and gone when the wait is over.
 
-use crate::link::Link;
+use crate::channel::Channel;
 use crate::name::Name;
 use crate::options::Options;
 use crate::rows::LockRow;
@@ -45,26 +45,26 @@ async fn tell(options: &Options, kind: Kind, name: &Name) -> Never {
     let start = Instant::now();
     let mut ticks = interval_at(start + SILENT, EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut link = None;
+    let mut channel = None;
     loop {
         ticks.tick().await;
-        if link.is_none() {
-            link = Link::open(options).await.ok();
+        if channel.is_none() {
+            channel = Channel::open(options).await.ok();
         }
-        let rows = match &mut link {
-            Some(link) => rows(link, name).await,
+        let rows = match &mut channel {
+            Some(channel) => rows(channel, name).await,
             None => None,
         };
         if rows.is_none() {
-            link = None;
+            channel = None;
         }
         let text = line(name, kind, &rows.unwrap_or_default(), start.elapsed());
         let _ = write!(stderr(), "\r\x1b[Kelock: {text}");
     }
 }
 
-async fn rows(link: &mut Link, name: &Name) -> Option<Vec<LockRow>> {
-    let answer = link.ask(&Command::ListAll(name.bytes())).await.ok()?;
+async fn rows(channel: &mut Channel, name: &Name) -> Option<Vec<LockRow>> {
+    let answer = channel.ask(&Command::ListAll(name.bytes())).await.ok()?;
     let rows = LockRow::of(&answer).ok()?;
     Some(rows.into_iter().filter(|row| row.name == *name).collect())
 }

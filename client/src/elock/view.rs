@@ -1,7 +1,7 @@
 //! Commands that only look: `ls`, `inspect`, `who`, `stats` and `ping`. Each makes a page, for people or as JSON, once
 //! or again and again (`--watch`).
 
-use crate::link::Link;
+use crate::channel::Channel;
 use crate::name::{self, Name};
 use crate::options::Options;
 use crate::output::{Style, Table, print, print_json};
@@ -20,7 +20,7 @@ const EVERY: &str = "2";
 
 /// Show it again and again.
 #[derive(Args, Clone, Copy, Debug)]
-pub(crate) struct Watch {
+pub(crate) struct Again {
     /// Show it again and again, every 2 s or as often as this says (--watch=0.5).
     #[arg(
         long, value_name = "SPAN", value_parser = span::parse,
@@ -35,7 +35,7 @@ pub(crate) struct LsArgs {
     #[arg(value_parser = name::parser(), default_value = "", hide_default_value = true)]
     prefix: Name,
     #[command(flatten)]
-    watch: Watch,
+    watch: Again,
 }
 
 #[derive(Args, Debug)]
@@ -44,7 +44,7 @@ pub(crate) struct InspectArgs {
     #[arg(value_parser = name::parser())]
     name: Name,
     #[command(flatten)]
-    watch: Watch,
+    watch: Again,
 }
 
 #[derive(Args, Debug)]
@@ -53,7 +53,7 @@ pub(crate) struct WhoArgs {
     #[arg(value_parser = name::parser(), default_value = "", hide_default_value = true)]
     name: Name,
     #[command(flatten)]
-    watch: Watch,
+    watch: Again,
 }
 
 #[derive(Args, Debug)]
@@ -65,13 +65,13 @@ pub(crate) struct StatsArgs {
     #[arg(value_name = "KEY")]
     keys: Vec<String>,
     #[command(flatten)]
-    watch: Watch,
+    watch: Again,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct PingArgs {
     #[command(flatten)]
-    watch: Watch,
+    watch: Again,
 }
 
 /// What is to be looked at.
@@ -103,13 +103,13 @@ impl View {
     }
 
     pub(crate) async fn run(&self, options: &Options) -> Outcome {
-        let mut link = Link::open(options).await?;
+        let mut channel = Channel::open(options).await?;
         let stdout = std::io::stdout();
         let is_colored = options.color.is_on(&stdout);
         // A ping is a line below the others, and so is everything in a file.
         let is_cleared = stdout.is_terminal() && !options.is_json && !matches!(self, Self::Ping(_));
         loop {
-            let page = self.page(&mut link, is_colored).await?;
+            let page = self.page(&mut channel, is_colored).await?;
             if options.is_json {
                 print_json(&page.json)?;
             } else if self.watch().is_some() && is_cleared {
@@ -118,39 +118,39 @@ impl View {
                 print(&page.table)?;
             }
             let Some(every) = self.watch() else {
-                link.quit().await;
+                channel.quit().await;
                 return Ok(page.status);
             };
             tokio::time::sleep(every).await;
         }
     }
 
-    async fn page(&self, link: &mut Link, is_colored: bool) -> Result<Page, Failure> {
+    async fn page(&self, channel: &mut Channel, is_colored: bool) -> Result<Page, Failure> {
         match self {
             Self::Ls(LsArgs { prefix, .. }) => {
-                let answer = link.ask(&Command::ListAll(prefix.bytes())).await?;
+                let answer = channel.ask(&Command::ListAll(prefix.bytes())).await?;
                 let rows = LockRow::of(&answer)?;
                 let json = json!(rows);
                 Ok(Page { table: lock_table(&rows).text(is_colored), json, status: ExitCode::SUCCESS })
             }
-            Self::Inspect(InspectArgs { name, .. }) => inspect(link, name).await,
+            Self::Inspect(InspectArgs { name, .. }) => inspect(channel, name).await,
             Self::Who(WhoArgs { name, .. }) => {
-                let rows = WhoRow::of(&link.ask(&Command::Who(name.bytes())).await?)?;
+                let rows = WhoRow::of(&channel.ask(&Command::Who(name.bytes())).await?)?;
                 let mut table = Table::new(["ADDRESS", "NAME"]);
                 for WhoRow { address, registered } in &rows {
                     table.push([(address.clone(), Style::Plain), (registered.to_string(), Style::Plain)]);
                 }
                 Ok(Page { table: table.text(is_colored), json: json!(rows), status: ExitCode::SUCCESS })
             }
-            Self::Stats(StatsArgs { full, keys, .. }) => stats(link, *full, keys).await,
+            Self::Stats(StatsArgs { full, keys, .. }) => stats(channel, *full, keys).await,
             Self::Ping(_) => {
                 let start = Instant::now();
-                let answer = link.ask(&Command::<&[u8]>::Ping).await?;
+                let answer = channel.ask(&Command::<&[u8]>::Ping).await?;
                 if answer.reply() != Some(Reply::Pong) {
                     return Err(unexpected("a pong", answer.text()));
                 }
                 let us = start.elapsed().as_micros();
-                let server = link.server();
+                let server = channel.server();
                 let ms = format!("{}.{:03}", us / 1000, us % 1000);
                 let json = json!({"server": server.to_string(), "us": u64::try_from(us).unwrap_or(u64::MAX)});
                 let table = format!("{server} answered in {ms} ms\n");
@@ -186,12 +186,12 @@ pub(crate) fn lock_table(rows: &[LockRow]) -> Table<5> {
 }
 
 /// One lock: how many hold it in which way, and who they are if the daemon lists that.
-async fn inspect(link: &mut Link, name: &Name) -> Result<Page, Failure> {
+async fn inspect(channel: &mut Channel, name: &Name) -> Result<Page, Failure> {
     let mut counts = Map::new();
     let mut table = String::new();
     let mut is_held = false;
     for kind in Kind::ALL {
-        let answer = link.ask(&Command::Inspect(kind, name.bytes())).await?;
+        let answer = channel.ask(&Command::Inspect(kind, name.bytes())).await?;
         let Some(Reply::Inspected { holders, .. }) = answer.reply() else {
             return Err(answer.refusal().map_or_else(
                 || unexpected("how many hold the lock", answer.text()),
@@ -208,7 +208,7 @@ async fn inspect(link: &mut Link, name: &Name) -> Result<Page, Failure> {
             (Kind::Write, _) => table += &format!("{name} is written\n"),
         }
     }
-    let listing = link.ask(&Command::ListAll(name.bytes())).await?;
+    let listing = channel.ask(&Command::ListAll(name.bytes())).await?;
     let rows = match LockRow::of(&listing) {
         Ok(rows) => Some(rows.into_iter().filter(|row| row.name == *name).collect::<Vec<_>>()),
         Err(Error::Refused(Refusal::Disabled)) => None,
@@ -231,8 +231,8 @@ async fn inspect(link: &mut Link, name: &Name) -> Result<Page, Failure> {
 }
 
 /// Statistics. If keys were named, a key that there is not is a failure.
-async fn stats(link: &mut Link, full: bool, keys: &[String]) -> Result<Page, Failure> {
-    let answer = link.ask(&Command::<&[u8]>::Query { full: full || !keys.is_empty() }).await?;
+async fn stats(channel: &mut Channel, full: bool, keys: &[String]) -> Result<Page, Failure> {
+    let answer = channel.ask(&Command::<&[u8]>::Query { full: full || !keys.is_empty() }).await?;
     let figures = answer.figures()?;
     let chosen: Vec<(&str, &str)> = if keys.is_empty() {
         figures

@@ -1,6 +1,6 @@
 //! `elock wait`: until whoever holds a lock now is done, without getting it.
 
-use crate::link::Link;
+use crate::channel::Channel;
 use crate::name::{self, Name};
 use crate::options::Options;
 use crate::progress;
@@ -33,20 +33,25 @@ pub(crate) struct WaitArgs {
 pub(crate) async fn wait(options: &Options, WaitArgs { name, shared, wait }: &WaitArgs) -> Outcome {
     let kind = if *shared { Kind::Shared } else { Kind::Exclusive };
     let deadline = wait.and_then(|wait| Instant::now().checked_add(wait));
-    let mut link = Link::open(options).await?;
-    progress::telling(options, kind, name, ended(&mut link, kind, name, deadline)).await?;
-    link.quit().await;
+    let mut channel = Channel::open(options).await?;
+    progress::telling(options, kind, name, ended(&mut channel, kind, name, deadline)).await?;
+    channel.quit().await;
     Ok(ExitCode::SUCCESS)
 }
 
 /// The longest wait of the protocol is 49 days, so a longer one is several.
-async fn ended(link: &mut Link, kind: Kind, name: &Name, deadline: Option<Instant>) -> Result<(), Failure> {
+async fn ended(
+    channel: &mut Channel,
+    kind: Kind,
+    name: &Name,
+    deadline: Option<Instant>,
+) -> Result<(), Failure> {
     loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let ms = left.map_or(u32::MAX, |left| left.as_millis().try_into().unwrap_or(u32::MAX));
         let command = Command::AwaitEnd { kind, ms, name: name.bytes() };
         let late = Instant::now() + Duration::from_millis(ms.into()) + LATE;
-        let answer = timeout_at(late, link.connection().ask(&command)).await;
+        let answer = timeout_at(late, channel.connection().ask(&command)).await;
         let answer = answer.map_err(|_| Failure::new(NO_DAEMON, "the daemon does not answer any more"))??;
         match answer.reply() {
             Some(Reply::Ended { .. }) => return Ok(()),

@@ -5,6 +5,8 @@
 
 mod daemon;
 mod operators;
+mod proxy;
+mod running;
 mod tools;
 mod views;
 mod waiting;

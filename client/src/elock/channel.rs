@@ -15,12 +15,12 @@ const END: Duration = Duration::from_secs(2);
 
 /// A connection to a daemon.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub(crate) struct Channel {
     connection: Connection<NetStream>,
     server: Server,
 }
 
-impl Link {
+impl Channel {
     /// Connects to the first daemon that answers.
     pub(crate) async fn open(options: &Options) -> Result<Self, Failure> {
         Self::open_one_of(&options.servers).await
