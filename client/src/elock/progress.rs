@@ -6,6 +6,8 @@ use crate::name::Name;
 use crate::options::Options;
 use crate::rows::LockRow;
 use elockd_client::{Command, Kind, Role};
+use nix::unistd::{getpgrp, tcgetpgrp};
+use std::cell::Cell;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _, stderr};
 use std::time::Duration;
@@ -28,26 +30,38 @@ pub(crate) async fn telling<T>(
     if !stderr().is_terminal() {
         return work.await;
     }
+    let is_line_there = Cell::new(false);
     tokio::select! {
         biased;
         done = work => {
             // The line is written without its end, so nothing of it stays.
-            let _ = write!(stderr(), "\r\x1b[K");
+            if is_line_there.get() {
+                let _ = write!(stderr(), "\r\x1b[K");
+            }
             done
         }
-        never = tell(options, kind, name) => match never {},
+        never = tell(options, kind, name, &is_line_there) => match never {},
     }
 }
 
 enum Never {}
 
-async fn tell(options: &Options, kind: Kind, name: &Name) -> Never {
+/// Whether the terminal is ours now: a command in the background does not write over what is in front.
+fn is_in_front() -> bool {
+    tcgetpgrp(stderr()).is_ok_and(|group| group == getpgrp())
+}
+
+async fn tell(options: &Options, kind: Kind, name: &Name, is_line_there: &Cell<bool>) -> Never {
     let start = Instant::now();
     let mut ticks = interval_at(start + SILENT, EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut channel = None;
     loop {
         ticks.tick().await;
+        if !is_in_front() {
+            is_line_there.set(false);
+            continue;
+        }
         if channel.is_none() {
             channel = Channel::open(options).await.ok();
         }
@@ -59,6 +73,7 @@ async fn tell(options: &Options, kind: Kind, name: &Name) -> Never {
             channel = None;
         }
         let text = line(name, kind, &rows.unwrap_or_default(), start.elapsed());
+        is_line_there.set(true);
         let _ = write!(stderr(), "\r\x1b[Kelock: {text}");
     }
 }

@@ -7,6 +7,7 @@ mod daemon;
 mod operators;
 mod proxy;
 mod running;
+mod terminal;
 mod tools;
 mod views;
 mod waiting;
