@@ -12,7 +12,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::ExitStatus;
 use tokio::process::{Child, Command};
 
@@ -50,11 +50,18 @@ impl Task {
         command.args(&self.arguments).envs(env.iter().map(|(key, value)| (key, value)));
         match command.spawn() {
             Ok(child) => Ok(Job { pid: pid_of(&child), child }),
-            Err(error) => {
-                let status = if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { CANNOT_RUN };
-                Err(Failure::new(status, format_args!("cannot run {}: {error}", self.program.display())))
-            }
+            Err(error) => Err(self.failure(&error)),
         }
+    }
+
+    /// Runs it in place of this program. Comes back only if it cannot be run.
+    pub(crate) fn become_it(&self) -> Failure {
+        self.failure(&std::process::Command::new(&self.program).args(&self.arguments).exec())
+    }
+
+    fn failure(&self, error: &io::Error) -> Failure {
+        let status = if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { CANNOT_RUN };
+        Failure::new(status, format_args!("cannot run {}: {error}", self.program.display()))
     }
 }
 

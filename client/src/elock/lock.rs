@@ -189,14 +189,22 @@ impl Obtained {
         self.grip.guard().token()
     }
 
+    /// The number of its place, if it is one of several.
+    pub(crate) fn slot(&self) -> Option<u32> {
+        match &self.grip {
+            Grip::Slot(slot) => Some(slot.index()),
+            Grip::Guard(_) => None,
+        }
+    }
+
     /// What a command finds in its environment.
     pub(crate) fn environment(&self) -> Vec<(&'static str, OsString)> {
         let mut environment = vec![("ELOCK_NAME", self.name.as_os_str().to_owned())];
         if let Some(token) = self.token() {
             environment.push(("ELOCK_FENCE", token.to_string().into()));
         }
-        if let Grip::Slot(slot) = &self.grip {
-            environment.push(("ELOCK_SLOT", slot.index().to_string().into()));
+        if let Some(slot) = self.slot() {
+            environment.push(("ELOCK_SLOT", slot.to_string().into()));
         }
         environment
     }

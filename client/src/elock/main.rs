@@ -3,8 +3,12 @@
 
 mod bench;
 mod channel;
+mod get;
+mod hold;
+mod identity;
 mod inherited;
 mod job;
+mod lead;
 mod lock;
 mod name;
 mod on_lost;
@@ -13,6 +17,7 @@ mod options;
 mod output;
 mod pages;
 mod progress;
+mod rate;
 mod rows;
 mod run;
 mod signals;
@@ -45,6 +50,18 @@ struct Cli {
 enum Action {
     /// Run a command while a lock is held.
     Run(run::RunArgs),
+    /// Run a command whenever this machine has the lock, for ever.
+    Lead(lead::LeadArgs),
+    /// Run a command, but not more often than a rate allows on all machines together.
+    Rate(rate::RateArgs),
+    /// Get a lock, print its fencing token, and hold it until a signal or the end of a pipe.
+    Get(get::GetArgs),
+    /// Hold a lock in the background, over several commands and terminals, until it is released.
+    Hold(hold::HoldArgs),
+    /// Release a lock that `elock hold` holds.
+    Release(hold::ReleaseArgs),
+    /// Show what `elock hold` holds. Exit status 0 if the lock is held so, 1 if not.
+    Status(hold::StatusArgs),
     /// List who holds what, who waits, and for how long.
     Ls(view::LsArgs),
     /// Show one lock. Exit status 0 if it is held, 1 if it is free.
@@ -95,6 +112,12 @@ fn main() -> ExitCode {
 fn run(action: Action, options: &Options) -> Outcome {
     match action {
         Action::Run(args) => with_signals(async |signals| run::run(options, &args, signals).await),
+        Action::Lead(args) => with_signals(async |signals| lead::lead(options, args, signals).await),
+        Action::Rate(args) => block_on(rate::rate(options, &args)),
+        Action::Get(args) => with_signals(async |signals| get::get(options, &args, signals).await),
+        Action::Hold(args) => hold::hold(options, args),
+        Action::Release(args) => hold::release(options, &args),
+        Action::Status(args) => hold::status(options, &args),
         Action::Ls(args) => block_on(View::Ls(args).run(options)),
         Action::Inspect(args) => block_on(View::Inspect(args).run(options)),
         Action::Who(args) => block_on(View::Who(args).run(options)),

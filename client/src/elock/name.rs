@@ -2,7 +2,7 @@
 //! written as JSON. They may have any bytes, and who chose them may want to trick a terminal.
 
 use elockd_core::wire::{Command, parse as parse_line};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
@@ -86,6 +86,22 @@ impl Serialize for Name {
             Ok(text) => serializer.serialize_str(text),
             Err(_) => serializer.collect_seq(&self.0),
         }
+    }
+}
+
+/// A string or an array of bytes.
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Text(String),
+            Bytes(Vec<u8>),
+        }
+        Ok(Self(match Written::deserialize(deserializer)? {
+            Written::Text(text) => text.into_bytes(),
+            Written::Bytes(bytes) => bytes,
+        }))
     }
 }
 

@@ -7,6 +7,7 @@ use crate::output::tell;
 use crate::signals::Signals;
 use crate::status::Failure;
 use elockd_client::Lost;
+use nix::sys::signal::Signal;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
@@ -17,6 +18,8 @@ pub(crate) struct Ended {
     pub(crate) code: u8,
     /// Why the lock was lost, if it was lost while the command ran.
     pub(crate) lost: Option<Lost>,
+    /// A signal that ends programs and came after the loss.
+    pub(crate) signal: Option<Signal>,
 }
 
 /// Runs the command until it and what is to be stopped with it have ended.
@@ -36,7 +39,7 @@ pub(crate) async fn supervise(
             // A command that has ended before the loss was noticed has ended under the lock.
             code = job.ended() => {
                 let code = code.map_err(|error| Failure::system("wait for the command", error))?;
-                return Ok(Ended { code: ended(code), lost: None });
+                return Ok(Ended { code: ended(code), lost: None, signal: None });
             }
             arrived = signals.next() => job.forward(arrived),
             reason = lock.lost() => break reason,
@@ -51,17 +54,23 @@ pub(crate) async fn supervise(
     });
     let mut is_stopped = false;
     let mut code = None;
+    let mut signal = None;
     while code.is_none() || !is_stopped {
         tokio::select! {
             biased;
             result = job.ended(), if code.is_none() => {
                 code = Some(ended(result.map_err(|error| Failure::system("wait for the command", error))?));
             }
-            arrived = signals.next() => job.forward(arrived),
+            arrived = signals.next() => {
+                job.forward(arrived);
+                if arrived.ends() {
+                    signal = Some(arrived.signal);
+                }
+            }
             () = &mut stopped, if !is_stopped => is_stopped = true,
         }
     }
-    Ok(Ended { code: code.unwrap_or_default(), lost: Some(reason) })
+    Ok(Ended { code: code.unwrap_or_default(), lost: Some(reason), signal })
 }
 
 /// Holds the lock until so long after `since`. A signal that ends programs ends it, and so does the loss of the lock.

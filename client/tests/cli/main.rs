@@ -5,6 +5,7 @@
 
 mod daemon;
 mod operators;
+mod others;
 mod proxy;
 mod running;
 mod terminal;
@@ -12,7 +13,11 @@ mod tools;
 mod views;
 mod waiting;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Anything on one machine is long done by then, also when it is busy.
@@ -32,7 +37,24 @@ fn poll<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 
 /// What a program wrote and how it ended: status, stdout, stderr.
 fn run(command: &mut Command) -> (i32, String, String) {
-    told(command.stdin(Stdio::null()).output().unwrap())
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let _deadline = Deadline::of(child.id());
+    told(child.wait_with_output().unwrap())
+}
+
+/// Kills a process that has not ended in time, so that a hang is a failure.
+struct Deadline(mpsc::Sender<()>);
+
+impl Deadline {
+    fn of(process: u32) -> Self {
+        let (dropped, is_dropped) = mpsc::channel();
+        thread::spawn(move || {
+            if is_dropped.recv_timeout(2 * PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                let _ = kill(Pid::from_raw(process.try_into().unwrap()), Signal::SIGKILL);
+            }
+        });
+        Self(dropped)
+    }
 }
 
 fn told(output: Output) -> (i32, String, String) {

@@ -2,7 +2,7 @@
 
 use crate::daemon::{Daemon, elock};
 use crate::proxy::Proxy;
-use crate::{Guarded, poll, run, told};
+use crate::{Deadline, Guarded, poll, run, told};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
@@ -11,14 +11,14 @@ use std::path::Path;
 use std::process::{ChildStdout, Command, Stdio};
 
 /// Starts it, with its stdout in a pipe.
-fn start(command: &mut Command) -> (Guarded, BufReader<ChildStdout>) {
+pub(crate) fn start(command: &mut Command) -> (Guarded, BufReader<ChildStdout>) {
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let stdout = BufReader::new(child.stdout.take().unwrap());
     (Guarded(child), stdout)
 }
 
-fn line(stdout: &mut BufReader<ChildStdout>) -> String {
+pub(crate) fn line(stdout: &mut BufReader<ChildStdout>) -> String {
     let mut line = String::new();
     stdout.read_line(&mut line).unwrap();
     line.trim_end().to_owned()
@@ -33,9 +33,10 @@ fn pid(number: u32) -> Pid {
 }
 
 /// Waits for the end: status and stderr.
-fn end(guarded: Guarded) -> (i32, String) {
+pub(crate) fn end(guarded: Guarded) -> (i32, String) {
     // Its pipe of stderr is read to the end. Nobody but elock writes there.
     let mut guarded = guarded;
+    let _deadline = Deadline::of(guarded.0.id());
     let mut stderr = guarded.0.stderr.take().unwrap();
     let mut text = String::new();
     std::io::Read::read_to_string(&mut stderr, &mut text).unwrap();
