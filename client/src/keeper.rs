@@ -397,7 +397,9 @@ impl<T: Transport> Keeper<T> {
                 }
                 Ok::<_, Error>(Some((link, proofs)))
             };
-            match timeout_at(end, try_once).await {
+            // One attempt that hangs must not take all of the grace.
+            let limit = end.min(Instant::now() + 2 * self.shared.settings.heartbeat);
+            match timeout_at(limit, try_once).await {
                 Ok(Ok(Some((link, proofs)))) => {
                     let good_for = self.shared.good_for(&link);
                     for (hold, proof) in holds.iter().zip(proofs) {

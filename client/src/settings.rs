@@ -12,6 +12,9 @@ pub const LOST_AFTER: Duration = Duration::from_secs(8);
 /// How often a guard asks for its hold.
 pub const HEARTBEAT: Duration = Duration::from_secs(2);
 
+/// The longest time in which a daemon may be silent.
+const LONGEST: Duration = Duration::from_hours(24);
+
 /// All settings of a client.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -174,11 +177,13 @@ impl<T: Transport> Builder<T> {
                 "`lost_after` must be at least twice `heartbeat`, which must not be 0",
             ));
         }
-        if settings
-            .linger
-            .is_some_and(|grace| u32::try_from(grace.as_millis()).is_err() || grace.as_millis() == 0)
+        if [settings.lost_after, settings.answer_timeout]
+            .into_iter()
+            .any(|time| time.is_zero() || time > LONGEST)
         {
-            return Err(Error::BadSetting("`linger` must be a number of milliseconds that fits in 32 bits"));
+            return Err(Error::BadSetting(
+                "`lost_after` and `answer_timeout` must be more than 0 and at most a day",
+            ));
         }
         Ok(Client::new(settings, transport))
     }

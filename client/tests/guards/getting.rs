@@ -41,7 +41,7 @@ async fn a_dropped_guard_releases_in_the_background() {
         observer.until("connections", 2).await;
         timeout(SECOND, async {
             while !observer.lines("ls").await.is_empty() {
-                sleep(SECOND / 100).await
+                sleep(SECOND / 100).await;
             }
         })
         .await
@@ -108,7 +108,7 @@ async fn an_unused_connection_carries_neither_locks_nor_names() {
     observer.until("connections", 2).await;
     timeout(SECOND, async {
         while !observer.lines("who").await.is_empty() {
-            sleep(SECOND / 100).await
+            sleep(SECOND / 100).await;
         }
     })
     .await
