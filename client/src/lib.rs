@@ -4,6 +4,7 @@
 
 mod answer;
 mod backoff;
+pub mod blocking;
 mod client;
 mod connection;
 mod ended;
