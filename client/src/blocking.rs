@@ -252,6 +252,7 @@ impl<T: Transport> Blocking<LockRequest<T>> {
 
 impl Blocking<Guard> {
     /// Waits for up to so long whether the lock is lost, and returns the reason if it is.
+    #[must_use]
     pub fn lost_within(&self, time: Duration) -> Option<Lost> {
         self.handle.block_on(async { timeout(time, self.inner.lost()).await.ok() })
     }

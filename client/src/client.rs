@@ -210,8 +210,8 @@ impl<T: Transport> Shared<T> {
     }
 
     fn link(&self, connection: Connection<T::Stream>, server: Server, is_used: bool) -> Link<T> {
-        let answer_timeout = self.settings.answer_timeout;
-        Link { connection, server, answer_timeout, is_named: false, grace: None, is_used }
+        let Settings { answer_timeout, explains_held, .. } = self.settings;
+        Link { connection, server, answer_timeout, explains_held, is_named: false, grace: None, is_used }
     }
 
     /// Puts a link back that holds nothing. After an error that broke it, it is closed.

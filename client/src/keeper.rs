@@ -255,7 +255,8 @@ impl<T: Transport> Keeper<T> {
             return drop(done.send(Err(Error::Deadlock)));
         }
         if self.link.is_none() {
-            match self.shared.open(asked.name.as_deref(), true).await {
+            // A new one: a used one may turn out to have ended.
+            match self.shared.open(asked.name.as_deref(), false).await {
                 Ok(link) => self.link = Some(link),
                 Err(error) => return drop(done.send(Err(error))),
             }

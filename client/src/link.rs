@@ -69,6 +69,8 @@ pub(crate) struct Link<T: Transport> {
     pub(crate) server: Server,
     /// How long an answer may take.
     pub(crate) answer_timeout: Duration,
+    /// Whether to find out who has a lock that is not to be had.
+    pub(crate) explains_held: bool,
     /// Whether a name was registered.
     pub(crate) is_named: bool,
     pub(crate) grace: Option<Grace>,
@@ -180,19 +182,21 @@ impl<T: Transport> Link<T> {
         for want in wants {
             match self.get(want, patience).await {
                 Ok(proof) => proofs.push(proof),
-                Err(error) => return Err(self.undo(want, error).await),
+                Err(error) => return Err(self.undo(want, error, !proofs.is_empty()).await),
             }
         }
         Ok(proofs)
     }
 
     /// After a lock was not to be had: releases the others, and finds out who has it. If that fails, so has the link.
-    pub(crate) async fn undo(&mut self, want: &Want, error: Error) -> Error {
+    pub(crate) async fn undo(&mut self, want: &Want, error: Error, has_others: bool) -> Error {
         if error.breaks() {
             return error;
         }
         let undone = async {
-            self.release_all().await?;
+            if has_others {
+                self.release_all().await?;
+            }
             self.explain(want, error).await
         };
         undone.await.unwrap_or_else(|error| error)
@@ -200,7 +204,7 @@ impl<T: Transport> Link<T> {
 
     /// If the lock is held, finds out by whom.
     async fn explain(&mut self, want: &Want, error: Error) -> Result<Error, Error> {
-        if !matches!(error, Error::Held { .. }) {
+        if !self.explains_held || !matches!(error, Error::Held { .. }) {
             return Ok(error);
         }
         let by = self.holder(want).await?;

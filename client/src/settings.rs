@@ -30,6 +30,7 @@ pub(crate) struct Settings {
     pub(crate) longest_pause: Duration,
     pub(crate) most_idle: usize,
     pub(crate) idle_age: Duration,
+    pub(crate) explains_held: bool,
     pub(crate) seed: Option<u64>,
 }
 
@@ -48,6 +49,7 @@ impl Default for Settings {
             longest_pause: Duration::from_secs(2),
             most_idle: 8,
             idle_age: Duration::from_mins(1),
+            explains_held: true,
             seed: None,
         }
     }
@@ -146,6 +148,13 @@ impl<T: Transport> Builder<T> {
     pub fn idle_connections(mut self, most: usize, age: Duration) -> Self {
         self.settings.most_idle = most;
         self.settings.idle_age = age;
+        self
+    }
+
+    /// Whether [`Error::Held`] says by whom (yes). The daemon is asked for all locks whose names begin so. Switch it off
+    /// where there are many of them, and many tries.
+    pub fn explain_held(mut self, is_explained: bool) -> Self {
+        self.settings.explains_held = is_explained;
         self
     }
 
