@@ -191,7 +191,7 @@ impl<T: Transport> Shared<T> {
 
     /// A connection that holds nothing, with this registered name or that of the settings.
     pub(crate) async fn open(&self, name: Option<&[u8]>, may_be_used: bool) -> Result<Link<T>, Error> {
-        let used = self.pool.take().filter(|_| may_be_used);
+        let used = if may_be_used { self.pool.take() } else { None };
         let mut link = match used {
             Some((connection, server)) => self.link(connection, server, true),
             None => self.dial_any().await?,
@@ -210,8 +210,8 @@ impl<T: Transport> Shared<T> {
     }
 
     fn link(&self, connection: Connection<T::Stream>, server: Server, is_used: bool) -> Link<T> {
-        let answer_timeout = self.settings.answer_timeout;
-        Link { connection, server, answer_timeout, is_named: false, grace: None, is_used }
+        let Settings { answer_timeout, explains_held, .. } = self.settings;
+        Link { connection, server, answer_timeout, explains_held, is_named: false, grace: None, is_used }
     }
 
     /// Puts a link back that holds nothing. After an error that broke it, it is closed.
@@ -298,6 +298,9 @@ impl<T: Transport> Shared<T> {
 
     /// Releases what a link holds, because of an error.
     pub(crate) async fn give_up(&self, mut link: Link<T>, error: Error) -> Error {
+        if error.breaks() {
+            return error;
+        }
         let released = link.release_all().await;
         self.put_back(link, released.as_ref().err()).await;
         error

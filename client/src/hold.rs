@@ -239,13 +239,13 @@ mod tests {
         Proof { sent: Instant::now(), token }
     }
 
-    fn hold(token: Option<u64>) -> Hold {
+    fn held_with(token: Option<u64>) -> Hold {
         Hold::new(Kind::Exclusive, b"a".to_vec(), proof(token), GOOD_FOR)
     }
 
     #[tokio::test(start_paused = true)]
     async fn it_counts_from_the_sending_of_the_question() {
-        let hold = hold(Some(1));
+        let hold = held_with(Some(1));
         advance(Duration::from_secs(2)).await;
         let sent = proof(Some(1));
         advance(Duration::from_secs(5)).await;
@@ -267,29 +267,29 @@ mod tests {
             (None, None, None),
             (Some(1), Some(2), Some(Lost::Stolen)),
         ] {
-            let hold = hold(had);
+            let hold = held_with(had);
             hold.prove(proof(has));
             assert_eq!(hold.lost(), lost);
             assert_eq!(hold.token(), if lost.is_some() { had } else { has });
         }
-        let hold = hold(Some(1));
+        let hold = held_with(Some(1));
         hold.prove(proof(None));
         assert_eq!(hold.lost(), Some(Lost::Stolen));
     }
 
     #[tokio::test(start_paused = true)]
     async fn while_it_resumes_it_is_held_for_the_grace_since_the_last_proof() {
-        let held = hold(Some(1));
+        let first = held_with(Some(1));
         advance(Duration::from_secs(3)).await;
-        held.begin_resuming(Duration::from_secs(10));
-        assert_eq!(held.state(), State::Resuming);
+        first.begin_resuming(Duration::from_secs(10));
+        assert_eq!(first.state(), State::Resuming);
         advance(Duration::from_millis(6_999)).await;
-        assert!(held.is_held());
+        assert!(first.is_held());
         advance(Duration::from_millis(1)).await;
-        assert!(!held.is_held());
-        assert_eq!(held.state(), State::Lost(Lost::NotResumed));
+        assert!(!first.is_held());
+        assert_eq!(first.state(), State::Lost(Lost::NotResumed));
 
-        let hold = hold(Some(1));
+        let hold = held_with(Some(1));
         advance(Duration::from_secs(3)).await;
         hold.begin_resuming(Duration::from_secs(2));
         assert_eq!(hold.lost(), Some(Lost::NotResumed), "the grace may be over already");
@@ -297,7 +297,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_session_that_waits_cannot_say_that_it_is_held_or_lost() {
-        let hold = hold(Some(1));
+        let hold = held_with(Some(1));
         hold.stop_asking();
         advance(GOOD_FOR).await;
         assert!(!hold.is_held());
@@ -308,11 +308,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_first_end_counts() {
-        let held = hold(None);
-        assert_eq!(held.lose(Lost::Closed), Lost::Closed);
-        assert_eq!(held.lose(Lost::Stolen), Lost::Closed);
-        assert_eq!(held.release(), Err(Lost::Closed));
-        let hold = hold(None);
+        let first = held_with(None);
+        assert_eq!(first.lose(Lost::Closed), Lost::Closed);
+        assert_eq!(first.lose(Lost::Stolen), Lost::Closed);
+        assert_eq!(first.release(), Err(Lost::Closed));
+        let hold = held_with(None);
         assert_eq!(hold.release(), Ok(()));
         hold.lose(Lost::Closed);
         assert_eq!(hold.state(), State::Released);

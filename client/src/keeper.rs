@@ -255,7 +255,8 @@ impl<T: Transport> Keeper<T> {
             return drop(done.send(Err(Error::Deadlock)));
         }
         if self.link.is_none() {
-            match self.shared.open(asked.name.as_deref(), true).await {
+            // A new one: a used one may turn out to have ended.
+            match self.shared.open(asked.name.as_deref(), false).await {
                 Ok(link) => self.link = Some(link),
                 Err(error) => return drop(done.send(Err(error))),
             }
@@ -397,7 +398,9 @@ impl<T: Transport> Keeper<T> {
                 }
                 Ok::<_, Error>(Some((link, proofs)))
             };
-            match timeout_at(end, try_once).await {
+            // One attempt that hangs must not take all of the grace.
+            let limit = end.min(Instant::now() + 2 * self.shared.settings.heartbeat);
+            match timeout_at(limit, try_once).await {
                 Ok(Ok(Some((link, proofs)))) => {
                     let good_for = self.shared.good_for(&link);
                     for (hold, proof) in holds.iter().zip(proofs) {

@@ -1,9 +1,39 @@
-//! A client of the network lock daemon elockd.
+//! A client of the network lock daemon elockd: locks by name, among many machines.
+//!
+//! [`Client`] is where to begin. [`Client::lock`] and its likes ask for a lock, and give a [`Guard`]. The guard says at
+//! once when its lock can no longer be counted on. `docs/clients.md` in the repository has all that guards promise, with
+//! numbers, and what no client can promise.
+//!
+//! ```no_run
+//! use elockd_client::{Client, Error};
+//! use std::time::Duration;
+//!
+//! # async fn example() -> Result<(), Error> {
+//! let client = Client::connect("127.0.0.1:9999").await?;
+//! let guard = client.lock("cron.daily").wait(Duration::from_secs(5)).await?;
+//! println!("the lock is ours: {}", guard.is_held());
+//! guard.release().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`blocking`] is the same without async.
+//!
+//! # Inside
+//!
+//! Everything is generic over a [`Transport`], and time comes from tokio's clock alone. So a simulation can drive it.
+//!
+//! * A [`Connection`] sends requests and returns whole [answers](Answer). The protocol's text is elockd-core's.
+//! * A link is a connection with what it carries: its daemon, its registered name, its grace.
+//! * A hold is what is known of one lock, and decides by the clock whether it can be counted on.
+//! * A keeper is the task that owns the link of one or more holds. It asks, notices, releases and resumes.
+//! * The pool has links that carry nothing.
 
 #![forbid(unsafe_code)]
 
 mod answer;
 mod backoff;
+pub mod blocking;
 mod client;
 mod connection;
 mod ended;

@@ -4,7 +4,7 @@
 use crate::answer::Answer;
 use crate::client::Shared;
 use crate::connection::Connection;
-use crate::error::Error;
+use crate::error::{Error, Refusal};
 use crate::hold::Proof;
 use crate::holder::Holder;
 use crate::lost::Lost;
@@ -69,6 +69,8 @@ pub(crate) struct Link<T: Transport> {
     pub(crate) server: Server,
     /// How long an answer may take.
     pub(crate) answer_timeout: Duration,
+    /// Whether to find out who has a lock that is not to be had.
+    pub(crate) explains_held: bool,
     /// Whether a name was registered.
     pub(crate) is_named: bool,
     pub(crate) grace: Option<Grace>,
@@ -116,12 +118,16 @@ impl<T: Transport> Link<T> {
         }
     }
 
-    /// Asks for a grace, unless it has one.
+    /// Asks for a grace, unless it has one. None is wanted if the time is 0.
     pub(crate) async fn linger(&mut self, time: Duration) -> Result<(), Error> {
-        if self.grace.is_some() {
+        if self.grace.is_some() || time.is_zero() {
             return Ok(());
         }
-        let answer = self.ask(&Command::<&[u8]>::Linger(time.as_millis() as u32)).await?;
+        let Ok(ms) = u32::try_from(time.as_millis()) else {
+            return Err(Error::Refused(Refusal::LingerTooLong));
+        };
+        // 0 on the wire means none.
+        let answer = self.ask(&Command::<&[u8]>::Linger(ms.max(1))).await?;
         match answer.reply() {
             Some(Reply::Lingers { key: Some(key), ms }) => {
                 self.grace = Some(Grace { key: key.to_vec(), time: Duration::from_millis(ms.into()) });
@@ -133,36 +139,40 @@ impl<T: Transport> Link<T> {
 
     /// Gets a lock and asks for its token. After an error the connection does not hold this lock, if it still works.
     pub(crate) async fn get(&mut self, want: &Want, patience: Patience) -> Result<Proof, Error> {
-        loop {
-            let left = patience.left();
-            let plain = Wish::at_once(want.kind, &want.name[..]);
-            let plain = if want.limit > 0 { plain.limited(want.limit) } else { plain };
-            let sent = Instant::now();
-            let answer = match left {
-                None => {
-                    self.connection.send(&Command::Get(plain));
-                    // In the same packet. If the lock is not to be had, the answer does not matter.
-                    self.send_fence(want);
-                    self.receive(Duration::ZERO).await?
+        let plain = Wish::at_once(want.kind, &want.name[..]);
+        let plain = if want.limit > 0 { plain.limited(want.limit) } else { plain };
+        if patience == Patience::None {
+            return self.get_at_once(want, plain).await;
+        }
+        while let Some((ms, is_last)) = patience.left() {
+            self.connection.send(&Command::Get(plain.waiting(ms)));
+            let answer = self.receive(Duration::from_millis(ms.into())).await?;
+            match got(&answer, want) {
+                Err(Error::Timeout) if !is_last => {}
+                result => {
+                    result?;
+                    break;
                 }
-                Some((ms, _)) => {
-                    self.connection.send(&Command::Get(plain.waiting(ms)));
-                    self.receive(Duration::from_millis(ms.into())).await?
-                }
-            };
-            let got = got(&answer, want);
-            let is_over = left.is_none_or(|(_, is_last)| is_last);
-            if matches!(got, Err(Error::Timeout)) && !is_over {
-                continue;
             }
-            if left.is_none() {
+        }
+        // The answer may have been on its way for as long as the wait, so it proves nothing of now.
+        self.prove(want).await
+    }
+
+    async fn get_at_once(&mut self, want: &Want, wish: Wish<&[u8]>) -> Result<Proof, Error> {
+        let sent = Instant::now();
+        self.connection.send(&Command::Get(wish));
+        // In the same packet.
+        self.send_fence(want);
+        let answer = self.receive(Duration::ZERO).await?;
+        match got(&answer, want) {
+            Err(error) if error.breaks() => Err(error),
+            result => {
+                // If the lock is not to be had, this answer does not matter.
                 let fence = self.receive(Duration::ZERO).await?;
-                got?;
-                return proof(&fence, want.kind, &want.name, sent);
+                result?;
+                proof(&fence, want.kind, &want.name, sent)
             }
-            got?;
-            // The answer may have been on its way for as long as the wait, so it proves nothing of now.
-            return self.prove(want).await;
         }
     }
 
@@ -172,19 +182,21 @@ impl<T: Transport> Link<T> {
         for want in wants {
             match self.get(want, patience).await {
                 Ok(proof) => proofs.push(proof),
-                Err(error) => return Err(self.undo(want, error).await),
+                Err(error) => return Err(self.undo(want, error, !proofs.is_empty()).await),
             }
         }
         Ok(proofs)
     }
 
     /// After a lock was not to be had: releases the others, and finds out who has it. If that fails, so has the link.
-    pub(crate) async fn undo(&mut self, want: &Want, error: Error) -> Error {
+    pub(crate) async fn undo(&mut self, want: &Want, error: Error, has_others: bool) -> Error {
         if error.breaks() {
             return error;
         }
         let undone = async {
-            self.release_all().await?;
+            if has_others {
+                self.release_all().await?;
+            }
             self.explain(want, error).await
         };
         undone.await.unwrap_or_else(|error| error)
@@ -192,7 +204,7 @@ impl<T: Transport> Link<T> {
 
     /// If the lock is held, finds out by whom.
     async fn explain(&mut self, want: &Want, error: Error) -> Result<Error, Error> {
-        if !matches!(error, Error::Held { .. }) {
+        if !self.explains_held || !matches!(error, Error::Held { .. }) {
             return Ok(error);
         }
         let by = self.holder(want).await?;

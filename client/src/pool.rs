@@ -85,7 +85,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_last_one_is_taken_first_and_old_ones_are_closed() {
-        let pool = Pool::new(2, Duration::from_secs(60));
+        let pool = Pool::new(2, Duration::from_mins(1));
         let mut far = Vec::new();
         for port in 1..=3 {
             let (near, end) = connection();
@@ -102,7 +102,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_has_ended_or_is_not_answered_is_not_taken() {
-        let pool = Pool::new(8, Duration::from_secs(60));
+        let pool = Pool::new(8, Duration::from_mins(1));
         let (near, ended) = connection();
         pool.put(near, server(1));
         let (near, mut wordy) = connection();

@@ -85,11 +85,11 @@ impl<T: Transport> RateRequest<T> {
 impl<T: Transport> Link<T> {
     async fn permit(&mut self, share: &Want, per: Duration, patience: Patience) -> Result<(), Error> {
         if let Err(error) = self.get(share, patience).await {
-            return Err(self.undo(share, error).await);
+            return Err(self.undo(share, error, false).await);
         }
         match self.linger(per).await {
             Ok(()) => Ok(()),
-            Err(error) => Err(self.undo(share, error).await),
+            Err(error) => Err(self.undo(share, error, true).await),
         }
     }
 }

@@ -12,6 +12,9 @@ pub const LOST_AFTER: Duration = Duration::from_secs(8);
 /// How often a guard asks for its hold.
 pub const HEARTBEAT: Duration = Duration::from_secs(2);
 
+/// The longest time in which a daemon may be silent.
+const LONGEST: Duration = Duration::from_hours(24);
+
 /// All settings of a client.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -27,6 +30,7 @@ pub(crate) struct Settings {
     pub(crate) longest_pause: Duration,
     pub(crate) most_idle: usize,
     pub(crate) idle_age: Duration,
+    pub(crate) explains_held: bool,
     pub(crate) seed: Option<u64>,
 }
 
@@ -45,6 +49,7 @@ impl Default for Settings {
             longest_pause: Duration::from_secs(2),
             most_idle: 8,
             idle_age: Duration::from_mins(1),
+            explains_held: true,
             seed: None,
         }
     }
@@ -146,6 +151,13 @@ impl<T: Transport> Builder<T> {
         self
     }
 
+    /// Whether [`Error::Held`] says by whom (yes). The daemon is asked for all locks whose names begin so. Switch it off
+    /// where there are many of them, and many tries.
+    pub fn explain_held(mut self, is_explained: bool) -> Self {
+        self.settings.explains_held = is_explained;
+        self
+    }
+
     /// Draws all random numbers from this seed, so that a simulation can be repeated.
     pub fn seed(mut self, seed: u64) -> Self {
         self.settings.seed = Some(seed);
@@ -174,11 +186,13 @@ impl<T: Transport> Builder<T> {
                 "`lost_after` must be at least twice `heartbeat`, which must not be 0",
             ));
         }
-        if settings
-            .linger
-            .is_some_and(|grace| u32::try_from(grace.as_millis()).is_err() || grace.as_millis() == 0)
+        if [settings.lost_after, settings.answer_timeout]
+            .into_iter()
+            .any(|time| time.is_zero() || time > LONGEST)
         {
-            return Err(Error::BadSetting("`linger` must be a number of milliseconds that fits in 32 bits"));
+            return Err(Error::BadSetting(
+                "`lost_after` and `answer_timeout` must be more than 0 and at most a day",
+            ));
         }
         Ok(Client::new(settings, transport))
     }

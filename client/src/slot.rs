@@ -72,7 +72,7 @@ impl<T: Transport> Link<T> {
     /// Gets a share, and then a place that is free.
     async fn get_slot(&mut self, share: &Want, patience: Patience) -> Result<(u32, Want), Error> {
         if let Err(error) = self.get(share, patience).await {
-            return Err(self.undo(share, error).await);
+            return Err(self.undo(share, error, false).await);
         }
         let mut result = Error::Held { by: None, since: None };
         for index in (0..ROUNDS).flat_map(|_| 0..share.limit) {
@@ -87,7 +87,7 @@ impl<T: Transport> Link<T> {
                 }
             }
         }
-        Err(self.undo(share, result).await)
+        Err(self.undo(share, result, true).await)
     }
 }
 

@@ -227,8 +227,9 @@ fn report(server: &str, args: BenchArgs, all: &Measured, elapsed: Duration, is_c
         let bar = "█".repeat(length);
         let bar = Style::Green.paint(&bar, is_colored);
         let pad = " ".repeat(usize::try_from(BAR).unwrap_or(0).saturating_sub(length));
-        let share = count as f64 * 100.0 / all.times.len().max(1) as f64;
-        let _ = writeln!(text, "< {:>9}  {bar}{pad}  {share:>5.1} %", time(below));
+        let thousandths = (count * 1000 + all.times.len() / 2) / all.times.len().max(1);
+        let share = format!("{}.{}", thousandths / 10, thousandths % 10);
+        let _ = writeln!(text, "< {:>9}  {bar}{pad}  {share:>5} %", time(below));
     }
     text
 }

@@ -41,8 +41,8 @@ impl Task {
     }
 
     /// Starts it. It inherits `descriptors`, so that what they keep open is open as long as it lives.
-    pub(crate) fn start(&self, env: &[(&str, OsString)], descriptors: Vec<OwnedFd>) -> Result<Job, Failure> {
-        for descriptor in &descriptors {
+    pub(crate) fn start(&self, env: &[(&str, OsString)], descriptors: &[OwnedFd]) -> Result<Job, Failure> {
+        for descriptor in descriptors {
             fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::empty()))
                 .map_err(|error| Failure::system("hand on the connection", error))?;
         }

@@ -16,14 +16,16 @@ use std::time::Duration;
 
 /// How often the daemon is asked for the hold.
 const HEARTBEAT: Duration = Duration::from_secs(2);
-/// Silence is judged here and not by the library: it would judge a process that was stopped without asking.
-const NEVER: Duration = Duration::from_hours(24 * 365);
+/// Silence is judged here and not by the library, which would judge a process that was stopped without asking. It is the
+/// longest that the library takes.
+const NEVER: Duration = Duration::from_hours(24);
 /// How long the daemon may take to answer. It is shorter than the grace, so that there is time to resume.
 const ANSWER: Duration = Duration::from_secs(4);
 /// For ever, as a wait.
 const FOR_EVER: Duration = Duration::MAX;
 
 /// Which lock.
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag")]
 #[derive(Args, Clone, Debug)]
 pub(crate) struct LockArgs {
     /// The name of the lock.
@@ -123,7 +125,7 @@ impl LockArgs {
         }
         let client = builder.transport(connections.clone()).build()?;
         let patience = waiting.patience();
-        let getting = async {
+        let getting = Box::pin(async {
             if let Some(count) = self.slots {
                 return client.slot(self.name.bytes(), count, patience).await.map(Grip::Slot);
             }
@@ -140,7 +142,7 @@ impl LockArgs {
                 None => request.try_now().await,
             }
             .map(Grip::Guard)
-        };
+        });
         let got = progress::telling(options, self.kind(), &self.name, getting).await;
         let grip = got.map_err(|error| waiting.failure(&self.name, error))?;
         let lost_after = LOST_AFTER.max(self.linger.unwrap_or_default());

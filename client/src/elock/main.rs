@@ -1,6 +1,8 @@
 //! The program `elock`: locks of elockd on the command line. Each command has a file of its own; this one reads the
 //! command line and says how it ended.
 
+#![allow(clippy::doc_markdown, reason = "what help says is read on a terminal")]
+
 mod bench;
 mod channel;
 mod get;

@@ -31,7 +31,7 @@ pub(crate) async fn supervise(
     signals: &mut Signals,
 ) -> Result<Ended, Failure> {
     let descriptors = if inherits { lock.descriptors()? } else { Vec::new() };
-    let mut job = task.start(&lock.environment(), descriptors)?;
+    let mut job = task.start(&lock.environment(), &descriptors)?;
     let ended = |code| code_of(code);
     let reason = loop {
         tokio::select! {

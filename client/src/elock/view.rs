@@ -11,6 +11,7 @@ use crate::status::{FREE, Failure, Outcome};
 use clap::Args;
 use elockd_client::{Command, Error, Kind, Refusal, Reply};
 use serde_json::{Map, Value, json};
+use std::fmt::Write;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -200,13 +201,13 @@ async fn inspect(channel: &mut Channel, name: &Name) -> Result<Page, Failure> {
         };
         is_held |= holders > 0;
         counts.insert(crate::rows::kind_word(kind).to_owned(), holders.into());
-        match (kind, holders) {
-            (_, 0) => {}
-            (Kind::Exclusive, _) => table += &format!("{name} is held\n"),
-            (Kind::Shared, _) => table += &format!("{name} is shared by {holders}\n"),
-            (Kind::Read, _) => table += &format!("{name} is read by {holders}\n"),
-            (Kind::Write, _) => table += &format!("{name} is written\n"),
-        }
+        let _ = match (kind, holders) {
+            (_, 0) => Ok(()),
+            (Kind::Exclusive, _) => writeln!(table, "{name} is held"),
+            (Kind::Shared, _) => writeln!(table, "{name} is shared by {holders}"),
+            (Kind::Read, _) => writeln!(table, "{name} is read by {holders}"),
+            (Kind::Write, _) => writeln!(table, "{name} is written"),
+        };
     }
     let listing = channel.ask(&Command::ListAll(name.bytes())).await?;
     let rows = match LockRow::of(&listing) {
@@ -223,7 +224,7 @@ async fn inspect(channel: &mut Channel, name: &Name) -> Result<Page, Failure> {
             "lingers" => "kept for",
             _ => "wanted by",
         };
-        table += &format!("  {}: {what} {} for {}\n", row.kind, row.who(), row.age());
+        let _ = writeln!(table, "  {}: {what} {} for {}", row.kind, row.who(), row.age());
     }
     let json = json!({"name": name, "held": is_held, "holders": counts, "rows": rows});
     let status = if is_held { ExitCode::SUCCESS } else { FREE.into() };
@@ -250,7 +251,9 @@ async fn stats(channel: &mut Channel, full: bool, keys: &[String]) -> Result<Pag
     let width = chosen.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
     let table = match chosen[..] {
         [(_, value)] => format!("{value}\n"),
-        _ => chosen.iter().map(|(key, value)| format!("{key:width$}  {value}\n")).collect(),
+        _ => {
+            chosen.iter().fold(String::new(), |text, (key, value)| text + &format!("{key:width$}  {value}\n"))
+        }
     };
     Ok(Page { table, json: json.into(), status: ExitCode::SUCCESS })
 }

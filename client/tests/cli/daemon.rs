@@ -31,7 +31,7 @@ impl Daemon {
         let (stop, stopped) = oneshot::channel();
         let (tell_address, address) = mpsc::channel();
         let mut config = Config::default();
-        config.machine.identity.version = "1.2.3".to_owned();
+        "1.2.3".clone_into(&mut config.machine.identity.version);
         change(&mut config);
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -88,7 +88,7 @@ impl Daemon {
     pub(crate) fn until(&self, name: &str, is_held: bool) {
         let mut client = self.client();
         poll(&format!("{name} to be held: {is_held}"), || {
-            let said = client.ask(&format!("i {name}"));
+            let said = client.ask(format!("i {name}"));
             (said.starts_with('1') == is_held).then_some(())
         });
     }

@@ -21,7 +21,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Anything on one machine is long done by then, also when it is busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Asks again and again until there is an answer.
 fn poll<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
@@ -43,17 +43,20 @@ fn run(command: &mut Command) -> (i32, String, String) {
 }
 
 /// Kills a process that has not ended in time, so that a hang is a failure.
-struct Deadline(mpsc::Sender<()>);
+struct Deadline {
+    /// Dropped with it, and that is what counts.
+    _dropped: mpsc::Sender<()>,
+}
 
 impl Deadline {
     fn of(process: u32) -> Self {
         let (dropped, is_dropped) = mpsc::channel();
         thread::spawn(move || {
-            if is_dropped.recv_timeout(2 * PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            if is_dropped.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
                 let _ = kill(Pid::from_raw(process.try_into().unwrap()), Signal::SIGKILL);
             }
         });
-        Self(dropped)
+        Self { _dropped: dropped }
     }
 }
 

@@ -19,8 +19,29 @@ async fn a_lock_is_held_until_it_is_released() {
     assert_eq!((by.name, by.lock, by.waiters), (Some(b"alice".to_vec()), b"job 1".to_vec(), 0));
     assert_eq!((by.group.role, by.is_lingering), (Role::Holds, false));
     assert!(since.unwrap() >= 3 * SECOND);
+    let hasty = world.builder().explain_held(false).build().unwrap();
+    assert!(matches!(hasty.lock("job 1").try_now().await, Err(Error::Held { by: None, since: None })));
     guard.release().await.unwrap();
     assert!(bob.lock("job 1").try_now().await.unwrap().is_held());
+}
+
+/// Compiles only if tasks may move between threads with all of these.
+#[tokio::test(start_paused = true)]
+async fn every_future_may_be_sent() {
+    fn sent<F: Future + Send>(future: F) -> F {
+        future
+    }
+    let client = World::start().client();
+    let guard = sent(client.lock("a").try_now()).await.unwrap();
+    let _ = (sent(guard.lost()), sent(guard.watch().changed()), sent(client.lock("b").wait(SECOND)));
+    let _ = (sent(client.holder("a")), sent(client.list("a")), sent(client.stats()), sent(client.ping()));
+    let _ =
+        (sent(client.lock_all(["b"], None)), sent(client.slot("c", 1, None)), sent(client.ended("a").get()));
+    let _ = (sent(client.rate("d", 1, SECOND).get()), sent(client.lead("e", |_| async {})));
+    let mut session = client.session();
+    drop(sent(session.lock("b").get()));
+    sent(session.close()).await.unwrap();
+    sent(guard.release()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -41,7 +62,7 @@ async fn a_dropped_guard_releases_in_the_background() {
         observer.until("connections", 2).await;
         timeout(SECOND, async {
             while !observer.lines("ls").await.is_empty() {
-                sleep(SECOND / 100).await
+                sleep(SECOND / 100).await;
             }
         })
         .await
@@ -108,7 +129,7 @@ async fn an_unused_connection_carries_neither_locks_nor_names() {
     observer.until("connections", 2).await;
     timeout(SECOND, async {
         while !observer.lines("who").await.is_empty() {
-            sleep(SECOND / 100).await
+            sleep(SECOND / 100).await;
         }
     })
     .await

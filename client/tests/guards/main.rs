@@ -6,5 +6,6 @@
 mod getting;
 mod lingering;
 mod losing;
+mod scripted;
 mod several;
 mod world;

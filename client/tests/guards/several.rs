@@ -1,7 +1,7 @@
 //! Several locks at once: sessions, sets, slots, rates, ends and leaders.
 
 use crate::world::World;
-use elockd_client::{Error, Lost};
+use elockd_client::{Error, Guard, Lost, Slot};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::sync::mpsc::unbounded_channel;
@@ -118,7 +118,7 @@ async fn sets_are_had_whole_or_not_at_all() {
     let world = World::start();
     let client = world.client();
     let set = client.lock_all(["b", "a", " b"], None).await.unwrap();
-    assert_eq!(set.iter().map(|guard| guard.name()).collect::<Vec<_>>(), [b"a", b"b"]);
+    assert_eq!(set.iter().map(Guard::name).collect::<Vec<_>>(), [b"a", b"b"]);
     assert!(set.is_held() && set.get("a").unwrap().token() < set.get("b").unwrap().token());
     let Err(Error::Held { by: Some(by), .. }) = client.lock_all(["0", "b", "c"], None).await else {
         panic!()
@@ -160,7 +160,7 @@ async fn slots_have_numbers_of_their_own() {
     for _ in 0..4 {
         slots.push(client.slot("gpu", 4, None).await.unwrap());
     }
-    assert_eq!(slots.iter().map(|slot| slot.index()).collect::<BTreeSet<_>>(), (0..4).collect());
+    assert_eq!(slots.iter().map(Slot::index).collect::<BTreeSet<_>>(), (0..4).collect());
     assert!(slots.iter().all(|slot| slot.is_held() && slot.token().is_some()));
     assert!(matches!(client.slot("gpu", 4, None).await, Err(Error::Held { by: Some(_), .. })));
     assert!(matches!(client.slot("gpu", 4, Some(SECOND)).await, Err(Error::Timeout)));
@@ -215,7 +215,7 @@ async fn at_most_so_many_in_a_time() {
         times.push(begin.elapsed());
     }
     for (earlier, later) in times.iter().zip(&times[5..]) {
-        assert!(*later - *earlier >= SECOND, "{times:?}");
+        assert!(*later >= *earlier + SECOND, "{times:?}");
     }
     assert!(begin.elapsed() < 4 * SECOND, "{times:?}");
     assert!(matches!(client.rate("mails", 5, SECOND).try_now().await, Err(Error::Held { .. })));

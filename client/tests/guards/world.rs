@@ -73,11 +73,6 @@ impl World {
         Self { connect, cables: Arc::default() }
     }
 
-    /// Other cables to the same daemon.
-    pub(crate) fn elsewhere(&self) -> Self {
-        Self { connect: self.connect.clone(), cables: Arc::default() }
-    }
-
     pub(crate) fn builder(&self) -> Builder<Self> {
         Client::builder().seed(7).transport(self.clone())
     }
