@@ -124,8 +124,9 @@ async fn steward(options: &Options, args: HoldArgs, signals: &mut Signals) -> Ou
     let said = if options.is_json { print_json(&first) } else { print(&held(&first)) };
     if said.is_ok() {
         leave_the_terminal()?;
-        keep(lock, &listener, report, args.span, since, signals).await;
+        keep(lock, &listener, &path, report, args.span, since, signals).await;
     }
+    // If it is there still.
     let _ = fs::remove_file(path);
     Ok(ExitCode::SUCCESS)
 }
@@ -151,6 +152,7 @@ fn leave_the_terminal() -> Result<(), Failure> {
 async fn keep(
     lock: Obtained,
     listener: &UnixListener,
+    path: &Path,
     report: impl Fn(&Obtained) -> Report,
     span: Option<Duration>,
     since: Instant,
@@ -185,6 +187,8 @@ async fn keep(
                 let mut said = Report { lost: lost.clone(), ..report(&lock) };
                 let releases = line == "release\n";
                 if releases {
+                    // Nobody finds it any more, before anybody knows that it is released.
+                    let _ = fs::remove_file(path);
                     if let (Err(reason), None) = (lock.release().await, &lost) {
                         said.lost = Some(reason.to_string());
                     }
@@ -248,6 +252,9 @@ fn ask_all(word: &str, is_meant: impl Fn(&Report) -> bool) -> Result<Vec<Report>
                 reports.extend(if word == "status" { Some(report) } else { ask(&path, word).ok() });
             }
             Ok(_) => {}
+            // It has ended meanwhile.
+            Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::NotFound) => {}
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {}
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
                 let _ = fs::remove_file(path);
             }

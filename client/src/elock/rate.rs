@@ -8,7 +8,7 @@ use crate::progress;
 use crate::span;
 use crate::status::{Failure, Outcome};
 use clap::Args;
-use elockd_client::{Client, Kind};
+use elockd_client::{Client, Error, Kind};
 use std::ffi::OsString;
 use std::str::FromStr;
 use std::time::Duration;
@@ -75,7 +75,14 @@ pub(crate) async fn rate(options: &Options, args: &RateArgs) -> Outcome {
         }
     };
     let permitted = progress::telling(options, Kind::Shared, name, asking).await;
-    permitted.map_err(|error| waiting.failure(name, error))?;
+    permitted.map_err(|error| {
+        let is_used_up = matches!(error, Error::Held { .. } | Error::Timeout);
+        let mut failure = waiting.failure(name, error);
+        if is_used_up {
+            failure.message = format!("{name}: {count} in {} are used up", span::shown(*per));
+        }
+        failure
+    })?;
     // Nothing is held, so nothing has to be watched.
     Err::<std::process::ExitCode, Failure>(task.become_it())
 }

@@ -6,6 +6,7 @@
 mod daemon;
 mod operators;
 mod others;
+mod page;
 mod proxy;
 mod running;
 mod terminal;
