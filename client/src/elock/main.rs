@@ -22,6 +22,7 @@ mod progress;
 mod rate;
 mod rows;
 mod run;
+mod shell;
 mod signals;
 mod silence;
 mod span;
@@ -76,6 +77,8 @@ enum Action {
     Ping(view::PingArgs),
     /// Wait until whoever holds a lock now is done, without getting the lock.
     Wait(wait::WaitArgs),
+    /// Speak the protocol by hand, with history, completion and help.
+    Shell,
     /// Ask the daemon as fast as it answers, and draw how long that takes.
     Bench(bench::BenchArgs),
     /// Close a connection, which releases its locks (operators only).
@@ -126,6 +129,7 @@ fn run(action: Action, options: &Options) -> Outcome {
         Action::Stats(args) => block_on(View::Stats(args).run(options)),
         Action::Ping(args) => block_on(View::Ping(args).run(options)),
         Action::Wait(args) => block_on(wait::wait(options, &args)),
+        Action::Shell => shell::shell(options),
         Action::Bench(args) => on_all_cores(bench::bench(options, args)),
         Action::Kick(args) => block_on(operate::kick(options, &args)),
         Action::Steal(args) => block_on(operate::steal(options, &args)),

@@ -71,6 +71,53 @@ fn ctrl_z_stops_both_and_fg_goes_on() {
     );
 }
 
+/// Goal: the shell completes, remembers, and survives the loss of its connection and a wait that is given up.
+#[test]
+fn the_shell_is_edited_as_a_shell() {
+    let daemon = Daemon::start();
+    let mut holder = daemon.client();
+    holder.get("deploy/site");
+    let state = format!("type export XDG_STATE_HOME={}", daemon.folder().display());
+    play(
+        &daemon,
+        &[
+            "see ready>",
+            &state,
+            "see ready>",
+            "type elock shell",
+            "see elock> ",
+            "key i dep",
+            "key Tab",
+            "see i deploy/site",
+            "key Enter",
+            "see 1 Lock Is Locked: deploy/site",
+            "see elock> ",
+            "type gw 60000 deploy/site",
+            "sleep 0.2",
+            "type ^C",
+            "see only the end of a connection ends a wait",
+            "see elock> ",
+            "type me",
+            "see 1 127.0.0.1:",
+            "see elock> ",
+            "key pin",
+            "key Tab",
+            "key Enter",
+            "see 1 pong",
+            "see elock> ",
+            "key Up",
+            "see ping",
+            "key Enter",
+            "see 1 pong",
+            "see elock> ",
+            "key ^D",
+            "see ready>",
+            "type cat $XDG_STATE_HOME/elock/history",
+            "see gw 60000 deploy/site",
+        ],
+    );
+}
+
 #[test]
 fn a_person_who_waits_is_told_for_whom() {
     let daemon = Daemon::start();
