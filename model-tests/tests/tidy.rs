@@ -243,7 +243,7 @@ fn counts_that_pages_name_are_right() {
 
 #[test]
 fn what_is_published_has_its_licences_and_says_what_it_is() {
-    for package in ["core", "server"] {
+    for package in ["client", "core", "server"] {
         for name in ["LICENSE-MIT", "LICENSE-APACHE"] {
             let text =
                 |path: PathBuf| fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));

@@ -17,6 +17,6 @@ pub use decoder::Decoder;
 pub use reply::{Listing, Reply, Subject};
 pub use request::{Command, parse};
 pub use row::{Group, Role, Row, read_rows};
-pub use text::{encode, encode_reason, read_figures, read_me};
+pub use text::{encode, encode_reason, read_figures, read_me, read_reason};
 pub use verb::Verb;
 pub use wish::Wish;

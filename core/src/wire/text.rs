@@ -67,10 +67,16 @@ fn encode_any(reply: &Reply<'_>, out: &mut Vec<u8>) {
 /// Appends the last line that a connection gets before it is closed, if `reason` has one.
 pub fn encode_reason(reason: Reason, out: &mut Vec<u8>) {
     match reason {
-        Reason::TooManyConnections => line(out, b"0 Too Many Connections", b""),
+        Reason::TooManyConnections => out.extend_from_slice(REFUSED),
         // A client would take a line that it did not ask for as the answer to its next request.
         Reason::Quit | Reason::Idle | Reason::Kicked | Reason::Resumed => {}
     }
+}
+
+/// Reads the last line that a connection got before it was closed. `None` if it is another line.
+#[must_use]
+pub fn read_reason(text: &[u8]) -> Option<Reason> {
+    (text == REFUSED).then_some(Reason::TooManyConnections)
 }
 
 fn write_figure(key: &str, figure: Figure<'_>, out: &mut Vec<u8>) {
@@ -91,6 +97,7 @@ fn line(out: &mut Vec<u8>, text: &[u8], name: &[u8]) {
     out.push(b'\n');
 }
 
+const REFUSED: &[u8] = b"0 Too Many Connections\n";
 const LINGERS: &[u8] = b"1 Linger Success: ";
 const RESUMED: &[u8] = b"1 Resume Success: ";
 
@@ -240,6 +247,11 @@ pub(super) mod tests {
         let line = |reason| {
             let mut out = Vec::new();
             encode_reason(reason, &mut out);
+            assert_eq!(
+                read_reason(&out),
+                (!out.is_empty()).then_some(reason),
+                "it is read as it was written"
+            );
             String::from_utf8(out).unwrap()
         };
         assert_eq!(line(Reason::TooManyConnections), "0 Too Many Connections\n");

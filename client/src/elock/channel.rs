@@ -1,0 +1,94 @@
+//! A connection for questions: opened to the first daemon that answers, with a limit of time for each answer.
+
+use crate::options::Options;
+use crate::status::{Failure, NO_DAEMON, NOT_ALLOWED, NOT_OBTAINED, PROTOCOL, USAGE};
+use elockd_client::{Answer, Command, Connection, Error, Net, NetStream, Refusal, Server, Transport};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long one daemon may take to accept a connection. There may be others.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long an answer may take that needs no wait.
+const ANSWER: Duration = Duration::from_secs(10);
+/// How long the daemon may take to close a connection that is done.
+const END: Duration = Duration::from_secs(2);
+
+/// A connection to a daemon.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    connection: Connection<NetStream>,
+    server: Server,
+}
+
+impl Channel {
+    /// Connects to the first daemon that answers.
+    pub(crate) async fn open(options: &Options) -> Result<Self, Failure> {
+        Self::open_one_of(&options.servers).await
+    }
+
+    /// Connects to the administrative socket.
+    pub(crate) async fn open_admin(options: &Options) -> Result<Self, Failure> {
+        Self::open_one_of(&[Server::Unix(options.admin.clone())]).await.map_err(|failure| {
+            let hint = "kick and steal need the daemon's administrative socket: --admin PATH";
+            Failure { message: format!("{}; {hint}", failure.message), ..failure }
+        })
+    }
+
+    async fn open_one_of(servers: &[Server]) -> Result<Self, Failure> {
+        let mut tried = Vec::new();
+        for server in servers {
+            let connected = timeout(CONNECT, Net.connect(server)).await;
+            match connected.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
+                Ok(stream) => {
+                    return Ok(Self { connection: Connection::new(stream), server: server.clone() });
+                }
+                Err(error) => tried.push((server.clone(), error)),
+            }
+        }
+        Err(Error::Unreachable(tried).into())
+    }
+
+    /// The daemon at its other end.
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// The connection, for who pipelines or waits.
+    pub(crate) fn connection(&mut self) -> &mut Connection<NetStream> {
+        &mut self.connection
+    }
+
+    /// Asks, and waits for the answer for a limited time.
+    pub(crate) async fn ask<N: AsRef<[u8]>>(&mut self, command: &Command<N>) -> Result<Answer, Failure> {
+        let asking = self.connection.ask(command);
+        let answer = timeout(ANSWER, asking).await;
+        answer.map_err(|_| silent(&self.server))?.map_err(Failure::from)
+    }
+
+    /// Ends the connection in order, so that nobody meets what it held.
+    pub(crate) async fn quit(self) {
+        // If the daemon does not close it in time, it is closed here.
+        let _ = self.connection.quit(END).await;
+    }
+}
+
+/// The daemon gave no answer.
+fn silent(server: &Server) -> Failure {
+    let seconds = ANSWER.as_secs();
+    Failure::new(NO_DAEMON, format_args!("{server} has not answered for {seconds} s"))
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let status = match &error {
+            Error::Held { .. } | Error::Timeout | Error::Deadlock => NOT_OBTAINED,
+            Error::Lost(_) => crate::status::LOST,
+            Error::Refused(Refusal::NotAllowed(_) | Refusal::Disabled) => NOT_ALLOWED,
+            Error::Refused(Refusal::UnknownCommand) | Error::Protocol { .. } => PROTOCOL,
+            Error::Refused(refusal) if refusal.is_transient() => NOT_OBTAINED,
+            Error::Refused(_) | Error::BadName => USAGE,
+            _ => NO_DAEMON,
+        };
+        Self::new(status, error)
+    }
+}

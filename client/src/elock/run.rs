@@ -1,0 +1,103 @@
+//! `elock run`: a command runs while a lock is held.
+
+use crate::job::Task;
+use crate::lock::{LockArgs, Obtained, WaitingArgs};
+use crate::on_lost::OnLost;
+use crate::options::Options;
+use crate::output::tell;
+use crate::signals::{Signals, die_of};
+use crate::span;
+use crate::status::{Failure, LOST, Outcome};
+use crate::supervise::{Ended, hold_on, supervise};
+use clap::Args;
+use nix::sys::signal::Signal;
+use std::ffi::OsString;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What happens to the command if nothing else is said.
+pub(crate) const ON_LOST: &str = "term,5s,kill";
+
+#[derive(Args, Debug)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    lock: LockArgs,
+    #[command(flatten)]
+    waiting: WaitingArgs,
+    /// Hold the lock for at least so long, even if the command ends sooner: clocks differ, and once a minute means once.
+    #[arg(long, value_name = "SPAN", value_parser = span::parse)]
+    at_least: Option<Duration>,
+    #[command(flatten)]
+    command: CommandArgs,
+}
+
+/// What is to be run.
+#[derive(Args, Debug)]
+pub(crate) struct CommandArgs {
+    /// What happens to the command and to all that it started when the lock is lost: signals and pauses, or none.
+    #[arg(long, value_name = "STEPS", default_value = ON_LOST)]
+    on_lost: OnLost,
+    /// Close the connection in the command. Then the lock is free if elock is killed, though the command still runs.
+    #[arg(short = 'o', long)]
+    close: bool,
+    /// Give this line to the shell ($SHELL) instead of running a command.
+    #[arg(short = 'c', long = "command", value_name = "LINE")]
+    line: Option<OsString>,
+    /// The command and its arguments.
+    #[arg(trailing_var_arg = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+impl CommandArgs {
+    pub(crate) fn task(&self) -> Result<Task, Failure> {
+        Task::new(&self.command, self.line.as_deref())
+    }
+
+    /// Runs it under the lock.
+    pub(crate) async fn run(
+        &self,
+        task: &Task,
+        lock: &Obtained,
+        signals: &mut Signals,
+    ) -> Result<Ended, Failure> {
+        supervise(task, lock, !self.close, &self.on_lost, signals).await
+    }
+}
+
+/// Gets the lock, runs the command, releases the lock.
+pub(crate) async fn run(options: &Options, args: &RunArgs, signals: &mut Signals) -> Outcome {
+    let task = args.command.task()?;
+    let lock = match or_signal(args.lock.get(options, args.waiting), signals).await {
+        Ok(lock) => lock?,
+        Err(signal) => return Ok(die_of(signal).into()),
+    };
+    let since = Instant::now();
+    let result = args.command.run(&task, &lock, signals).await;
+    if let (Ok(Ended { lost: None, .. }), Some(span)) = (&result, args.at_least) {
+        hold_on(&lock, since, span, signals).await;
+    }
+    if let Ok(Ended { lost: Some(_), .. }) = result {
+        // There is nothing to wait for: the end of this process ends the connection.
+        return Ok(LOST.into());
+    }
+    let name = lock.name().clone();
+    let released = lock.release().await;
+    let code = result?.code;
+    if let Err(lost) = released {
+        tell(format_args!("{name} was lost: {lost}; the command had ended with status {code}"));
+        return Ok(LOST.into());
+    }
+    Ok(code.into())
+}
+
+/// Does the work, or returns the signal that came first and ends programs.
+pub(crate) async fn or_signal<T>(work: impl Future<Output = T>, signals: &mut Signals) -> Result<T, Signal> {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return Ok(done),
+            arrived = signals.next() => if arrived.ends() { return Err(arrived.signal) },
+        }
+    }
+}

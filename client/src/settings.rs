@@ -1,0 +1,210 @@
+//! What a client is told before it starts.
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::name::folded;
+use crate::server::Server;
+use crate::transport::{Net, Transport};
+use std::time::Duration;
+
+/// How long after the sending of the last answered heartbeat a lock counts as lost.
+pub const LOST_AFTER: Duration = Duration::from_secs(8);
+/// How often a guard asks for its hold.
+pub const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// The longest time in which a daemon may be silent.
+const LONGEST: Duration = Duration::from_hours(24);
+
+/// All settings of a client.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) servers: Vec<Server>,
+    pub(crate) name: Option<Vec<u8>>,
+    pub(crate) linger: Option<Duration>,
+    pub(crate) heartbeat: Duration,
+    pub(crate) lost_after: Duration,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) answer_timeout: Duration,
+    pub(crate) keep_trying: Duration,
+    pub(crate) first_pause: Duration,
+    pub(crate) longest_pause: Duration,
+    pub(crate) most_idle: usize,
+    pub(crate) idle_age: Duration,
+    pub(crate) explains_held: bool,
+    pub(crate) seed: Option<u64>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            servers: Vec::new(),
+            name: None,
+            linger: None,
+            heartbeat: HEARTBEAT,
+            lost_after: LOST_AFTER,
+            connect_timeout: Duration::from_secs(5),
+            answer_timeout: Duration::from_secs(8),
+            keep_trying: Duration::ZERO,
+            first_pause: Duration::from_millis(50),
+            longest_pause: Duration::from_secs(2),
+            most_idle: 8,
+            idle_age: Duration::from_mins(1),
+            explains_held: true,
+            seed: None,
+        }
+    }
+}
+
+/// Makes a [`Client`]. Every setting has a default.
+///
+/// ```
+/// use elockd_client::Client;
+/// use std::time::Duration;
+///
+/// # fn example() -> Result<Client, elockd_client::Error> {
+/// let client = Client::builder()
+///     .server("locks.example:9999".parse()?)
+///     .name("nightly backup")
+///     .linger(Duration::from_secs(10))
+///     .build()?;
+/// # Ok(client)
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Builder<T: Transport = Net> {
+    settings: Settings,
+    name: Option<Vec<u8>>,
+    transport: T,
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        Self { settings: Settings::default(), name: None, transport: Net }
+    }
+}
+
+impl<T: Transport> Builder<T> {
+    /// Adds an address. Without any it is `127.0.0.1:9999`.
+    ///
+    /// Several addresses are tried in their order, from the one on that answered last. Two daemons do not know each
+    /// other's locks. So all addresses must lead to one daemon, or to daemons of which only one runs at a time.
+    pub fn server(mut self, server: Server) -> Self {
+        self.settings.servers.push(server);
+        self
+    }
+
+    /// Registers this name on every connection, so that listings and other clients' errors show it.
+    pub fn name(mut self, name: impl AsRef<[u8]>) -> Self {
+        self.name = Some(name.as_ref().to_vec());
+        self
+    }
+
+    /// Keeps every lock for so long when its connection is lost, and resumes it on a new connection. The daemon allows
+    /// at most `--max-linger` (60 s). If this process dies, its locks are free only after this time.
+    pub fn linger(mut self, grace: Duration) -> Self {
+        self.settings.linger = (!grace.is_zero()).then_some(grace);
+        self
+    }
+
+    /// How often a guard asks the daemon for its hold (2 s), and how long after the sending of the last answered
+    /// question the lock counts as lost (8 s).
+    ///
+    /// A daemon gives a lock to the next one 15 s (`--peer-timeout`) after the last sign of a silent holder. The rest,
+    /// here 7 s, is the time in which to stop work. `lost_after` must be at least twice `heartbeat`.
+    pub fn heartbeat(mut self, heartbeat: Duration, lost_after: Duration) -> Self {
+        self.settings.heartbeat = heartbeat;
+        self.settings.lost_after = lost_after;
+        self
+    }
+
+    /// How long an attempt to connect to one address may take (5 s).
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.connect_timeout = timeout;
+        self
+    }
+
+    /// How long the daemon may take to answer (8 s). A wait for a lock has this time in addition to its own.
+    pub fn answer_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.answer_timeout = timeout;
+        self
+    }
+
+    /// For how long connecting is tried again if no address answers. Without it each address is tried once.
+    pub fn keep_trying(mut self, time: Duration) -> Self {
+        self.settings.keep_trying = time;
+        self
+    }
+
+    /// The pauses between attempts to connect: the first one (50 ms), and the longest (2 s). Each is twice the one
+    /// before. A random part of up to half of each is left out, so that many clients do not come at once.
+    pub fn backoff(mut self, first: Duration, longest: Duration) -> Self {
+        self.settings.first_pause = first;
+        self.settings.longest_pause = longest;
+        self
+    }
+
+    /// How many unused connections are kept open (8), and for how long (60 s).
+    pub fn idle_connections(mut self, most: usize, age: Duration) -> Self {
+        self.settings.most_idle = most;
+        self.settings.idle_age = age;
+        self
+    }
+
+    /// Whether [`Error::Held`] says by whom (yes). The daemon is asked for all locks whose names begin so. Switch it off
+    /// where there are many of them, and many tries.
+    pub fn explain_held(mut self, is_explained: bool) -> Self {
+        self.settings.explains_held = is_explained;
+        self
+    }
+
+    /// Draws all random numbers from this seed, so that a simulation can be repeated.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.settings.seed = Some(seed);
+        self
+    }
+
+    /// Uses another transport.
+    pub fn transport<U: Transport>(self, transport: U) -> Builder<U> {
+        Builder { settings: self.settings, name: self.name, transport }
+    }
+
+    /// The client. It connects when it has something to ask.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadName`] if the name has a line end in it. [`Error::BadSetting`] if a setting makes no sense.
+    pub fn build(self) -> Result<Client<T>, Error> {
+        let Self { mut settings, name, transport } = self;
+        if settings.servers.is_empty() {
+            settings.servers.push(Server::default());
+        }
+        // An empty name is none.
+        settings.name = name.map(folded).transpose()?.filter(|name| !name.is_empty());
+        if settings.heartbeat.is_zero() || settings.lost_after < 2 * settings.heartbeat {
+            return Err(Error::BadSetting(
+                "`lost_after` must be at least twice `heartbeat`, which must not be 0",
+            ));
+        }
+        if [settings.lost_after, settings.answer_timeout]
+            .into_iter()
+            .any(|time| time.is_zero() || time > LONGEST)
+        {
+            return Err(Error::BadSetting(
+                "`lost_after` and `answer_timeout` must be more than 0 and at most a day",
+            ));
+        }
+        Ok(Client::new(settings, transport))
+    }
+
+    /// The client, after a daemon has answered.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build), and [`Error::Unreachable`] if no daemon can be reached.
+    pub async fn connect(self) -> Result<Client<T>, Error> {
+        let client = self.build()?;
+        client.ping().await?;
+        Ok(client)
+    }
+}

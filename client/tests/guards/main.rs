@@ -1,0 +1,11 @@
+//! Goal: guards keep what they promise, to the millisecond. Method: the production server in this process, over cables
+//! that can be cut and silenced, and a paused clock.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod getting;
+mod lingering;
+mod losing;
+mod scripted;
+mod several;
+mod world;
