@@ -5,6 +5,7 @@
 use super::Rng;
 use super::life::ClientLife;
 use super::lines::Lines;
+use crate::plan::Settings;
 use crate::script::{Action, Client, Fault, Host, Step};
 
 /// The clients of one blip.
@@ -18,10 +19,12 @@ struct Cast {
     third: Client,
     /// It waits for what the first has.
     rival: Client,
+    /// It is an operator, if the server has any.
+    operator: Client,
 }
 
 /// How many clients a blip has.
-pub(super) const CLIENTS: u32 = 4;
+pub(super) const CLIENTS: u32 = 5;
 
 /// What becomes of the old connection.
 #[derive(Clone, Copy)]
@@ -45,22 +48,26 @@ pub(super) fn blip(
     first: u32,
     hosts: u8,
     lines: &Lines,
-    (linger_ms, duration_ms): (u32, u32),
+    (server, duration_ms): (&Settings, u32),
     script: &mut Vec<Step>,
 ) {
     let client = |number| Client(first + number);
-    let cast = Cast { old: client(0), new: client(1), third: client(2), rival: client(3) };
+    let cast =
+        Cast { old: client(0), new: client(1), third: client(2), rival: client(3), operator: client(4) };
     let host = Host(rng.between(0, u32::from(hosts) - 1) as u8);
     let begin_ms = rng.between(0, duration_ms / 3);
     let grace_ms = match rng.between(0, 3) {
         0 => rng.between(1, 40),
-        1 => linger_ms,
+        1 => server.linger_ms,
         _ => rng.between(20, 400),
     };
-    let grace_ms = grace_ms.min(linger_ms);
+    let grace_ms = grace_ms.min(server.linger_ms);
     let mut life = ClientLife { rng, client: cast.old, at_ms: begin_ms, script };
     prepare(&mut life, cast, host, lines, grace_ms);
     end(&mut life, cast, host);
+    if server.admin && life.rng.percent(70) {
+        interfere(&mut life, cast, host);
+    }
     come_back(&mut life, cast, host, lines, grace_ms);
 }
 
@@ -148,6 +155,22 @@ fn end(life: &mut ClientLife<'_>, cast: Cast, host: Host) {
             life.act(pause, Action::Fault(Fault::Restart(host)));
         }
     }
+}
+
+/// An operator ends what was left, takes a lock from it, or says its key, which is not for operators.
+fn interfere(life: &mut ClientLife<'_>, cast: Cast, host: Host) {
+    let at_ms = life.at_ms;
+    life.act(0, Action::OpenAsOperator(cast.operator, host));
+    let pause = life.rng.between(5, 60);
+    let deed = match life.rng.between(0, 5) {
+        0 | 1 => Action::KickSession(cast.operator, cast.old),
+        2 => Action::Say(cast.operator, b"kick blip\n".to_vec()),
+        3 => Action::Say(cast.operator, b"steal blip\n".to_vec()),
+        _ => Action::Resume(cast.operator, cast.old),
+    };
+    life.act(pause, deed);
+    // The others do not wait for it.
+    life.at_ms = at_ms;
 }
 
 /// The new client says the key, and goes on with what it has then.

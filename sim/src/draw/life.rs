@@ -145,7 +145,8 @@ impl ClientLife<'_> {
                     Action::Say(self.client, format!("kick unix:{number}\n").into_bytes())
                 }
                 67..=69 => Action::Say(self.client, lines.kick_by_name(self.rng)),
-                70..=78 => Action::Say(self.client, b"ls\n".to_vec()),
+                70..=75 => Action::Say(self.client, b"ls\n".to_vec()),
+                76..=78 => Action::Resume(self.client, Client(self.rng.between(0, clients - 1))),
                 _ => Action::Say(self.client, lines.line(self.rng, &mut mine)),
             };
             self.act(pause, deed);

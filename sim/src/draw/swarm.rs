@@ -11,6 +11,9 @@ use crate::script::{Action, Client, Fault, Host, Step};
 
 /// The number of the first operator.
 const OPERATORS: u32 = 900;
+/// What a connection counts for the limit of memory. If there were less than all connections take together, nobody
+/// could get a lock before some of them end, and in the liveness phase each waits for that.
+const CONNECTION_BYTES: u32 = 1_024;
 /// The number of the first client that comes back.
 const BLIPS: u32 = 500;
 
@@ -32,10 +35,7 @@ pub fn swarm(seed: u64) -> (Plan, Vec<Step>) {
     let habits = Habits::draw(&mut rng, &network);
     let clients = rng.weighted(&[((2, 4), 3), ((4, 12), 4), ((12, 30), 1)]);
     let clients = rng.between(clients.0, clients.1);
-    if rng.percent(12) {
-        // Enough for all connections and for a few holds beside them. So once some have ended, the others go on.
-        server.memory_bytes = (clients + 5) * 1024 + rng.between(300, 3_000);
-    }
+    let spare_memory = if rng.percent(25) { Some(rng.between(300, 1_500)) } else { None };
     let mut script = Vec::new();
     for client in (0..clients).map(Client) {
         let host = Host(rng.between(0, u32::from(hosts) - 1) as u8);
@@ -72,9 +72,16 @@ pub fn swarm(seed: u64) -> (Plan, Vec<Step>) {
         );
     }
     if lines.may_resume() && server.linger_ms > 0 {
-        for number in 0..rng.weighted(&[(0, 2), (1, 4), (2, 2), (4, 1)]) {
+        for number in 0..rng.weighted(&[(0, 1), (1, 4), (2, 3), (4, 1)]) {
             let first = BLIPS + number * blips::CLIENTS;
-            blip(&mut rng, first, hosts, &lines, (server.linger_ms, duration_ms), &mut script);
+            blip(&mut rng, first, hosts, &lines, (&server, duration_ms), &mut script);
+        }
+    }
+    if let Some(spare) = spare_memory {
+        let connections = all_connections(&script, hosts) + 1;
+        server.memory_bytes = connections * CONNECTION_BYTES + spare;
+        if rng.percent(60) {
+            hoard(&mut rng, Client(clients + 5), hosts, (server.memory_bytes, duration_ms), &mut script);
         }
     }
     let faults = faults(&mut rng, &script, server.tokens > 0, settled_ms, duration_ms);
@@ -95,6 +102,13 @@ pub fn swarm(seed: u64) -> (Plan, Vec<Step>) {
     let names = lines.names().to_vec();
     let scenario = Scenario::Swarm;
     (Plan { seed, scenario, hosts, network, server, duration_ms, liveness_ms: LIVENESS_MS, names }, script)
+}
+
+/// How many connections there may be at a time: those of the script, one that talks when a fault comes, and one from
+/// each host in the liveness phase.
+fn all_connections(script: &[Step], hosts: u8) -> u32 {
+    let is_open = |step: &&Step| matches!(step.action, Action::Open(..) | Action::OpenAsOperator(..));
+    script.iter().filter(is_open).count() as u32 + 1 + u32::from(hosts)
 }
 
 /// A client that talks when a fault comes, so that the fault makes a difference.
@@ -167,6 +181,32 @@ fn say_one_thing(
     while life.at_ms < duration_ms {
         life.act(idle_ms * 2 / 3, Action::Say(client, line.clone()));
     }
+}
+
+/// A client gets locks until no memory is left, gives some back, and gets more.
+fn hoard(
+    rng: &mut Rng,
+    client: Client,
+    hosts: u8,
+    (memory_bytes, duration_ms): (u32, u32),
+    script: &mut Vec<Step>,
+) {
+    /// Each takes at least so much.
+    const LOCK_BYTES: u32 = 160;
+    let host = Host(rng.between(0, u32::from(hosts) - 1) as u8);
+    let begin_ms = rng.between(0, duration_ms / 2);
+    let mut life = ClientLife { rng, client, at_ms: begin_ms, script };
+    life.act(0, Action::Open(client, host));
+    let gets = |numbers: std::ops::Range<u32>| {
+        numbers.flat_map(|number| format!("g {number}\n").into_bytes()).collect::<Vec<_>>()
+    };
+    let most = memory_bytes / LOCK_BYTES + 2;
+    life.act(60, Action::Say(client, gets(0..most)));
+    let pause = life.rng.between(1, 60);
+    life.act(pause, Action::Say(client, b"r 0\nr 1\niam somebody\ngw 30 a\n".to_vec()));
+    let pause = life.rng.between(1, 60);
+    let last = life.rng.of(&[&b"ra\n"[..], b"quit\n", b"g 0\ng 1\ng 2\n"]).to_vec();
+    life.act(pause, Action::Say(client, last));
 }
 
 fn settings(rng: &mut Rng, network: &Network) -> Settings {

@@ -195,6 +195,8 @@ struct ClientEnd<'a> {
     is_half_closed: Cell<bool>,
     /// All locks that it ever asked for.
     wanted: BTreeSet<(Kind, Vec<u8>)>,
+    /// Whether it may have a registered name.
+    is_registered: bool,
     /// The number of its requests, and the keys that it said, by the numbers of those requests.
     requests: usize,
     keys: BTreeMap<usize, Vec<u8>>,
@@ -220,6 +222,7 @@ impl<'a> ClientEnd<'a> {
             is_deaf: Cell::new(false),
             is_half_closed: Cell::new(false),
             wanted: BTreeSet::new(),
+            is_registered: false,
             requests: 0,
             keys: BTreeMap::new(),
         }
@@ -301,7 +304,9 @@ impl<'a> ClientEnd<'a> {
                 Command::Get(wish) => {
                     self.wanted.insert((wish.kind(), wish.into_name()));
                 }
+                Command::Iam(_) => self.is_registered = true,
                 Command::Resume(key) => {
+                    self.is_registered = true;
                     self.keys.insert(self.requests - 1, key);
                 }
                 _ => {}
@@ -389,6 +394,10 @@ impl<'a> ClientEnd<'a> {
         }
         let names = self.shared.plan.names.clone();
         let line = |verb: &str, name: &[u8]| [verb.as_bytes(), b" ", name, b"\n"].concat();
+        if self.is_registered {
+            // Its name takes memory, which others may need.
+            self.ask(b"iam\n".to_vec()).await?;
+        }
         // A run that is replayed lock by lock must not end many holds at once. Who has said a key may hold what it never
         // asked for.
         let is_swarm = self.shared.plan.scenario == Scenario::Swarm;
