@@ -8,7 +8,7 @@ use crate::log::{Applied, Ended, Entry, Event, Life, Told};
 use crate::plan::Plan;
 use crate::script::{Client, Fault, Host};
 use elockd_core::{Addr, Cause, Command, Conn, Input, Now, Reason, Reply};
-use sessions::Sessions;
+use sessions::ToldSessions;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
@@ -84,6 +84,8 @@ pub struct ServerSide {
     /// When nothing lingered any more of what it held. `None` as long as it lives or lingers, or if another connection
     /// has taken that over.
     pub released: Option<Moment>,
+    /// The connections whose holds it took over, and when.
+    pub took_over: Vec<(Place, Conn)>,
     /// The names that it had registered, and since when. An empty one is none.
     pub names: Vec<(Place, Vec<u8>)>,
     /// How many bytes had been read, after each read.
@@ -251,7 +253,7 @@ struct Reader<'a> {
     by_client: BTreeMap<Client, usize>,
     by_conn: BTreeMap<(Life, Conn), usize>,
     ends: BTreeMap<Life, Place>,
-    sessions: Sessions,
+    sessions: ToldSessions,
     /// Operators that are accepted and not open yet.
     operators: VecDeque<SocketAddr>,
     /// The server's present life.
@@ -268,7 +270,7 @@ impl<'a> Reader<'a> {
             by_client: BTreeMap::new(),
             by_conn: BTreeMap::new(),
             ends: BTreeMap::new(),
-            sessions: Sessions::default(),
+            sessions: ToldSessions::default(),
             operators: VecDeque::new(),
             life: Life::default(),
         }
@@ -423,6 +425,7 @@ impl<'a> Reader<'a> {
                     closed: None,
                     closed_at: None,
                     released: None,
+                    took_over: Vec::new(),
                     names: Vec::new(),
                     read: Vec::new(),
                     wrote: Vec::new(),
@@ -485,8 +488,9 @@ impl<'a> Reader<'a> {
             (Reply::Resumed { .. }, Command::Resume(key)) => {
                 let Some((_, old)) = self.sessions.resumed((life, to), key) else { return };
                 let name = self.server(life, old).and_then(|old| old.registered(moment.place)).cloned();
-                if let (Some(server), Some(name)) = (self.server(life, to), name) {
-                    server.names.push((moment.place, name));
+                if let Some(server) = self.server(life, to) {
+                    server.took_over.push((moment.place, old));
+                    server.names.extend(name.map(|name| (moment.place, name)));
                 }
             }
             (Reply::Kicked { .. }, Command::Kick(wanted)) => {

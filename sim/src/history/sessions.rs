@@ -11,40 +11,40 @@ pub(super) type Id = (Life, Conn);
 
 /// What a connection left.
 #[derive(Clone, Debug)]
-struct Left {
+struct LeftSession {
     id: Id,
-    grace: Grace,
+    grace: ToldGrace,
     due: Now,
     /// Its address, as listings show it, and its registered name.
     names: [Option<Vec<u8>>; 2],
 }
 
 #[derive(Clone, Debug)]
-struct Grace {
+struct ToldGrace {
     key: Vec<u8>,
     ms: u32,
 }
 
 /// All graces and sessions.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Sessions {
-    graces: BTreeMap<Id, Grace>,
-    left: Vec<Left>,
+pub(super) struct ToldSessions {
+    graces: BTreeMap<Id, ToldGrace>,
+    left: Vec<LeftSession>,
 }
 
-impl Sessions {
+impl ToldSessions {
     /// A connection was told of its grace. Without a key, it was taken back.
     pub(super) fn lingers(&mut self, id: Id, key: Option<&[u8]>, ms: u32) {
         if let Some(grace) = self.graces.get_mut(&id) {
             grace.ms = ms;
         } else if let Some(key) = key {
-            self.graces.insert(id, Grace { key: key.to_vec(), ms });
+            self.graces.insert(id, ToldGrace { key: key.to_vec(), ms });
         }
     }
 
     /// A connection said a key that is right. Returns the connection that had it before, if it is another.
     pub(super) fn resumed(&mut self, id: Id, key: &[u8]) -> Option<Id> {
-        let is_it = |grace: &Grace| grace.ms > 0 && grace.key == key;
+        let is_it = |grace: &ToldGrace| grace.ms > 0 && grace.key == key;
         let left = self.left.iter().position(|left| left.id.0 == id.0 && is_it(&left.grace));
         let (old, grace) = if let Some(at) = left {
             let left = self.left.swap_remove(at);
@@ -71,21 +71,22 @@ impl Sessions {
         let leaves = is_asked && grace.ms > 0;
         if leaves {
             let due = Now(now.0.saturating_add(grace.ms.into()));
-            self.left.push(Left { id, grace, due, names });
+            self.left.push(LeftSession { id, grace, due, names });
         }
         leaves
     }
 
     /// Ends the sessions that are due, and returns them.
     pub(super) fn due(&mut self, life: Life, now: Now) -> Vec<Id> {
-        let is_due = |left: &mut Left| left.id.0 == life && left.due <= now;
+        let is_due = |left: &mut LeftSession| left.id.0 == life && left.due <= now;
         self.left.extract_if(.., is_due).map(|left| left.id).collect()
     }
 
     /// Ends the sessions that an operator named, and returns them.
     pub(super) fn kicked(&mut self, life: Life, wanted: &[u8]) -> Vec<Id> {
-        let is_meant =
-            |left: &mut Left| left.id.0 == life && left.names.iter().flatten().any(|name| name == wanted);
+        let is_meant = |left: &mut LeftSession| {
+            left.id.0 == life && left.names.iter().flatten().any(|name| name == wanted)
+        };
         self.left.extract_if(.., is_meant).map(|left| left.id).collect()
     }
 }

@@ -10,7 +10,7 @@ pub type Number = usize;
 
 /// A request `resume KEY`.
 #[derive(Clone, Copy, Debug)]
-pub struct Said<'a> {
+pub struct SaidKey<'a> {
     /// The connection that said the key.
     pub by: Number,
     /// The number of the request among those of its connection.
@@ -32,7 +32,7 @@ pub enum Fate {
     Unknown,
 }
 
-impl Said<'_> {
+impl SaidKey<'_> {
     /// What came of it.
     #[must_use]
     pub fn fate(&self) -> Fate {
@@ -52,7 +52,7 @@ pub struct Keys<'a> {
     /// The number of each key that a client was told, the connection that was told it first, and when that one asked.
     told: BTreeMap<&'a [u8], (u32, Number, Place)>,
     /// Every request with a key.
-    said: Vec<Said<'a>>,
+    said: Vec<SaidKey<'a>>,
     /// For each connection, a connection that stands for all that may have had the same holds.
     groups: Vec<Number>,
 }
@@ -70,7 +70,7 @@ impl<'a> Keys<'a> {
                     tellings.push((answered, key, by, request.sent));
                 }
                 if let Command::Resume(key) = &request.command {
-                    said.push(Said { by, at, request, key });
+                    said.push(SaidKey { by, at, request, key });
                 }
             }
         }
@@ -105,7 +105,7 @@ impl<'a> Keys<'a> {
 
     /// Every request with a key.
     #[must_use]
-    pub fn said(&self) -> &[Said<'a>] {
+    pub fn said(&self) -> &[SaidKey<'a>] {
         &self.said
     }
 
@@ -123,12 +123,12 @@ impl<'a> Keys<'a> {
 
     /// The connection that had a key just before it was said with success. `None` if clients alone cannot know it.
     #[must_use]
-    pub fn had_before(&self, resume: &Said<'_>) -> Option<Number> {
+    pub fn had_before(&self, resume: &SaidKey<'_>) -> Option<Number> {
         let Fate::Given(_, answered) = resume.fate() else { return None };
         let sent = resume.request.sent;
         let (_, first, _) = self.told(resume.key)?;
         let mut before: Vec<(Place, Place, Number)> = Vec::new();
-        let is_itself = |other: &Said<'_>| other.by == resume.by && other.at == resume.at;
+        let is_itself = |other: &SaidKey<'_>| other.by == resume.by && other.at == resume.at;
         for other in self.said.iter().filter(|other| other.key == resume.key && !is_itself(other)) {
             match other.fate() {
                 Fate::Refused => {}

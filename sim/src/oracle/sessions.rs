@@ -10,7 +10,7 @@
 //! matters, this judge lets things pass.
 
 use super::Finding;
-use super::keys::{Fate, Keys, Number, Said};
+use super::keys::{Fate, Keys, Number, SaidKey};
 use crate::history::{ClientSide, Connection, History, Place, Request};
 use crate::log::Life;
 use elockd_core::{Command, Kind, Reply};
@@ -65,11 +65,11 @@ pub fn judge(history: &History) -> Result<u64, Finding> {
 }
 
 /// A lock, and for readers and writers that of the writers.
-type Lock<'a> = (Kind, &'a [u8]);
+type KnownLock<'a> = (Kind, &'a [u8]);
 
 /// A hold as its client knows it.
 #[derive(Clone, Copy, Debug)]
-struct Known {
+struct KnownHold {
     kind: Kind,
     /// When the last answer was read that proves it.
     proof: Place,
@@ -78,13 +78,13 @@ struct Known {
 
 /// What a client knows of its holds at the end.
 #[derive(Clone, Debug, Default)]
-struct Holds<'a> {
-    held: BTreeMap<Lock<'a>, Known>,
+struct KnownHolds<'a> {
+    held: BTreeMap<KnownLock<'a>, KnownHold>,
     /// Locks that it may have, or not, because a request was not answered or an operator took a lock away.
-    doubtful: BTreeSet<Lock<'a>>,
+    doubtful: BTreeSet<KnownLock<'a>>,
 }
 
-impl Holds<'_> {
+impl KnownHolds<'_> {
     /// How many holds there are, at least and at most.
     fn bounds(&self) -> (usize, usize) {
         let certain = self.held.keys().filter(|lock| !self.doubtful.contains(*lock)).count();
@@ -100,15 +100,15 @@ fn client_of(history: &History, number: Number) -> Option<&ClientSide> {
     history.connections[number].client.as_ref()
 }
 
-fn lock_of(kind: Kind, name: &[u8]) -> Lock<'_> {
+fn lock_of(kind: Kind, name: &[u8]) -> KnownLock<'_> {
     (line_of(kind), name)
 }
 
 /// What a connection holds as far as its client knows, before a place in the log. `None` if it resumed itself, and
 /// what that gave it is not known.
-fn known<'a>(history: &'a History, keys: &Keys<'a>, number: Number, until: Place) -> Option<Holds<'a>> {
+fn known<'a>(history: &'a History, keys: &Keys<'a>, number: Number, until: Place) -> Option<KnownHolds<'a>> {
     let client = client_of(history, number)?;
-    let mut holds = Holds::default();
+    let mut holds = KnownHolds::default();
     let requests = client.requests.iter().enumerate().filter(|(_, request)| request.sent < until);
     for (at, request) in requests {
         match &request.answer {
@@ -116,7 +116,7 @@ fn known<'a>(history: &'a History, keys: &Keys<'a>, number: Number, until: Place
                 if let Command::Resume(_) = &request.command
                     && let Some(Reply::Resumed { .. }) = Reply::read(text)
                 {
-                    let is_it = |said: &&Said<'_>| said.by == number && said.at == at;
+                    let is_it = |said: &&SaidKey<'_>| said.by == number && said.at == at;
                     let said = keys.said().iter().find(is_it)?;
                     let old = keys.had_before(said)?;
                     if old != number {
@@ -145,19 +145,19 @@ fn known<'a>(history: &'a History, keys: &Keys<'a>, number: Number, until: Place
 }
 
 /// Notes what an answer says of the holds of its client.
-fn note<'a>(holds: &mut Holds<'a>, request: &'a Request, text: &[u8], place: Place) {
+fn note<'a>(holds: &mut KnownHolds<'a>, request: &'a Request, text: &[u8], place: Place) {
     let Some(reply) = Reply::read(text) else { return };
     let name = request.command.name().map(|name| &name[..]).unwrap_or_default();
     match reply {
         Reply::Got { kind, .. } => {
-            let known = Known { kind, proof: place, token: None };
+            let known = KnownHold { kind, proof: place, token: None };
             let hold = holds.held.entry(lock_of(kind, name)).or_insert(known);
             let token = hold.token.filter(|_| hold.kind == kind);
-            *hold = Known { kind, proof: place, token };
+            *hold = KnownHold { kind, proof: place, token };
             holds.doubtful.remove(&lock_of(kind, name));
         }
         Reply::Fenced { kind, token, .. } => {
-            holds.held.insert(lock_of(kind, name), Known { kind, proof: place, token: Some(token) });
+            holds.held.insert(lock_of(kind, name), KnownHold { kind, proof: place, token: Some(token) });
             holds.doubtful.remove(&lock_of(kind, name));
         }
         Reply::Released { kind, .. } => {
@@ -171,13 +171,13 @@ fn note<'a>(holds: &mut Holds<'a>, request: &'a Request, text: &[u8], place: Pla
                 holds.held.remove(&lock);
             }
         }
-        Reply::ReleasedAll { .. } => *holds = Holds::default(),
+        Reply::ReleasedAll { .. } => *holds = KnownHolds::default(),
         _ => {}
     }
 }
 
 /// Notes that nobody knows whether a request was run. `None` if anything may have come of it.
-fn doubt<'a>(holds: &mut Holds<'a>, command: &'a Command<Vec<u8>>) -> Option<()> {
+fn doubt<'a>(holds: &mut KnownHolds<'a>, command: &'a Command<Vec<u8>>) -> Option<()> {
     match command {
         Command::Get(wish) => {
             let lock = lock_of(wish.kind(), wish.name());
@@ -208,9 +208,9 @@ fn others<'a>(
 /// Nobody else was granted a lock that was taken over, and it has the same token as before.
 fn was_never_free(
     history: &History,
-    resume: &Said<'_>,
+    resume: &SaidKey<'_>,
     old: Number,
-    ((line, name), hold): (Lock<'_>, &Known),
+    ((line, name), hold): (KnownLock<'_>, &KnownHold),
 ) -> Result<(), String> {
     let shown = name.escape_ascii();
     let is_alone = !hold.kind.is_counted();
@@ -265,7 +265,7 @@ fn was_never_free(
 }
 
 /// Whether an operator may have taken a lock away.
-fn is_stolen(history: &History, resume: &Said<'_>, lock: Lock<'_>) -> bool {
+fn is_stolen(history: &History, resume: &SaidKey<'_>, lock: KnownLock<'_>) -> bool {
     others(history, &[], life_of(history, resume.by)).any(|(_, connection)| {
         let mut requests = connection.client.iter().flat_map(|client| &client.requests);
         requests.any(|request| match &request.command {
