@@ -151,8 +151,8 @@ impl<T: Transport> Builder<T> {
         self
     }
 
-    /// Whether [`Error::Held`] says by whom (yes). The daemon is asked for all locks whose names begin so. Switch it off
-    /// where there are many of them, and many tries.
+    /// Whether [`Error::Held`] says by whom (yes). The daemon is asked for all locks whose names begin so. Switch it
+    /// off where there are many of them, and many tries.
     pub fn explain_held(mut self, is_explained: bool) -> Self {
         self.settings.explains_held = is_explained;
         self
