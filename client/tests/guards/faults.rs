@@ -117,19 +117,19 @@ async fn work(client: Client<World>, held: Held, found: Arc<Mutex<Found>>, mut r
         let name = LOCKS[rng.usize(..LOCKS.len())];
         let result: Result<(), Error> = async {
             let wait = SECOND * rng.u32(0..10);
-            let hold = SECOND * rng.u32(0..30);
+            let time = SECOND * rng.u32(0..30);
             match rng.u32(0..4) {
                 0 => {
                     let guard = client.lock(name).try_now().await?;
                     see(&guard);
-                    sleep(hold).await;
+                    sleep(time).await;
                     guard.release().await?;
                 }
                 1 => {
                     let guard = client.lock(name).wait(wait).await?;
                     see(&guard);
                     let mut watch = guard.watch();
-                    let _ = timeout(hold, guard.lost()).await;
+                    let _ = timeout(time, guard.lost()).await;
                     if let elockd_client::State::Held { resumed } = watch.state() {
                         found.lock().unwrap().resumed += resumed;
                     }
@@ -139,7 +139,7 @@ async fn work(client: Client<World>, held: Held, found: Arc<Mutex<Found>>, mut r
                 2 => {
                     let guards = client.lock_all(LOCKS, Some(wait)).await?;
                     guards.iter().for_each(see);
-                    let _ = timeout(hold, guards.lost()).await;
+                    let _ = timeout(time, guards.lost()).await;
                     guards.release().await?;
                 }
                 _ => {
@@ -148,7 +148,7 @@ async fn work(client: Client<World>, held: Held, found: Arc<Mutex<Found>>, mut r
                     see(&first);
                     let second = session.lock(LOCKS[1]).wait(wait).await?;
                     see(&second);
-                    sleep(hold).await;
+                    sleep(time).await;
                     session.close().await?;
                 }
             }
