@@ -355,6 +355,17 @@ impl<T: Transport> Link<T> {
         Ok(rows.into_iter().find(is_it))
     }
 
+    /// Ends it without waiting for anything. If it has a grace, the daemon is told that nobody will come back. It is
+    /// told in vain if the connection is broken.
+    pub(crate) fn abandon(mut self) {
+        if self.grace.is_some() {
+            tokio::spawn(async move {
+                self.connection.send(&Command::<&[u8]>::Quit);
+                let _ = timeout(self.answer_timeout, self.connection.flush()).await;
+            });
+        }
+    }
+
     /// Ends it: it is kept for the next one if it carries nothing, and else it says `quit`. It must hold nothing.
     pub(crate) async fn end(mut self, shared: &Shared<T>) {
         if self.grace.is_none() && (!self.is_named || self.register(b"").await.is_ok()) {
