@@ -309,7 +309,9 @@ mod tests {
         assert!(!hold.is_held());
         assert_eq!((hold.lost(), hold.expiry()), (None, None));
         hold.prove(proof(Some(1)));
-        assert!(hold.is_held());
+        assert!(hold.is_held() && hold.expiry().is_some());
+        advance(GOOD_FOR).await;
+        assert_eq!(hold.lost(), Some(Lost::Silent), "from the answer on it counts again");
     }
 
     #[tokio::test(start_paused = true)]

@@ -224,9 +224,11 @@ async fn a_grace_that_is_lost_for_ever_is_said_goodbye() {
     let guard = guard.unwrap();
     drop(line);
     // The first attempt hangs, and does not take all of the grace.
+    let begin = Instant::now();
     let mut hanging = daemon.accept().await;
     hanging.hears("resume 0123456789abcdef0123456789abcdef").await;
     hanging.ends().await;
+    assert!(begin.elapsed() < 5 * SECOND);
     let mut line = daemon.accept().await;
     line.hears("resume 0123456789abcdef0123456789abcdef").await;
     line.says("1 Resume Success: 1").await;

@@ -279,9 +279,9 @@ impl Observer {
 
     /// Waits until a figure has this value.
     pub(crate) async fn until(&mut self, key: &str, value: u64) {
-        timeout(Duration::from_mins(10), async {
+        timeout(Duration::from_mins(1), async {
             while self.figure(key).await != value {
-                sleep(Duration::from_millis(1)).await;
+                sleep(Duration::from_millis(5)).await;
             }
         })
         .await
@@ -290,9 +290,9 @@ impl Observer {
 
     /// Asks again until the answer is this.
     pub(crate) async fn until_answer(&mut self, request: &str, answer: &str) {
-        timeout(Duration::from_mins(10), async {
+        timeout(Duration::from_mins(1), async {
             while self.ask(request).await != answer {
-                sleep(Duration::from_millis(1)).await;
+                sleep(Duration::from_millis(5)).await;
             }
         })
         .await
