@@ -211,7 +211,16 @@ impl<T: Transport> Shared<T> {
 
     fn link(&self, connection: Connection<T::Stream>, server: Server, is_used: bool) -> Link<T> {
         let Settings { answer_timeout, explains_held, .. } = self.settings;
-        Link { connection, server, answer_timeout, explains_held, is_named: false, grace: None, is_used }
+        Link {
+            connection,
+            server,
+            answer_timeout,
+            explains_held,
+            is_named: false,
+            grace: None,
+            is_broken: false,
+            is_used,
+        }
     }
 
     /// Puts a link back that holds nothing. After an error that broke it, it is closed.

@@ -292,6 +292,8 @@ impl<T: Transport> Keeper<T> {
                 if error.breaks() {
                     self.unwanted.push(want);
                     self.break_off(Lost::by(&error)).await;
+                } else if link.is_broken {
+                    self.break_off(Lost::Silent).await;
                 }
                 Err(error)
             }

@@ -74,6 +74,8 @@ pub(crate) struct Link<T: Transport> {
     /// Whether a name was registered.
     pub(crate) is_named: bool,
     pub(crate) grace: Option<Grace>,
+    /// Whether an answer is missing that nobody waits for any more.
+    pub(crate) is_broken: bool,
     /// Whether it was used before and may have ended unnoticed.
     pub(crate) is_used: bool,
 }
@@ -193,22 +195,22 @@ impl<T: Transport> Link<T> {
         if error.breaks() {
             return error;
         }
-        let undone = async {
-            if has_others {
-                self.release_all().await?;
-            }
-            self.explain(want, error).await
-        };
-        undone.await.unwrap_or_else(|error| error)
+        if has_others && let Err(error) = self.release_all().await {
+            return error;
+        }
+        self.explain(want, error).await
     }
 
-    /// If the lock is held, finds out by whom.
-    async fn explain(&mut self, want: &Want, error: Error) -> Result<Error, Error> {
+    /// If the lock is held, finds out by whom. If that fails, the lock is held all the same, and the link is broken.
+    async fn explain(&mut self, want: &Want, error: Error) -> Error {
         if !self.explains_held || !matches!(error, Error::Held { .. }) {
-            return Ok(error);
+            return error;
         }
-        let by = self.holder(want).await?;
-        Ok(Error::Held { since: by.as_ref().map(|by| by.since), by: by.map(Box::new) })
+        let by = self.holder(want).await.unwrap_or_else(|_| {
+            self.is_broken = true;
+            None
+        });
+        Error::Held { since: by.as_ref().map(|by| by.since), by: by.map(Box::new) }
     }
 
     /// Gets another lock on a connection that may hold some.
@@ -221,7 +223,7 @@ impl<T: Transport> Link<T> {
         let proof = match self.get(want, patience).await {
             Ok(proof) => proof,
             Err(error) if error.breaks() => return Err(error),
-            Err(error) => return Err(self.explain(want, error).await?),
+            Err(error) => return Err(self.explain(want, error).await),
         };
         if let Some(time) = linger
             && let Err(error) = self.linger(time).await
@@ -368,7 +370,9 @@ impl<T: Transport> Link<T> {
 
     /// Ends it: it is kept for the next one if it carries nothing, and else it says `quit`. It must hold nothing.
     pub(crate) async fn end(mut self, shared: &Shared<T>) {
-        if self.grace.is_none() && (!self.is_named || self.register(b"").await.is_ok()) {
+        if self.is_broken {
+            self.abandon();
+        } else if self.grace.is_none() && (!self.is_named || self.register(b"").await.is_ok()) {
             shared.pool.put(self.connection, self.server);
         } else {
             // If the daemon does not answer, the socket's end is all that can be done.

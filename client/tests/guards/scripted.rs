@@ -179,6 +179,24 @@ async fn answers_about_another_lock_are_none() {
     assert!(matches!(guard.release().await, Err(Error::Lost(Lost::Protocol))));
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_has_the_lock_is_found_out_if_it_can_be() {
+    let (client, mut daemon) = stage();
+    let (result, mut line) = tokio::join!(client.lock("a").named("me").try_now(), async {
+        let mut line = daemon.accept().await;
+        line.hears("iam me").await;
+        line.says("1 ok").await;
+        line.hears("g a").await;
+        line.hears("f a").await;
+        line.says("0 Lock Get Failure: a").await;
+        line.says("0 Lock Not Held: a").await;
+        line.hears("ls a").await;
+        line
+    });
+    assert!(matches!(result, Err(Error::Held { by: None, since: None })), "that much is known");
+    line.ends().await;
+}
+
 /// 2^32 - 1 ms are 49 days: what the protocol can say at once.
 #[tokio::test(start_paused = true)]
 async fn a_wait_longer_than_the_protocol_can_say_is_repeated() {
