@@ -76,8 +76,16 @@ pub(crate) struct Link<T: Transport> {
     pub(crate) grace: Option<Grace>,
     /// Whether an answer is missing that nobody waits for any more.
     pub(crate) is_broken: bool,
-    /// Whether it was used before and may have ended unnoticed.
-    pub(crate) is_used: bool,
+    pub(crate) past: Past,
+}
+
+/// What happened to a connection before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Past {
+    /// It was opened for this.
+    New,
+    /// It was used before, and may have ended unnoticed.
+    Used,
 }
 
 impl<T: Transport> Link<T> {
