@@ -144,7 +144,7 @@ impl<T: Transport> Builder<T> {
         self
     }
 
-    /// How many unused connections are kept open (8), and for how long (60 s).
+    /// How many unused connections are kept open (8), and for how long they may be used again (60 s).
     pub fn idle_connections(mut self, most: usize, age: Duration) -> Self {
         self.settings.most_idle = most;
         self.settings.idle_age = age;
