@@ -167,6 +167,15 @@ async fn answers_about_another_lock_are_none() {
     });
     assert!(matches!(result, Err(Error::Protocol { .. })));
 
+    // Who knows what such a connection holds. It is closed.
+    let (result, mut line) = tokio::join!(client.lock("a").try_now(), async {
+        let mut line = daemon.accept().await;
+        line.gives_a("1 pong").await;
+        line
+    });
+    assert!(matches!(result, Err(Error::Protocol { .. })));
+    line.ends().await;
+
     let (guard, mut line) = tokio::join!(client.lock("a").try_now(), async {
         let mut line = daemon.accept().await;
         line.gives_a("7 Lock Fence: a").await;
