@@ -238,6 +238,39 @@ async fn a_wait_longer_than_the_protocol_can_say_is_repeated() {
     waiting.await.unwrap().unwrap();
 }
 
+/// Goal: a daemon that answers slowly is not silent. Method: two questions are answered 5 s and 10 s after they were sent,
+/// and the grace is long enough for that.
+#[tokio::test(start_paused = true)]
+async fn a_slow_daemon_is_not_silent() {
+    let (client, mut daemon) = stage();
+    let mut session = client.session();
+    let (a, mut line) = tokio::join!(session.lock("a").linger(60 * SECOND).try_now(), async {
+        let mut line = daemon.accept().await;
+        line.gives_a("7 Lock Fence: a").await;
+        line.hears("linger 60000").await;
+        line.says("1 Linger Success: 0123456789abcdef0123456789abcdef 60000").await;
+        line.hears("f a").await;
+        line.says("7 Lock Fence: a").await;
+        line
+    });
+    let (b, ()) = tokio::join!(session.lock("b").try_now(), async {
+        line.hears("g b").await;
+        line.hears("f b").await;
+        line.says("1 Lock Get Success: b").await;
+        line.says("8 Lock Fence: b").await;
+    });
+    let (a, b) = (a.unwrap(), b.unwrap());
+    for _ in 0..3 {
+        line.hears("f a").await;
+        line.hears("f b").await;
+        sleep(5 * SECOND).await;
+        line.says("7 Lock Fence: a").await;
+        sleep(5 * SECOND).await;
+        line.says("8 Lock Fence: b").await;
+    }
+    assert_eq!((a.state(), b.state()), (State::Held { resumed: 0 }, State::Held { resumed: 0 }));
+}
+
 /// Goal: a lock that its guard has called lost does not come back with the others. Method: a session waits for its second
 /// lock for longer than the grace, and breaks before the first lock is proven again.
 #[tokio::test(start_paused = true)]
