@@ -1,6 +1,6 @@
 //! What the production server never says, or only after weeks. The daemon is played by the test, line by line.
 
-use elockd_client::{Client, Error, Lost, Server, State, Transport};
+use elockd_client::{Client, Error, Lost, Refusal, Server, State, Transport};
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -109,6 +109,27 @@ async fn without_tokens_the_question_still_proves_the_hold() {
     line.hears("f a").await;
     line.says("10 Lock Fence: a").await;
     assert_eq!(guard.lost().await, Lost::Stolen, "another token is another hold");
+    line.ends().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_daemon_that_shuts_down_ends_a_session() {
+    let (client, mut daemon) = stage();
+    let mut session = client.session();
+    let (a, mut line) = tokio::join!(session.lock("a").try_now(), async {
+        let mut line = daemon.accept().await;
+        line.gives_a("7 Lock Fence: a").await;
+        line.hears("f a").await;
+        line.says("7 Lock Fence: a").await;
+        line
+    });
+    let a = a.unwrap();
+    let (b, ()) = tokio::join!(session.lock("b").wait(SECOND), async {
+        line.hears("gw 1000 b").await;
+        line.says("0 Shutting Down").await;
+    });
+    assert!(matches!(b, Err(Error::Refused(Refusal::ShuttingDown))));
+    assert_eq!(a.lost().await, Lost::Closed);
 }
 
 #[tokio::test(start_paused = true)]
