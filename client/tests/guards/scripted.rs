@@ -259,8 +259,8 @@ async fn a_wait_longer_than_the_protocol_can_say_is_repeated() {
     waiting.await.unwrap().unwrap();
 }
 
-/// Goal: a daemon that answers slowly is not silent. Method: two questions are answered 5 s and 10 s after they were sent,
-/// and the grace is long enough for that.
+/// Goal: a daemon that answers slowly is not silent. Method: two questions are answered 5 s and 10 s after they were
+/// sent, and the grace is long enough for that.
 #[tokio::test(start_paused = true)]
 async fn a_slow_daemon_is_not_silent() {
     let (client, mut daemon) = stage();
@@ -292,8 +292,8 @@ async fn a_slow_daemon_is_not_silent() {
     assert_eq!((a.state(), b.state()), (State::Held { resumed: 0 }, State::Held { resumed: 0 }));
 }
 
-/// Goal: a lock that its guard has called lost does not come back with the others. Method: a session waits for its second
-/// lock for longer than the grace, and breaks before the first lock is proven again.
+/// Goal: a lock that its guard has called lost does not come back with the others. Method: a session waits for its
+/// second lock for longer than the grace, and breaks before the first lock is proven again.
 #[tokio::test(start_paused = true)]
 async fn what_is_lost_is_released_when_the_rest_is_resumed() {
     const KEY: &str = "0123456789abcdef0123456789abcdef";
