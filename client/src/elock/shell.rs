@@ -43,9 +43,9 @@ pub(crate) fn shell(options: &Options) -> Outcome {
         is_colored: options.color.is_on(&stdout()),
     };
     if stdin().is_terminal() {
-        edit(&mut dialogue)?
+        edit(&mut dialogue)?;
     } else {
-        read(&mut dialogue)?
+        read(&mut dialogue)?;
     }
     if let Some(channel) = dialogue.channel.take() {
         runtime.block_on(channel.quit());
@@ -221,7 +221,7 @@ impl Completer for Completion<'_> {
             found.dedup();
             return Ok((0, found));
         };
-        let prefix = line[start..].as_bytes();
+        let prefix = &line.as_bytes()[start..];
         let names = self.runtime.block_on(async { timeout(NAMES, names(self.options, prefix)).await });
         Ok((start, names.ok().flatten().unwrap_or_default()))
     }
