@@ -77,19 +77,20 @@ fn edit(dialogue: &mut Dialogue<'_>) -> Result<(), Failure> {
     }
     if let Some(channel) = &dialogue.channel {
         let server = channel.server();
-        print(&format!(
-            "{server}: say `help` for the requests, Tab completes, Ctrl-D ends and releases everything\n"
-        ))?;
+        print(&format!("{server}: `help` lists the requests, Tab completes, Ctrl-D ends\n"))?;
     }
-    loop {
+    'lines: loop {
         match editor.readline("elock> ") {
             Ok(line) => {
                 // The key of a session is a secret.
                 if !line.trim_start().starts_with("resume") {
                     let _ = editor.add_history_entry(&line);
                 }
-                if !dialogue.say(line.as_bytes())? {
-                    break;
+                // What was pasted may be several lines.
+                for line in line.lines() {
+                    if !dialogue.say(line.as_bytes())? {
+                        break 'lines;
+                    }
                 }
             }
             Err(ReadlineError::Interrupted) => {}
