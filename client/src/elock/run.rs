@@ -24,7 +24,8 @@ pub(crate) struct RunArgs {
     lock: LockArgs,
     #[command(flatten)]
     waiting: WaitingArgs,
-    /// Hold the lock for at least so long, even if the command ends sooner: clocks differ, and once a minute means once.
+    /// Hold the lock for at least so long, even if the command ends sooner: clocks differ, and once a minute means
+    /// once.
     #[arg(long, value_name = "SPAN", value_parser = span::parse)]
     at_least: Option<Duration>,
     #[command(flatten)]

@@ -1,5 +1,5 @@
-//! `elock shell`: the protocol by hand, on one connection, with history, completion and help. If stdin is no terminal, it
-//! answers the lines that come there.
+//! `elock shell`: the protocol by hand, on one connection, with history, completion and help. If stdin is no terminal,
+//! it answers the lines that come there.
 
 use crate::channel::Channel;
 use crate::name::Name;

@@ -1,5 +1,5 @@
-//! `elock top`: a live view of a daemon in the terminal. `summary.rs` makes numbers of what the daemon says, `screen.rs`
-//! draws them, and here are the keys.
+//! `elock top`: a live view of a daemon in the terminal. `summary.rs` makes numbers of what the daemon says,
+//! `screen.rs` draws them, and here are the keys.
 
 mod screen;
 mod summary;
