@@ -1,5 +1,5 @@
-//! Which lock, and how long to wait for it: the flags that `run`, `lead`, `get` and `hold` share, and the lock that comes
-//! of them.
+//! Which lock, and how long to wait for it: the flags that `run`, `lead`, `get` and `hold` share, and the lock that
+//! comes of them.
 
 use crate::inherited::Inheritable;
 use crate::name::{self, Name};
@@ -16,8 +16,8 @@ use std::time::Duration;
 
 /// How often the daemon is asked for the hold.
 const HEARTBEAT: Duration = Duration::from_secs(2);
-/// Silence is judged here and not by the library, which would judge a process that was stopped without asking. It is the
-/// longest that the library takes.
+/// Silence is judged here and not by the library, which would judge a process that was stopped without asking. It is
+/// the longest that the library takes.
 const NEVER: Duration = Duration::from_hours(24);
 /// How long the daemon may take to answer. It is shorter than the grace, so that there is time to resume.
 const ANSWER: Duration = Duration::from_secs(4);

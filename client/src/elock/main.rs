@@ -28,6 +28,7 @@ mod silence;
 mod span;
 mod status;
 mod supervise;
+mod top;
 mod view;
 mod wait;
 
@@ -77,6 +78,8 @@ enum Action {
     Ping(view::PingArgs),
     /// Wait until whoever holds a lock now is done, without getting the lock.
     Wait(wait::WaitArgs),
+    /// Watch a daemon live: rates, locks, who holds and who waits.
+    Top(top::TopArgs),
     /// Speak the protocol by hand, with history, completion and help.
     Shell,
     /// Ask the daemon as fast as it answers, and draw how long that takes.
@@ -129,6 +132,7 @@ fn run(action: Action, options: &Options) -> Outcome {
         Action::Stats(args) => block_on(View::Stats(args).run(options)),
         Action::Ping(args) => block_on(View::Ping(args).run(options)),
         Action::Wait(args) => block_on(wait::wait(options, &args)),
+        Action::Top(args) => top::top(options, &args),
         Action::Shell => shell::shell(options),
         Action::Bench(args) => on_all_cores(bench::bench(options, args)),
         Action::Kick(args) => block_on(operate::kick(options, &args)),

@@ -1,5 +1,5 @@
-//! `elock shell`: the protocol by hand, on one connection, with history, completion and help. If stdin is no terminal, it
-//! answers the lines that come there.
+//! `elock shell`: the protocol by hand, on one connection, with history, completion and help. If stdin is no terminal,
+//! it answers the lines that come there.
 
 use crate::channel::Channel;
 use crate::name::Name;
@@ -43,9 +43,9 @@ pub(crate) fn shell(options: &Options) -> Outcome {
         is_colored: options.color.is_on(&stdout()),
     };
     if stdin().is_terminal() {
-        edit(&mut dialogue)?
+        edit(&mut dialogue)?;
     } else {
-        read(&mut dialogue)?
+        read(&mut dialogue)?;
     }
     if let Some(channel) = dialogue.channel.take() {
         runtime.block_on(channel.quit());
@@ -77,19 +77,20 @@ fn edit(dialogue: &mut Dialogue<'_>) -> Result<(), Failure> {
     }
     if let Some(channel) = &dialogue.channel {
         let server = channel.server();
-        print(&format!(
-            "{server}: say `help` for the requests, Tab completes, Ctrl-D ends and releases everything\n"
-        ))?;
+        print(&format!("{server}: `help` lists the requests, Tab completes, Ctrl-D ends\n"))?;
     }
-    loop {
+    'lines: loop {
         match editor.readline("elock> ") {
             Ok(line) => {
                 // The key of a session is a secret.
                 if !line.trim_start().starts_with("resume") {
                     let _ = editor.add_history_entry(&line);
                 }
-                if !dialogue.say(line.as_bytes())? {
-                    break;
+                // What was pasted may be several lines.
+                for line in line.lines() {
+                    if !dialogue.say(line.as_bytes())? {
+                        break 'lines;
+                    }
                 }
             }
             Err(ReadlineError::Interrupted) => {}
@@ -221,7 +222,7 @@ impl Completer for Completion<'_> {
             found.dedup();
             return Ok((0, found));
         };
-        let prefix = line[start..].as_bytes();
+        let prefix = &line.as_bytes()[start..];
         let names = self.runtime.block_on(async { timeout(NAMES, names(self.options, prefix)).await });
         Ok((start, names.ok().flatten().unwrap_or_default()))
     }

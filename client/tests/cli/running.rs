@@ -286,9 +286,9 @@ fn a_lost_lock_may_be_none_of_the_commands_business() {
 fn a_silent_daemon_is_noticed() {
     let daemon = Daemon::start();
     let proxy = Proxy::to(daemon.address());
-    let mut command = daemon.elock(&["run", "a", "--", "sleep", "1000"]);
-    let (running, _stdout) = start(command.env("ELOCK_SERVER", proxy.address().to_string()));
-    daemon.until("a", true);
+    let mut command = daemon.elock(&["run", "a", "-c", &talking("exec sleep 1000")]);
+    let (running, mut stdout) = start(command.env("ELOCK_SERVER", proxy.address().to_string()));
+    line(&mut stdout);
     proxy.be_silent();
     let (status, err) = end(running);
     assert_eq!(status, 79);
@@ -301,10 +301,10 @@ fn with_linger_a_broken_connection_is_resumed() {
     let daemon = Daemon::start();
     let proxy = Proxy::to(daemon.address());
     let go = daemon.folder().join("go");
-    let script = format!("while ! test -e {}; do sleep 0.01; done; exit 3", go.display());
+    let script = talking(&format!("while ! test -e {}; do sleep 0.01; done; exit 3", go.display()));
     let mut command = daemon.elock(&["run", "a", "--linger", "30s", "-c", &script]);
-    let (running, _stdout) = start(command.env("ELOCK_SERVER", proxy.address().to_string()));
-    daemon.until("a", true);
+    let (running, mut stdout) = start(command.env("ELOCK_SERVER", proxy.address().to_string()));
+    line(&mut stdout);
     proxy.cut();
     let mut watcher = daemon.client();
     poll("the lock to be resumed", || {
@@ -329,4 +329,15 @@ fn at_least_holds_on_after_a_quick_command() {
     assert_eq!(end(running), (4, String::new()));
     assert_eq!(daemon.client().ask("i a"), "0 Lock Not Locked: a");
     assert_eq!(run(&mut daemon.elock(&["run", "a", "--at-least", "0.01", "true"])).0, 0, "it has an end");
+
+    // A lock that is lost then was held while the command ran.
+    let words = ["run", "b", "--at-least", "1h", "-c", &talking("exit 5")];
+    let (running, mut stdout) = start(&mut daemon.elock(&words));
+    line(&mut stdout);
+    let children = format!("/proc/{0}/task/{0}/children", running.0.id());
+    poll("the command to end", || fs::read_to_string(&children).unwrap().is_empty().then_some(()));
+    assert_eq!(run(&mut daemon.elock(&["steal", "b"])).0, 0);
+    let (status, err) = end(running);
+    assert_eq!(status, 5);
+    assert_eq!(err, "elock: b was lost: an operator took it away; the command had ended before\n");
 }
