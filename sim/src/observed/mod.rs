@@ -407,12 +407,11 @@ impl Observed {
         let Some((_, Command::Resume(key))) = &self.asked else { return };
         let Some(old) = self.sessions.opened_by(key).filter(|old| *old != to) else { return };
         self.counts.resumed += 1;
-        let (held, name, grace) = match self.sessions.left.remove(&old) {
-            Some(Session { held, name, grace, .. }) => (held, name, Some(grace)),
-            None => {
-                let held = self.open.get_mut(&old).map(std::mem::take).unwrap_or_default();
-                (held, self.names.remove(&old), self.sessions.graces.remove(&old))
-            }
+        let (held, name, grace) = if let Some(session) = self.sessions.left.remove(&old) {
+            (session.held, session.name, Some(session.grace))
+        } else {
+            let held = self.open.get_mut(&old).map(std::mem::take).unwrap_or_default();
+            (held, self.names.remove(&old), self.sessions.graces.remove(&old))
         };
         for (kind, name) in &held {
             if let Some(holders) = self.holders[*kind as usize].get_mut(name) {

@@ -132,11 +132,9 @@ impl<'a> Keys<'a> {
         for other in self.said.iter().filter(|other| other.key == resume.key && !is_itself(other)) {
             match other.fate() {
                 Fate::Refused => {}
-                Fate::Unknown if other.request.sent > answered => {}
-                Fate::Unknown => return None,
                 Fate::Given(_, then) if then < sent => before.push((other.request.sent, then, other.by)),
-                Fate::Given(..) if other.request.sent > answered => {}
-                Fate::Given(..) => return None,
+                Fate::Unknown | Fate::Given(..) if other.request.sent > answered => {}
+                Fate::Unknown | Fate::Given(..) => return None,
             }
         }
         before.sort_unstable();
