@@ -1,8 +1,8 @@
-//! The observed state: who holds what, who waits for what, and which fencing tokens there are. It is what the
-//! machine's inputs and replies imply; it looks at nothing inside the machine. A connection that was told "success"
-//! holds the lock until it is told that it has released it, or until it ends. If it was told that its holds linger, they
-//! go on as a session's, until the session's time is over or somebody resumes. The invariants compare the machine with
-//! this state.
+//! The observed state: who holds what, who waits for what, and which fencing tokens there are. It is what the machine's
+//! inputs and replies imply; it looks at nothing inside the machine. A connection that was told "success" holds the
+//! lock until it is told that it has released it, or until it ends. If it was told that its holds linger, they go on as
+//! a session's, until the session's time is over or somebody resumes. The invariants compare the machine with this
+//! state.
 //!
 //! The machine does what is due at the time of an input before the input itself. So the effect of an input is noted
 //! only when an outcome comes that must come after it, or when all outcomes have come.
