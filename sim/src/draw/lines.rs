@@ -158,19 +158,7 @@ impl Lines {
             }
         }
         let verbs: Vec<_> = verbs.into_iter().map(|(_, verb, weight)| (verb, weight)).collect();
-        let mut patience = vec![
-            ((1, 20), 6),
-            ((0, 0), 2),
-            ((20, 300), 8),
-            ((300, 3_000), 3),
-            ((60_000, 600_000), 2),
-            ((u32::MAX - 5, u32::MAX), 1),
-        ];
-        for (_, weight) in &mut patience[1..] {
-            if rng.percent(30) {
-                *weight = 0;
-            }
-        }
+        let patience = patience(rng);
         Self {
             names,
             verbs,
@@ -318,6 +306,24 @@ impl Lines {
         let end = rng.of(&[&b"\n"[..], b"\r\n", b" \r\n", b"\x0b\n"]);
         [before, verb.as_bytes(), space, name, end].concat()
     }
+}
+
+/// Milliseconds that clients wait in one run, by weight.
+fn patience(rng: &mut Rng) -> Vec<((u32, u32), u32)> {
+    let mut patience = vec![
+        ((1, 20), 6),
+        ((0, 0), 2),
+        ((20, 300), 8),
+        ((300, 3_000), 3),
+        ((60_000, 600_000), 2),
+        ((u32::MAX - 5, u32::MAX), 1),
+    ];
+    for (_, weight) in &mut patience[1..] {
+        if rng.percent(30) {
+            *weight = 0;
+        }
+    }
+    patience
 }
 
 /// Where a line is cut in two, if at all.

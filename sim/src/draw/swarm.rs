@@ -175,11 +175,11 @@ fn say_one_thing(
 ) {
     let host = Host(rng.between(0, u32::from(hosts) - 1) as u8);
     let begin_ms = rng.between(0, duration_ms / 4);
-    let line = if rng.percent(40) { lines.unknown(rng) } else { lines.line(rng, &mut Vec::new()) };
+    let words = if rng.percent(40) { lines.unknown(rng) } else { lines.line(rng, &mut Vec::new()) };
     let mut life = ClientLife { rng, client, at_ms: begin_ms, script };
     life.act(0, Action::Open(client, host));
     while life.at_ms < duration_ms {
-        life.act(idle_ms * 2 / 3, Action::Say(client, line.clone()));
+        life.act(idle_ms * 2 / 3, Action::Say(client, words.clone()));
     }
 }
 

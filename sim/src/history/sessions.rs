@@ -7,12 +7,12 @@ use elockd_core::{Cause, Conn, Now};
 use std::collections::BTreeMap;
 
 /// A connection of one of the server's lives.
-pub(super) type Id = (Life, Conn);
+pub(super) type ConnOfLife = (Life, Conn);
 
 /// What a connection left.
 #[derive(Clone, Debug)]
 struct LeftSession {
-    id: Id,
+    id: ConnOfLife,
     grace: ToldGrace,
     due: Now,
     /// Its address, as listings show it, and its registered name.
@@ -28,13 +28,13 @@ struct ToldGrace {
 /// All graces and sessions.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ToldSessions {
-    graces: BTreeMap<Id, ToldGrace>,
+    graces: BTreeMap<ConnOfLife, ToldGrace>,
     left: Vec<LeftSession>,
 }
 
 impl ToldSessions {
     /// A connection was told of its grace. Without a key, it was taken back.
-    pub(super) fn lingers(&mut self, id: Id, key: Option<&[u8]>, ms: u32) {
+    pub(super) fn lingers(&mut self, id: ConnOfLife, key: Option<&[u8]>, ms: u32) {
         if let Some(grace) = self.graces.get_mut(&id) {
             grace.ms = ms;
         } else if let Some(key) = key {
@@ -43,7 +43,7 @@ impl ToldSessions {
     }
 
     /// A connection said a key that is right. Returns the connection that had it before, if it is another.
-    pub(super) fn resumed(&mut self, id: Id, key: &[u8]) -> Option<Id> {
+    pub(super) fn resumed(&mut self, id: ConnOfLife, key: &[u8]) -> Option<ConnOfLife> {
         let is_it = |grace: &ToldGrace| grace.ms > 0 && grace.key == key;
         let left = self.left.iter().position(|left| left.id.0 == id.0 && is_it(&left.grace));
         let (old, grace) = if let Some(at) = left {
@@ -61,7 +61,7 @@ impl ToldSessions {
     /// A connection ended. Returns whether its holds linger, if it had any.
     pub(super) fn closed(
         &mut self,
-        id: Id,
+        id: ConnOfLife,
         cause: Option<Cause>,
         now: Now,
         names: [Option<Vec<u8>>; 2],
@@ -77,13 +77,13 @@ impl ToldSessions {
     }
 
     /// Ends the sessions that are due, and returns them.
-    pub(super) fn due(&mut self, life: Life, now: Now) -> Vec<Id> {
+    pub(super) fn due(&mut self, life: Life, now: Now) -> Vec<ConnOfLife> {
         let is_due = |left: &mut LeftSession| left.id.0 == life && left.due <= now;
         self.left.extract_if(.., is_due).map(|left| left.id).collect()
     }
 
     /// Ends the sessions that an operator named, and returns them.
-    pub(super) fn kicked(&mut self, life: Life, wanted: &[u8]) -> Vec<Id> {
+    pub(super) fn kicked(&mut self, life: Life, wanted: &[u8]) -> Vec<ConnOfLife> {
         let is_meant = |left: &mut LeftSession| {
             left.id.0 == life && left.names.iter().flatten().any(|name| name == wanted)
         };

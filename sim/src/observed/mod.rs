@@ -1,8 +1,8 @@
-//! The observed state: who holds what, who waits for what, and which fencing tokens there are. It is what the
-//! machine's inputs and replies imply; it looks at nothing inside the machine. A connection that was told "success"
-//! holds the lock until it is told that it has released it, or until it ends. If it was told that its holds linger, they
-//! go on as a session's, until the session's time is over or somebody resumes. The invariants compare the machine with
-//! this state.
+//! The observed state: who holds what, who waits for what, and which fencing tokens there are. It is what the machine's
+//! inputs and replies imply; it looks at nothing inside the machine. A connection that was told "success" holds the
+//! lock until it is told that it has released it, or until it ends. If it was told that its holds linger, they go on as
+//! a session's, until the session's time is over or somebody resumes. The invariants compare the machine with this
+//! state.
 //!
 //! The machine does what is due at the time of an input before the input itself. So the effect of an input is noted
 //! only when an outcome comes that must come after it, or when all outcomes have come.
@@ -407,12 +407,11 @@ impl Observed {
         let Some((_, Command::Resume(key))) = &self.asked else { return };
         let Some(old) = self.sessions.opened_by(key).filter(|old| *old != to) else { return };
         self.counts.resumed += 1;
-        let (held, name, grace) = match self.sessions.left.remove(&old) {
-            Some(Session { held, name, grace, .. }) => (held, name, Some(grace)),
-            None => {
-                let held = self.open.get_mut(&old).map(std::mem::take).unwrap_or_default();
-                (held, self.names.remove(&old), self.sessions.graces.remove(&old))
-            }
+        let (held, name, grace) = if let Some(session) = self.sessions.left.remove(&old) {
+            (session.held, session.name, Some(session.grace))
+        } else {
+            let held = self.open.get_mut(&old).map(std::mem::take).unwrap_or_default();
+            (held, self.names.remove(&old), self.sessions.graces.remove(&old))
         };
         for (kind, name) in &held {
             if let Some(holders) = self.holders[*kind as usize].get_mut(name) {

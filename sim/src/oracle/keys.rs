@@ -1,5 +1,5 @@
-//! The keys of `linger`, as clients alone know them: who was told which key, who said it, and which connections may have
-//! had the same holds one after the other.
+//! The keys of `linger`, as clients alone know them: who was told which key, who said it, and which connections may
+//! have had the same holds one after the other.
 
 use crate::history::{ClientSide, Connection, History, Place, Request};
 use elockd_core::{Command, Reply};
@@ -23,7 +23,7 @@ pub struct SaidKey<'a> {
 
 /// What came of a request `resume KEY`, as its client knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum Upshot {
     /// It was given this many holds, and was told so at this place.
     Given(u32, Place),
     /// It was refused.
@@ -35,12 +35,12 @@ pub enum Fate {
 impl SaidKey<'_> {
     /// What came of it.
     #[must_use]
-    pub fn fate(&self) -> Fate {
+    pub fn upshot(&self) -> Upshot {
         match &self.request.answer {
-            None => Fate::Unknown,
+            None => Upshot::Unknown,
             Some((text, place)) => match Reply::read(text) {
-                Some(Reply::Resumed { holds }) => Fate::Given(holds, *place),
-                _ => Fate::Refused,
+                Some(Reply::Resumed { holds }) => Upshot::Given(holds, *place),
+                _ => Upshot::Refused,
             },
         }
     }
@@ -81,7 +81,7 @@ impl<'a> Keys<'a> {
             told.entry(key).or_insert((number, by, sent));
         }
         let mut groups: Vec<Number> = (0..history.connections.len()).collect();
-        for resume in said.iter().filter(|resume| resume.fate() != Fate::Refused) {
+        for resume in said.iter().filter(|resume| resume.upshot() != Upshot::Refused) {
             if let Some((_, first, _)) = told.get(resume.key) {
                 let (one, other) = (groups[*first], groups[resume.by]);
                 groups.iter_mut().filter(|group| **group == other).for_each(|group| *group = one);
@@ -115,7 +115,7 @@ impl<'a> Keys<'a> {
         let has_had = |key: &[u8]| {
             let mut said = self.said.iter().filter(|resume| resume.key == key);
             self.told.get(key).is_some_and(|(_, first, _)| *first == of)
-                || said.any(|resume| resume.by == of && resume.fate() != Fate::Refused)
+                || said.any(|resume| resume.by == of && resume.upshot() != Upshot::Refused)
         };
         let by_others = self.said.iter().filter(|resume| resume.by != of && has_had(resume.key));
         by_others.map(|resume| resume.request.sent).min()
@@ -124,19 +124,17 @@ impl<'a> Keys<'a> {
     /// The connection that had a key just before it was said with success. `None` if clients alone cannot know it.
     #[must_use]
     pub fn had_before(&self, resume: &SaidKey<'_>) -> Option<Number> {
-        let Fate::Given(_, answered) = resume.fate() else { return None };
+        let Upshot::Given(_, answered) = resume.upshot() else { return None };
         let sent = resume.request.sent;
         let (_, first, _) = self.told(resume.key)?;
         let mut before: Vec<(Place, Place, Number)> = Vec::new();
         let is_itself = |other: &SaidKey<'_>| other.by == resume.by && other.at == resume.at;
         for other in self.said.iter().filter(|other| other.key == resume.key && !is_itself(other)) {
-            match other.fate() {
-                Fate::Refused => {}
-                Fate::Unknown if other.request.sent > answered => {}
-                Fate::Unknown => return None,
-                Fate::Given(_, then) if then < sent => before.push((other.request.sent, then, other.by)),
-                Fate::Given(..) if other.request.sent > answered => {}
-                Fate::Given(..) => return None,
+            match other.upshot() {
+                Upshot::Refused => {}
+                Upshot::Given(_, then) if then < sent => before.push((other.request.sent, then, other.by)),
+                Upshot::Unknown | Upshot::Given(..) if other.request.sent > answered => {}
+                Upshot::Unknown | Upshot::Given(..) => return None,
             }
         }
         before.sort_unstable();

@@ -5,8 +5,8 @@
 //! * [`connections`], [`ends`] and [`shutdown`] compare what the witness says of each connection with what its client
 //!   says;
 //! * [`linear`], [`sessions`] and [`tokens`] use only what the clients say: is there an order of events that explains
-//!   it, did each key give what was held under it, and did fencing tokens ascend for all clients, across all lives of the
-//!   server?
+//!   it, did each key give what was held under it, and did fencing tokens ascend for all clients, across all lives of
+//!   the server?
 
 pub mod connections;
 pub mod ends;

@@ -1,8 +1,8 @@
 //! Sessions as the clients alone saw them. What a connection held goes on under its key, and there is no moment at
 //! which it was free:
 //!
-//! * a `resume` that succeeded used the very key that a client was told, and gave what the connection held that had this
-//!   key before;
+//! * a `resume` that succeeded used the very key that a client was told, and gave what the connection held that had
+//!   this key before;
 //! * between the last answer that proves that the old connection held a lock and the success of `resume`, nobody else
 //!   was granted that lock, and its fencing token is the same afterwards.
 //!
@@ -10,7 +10,7 @@
 //! matters, this judge lets things pass.
 
 use super::Finding;
-use super::keys::{Fate, Keys, Number, SaidKey};
+use super::keys::{Keys, Number, SaidKey, Upshot};
 use crate::history::{ClientSide, Connection, History, Place, Request};
 use crate::log::Life;
 use elockd_core::{Command, Kind, Reply};
@@ -31,7 +31,7 @@ pub fn judge(history: &History) -> Result<u64, Finding> {
     let keys = Keys::new(history);
     let mut passed = 0;
     for resume in keys.said() {
-        let Fate::Given(holds, answered) = resume.fate() else { continue };
+        let Upshot::Given(holds, answered) = resume.upshot() else { continue };
         let wrong = |check, what: String| {
             let who = history.connections[resume.by].client.as_ref().expect("it said a key").client;
             Finding { place: answered, conn: None, check, what: format!("{who}: {what}") }

@@ -1,6 +1,6 @@
 //! Fencing tokens as the clients alone saw them, over all lives of the server. Of two tokens that were shown, one
-//! before the other was asked for, the later is higher, unless both are the same token of the same hold. A hold stays the
-//! same when another connection takes it over with `resume`. A store that compares tokens sees no more than that.
+//! before the other was asked for, the later is higher, unless both are the same token of the same hold. A hold stays
+//! the same when another connection takes it over with `resume`. A store that compares tokens sees no more than that.
 
 use super::keys::Keys;
 use super::{Finding, Judged};

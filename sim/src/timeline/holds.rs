@@ -1,7 +1,7 @@
 //! Holds, waits and refused gets with their times, read from what the machine told connections. A hold goes from the
 //! place at which success was told to the place of its release, or of its connection's end. If it lingers, it goes on
-//! beyond that, until its time is over. If another connection resumes, it begins anew on that one's lane. A wait goes from
-//! its beginning to its reply.
+//! beyond that, until its time is over. If another connection resumes, it begins anew on that one's lane. A wait goes
+//! from its beginning to its reply.
 
 use super::lives::{LifeEnd, LifeSpan};
 use super::picture::Span;

@@ -398,8 +398,8 @@ impl<'a> ClientEnd<'a> {
             // Its name takes memory, which others may need.
             self.ask(b"iam\n".to_vec()).await?;
         }
-        // A run that is replayed lock by lock must not end many holds at once. Who has said a key may hold what it never
-        // asked for.
+        // A run that is replayed lock by lock must not end many holds at once. Who has said a key may hold what it
+        // never asked for.
         let is_swarm = self.shared.plan.scenario == Scenario::Swarm;
         if is_swarm && (self.client.0.is_multiple_of(2) || !self.keys.is_empty()) {
             self.ask(b"ra\n".to_vec()).await?;
