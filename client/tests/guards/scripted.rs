@@ -1,6 +1,6 @@
 //! What the production server never says, or only after weeks. The daemon is played by the test, line by line.
 
-use elockd_client::{Client, Error, Lost, Server, State, Transport};
+use elockd_client::{Client, Error, Lost, Refusal, Server, State, Transport};
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -109,6 +109,27 @@ async fn without_tokens_the_question_still_proves_the_hold() {
     line.hears("f a").await;
     line.says("10 Lock Fence: a").await;
     assert_eq!(guard.lost().await, Lost::Stolen, "another token is another hold");
+    line.ends().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_daemon_that_shuts_down_ends_a_session() {
+    let (client, mut daemon) = stage();
+    let mut session = client.session();
+    let (a, mut line) = tokio::join!(session.lock("a").try_now(), async {
+        let mut line = daemon.accept().await;
+        line.gives_a("7 Lock Fence: a").await;
+        line.hears("f a").await;
+        line.says("7 Lock Fence: a").await;
+        line
+    });
+    let a = a.unwrap();
+    let (b, ()) = tokio::join!(session.lock("b").wait(SECOND), async {
+        line.hears("gw 1000 b").await;
+        line.says("0 Shutting Down").await;
+    });
+    assert!(matches!(b, Err(Error::Refused(Refusal::ShuttingDown))));
+    assert_eq!(a.lost().await, Lost::Closed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -166,6 +187,15 @@ async fn answers_about_another_lock_are_none() {
         line
     });
     assert!(matches!(result, Err(Error::Protocol { .. })));
+
+    // Who knows what such a connection holds. It is closed.
+    let (result, mut line) = tokio::join!(client.lock("a").try_now(), async {
+        let mut line = daemon.accept().await;
+        line.gives_a("1 pong").await;
+        line
+    });
+    assert!(matches!(result, Err(Error::Protocol { .. })));
+    line.ends().await;
 
     let (guard, mut line) = tokio::join!(client.lock("a").try_now(), async {
         let mut line = daemon.accept().await;
@@ -229,8 +259,41 @@ async fn a_wait_longer_than_the_protocol_can_say_is_repeated() {
     waiting.await.unwrap().unwrap();
 }
 
-/// Goal: a lock that its guard has called lost does not come back with the others. Method: a session waits for its second
-/// lock for longer than the grace, and breaks before the first lock is proven again.
+/// Goal: a daemon that answers slowly is not silent. Method: two questions are answered 5 s and 10 s after they were
+/// sent, and the grace is long enough for that.
+#[tokio::test(start_paused = true)]
+async fn a_slow_daemon_is_not_silent() {
+    let (client, mut daemon) = stage();
+    let mut session = client.session();
+    let (a, mut line) = tokio::join!(session.lock("a").linger(60 * SECOND).try_now(), async {
+        let mut line = daemon.accept().await;
+        line.gives_a("7 Lock Fence: a").await;
+        line.hears("linger 60000").await;
+        line.says("1 Linger Success: 0123456789abcdef0123456789abcdef 60000").await;
+        line.hears("f a").await;
+        line.says("7 Lock Fence: a").await;
+        line
+    });
+    let (b, ()) = tokio::join!(session.lock("b").try_now(), async {
+        line.hears("g b").await;
+        line.hears("f b").await;
+        line.says("1 Lock Get Success: b").await;
+        line.says("8 Lock Fence: b").await;
+    });
+    let (a, b) = (a.unwrap(), b.unwrap());
+    for _ in 0..3 {
+        line.hears("f a").await;
+        line.hears("f b").await;
+        sleep(5 * SECOND).await;
+        line.says("7 Lock Fence: a").await;
+        sleep(5 * SECOND).await;
+        line.says("8 Lock Fence: b").await;
+    }
+    assert_eq!((a.state(), b.state()), (State::Held { resumed: 0 }, State::Held { resumed: 0 }));
+}
+
+/// Goal: a lock that its guard has called lost does not come back with the others. Method: a session waits for its
+/// second lock for longer than the grace, and breaks before the first lock is proven again.
 #[tokio::test(start_paused = true)]
 async fn what_is_lost_is_released_when_the_rest_is_resumed() {
     const KEY: &str = "0123456789abcdef0123456789abcdef";
