@@ -19,8 +19,8 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 /// Silence is judged here and not by the library, which would judge a process that was stopped without asking. It is
 /// the longest that the library takes.
 const NEVER: Duration = Duration::from_hours(24);
-/// How long the daemon may take to answer before a new connection is tried, if the lock lingers. It is shorter than most
-/// graces, so that there is time to resume.
+/// How long the daemon may take to answer before a new connection is tried, if the lock lingers. It is shorter than
+/// most graces, so that there is time to resume.
 const ANSWER: Duration = Duration::from_secs(4);
 /// For ever, as a wait.
 const FOR_EVER: Duration = Duration::MAX;
