@@ -6,114 +6,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+#[path = "support/network.rs"]
+mod network;
+
 use elockd_client::{Client, LOST_AFTER, PEER_TIMEOUT};
-use elockd_server::listen::{TcpListener, TcpOptions, UnixListener};
-use elockd_server::{Config, Server};
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use network::{DAEMON_IP, Network, Process, SOCKET, say, serve};
 use std::time::{Duration, Instant};
-
-const DAEMON_IP: &str = "192.0.2.5";
-const CLIENT_IP: &str = "192.0.2.6";
-/// Where the other processes find the daemon's Unix socket.
-const SOCKET: &str = "ELOCKD_TEST_MARGIN_SOCKET";
-
-/// Two namespaces and the cable between them; gone when dropped, also when a test panics.
-struct Network {
-    daemon: String,
-    client: String,
-}
-
-impl Network {
-    /// Needs to be root, and iproute2. Else it says why it cannot be.
-    fn build() -> Result<Self, String> {
-        let name = |role| format!("elockd-margin-{}-{role}", std::process::id());
-        let network = Self { daemon: name("daemon"), client: name("client") };
-        let Self { daemon, client } = &network;
-        for namespace in [daemon, client] {
-            ip(&["netns", "add", namespace])?;
-            ip(&["-n", namespace, "link", "set", "lo", "up"])?;
-        }
-        let cable = ["link", "add", "name", "cable", "netns", daemon, "type", "veth"];
-        ip(&[&cable[..], &["peer", "name", "cable", "netns", client]].concat())?;
-        for (namespace, address) in [(daemon, DAEMON_IP), (client, CLIENT_IP)] {
-            ip(&["-n", namespace, "address", "add", &format!("{address}/24"), "dev", "cable"])?;
-            ip(&["-n", namespace, "link", "set", "cable", "up"])?;
-        }
-        Ok(network)
-    }
-}
-
-impl Drop for Network {
-    fn drop(&mut self) {
-        for namespace in [&self.daemon, &self.client] {
-            // Fails if it was never made, which has been reported.
-            let _ = ip(&["netns", "delete", namespace]);
-        }
-    }
-}
-
-fn ip(args: &[&str]) -> Result<(), String> {
-    let output = Command::new("ip").args(args).output().map_err(|error| format!("ip: {error}"))?;
-    let message = || format!("ip {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim());
-    output.status.success().then_some(()).ok_or_else(message)
-}
-
-/// This program once more, in a namespace, doing nothing but one ignored test. Killed when dropped.
-struct Process {
-    child: Child,
-    lines: BufReader<ChildStdout>,
-}
-
-impl Process {
-    fn start(namespace: &str, test: &str, socket: &str) -> Self {
-        let mut child = Command::new("ip")
-            .args(["netns", "exec", namespace])
-            .arg(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "--nocapture", test])
-            .env(SOCKET, socket)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap());
-        Self { child, lines }
-    }
-
-    /// Reads up to the line that begins so, and returns the rest of it.
-    fn says(&mut self, start: &str) -> String {
-        let mut line = String::new();
-        while self.lines.read_line(&mut line).unwrap() > 0 {
-            // The harness writes the name of the test into the first line.
-            if let Some((_, rest)) = line.split_once(start) {
-                return rest.trim().to_owned();
-            }
-            line.clear();
-        }
-        panic!("it never said {start}");
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn say(text: &str) {
-    std::io::stdout().write_all(format!("{text}\n").as_bytes()).unwrap();
-}
 
 #[tokio::test]
 #[ignore = "no test, but the daemon of the other one"]
 async fn the_daemon() {
-    let Ok(socket) = std::env::var(SOCKET) else { return };
-    let options = TcpOptions { peer_timeout: Some(PEER_TIMEOUT) };
-    let server = Server::new(Config::default());
-    server.listen(TcpListener::bind(format!("{DAEMON_IP}:9999").parse().unwrap(), options).unwrap());
-    server.listen(UnixListener::bind(socket.as_ref(), 0o600).unwrap());
-    say("margin: listening");
-    server.run(std::future::pending()).await;
+    serve().await;
 }
 
 #[tokio::test]
@@ -149,7 +52,7 @@ fn a_silent_loss_is_told_before_the_daemon_gives_the_lock_away() {
         client
     });
 
-    ip(&["-n", &network.client, "route", "add", "blackhole", &format!("{DAEMON_IP}/32")]).unwrap();
+    network.cut();
     let cut = Instant::now();
     let observer = elockd_client::blocking::connect(&socket).unwrap();
     let guard = observer.lock("a").get().unwrap();

@@ -98,14 +98,12 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            if error.use_stderr() {
-                let text = error.to_string();
-                output::tell(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
-                return USAGE.into();
+            match error.to_string().strip_prefix("error: ") {
+                Some(text) => output::tell(text.trim_end()),
+                // It is help. If nobody takes it, nobody is told.
+                None => drop(error.print()),
             }
-            // If nobody takes it, nobody is told.
-            let _ = error.print();
-            return ExitCode::SUCCESS;
+            return if error.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
         }
     };
     match cli.common.options().and_then(|options| run(cli.command, &options)) {

@@ -70,6 +70,7 @@ pub(crate) async fn supervise(
             () = &mut stopped, if !is_stopped => is_stopped = true,
         }
     }
+    Job::let_orphans_go();
     Ok(Ended { code: code.unwrap_or_default(), lost: Some(reason), signal })
 }
 

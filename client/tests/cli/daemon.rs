@@ -39,10 +39,12 @@ impl Daemon {
                 let server = Server::new(config);
                 let options = TcpOptions { peer_timeout: None };
                 let tcp = TcpListener::bind("127.0.0.1:0".parse().unwrap(), options).unwrap();
-                tell_address.send(tcp.address()).unwrap();
+                let address = tcp.address();
                 server.listen(tcp);
                 server.listen(UnixListener::bind(&path.join("elockd.sock"), 0o600).unwrap());
                 server.listen(AdminListener::bind(&path.join("admin.sock"), 0o600).unwrap());
+                // Whoever has the address finds the sockets, too.
+                tell_address.send(address).unwrap();
                 server.run(async { stopped.await.unwrap() }).await;
             });
         });

@@ -2,13 +2,14 @@
 
 use crate::daemon::{Daemon, elock};
 use crate::proxy::Proxy;
-use crate::{Deadline, Guarded, poll, run, told};
+use crate::{Deadline, Guarded, PATIENCE, poll, run, told};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{ChildStdout, Command, Stdio};
+use std::sync::mpsc;
 
 /// Starts it, with its stdout in a pipe.
 pub(crate) fn start(command: &mut Command) -> (Guarded, BufReader<ChildStdout>) {
@@ -38,8 +39,14 @@ pub(crate) fn end(guarded: Guarded) -> (i32, String) {
     let mut guarded = guarded;
     let _deadline = Deadline::of(guarded.0.id());
     let mut stderr = guarded.0.stderr.take().unwrap();
-    let mut text = String::new();
-    std::io::Read::read_to_string(&mut stderr, &mut text).unwrap();
+    let (tell, told_by_thread) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        stderr.read_to_string(&mut text).unwrap();
+        tell.send(text)
+    });
+    // It ends with the last process that has it.
+    let text = told_by_thread.recv_timeout(2 * PATIENCE).expect("somebody is left who could write to stderr");
     let output =
         std::process::Output { status: guarded.0.wait().unwrap(), stdout: Vec::new(), stderr: text.into() };
     let (status, _, stderr) = told(output);
