@@ -23,8 +23,8 @@ use tokio::time::timeout;
 
 /// A [`Client`] or what comes of it, with methods that block.
 ///
-/// One thread in the background does the work of all of them: it asks for the holds, and it releases what is dropped. It
-/// begins with the first use and ends with the process.
+/// One thread in the background does the work of all of them: it asks for the holds, and it releases what is dropped.
+/// It begins with the first use and ends with the process.
 ///
 /// The methods must not be called from async code. What neither blocks nor waits, such as
 /// [`is_held`](Guard::is_held), is the same as that of the async type.

@@ -7,7 +7,7 @@ use crate::guard::Guard;
 use crate::hold::{Hold, Proof};
 use crate::holder::Holder;
 use crate::keeper::Keeper;
-use crate::link::{Link, Patience, Want};
+use crate::link::{Link, Past, Patience, Want};
 use crate::name::folded;
 use crate::pool::Pool;
 use crate::server::Server;
@@ -28,7 +28,7 @@ macro_rules! on_a_link {
         let mut $link = $shared.open($name, true).await?;
         let mut result = $what;
         if let Err(error) = &result
-            && $link.is_used
+            && $link.past == $crate::link::Past::Used
             && error.is_end()
         {
             // If the daemon was restarted, the other unused ones have ended too.
@@ -193,13 +193,13 @@ impl<T: Transport> Shared<T> {
     pub(crate) async fn open(&self, name: Option<&[u8]>, may_be_used: bool) -> Result<Link<T>, Error> {
         let used = if may_be_used { self.pool.take() } else { None };
         let mut link = match used {
-            Some((connection, server)) => self.link(connection, server, true),
+            Some((connection, server)) => self.link(connection, server, Past::Used),
             None => self.dial_any().await?,
         };
         if let Some(name) = name.or(self.settings.name.as_deref())
             && let Err(error) = link.register(name).await
         {
-            if !(link.is_used && error.is_end()) {
+            if !(link.past == Past::Used && error.is_end()) {
                 return Err(error);
             }
             self.pool.clear();
@@ -209,9 +209,18 @@ impl<T: Transport> Shared<T> {
         Ok(link)
     }
 
-    fn link(&self, connection: Connection<T::Stream>, server: Server, is_used: bool) -> Link<T> {
+    fn link(&self, connection: Connection<T::Stream>, server: Server, past: Past) -> Link<T> {
         let Settings { answer_timeout, explains_held, .. } = self.settings;
-        Link { connection, server, answer_timeout, explains_held, is_named: false, grace: None, is_used }
+        Link {
+            connection,
+            server,
+            answer_timeout,
+            explains_held,
+            is_named: false,
+            grace: None,
+            is_broken: false,
+            past,
+        }
     }
 
     /// Puts a link back that holds nothing. After an error that broke it, it is closed.
@@ -252,7 +261,7 @@ impl<T: Transport> Shared<T> {
         let stream = timeout(self.settings.connect_timeout, connecting)
             .await
             .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "it does not answer")))?;
-        Ok(self.link(Connection::new(stream), server.clone(), false))
+        Ok(self.link(Connection::new(stream), server.clone(), Past::New))
     }
 
     /// Gets locks, all on one connection: all of them or none. If the future is dropped, the connection is closed, and

@@ -97,8 +97,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Queues a line as somebody typed it, without its end. Returns whether an answer will come: a blank line and `quit`
-    /// have none. A daemon with `--silent-errors` does not answer unknown verbs, either.
+    /// Queues a line as somebody typed it, without its end. Returns whether an answer will come: a blank line and
+    /// `quit` have none. A daemon with `--silent-errors` does not answer unknown verbs, either.
     ///
     /// # Errors
     ///
@@ -333,9 +333,8 @@ mod tests {
         assert!(near.is_idle());
         drop(far);
         assert!(!near.is_idle());
-        assert!(
-            matches!(near.receive().await, Err(Error::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof)
-        );
+        let ended = near.receive().await;
+        assert!(matches!(ended, Err(Error::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof));
 
         let (mut near, mut far) = pair(64);
         far.write_all(b"hello\n").await.unwrap();

@@ -106,6 +106,7 @@ impl Guard {
 
     fn order_release(&mut self, done: Option<oneshot::Sender<Result<(), Lost>>>) {
         self.is_released = true;
+        self.hold.give_up();
         // If the task is gone, so are the connection and the lock.
         let _ = self.orders.send(Order::Release { hold: Arc::clone(&self.hold), done });
     }
@@ -139,7 +140,7 @@ impl Watch {
         self.hold.token()
     }
 
-    /// As [`Guard::is_held`].
+    /// As [`Guard::is_held`]. It is false as soon as the guard is released or dropped.
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.hold.is_held()

@@ -51,6 +51,8 @@ pub(crate) struct Known {
     /// Whether the daemon cannot be asked because the session waits for another lock. Then the end of the proof is not
     /// the end of the hold: the next answer tells.
     is_unasked: bool,
+    /// Whether its release was ordered. Then nobody may count on it any more, though the daemon may not know yet.
+    is_given_up: bool,
 }
 
 impl Known {
@@ -58,13 +60,13 @@ impl Known {
         matches!(self.state, State::Lost(_) | State::Released)
     }
 
-    fn is_good(&self, now: Instant) -> bool {
-        !self.is_over() && now < self.proof.sent + self.good_for
+    fn is_fresh(&self, now: Instant) -> bool {
+        now < self.proof.sent + self.good_for
     }
 
     /// Takes note that the proof is too old, if it is. Returns whether anything changed.
     fn expire(&mut self, now: Instant) -> bool {
-        if self.is_over() || self.is_unasked || self.is_good(now) {
+        if self.is_over() || self.is_unasked || self.is_fresh(now) {
             return false;
         }
         self.state = State::Lost(if self.state == State::Resuming { Lost::NotResumed } else { Lost::Silent });
@@ -75,7 +77,7 @@ impl Known {
 impl Hold {
     pub(crate) fn new(kind: Kind, name: Vec<u8>, proof: Proof, good_for: Duration) -> Self {
         let state = State::Held { resumed: 0 };
-        let known = Known { state, proof, good_for, resumed: 0, is_unasked: false };
+        let known = Known { state, proof, good_for, resumed: 0, is_unasked: false, is_given_up: false };
         Self { kind, name, known: watch::Sender::new(known) }
     }
 
@@ -97,7 +99,7 @@ impl Hold {
     pub(crate) fn is_held(&self) -> bool {
         let mut is_held = false;
         self.change(|known, now| {
-            is_held = known.is_good(now);
+            is_held = !known.is_over() && !known.is_given_up && known.is_fresh(now);
             false
         });
         is_held
@@ -192,6 +194,14 @@ impl Hold {
             }
         });
         reason
+    }
+
+    /// Its release is ordered.
+    pub(crate) fn give_up(&self) {
+        self.change(|known, _| {
+            known.is_given_up = true;
+            false
+        });
     }
 
     /// It was released. Returns the reason if it was lost before.
@@ -303,7 +313,9 @@ mod tests {
         assert!(!hold.is_held());
         assert_eq!((hold.lost(), hold.expiry()), (None, None));
         hold.prove(proof(Some(1)));
-        assert!(hold.is_held());
+        assert!(hold.is_held() && hold.expiry().is_some());
+        advance(GOOD_FOR).await;
+        assert_eq!(hold.lost(), Some(Lost::Silent), "from the answer on it counts again");
     }
 
     #[tokio::test(start_paused = true)]
@@ -313,6 +325,8 @@ mod tests {
         assert_eq!(first.lose(Lost::Stolen), Lost::Closed);
         assert_eq!(first.release(), Err(Lost::Closed));
         let hold = held_with(None);
+        hold.give_up();
+        assert!(!hold.is_held(), "whoever gives it up must not count on it");
         assert_eq!(hold.release(), Ok(()));
         hold.lose(Lost::Closed);
         assert_eq!(hold.state(), State::Released);

@@ -198,7 +198,13 @@ impl<T: Transport> Keeper<T> {
         self.first_since = Instant::now();
         match question {
             Question::Beat(hold) => match proof(&answer, hold.kind, &hold.name, sent) {
-                Ok(proof) => hold.prove(proof),
+                Ok(proof) => {
+                    hold.prove(proof);
+                    // Another token: the connection has a hold that is not ours.
+                    if hold.lost() == Some(Lost::Stolen) {
+                        return self.break_off(Lost::Protocol).await;
+                    }
+                }
                 Err(Error::Lost(lost)) => {
                     hold.lose(lost);
                 }
@@ -271,7 +277,7 @@ impl<T: Transport> Keeper<T> {
             got = link.get_another(&want, asked.patience, linger) => got,
             // Nobody wants it any more. Only the end of the connection ends a wait.
             () = done.closed(), if holds_nothing => {
-                self.link = None;
+                self.link.take().into_iter().for_each(Link::abandon);
                 return;
             }
         };
@@ -286,6 +292,8 @@ impl<T: Transport> Keeper<T> {
                 if error.breaks() {
                     self.unwanted.push(want);
                     self.break_off(Lost::by(&error)).await;
+                } else if link.is_broken {
+                    self.break_off(Lost::Silent).await;
                 }
                 Err(error)
             }
@@ -325,7 +333,8 @@ impl<T: Transport> Keeper<T> {
 
     /// Gives the connection up. With a grace, its holds are resumed on a new one. Without, they are lost.
     async fn break_off(&mut self, lost: Lost) {
-        let Some(Link { grace, server, .. }) = self.link.take() else { return };
+        let Some(link) = self.link.take() else { return };
+        let (grace, server) = (link.grace.clone(), link.server.clone());
         let asked = std::mem::take(&mut self.asked);
         let unwanted = std::mem::take(&mut self.unwanted);
         // Whoever waits for a release holds as much as the others do until it is known.
@@ -340,12 +349,16 @@ impl<T: Transport> Keeper<T> {
             self.holds.iter().chain(releasing.iter().map(|(hold, _)| hold)).map(Arc::clone).collect();
         let resumed = match grace {
             Some(grace) if all.iter().any(|hold| hold.lost().is_none()) => {
+                drop(link);
                 for hold in &all {
                     hold.begin_resuming(grace.time);
                 }
                 self.resume(&server, &grace, &all).await
             }
-            _ => Err(lost),
+            _ => {
+                link.abandon();
+                Err(lost)
+            }
         };
         match resumed {
             Ok(link) => {

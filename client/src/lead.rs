@@ -10,9 +10,9 @@ use tokio::time::sleep;
 impl<T: Transport> Client<T> {
     /// Waits for the lock, does `work` while it is held, and returns the result.
     ///
-    /// If the lock is lost, the future of `work` is dropped and everything begins again. So it is if the daemon is away:
-    /// it is tried again with growing pauses. What `work` has begun elsewhere, such as a thread or a process, it must
-    /// end itself when it is dropped.
+    /// If the lock is lost, the future of `work` is dropped and everything begins again. So it is if the daemon is
+    /// away: it is tried again with growing pauses. What `work` has begun elsewhere, such as a thread or a process, it
+    /// must end itself when it is dropped.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! A client of the network lock daemon elockd: locks by name, among many machines.
 //!
 //! [`Client`] is where to begin. [`Client::lock`] and its likes ask for a lock, and give a [`Guard`]. The guard says at
-//! once when its lock can no longer be counted on. `docs/clients.md` in the repository has all that guards promise, with
-//! numbers, and what no client can promise.
+//! once when its lock can no longer be counted on. `docs/clients.md` in the repository has all that guards promise,
+//! with numbers, and what no client can promise.
 //!
 //! ```no_run
 //! use elockd_client::{Client, Error};

@@ -74,8 +74,18 @@ pub(crate) struct Link<T: Transport> {
     /// Whether a name was registered.
     pub(crate) is_named: bool,
     pub(crate) grace: Option<Grace>,
-    /// Whether it was used before and may have ended unnoticed.
-    pub(crate) is_used: bool,
+    /// Whether an answer is missing that nobody waits for any more.
+    pub(crate) is_broken: bool,
+    pub(crate) past: Past,
+}
+
+/// What happened to a connection before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Past {
+    /// It was opened for this.
+    New,
+    /// It was used before, and may have ended unnoticed.
+    Used,
 }
 
 impl<T: Transport> Link<T> {
@@ -193,22 +203,22 @@ impl<T: Transport> Link<T> {
         if error.breaks() {
             return error;
         }
-        let undone = async {
-            if has_others {
-                self.release_all().await?;
-            }
-            self.explain(want, error).await
-        };
-        undone.await.unwrap_or_else(|error| error)
+        if has_others && let Err(error) = self.release_all().await {
+            return error;
+        }
+        self.explain(want, error).await
     }
 
-    /// If the lock is held, finds out by whom.
-    async fn explain(&mut self, want: &Want, error: Error) -> Result<Error, Error> {
+    /// If the lock is held, finds out by whom. If that fails, the lock is held all the same, and the link is broken.
+    async fn explain(&mut self, want: &Want, error: Error) -> Error {
         if !self.explains_held || !matches!(error, Error::Held { .. }) {
-            return Ok(error);
+            return error;
         }
-        let by = self.holder(want).await?;
-        Ok(Error::Held { since: by.as_ref().map(|by| by.since), by: by.map(Box::new) })
+        let by = self.holder(want).await.unwrap_or_else(|_| {
+            self.is_broken = true;
+            None
+        });
+        Error::Held { since: by.as_ref().map(|by| by.since), by: by.map(Box::new) }
     }
 
     /// Gets another lock on a connection that may hold some.
@@ -221,7 +231,7 @@ impl<T: Transport> Link<T> {
         let proof = match self.get(want, patience).await {
             Ok(proof) => proof,
             Err(error) if error.breaks() => return Err(error),
-            Err(error) => return Err(self.explain(want, error).await?),
+            Err(error) => return Err(self.explain(want, error).await),
         };
         if let Some(time) = linger
             && let Err(error) = self.linger(time).await
@@ -355,9 +365,22 @@ impl<T: Transport> Link<T> {
         Ok(rows.into_iter().find(is_it))
     }
 
+    /// Ends it without waiting for anything. If it has a grace, the daemon is told that nobody will come back. It is
+    /// told in vain if the connection is broken.
+    pub(crate) fn abandon(mut self) {
+        if self.grace.is_some() {
+            tokio::spawn(async move {
+                self.connection.send(&Command::<&[u8]>::Quit);
+                let _ = timeout(self.answer_timeout, self.connection.flush()).await;
+            });
+        }
+    }
+
     /// Ends it: it is kept for the next one if it carries nothing, and else it says `quit`. It must hold nothing.
     pub(crate) async fn end(mut self, shared: &Shared<T>) {
-        if self.grace.is_none() && (!self.is_named || self.register(b"").await.is_ok()) {
+        if self.is_broken {
+            self.abandon();
+        } else if self.grace.is_none() && (!self.is_named || self.register(b"").await.is_ok()) {
             shared.pool.put(self.connection, self.server);
         } else {
             // If the daemon does not answer, the socket's end is all that can be done.

@@ -43,6 +43,7 @@ impl Lost {
             Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => Self::Silent,
             Error::Io(error) => Self::Broken(error.kind()),
             Error::Lost(lost) => *lost,
+            Error::Refused(_) => Self::Closed,
             _ => Self::Protocol,
         }
     }

@@ -50,8 +50,8 @@ impl<T: Transport> RateRequest<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::Timeout`]. [`Error::Refused`] if `per` is longer than the daemon allows. [`Error::BadSetting`] if `count`
-    /// or `per` is 0. [`Error::Unreachable`] and [`Error::Io`].
+    /// [`Error::Timeout`]. [`Error::Refused`] if `per` is longer than the daemon allows. [`Error::BadSetting`] if
+    /// `count` or `per` is 0. [`Error::Unreachable`] and [`Error::Io`].
     pub async fn wait(self, time: Duration) -> Result<(), Error> {
         self.ask(Patience::of(time)).await
     }

@@ -81,8 +81,8 @@ impl<T: Transport> Client<T> {
     ///
     /// # Errors
     ///
-    /// As [`LockRequest::wait`]. [`Error::Deadlock`] if somebody who asks in another order has one of them and waits for
-    /// another.
+    /// As [`LockRequest::wait`]. [`Error::Deadlock`] if somebody who asks in another order has one of them and waits
+    /// for another.
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -119,8 +119,8 @@ impl<T: Transport> LockRequest<T> {
         Self::new(To::Session(orders), kind, name)
     }
 
-    /// At most so many may have it at a time. All who ask for the lock should name the same limit. 0 is no limit. Only a
-    /// [shared](Client::shared) lock has a limit: for other kinds it changes nothing.
+    /// At most so many may have it at a time. All who ask for the lock should name the same limit. 0 is no limit. Only
+    /// a [shared](Client::shared) lock has a limit: for other kinds it changes nothing.
     pub fn limit(mut self, limit: u32) -> Self {
         self.limit = if self.kind == Kind::Shared { limit } else { 0 };
         self

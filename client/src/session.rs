@@ -20,10 +20,10 @@ use tokio::sync::oneshot;
 /// Its guards share the connection, so they are lost together. The methods ask one after the other.
 ///
 /// **While a session waits, the daemon answers nothing else on its connection.** So in a wait of more than 8 s
-/// [`is_held`](crate::Guard::is_held) of its other guards is false, until the wait is over and the daemon has been asked
-/// again. [`lost`](crate::Guard::lost) tells if the connection ends meanwhile. Releases come after the wait. If the
-/// future of a wait is dropped, the connection is closed if it holds nothing. If it holds something, the wait goes on,
-/// and its lock is released when it comes.
+/// [`is_held`](crate::Guard::is_held) of its other guards is false, until the wait is over and the daemon has been
+/// asked again. [`lost`](crate::Guard::lost) tells if the connection ends meanwhile. Releases come after the wait. If
+/// the future of a wait is dropped, the connection is closed if it holds nothing. If it holds something, the wait goes
+/// on, and its lock is released when it comes.
 ///
 /// Asking for a lock that the session has is [`Error::Deadlock`], and so is asking to write what it reads.
 ///

@@ -144,15 +144,15 @@ impl<T: Transport> Builder<T> {
         self
     }
 
-    /// How many unused connections are kept open (8), and for how long (60 s).
+    /// How many unused connections are kept open (8), and for how long they may be used again (60 s).
     pub fn idle_connections(mut self, most: usize, age: Duration) -> Self {
         self.settings.most_idle = most;
         self.settings.idle_age = age;
         self
     }
 
-    /// Whether [`Error::Held`] says by whom (yes). The daemon is asked for all locks whose names begin so. Switch it off
-    /// where there are many of them, and many tries.
+    /// Whether [`Error::Held`] says by whom (yes). The daemon is asked for all locks whose names begin so. Switch it
+    /// off where there are many of them, and many tries.
     pub fn explain_held(mut self, is_explained: bool) -> Self {
         self.settings.explains_held = is_explained;
         self

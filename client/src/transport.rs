@@ -23,7 +23,8 @@ pub trait Transport: Clone + Send + Sync + 'static {
 }
 
 /// How long the kernel may go without a sign of the peer before it ends a TCP connection. It is the daemon's own
-/// default (`--peer-timeout`). A wait for a lock relies on it, because a connection that waits is answered nothing else.
+/// default (`--peer-timeout`). A wait for a lock relies on it, because a connection that waits is answered nothing
+/// else.
 pub const PEER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How long one of several IP addresses of a host is tried, if another one is left.

@@ -1,4 +1,5 @@
-//! `elock get`: a lock that is held until somebody says that it is enough. For coprocesses, and for people at a terminal.
+//! `elock get`: a lock that is held until somebody says that it is enough. For coprocesses, and for people at a
+//! terminal.
 
 use crate::lock::{LockArgs, WaitingArgs};
 use crate::options::Options;

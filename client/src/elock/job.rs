@@ -6,6 +6,7 @@ use crate::status::{CANNOT_RUN, Failure, NOT_FOUND, SIGNAL};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -101,6 +102,14 @@ impl Job {
     /// [`signal_all`](Self::signal_all).
     pub(crate) fn keep_orphans() {
         let _ = prctl::set_child_subreaper(true);
+    }
+
+    /// The contrary: what a command leaves behind from now on belongs to nobody here. Takes note of those that have
+    /// ended, so it comes after the end of every job.
+    pub(crate) fn let_orphans_go() {
+        let _ = prctl::set_child_subreaper(false);
+        let next = || waitpid(None, Some(WaitPidFlag::WNOHANG));
+        while next().is_ok_and(|status| status != WaitStatus::StillAlive) {}
     }
 
     /// Sends a signal, if there is one, to the command and to all that it has started. Returns how many there are.

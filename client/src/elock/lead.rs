@@ -1,5 +1,5 @@
-//! `elock lead`: one of many machines runs a command, for as long as it has the lock. For ever: if the lock is lost, the
-//! command is stopped, and the wait begins again.
+//! `elock lead`: one of many machines runs a command, for as long as it has the lock. For ever: if the lock is lost,
+//! the command is stopped, and the wait begins again.
 
 use crate::identity::user_at_host;
 use crate::lock::{LockArgs, WaitingArgs};

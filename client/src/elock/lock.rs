@@ -1,5 +1,5 @@
-//! Which lock, and how long to wait for it: the flags that `run`, `lead`, `get` and `hold` share, and the lock that comes
-//! of them.
+//! Which lock, and how long to wait for it: the flags that `run`, `lead`, `get` and `hold` share, and the lock that
+//! comes of them.
 
 use crate::inherited::Inheritable;
 use crate::name::{self, Name};
@@ -16,10 +16,11 @@ use std::time::Duration;
 
 /// How often the daemon is asked for the hold.
 const HEARTBEAT: Duration = Duration::from_secs(2);
-/// Silence is judged here and not by the library, which would judge a process that was stopped without asking. It is the
-/// longest that the library takes.
+/// Silence is judged here and not by the library, which would judge a process that was stopped without asking. It is
+/// the longest that the library takes.
 const NEVER: Duration = Duration::from_hours(24);
-/// How long the daemon may take to answer. It is shorter than the grace, so that there is time to resume.
+/// How long the daemon may take to answer before a new connection is tried, if the lock lingers. It is shorter than
+/// most graces, so that there is time to resume.
 const ANSWER: Duration = Duration::from_secs(4);
 /// For ever, as a wait.
 const FOR_EVER: Duration = Duration::MAX;
@@ -112,8 +113,9 @@ impl LockArgs {
     /// Gets the lock. If the future is dropped, the wait is over.
     pub(crate) async fn get(&self, options: &Options, waiting: WaitingArgs) -> Result<Obtained, Failure> {
         let connections = Inheritable::default();
+        let answer = if self.linger.is_some() { ANSWER } else { LOST_AFTER };
         let mut builder =
-            Client::builder().heartbeat(HEARTBEAT, NEVER).answer_timeout(ANSWER).idle_connections(0, NEVER);
+            Client::builder().heartbeat(HEARTBEAT, NEVER).answer_timeout(answer).idle_connections(0, NEVER);
         for server in &options.servers {
             builder = builder.server(server.clone());
         }

@@ -22,11 +22,13 @@ mod progress;
 mod rate;
 mod rows;
 mod run;
+mod shell;
 mod signals;
 mod silence;
 mod span;
 mod status;
 mod supervise;
+mod top;
 mod view;
 mod wait;
 
@@ -76,6 +78,10 @@ enum Action {
     Ping(view::PingArgs),
     /// Wait until whoever holds a lock now is done, without getting the lock.
     Wait(wait::WaitArgs),
+    /// Watch a daemon live: rates, locks, who holds and who waits.
+    Top(top::TopArgs),
+    /// Speak the protocol by hand, with history, completion and help.
+    Shell,
     /// Ask the daemon as fast as it answers, and draw how long that takes.
     Bench(bench::BenchArgs),
     /// Close a connection, which releases its locks (operators only).
@@ -92,14 +98,12 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            if error.use_stderr() {
-                let text = error.to_string();
-                output::tell(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
-                return USAGE.into();
+            match error.to_string().strip_prefix("error: ") {
+                Some(text) => output::tell(text.trim_end()),
+                // It is help. If nobody takes it, nobody is told.
+                None => drop(error.print()),
             }
-            // If nobody takes it, nobody is told.
-            let _ = error.print();
-            return ExitCode::SUCCESS;
+            return if error.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
         }
     };
     match cli.common.options().and_then(|options| run(cli.command, &options)) {
@@ -126,6 +130,8 @@ fn run(action: Action, options: &Options) -> Outcome {
         Action::Stats(args) => block_on(View::Stats(args).run(options)),
         Action::Ping(args) => block_on(View::Ping(args).run(options)),
         Action::Wait(args) => block_on(wait::wait(options, &args)),
+        Action::Top(args) => top::top(options, &args),
+        Action::Shell => shell::shell(options),
         Action::Bench(args) => on_all_cores(bench::bench(options, args)),
         Action::Kick(args) => block_on(operate::kick(options, &args)),
         Action::Steal(args) => block_on(operate::steal(options, &args)),

@@ -53,10 +53,18 @@ impl LockRow {
         span::shown(Duration::from_millis(self.ms))
     }
 
+    /// Its address as `kick` wants it.
+    pub(crate) fn wire_address(&self) -> String {
+        if self.lingers { format!("~{}", self.address) } else { self.address.clone() }
+    }
+
     /// The connection, for people: `alice (10.0.0.7:5123)`, or the address alone.
     pub(crate) fn who(&self) -> String {
-        let address = if self.lingers { format!("~{}", self.address) } else { self.address.clone() };
-        self.registered.as_ref().map_or_else(|| address.clone(), |name| format!("{name} ({address})"))
+        let address = self.wire_address();
+        match &self.registered {
+            Some(name) => format!("{name} ({address})"),
+            None => address,
+        }
     }
 
     /// What it does, for people.

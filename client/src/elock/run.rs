@@ -24,7 +24,8 @@ pub(crate) struct RunArgs {
     lock: LockArgs,
     #[command(flatten)]
     waiting: WaitingArgs,
-    /// Hold the lock for at least so long, even if the command ends sooner: clocks differ, and once a minute means once.
+    /// Hold the lock for at least so long, even if the command ends sooner: clocks differ, and once a minute means
+    /// once.
     #[arg(long, value_name = "SPAN", value_parser = span::parse)]
     at_least: Option<Duration>,
     #[command(flatten)]
@@ -73,8 +74,12 @@ pub(crate) async fn run(options: &Options, args: &RunArgs, signals: &mut Signals
     };
     let since = Instant::now();
     let result = args.command.run(&task, &lock, signals).await;
-    if let (Ok(Ended { lost: None, .. }), Some(span)) = (&result, args.at_least) {
-        hold_on(&lock, since, span, signals).await;
+    if let (Ok(Ended { lost: None, code, .. }), Some(span)) = (&result, args.at_least)
+        && let Err(lost) = hold_on(&lock, since, span, signals).await
+    {
+        // The command itself ran under the lock.
+        tell(format_args!("{} was lost: {lost}; the command had ended before", lock.name()));
+        return Ok((*code).into());
     }
     if let Ok(Ended { lost: Some(_), .. }) = result {
         // There is nothing to wait for: the end of this process ends the connection.

@@ -70,18 +70,30 @@ pub(crate) async fn supervise(
             () = &mut stopped, if !is_stopped => is_stopped = true,
         }
     }
+    Job::let_orphans_go();
     Ok(Ended { code: code.unwrap_or_default(), lost: Some(reason), signal })
 }
 
-/// Holds the lock until so long after `since`. A signal that ends programs ends it, and so does the loss of the lock.
-pub(crate) async fn hold_on(lock: &Obtained, since: Instant, span: Duration, signals: &mut Signals) {
-    let Some(end) = since.checked_add(span) else { return };
+/// Holds the lock until so long after `since`. A signal that ends programs ends it, and so does the loss of the lock,
+/// which it returns.
+pub(crate) async fn hold_on(
+    lock: &Obtained,
+    since: Instant,
+    span: Duration,
+    signals: &mut Signals,
+) -> Result<(), Lost> {
+    let end = since.checked_add(span);
     loop {
         tokio::select! {
             biased;
-            () = sleep_until(end) => return,
-            arrived = signals.next() => if arrived.ends() { return },
-            _ = lock.lost() => return,
+            () = async {
+                match end {
+                    Some(end) => sleep_until(end).await,
+                    None => std::future::pending().await,
+                }
+            } => return Ok(()),
+            arrived = signals.next() => if arrived.ends() { return Ok(()) },
+            lost = lock.lost() => return Err(lost),
         }
     }
 }

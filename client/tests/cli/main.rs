@@ -4,6 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod daemon;
+mod margin;
+#[path = "../support/network.rs"]
+mod network;
 mod operators;
 mod others;
 mod page;
@@ -15,4 +18,4 @@ mod tools;
 mod views;
 mod waiting;
 
-use processes::{Deadline, Guarded, poll, run, told};
+use processes::{Deadline, Guarded, PATIENCE, poll, run, told};

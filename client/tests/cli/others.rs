@@ -53,6 +53,8 @@ fn lead_goes_on_with_another_and_comes_back() {
     daemon.until_waiters("a", 1);
     assert_eq!(run(&mut daemon.elock(&["kick", "second"])).0, 0);
     assert!(line(&mut said_first).parse::<u64>().unwrap() > token);
+    // The second one waits again, too.
+    daemon.until_waiters("a", 1);
     for process in [first, second] {
         kill(Pid::from_raw(process.0.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
         let (status, err) = end(process);

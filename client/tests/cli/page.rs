@@ -81,6 +81,18 @@ fn the_examples_print_what_the_page_says() {
     }
 }
 
+/// Goal: the lines of Rust in the README compile. Method: they stand in an example of the library, which is compiled.
+#[test]
+fn the_lines_of_rust_in_the_readme_are_those_of_an_example() {
+    let readme = include_str!("../../../README.md");
+    let (lines, _) = readme.split_once("```rust\n").unwrap().1.split_once("```").unwrap();
+    let example = include_str!("../../src/client.rs");
+    for line in lines.lines() {
+        assert!(example.contains(line.trim_end_matches("?;")), "{line}");
+    }
+    assert_eq!(lines.lines().count(), 3);
+}
+
 #[test]
 fn every_flag_stands_in_the_page() {
     let page = page();

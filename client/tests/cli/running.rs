@@ -2,13 +2,14 @@
 
 use crate::daemon::{Daemon, elock};
 use crate::proxy::Proxy;
-use crate::{Deadline, Guarded, poll, run, told};
+use crate::{Deadline, Guarded, PATIENCE, poll, run, told};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{ChildStdout, Command, Stdio};
+use std::sync::mpsc;
 
 /// Starts it, with its stdout in a pipe.
 pub(crate) fn start(command: &mut Command) -> (Guarded, BufReader<ChildStdout>) {
@@ -38,8 +39,14 @@ pub(crate) fn end(guarded: Guarded) -> (i32, String) {
     let mut guarded = guarded;
     let _deadline = Deadline::of(guarded.0.id());
     let mut stderr = guarded.0.stderr.take().unwrap();
-    let mut text = String::new();
-    std::io::Read::read_to_string(&mut stderr, &mut text).unwrap();
+    let (tell, told_by_thread) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        stderr.read_to_string(&mut text).unwrap();
+        tell.send(text)
+    });
+    // It ends with the last process that has it.
+    let text = told_by_thread.recv_timeout(2 * PATIENCE).expect("somebody is left who could write to stderr");
     let output =
         std::process::Output { status: guarded.0.wait().unwrap(), stdout: Vec::new(), stderr: text.into() };
     let (status, _, stderr) = told(output);
@@ -286,9 +293,9 @@ fn a_lost_lock_may_be_none_of_the_commands_business() {
 fn a_silent_daemon_is_noticed() {
     let daemon = Daemon::start();
     let proxy = Proxy::to(daemon.address());
-    let mut command = daemon.elock(&["run", "a", "--", "sleep", "1000"]);
-    let (running, _stdout) = start(command.env("ELOCK_SERVER", proxy.address().to_string()));
-    daemon.until("a", true);
+    let mut command = daemon.elock(&["run", "a", "-c", &talking("exec sleep 1000")]);
+    let (running, mut stdout) = start(command.env("ELOCK_SERVER", proxy.address().to_string()));
+    line(&mut stdout);
     proxy.be_silent();
     let (status, err) = end(running);
     assert_eq!(status, 79);
@@ -301,10 +308,10 @@ fn with_linger_a_broken_connection_is_resumed() {
     let daemon = Daemon::start();
     let proxy = Proxy::to(daemon.address());
     let go = daemon.folder().join("go");
-    let script = format!("while ! test -e {}; do sleep 0.01; done; exit 3", go.display());
+    let script = talking(&format!("while ! test -e {}; do sleep 0.01; done; exit 3", go.display()));
     let mut command = daemon.elock(&["run", "a", "--linger", "30s", "-c", &script]);
-    let (running, _stdout) = start(command.env("ELOCK_SERVER", proxy.address().to_string()));
-    daemon.until("a", true);
+    let (running, mut stdout) = start(command.env("ELOCK_SERVER", proxy.address().to_string()));
+    line(&mut stdout);
     proxy.cut();
     let mut watcher = daemon.client();
     poll("the lock to be resumed", || {
@@ -329,4 +336,15 @@ fn at_least_holds_on_after_a_quick_command() {
     assert_eq!(end(running), (4, String::new()));
     assert_eq!(daemon.client().ask("i a"), "0 Lock Not Locked: a");
     assert_eq!(run(&mut daemon.elock(&["run", "a", "--at-least", "0.01", "true"])).0, 0, "it has an end");
+
+    // A lock that is lost then was held while the command ran.
+    let words = ["run", "b", "--at-least", "1h", "-c", &talking("exit 5")];
+    let (running, mut stdout) = start(&mut daemon.elock(&words));
+    line(&mut stdout);
+    let children = format!("/proc/{0}/task/{0}/children", running.0.id());
+    poll("the command to end", || fs::read_to_string(&children).unwrap().is_empty().then_some(()));
+    assert_eq!(run(&mut daemon.elock(&["steal", "b"])).0, 0);
+    let (status, err) = end(running);
+    assert_eq!(status, 5);
+    assert_eq!(err, "elock: b was lost: an operator took it away; the command had ended before\n");
 }

@@ -1,7 +1,7 @@
 """Drives a shell on a terminal of its own: a person who types, waits for what is shown, and types on.
 
-Arguments: steps, each `type TEXT`, `see TEXT`, `count N TEXT` or `sleep SECONDS`. `^C` and `^Z` are keys. Ends with
-status 0 if everything was seen.
+Arguments: steps, each `type TEXT`, `key TEXT` (without Enter), `see TEXT` or `sleep SECONDS`. `^C` and `^Z` are keys.
+Ends with status 0 if everything was seen.
 """
 import os
 import pty
@@ -9,7 +9,7 @@ import select
 import sys
 import time
 
-PATIENCE = 60
+PATIENCE = 30
 
 pid, terminal = pty.fork()
 if pid == 0:
@@ -35,12 +35,11 @@ for step in sys.argv[1:]:
         seen = len(shown)
         keys = {"^C": b"\x03", "^Z": b"\x1a"}
         os.write(terminal, keys.get(text) or text.encode() + b"\n")
+    elif verb == "key":
+        seen = len(shown)
+        os.write(terminal, {"Tab": b"\t", "Up": b"\x1b[A", "Enter": b"\r", "^D": b"\x04"}.get(text) or text.encode())
     elif verb == "see":
         read_until(lambda: text.encode() in shown[seen:], text)
         seen = shown.index(text.encode(), seen) + len(text)
-    elif verb == "count":
-        number, text = text.split(" ", 1)
-        if shown.count(text.encode()) != int(number):
-            sys.exit(f"{text} was not seen {number} times in: {shown.decode(errors='replace')!r}")
     elif verb == "sleep":
         time.sleep(float(text))

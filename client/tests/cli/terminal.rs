@@ -23,18 +23,28 @@ fn play(daemon: &Daemon, steps: &[&str]) {
 /// Goal: keys reach the command once, and elock waits for it. Method: the command counts.
 #[test]
 fn ctrl_c_reaches_the_command_once() {
+    const COUNT: &str = "import signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+print('star' + 'ted', flush=True)
+count = 0
+while signal.sigtimedwait([signal.SIGINT], 1 if count else 60):
+    count += 1
+print('inter' + f'rupted {count} times', flush=True)
+sys.exit(3)
+";
     let daemon = Daemon::start();
-    let script = "type elock run a -c 'trap \"echo INT-$((i=i+1))\" INT; echo started-$ELOCK_NAME; while test ! \"$i\" ; do sleep 0.1; done; sleep 0.5; exit 3'";
+    let count = daemon.folder().join("count.py");
+    std::fs::write(&count, COUNT).unwrap();
+    let command = format!("type elock run a python3 {}", count.display());
     play(
         &daemon,
         &[
             "see ready>",
-            script,
-            "see started-a",
+            &command,
+            "see started",
             "type ^C",
-            "see INT-1",
+            "see interrupted 1 times",
             "see ready>",
-            "count 0 INT-2",
             "type echo st=$?",
             "see st=3",
         ],
@@ -67,6 +77,57 @@ fn ctrl_z_stops_both_and_fg_goes_on() {
             "see ready>",
             "type echo st=$?",
             "see st=4",
+        ],
+    );
+}
+
+/// Goal: the shell completes, remembers, and survives the loss of its connection and a wait that is given up.
+#[test]
+fn the_shell_is_edited_as_a_shell() {
+    let daemon = Daemon::start();
+    let mut holder = daemon.client();
+    holder.get("deploy/site");
+    let state = format!("type export XDG_STATE_HOME={}", daemon.folder().display());
+    play(
+        &daemon,
+        &[
+            "see ready>",
+            &state,
+            "see ready>",
+            "type elock shell",
+            "see elock> ",
+            "key i dep",
+            "key Tab",
+            "see i deploy/site",
+            "key Enter",
+            "see 1 Lock Is Locked: deploy/site",
+            "see elock> ",
+            "type gw 60000 deploy/site",
+            "sleep 0.2",
+            "type ^C",
+            "see only the end of a connection ends a wait",
+            "see elock> ",
+            "type me",
+            "see 1 127.0.0.1:",
+            "see elock> ",
+            "key pin",
+            "key Tab",
+            "key Enter",
+            "see 1 pong",
+            "see elock> ",
+            "key Up",
+            "see ping",
+            "key Enter",
+            "see 1 pong",
+            "see elock> ",
+            "type g a\ni a",
+            "see 1 Lock Get Success: a",
+            "see 1 Lock Is Locked: a",
+            "see elock> ",
+            "key ^D",
+            "see ready>",
+            "type cat $XDG_STATE_HOME/elock/history",
+            "see gw 60000 deploy/site",
         ],
     );
 }

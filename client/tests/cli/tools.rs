@@ -1,8 +1,10 @@
 //! `bench`, `completions` and `man`.
 
 use crate::daemon::{Daemon, elock};
-use crate::run;
+use crate::{run, told};
 use serde_json::Value;
+use std::io::Write;
+use std::process::Stdio;
 
 #[test]
 fn bench_counts_what_the_daemon_counts() {
@@ -20,6 +22,26 @@ fn bench_counts_what_the_daemon_counts() {
     assert!(json["requests"].as_u64().unwrap() > 0 && json["latency_ns"]["max"].as_u64().unwrap() > 0);
     let (_, out, _) = run(&mut daemon.elock(&["bench", "--duration", "0.1", "--work", "ping"]));
     assert!(out.contains(" a second\n") && out.contains('█') && !out.contains('\x1b'), "{out}");
+}
+
+#[test]
+fn the_shell_answers_lines_of_a_pipe() {
+    let daemon = Daemon::start();
+    let mut holder = daemon.client();
+    holder.get("b");
+    let mut child = daemon.elock(&["shell"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = b"g a\n\n g b \nls a\nnonsense\nhelp ping\nsg \x1b\nquit\ni a\n";
+    child.stdin.take().unwrap().write_all(lines).unwrap();
+    let (status, out, _) = told(child.wait_with_output().unwrap());
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!((status, lines.len()), (0, 6), "{out}");
+    assert_eq!(lines[..2], ["1 Lock Get Success: a", "0 Lock Get Failure: b"]);
+    assert!(lines[2].starts_with("x ") && lines[2].ends_with(" a"), "{out}");
+    assert_eq!(
+        lines[3..],
+        ["0 Unknown Command: nonsense", "ping: answer 1 pong", "1 Shared Lock Get Success: \\x1b"]
+    );
+    assert_eq!(daemon.client().ask("i a"), "0 Lock Not Locked: a", "quit has released it");
 }
 
 #[test]

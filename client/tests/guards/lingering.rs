@@ -7,8 +7,8 @@ use tokio::time::{Instant, sleep};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Goal: a broken network does not cost the lock, and nobody else has it meanwhile. Method: the cable is cut so that the
-/// daemon notices, and so that it does not. Somebody waits for the lock all the time.
+/// Goal: a broken network does not cost the lock, and nobody else has it meanwhile. Method: the cable is cut so that
+/// the daemon notices, and so that it does not. Somebody waits for the lock all the time.
 #[tokio::test(start_paused = true)]
 async fn a_broken_connection_is_resumed_and_that_is_told() {
     for is_noticed in [true, false] {

@@ -99,6 +99,18 @@ async fn a_process_that_was_stopped_knows_that_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_stopped_process_has_lost_does_not_linger() {
+    let world = World::start();
+    let client = world.builder().linger(10 * SECOND).build().unwrap();
+    let guard = client.lock("a").try_now().await.unwrap();
+    advance(60 * SECOND).await;
+    assert_eq!(guard.lost().await, Lost::Silent);
+    let mut observer = world.observer();
+    observer.until("connections", 1).await;
+    assert_eq!((observer.figure("lingering").await, observer.figure("holds").await), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn others_may_watch() {
     let world = World::start();
     let (client, mut operator) = (world.client(), world.operator());

@@ -79,6 +79,27 @@ async fn a_session_whose_wait_nobody_wants_any_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_wait_that_nobody_wants_any_more_leaves_nothing_to_linger() {
+    let world = World::start();
+    let client = world.builder().linger(60 * SECOND).build().unwrap();
+    let mut observer = world.observer();
+    let mut session = client.session();
+    // From its first lock on, the connection has a grace.
+    session.lock("a").try_now().await.unwrap().release().await.unwrap();
+    assert_eq!(observer.ask("g b").await, "1 Lock Get Success: b");
+    let waiting = tokio::spawn(async move { (session.lock("b").get().await, session) });
+    observer.until("waiters", 1).await;
+    // The grant has left the daemon when the wait is given up.
+    world.silence(true);
+    assert_eq!(observer.ask("r b").await, "1 Lock Release Success: b");
+    waiting.abort();
+    sleep(SECOND).await;
+    world.silence(false);
+    observer.until("holds", 0).await;
+    assert_eq!(observer.figure("lingering").await, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_session_that_was_broken_begins_anew() {
     let world = World::start();
     let mut session = world.client().session();

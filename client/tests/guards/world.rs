@@ -54,9 +54,12 @@ struct Cables {
     /// Whether nobody listens.
     is_away: bool,
     wakers: Vec<Waker>,
-    /// The ends of cables that the daemon still believes in.
-    forgotten: Vec<DuplexStream>,
+    /// The ends of all cables that the daemon believes in.
+    ends: Vec<End>,
 }
+
+/// A cable's end. The cable has it too, as long as the client has the cable.
+type End = Arc<Mutex<Option<DuplexStream>>>;
 
 impl World {
     pub(crate) fn start() -> Self {
@@ -71,6 +74,11 @@ impl World {
         server.listen(Handed(handed));
         tokio::spawn(server.run(std::future::pending()));
         Self { connect, cables: Arc::default() }
+    }
+
+    /// Other cables to the same daemon: another machine.
+    pub(crate) fn elsewhere(&self) -> Self {
+        Self { connect: self.connect.clone(), cables: Arc::default() }
     }
 
     pub(crate) fn builder(&self) -> Builder<Self> {
@@ -105,7 +113,8 @@ impl World {
     /// Cuts all cables. The daemon notices it too, also of those that were given up while they were silent.
     pub(crate) fn cut(&self) {
         self.change(|cables| {
-            cables.forgotten.clear();
+            // Those that the client has ended are ended by that.
+            cables.ends.retain(|end| Arc::strong_count(end) > 1);
             cables.cut = cables.opened;
             cables.is_cut_everywhere = true;
         });
@@ -129,6 +138,16 @@ impl World {
         self.change(|cables| cables.is_away = is_away);
     }
 
+    /// What the daemon's kernel does about peers that have been silent for 15 s.
+    pub(crate) fn expire(&self, only_given_up: bool) {
+        self.change(|cables| {
+            for end in cables.ends.iter().filter(|end| !only_given_up || Arc::strong_count(end) == 1) {
+                drop(end.lock().unwrap().take());
+            }
+            cables.ends.retain(|end| end.lock().unwrap().is_some());
+        });
+    }
+
     fn change(&self, change: impl FnOnce(&mut Cables)) {
         let mut cables = self.cables.lock().unwrap();
         change(&mut cables);
@@ -141,29 +160,32 @@ impl Transport for World {
 
     async fn connect(&self, _: &Address) -> io::Result<Cable> {
         let (near, far) = duplex(4096);
-        let number = {
-            let mut cables = self.cables.lock().unwrap();
-            if cables.is_away {
-                return Err(io::ErrorKind::ConnectionRefused.into());
-            }
-            cables.opened += 1;
-            cables.opened
-        };
+        let mut cables = self.cables.lock().unwrap();
+        if cables.is_away {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
+        cables.opened += 1;
         self.connect.send((far, Peer::Unix)).map_err(|_| io::ErrorKind::ConnectionRefused)?;
-        Ok(Cable { stream: Some(near), number, cables: Arc::clone(&self.cables) })
+        let end = Arc::new(Mutex::new(Some(near)));
+        cables.ends.push(Arc::clone(&end));
+        Ok(Cable { end, number: cables.opened, cables: Arc::clone(&self.cables) })
     }
 }
 
 /// A stream that can be cut and silenced.
 pub(crate) struct Cable {
-    stream: Option<DuplexStream>,
+    end: End,
     number: usize,
     cables: Arc<Mutex<Cables>>,
 }
 
 impl Cable {
-    /// The stream, if something passes.
-    fn open(&mut self, cx: &Context<'_>) -> Poll<io::Result<Pin<&mut DuplexStream>>> {
+    /// Does something with the stream, if something passes.
+    fn poll<R>(
+        &self,
+        cx: &mut Context<'_>,
+        what: impl FnOnce(Pin<&mut DuplexStream>, &mut Context<'_>) -> Poll<io::Result<R>>,
+    ) -> Poll<io::Result<R>> {
         let mut cables = self.cables.lock().unwrap();
         if self.number <= cables.cut {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
@@ -172,8 +194,10 @@ impl Cable {
         if cables.is_silent {
             return Poll::Pending;
         }
-        drop(cables);
-        Poll::Ready(Ok(Pin::new(self.stream.as_mut().unwrap())))
+        match self.end.lock().unwrap().as_mut() {
+            Some(stream) => what(Pin::new(stream), cx),
+            None => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+        }
     }
 }
 
@@ -181,29 +205,30 @@ impl Drop for Cable {
     fn drop(&mut self) {
         let mut cables = self.cables.lock().unwrap();
         let is_unnoticed = cables.is_silent || self.number <= cables.cut && !cables.is_cut_everywhere;
-        if is_unnoticed {
-            cables.forgotten.extend(self.stream.take());
+        if !is_unnoticed {
+            drop(self.end.lock().unwrap().take());
+            cables.ends.retain(|end| !Arc::ptr_eq(end, &self.end));
         }
     }
 }
 
 impl AsyncRead for Cable {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        std::task::ready!(self.get_mut().open(cx))?.poll_read(cx, into)
+        self.poll(cx, |stream, cx| stream.poll_read(cx, into))
     }
 }
 
 impl AsyncWrite for Cable {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        std::task::ready!(self.get_mut().open(cx))?.poll_write(cx, bytes)
+        self.poll(cx, |stream, cx| stream.poll_write(cx, bytes))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        std::task::ready!(self.get_mut().open(cx))?.poll_flush(cx)
+        self.poll(cx, AsyncWrite::poll_flush)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        std::task::ready!(self.get_mut().open(cx))?.poll_shutdown(cx)
+        self.poll(cx, AsyncWrite::poll_shutdown)
     }
 }
 
@@ -254,9 +279,9 @@ impl Observer {
 
     /// Waits until a figure has this value.
     pub(crate) async fn until(&mut self, key: &str, value: u64) {
-        timeout(Duration::from_mins(10), async {
+        timeout(Duration::from_mins(1), async {
             while self.figure(key).await != value {
-                sleep(Duration::from_millis(1)).await;
+                sleep(Duration::from_millis(5)).await;
             }
         })
         .await
@@ -265,9 +290,9 @@ impl Observer {
 
     /// Asks again until the answer is this.
     pub(crate) async fn until_answer(&mut self, request: &str, answer: &str) {
-        timeout(Duration::from_mins(10), async {
+        timeout(Duration::from_mins(1), async {
             while self.ask(request).await != answer {
-                sleep(Duration::from_millis(1)).await;
+                sleep(Duration::from_millis(5)).await;
             }
         })
         .await
