@@ -112,7 +112,7 @@ impl Census {
     }
 
     /// Prints all counts, and how often each of `marks` was reached. Panics if one of `expected` or of `marks` came up
-    /// in less than one of 40,000 inputs, unless there were too few inputs to tell.
+    /// in less than one of 200,000 inputs, unless there were too few inputs to tell.
     pub fn report(&self, inputs: u64, expected: &[&'static str], marks: &[(&'static str, u64)]) {
         let counts = self.counts.iter().map(|(what, count)| (*what, *count)).chain(marks.iter().copied());
         let lines: Vec<_> = counts.map(|(what, count)| format!("{count:>9}  {what}\n")).collect();
@@ -120,7 +120,10 @@ impl Census {
         let expected = expected.iter().map(|what| (*what, self.counts.get(what).copied().unwrap_or(0)));
         let is_telling = inputs >= 100_000;
         for (what, count) in expected.chain(marks.iter().copied()).filter(|_| is_telling) {
-            assert!(count > inputs / 40_000, "the generator has degenerated: {what}, but only {count} times");
+            assert!(
+                count > inputs / 200_000,
+                "the generator has degenerated: {what}, but only {count} times"
+            );
         }
     }
 

@@ -1,6 +1,7 @@
-//! The tables of the documentation that are made from the program's own tables: settings, metrics, figures. A test
-//! compares them. With `UPDATE_PAGES=1` it writes them.
+//! What is made from the program's own tables: those of the documentation (settings, metrics, figures), the manual
+//! page, the completions for shells. Tests compare them. With `UPDATE_PAGES=1` they write them.
 
+use clap_complete::{Generator, Shell};
 use elockd_core::figures::{FigureRow, Nature, Part, Shown, rows};
 use std::path::Path;
 
@@ -23,16 +24,34 @@ fn check(page: &str, tables: &[String]) {
         let (_, rest) = piece.split_once(END).unwrap_or_else(|| panic!("a table of {page} has no {END:?}"));
         new.extend([BEGIN, table, END, rest]);
     }
+    compare(&path, &old, &new);
+}
+
+/// Compares a file with what the program says. With `UPDATE_PAGES=1`, writes it instead.
+fn compare(path: &Path, old: &str, new: &str) {
     if std::env::var_os("UPDATE_PAGES").is_some() {
-        std::fs::write(&path, new).unwrap();
-    } else {
-        let differs = old.lines().zip(new.lines()).find(|(old, new)| old != new);
-        assert_eq!(differs, None, "{page} is not what the program says: run the test with UPDATE_PAGES=1");
-        assert_eq!(
-            old.len(),
-            new.len(),
-            "{page} is not what the program says: run the test with UPDATE_PAGES=1"
-        );
+        return std::fs::write(path, new).unwrap();
+    }
+    let differs = old.lines().zip(new.lines()).find(|(old, new)| old != new);
+    let page = path.display();
+    assert_eq!(differs, None, "{page} is not what the program says: run the test with UPDATE_PAGES=1");
+    assert_eq!(old.len(), new.len(), "{page} is not what the program says: run the test with UPDATE_PAGES=1");
+}
+
+#[test]
+fn the_files_to_copy_have_the_manual_page_and_the_completions_of_the_program() {
+    let contrib = Path::new(env!("CARGO_MANIFEST_DIR")).join("../contrib");
+    let mut page = Vec::new();
+    clap_mangen::Man::new(crate::settings::command_line()).render(&mut page).unwrap();
+    let shells = [Shell::Bash, Shell::Zsh, Shell::Fish].map(|shell| {
+        let mut text = Vec::new();
+        clap_complete::generate(shell, &mut crate::settings::command_line(), "elockd", &mut text);
+        (Path::new("completions").join(shell.file_name("elockd")), text)
+    });
+    for (name, text) in [(Path::new("elockd.1").to_owned(), page)].into_iter().chain(shells) {
+        let path = contrib.join(name);
+        let old = std::fs::read_to_string(&path).unwrap_or_default();
+        compare(&path, &old, &String::from_utf8(text).unwrap());
     }
 }
 

@@ -15,7 +15,7 @@ mod values;
 pub(crate) use flags::{LogFormat, LogLevel};
 pub(crate) use reload::Changes;
 #[cfg(test)]
-pub(crate) use report::table;
+pub(crate) use report::{command_line, table};
 
 use crate::output::tell;
 use clap::error::{ContextKind, ErrorKind};

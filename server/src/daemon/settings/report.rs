@@ -68,6 +68,12 @@ pub(super) fn values(matches: &ArgMatches, file: Option<(&Path, &File)>) -> Valu
     names().into_iter().map(value).collect()
 }
 
+/// The program's command line.
+#[cfg(test)]
+pub(crate) fn command_line() -> clap::Command {
+    <super::Flags as clap::CommandFactory>::command().name("elockd").bin_name("elockd")
+}
+
 /// The table of the page for operators: the text of `--help` on each setting, by heading.
 #[cfg(test)]
 pub(crate) fn table() -> String {

@@ -1,0 +1,47 @@
+complete -c elockd -l config -d 'Configuration file (TOML) with the settings below; a key is a flag\'s name without its dashes' -r -F
+complete -c elockd -l pidfile -d 'File for the process id: locked while the daemon runs, and removed at its end' -r -F
+complete -c elockd -l state-dir -d 'Directory for what must outlive the daemon: how far fencing tokens were given out' -r -F
+complete -c elockd -l listen -d 'Address to listen on: `IP`, `IP:PORT` or `[IPv6]:PORT`; separate several with commas, or repeat the flag' -r
+complete -c elockd -l port -d 'TCP port for each --listen address without a port; 0 means no TCP there' -r
+complete -c elockd -l ws -d 'glockd\'s flag for its WebSocket listener, which elockd does not have yet' -r
+complete -c elockd -l unix -d 'Path of a Unix socket to listen on' -r -F
+complete -c elockd -l unix-mode -d 'Permissions of the Unix socket, in octal: who may write to it may connect' -r
+complete -c elockd -l admin-unix -d 'Path of the administrative socket, a Unix socket for operators: its clients may `kick` and `steal`' -r -F
+complete -c elockd -l admin-unix-mode -d 'Permissions of the administrative socket, in octal' -r
+complete -c elockd -l threads -d 'Threads that serve connections, 1 to 256; 0 means one on up to two processors, else one for each, at most 16' -r
+complete -c elockd -l dump -d 'Answer d, sd, dump, ls and who; if false, they are told `0 disabled`' -r -f -a "true\t''
+false\t''"
+complete -c elockd -l registry -d 'Answer iam and who; if false, they are told `0 disabled`' -r -f -a "true\t''
+false\t''"
+complete -c elockd -l silent-errors -d 'Do not answer unknown commands, like glockd' -r -f -a "true\t''
+false\t''"
+complete -c elockd -l max-connections -d 'Connections allowed at a time; one more is told `0 Too Many Connections`' -r
+complete -c elockd -l max-connections-per-address -d 'Connections allowed at a time from one IP address; 0 is no limit' -r
+complete -c elockd -l max-locks -d 'Holds of both kinds allowed at a time; each holder of a shared lock counts' -r
+complete -c elockd -l max-locks-per-connection -d 'Holds allowed at a time for one connection' -r
+complete -c elockd -l max-waiters -d 'Clients allowed to wait for a lock at a time; one more is told `0 … Queue Full`' -r
+complete -c elockd -l max-waiters-per-name -d 'Clients allowed to wait for one lock at a time; one more is told `0 … Queue Full`' -r
+complete -c elockd -l max-step-holds -d 'Holds and waits that a deadlock check may look at; a wait that takes more is told `0 … Queue Full`' -r
+complete -c elockd -l max-memory -d 'Bytes of memory allowed for connections, names, holds and waits together, at least 1048576' -r
+complete -c elockd -l max-name-bytes -d 'Bytes allowed in the name of a lock or a connection, at most 65535' -r
+complete -c elockd -l idle-timeout -d 'Time without a command after which a connection is closed and loses its locks; 0 is never' -r
+complete -c elockd -l max-linger -d 'Longest time for which `linger` may have locks outlive their connection; 0 switches it off' -r
+complete -c elockd -l max-line-bytes -d 'Bytes allowed in a request line, at most 1048576 and at least 64 more than in a name' -r
+complete -c elockd -l max-listing-bytes -d 'Bytes of memory allowed together for all listings in progress (d, sd, dump, ls, who). (R)' -r
+complete -c elockd -l max-closing -d 'Clients\' sockets allowed to be open at a time although their connection has ended or was refused' -r
+complete -c elockd -l peer-timeout -d 'Time after which a TCP peer that no longer answers the kernel is given up and loses its locks' -r
+complete -c elockd -l write-timeout -d 'Time after which a connection that takes none of its replies is closed and loses its locks; 0 is never. (R)' -r
+complete -c elockd -l shutdown-timeout -d 'Time that connections have to take their last replies at a shutdown, at most 24h; 0 cuts them off at once. (R)' -r
+complete -c elockd -l log-file -d 'File that the log is written to instead of stderr. (R)' -r -F
+complete -c elockd -l log-format -d 'Format of a line of the log: `text`, or `json` for one object on each line' -r -f -a "text\t'For people'
+json\t'One JSON object on each line'"
+complete -c elockd -l log-level -d 'Least important lines that are logged: `error`, `warn` or `info`. (R)' -r -f -a "error\t'The daemon ends'
+warn\t'Somebody should look'
+info\t'What it does'"
+complete -c elockd -l verbose -d 'Log every connection, get, release and orphaned lock, by name. (R)' -r -f -a "true\t''
+false\t''"
+complete -c elockd -l warn-held -d 'Warn once of each lock that has been held for longer than this; at least 1s, 0 is never. (R)' -r
+complete -c elockd -l metrics-listen -d 'Address for Prometheus: `IP:PORT` or `[IPv6]:PORT`; unset means no such listener' -r
+complete -c elockd -l check-config -d 'Check all settings, print each value and where it was set, and exit'
+complete -c elockd -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c elockd -s V -l version -d 'Print version'
