@@ -1,11 +1,14 @@
 //! The log, connection by connection: what each client sent and received and when, beside what the server applied and
 //! told it and when. A time here is a place in the log, which orders everything.
 
+mod sessions;
+
 use crate::conversation::Conversation;
 use crate::log::{Applied, Ended, Entry, Event, Life, Told};
 use crate::plan::Plan;
 use crate::script::{Client, Fault, Host};
-use elockd_core::{Addr, Cause, Command, Conn, Input, Reason};
+use elockd_core::{Addr, Cause, Command, Conn, Input, Now, Reason, Reply};
+use sessions::ToldSessions;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
@@ -78,6 +81,13 @@ pub struct ServerSide {
     pub closed: Option<(Close, Place)>,
     /// The same, with the step within that place.
     pub closed_at: Option<Moment>,
+    /// When nothing lingered any more of what it held. `None` as long as it lives or lingers, or if another connection
+    /// has taken that over.
+    pub released: Option<Moment>,
+    /// The connections whose holds it took over, and when.
+    pub took_over: Vec<(Place, Conn)>,
+    /// The names that it had registered, and since when. An empty one is none.
+    pub names: Vec<(Place, Vec<u8>)>,
     /// How many bytes had been read, after each read.
     pub read: Vec<(Place, usize)>,
     /// How many bytes had been written, after each write.
@@ -94,14 +104,21 @@ impl ServerSide {
     /// The name it had registered at a place in the log, if it had one.
     #[must_use]
     pub fn registered(&self, place: Place) -> Option<&Vec<u8>> {
-        let named = self.commands.iter().filter(|run| run.applied < place).rev().find_map(|run| {
-            let was_done = matches!(&run.told, Some(Told::Reply(reply)) if reply == b"1 ok\n");
-            match &run.command {
-                Command::Iam(name) if was_done => Some(name),
-                _ => None,
+        let named = self.names.iter().rev().find(|(since, _)| *since < place);
+        named.map(|(_, name)| name).filter(|name| !name.is_empty())
+    }
+
+    /// Whether it was ever told this key, or has resumed with it.
+    #[must_use]
+    pub fn has_had(&self, wanted: &[u8]) -> bool {
+        self.commands.iter().any(|run| {
+            let Some(Told::Reply(reply)) = &run.told else { return false };
+            match (&run.command, Reply::read(reply)) {
+                (_, Some(Reply::Lingers { key, .. })) => key == Some(wanted),
+                (Command::Resume(key), Some(Reply::Resumed { .. })) => key == wanted,
+                _ => false,
             }
-        });
-        named.filter(|name| !name.is_empty())
+        })
     }
 }
 
@@ -236,6 +253,7 @@ struct Reader<'a> {
     by_client: BTreeMap<Client, usize>,
     by_conn: BTreeMap<(Life, Conn), usize>,
     ends: BTreeMap<Life, Place>,
+    sessions: ToldSessions,
     /// Operators that are accepted and not open yet.
     operators: VecDeque<SocketAddr>,
     /// The server's present life.
@@ -252,6 +270,7 @@ impl<'a> Reader<'a> {
             by_client: BTreeMap::new(),
             by_conn: BTreeMap::new(),
             ends: BTreeMap::new(),
+            sessions: ToldSessions::default(),
             operators: VecDeque::new(),
             life: Life::default(),
         }
@@ -384,7 +403,10 @@ impl<'a> Reader<'a> {
     }
 
     fn applied(&mut self, place: Place, applied: &Applied) {
-        let Applied { life, input, told, .. } = applied;
+        let Applied { life, now, input, told, .. } = applied;
+        for (life, conn) in self.sessions.due(*life, *now) {
+            self.released(life, conn, Moment { place, part: 0 });
+        }
         match input {
             Input::Opened(conn, origin) => {
                 let addr = match origin.addr {
@@ -402,6 +424,9 @@ impl<'a> Reader<'a> {
                     commands: Vec::new(),
                     closed: None,
                     closed_at: None,
+                    released: None,
+                    took_over: Vec::new(),
+                    names: Vec::new(),
                     read: Vec::new(),
                     wrote: Vec::new(),
                     fin: None,
@@ -433,16 +458,68 @@ impl<'a> Reader<'a> {
                     server.commands.pop();
                 }
                 server.close(Close::Decided(*reason), moment);
+                // What is resumed is over for the old connection, and for nobody else.
+                if *reason != Reason::Resumed {
+                    self.ended(*life, *to, None, *now, moment);
+                }
             } else {
                 server.told(told, moment);
+                self.heard(applied, *to, told, moment);
             }
         }
         if let Input::Closed(conn, cause) = input
             && let Some(server) = self.server(*life, *conn)
+            && server.closed.is_none()
         {
             // Its own outcome comes before the grants to others.
             let part = told.iter().rposition(|(to, _)| to == conn).map_or(0, |at| at + 1);
             server.close(Close::Said(*cause), Moment { place, part });
+            self.ended(*life, *conn, Some(*cause), *now, Moment { place, part });
+        }
+    }
+
+    /// Notes what a reply says of sessions and names.
+    fn heard(&mut self, applied: &Applied, to: Conn, told: &Told, moment: Moment) {
+        let life = applied.life;
+        let (Told::Reply(text), Input::Command(by, command)) = (told, &applied.input) else { return };
+        let Some(reply) = Reply::read(text).filter(|_| *by == to) else { return };
+        match (reply, command) {
+            (Reply::Lingers { key, ms }, _) => self.sessions.lingers((life, to), key, ms),
+            (Reply::Resumed { .. }, Command::Resume(key)) => {
+                let Some((_, old)) = self.sessions.resumed((life, to), key) else { return };
+                let name = self.server(life, old).and_then(|old| old.registered(moment.place)).cloned();
+                if let Some(server) = self.server(life, to) {
+                    server.took_over.push((moment.place, old));
+                    server.names.extend(name.map(|name| (moment.place, name)));
+                }
+            }
+            (Reply::Kicked { .. }, Command::Kick(wanted)) => {
+                for (life, conn) in self.sessions.kicked(life, wanted) {
+                    self.released(life, conn, moment);
+                }
+            }
+            (Reply::Registered, Command::Iam(name)) => {
+                if let Some(server) = self.server(life, to) {
+                    server.names.push((moment.place, name.clone()));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A connection has ended in the machine: for this cause, or because the machine decided it.
+    fn ended(&mut self, life: Life, conn: Conn, cause: Option<Cause>, now: Now, moment: Moment) {
+        let Some(server) = self.server(life, conn) else { return };
+        let addr = [b"~", &server.shown[..]].concat();
+        let name = server.registered(Place::MAX).cloned();
+        if !self.sessions.closed((life, conn), cause, now, [Some(addr), name]) {
+            self.released(life, conn, moment);
+        }
+    }
+
+    fn released(&mut self, life: Life, conn: Conn, moment: Moment) {
+        if let Some(server) = self.server(life, conn) {
+            server.released.get_or_insert(moment);
         }
     }
 

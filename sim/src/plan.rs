@@ -1,8 +1,9 @@
 //! What is fixed before a run begins, beside its script: the number of hosts, the speed of the network, the limits of
 //! the server. A seed decides all of it.
 
+use crate::log::Life;
 use bincode::{Decode, Encode};
-use elockd_core::{Config as MachineConfig, Features, Identity, Limits};
+use elockd_core::{Config as MachineConfig, Features, Identity, Limits, Secret};
 use elockd_server::Config;
 use std::fmt;
 use std::time::Duration;
@@ -88,6 +89,8 @@ pub struct Settings {
     pub name_bytes: u16,
     /// See [`Limits::idle_ms`].
     pub idle_ms: u32,
+    /// See [`Limits::linger_ms`].
+    pub linger_ms: u32,
     /// See [`Features::dump`].
     pub dump: bool,
     /// See [`Features::registry`].
@@ -113,10 +116,11 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The configuration of the production server.
+    /// The configuration of the production server in one of its lives. Each life numbers its connections from 1, so
+    /// each has a secret of its own.
     #[must_use]
     #[allow(clippy::needless_update, reason = "a new limit is at its default until plans draw it")]
-    pub fn config(&self) -> Config {
+    pub fn config(&self, life: Life) -> Config {
         let defaults =
             if self.smallest_storage { MachineConfig::smallest_storage() } else { MachineConfig::default() };
         Config {
@@ -131,6 +135,7 @@ impl Settings {
                     waiters_per_name: self.waiters_per_name,
                     name_bytes: self.name_bytes,
                     idle_ms: self.idle_ms.into(),
+                    linger_ms: self.linger_ms,
                     ..defaults.limits
                 },
                 features: Features {
@@ -140,7 +145,7 @@ impl Settings {
                 },
                 storage: defaults.storage,
                 identity: Identity { version: "0.0.0-sim".to_owned(), pid: 1 },
-                secret: defaults.secret,
+                secret: Secret(u128::from(life.0).to_le_bytes()),
             },
             max_line_bytes: self.line_bytes as usize,
             max_listing_bytes: self.listing_bytes as usize,

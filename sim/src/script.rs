@@ -35,6 +35,11 @@ pub enum Action {
     Say(Client, Vec<u8>),
     /// A client writes `kick` and the address of another client. A script cannot know the address.
     Kick(Client, Client),
+    /// A client writes `kick ~` and the address of another client, whose session is meant.
+    KickSession(Client, Client),
+    /// A client writes `resume` and the key that another client, or it itself, was told last. A script cannot know
+    /// the key. If that client was told none, the key is made up.
+    Resume(Client, Client),
     /// A client stops taking what the server sends.
     Deafen(Client),
     /// It goes on taking it.
@@ -233,6 +238,10 @@ impl fmt::Display for Action {
             Self::Open(client, host) => write!(f, "{client} connects from {host}"),
             Self::OpenAsOperator(client, host) => write!(f, "{client} connects from {host} as an operator"),
             Self::Kick(client, other) => write!(f, "{client} says \"kick\" and the address of {other}"),
+            Self::KickSession(client, other) => {
+                write!(f, "{client} says \"kick ~\" and the address of {other}")
+            }
+            Self::Resume(client, other) => write!(f, "{client} says \"resume\" and the key of {other}"),
             Self::Say(client, bytes) => write!(f, "{client} says \"{}\"", bytes.escape_ascii()),
             Self::Deafen(client) => write!(f, "{client} stops reading"),
             Self::Hear(client) => write!(f, "{client} reads again"),

@@ -92,6 +92,7 @@ impl Ledger {
         }
         self.judged.linear += judged.linear;
         self.judged.searched += judged.searched;
+        self.judged.passed += judged.passed;
         self.judged.listings += judged.listings;
         self.judged.tokens += judged.tokens;
     }
@@ -138,10 +139,11 @@ impl fmt::Display for Ledger {
         writeln!(
             f,
             "{runs} runs, {steps} steps, {events} events, {} s of virtual time; {} histories of locks explained, \
-             {} of them by a search, {} listings checked, {} fencing tokens shown",
+             {} of them by a search, {} holds resumed, {} listings checked, {} fencing tokens shown",
             virtual_ms / 1000,
             judged.linear,
             judged.searched,
+            judged.passed,
             judged.listings,
             judged.tokens
         )?;

@@ -14,7 +14,7 @@ use std::path::Path;
 use thiserror::Error;
 
 /// The first bytes of a trace: what it is, and the number of its format.
-const HEADER: &[u8; 18] = b"elockd sim trace 2";
+const HEADER: &[u8; 18] = b"elockd sim trace 3";
 
 /// Why a trace cannot be read or written.
 #[derive(Debug, Error)]

@@ -16,6 +16,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 pub struct Left {
     /// Open connections.
     pub connections: AtomicU64,
+    /// Sessions: what ended connections left.
+    pub sessions: AtomicU64,
     /// Exclusive holds.
     pub exclusive: AtomicU64,
     /// Shared holds.
@@ -28,6 +30,7 @@ impl Default for Left {
     fn default() -> Self {
         Self {
             connections: AtomicU64::new(0),
+            sessions: AtomicU64::new(0),
             exclusive: AtomicU64::new(0),
             shared: AtomicU64::new(0),
             due_ms: AtomicU64::new(u64::MAX),
@@ -173,6 +176,7 @@ impl hub::Witness for Witness {
         self.observed.applied();
         let figures = machine.figures();
         self.left.connections.store(figures.connections().into(), Ordering::Relaxed);
+        self.left.sessions.store(self.observed.sessions().len() as u64, Ordering::Relaxed);
         let holds = |kinds: [Kind; 2]| kinds.iter().map(|kind| u64::from(figures.holds(*kind))).sum();
         self.left.exclusive.store(holds([Kind::Exclusive, Kind::Write]), Ordering::Relaxed);
         self.left.shared.store(holds([Kind::Shared, Kind::Read]), Ordering::Relaxed);

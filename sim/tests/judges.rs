@@ -8,7 +8,7 @@ use elockd_core::{Command, Input, Kind};
 use elockd_sim::draw;
 use elockd_sim::history::History;
 use elockd_sim::log::{Entry, Event, Told};
-use elockd_sim::oracle::{Judged, judge, linear, tokens};
+use elockd_sim::oracle::{Judged, judge, linear, sessions, tokens};
 use elockd_sim::plan::{Network, Plan, Scenario};
 use elockd_sim::script::{Action, Client, Fault, Host, Step};
 use elockd_sim::verdict;
@@ -162,9 +162,19 @@ fn run_with_waits() -> (Plan, Vec<Entry>) {
 
 /// Changes what clients read, wherever they read this.
 fn clients_read(entries: &mut [Entry], what: &[u8], instead: &[u8]) {
+    some_read(entries, |_| true, what, instead);
+}
+
+/// Changes what one client read.
+fn client_reads(entries: &mut [Entry], client: Client, what: &[u8], instead: &[u8]) {
+    some_read(entries, |reader| reader == client, what, instead);
+}
+
+fn some_read(entries: &mut [Entry], is_meant: impl Fn(Client) -> bool, what: &[u8], instead: &[u8]) {
     let mut times = 0;
     for entry in entries {
-        if let Event::Received(_, bytes) = &mut entry.event
+        if let Event::Received(reader, bytes) = &mut entry.event
+            && is_meant(*reader)
             && let Some(at) = bytes.windows(what.len()).position(|text| text == what)
         {
             bytes.splice(at..at + what.len(), instead.iter().copied());
@@ -231,4 +241,102 @@ fn a_grant_that_the_witness_did_not_see_is_missed() {
     }
     assert!(taken > 0);
     assert_eq!(fallen(&plan, &entries), "replies come in order");
+}
+
+const FIRST: Client = Client(1);
+const RIVAL: Client = Client(2);
+const HEIR: Client = Client(3);
+const STRANGER: Client = Client(4);
+
+/// A client with grace closes while it holds two locks. Another client of its host says the key and releases one of
+/// them. A rival asks for that lock all the time, and a stranger makes a key up.
+fn run_with_a_session() -> (Plan, Vec<Entry>) {
+    let (mut plan, _) = run();
+    (plan.server.tokens, plan.server.linger_ms, plan.duration_ms) = (100, 1_000, 300);
+    let say = |client, line: &[u8]| Action::Say(client, line.to_vec());
+    let script = [
+        (11, Action::Open(FIRST, Host(0))),
+        (12, Action::Open(RIVAL, Host(0))),
+        (13, Action::Open(STRANGER, Host(0))),
+        (20, say(FIRST, b"linger 500\ng job\nf job\nsg pool\n")),
+        (40, Action::Close(FIRST)),
+        (60, say(RIVAL, b"g job\n")),
+        (70, Action::Resume(STRANGER, STRANGER)),
+        (80, Action::Open(HEIR, Host(0))),
+        (100, Action::Resume(HEIR, FIRST)),
+        (120, say(HEIR, b"f job\n")),
+        (140, say(HEIR, b"r job\n")),
+    ];
+    let script: Vec<Step> = script.into_iter().map(|(at_ms, action)| Step { at_ms, action }).collect();
+    let run = verdict::run(&plan, &script);
+    assert_eq!(run.violation, None);
+    assert_eq!(run.judged.passed, 2, "{:?}", run.judged);
+    (plan, run.report.entries)
+}
+
+/// The check of the judge of sessions that a lie violates.
+fn session_fallen(plan: &Plan, entries: &[Entry]) -> &'static str {
+    sessions::judge(&History::new(plan, entries)).unwrap_err().check
+}
+
+#[test]
+fn a_lock_that_another_got_while_it_lingered_is_seen_by_the_clients_alone() {
+    let (plan, mut entries) = run_with_a_session();
+    client_reads(&mut entries, RIVAL, REFUSED, GIVEN);
+    assert_eq!(session_fallen(&plan, &entries), "a resumed lock was never free in between");
+    assert_eq!(clients_alone_of_locks(&plan, &entries), Err("clients see one order"));
+}
+
+#[test]
+fn another_token_after_a_resume_is_seen_by_the_clients_alone() {
+    let (plan, entries) = run_with_a_session();
+    let history = History::new(&plan, &entries);
+    let requests = history.connections.iter().filter_map(|connection| connection.client.as_ref());
+    let heir = requests.into_iter().find(|client| client.client == HEIR).unwrap();
+    let token = heir.requests[1].answer.clone().unwrap().0;
+    let mut lied = entries.clone();
+    client_reads(&mut lied, HEIR, &token, b"999999 Lock Fence: job\n");
+    assert_eq!(session_fallen(&plan, &lied), "a resumed lock was never free in between");
+    let mut lied = entries;
+    client_reads(&mut lied, HEIR, &token, b"0 Lock Not Held: job\n");
+    assert_eq!(session_fallen(&plan, &lied), "a resumed lock was never free in between");
+    assert_eq!(clients_alone_of_locks(&plan, &lied), Err("clients see one order"));
+}
+
+#[test]
+fn a_key_that_nobody_was_told_is_seen_by_the_clients_alone() {
+    let (plan, mut entries) = run_with_a_session();
+    client_reads(&mut entries, STRANGER, b"0 Resume Failure\n", b"1 Resume Success: 0\n");
+    assert_eq!(session_fallen(&plan, &entries), "nobody resumes with another's key");
+}
+
+#[test]
+fn a_key_that_gives_other_holds_is_seen_by_the_clients_alone() {
+    let (plan, entries) = run_with_a_session();
+    for holds in [0, 1, 3] {
+        let mut lied = entries.clone();
+        let said = format!("1 Resume Success: {holds}\n").into_bytes();
+        client_reads(&mut lied, HEIR, b"1 Resume Success: 2\n", &said);
+        assert_eq!(session_fallen(&plan, &lied), "nobody resumes with another's key", "{holds}");
+    }
+}
+
+#[test]
+fn a_resume_that_the_reference_refuses_is_seen() {
+    let (plan, mut entries) = run_with_a_session();
+    let (refused, given) = (b"0 Resume Failure\n", b"1 Resume Success: 0\n".to_vec());
+    client_reads(&mut entries, STRANGER, refused, &given);
+    for entry in &mut entries {
+        if let Event::Applied(applied) = &mut entry.event {
+            let told = applied.told.iter_mut().filter(|(_, told)| *told == Told::Reply(refused.to_vec()));
+            told.for_each(|(_, told)| *told = Told::Reply(given.clone()));
+        }
+    }
+    assert_eq!(fallen(&plan, &entries), "the reference model agrees");
+}
+
+/// Judges only the order of what clients saw of each lock.
+fn clients_alone_of_locks(plan: &Plan, entries: &[Entry]) -> Result<(), &'static str> {
+    let mut judged = Judged::default();
+    linear::judge(plan, entries, &History::new(plan, entries), &mut judged).map_err(|finding| finding.check)
 }

@@ -198,7 +198,8 @@ impl Machine {
         Figures {
             counters: &self.counters,
             config: &self.config,
-            connections: self.connections.len(),
+            connections: self.connections.len()
+                + u32::from(bug!(SessionIsAConnection)) * self.graces.lingering(),
             held: self.holds.counts().held(),
             holds: self.holds.counts().live(),
             dead_holds: self.holds.dead(),
@@ -280,7 +281,8 @@ impl Machine {
     /// Ends a connection, its wait, and all it holds, unless a session is left that holds it. The caller must settle
     /// the lines afterwards.
     fn close(&mut self, id: Id<Connection>, cause: Cause, out: &mut impl FnMut(Conn, Output<'_>)) {
-        if let Some(wait) = self.connections[id].wait() {
+        let is_kept = bug!(ResumeKeepsTheWait) && cause == Cause::Resumed;
+        if let Some(wait) = self.connections[id].wait().filter(|_| !is_kept) {
             self.abandon(wait, cause, out);
         } else if self.config.limits.idle_ms > 0 {
             self.connections.unlink(id);

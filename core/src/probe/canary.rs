@@ -60,17 +60,17 @@ canaries! {
     /// Orphans of both kinds are counted as exclusive ones.
     OrphansOfTheWrongKind: Reference, Examples, Swarm,
     /// A hold that outlives its connection is counted as an orphan at once.
-    LingeringIsOrphan: Reference, Examples;
-        not Swarm: "its clients do not ask for grace",
+    LingeringIsOrphan: Reference, Examples, Swarm,
     /// A session ends one millisecond after it is due.
-    SessionOneLate: Reference, Examples;
-        not Swarm: "its clients do not ask for grace",
+    SessionOneLate: Reference, Examples, Swarm,
     /// A key opens what a connection of another account left.
-    KeyOpensAnotherAccount: Reference, Examples;
-        not Swarm: "its clients do not ask for grace",
+    KeyOpensAnotherAccount: Reference, Examples, Swarm,
     /// `quit` leaves a session.
-    QuitLingers: Reference, Examples;
-        not Swarm: "its clients do not ask for grace",
+    QuitLingers: Reference, Examples, Swarm,
+    /// A session counts as a connection.
+    SessionIsAConnection: Reference, Examples, Swarm,
+    /// `resume` leaves the wait of the connection that it ends.
+    ResumeKeepsTheWait: Reference, Examples, Swarm,
     /// A dead sole holder counts as a holder.
     DeadHolderCounts: Reference, Examples, Search, Swarm,
     /// A lock got from a dead tenure stays in that tenure's list, and is swept although it has a new holder.
@@ -155,6 +155,8 @@ canaries! {
     ReaderPassesTheLine: Reference, Examples, Search, Swarm,
     /// A wait for an end goes on while others hold the lock who came later.
     EndToldLate: Reference, Examples, Swarm,
+    /// Nobody is told that a hold has ended, who waits for that.
+    EndIsNeverTold: Reference, Examples, Swarm,
     /// Readers at the head of the line stay there when the writer goes on as a reader.
     ReadersStayOutside: Reference, Examples, Search, Swarm,
     /// A snapshot has no waits in it.

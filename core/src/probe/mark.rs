@@ -69,23 +69,23 @@ marks! {
     /// A connection was idle for too long.
     ConnectionWasIdle: Reference, Swarm;
     /// A connection asked for more grace than is allowed.
-    LingerWasRefused: Reference;
+    LingerWasRefused: Reference, Swarm;
     /// A connection left a session.
-    SessionWasLeft: Reference;
+    SessionWasLeft: Reference, Swarm;
     /// A session was due.
-    SessionWasDue: Reference;
+    SessionWasDue: Reference, Swarm;
     /// An operator ended a session.
-    SessionWasKicked: Reference;
+    SessionWasKicked: Reference, Swarm;
     /// An operator took a lock from a session.
-    StolenFromASession: Reference;
+    StolenFromASession: Reference, Swarm;
     /// A key took over a session.
-    ResumedLeft: Reference;
+    ResumedLeft: Reference, Swarm;
     /// A key took over what a connection had that was still open.
-    ResumedAlive: Reference;
+    ResumedAlive: Reference, Swarm;
     /// A connection said its own key.
-    ResumedOwn: Reference;
+    ResumedOwn: Reference, Swarm;
     /// A key opened nothing, or its asker held something.
-    ResumeWasRefused: Reference;
+    ResumeWasRefused: Reference, Swarm;
     /// A get would have exceeded a limit.
     LocksRanOut: Reference, Swarm;
     /// A connection would have exceeded the limit.
@@ -93,7 +93,7 @@ marks! {
     /// A connection would have exceeded the limit of its address.
     AddressRanOut: Reference, Swarm;
     /// A get, a wait or a registration would have taken too much memory.
-    MemoryRanOut: Reference;
+    MemoryRanOut: Reference, Swarm;
     /// A get was refused because the daemon is shutting down.
     DrainRefusedAGet: Reference, Swarm;
     /// A release was refused because its asker is not a holder.

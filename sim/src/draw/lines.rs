@@ -14,6 +14,7 @@ pub(super) struct Lines {
     patience: Vec<((u32, u32), u32)>,
     name_bytes: usize,
     line_bytes: usize,
+    linger_ms: u32,
 }
 
 /// The shape of a line.
@@ -30,6 +31,10 @@ enum Form {
     BadNumber,
     /// With an address that nobody has.
     Kick,
+    /// With a time for which holds outlive the connection.
+    Linger,
+    /// With a key that opens nothing, or with none.
+    BadKey,
     /// About something that the client asked for before.
     Release(&'static str),
     Named(&'static str),
@@ -52,6 +57,7 @@ enum VerbGroup {
     Operators,
     Reads,
     Ends,
+    Linger,
 }
 
 /// Number of holders that a request allows, by weight; 0 is any number.
@@ -118,6 +124,8 @@ impl Lines {
             (VerbGroup::Tokens, Form::Release("sf"), 4),
             (VerbGroup::Tokens, Form::Release("rf"), 3),
             (VerbGroup::Tokens, Form::Release("wf"), 4),
+            (VerbGroup::Linger, Form::Linger, 14),
+            (VerbGroup::Linger, Form::BadKey, 3),
             (VerbGroup::Operators, Form::Named("wsteal"), 1),
             (VerbGroup::Operators, Form::Named("steal"), 1),
             (VerbGroup::Operators, Form::Kick, 1),
@@ -138,6 +146,7 @@ impl Lines {
         let mut left_out: Vec<VerbGroup> = groups.into_iter().filter(|_| rng.percent(25)).collect();
         left_out.extend(rng.percent(50).then_some(VerbGroup::Reads));
         left_out.extend(rng.percent(40).then_some(VerbGroup::Ends));
+        left_out.extend(rng.percent(50).then_some(VerbGroup::Linger));
         // Gets are never left out, so that there is always something to lose.
         let spared = if rng.percent(50) { 1 } else { 2 };
         for (group, _, weight) in &mut verbs[spared..] {
@@ -148,20 +157,8 @@ impl Lines {
                 *weight = (*weight * 4).max(20);
             }
         }
-        let verbs = verbs.into_iter().map(|(_, verb, weight)| (verb, weight)).collect();
-        let mut patience = vec![
-            ((1, 20), 6),
-            ((0, 0), 2),
-            ((20, 300), 8),
-            ((300, 3_000), 3),
-            ((60_000, 600_000), 2),
-            ((u32::MAX - 5, u32::MAX), 1),
-        ];
-        for (_, weight) in &mut patience[1..] {
-            if rng.percent(30) {
-                *weight = 0;
-            }
-        }
+        let verbs: Vec<_> = verbs.into_iter().map(|(_, verb, weight)| (verb, weight)).collect();
+        let patience = patience(rng);
         Self {
             names,
             verbs,
@@ -169,7 +166,13 @@ impl Lines {
             patience,
             name_bytes: settings.name_bytes.into(),
             line_bytes: settings.line_bytes as usize,
+            linger_ms: settings.linger_ms,
         }
+    }
+
+    /// Whether clients of this run ask for grace, and say keys.
+    pub(super) fn may_resume(&self) -> bool {
+        self.verbs.iter().any(|(verb, weight)| *verb == Form::Linger && *weight > 0)
     }
 
     pub(super) fn names(&self) -> &[Vec<u8>] {
@@ -208,8 +211,33 @@ impl Lines {
                     "wgw x",
                     "iw",
                     "siw x",
+                    "linger",
+                    "linger x",
                 ]);
                 return [verb.as_bytes(), b"\n"].concat();
+            }
+            Form::Linger => {
+                let ms = match rng.between(0, 9) {
+                    0 => 0,
+                    1 | 2 => rng.between(1, 20),
+                    3..=5 => rng.between(20, 300).min(self.linger_ms),
+                    6 | 7 => self.linger_ms,
+                    8 => self.linger_ms + 1,
+                    _ => u32::MAX,
+                };
+                return self.write(rng, &format!("linger {ms}"), b"");
+            }
+            Form::BadKey => {
+                const DIGITS: &[u8] = b"0123456789abcdef0123456789abcdef0";
+                let key = match rng.between(0, 5) {
+                    0 => Vec::new(),
+                    1 => b"-".to_vec(),
+                    2 => DIGITS[..31].to_vec(),
+                    3 => DIGITS.to_vec(),
+                    4 => DIGITS[..32].to_ascii_uppercase(),
+                    _ => DIGITS[..32].to_vec(),
+                };
+                ("resume", key)
             }
             Form::Kick if rng.percent(30) => ("kick", self.name(rng)),
             Form::Kick => ("kick", rng.of(&[&b""[..], b"1.2.3.4:5", b"nobody", b"unix:1"]).to_vec()),
@@ -278,6 +306,24 @@ impl Lines {
         let end = rng.of(&[&b"\n"[..], b"\r\n", b" \r\n", b"\x0b\n"]);
         [before, verb.as_bytes(), space, name, end].concat()
     }
+}
+
+/// Milliseconds that clients wait in one run, by weight.
+fn patience(rng: &mut Rng) -> Vec<((u32, u32), u32)> {
+    let mut patience = vec![
+        ((1, 20), 6),
+        ((0, 0), 2),
+        ((20, 300), 8),
+        ((300, 3_000), 3),
+        ((60_000, 600_000), 2),
+        ((u32::MAX - 5, u32::MAX), 1),
+    ];
+    for (_, weight) in &mut patience[1..] {
+        if rng.percent(30) {
+            *weight = 0;
+        }
+    }
+    patience
 }
 
 /// Where a line is cut in two, if at all.

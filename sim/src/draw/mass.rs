@@ -124,6 +124,7 @@ fn settings(connections: u32, locks: u32, idle_ms: u32) -> Settings {
         waiters_per_name: 1_000_000,
         name_bytes: 40,
         idle_ms,
+        linger_ms: 0,
         admin: false,
         tokens: 0,
         verbose: false,

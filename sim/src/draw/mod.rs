@@ -1,7 +1,9 @@
 //! What a seed decides: a plan and a script, drawn from one generator and nothing else. A change of this module
 //! changes what a seed draws. A run that must stay the same is kept as a trace.
 
+mod blips;
 mod faults;
+mod life;
 mod line;
 mod lines;
 mod mass;

@@ -1,14 +1,21 @@
 //! Runs of any kind. Each run leaves out some things that others have (verbs, faults, limits), so that over many
 //! seeds everything meets everything: Groce et al., "Swarm Testing", ISSTA 2012.
 
+use super::blips::{self, blip};
 use super::faults::faults;
-use super::lines::{Lines, piece_at};
+use super::life::{ClientLife, Habits};
+use super::lines::Lines;
 use super::{LIVENESS_MS, Rng};
 use crate::plan::{Network, Plan, Scenario, Settings};
 use crate::script::{Action, Client, Fault, Host, Step};
 
 /// The number of the first operator.
 const OPERATORS: u32 = 900;
+/// What a connection counts for the limit of memory. If there were less than all connections take together, nobody
+/// could get a lock before some of them end, and in the liveness phase each waits for that.
+const CONNECTION_BYTES: u32 = 1_024;
+/// The number of the first client that comes back.
+const BLIPS: u32 = 500;
 
 /// Draws a run of any kind.
 #[must_use]
@@ -28,17 +35,14 @@ pub fn swarm(seed: u64) -> (Plan, Vec<Step>) {
     let habits = Habits::draw(&mut rng, &network);
     let clients = rng.weighted(&[((2, 4), 3), ((4, 12), 4), ((12, 30), 1)]);
     let clients = rng.between(clients.0, clients.1);
-    if rng.percent(12) {
-        // Enough for all connections and for a few holds beside them. So once some have ended, the others go on.
-        server.memory_bytes = (clients + 5) * 1024 + rng.between(300, 3_000);
-    }
+    let spare_memory = if rng.percent(25) { Some(rng.between(300, 1_500)) } else { None };
     let mut script = Vec::new();
     for client in (0..clients).map(Client) {
         let host = Host(rng.between(0, u32::from(hosts) - 1) as u8);
         let begin_ms = rng.between(0, duration_ms * 2 / 3);
         let mut life = ClientLife { rng: &mut rng, client, at_ms: begin_ms, script: &mut script };
         life.act(0, Action::Open(client, host));
-        life.live(&lines, &habits, duration_ms);
+        life.live(&lines, &habits, clients, duration_ms);
     }
     if server.admin {
         for operator in 0..rng.between(1, 2) {
@@ -67,6 +71,19 @@ pub fn swarm(seed: u64) -> (Plan, Vec<Step>) {
             &mut script,
         );
     }
+    if lines.may_resume() && server.linger_ms > 0 {
+        for number in 0..rng.weighted(&[(0, 1), (1, 4), (2, 3), (4, 1)]) {
+            let first = BLIPS + number * blips::CLIENTS;
+            blip(&mut rng, first, hosts, &lines, (&server, duration_ms), &mut script);
+        }
+    }
+    if let Some(spare) = spare_memory {
+        let connections = all_connections(&script, hosts) + 1;
+        server.memory_bytes = connections * CONNECTION_BYTES + spare;
+        if rng.percent(60) {
+            hoard(&mut rng, Client(clients + 5), hosts, (server.memory_bytes, duration_ms), &mut script);
+        }
+    }
     let faults = faults(&mut rng, &script, server.tokens > 0, settled_ms, duration_ms);
     let all = script.iter().chain(&faults);
     let is_sure = |step: &&Step| matches!(&step.action, Action::Fault(fault) if fault.is_sure());
@@ -85,6 +102,13 @@ pub fn swarm(seed: u64) -> (Plan, Vec<Step>) {
     let names = lines.names().to_vec();
     let scenario = Scenario::Swarm;
     (Plan { seed, scenario, hosts, network, server, duration_ms, liveness_ms: LIVENESS_MS, names }, script)
+}
+
+/// How many connections there may be at a time: those of the script, one that talks when a fault comes, and one from
+/// each host in the liveness phase.
+fn all_connections(script: &[Step], hosts: u8) -> u32 {
+    let is_open = |step: &&Step| matches!(step.action, Action::Open(..) | Action::OpenAsOperator(..));
+    script.iter().filter(is_open).count() as u32 + 1 + u32::from(hosts)
 }
 
 /// A client that talks when a fault comes, so that the fault makes a difference.
@@ -151,12 +175,38 @@ fn say_one_thing(
 ) {
     let host = Host(rng.between(0, u32::from(hosts) - 1) as u8);
     let begin_ms = rng.between(0, duration_ms / 4);
-    let line = if rng.percent(40) { lines.unknown(rng) } else { lines.line(rng, &mut Vec::new()) };
+    let words = if rng.percent(40) { lines.unknown(rng) } else { lines.line(rng, &mut Vec::new()) };
     let mut life = ClientLife { rng, client, at_ms: begin_ms, script };
     life.act(0, Action::Open(client, host));
     while life.at_ms < duration_ms {
-        life.act(idle_ms * 2 / 3, Action::Say(client, line.clone()));
+        life.act(idle_ms * 2 / 3, Action::Say(client, words.clone()));
     }
+}
+
+/// A client gets locks until no memory is left, gives some back, and gets more.
+fn hoard(
+    rng: &mut Rng,
+    client: Client,
+    hosts: u8,
+    (memory_bytes, duration_ms): (u32, u32),
+    script: &mut Vec<Step>,
+) {
+    /// Each takes at least so much.
+    const LOCK_BYTES: u32 = 160;
+    let host = Host(rng.between(0, u32::from(hosts) - 1) as u8);
+    let begin_ms = rng.between(0, duration_ms / 2);
+    let mut life = ClientLife { rng, client, at_ms: begin_ms, script };
+    life.act(0, Action::Open(client, host));
+    let gets = |numbers: std::ops::Range<u32>| {
+        numbers.flat_map(|number| format!("g {number}\n").into_bytes()).collect::<Vec<_>>()
+    };
+    let most = memory_bytes / LOCK_BYTES + 2;
+    life.act(60, Action::Say(client, gets(0..most)));
+    let pause = life.rng.between(1, 60);
+    life.act(pause, Action::Say(client, b"r 0\nr 1\niam somebody\ngw 30 a\n".to_vec()));
+    let pause = life.rng.between(1, 60);
+    let last = life.rng.of(&[&b"ra\n"[..], b"quit\n", b"g 0\ng 1\ng 2\n"]).to_vec();
+    life.act(pause, Action::Say(client, last));
 }
 
 fn settings(rng: &mut Rng, network: &Network) -> Settings {
@@ -175,6 +225,7 @@ fn settings(rng: &mut Rng, network: &Network) -> Settings {
         waiters_per_name: if rng.percent(12) { rng.between(1, 3) } else { 10_000 },
         name_bytes: 40,
         idle_ms: if rng.percent(35) { round_trip_ms + rng.between(40, 600) } else { 0 },
+        linger_ms: rng.weighted(&[(0, 1), (60, 2), (300, 4), (1_200, 2)]),
         admin: rng.percent(30),
         tokens: rng.weighted(&[(0, 1), (1, 2), (3, 2), (50, 2), (10_000, 2)]),
         verbose: rng.percent(10),
@@ -197,158 +248,5 @@ fn network(rng: &mut Rng) -> Network {
         read_bytes: rng.of(&[1, 5, 40, 16 << 10, 16 << 10]),
         accept_fails_every: rng.of(&[0, 0, 0, 0, 3, 7]),
         peer_timeout_ms: rng.between(30, 400),
-    }
-}
-
-/// How clients behave in one run.
-struct Habits {
-    /// Number of requests of one client.
-    requests: (u32, u32),
-    /// Milliseconds between two requests, and the percentage of cases without a pause.
-    pause_ms: u32,
-    pipelined: u32,
-    /// Percentage of lines that are written in pieces.
-    pieces: u32,
-    /// Percentage of requests before which a client stops reading for a while.
-    deaf: u32,
-    /// Percentage of these cases in which it then asks for much at once.
-    flood: u32,
-    /// How clients end, by weight.
-    ends: [(End, u32); 6],
-}
-
-#[derive(Clone, Copy, Debug)]
-enum End {
-    Stay,
-    Close,
-    HalfClose,
-    Quit,
-    CutOffLine,
-    Reset,
-}
-
-impl Habits {
-    fn draw(rng: &mut Rng, network: &Network) -> Self {
-        let mut ends = [
-            (End::Stay, 4),
-            (End::Close, 4),
-            (End::HalfClose, 2),
-            (End::Quit, 1),
-            (End::CutOffLine, 2),
-            (End::Reset, 2),
-        ];
-        for end in &mut ends[1..] {
-            if rng.percent(30) {
-                end.1 = 0;
-            }
-        }
-        // Through a small window, large replies take too long.
-        let may_flood = network.window_bytes >= 4_096 && network.read_bytes >= 40;
-        Self {
-            requests: rng.of(&[(1, 8), (4, 30), (20, 60)]),
-            pause_ms: rng.of(&[2, 10, 40]),
-            pipelined: rng.of(&[0, 30, 80]),
-            pieces: rng.of(&[0, 10, 40]),
-            deaf: rng.of(&[0, 0, 3]),
-            flood: if may_flood { rng.of(&[0, 50]) } else { 0 },
-            ends,
-        }
-    }
-}
-
-/// One client's life while it is drawn.
-struct ClientLife<'a> {
-    rng: &'a mut Rng,
-    client: Client,
-    at_ms: u32,
-    script: &'a mut Vec<Step>,
-}
-
-impl ClientLife<'_> {
-    fn act(&mut self, after_ms: u32, action: Action) {
-        self.at_ms += after_ms;
-        self.script.push(Step { at_ms: self.at_ms, action });
-    }
-
-    fn live(&mut self, lines: &Lines, habits: &Habits, duration_ms: u32) {
-        let mut mine = Vec::new();
-        let mut is_deaf = false;
-        for _ in 0..self.rng.between(habits.requests.0, habits.requests.1) {
-            if self.at_ms >= duration_ms {
-                return;
-            }
-            if is_deaf && self.rng.percent(15) {
-                let pause = self.rng.between(1, 300);
-                self.act(pause, Action::Hear(self.client));
-                is_deaf = false;
-            } else if !is_deaf && self.rng.percent(habits.deaf) {
-                self.act(1, Action::Deafen(self.client));
-                is_deaf = true;
-                if self.rng.percent(habits.flood) {
-                    let helps = self.rng.between(20, 400) as usize;
-                    self.act(0, Action::Say(self.client, b"help\n".repeat(helps)));
-                }
-            }
-            let pause =
-                if self.rng.percent(habits.pipelined) { 0 } else { self.rng.between(1, habits.pause_ms) };
-            let line = lines.line(self.rng, &mut mine);
-            match piece_at(self.rng, habits.pieces, &line) {
-                Some(at) => {
-                    self.act(pause, Action::Say(self.client, line[..at].to_vec()));
-                    let between = self.rng.between(1, 5);
-                    self.act(between, Action::Say(self.client, line[at..].to_vec()));
-                }
-                None => self.act(pause, Action::Say(self.client, line)),
-            }
-        }
-        self.end(habits, lines, &mut mine);
-    }
-
-    /// An operator's life: it steals, kicks, lists, and does what other clients do.
-    fn operate(&mut self, lines: &Lines, habits: &Habits, clients: u32, duration_ms: u32) {
-        let mut mine = Vec::new();
-        for _ in 0..self.rng.between(1, 16) {
-            if self.at_ms >= duration_ms {
-                return;
-            }
-            let pause = self.rng.between(1, habits.pause_ms * 4);
-            let deed = match self.rng.between(1, 100) {
-                1..=45 => Action::Say(self.client, lines.steal(self.rng)),
-                46..=60 => Action::Kick(self.client, Client(self.rng.between(0, clients - 1))),
-                // One of the first clients, perhaps an operator, perhaps itself.
-                61..=66 => {
-                    let number = self.rng.between(1, clients + 3);
-                    Action::Say(self.client, format!("kick unix:{number}\n").into_bytes())
-                }
-                67..=69 => Action::Say(self.client, lines.kick_by_name(self.rng)),
-                70..=78 => Action::Say(self.client, b"ls\n".to_vec()),
-                _ => Action::Say(self.client, lines.line(self.rng, &mut mine)),
-            };
-            self.act(pause, deed);
-        }
-    }
-
-    fn end(&mut self, habits: &Habits, lines: &Lines, mine: &mut Vec<Vec<u8>>) {
-        let pause = self.rng.of(&[0, 1, 5, 40]);
-        match self.rng.weighted(&habits.ends) {
-            End::Stay => {}
-            End::Close => self.act(pause.max(1), Action::Close(self.client)),
-            End::HalfClose => self.act(pause, Action::HalfClose(self.client)),
-            End::Quit => self.act(pause, Action::Say(self.client, b"quit\n".to_vec())),
-            End::CutOffLine => {
-                let mut line = lines.line(self.rng, mine);
-                line.pop();
-                self.act(pause, Action::Say(self.client, line));
-                let end = if self.rng.percent(50) { Action::Close } else { Action::HalfClose };
-                self.act(1, end(self.client));
-            }
-            End::Reset => {
-                self.act(pause, Action::Deafen(self.client));
-                let line = lines.line(self.rng, mine);
-                self.act(0, Action::Say(self.client, line));
-                let wait = self.rng.between(5, 60);
-                self.act(wait, Action::Close(self.client));
-            }
-        }
     }
 }

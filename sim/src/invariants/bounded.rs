@@ -115,5 +115,8 @@ fn in_account(observed: &Observed, account: Account) -> AccountCounts {
             counts.locks += held.len() as u64 + u64::from(waits_for_a_lock(observed, *conn));
         }
     }
+    for session in observed.sessions().values().filter(|session| session.origin.account == account) {
+        counts.locks += session.held.len() as u64;
+    }
     counts
 }

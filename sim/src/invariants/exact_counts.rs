@@ -77,6 +77,9 @@ fn figures_are_counted(figures: &Figures<'_>, observed: &Observed) -> Held {
         ("shared_released_together", counts.released_together[1]),
         ("read_released_together", counts.released_together[2]),
         ("write_released_together", counts.released_together[3]),
+        ("lingering", observed.sessions().len() as u64),
+        ("lingering_holds", observed.sessions().values().map(|session| session.held.len() as u64).sum()),
+        ("resumed", counts.resumed),
         ("tokens_given", observed.tokens().given()),
         ("tokens_left", observed.tokens().left()),
     ];

@@ -19,6 +19,7 @@ mod no_idle_waiter;
 mod one_holder;
 mod only_holders_release;
 mod operators;
+mod sessions;
 mod sound;
 mod the_end_releases;
 mod tokens;
@@ -83,7 +84,7 @@ pub struct State<'a> {
 }
 
 /// Every invariant.
-pub const ALL: [Invariant; 18] = [
+pub const ALL: [Invariant; 19] = [
     told_once::INVARIANT,
     one_holder::INVARIANT,
     only_holders_release::INVARIANT,
@@ -101,6 +102,7 @@ pub const ALL: [Invariant; 18] = [
     waits_alone::INVARIANT,
     tokens::INVARIANT,
     operators::INVARIANT,
+    sessions::INVARIANT,
     sound::INVARIANT,
 ];
 

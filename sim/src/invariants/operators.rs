@@ -35,11 +35,12 @@ fn told(outcome: &Outcome<'_>) -> Held {
         }
         Output::Reply(Reply::Kicked { connections, addr }) => {
             let here = observed.open().keys().filter(|conn| is_meant(observed, **conn, addr)).count();
-            if *connections as usize == here {
+            let left = observed.sessions().values().filter(|session| session.is_meant(addr)).count();
+            if *connections as usize == here + left {
                 Ok(())
             } else {
                 Err(format!(
-                    "{to:?} was told of {connections} connections at or called {}, there are {here}",
+                    "{to:?} was told of {connections} connections at or called {}, there are {here} and {left} sessions",
                     shown(addr)
                 ))
             }

@@ -2,7 +2,7 @@
 //! equals the observed state.
 
 use super::{Held, Invariant, State, shown};
-use elockd_core::{Kind, Listing, Scan, Subject};
+use elockd_core::{Conn, Kind, Listing, Scan, Subject};
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "the end releases",
@@ -21,7 +21,8 @@ fn state(state: &State<'_>) -> Held {
         while !scan.is_done() {
             state.machine.scan(&mut scan, &mut |entry| {
                 rows += 1;
-                if observed.get(entry.name).is_none_or(|holders| !holders.contains(&entry.conn)) {
+                let is_it = |holder: &Conn| state.observed.number_of(*holder) == entry.conn;
+                if observed.get(entry.name).is_none_or(|holders| !holders.iter().any(is_it)) {
                     let what = format!("{:?} holds {kind:?} {}", entry.conn, shown(entry.name));
                     wrong.get_or_insert(format!("{what}, and the observed state has no such hold"));
                 }

@@ -1,18 +1,22 @@
-//! The observed state: who holds what, who waits for what, and which fencing tokens there are. It is what the
-//! machine's inputs and replies imply; it looks at nothing inside the machine. A connection that was told "success"
-//! holds the lock until it is told that it has released it, or until it ends. The invariants compare the machine with
-//! this state.
+//! The observed state: who holds what, who waits for what, and which fencing tokens there are. It is what the machine's
+//! inputs and replies imply; it looks at nothing inside the machine. A connection that was told "success" holds the
+//! lock until it is told that it has released it, or until it ends. If it was told that its holds linger, they go on as
+//! a session's, until the session's time is over or somebody resumes. The invariants compare the machine with this
+//! state.
 //!
 //! The machine does what is due at the time of an input before the input itself. So the effect of an input is noted
 //! only when an outcome comes that must come after it, or when all outcomes have come.
 
+mod sessions;
 mod tokens;
 mod waits;
 
+pub use sessions::{Grace, Session};
 pub use tokens::Tokens;
 pub use waits::{Wait, Waits};
 
-use elockd_core::{Command, Conn, Input, Kind, Now, Origin, Output, Reason, Reply};
+use elockd_core::{Cause, Command, Conn, Input, Kind, Now, Origin, Output, Reason, Reply};
+use sessions::Sessions;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A lock: its name space and its name.
@@ -36,11 +40,14 @@ pub struct Observed {
     /// Holds that were released because their connection ended, by kind.
     orphans: [u64; Kind::ALL.len()],
     waits: Waits,
+    sessions: Sessions,
     tokens: Tokens,
     counts: Counts,
     /// Holds that were stolen, until their old holders get the lock again.
     stolen: BTreeSet<(Conn, Lock)>,
     draining: bool,
+    /// Whether sessions that are due at the time of the current input have still to end.
+    sessions_are_due: bool,
     /// The effect of the current input, until it is noted.
     pending: Option<Pending>,
     /// The current command.
@@ -68,11 +75,13 @@ pub struct Counts {
     pub released_together: [u64; Kind::ALL.len()],
     /// Holds that ended because their holder went on in another way.
     pub changes: u64,
+    /// Sessions that were taken over with `resume`.
+    pub resumed: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Pending {
-    Close(Conn),
+    Close(Conn, Cause),
     Drain,
 }
 
@@ -99,6 +108,45 @@ impl Observed {
     #[must_use]
     pub fn registered(&self, conn: Conn) -> Option<&[u8]> {
         self.names.get(&conn).map(Vec::as_slice)
+    }
+
+    /// What ended connections left, by those connections.
+    #[must_use]
+    pub fn sessions(&self) -> &BTreeMap<Conn, Session> {
+        &self.sessions.left
+    }
+
+    /// The grace of an open connection, if it asked for any.
+    #[must_use]
+    pub fn grace(&self, conn: Conn) -> Option<&Grace> {
+        self.sessions.graces.get(&conn)
+    }
+
+    /// The graces of open connections and of sessions.
+    pub fn graces(&self) -> impl Iterator<Item = &Grace> {
+        self.sessions.graces.values().chain(self.sessions.left.values().map(|session| &session.grace))
+    }
+
+    /// The connection that has what a key opens, or that left it.
+    #[must_use]
+    pub fn opened_by(&self, key: &[u8]) -> Option<Conn> {
+        self.sessions.opened_by(key)
+    }
+
+    /// What listings know a holder by, also while it is resumed: the connection that first asked for its grace, or
+    /// itself.
+    #[must_use]
+    pub fn number_of(&self, holder: Conn) -> Conn {
+        let left = self.sessions.left.get(&holder).map(|session| &session.grace);
+        self.sessions.graces.get(&holder).or(left).map_or(holder, |grace| grace.number)
+    }
+
+    /// The holds of an open connection, or those that it left.
+    #[must_use]
+    pub fn held_by(&self, conn: Conn) -> &BTreeSet<Lock> {
+        static NOTHING: BTreeSet<Lock> = BTreeSet::new();
+        let left = self.sessions.left.get(&conn).map(|session| &session.held);
+        self.open.get(&conn).or(left).unwrap_or(&NOTHING)
     }
 
     /// The held locks of a kind, with their holders.
@@ -192,12 +240,13 @@ impl Observed {
     /// Notes an input.
     pub fn input(&mut self, now: Now, input: &Input<Command<&[u8]>>) {
         self.now = self.now.max(now);
+        self.sessions_are_due = true;
         match input {
             Input::Opened(conn, origin) => {
                 self.open.entry(*conn).or_default();
                 self.origins.insert(*conn, *origin);
             }
-            Input::Closed(conn, _) => self.pending = Some(Pending::Close(*conn)),
+            Input::Closed(conn, cause) => self.pending = Some(Pending::Close(*conn, *cause)),
             Input::Drain => self.pending = Some(Pending::Drain),
             Input::Command(conn, command) => self.asked = Some((*conn, command.map(<[u8]>::to_vec))),
             Input::Tokens { first, last } => self.tokens.reserved(*first, *last),
@@ -205,26 +254,34 @@ impl Observed {
         }
     }
 
-    /// An outcome is about to be told: notes the input's effect if the outcome must come after it.
+    /// An outcome is about to be told: notes the input's effect if the outcome must come after it. First come the waits
+    /// that are due and the connections that are idle, then the sessions that are due, and then what those let in.
     pub fn before(&mut self, to: Conn, output: &Output<'_>) {
-        let is_due = |conn| self.waits.of(conn).is_some_and(|(_, wait)| wait.is_due(self.now));
+        let comes_before_sessions = match output {
+            Output::Disconnect(Reason::Idle) => true,
+            Output::Reply(Reply::GetTimeout { .. } | Reply::EndTimeout { .. }) => {
+                self.waits.of(to).is_some_and(|(_, wait)| wait.is_due(self.now))
+            }
+            _ => false,
+        };
+        if comes_before_sessions {
+            return;
+        }
+        self.end_due_sessions();
         let comes_first = match (self.pending, output) {
             (None, _) => return,
             (Some(Pending::Drain), Output::Reply(Reply::ShuttingDown)) => false,
-            (Some(Pending::Drain), _) | (Some(Pending::Close(_)), Output::Disconnect(Reason::Idle)) => true,
-            (Some(Pending::Close(_)), Output::Reply(Reply::GetTimeout { .. } | Reply::EndTimeout { .. })) => {
-                is_due(to)
-            }
-            (Some(Pending::Close(_)), Output::Reply(Reply::Ended { .. })) => {
+            (Some(Pending::Drain), _) => true,
+            (Some(Pending::Close(..)), Output::Reply(Reply::Ended { .. })) => {
                 let still = self.waits.of(to).and_then(|(_, wait)| wait.still.as_ref());
                 still.is_some_and(BTreeSet::is_empty)
             }
-            (Some(Pending::Close(_)), Output::Reply(Reply::Got { kind, name, .. })) => {
+            (Some(Pending::Close(..)), Output::Reply(Reply::Got { kind, name, .. })) => {
                 let lock = (*kind, name.to_vec());
                 let is_head = self.waits.head(&lock).is_some_and(|head| head.conn == to);
                 is_head && self.could_be_granted(&lock)
             }
-            (Some(Pending::Close(_)), _) => false,
+            (Some(Pending::Close(..)), _) => false,
         };
         if !comes_first {
             self.settle();
@@ -242,6 +299,7 @@ impl Observed {
 
     /// All outcomes of the input were told.
     pub fn applied(&mut self) {
+        self.end_due_sessions();
         self.settle();
         self.asked = None;
         self.cut_off = None;
@@ -249,8 +307,9 @@ impl Observed {
 
     fn settle(&mut self) {
         match self.pending.take() {
-            Some(Pending::Close(conn)) => {
+            Some(Pending::Close(conn, cause)) => {
                 self.cut_off = self.waits.end(conn);
+                self.leave(conn, cause);
                 self.end(conn);
             }
             Some(Pending::Drain) => self.draining = true,
@@ -306,6 +365,14 @@ impl Observed {
                     self.names.insert(to, name.clone());
                 }
             }
+            Reply::Lingers { key, ms } => self.sessions.lingers(to, *key, *ms),
+            Reply::Resumed { .. } => self.resume(to),
+            Reply::Kicked { addr, .. } => {
+                let meant = self.sessions.left.iter().filter(|(_, session)| session.is_meant(addr));
+                for conn in meant.map(|(conn, _)| *conn).collect::<Vec<_>>() {
+                    self.end_session(conn);
+                }
+            }
             Reply::Stolen { kind, was_held: true, name } => {
                 let lock = (*kind, name.to_vec());
                 for holder in self.holders_of(&lock).clone() {
@@ -318,20 +385,80 @@ impl Observed {
     }
 
     fn release(&mut self, conn: Conn, lock: &Lock) {
-        if let Some(held) = self.open.get_mut(&conn) {
+        let left = self.sessions.left.get_mut(&conn).map(|session| &mut session.held);
+        if let Some(held) = self.open.get_mut(&conn).or(left) {
             held.remove(lock);
         }
         self.remove(conn, lock);
+    }
+
+    /// A connection ends. If it leaves a session, its holds are that one's from now on.
+    fn leave(&mut self, conn: Conn, cause: Cause) {
+        let Some((grace, due)) = self.sessions.ends(conn, cause, self.now) else { return };
+        let (Some(origin), Some(held)) = (self.origins.get(&conn), self.open.get_mut(&conn)) else { return };
+        if !held.is_empty() {
+            let (held, name) = (std::mem::take(held), self.names.get(&conn).cloned());
+            self.sessions.left.insert(conn, Session { origin: *origin, name, held, grace, due });
+        }
+    }
+
+    /// A connection has said a key, and was told that it is right.
+    fn resume(&mut self, to: Conn) {
+        let Some((_, Command::Resume(key))) = &self.asked else { return };
+        let Some(old) = self.sessions.opened_by(key).filter(|old| *old != to) else { return };
+        self.counts.resumed += 1;
+        let (held, name, grace) = if let Some(session) = self.sessions.left.remove(&old) {
+            (session.held, session.name, Some(session.grace))
+        } else {
+            let held = self.open.get_mut(&old).map(std::mem::take).unwrap_or_default();
+            (held, self.names.remove(&old), self.sessions.graces.remove(&old))
+        };
+        for (kind, name) in &held {
+            if let Some(holders) = self.holders[*kind as usize].get_mut(name) {
+                holders.remove(&old);
+                holders.insert(to);
+            }
+        }
+        self.open.entry(to).or_default().extend(held);
+        self.names.extend(name.map(|name| (to, name)));
+        self.sessions.graces.extend(grace.map(|grace| (to, grace)));
+        self.tokens.pass(old, to);
+        self.waits.pass(old, to);
+        let stolen = std::mem::take(&mut self.stolen).into_iter();
+        self.stolen = stolen.map(|(from, lock)| (if from == old { to } else { from }, lock)).collect();
+    }
+
+    fn end_due_sessions(&mut self) {
+        if std::mem::take(&mut self.sessions_are_due) {
+            for conn in self.sessions.due(self.now) {
+                self.end_session(conn);
+            }
+        }
+    }
+
+    fn end_session(&mut self, conn: Conn) {
+        if let Some(session) = self.sessions.left.remove(&conn) {
+            self.stolen.retain(|(from, _)| *from != conn);
+            self.orphan(conn, &session.held);
+        }
     }
 
     fn end(&mut self, conn: Conn) {
         self.waits.end(conn);
         self.origins.remove(&conn);
         self.names.remove(&conn);
-        self.stolen.retain(|(from, _)| *from != conn);
-        for lock in self.open.remove(&conn).unwrap_or_default() {
+        self.sessions.graces.remove(&conn);
+        if !self.sessions.left.contains_key(&conn) {
+            self.stolen.retain(|(from, _)| *from != conn);
+        }
+        let held = self.open.remove(&conn).unwrap_or_default();
+        self.orphan(conn, &held);
+    }
+
+    fn orphan(&mut self, conn: Conn, held: &BTreeSet<Lock>) {
+        for lock in held {
             self.orphans[lock.0 as usize] += 1;
-            self.remove(conn, &lock);
+            self.remove(conn, lock);
         }
     }
 

@@ -71,6 +71,13 @@ impl Tokens {
         }
     }
 
+    /// One connection's holds are another's from now on.
+    pub(super) fn pass(&mut self, from: Conn, to: Conn) {
+        let of = std::mem::take(&mut self.of).into_iter();
+        self.of =
+            of.map(|((conn, lock), token)| ((if conn == from { to } else { conn }, lock), token)).collect();
+    }
+
     /// A hold is over.
     pub(super) fn over(&mut self, conn: Conn, lock: &Lock) {
         self.of.remove(&(conn, lock.clone()));

@@ -165,6 +165,17 @@ impl Waits {
         }
     }
 
+    /// One connection's holds are another's from now on.
+    pub(super) fn pass(&mut self, from: Conn, to: Conn) {
+        for wait in self.ends.values_mut().flat_map(BTreeMap::values_mut) {
+            if let Some(still) = &mut wait.still
+                && still.remove(&from)
+            {
+                still.insert(to);
+            }
+        }
+    }
+
     /// Whether one more wait, at the end of its line, could ever be granted. The definition: every connection that
     /// does not wait releases everything, every connection that is granted something thereby does the same, and so
     /// on. `holders` gives the holders of each lock.

@@ -78,8 +78,22 @@ impl Ends<'_> {
                     if *wanted == server.shown || server.registered(closed) == Some(wanted));
                 if is_named { Ok(()) } else { wrong("and nobody asked for it") }
             }
+            Close::Decided(Reason::Resumed) => {
+                let said = match &self.entries[closed].event {
+                    Event::Applied(applied) => match &applied.input {
+                        Input::Command(by, Command::Resume(key)) if *by != server.conn => Some(key),
+                        _ => None,
+                    },
+                    _ => None,
+                };
+                match said {
+                    Some(key) if server.has_had(key) => Ok(()),
+                    Some(_) => wrong("and another's key was said"),
+                    None => wrong("and nobody said its key"),
+                }
+            }
             // The reference model decides these too.
-            Close::Decided(Reason::Resumed | Reason::Idle | Reason::TooManyConnections)
+            Close::Decided(Reason::Idle | Reason::TooManyConnections)
             | Close::Said(Cause::Eof | Cause::Error) => Ok(()),
         }
     }

@@ -8,7 +8,11 @@
 //! A wait is one request with a late answer. A success is a get at some time between. A failure says only that the
 //! connection did not hold the lock. A request with MS 0 fails like a get. This judge does not know the lines, so the
 //! failure of a limited share says less if anybody waits for the lock.
+//!
+//! A connection with grace ends twice: first it says no more, and later its hold is over. In between, a success of
+//! `resume` puts another connection in its place, for every lock that it may have held.
 
+use super::keys::Keys;
 use super::{Finding, Judged};
 use crate::history::{ClientSide, Close, Connection, History, Moment, Place, Request, Run, ServerSide};
 use crate::log::{Ended, Entry, Event, Life, Told};
@@ -30,7 +34,7 @@ use todc_utils::specifications::Specification;
 pub fn judge(plan: &Plan, entries: &[Entry], history: &History, judged: &mut Judged) -> Result<(), Finding> {
     let mut locks: Operations<'_> = BTreeMap::new();
     let said = Said::new(plan, entries, history);
-    for (number, connection) in (0..).zip(&history.connections) {
+    for (number, connection) in history.connections.iter().enumerate() {
         for (lock, operations) in operations(&said, connection, number) {
             locks.entry(lock).or_default().extend(operations);
         }
@@ -83,8 +87,10 @@ enum Happening {
     Answered { n: u32, verb: LockVerb, answer: u32 },
     /// The `n`th request was not answered.
     Open { n: u32, verb: LockVerb },
-    /// The connection ended, after at least this many requests.
-    End { after: u32 },
+    /// The connection ended, after at least this many requests. If its hold lingers, it is not over yet.
+    End { after: u32, lingers: bool },
+    /// What a connection left is over.
+    Expiry,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +112,11 @@ enum LockVerb {
     Fence,
     Steal,
     Inspect,
+    /// The key with this number, which `first` was told first. An answer is one more than the number of holds.
+    Resume {
+        key: u32,
+        first: u32,
+    },
 }
 
 impl LockVerb {
@@ -154,6 +165,7 @@ fn tell(history: &History, operations: &[Timed]) -> String {
             Happening::Answered { verb, answer, .. } => format!("{verb:?} {answer}"),
             Happening::Open { verb, .. } => format!("{verb:?} ?"),
             Happening::End { .. } => "end".to_owned(),
+            Happening::Expiry => "expiry".to_owned(),
         };
         let answered = answered.map_or("...".to_owned(), |place| place.to_string());
         format!("{client} {what} [{called}-{answered}]")
@@ -167,10 +179,15 @@ type LockOfLife<'a> = (Life, Kind, &'a [u8]);
 /// The operations on each lock.
 type Operations<'a> = BTreeMap<LockOfLife<'a>, Vec<Timed>>;
 
-/// Happening a connection's history needs to know of other clients.
+/// What a connection's history needs to know of other clients.
 struct Said<'a> {
     plan: &'a Plan,
     entries: &'a [Entry],
+    keys: Keys<'a>,
+    /// By group of connections and by life: the locks that they may have held one after the other.
+    shared: BTreeMap<(usize, Life), BTreeSet<LockOfLife<'a>>>,
+    /// The names that the connections of a group have registered.
+    names: BTreeMap<usize, Vec<&'a [u8]>>,
     /// The shared locks that any client ever waited for.
     lines: BTreeSet<(Kind, &'a [u8])>,
     /// When the first `kick` of each address or registered name was sent.
@@ -179,7 +196,27 @@ struct Said<'a> {
 
 impl<'a> Said<'a> {
     fn new(plan: &'a Plan, entries: &'a [Entry], history: &'a History) -> Self {
-        let mut said = Self { plan, entries, lines: BTreeSet::new(), kicks: BTreeMap::new() };
+        let mut said = Self {
+            plan,
+            entries,
+            keys: Keys::new(history),
+            shared: BTreeMap::new(),
+            names: BTreeMap::new(),
+            lines: BTreeSet::new(),
+            kicks: BTreeMap::new(),
+        };
+        for (number, connection) in history.connections.iter().enumerate() {
+            let (Some(client), Some(server)) = (&connection.client, &connection.server) else { continue };
+            let (life, group) = (server.life, said.keys.group(number));
+            for command in client.requests.iter().map(|request| &request.command) {
+                if let Some((_, kind, name)) = LockVerb::of(command, &said.lines) {
+                    said.shared.entry((group, life)).or_default().insert((life, line_of(kind), name));
+                }
+                if let Command::Iam(name) = command {
+                    said.names.entry(group).or_default().push(name);
+                }
+            }
+        }
         let clients = history.connections.iter().filter_map(|connection| connection.client.as_ref());
         for request in clients.flat_map(|client| &client.requests) {
             match &request.command {
@@ -198,8 +235,8 @@ impl<'a> Said<'a> {
 }
 
 /// The operations of one connection, lock by lock.
-fn operations<'a>(said: &Said<'a>, connection: &'a Connection, id: u32) -> Operations<'a> {
-    let plan = said.plan;
+fn operations<'a>(said: &Said<'a>, connection: &'a Connection, number_of_it: usize) -> Operations<'a> {
+    let (plan, id) = (said.plan, number_of_it as u32);
     let (Some(client), Some(server)) = (&connection.client, &connection.server) else {
         return BTreeMap::new();
     };
@@ -207,6 +244,8 @@ fn operations<'a>(said: &Said<'a>, connection: &'a Connection, id: u32) -> Opera
     if matches!(server.closed, Some((Close::Decided(Reason::TooManyConnections), _))) {
         return BTreeMap::new();
     }
+    let of_others = said.shared.get(&(said.keys.group(number_of_it), server.life));
+    let mut may_have_resumed = false;
     let mut locks: Operations<'a> = BTreeMap::new();
     for (at, request) in client.requests.iter().enumerate() {
         // Requests about the same lock are numbered in the order in which they were sent.
@@ -227,8 +266,24 @@ fn operations<'a>(said: &Said<'a>, connection: &'a Connection, id: u32) -> Opera
             operations.push(Timed { operation, called: request.sent, answered, said });
         };
         let answer = request.answer.as_ref().map(|(text, _)| number(text));
+        if let Command::Resume(key) = &request.command {
+            let (Some(answer), Some((key, first, _))) =
+                (answer.unwrap_or(Some(1)).filter(|answer| *answer > 0), said.keys.told(key))
+            else {
+                // It was refused.
+                continue;
+            };
+            may_have_resumed = true;
+            let verb = LockVerb::Resume { key, first: first as u32 };
+            for lock in of_others.into_iter().flatten() {
+                let answer = request.answer.is_some().then_some(answer);
+                note(&mut locks, *lock, lock.1, verb, answer);
+            }
+            continue;
+        }
         if request.command == Command::ReleaseAll {
-            let known: Vec<_> = locks.keys().copied().collect();
+            let others = of_others.into_iter().flatten().filter(|_| may_have_resumed);
+            let known: BTreeSet<_> = locks.keys().chain(others).copied().collect();
             for lock in known {
                 note(&mut locks, lock, lock.1, LockVerb::ReleaseAll, answer.flatten());
             }
@@ -245,23 +300,86 @@ fn operations<'a>(said: &Said<'a>, connection: &'a Connection, id: u32) -> Opera
         };
         note(&mut locks, (server.life, line_of(kind), name), kind, verb, answer);
     }
-    let ended = end(said, server, client);
+    let ended = end(said, number_of_it, server, client);
+    let lingers_ms = lingers_ms(client);
     for ((_, kind, _), operations) in &mut locks {
         let Some((called, answered)) = ended else { continue };
         let is_answered = |timed: &&Timed| matches!(timed.operation.what, Happening::Answered { .. });
         let after = operations.iter().filter(is_answered).count() as u32;
-        let operation = Operation { connection: id, kind: *kind, what: Happening::End { after } };
-        let said = server.closed_at;
-        operations.push(Timed { operation, called, answered, said });
+        let what = Happening::End { after, lingers: lingers_ms.is_some() };
+        let operation = Operation { connection: id, kind: *kind, what };
+        operations.push(Timed { operation, called: called.first(), answered, said: server.closed_at });
+        if let Some(ms) = lingers_ms {
+            let operation = Operation { connection: id, kind: *kind, what: Happening::Expiry };
+            let called = called.expiry(said.entries, ms);
+            operations.push(Timed { operation, called, answered: None, said: server.released });
+        }
     }
     locks
 }
+
+/// For how long a connection's holds linger at least, in milliseconds. `None` if they do not.
+fn lingers_ms(client: &ClientSide) -> Option<u32> {
+    let mut told = None;
+    let mut least = None;
+    for request in &client.requests {
+        let reply = request.answer.as_ref().map(|(text, _)| Reply::read(text));
+        match (&request.command, reply) {
+            (Command::Linger(_), Some(Some(Reply::Lingers { ms, .. }))) => {
+                told = Some(ms).filter(|ms| *ms > 0);
+                least = told;
+            }
+            (Command::Linger(ms), None) => {
+                told = told.max(Some(*ms).filter(|ms| *ms > 0));
+                least = Some(least.unwrap_or(0).min(*ms));
+            }
+            // It has the other's grace, which this judge does not look up.
+            (Command::Resume(_), None | Some(Some(Reply::Resumed { .. }))) => {
+                (told, least) = (Some(u32::MAX), Some(0));
+            }
+            _ => {}
+        }
+    }
+    told.and(least)
+}
+
+/// When a connection's end can have happened at the earliest.
+#[derive(Clone, Copy, Debug)]
+struct EndCalled {
+    /// For a reason that leaves a session.
+    leaving: Option<Place>,
+    /// For a reason that releases at once.
+    releasing: Option<Place>,
+    /// It lived at this place.
+    lived: Place,
+}
+
+impl EndCalled {
+    fn first(self) -> Place {
+        let first = self.leaving.into_iter().chain(self.releasing).min();
+        first.unwrap_or(self.lived).max(self.lived)
+    }
+
+    /// When what is left, and lingers for `ms` at least, can be over.
+    fn expiry(self, entries: &[Entry], ms: u32) -> Place {
+        let leaving = self.leaving.map(|place| {
+            let over_ms = (entries[place.max(self.lived)].at_ms.saturating_add(ms)).saturating_sub(SLACK_MS);
+            entries.partition_point(|entry| entry.at_ms < over_ms)
+        });
+        let over = leaving.into_iter().chain(self.releasing).min();
+        over.unwrap_or(self.lived).max(self.first())
+    }
+}
+
+/// Clocks count whole milliseconds, and the server and its clients have different ones.
+const SLACK_MS: u32 = 4;
 
 /// The number at the start of an answer, which is all that matters here; `None` for a refusal.
 fn number(text: &[u8]) -> Option<u32> {
     Some(match Reply::read(text)? {
         Reply::Got { holders, .. } | Reply::Inspected { holders, .. } => holders,
         Reply::ReleasedAll { holds } => holds,
+        Reply::Resumed { holds } => holds + 1,
         Reply::Released { .. } | Reply::Stolen { was_held: true, .. } => 1,
         // For a fencing token, only that there is one.
         Reply::Fenced { token, .. } => token.try_into().unwrap_or(u32::MAX),
@@ -269,15 +387,19 @@ fn number(text: &[u8]) -> Option<u32> {
         | Reply::GetTimeout { .. }
         | Reply::ReleaseFailure { .. }
         | Reply::NotHeld { .. }
+        | Reply::ResumeFailure
         | Reply::Stolen { was_held: false, .. } => 0,
         _ => return None,
     })
 }
 
 /// When the connection's end can have happened; `None` if there was no reason for an end.
-fn end(said: &Said<'_>, server: &ServerSide, client: &ClientSide) -> Option<(Place, Option<Place>)> {
-    /// Clocks count whole milliseconds, and the server and its clients have different ones.
-    const SLACK_MS: u32 = 4;
+fn end(
+    said: &Said<'_>,
+    number: usize,
+    server: &ServerSide,
+    client: &ClientSide,
+) -> Option<(EndCalled, Option<Place>)> {
     let Said { plan, entries, kicks, .. } = said;
     let timeout_ms = plan.server.write_timeout_ms;
     let from_ms = |ms: u32| Some(entries.partition_point(|entry| entry.at_ms < ms));
@@ -289,35 +411,40 @@ fn end(said: &Said<'_>, server: &ServerSide, client: &ClientSide) -> Option<(Pla
         });
         after.map(|after| client.connected + after)
     };
-    let names = client.requests.iter().filter_map(|request| match &request.command {
-        Command::Iam(name) => Some(&name[..]),
-        _ => None,
-    });
-    let kicked = names.chain([&server.shown[..]]).filter_map(|name| kicks.get(name).copied()).min();
+    let left = [b"~", &server.shown[..]].concat();
+    let names = said.names.get(&said.keys.group(number)).into_iter().flatten().copied();
+    let kicked = names.chain([&server.shown[..], &left]).filter_map(|name| kicks.get(name).copied()).min();
     let quit = client.requests.iter().find(|request| request.command == Command::Quit);
     // Its last answered request was applied after it was sent, and the connection was open then.
     let lived = client.requests.iter().rev().find(|request| request.answer.is_some());
     let lived = lived.map_or(client.connected, |request| request.sent);
     let idle_ms = plan.server.idle_ms;
-    let reasons = [
+    let leaving = [
         client.half_closed,
         client.ended.map(|(_, place)| place),
-        quit.map(|request| request.sent),
         is_cut_off(entries, client).then_some(client.connected),
-        kicked,
+        said.keys.first_said_by_another(number),
         happened(&|fault| {
             is_cut(fault, client) || matches!(fault, Fault::KillServer | Fault::KillAtReserve | Fault::Drain)
         }),
-        if idle_ms > 0 { from_ms((ms(lived) + idle_ms).saturating_sub(SLACK_MS)) } else { None },
         stalled_ms(entries, client, timeout_ms).and_then(|ms| from_ms(ms.saturating_sub(SLACK_MS))),
     ];
-    let called = reasons.into_iter().flatten().min()?.max(lived);
+    let releasing = [
+        quit.map(|request| request.sent),
+        kicked,
+        if idle_ms > 0 { from_ms((ms(lived) + idle_ms).saturating_sub(SLACK_MS)) } else { None },
+    ];
+    let first = |reasons: &[Option<Place>]| reasons.iter().copied().flatten().min();
+    let (leaving, releasing) = (first(&leaving), first(&releasing));
+    leaving.or(releasing)?;
+    let ended = EndCalled { leaving, releasing, lived };
+    let called = ended.first();
     let answered = match client.ended {
         // The server closed first: it released the locks before that.
         Some((Ended::Fin, place)) if place >= called => Some(place),
         _ => None,
     };
-    Some((called, answered))
+    Some((ended, answered))
 }
 
 fn is_cut(fault: Fault, client: &ClientSide) -> bool {
@@ -425,6 +552,10 @@ struct LockState {
     /// The number of requests of each connection that have happened.
     happened: BTreeMap<u32, u32>,
     ended: BTreeSet<u32>,
+    /// Connections of which nothing lingers any more.
+    over: BTreeSet<u32>,
+    /// The connection that has each key by now, if it is not the first that was told it.
+    has_key: BTreeMap<u32, u32>,
 }
 
 impl Specification for OneLock {
@@ -457,12 +588,21 @@ impl LockState {
         let happened = self.happened.get(connection).copied().unwrap_or(0);
         let mut after = self.clone();
         match what {
-            Happening::End { after: least } => {
+            Happening::End { after: least, lingers } => {
                 if happened < *least {
                     return None;
                 }
-                after.holders.remove(connection);
+                if !lingers {
+                    after.holders.remove(connection);
+                }
                 after.ended.insert(*connection);
+            }
+            Happening::Expiry => {
+                if !has_ended {
+                    return None;
+                }
+                after.holders.remove(connection);
+                after.over.insert(*connection);
             }
             // It has no effect any more.
             Happening::Open { .. } if has_ended => {}
@@ -522,6 +662,10 @@ impl LockState {
                 answer == u32::from(holders > 0)
             }
             LockVerb::Inspect => answer == holders,
+            LockVerb::Resume { key, first } => self.may_resume(connection, key, first).is_some_and(|old| {
+                self.resume(connection, key, old);
+                true
+            }),
         };
         is_possible.then_some(())
     }
@@ -539,8 +683,32 @@ impl LockState {
                 self.holders.remove(&connection);
             }
             LockVerb::Steal if self.is_held(kind) => self.holders.clear(),
+            LockVerb::Resume { key, first } => {
+                if let Some(old) = self.may_resume(connection, key, first) {
+                    self.resume(connection, key, old);
+                }
+            }
             LockVerb::Fence | LockVerb::Inspect | LockVerb::Steal => {}
         }
+    }
+
+    /// The connection that has a key, if this one can get what it opens: it must hold nothing itself.
+    fn may_resume(&self, connection: u32, key: u32, first: u32) -> Option<u32> {
+        let old = self.has_key.get(&key).copied().unwrap_or(first);
+        let is_right = old == connection || !self.holders.contains(&connection);
+        Some(old).filter(|old| is_right && !self.over.contains(old))
+    }
+
+    /// Puts a connection in the place of another, which ends.
+    fn resume(&mut self, connection: u32, key: u32, old: u32) {
+        if old == connection {
+            return;
+        }
+        self.ended.insert(old);
+        if self.holders.remove(&old) {
+            self.holders.insert(connection);
+        }
+        self.has_key.insert(key, connection);
     }
 
     fn join(&mut self, kind: Kind, connection: u32) {

@@ -4,14 +4,17 @@
 //! * [`replay`] trusts the witness about the machine's inputs, and gives the same inputs to the reference model;
 //! * [`connections`], [`ends`] and [`shutdown`] compare what the witness says of each connection with what its client
 //!   says;
-//! * [`linear`] and [`tokens`] use only what the clients say: is there an order of events that explains it, and did
-//!   fencing tokens ascend for all clients, across all lives of the server?
+//! * [`linear`], [`sessions`] and [`tokens`] use only what the clients say: is there an order of events that explains
+//!   it, did each key give what was held under it, and did fencing tokens ascend for all clients, across all lives of
+//!   the server?
 
 pub mod connections;
 pub mod ends;
+pub mod keys;
 pub mod linear;
 mod listings;
 pub mod replay;
+pub mod sessions;
 pub mod shutdown;
 pub mod tokens;
 
@@ -56,6 +59,8 @@ pub struct Judged {
     pub linear: u64,
     /// Locks whose history only a search explained, because the server's own order does not explain it.
     pub searched: u64,
+    /// Holds that were taken over with `resume`, and are known to have been there all the time.
+    pub passed: u64,
     /// Listings that were checked.
     pub listings: u64,
     /// Fencing tokens that clients were shown.
@@ -75,6 +80,7 @@ pub fn judge(plan: &Plan, entries: &[Entry]) -> Result<Judged, Violation> {
         .and_then(|()| shutdown::judge(plan, entries, &history))
         .and_then(|()| replay::judge(plan, entries, &history, &mut judged))
         .and_then(|()| linear::judge(plan, entries, &history, &mut judged))
+        .and_then(|()| sessions::judge(&history).map(|passed| judged.passed = passed))
         .and_then(|()| tokens::judge(&history, &mut judged));
     match verdict {
         Ok(()) => Ok(judged),

@@ -42,7 +42,7 @@ pub fn judge(plan: &Plan, entries: &[Entry], history: &History, judged: &mut Jud
         let gets = inputs.iter().filter(|(_, applied)| is_get(&applied.input)).count() as u64;
         let is_simple = plan.scenario != Scenario::Swarm;
         if is_simple && inputs.len() as u64 * gets > MOST_WORK {
-            lock_by_lock(plan, &inputs)?;
+            lock_by_lock(plan, life, &inputs)?;
         } else {
             whole(plan, life, &inputs, history, judged)?;
         }
@@ -103,7 +103,7 @@ fn whole(
     history: &History,
     judged: &mut Judged,
 ) -> Result<(), Finding> {
-    let mut reference = Reference::new(plan.server.config().machine);
+    let mut reference = Reference::new(plan.server.config(life).machine);
     let mut listings = Listings::new(plan, life, history);
     for (place, applied) in inputs {
         listings.finish_before(*place)?;
@@ -164,7 +164,7 @@ struct About<'a> {
 
 type LockInputs<'a> = BTreeMap<(Kind, &'a [u8]), Vec<About<'a>>>;
 
-fn lock_by_lock<'a>(plan: &Plan, inputs: &[(Place, &'a Applied)]) -> Result<(), Finding> {
+fn lock_by_lock<'a>(plan: &Plan, life: Life, inputs: &[(Place, &'a Applied)]) -> Result<(), Finding> {
     let mut locks: LockInputs<'a> = BTreeMap::new();
     let mut origins: BTreeMap<Conn, (Now, Origin)> = BTreeMap::new();
     let mut drained: Option<Place> = None;
@@ -233,7 +233,7 @@ fn lock_by_lock<'a>(plan: &Plan, inputs: &[(Place, &'a Applied)]) -> Result<(), 
             locks.entry(lock).or_default().push(about);
         }
     }
-    let mut config = plan.server.config().machine;
+    let mut config = plan.server.config(life).machine;
     config.limits.idle_ms = 0;
     for about in locks.values() {
         let mut reference = Reference::new(config.clone());

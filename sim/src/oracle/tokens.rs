@@ -1,10 +1,12 @@
 //! Fencing tokens as the clients alone saw them, over all lives of the server. Of two tokens that were shown, one
-//! before the other was asked for, the later is higher, unless both are the same token of the same hold. A store that
-//! compares tokens sees no more than that.
+//! before the other was asked for, the later is higher, unless both are the same token of the same hold. A hold stays
+//! the same when another connection takes it over with `resume`. A store that compares tokens sees no more than that.
 
+use super::keys::Keys;
 use super::{Finding, Judged};
 use crate::history::{History, Place};
 use elockd_core::{Command, Kind, Reply};
+use std::collections::BTreeSet;
 
 /// Judges every token that a client was shown.
 ///
@@ -45,6 +47,8 @@ struct Shown<'a> {
     hold: TokenHold<'a>,
     asked: Place,
     answered: Place,
+    /// Whether its connection may have taken the hold over from another.
+    may_be_resumed: bool,
 }
 
 /// A hold as its client knows it: the connection, the lock, and how often the connection had released that lock
@@ -78,12 +82,29 @@ fn shown(history: &History) -> Vec<Shown<'_>> {
             };
             let released = answered[..at].iter().filter(|(_, (text, _))| ends_it(text)).count();
             let hold = TokenHold { connection, kind: *kind, name, released };
+            let is_resumed = |text: &[u8]| matches!(Reply::read(text), Some(Reply::Resumed { .. }));
+            let since = answered[..at].iter().rev().take_while(|(_, (text, _))| !ends_it(text));
+            let may_be_resumed = since.into_iter().any(|(_, (text, _))| is_resumed(text));
             // The same token of the same hold again is nothing new.
             let last = shown.iter().rev().find(|shown: &&Shown<'_>| shown.hold == hold);
             if last.is_none_or(|last| last.token != token) {
-                shown.push(Shown { token, hold, asked: request.sent, answered: *place });
+                shown.push(Shown { token, hold, asked: request.sent, answered: *place, may_be_resumed });
             }
         }
     }
+    once(history, shown)
+}
+
+/// Leaves out the tokens that were shown before to another connection that may have had the same hold.
+fn once<'a>(history: &'a History, mut shown: Vec<Shown<'a>>) -> Vec<Shown<'a>> {
+    let keys = Keys::new(history);
+    shown.sort_by_key(|shown| shown.asked);
+    let mut known = BTreeSet::new();
+    shown.retain(
+        |Shown { token, hold: TokenHold { connection, kind, name, .. }, may_be_resumed, .. }| {
+            let is_new = known.insert((keys.group(*connection), kind.word(), *name, *token));
+            is_new || !may_be_resumed
+        },
+    );
     shown
 }

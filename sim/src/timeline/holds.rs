@@ -1,10 +1,11 @@
 //! Holds, waits and refused gets with their times, read from what the machine told connections. A hold goes from the
-//! place at which success was told to the place of its release, or of its connection's end. A wait goes from its
-//! beginning to its reply.
+//! place at which success was told to the place of its release, or of its connection's end. If it lingers, it goes on
+//! beyond that, until its time is over. If another connection resumes, it begins anew on that one's lane. A wait goes
+//! from its beginning to its reply.
 
 use super::lives::{LifeEnd, LifeSpan};
 use super::picture::Span;
-use crate::history::Place;
+use crate::history::{History, Place};
 use crate::log::{Applied, Entry, Event, Life, Told};
 use elockd_core::{Command, Conn, Input, Kind, Reply};
 use std::collections::BTreeMap;
@@ -22,6 +23,31 @@ pub(super) struct Holds<'a> {
     pub(super) holds: BTreeMap<Id, Vec<Hold<'a>>>,
     pub(super) waits: BTreeMap<Id, Vec<WaitSpan<'a>>>,
     pub(super) refused: BTreeMap<Id, Vec<Refused<'a>>>,
+    turns: Turns,
+}
+
+/// What becomes of all holds of a connection, and at which places.
+#[derive(Clone, Debug, Default)]
+struct Turns {
+    /// They are released, with the connection's end or later.
+    released: BTreeMap<Place, Vec<Id>>,
+    /// The first connection's are the second's from now on.
+    passed: BTreeMap<Place, (Id, Id)>,
+}
+
+impl Turns {
+    fn new(history: &History) -> Self {
+        let mut turns = Self::default();
+        for server in history.connections.iter().filter_map(|connection| connection.server.as_ref()) {
+            let id = (server.life, server.conn);
+            if let Some(at) = server.released {
+                turns.released.entry(at.place).or_default().push(id);
+            }
+            let passed = server.took_over.iter().map(|(place, old)| (*place, ((server.life, *old), id)));
+            turns.passed.extend(passed);
+        }
+        turns
+    }
 }
 
 /// A hold.
@@ -37,8 +63,10 @@ pub(super) struct Hold<'a> {
 pub(super) enum HoldEnd {
     /// Its holder released it.
     Released,
-    /// Its connection ended.
+    /// Its connection ended, or what that had left did.
     Orphaned,
+    /// Another connection took it over.
+    Passed,
     /// An operator took the lock away.
     Stolen,
     /// The server's life ended.
@@ -82,8 +110,8 @@ pub(super) struct Refused<'a> {
 
 impl<'a> Holds<'a> {
     /// Reads a log.
-    pub(super) fn new(entries: &'a [Entry], lives: &[LifeSpan]) -> Self {
-        let mut holds = Self::default();
+    pub(super) fn new(entries: &'a [Entry], lives: &[LifeSpan], history: &History) -> Self {
+        let mut holds = Self { turns: Turns::new(history), ..Self::default() };
         for (place, entry) in entries.iter().enumerate() {
             if let Event::Applied(applied) = &entry.event {
                 holds.applied(place, applied);
@@ -104,6 +132,14 @@ impl<'a> Holds<'a> {
 
     fn applied(&mut self, place: Place, applied: &'a Applied) {
         let id = |conn: Conn| (applied.life, conn);
+        for released in self.turns.released.remove(&place).unwrap_or_default() {
+            self.end_all(place, released, HoldEnd::Orphaned);
+        }
+        if let Some((old, new)) = self.turns.passed.remove(&place) {
+            for lock in self.end_all(place, old, HoldEnd::Passed) {
+                self.got(place, new, lock);
+            }
+        }
         for (to, told) in &applied.told {
             let asked = match &applied.input {
                 Input::Command(conn, command) if conn == to => Some(command),
@@ -121,7 +157,9 @@ impl<'a> Holds<'a> {
                     match (change, asked) {
                         (Some(Change::Got(lock)), _) => self.got(place, id(*to), lock),
                         (Some(Change::Released(lock)), _) => self.released(place, id(*to), lock),
-                        (Some(Change::ReleasedAll), _) => self.end_all(place, id(*to), HoldEnd::Released),
+                        (Some(Change::ReleasedAll), _) => {
+                            self.end_all(place, id(*to), HoldEnd::Released);
+                        }
                         (Some(Change::Stole(lock)), _) => self.stolen(place, applied.life, lock),
                         (None, Some(command)) if !has_waited => {
                             if let Some(lock) = wanted(command) {
@@ -142,12 +180,14 @@ impl<'a> Holds<'a> {
                         });
                     }
                 }
-                Told::Disconnect(_) => self.orphan(place, id(*to)),
+                Told::Disconnect(_) => {
+                    self.end_wait(place, id(*to), WaitEnd::CutOff);
+                }
                 Told::Listing(..) => {}
             }
         }
         if let Input::Closed(conn, _) = applied.input {
-            self.orphan(place, id(conn));
+            self.end_wait(place, id(conn), WaitEnd::CutOff);
         }
     }
 
@@ -185,17 +225,15 @@ impl<'a> Holds<'a> {
         }
     }
 
-    fn orphan(&mut self, place: Place, id: Id) {
-        self.end_wait(place, id, WaitEnd::CutOff);
-        self.end_all(place, id, HoldEnd::Orphaned);
-    }
-
-    fn end_all(&mut self, place: Place, id: Id, end: HoldEnd) {
-        for hold in self.holds.get_mut(&id).into_iter().flatten() {
-            if hold.end == HoldEnd::Lasts {
-                (hold.span.to, hold.end) = (place, end);
-            }
-        }
+    /// Ends all holds of a connection that last, and returns their locks.
+    fn end_all(&mut self, place: Place, id: Id, end: HoldEnd) -> Vec<NamedLock<'a>> {
+        let all = self.holds.get_mut(&id).into_iter().flatten();
+        let lasting = all.filter(|hold| hold.end == HoldEnd::Lasts && hold.span.from < place);
+        let ended = lasting.map(|hold| {
+            (hold.span.to, hold.end) = (place, end);
+            hold.lock
+        });
+        ended.collect()
     }
 
     fn end_life(&mut self, life: &LifeSpan) {
@@ -249,8 +287,13 @@ mod tests {
     use crate::timeline::scene::{Scene, conn};
     use elockd_core::Cause;
 
+    fn holds(scene: &Scene) -> Holds<'_> {
+        let (plan, _) = crate::draw::swarm(1);
+        Holds::new(&scene.entries, &lives(&scene.entries), &History::new(&plan, &scene.entries))
+    }
+
     fn spans(scene: &Scene, number: u32) -> Vec<(&[u8], Place, Place, HoldEnd)> {
-        let holds = Holds::new(&scene.entries, &lives(&scene.entries));
+        let holds = holds(scene);
         let id = (scene.life, conn(number));
         holds.holds[&id].iter().map(|hold| (hold.lock.1, hold.span.from, hold.span.to, hold.end)).collect()
     }
@@ -267,6 +310,24 @@ mod tests {
         let expected =
             [(&b"a"[..], first, released, HoldEnd::Released), (b"b", second, closed, HoldEnd::Orphaned)];
         assert_eq!(spans(&scene, 1), expected);
+    }
+
+    #[test]
+    fn a_hold_that_lingers_goes_on_until_it_is_taken_over_or_due() {
+        let mut scene = Scene::new();
+        let key = [b'7'; 32];
+        scene.open(1, 0);
+        scene.open(2, 0);
+        let told = [b"1 Linger Success: ", &key[..], b" 100\n"].concat();
+        scene.apply(1, b"linger 100", &told);
+        let got = scene.apply(1, b"g a", b"1 Lock Get Success: a\n");
+        scene.close(1, Cause::Eof);
+        let passed = scene.apply(2, &[b"resume ", &key[..]].concat(), b"1 Resume Success: 1\n");
+        scene.close(2, Cause::Eof);
+        scene.wait(99);
+        let over = scene.open(3, 0);
+        assert_eq!(spans(&scene, 1), [(&b"a"[..], got, passed, HoldEnd::Passed)]);
+        assert_eq!(spans(&scene, 2), [(&b"a"[..], passed, over, HoldEnd::Orphaned)]);
     }
 
     #[test]
@@ -292,7 +353,7 @@ mod tests {
         scene.open(1, 0);
         let at = scene.apply(1, b"g a", b"0 Lock Get Failure: a\n");
         scene.apply(1, b"r a", b"0 Lock Release Failure: a\n");
-        let holds = Holds::new(&scene.entries, &lives(&scene.entries));
+        let holds = holds(&scene);
         assert!(holds.holds.is_empty());
         let command = &Command::get(Kind::Exclusive, b"a".to_vec());
         let lock = (Kind::Exclusive, &b"a"[..]);
@@ -312,7 +373,7 @@ mod tests {
         let in_vain = scene.tell(2, b"ping", b"1 pong\n", 1, b"0 Lock Get Timeout: a\n");
         let third = scene.waits(1, b"gw 9 a");
         let closed = scene.close(1, Cause::Error);
-        let holds = Holds::new(&scene.entries, &lives(&scene.entries));
+        let holds = holds(&scene);
         let spans = |number: u32| {
             let waits = &holds.waits[&(scene.life, conn(number))];
             waits.iter().map(|wait| (wait.span.from, wait.span.to, wait.end)).collect::<Vec<_>>()

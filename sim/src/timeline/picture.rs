@@ -77,7 +77,7 @@ impl<'a> Picture<'a> {
         let entries = &report.entries;
         let history = History::new(plan, entries);
         let lives = lives(entries);
-        let holds = Holds::new(entries, &lives);
+        let holds = Holds::new(entries, &lives, &history);
         let locks = known(&holds);
         let numbers: Numbers<'_> =
             locks.iter().enumerate().map(|(number, known)| (known.lock, number)).collect();

@@ -310,6 +310,7 @@ impl Page<'_> {
             HoldEnd::Released => ("", format!("released at {}", self.when(bar.span.to))),
             HoldEnd::Orphaned => (" orphan", format!("orphaned at {}", self.when(bar.span.to))),
             HoldEnd::Stolen => (" orphan", format!("stolen at {}", self.when(bar.span.to))),
+            HoldEnd::Passed => ("", format!("taken over at {}", self.when(bar.span.to))),
             HoldEnd::Lost => {
                 (" orphan", format!("lost with the server's life at {}", self.when(bar.span.to)))
             }

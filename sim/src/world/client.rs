@@ -4,7 +4,7 @@
 
 use super::server::{HOST, OPERATORS_PORT, PORT};
 use super::wire::Wires;
-use crate::conversation::Conversation;
+use crate::conversation::{Answer, Conversation};
 use crate::log::{Ended, Event, Log};
 use crate::plan::{Plan, Scenario};
 use crate::script::{Client, FaultKind, Host};
@@ -114,6 +114,8 @@ pub(super) struct Shared {
     pub(super) deeds: RefCell<BTreeMap<Client, Rc<Queue<Deed>>>>,
     /// The address of each client that was ever connected.
     pub(super) addrs: RefCell<BTreeMap<Client, SocketAddr>>,
+    /// The key that each client has: the one that it was told last, or with which it has resumed since.
+    pub(super) keys: RefCell<BTreeMap<Client, Vec<u8>>>,
 }
 
 impl Shared {
@@ -193,6 +195,11 @@ struct ClientEnd<'a> {
     is_half_closed: Cell<bool>,
     /// All locks that it ever asked for.
     wanted: BTreeSet<(Kind, Vec<u8>)>,
+    /// Whether it may have a registered name.
+    is_registered: bool,
+    /// The number of its requests, and the keys that it said, by the numbers of those requests.
+    requests: usize,
+    keys: BTreeMap<usize, Vec<u8>>,
 }
 
 impl<'a> ClientEnd<'a> {
@@ -215,6 +222,9 @@ impl<'a> ClientEnd<'a> {
             is_deaf: Cell::new(false),
             is_half_closed: Cell::new(false),
             wanted: BTreeSet::new(),
+            is_registered: false,
+            requests: 0,
+            keys: BTreeMap::new(),
         }
     }
 
@@ -283,12 +293,24 @@ impl<'a> ClientEnd<'a> {
     }
 
     async fn say(&mut self, bytes: Vec<u8>) -> Result<(), Ended> {
+        if self.is_half_closed.get() {
+            // A kernel refuses to send after FIN, and the connection goes on.
+            return Ok(());
+        }
         self.write.write_all(&bytes).await.map_err(|_| Ended::Broken)?;
         for command in self.conversation.said(&bytes) {
+            self.requests += 1;
             match command {
-                Command::Get(wish) => self.wanted.insert((wish.kind(), wish.into_name())),
-                _ => false,
-            };
+                Command::Get(wish) => {
+                    self.wanted.insert((wish.kind(), wish.into_name()));
+                }
+                Command::Iam(_) => self.is_registered = true,
+                Command::Resume(key) => {
+                    self.is_registered = true;
+                    self.keys.insert(self.requests - 1, key);
+                }
+                _ => {}
+            }
         }
         self.shared.log.note(Event::Sent(self.client, bytes));
         Ok(())
@@ -303,11 +325,27 @@ impl<'a> ClientEnd<'a> {
         };
         self.shared.wires.took(self.addr, bytes.len());
         // Bytes that answer nothing are found when the run is over.
-        if let Some(last) = self.conversation.heard(&bytes).unwrap_or_default().pop() {
+        let mut answers = self.conversation.heard(&bytes).unwrap_or_default();
+        for answer in &answers {
+            self.note_key(answer);
+        }
+        if let Some(last) = answers.pop() {
             self.answer = last.bytes;
         }
         self.shared.log.note(Event::Received(self.client, bytes));
         None
+    }
+
+    /// Notes the key that an answer tells, or the one that it says is right.
+    fn note_key(&self, answer: &Answer) {
+        let key = match Reply::read(&answer.bytes) {
+            Some(Reply::Lingers { key: Some(key), .. }) => Some(key.to_vec()),
+            Some(Reply::Resumed { .. }) => self.keys.get(&answer.request).cloned(),
+            _ => None,
+        };
+        if let Some(key) = key {
+            self.shared.keys.borrow_mut().insert(self.client, key);
+        }
     }
 
     async fn half_close(&mut self) -> Result<(), Ended> {
@@ -356,9 +394,14 @@ impl<'a> ClientEnd<'a> {
         }
         let names = self.shared.plan.names.clone();
         let line = |verb: &str, name: &[u8]| [verb.as_bytes(), b" ", name, b"\n"].concat();
-        // A run that is replayed lock by lock must not end many holds at once.
+        if self.is_registered {
+            // Its name takes memory, which others may need.
+            self.ask(b"iam\n".to_vec()).await?;
+        }
+        // A run that is replayed lock by lock must not end many holds at once. Who has said a key may hold what it
+        // never asked for.
         let is_swarm = self.shared.plan.scenario == Scenario::Swarm;
-        if is_swarm && self.client.0.is_multiple_of(2) {
+        if is_swarm && (self.client.0.is_multiple_of(2) || !self.keys.is_empty()) {
             self.ask(b"ra\n".to_vec()).await?;
         } else {
             for (kind, name) in self.wanted.clone() {

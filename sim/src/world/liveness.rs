@@ -46,6 +46,7 @@ impl World<'_> {
             + self.plan.liveness_ms
             + server.write_timeout_ms
             + server.idle_ms
+            + server.linger_ms
             + self.plan.network.peer_timeout_ms
     }
 
@@ -83,7 +84,7 @@ impl World<'_> {
         }
     }
 
-    /// Once every client has gone, no connection is left in the machine.
+    /// Once every client has gone, no connection is left in the machine, and soon no session.
     fn wait_until_nothing_is_held(&mut self) {
         let bound_ms = self.bound_ms();
         let clients: Vec<Client> = self.connected();
@@ -97,8 +98,23 @@ impl World<'_> {
             }
             self.step();
         }
+        self.wait_until_no_session_is_left();
         self.server.check_nothing_is_held(self.log);
         self.wait_until_nothing_is_left();
+    }
+
+    /// Once every connection is gone, what connections have left ends in its time.
+    fn wait_until_no_session_is_left(&mut self) {
+        /// The server's clock counts whole milliseconds, and began somewhere within one.
+        const SLACK_MS: u32 = 10;
+        let bound_ms = self.at_ms + self.plan.server.linger_ms + SLACK_MS;
+        while !self.log.is_violated() && self.server.sessions() > 0 {
+            if self.at_ms > bound_ms {
+                let left = self.server.sessions();
+                self.log.violate("liveness", None, format!("{left} sessions are left beyond their time"));
+            }
+            self.step();
+        }
     }
 
     /// Once every connection is gone, so are the tasks that served them, and their mailboxes.

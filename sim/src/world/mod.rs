@@ -105,6 +105,7 @@ impl<'a> World<'a> {
             progress: RefCell::default(),
             deeds: RefCell::default(),
             addrs: RefCell::default(),
+            keys: RefCell::default(),
         });
         let hosts: Vec<Rc<Queue<(Client, Door)>>> = (0..plan.hosts).map(|_| Rc::default()).collect();
         for (number, opens) in (0..).zip(&hosts) {
@@ -172,10 +173,12 @@ impl<'a> World<'a> {
             Action::Open(client, host) => self.open(*client, *host, Door::Public),
             Action::OpenAsOperator(client, host) => self.open(*client, *host, Door::Operators),
             Action::Say(client, bytes) => self.shared.order(*client, Deed::Say(bytes.clone())),
-            Action::Kick(client, other) => {
-                let addr = self.shared.addrs.borrow().get(other).map(ToString::to_string);
-                let line = format!("kick {}\n", addr.unwrap_or_default());
-                self.shared.order(*client, Deed::Say(line.into_bytes()));
+            Action::Kick(client, other) => self.kick(*client, "", *other),
+            Action::KickSession(client, other) => self.kick(*client, "~", *other),
+            Action::Resume(client, of) => {
+                let key = self.shared.keys.borrow().get(of).cloned().unwrap_or_else(|| made_up_key(*of));
+                let line = [b"resume ", &key[..], b"\n"].concat();
+                self.shared.order(*client, Deed::Say(line));
             }
             Action::Deafen(client) => self.shared.order(*client, Deed::Deafen),
             Action::Hear(client) => self.shared.order(*client, Deed::Hear),
@@ -189,6 +192,12 @@ impl<'a> World<'a> {
             }
             Action::Fault(fault) => self.fault(*fault),
         }
+    }
+
+    fn kick(&self, client: Client, mark: &str, other: Client) {
+        let addr = self.shared.addrs.borrow().get(&other).map(ToString::to_string);
+        let line = format!("kick {mark}{}\n", addr.unwrap_or_default());
+        self.shared.order(client, Deed::Say(line.into_bytes()));
     }
 
     /// A client connects from a host, unless it did before or the host is down.
@@ -237,6 +246,11 @@ impl<'a> World<'a> {
         let progress = self.shared.progress.borrow();
         progress.iter().filter(|(_, is)| **is == Progress::Connected).map(|(client, _)| *client).collect()
     }
+}
+
+/// A key that nobody was told.
+fn made_up_key(of: Client) -> Vec<u8> {
+    format!("{:032x}", u128::MAX / 3 - u128::from(of.0)).into_bytes()
 }
 
 fn host_name(host: Host) -> String {

@@ -75,7 +75,7 @@ impl ServerHost {
         *self.left.borrow_mut() = Arc::clone(&left);
         let host = Rc::clone(self);
         async move {
-            let config = host.plan.server.config();
+            let config = host.plan.server.config(life);
             let limits = config.machine.limits.clone();
             let listener = host.listener(PORT, false).await?;
             let for_operators =
@@ -114,6 +114,11 @@ impl ServerHost {
         self.shutdown.borrow().notify_one();
     }
 
+    /// Sessions in the machine: what ended connections left.
+    pub(super) fn sessions(&self) -> u64 {
+        self.left.borrow().sessions.load(Ordering::Relaxed)
+    }
+
     /// Whether the process has ended. Returns true once.
     pub(super) fn has_ended(&self) -> bool {
         self.has_ended.take()
@@ -142,7 +147,7 @@ impl ServerHost {
         }
     }
 
-    /// Without a connection there is no hold.
+    /// Without a connection and without a session there is no hold.
     pub(super) fn check_nothing_is_held(&self, log: &Log) {
         let left = self.left.borrow();
         let holds = left.exclusive.load(Ordering::Relaxed) + left.shared.load(Ordering::Relaxed);

@@ -81,7 +81,7 @@ impl Holds {
         let first = tie.ends().head()?;
         let oldest = tie.oldest().map(|hold| self.ties.holds()[hold].order());
         let is_newer = |oldest| oldest > self.waits[first].order() && !bug!(EndToldLate);
-        oldest.is_none_or(is_newer).then_some(first)
+        (oldest.is_none_or(is_newer) && !bug!(EndIsNeverTold)).then_some(first)
     }
 
     /// Ends a wait for a lock's end that is over. The lock keeps its slot: see `free_unheld`.
