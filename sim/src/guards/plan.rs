@@ -1,0 +1,96 @@
+//! What happens to a run from outside: the daemon, the hosts, their links, and operators. A seed decides all of it.
+
+use super::cables::Cut;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// Hosts of clients.
+pub(super) const HOSTS: u8 = 3;
+/// Tasks on each of them.
+pub(super) const WORKERS: u8 = 3;
+/// Milliseconds until trouble ends.
+pub(super) const TROUBLE_MS: u32 = 60_000;
+/// How many may share the shared lock, and how many slots there are.
+pub(super) const LIMIT: u32 = 2;
+/// The exclusive locks, and the lock of readers and writers.
+pub(super) const LOCKS: [&str; 2] = ["x0", "x1"];
+pub(super) const INDEX: &str = "index";
+/// Each life of the daemon gives out tokens of its own million, so that a token says whose it is.
+pub(super) const TOKENS_OF_A_LIFE: u64 = 1_000_000;
+
+/// What goes wrong, or well again.
+#[derive(Clone, Debug)]
+pub(super) enum Trouble {
+    Cut(u8, Cut),
+    Mend(u8),
+    Hold(u8),
+    LetGo(u8),
+    Slow(u8, u32),
+    Hasten(u8),
+    Crash(u8),
+    Restart(u8),
+    Kill,
+    Start,
+    /// An operator steals this lock.
+    Steal(&'static str),
+    /// An operator kicks one of the guards.
+    Kick(usize),
+}
+
+/// Draws the troubles of a run, sorted by time.
+pub(super) fn draw(seed: u64) -> Vec<(u32, Trouble)> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut troubles = Vec::new();
+    // Some runs are quiet, so that what depends on a good link can be judged.
+    let longest_pause = if rng.random_bool(0.3) { 30_000 } else { 9_000 };
+    for host in 0..HOSTS {
+        let mut at = rng.random_range(1_000..longest_pause);
+        while at < TROUBLE_MS {
+            let mut end = at + rng.random_range(100..14_000);
+            match rng.random_range(0..10) {
+                0..2 => troubles.extend([(at, Trouble::Hold(host)), (end, Trouble::LetGo(host))]),
+                2..4 => {
+                    // What was late comes, and nothing after it.
+                    end = at + rng.random_range(500..9_000);
+                    troubles.extend([(at, Trouble::Hold(host)), (end, Trouble::LetGo(host))]);
+                    let cut = end + rng.random_range(5..300);
+                    end = cut + rng.random_range(5_000..25_000);
+                    troubles.extend([(cut, Trouble::Cut(host, Cut::Off)), (end, Trouble::Mend(host))]);
+                }
+                4..7 => {
+                    end = at + rng.random_range(1_000..25_000);
+                    let cut = [Cut::Off, Cut::Mute, Cut::Unheard][rng.random_range(0..3)];
+                    troubles.extend([(at, Trouble::Cut(host, cut)), (end, Trouble::Mend(host))]);
+                }
+                7..9 => {
+                    // A slow link that breaks in the end has answers to old questions on it.
+                    let late = rng.random_range(200..3_500);
+                    troubles.extend([(at, Trouble::Slow(host, late)), (end, Trouble::Hasten(host))]);
+                    if rng.random_bool(0.5) {
+                        let cut = end;
+                        end += rng.random_range(9_000..25_000);
+                        troubles.extend([(cut, Trouble::Cut(host, Cut::Off)), (end, Trouble::Mend(host))]);
+                    }
+                }
+                _ => troubles.extend([(at, Trouble::Crash(host)), (end, Trouble::Restart(host))]),
+            }
+            at = end + rng.random_range(500..longest_pause);
+        }
+    }
+    for _ in 0..rng.random_range(0..3) {
+        let at = rng.random_range(2_000..TROUBLE_MS);
+        troubles.extend([(at, Trouble::Kill), (at + rng.random_range(10..12_000), Trouble::Start)]);
+    }
+    for _ in 0..rng.random_range(0..8) {
+        let at = rng.random_range(2_000..TROUBLE_MS);
+        let what = [LOCKS[0], LOCKS[1], INDEX, "slot#0"][rng.random_range(0..4)];
+        let taking = if rng.random_bool(0.6) {
+            Trouble::Steal(what)
+        } else {
+            Trouble::Kick(rng.random_range(0..1000))
+        };
+        troubles.push((at, taking));
+    }
+    troubles.sort_by_key(|(at, _)| *at);
+    troubles
+}
