@@ -22,7 +22,7 @@ pub(super) const PEER_TIMEOUT: Duration = elockd_client::PEER_TIMEOUT;
 const PROBES: Duration = Duration::from_secs(5);
 
 /// A connection's end: its own address, and the peer's.
-type End = (SocketAddr, SocketAddr);
+type CableEnd = (SocketAddr, SocketAddr);
 
 /// A link that drops messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub(super) struct Cables(Arc<Mutex<CablesInner>>);
 
 #[derive(Default)]
 struct CablesInner {
-    ends: BTreeMap<End, Cable>,
+    ends: BTreeMap<CableEnd, Cable>,
     /// Clients' hosts whose links drop messages.
     cut: BTreeMap<IpAddr, (Duration, Cut)>,
     /// The host whose process is being killed.
@@ -96,7 +96,7 @@ impl Cables {
 }
 
 /// Whether an end hears its peer when this host of a client is cut off. `None` if the end has nothing to do with it.
-fn hears((here, peer): End, host: IpAddr, how: Cut) -> Option<bool> {
+fn hears((here, peer): CableEnd, host: IpAddr, how: Cut) -> Option<bool> {
     if here.ip() == host {
         Some(how == Cut::Mute)
     } else {
@@ -149,7 +149,7 @@ impl Listener for CableListener {
 
 /// One end of a connection.
 pub(super) struct CableStream {
-    end: End,
+    end: CableEnd,
     cables: Cables,
     /// When the peer was last heard.
     heard: Duration,

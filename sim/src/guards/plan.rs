@@ -20,7 +20,7 @@ pub(super) const TOKENS_OF_A_LIFE: u64 = 1_000_000;
 
 /// What goes wrong, or well again.
 #[derive(Clone, Debug)]
-pub(super) enum Trouble {
+pub(super) enum Mishap {
     Cut(u8, Cut),
     Mend(u8),
     Hold(u8),
@@ -37,10 +37,10 @@ pub(super) enum Trouble {
     Kick(usize),
 }
 
-/// Draws the troubles of a run, sorted by time.
-pub(super) fn draw(seed: u64) -> Vec<(u32, Trouble)> {
+/// Draws the mishaps of a run, sorted by time.
+pub(super) fn draw(seed: u64) -> Vec<(u32, Mishap)> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut troubles = Vec::new();
+    let mut mishaps = Vec::new();
     // Some runs are quiet, so that what depends on a good link can be judged.
     let longest_pause = if rng.random_bool(0.3) { 30_000 } else { 9_000 };
     for host in 0..HOSTS {
@@ -48,49 +48,46 @@ pub(super) fn draw(seed: u64) -> Vec<(u32, Trouble)> {
         while at < TROUBLE_MS {
             let mut end = at + rng.random_range(100..14_000);
             match rng.random_range(0..10) {
-                0..2 => troubles.extend([(at, Trouble::Hold(host)), (end, Trouble::LetGo(host))]),
+                0..2 => mishaps.extend([(at, Mishap::Hold(host)), (end, Mishap::LetGo(host))]),
                 2..4 => {
                     // What was late comes, and nothing after it.
                     end = at + rng.random_range(500..9_000);
-                    troubles.extend([(at, Trouble::Hold(host)), (end, Trouble::LetGo(host))]);
+                    mishaps.extend([(at, Mishap::Hold(host)), (end, Mishap::LetGo(host))]);
                     let cut = end + rng.random_range(5..300);
                     end = cut + rng.random_range(5_000..25_000);
-                    troubles.extend([(cut, Trouble::Cut(host, Cut::Off)), (end, Trouble::Mend(host))]);
+                    mishaps.extend([(cut, Mishap::Cut(host, Cut::Off)), (end, Mishap::Mend(host))]);
                 }
                 4..7 => {
                     end = at + rng.random_range(1_000..25_000);
                     let cut = [Cut::Off, Cut::Mute, Cut::Unheard][rng.random_range(0..3)];
-                    troubles.extend([(at, Trouble::Cut(host, cut)), (end, Trouble::Mend(host))]);
+                    mishaps.extend([(at, Mishap::Cut(host, cut)), (end, Mishap::Mend(host))]);
                 }
                 7..9 => {
                     // A slow link that breaks in the end has answers to old questions on it.
                     let late = rng.random_range(200..3_500);
-                    troubles.extend([(at, Trouble::Slow(host, late)), (end, Trouble::Hasten(host))]);
+                    mishaps.extend([(at, Mishap::Slow(host, late)), (end, Mishap::Hasten(host))]);
                     if rng.random_bool(0.5) {
                         let cut = end;
                         end += rng.random_range(9_000..25_000);
-                        troubles.extend([(cut, Trouble::Cut(host, Cut::Off)), (end, Trouble::Mend(host))]);
+                        mishaps.extend([(cut, Mishap::Cut(host, Cut::Off)), (end, Mishap::Mend(host))]);
                     }
                 }
-                _ => troubles.extend([(at, Trouble::Crash(host)), (end, Trouble::Restart(host))]),
+                _ => mishaps.extend([(at, Mishap::Crash(host)), (end, Mishap::Restart(host))]),
             }
             at = end + rng.random_range(500..longest_pause);
         }
     }
     for _ in 0..rng.random_range(0..3) {
         let at = rng.random_range(2_000..TROUBLE_MS);
-        troubles.extend([(at, Trouble::Kill), (at + rng.random_range(10..12_000), Trouble::Start)]);
+        mishaps.extend([(at, Mishap::Kill), (at + rng.random_range(10..12_000), Mishap::Start)]);
     }
     for _ in 0..rng.random_range(0..8) {
         let at = rng.random_range(2_000..TROUBLE_MS);
         let what = [LOCKS[0], LOCKS[1], INDEX, "slot#0"][rng.random_range(0..4)];
-        let taking = if rng.random_bool(0.6) {
-            Trouble::Steal(what)
-        } else {
-            Trouble::Kick(rng.random_range(0..1000))
-        };
-        troubles.push((at, taking));
+        let taking =
+            if rng.random_bool(0.6) { Mishap::Steal(what) } else { Mishap::Kick(rng.random_range(0..1000)) };
+        mishaps.push((at, taking));
     }
-    troubles.sort_by_key(|(at, _)| *at);
-    troubles
+    mishaps.sort_by_key(|(at, _)| *at);
+    mishaps
 }

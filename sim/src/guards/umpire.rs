@@ -37,20 +37,22 @@ pub(super) struct Asking {
 }
 
 /// A guard.
-struct Known {
+struct Claim {
     asking: Asking,
     name: String,
     kind: Kind,
     token: u64,
     got_ms: u32,
     watch: Watch,
+    /// How often it was resumed.
+    resumed: u32,
     /// What it said when it was last looked at.
     is_held: bool,
     /// When it was first seen to be over. A session's guard may say no and yes again before.
     over_ms: Option<u32>,
 }
 
-impl Known {
+impl Claim {
     fn life(&self) -> u64 {
         self.token / TOKENS_OF_A_LIFE
     }
@@ -139,7 +141,7 @@ pub(super) struct Umpire {
     pub(super) tally: Tally,
     /// The first thing that was wrong.
     pub(super) wrong: Option<String>,
-    guards: BTreeMap<u64, Known>,
+    guards: BTreeMap<u64, Claim>,
     next: u64,
     takings: Vec<Taking>,
     /// When each life of the daemon was killed.
@@ -168,48 +170,53 @@ impl Umpire {
             self.blame(format!("a guard of {name} has no token"));
             0
         });
-        let known = Known {
+        let claim = Claim {
             asking: asking.clone(),
             name: name.to_owned(),
             kind: guard.kind(),
             token,
             got_ms: self.now_ms,
             watch: guard.watch(),
+            resumed: 0,
             is_held: guard.is_held(),
             over_ms: None,
         };
         // Whoever comes later has a higher token, unless it is not the holder any more.
-        let is_later = |other: &&Known| other.excludes(&known) && other.token >= token;
+        let is_later = |other: &&Claim| other.excludes(&claim) && other.token >= token;
         if let Some(other) = self.guards.values().find(is_later)
-            && known.is_held
-            && (other.token == token || self.excuse(&known).is_none_or(|it| it.until_ms < self.now_ms))
+            && claim.is_held
+            && (other.token == token || self.excuse(&claim).is_none_or(|it| it.until_ms < self.now_ms))
         {
-            let what = format!("{} comes after {}, and its token is not higher", told(&known), told(other));
+            let what = format!("{} comes after {}, and its token is not higher", told(&claim), told(other));
             self.blame(what);
         }
         self.next += 1;
-        self.guards.insert(self.next, known);
+        self.guards.insert(self.next, claim);
         self.next
     }
 
     /// Looks at the guards of a host, by its clock.
     pub(super) fn look(&mut self, host: u8) {
         let now_ms = self.now_ms;
-        for known in
-            self.guards.values_mut().filter(|known| known.asking.host == host && known.over_ms.is_none())
+        for claim in
+            self.guards.values_mut().filter(|claim| claim.asking.host == host && claim.over_ms.is_none())
         {
-            known.is_held = known.watch.is_held();
-            match known.watch.state() {
-                State::Lost(_) if known.is_held => {
-                    let what = format!("{} says that it is held and that it is lost", told(known));
+            claim.is_held = claim.watch.is_held();
+            match claim.watch.state() {
+                State::Lost(_) if claim.is_held => {
+                    let what = format!("{} says that it is held and that it is lost", told(claim));
                     self.wrong.get_or_insert(format!("at {now_ms} ms: {what}"));
                 }
                 State::Lost(_) => {
                     self.tally.lost += 1;
-                    known.over_ms = Some(now_ms);
+                    claim.over_ms = Some(now_ms);
                 }
-                State::Released => known.over_ms = Some(now_ms),
-                State::Held { .. } | State::Resuming => {}
+                State::Released => claim.over_ms = Some(now_ms),
+                State::Held { resumed } => {
+                    self.tally.resumed += u64::from(resumed - claim.resumed);
+                    claim.resumed = resumed;
+                }
+                State::Resuming => {}
             }
         }
     }
@@ -217,23 +224,20 @@ impl Umpire {
     /// Nobody uses a guard any more: it was dropped, or its release was ordered.
     pub(super) fn gives_up(&mut self, id: u64) {
         let now_ms = self.now_ms;
-        let Some(known) = self.guards.get_mut(&id) else { return };
-        if let State::Held { resumed } = known.watch.state() {
-            self.tally.resumed += u64::from(resumed);
-        }
-        known.is_held = false;
-        known.over_ms.get_or_insert(now_ms);
+        let Some(claim) = self.guards.get_mut(&id) else { return };
+        claim.is_held = false;
+        claim.over_ms.get_or_insert(now_ms);
     }
 
     /// The release of a guard was answered with Ok. It was ordered at this time.
     pub(super) fn released(&mut self, id: u64, ordered_ms: u32) {
         self.tally.released += 1;
-        let Some(known) = self.guards.get(&id) else { return };
+        let Some(claim) = self.guards.get(&id) else { return };
         let is_next =
-            |other: &&Known| other.excludes(known) && other.token > known.token && other.got_ms < ordered_ms;
+            |other: &&Claim| other.excludes(claim) && other.token > claim.token && other.got_ms < ordered_ms;
         if let Some(next) = self.guards.values().find(is_next) {
             let what =
-                format!("the release of {} says that it was held, after {} was got", told(known), told(next));
+                format!("the release of {} says that it was held, after {} was got", told(claim), told(next));
             self.blame(what);
         }
     }
@@ -241,9 +245,9 @@ impl Umpire {
     /// The processes of a host are gone.
     pub(super) fn crashed(&mut self, host: u8) {
         let now_ms = self.now_ms;
-        for known in self.guards.values_mut().filter(|known| known.asking.host == host) {
-            known.is_held = false;
-            known.over_ms.get_or_insert(now_ms);
+        for claim in self.guards.values_mut().filter(|claim| claim.asking.host == host) {
+            claim.is_held = false;
+            claim.over_ms.get_or_insert(now_ms);
         }
     }
 
@@ -260,7 +264,7 @@ impl Umpire {
 
     /// The registered name of one of the guards, for an operator who kicks.
     pub(super) fn somebody(&self, draw: usize) -> Option<String> {
-        let there: Vec<&Known> = self.guards.values().filter(|known| known.over_ms.is_none()).collect();
+        let there: Vec<&Claim> = self.guards.values().filter(|claim| claim.over_ms.is_none()).collect();
         (!there.is_empty()).then(|| there[draw % there.len()].asking.registered.clone())
     }
 
@@ -282,28 +286,28 @@ impl Umpire {
     }
 
     /// The latest of the excuses of a guard.
-    fn excuse(&self, known: &Known) -> Option<Excuse> {
-        let killed = self.killed_ms.get(&known.life()).map(|at_ms| {
+    fn excuse(&self, claim: &Claim) -> Option<Excuse> {
+        let killed = self.killed_ms.get(&claim.life()).map(|at_ms| {
             // One that can be resumed is told when it reaches the next daemon.
-            let is_told_soon = known.asking.grace_ms == 0 && self.is_well_since(known.asking.host, *at_ms);
-            let most_ms = if is_told_soon { ROUND_TRIP_MS } else { known.good_for_ms() + ROUND_TRIP_MS };
+            let is_told_soon = claim.asking.grace_ms == 0 && self.is_well_since(claim.asking.host, *at_ms);
+            let most_ms = if is_told_soon { ROUND_TRIP_MS } else { claim.good_for_ms() + ROUND_TRIP_MS };
             Excuse { until_ms: at_ms + most_ms, why: "its daemon was killed", is_certain: true }
         });
-        let taken = self.takings.iter().filter(|taking| is_hit(taking, known)).map(|taking| {
-            let is_told_soon = !known.asking.is_of_session
-                && known.asking.grace_ms == 0
-                && self.is_well_since(known.asking.host, taking.sent_ms);
+        let taken = self.takings.iter().filter(|taking| is_hit(taking, claim)).map(|taking| {
+            let is_told_soon = !claim.asking.is_of_session
+                && claim.asking.grace_ms == 0
+                && self.is_well_since(claim.asking.host, taking.sent_ms);
             let soon_ms = if taking.is_kick { 0 } else { HEARTBEAT_MS };
-            let most_ms = if is_told_soon { soon_ms } else { known.good_for_ms() };
+            let most_ms = if is_told_soon { soon_ms } else { claim.good_for_ms() };
             // A grant that was on its way is told of later.
-            let from_ms = taking.answered_ms.max(if is_told_soon { known.got_ms } else { 0 });
+            let from_ms = taking.answered_ms.max(if is_told_soon { claim.got_ms } else { 0 });
             // Whoever was the holder before is hit, or was not the holder any more for another reason. But a resumed
             // one is not registered any more.
-            let is_hit = !taking.is_kick || known.asking.grace_ms == 0;
+            let is_hit = !taking.is_kick || claim.asking.grace_ms == 0;
             Excuse {
                 until_ms: from_ms + most_ms + ROUND_TRIP_MS,
                 why: if taking.is_kick { "it was kicked" } else { "it was stolen" },
-                is_certain: taking.is_certain && is_hit && known.got_ms < taking.sent_ms,
+                is_certain: taking.is_certain && is_hit && claim.got_ms < taking.sent_ms,
             }
         });
         taken.chain(killed).max_by_key(|excuse| excuse.until_ms)
@@ -312,30 +316,30 @@ impl Umpire {
     /// Judges this moment.
     pub(super) fn judge(&mut self) {
         let mut wrong = None;
-        let held: Vec<&Known> = self.guards.values().filter(|known| known.is_held).collect();
-        for known in &held {
-            if let Some(excuse) = self.excuse(known)
+        let held: Vec<&Claim> = self.guards.values().filter(|claim| claim.is_held).collect();
+        for claim in &held {
+            if let Some(excuse) = self.excuse(claim)
                 && excuse.is_certain
                 && self.now_ms > excuse.until_ms
             {
                 let until_ms = excuse.until_ms;
                 wrong = Some(format!(
                     "{} still says so; {} and had time until {until_ms} ms",
-                    told(known),
+                    told(claim),
                     excuse.why
                 ));
             }
-            let link = self.links.get(&known.asking.host).copied().unwrap_or_default();
+            let link = self.links.get(&claim.asking.host).copied().unwrap_or_default();
             if let Some(since_ms) = link.dead_since_ms
-                && self.now_ms > since_ms + known.good_for_ms() + ROUND_TRIP_MS
+                && self.now_ms > since_ms + claim.good_for_ms() + ROUND_TRIP_MS
             {
                 wrong =
-                    Some(format!("{} says so, and nothing was answered since {since_ms} ms", told(known)));
+                    Some(format!("{} says so, and nothing was answered since {since_ms} ms", told(claim)));
             }
         }
         let mut excused = 0;
-        let mut is_excused = |known: &Known| {
-            let is_excused = self.excuse(known).is_some_and(|excuse| self.now_ms <= excuse.until_ms);
+        let mut is_excused = |claim: &Claim| {
+            let is_excused = self.excuse(claim).is_some_and(|excuse| self.now_ms <= excuse.until_ms);
             excused += u64::from(is_excused);
             is_excused
         };
@@ -347,12 +351,12 @@ impl Umpire {
                 }
             }
         }
-        let sharing: Vec<_> = held.iter().filter(|known| known.kind == Kind::Shared).collect();
+        let sharing: Vec<_> = held.iter().filter(|claim| claim.kind == Kind::Shared).collect();
         let most = LIMIT as usize;
         if sharing.len() > most {
-            let sharing: Vec<_> = sharing.into_iter().filter(|known| !is_excused(known)).collect();
+            let sharing: Vec<_> = sharing.into_iter().filter(|claim| !is_excused(claim)).collect();
             if sharing.len() > most {
-                let sharing: Vec<String> = sharing.into_iter().map(|known| told(known)).collect();
+                let sharing: Vec<String> = sharing.into_iter().map(|claim| told(claim)).collect();
                 wrong = Some(format!("more than {LIMIT} share one lock: {}", sharing.join(", ")));
             }
         }
@@ -364,20 +368,20 @@ impl Umpire {
 }
 
 /// Whether a taking may have hit a guard.
-fn is_hit(taking: &Taking, known: &Known) -> bool {
-    if known.asking.asked_ms > taking.answered_ms
-        || known.over_ms.is_some_and(|over_ms| over_ms < taking.sent_ms)
+fn is_hit(taking: &Taking, claim: &Claim) -> bool {
+    if claim.asking.asked_ms > taking.answered_ms
+        || claim.over_ms.is_some_and(|over_ms| over_ms < taking.sent_ms)
     {
         return false;
     }
     if taking.is_kick {
-        return known.asking.registered == taking.what;
+        return claim.asking.registered == taking.what;
     }
-    known.name == taking.what && matches!(known.kind, Kind::Exclusive | Kind::Write)
+    claim.name == taking.what && matches!(claim.kind, Kind::Exclusive | Kind::Write)
 }
 
-fn told(known: &Known) -> String {
-    let Known { asking, name, kind, token, got_ms, .. } = known;
+fn told(claim: &Claim) -> String {
+    let Claim { asking, name, kind, token, got_ms, .. } = claim;
     let grace = if asking.grace_ms > 0 { format!(", grace {} ms", asking.grace_ms) } else { String::new() };
     format!(
         "guard {} of {kind:?} {name} (host {}, token {token}, got at {got_ms} ms{grace})",

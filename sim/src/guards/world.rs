@@ -3,7 +3,7 @@
 //! every lock, and nothing may be left.
 
 use super::cables::{CableListener, CableStream, Cables, Cut, Dialer};
-use super::plan::{self, HOSTS, TOKENS_OF_A_LIFE, TROUBLE_MS, Trouble, WORKERS};
+use super::plan::{self, HOSTS, Mishap, TOKENS_OF_A_LIFE, TROUBLE_MS, WORKERS};
 use super::umpire::{Taking, Tally, Umpire};
 use super::work::{self, Common, now_ms};
 use crate::panics;
@@ -48,7 +48,7 @@ pub struct GuardsReport {
 #[must_use]
 pub fn run(seed: u64) -> GuardsReport {
     let mut judged = GuardsReport { tally: Tally::default(), virtual_ms: 0, wrong: None };
-    let caught = panics::catch(|| Scene::new(seed).run());
+    let caught = panics::catch(|| GuardsWorld::new(seed).run());
     match caught {
         Ok(result) => judged = result,
         Err(panic) => judged.wrong = Some(format!("a panic: {panic}")),
@@ -66,7 +66,7 @@ enum Order {
     Look,
 }
 
-struct Scene {
+struct GuardsWorld {
     sim: Sim<'static>,
     common: Rc<Common>,
     cables: Cables,
@@ -74,13 +74,13 @@ struct Scene {
     orders: Rc<RefCell<VecDeque<Order>>>,
     /// What the operator saw last.
     listing: Rc<RefCell<Option<String>>>,
-    troubles: VecDeque<(u32, Trouble)>,
+    mishaps: VecDeque<(u32, Mishap)>,
     is_down: bool,
     down: [bool; HOSTS as usize],
     at_ms: u32,
 }
 
-impl Scene {
+impl GuardsWorld {
     fn new(seed: u64) -> Self {
         let mut sim = Builder::new()
             .epoch(UNIX_EPOCH)
@@ -118,25 +118,25 @@ impl Scene {
             let (common, orders, listing) = (Rc::clone(&common), Rc::clone(&orders), Rc::clone(&listing));
             sim.host(OPERATOR, move || operator(Rc::clone(&common), Rc::clone(&orders), Rc::clone(&listing)));
         }
-        let troubles = plan::draw(seed).into();
+        let mishaps = plan::draw(seed).into();
         let down = [false; HOSTS as usize];
-        Self { sim, common, cables, life, orders, listing, troubles, is_down: false, down, at_ms: 0 }
+        Self { sim, common, cables, life, orders, listing, mishaps, is_down: false, down, at_ms: 0 }
     }
 
     fn run(mut self) -> GuardsReport {
         while self.at_ms < TROUBLE_MS && !self.is_wrong() {
-            while let Some((_, trouble)) = self.troubles.pop_front_if(|(at, _)| *at <= self.at_ms) {
-                self.begin(&trouble);
+            while let Some((_, mishap)) = self.mishaps.pop_front_if(|(at, _)| *at <= self.at_ms) {
+                self.begin(&mishap);
             }
             self.step();
         }
         for host in 0..HOSTS {
-            self.begin(&Trouble::LetGo(host));
-            self.begin(&Trouble::Mend(host));
-            self.begin(&Trouble::Hasten(host));
-            self.begin(&Trouble::Restart(host));
+            self.begin(&Mishap::LetGo(host));
+            self.begin(&Mishap::Mend(host));
+            self.begin(&Mishap::Hasten(host));
+            self.begin(&Mishap::Restart(host));
         }
-        self.begin(&Trouble::Start);
+        self.begin(&Mishap::Start);
         self.common.is_over.set(true);
         let bound_ms = self.at_ms + LIVELY_MS;
         while self.common.done.get() < u32::from(HOSTS * WORKERS) && !self.is_wrong() {
@@ -149,9 +149,9 @@ impl Scene {
         self.wait_until_nothing_is_held();
         // What is left of the world goes down in order, and is not judged.
         for host in 0..HOSTS {
-            self.begin(&Trouble::Crash(host));
+            self.begin(&Mishap::Crash(host));
         }
-        self.begin(&Trouble::Kill);
+        self.kill(DAEMON);
         let mut umpire = self.common.umpire.borrow_mut();
         GuardsReport { tally: umpire.tally, virtual_ms: self.at_ms, wrong: umpire.wrong.take() }
     }
@@ -194,9 +194,9 @@ impl Scene {
         umpire.link(host, is_dead, is_ill);
     }
 
-    fn begin(&mut self, trouble: &Trouble) {
-        match *trouble {
-            Trouble::Cut(host, how) => {
+    fn begin(&mut self, mishap: &Mishap) {
+        match *mishap {
+            Mishap::Cut(host, how) => {
                 let (from, to) = (name_of(host), DAEMON);
                 match how {
                     Cut::Off => self.sim.partition(from, to),
@@ -206,51 +206,51 @@ impl Scene {
                 self.cables.cut(self.sim.lookup(name_of(host)), self.sim.elapsed(), how);
                 self.link(host, true, true);
             }
-            Trouble::Mend(host) => {
+            Mishap::Mend(host) => {
                 self.sim.repair(name_of(host), DAEMON);
                 self.cables.mend(self.sim.lookup(name_of(host)));
                 self.link(host, false, false);
             }
-            Trouble::Hold(host) => {
+            Mishap::Hold(host) => {
                 self.sim.hold(name_of(host), DAEMON);
                 self.link(host, true, true);
             }
-            Trouble::LetGo(host) => {
+            Mishap::LetGo(host) => {
                 self.sim.release(name_of(host), DAEMON);
                 self.link(host, false, false);
             }
-            Trouble::Slow(host, ms) => {
+            Mishap::Slow(host, ms) => {
                 self.sim.set_link_latency(name_of(host), DAEMON, Duration::from_millis(ms.into()));
                 self.link(host, false, true);
             }
-            Trouble::Hasten(host) => {
+            Mishap::Hasten(host) => {
                 self.sim.set_link_latency(name_of(host), DAEMON, Duration::from_millis(4));
                 self.link(host, false, false);
             }
-            Trouble::Crash(host) => {
+            Mishap::Crash(host) => {
                 if !std::mem::replace(&mut self.down[usize::from(host)], true) {
                     self.common.umpire.borrow_mut().crashed(host);
                     self.kill(&name_of(host));
                 }
             }
-            Trouble::Restart(host) => {
+            Mishap::Restart(host) => {
                 if std::mem::take(&mut self.down[usize::from(host)]) {
                     self.sim.bounce(name_of(host));
                 }
             }
-            Trouble::Kill => {
+            Mishap::Kill => {
                 if !std::mem::replace(&mut self.is_down, true) {
                     self.common.umpire.borrow_mut().killed(self.life.get());
                     self.kill(DAEMON);
                 }
             }
-            Trouble::Start => {
+            Mishap::Start => {
                 if std::mem::take(&mut self.is_down) {
                     self.sim.bounce(DAEMON);
                 }
             }
-            Trouble::Steal(what) => self.order(what.to_owned(), false),
-            Trouble::Kick(draw) => {
+            Mishap::Steal(what) => self.order(what.to_owned(), false),
+            Mishap::Kick(draw) => {
                 let somebody = self.common.umpire.borrow().somebody(draw);
                 if let Some(what) = somebody {
                     self.order(what, true);
