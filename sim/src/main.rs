@@ -5,7 +5,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use elockd_core::probe::{Canary, plant};
-use elockd_sim::guards::Guards;
+use elockd_sim::guards::{self, Guards};
 use elockd_sim::plan::{Orphaning, Plan};
 use elockd_sim::script::Step;
 use elockd_sim::shrink::{Shrunk, shrink};
@@ -235,23 +235,27 @@ fn run_swarm(swarm: &Swarm, allow_gaps: bool, keep: &Path) -> Ending {
 }
 
 /// Returns whether every promise held, and everything was seen.
-fn run_guards(guards: &Guards) -> bool {
+fn run_guards(many: &Guards) -> bool {
     /// So many seeds are expected to see everything.
     const MANY: u64 = 100;
     let begin = Instant::now();
-    let (tally, virtual_ms, failure) = guards.run();
+    let (tally, virtual_ms, failure) = many.run();
     let seconds = begin.elapsed().as_secs_f64();
     println!(
         "{tally:?}, {} s of virtual time, {seconds:.1} s on {} threads",
         virtual_ms / 1000,
-        guards.threads
+        many.threads
     );
     if let Some((seed, wrong)) = failure {
-        println!("\nseed {seed} failed: {wrong}");
+        println!();
+        for mishap in guards::told(seed) {
+            println!("{mishap}");
+        }
+        println!("seed {seed} failed: {wrong}");
         println!("again: {} guards --from {seed} --seeds 1", program());
         return false;
     }
-    if guards.seeds.end - guards.seeds.start >= MANY && !tally.has_everything() {
+    if many.seeds.end - many.seeds.start >= MANY && !tally.has_everything() {
         println!("failed: something was never seen, so it was not judged");
         return false;
     }

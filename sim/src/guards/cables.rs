@@ -50,8 +50,10 @@ struct CablesInner {
 
 struct Cable {
     stream: TcpStream,
-    /// Since when it is broken, and whether this end still hears the peer. Nothing is sent twice, so it stays broken.
+    /// Since when it is broken, and whether this end still hears the peer.
     broken: Option<(Duration, bool)>,
+    /// Whether the link is whole again. Nothing is sent twice, so what was broken then carries nothing any more.
+    is_dead: bool,
     waker: Option<Waker>,
 }
 
@@ -75,7 +77,12 @@ impl Cables {
 
     /// New connections of a host are whole.
     pub(super) fn mend(&self, host: IpAddr) {
-        self.with(|inner| inner.cut.remove(&host));
+        self.with(|inner| {
+            inner.cut.remove(&host);
+            for ((here, peer), cable) in &mut inner.ends {
+                cable.is_dead |= cable.broken.is_some() && (here.ip() == host || peer.ip() == host);
+            }
+        });
     }
 
     /// The process on a host is being killed. Its connections end in the order of their addresses. The runtime's own
@@ -89,7 +96,7 @@ impl Cables {
         self.with(|inner| {
             let broken =
                 inner.cut.iter().find_map(|(host, (since, how))| Some((*since, hears(end, *host, *how)?)));
-            inner.ends.insert(end, Cable { stream, broken, waker: None });
+            inner.ends.insert(end, Cable { stream, broken, is_dead: false, waker: None });
         });
         Ok(CableStream { end, cables: self.clone(), heard: now(), ahead: VecDeque::new(), giving_up: None })
     }
@@ -182,7 +189,9 @@ impl CableStream {
         if let Poll::Ready(error) = self.poll_given_up(cx) {
             return Poll::Ready(Err(error));
         }
-        ready!(self.with(|cable| Pin::new(&mut cable.stream).poll_read(cx, into)))?;
+        ready!(self.with(|cable| {
+            if cable.is_dead { Poll::Pending } else { Pin::new(&mut cable.stream).poll_read(cx, into) }
+        }))?;
         self.heard = now();
         self.giving_up = None;
         Poll::Ready(Ok(()))
@@ -221,7 +230,13 @@ impl Stream for CableStream {
 
 impl AsyncWrite for CableStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.with(|cable| Pin::new(&mut cable.stream).poll_write(cx, bytes))
+        self.with(|cable| {
+            if cable.is_dead {
+                Poll::Ready(Ok(bytes.len()))
+            } else {
+                Pin::new(&mut cable.stream).poll_write(cx, bytes)
+            }
+        })
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -11,6 +11,7 @@ mod umpire;
 mod work;
 mod world;
 
+pub use plan::told;
 pub use seeds::Guards;
 pub use umpire::Tally;
 pub use world::{GuardsReport, run};

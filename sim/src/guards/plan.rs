@@ -37,6 +37,12 @@ pub(super) enum Mishap {
     Kick(usize),
 }
 
+/// What happens to a run, one line for each mishap.
+#[must_use]
+pub fn told(seed: u64) -> Vec<String> {
+    draw(seed).into_iter().map(|(at_ms, mishap)| format!("{at_ms} ms: {mishap:?}")).collect()
+}
+
 /// Draws the mishaps of a run, sorted by time.
 pub(super) fn draw(seed: u64) -> Vec<(u32, Mishap)> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -63,13 +69,13 @@ pub(super) fn draw(seed: u64) -> Vec<(u32, Mishap)> {
                     mishaps.extend([(at, Mishap::Cut(host, cut)), (end, Mishap::Mend(host))]);
                 }
                 7..9 => {
-                    // A slow link that breaks in the end has answers to old questions on it.
+                    // A slow link has answers to old questions on it. They still come if only questions are lost then.
                     let late = rng.random_range(200..3_500);
                     mishaps.extend([(at, Mishap::Slow(host, late)), (end, Mishap::Hasten(host))]);
                     if rng.random_bool(0.5) {
-                        let cut = end;
+                        let (cut, how) = (end, if rng.random_bool(0.8) { Cut::Mute } else { Cut::Off });
                         end += rng.random_range(9_000..25_000);
-                        mishaps.extend([(cut, Mishap::Cut(host, Cut::Off)), (end, Mishap::Mend(host))]);
+                        mishaps.extend([(cut, Mishap::Cut(host, how)), (end, Mishap::Mend(host))]);
                     }
                 }
                 _ => mishaps.extend([(at, Mishap::Crash(host)), (end, Mishap::Restart(host))]),

@@ -19,7 +19,11 @@ pub(super) struct Common {
     pub(super) umpire: RefCell<Umpire>,
     /// Whether trouble is over.
     pub(super) is_over: Cell<bool>,
-    /// Tasks that have got every lock after that.
+    /// Tasks that have ended what they did then.
+    pub(super) idle: Cell<u32>,
+    /// Whether they may go on and get every lock.
+    pub(super) may_go_on: Cell<bool>,
+    /// Tasks that have got every lock.
     pub(super) done: Cell<u32>,
     /// Processes that were started. Each has random numbers of its own.
     pub(super) starts: Cell<u64>,
@@ -90,6 +94,10 @@ impl Worker {
                     self.rest(pause).await;
                 }
             }
+        }
+        self.common.idle.set(self.common.idle.get() + 1);
+        while !self.common.may_go_on.get() {
+            sleep(ms(20)).await;
         }
         while let Err(error) = self.everything().await {
             self.check(&error);

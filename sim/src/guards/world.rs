@@ -27,9 +27,9 @@ const PORT: u16 = 9999;
 const OPERATORS_PORT: u16 = 9997;
 /// The simulation's step.
 const STEP_MS: u32 = 5;
-/// Time in which everybody must have got every lock: the daemon gives up dead peers and ends graces, and the tasks stand
-/// in line, with some attempts that fail on connections that were dead already.
-const LIVELY_MS: u32 = 180_000;
+/// Time in which everybody must have ended what it did, and then have got every lock. The daemon gives up dead peers and
+/// ends graces, and the tasks stand in line. Some attempts fail on connections that were dead already.
+const LIVELY_MS: u32 = 90_000;
 /// Time in which nothing may be left: that of dead peers, and the longest grace.
 const LEFT_MS: u32 = 45_000;
 
@@ -97,6 +97,8 @@ impl GuardsWorld {
             cables: cables.clone(),
             umpire: RefCell::new(Umpire::default()),
             is_over: Cell::new(false),
+            idle: Cell::new(0),
+            may_go_on: Cell::new(false),
             done: Cell::new(0),
             starts: Cell::new(0),
             requests: Cell::new(0),
@@ -138,14 +140,11 @@ impl GuardsWorld {
         }
         self.begin(&Mishap::Start);
         self.common.is_over.set(true);
-        let bound_ms = self.at_ms + LIVELY_MS;
-        while self.common.done.get() < u32::from(HOSTS * WORKERS) && !self.is_wrong() {
-            if self.at_ms > bound_ms {
-                let done = self.common.done.get();
-                self.blame(format!("only {done} tasks have got every lock, and trouble is long over"));
-            }
-            self.step();
-        }
+        // Whoever waits gets its lock. Then unused connections are left, which hold nothing.
+        self.wait_for_all("ended what they did", |common| common.idle.get());
+        self.wait_until_nothing_is_held();
+        self.common.may_go_on.set(true);
+        self.wait_for_all("got every lock", |common| common.done.get());
         self.wait_until_nothing_is_held();
         // What is left of the world goes down in order, and is not judged.
         for host in 0..HOSTS {
@@ -154,6 +153,17 @@ impl GuardsWorld {
         self.kill(DAEMON);
         let mut umpire = self.common.umpire.borrow_mut();
         GuardsReport { tally: umpire.tally, virtual_ms: self.at_ms, wrong: umpire.wrong.take() }
+    }
+
+    fn wait_for_all(&mut self, what: &str, done: impl Fn(&Common) -> u32) {
+        let bound_ms = self.at_ms + LIVELY_MS;
+        while done(&self.common) < u32::from(HOSTS * WORKERS) && !self.is_wrong() {
+            if self.at_ms > bound_ms {
+                let done = done(&self.common);
+                self.blame(format!("only {done} tasks have {what}, and trouble is long over"));
+            }
+            self.step();
+        }
     }
 
     fn wait_until_nothing_is_held(&mut self) {
