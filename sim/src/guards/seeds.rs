@@ -17,13 +17,13 @@ pub struct Guards {
 }
 
 impl Guards {
-    /// Runs every seed until one fails. Returns what was seen, the virtual time in milliseconds, and the lowest seed that
-    /// failed, with the reason.
+    /// Runs every seed until one fails. Returns what was seen, the virtual time in milliseconds, and the lowest seed
+    /// that failed, with the reason.
     #[must_use]
     pub fn run(&self) -> (Tally, u64, Option<(u64, String)>) {
         let next = AtomicU64::new(self.seeds.start);
         let stop = AtomicBool::new(false);
-        let seen = Mutex::new((Tally::default(), 0, None::<(u64, String)>));
+        let found = Mutex::new((Tally::default(), 0, None::<(u64, String)>));
         let work = || {
             while !stop.load(Ordering::Relaxed) {
                 let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -31,13 +31,13 @@ impl Guards {
                     break;
                 }
                 let GuardsReport { tally, virtual_ms, wrong } = run(seed);
-                let mut seen = seen.lock().expect("runs catch their panics");
-                seen.0.add(&tally);
-                seen.1 += u64::from(virtual_ms);
+                let mut found = found.lock().expect("runs catch their panics");
+                found.0.add(&tally);
+                found.1 += u64::from(virtual_ms);
                 if let Some(wrong) = wrong {
                     stop.store(true, Ordering::Relaxed);
-                    if seen.2.as_ref().is_none_or(|(lowest, _)| seed < *lowest) {
-                        seen.2 = Some((seed, wrong));
+                    if found.2.as_ref().is_none_or(|(lowest, _)| seed < *lowest) {
+                        found.2 = Some((seed, wrong));
                     }
                 }
             }
@@ -47,6 +47,6 @@ impl Guards {
                 scope.spawn(work);
             }
         });
-        seen.into_inner().expect("runs catch their panics")
+        found.into_inner().expect("runs catch their panics")
     }
 }

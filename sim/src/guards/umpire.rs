@@ -83,15 +83,15 @@ pub(super) struct Taking {
     pub(super) is_certain: bool,
 }
 
-/// A host's link to the daemon.
+/// A host's link to the daemon. Times are in milliseconds.
 #[derive(Clone, Copy, Debug, Default)]
 struct LinkState {
     /// Since when nothing gets through in at least one direction.
-    dead_since_ms: Option<u32>,
+    dead_since: Option<u32>,
     /// Since when it is not as it should be, for whatever reason.
-    ill_since_ms: Option<u32>,
+    ill_since: Option<u32>,
     /// When it was last not as it should be.
-    ill_until_ms: Option<u32>,
+    ill_until: Option<u32>,
 }
 
 /// What a run saw, for the terminal.
@@ -158,7 +158,7 @@ struct Excuse {
 }
 
 impl Umpire {
-    pub(super) fn blame(&mut self, what: String) {
+    pub(super) fn blame(&mut self, what: &str) {
         let at_ms = self.now_ms;
         self.wrong.get_or_insert_with(|| format!("at {at_ms} ms: {what}"));
     }
@@ -167,7 +167,7 @@ impl Umpire {
     pub(super) fn got(&mut self, asking: &Asking, name: &str, guard: &Guard) -> u64 {
         self.tally.got += 1;
         let token = guard.token().unwrap_or_else(|| {
-            self.blame(format!("a guard of {name} has no token"));
+            self.blame(&format!("a guard of {name} has no token"));
             0
         });
         let claim = Claim {
@@ -188,7 +188,7 @@ impl Umpire {
             && (other.token == token || self.excuse(&claim).is_none_or(|it| it.until_ms < self.now_ms))
         {
             let what = format!("{} comes after {}, and its token is not higher", told(&claim), told(other));
-            self.blame(what);
+            self.blame(&what);
         }
         self.next += 1;
         self.guards.insert(self.next, claim);
@@ -238,7 +238,7 @@ impl Umpire {
         if let Some(next) = self.guards.values().find(is_next) {
             let what =
                 format!("the release of {} says that it was held, after {} was got", told(claim), told(next));
-            self.blame(what);
+            self.blame(&what);
         }
     }
 
@@ -272,17 +272,17 @@ impl Umpire {
     pub(super) fn link(&mut self, host: u8, is_dead: bool, is_ill: bool) {
         let now_ms = self.now_ms;
         let link = self.links.entry(host).or_default();
-        if link.ill_since_ms.is_some() {
-            link.ill_until_ms = Some(now_ms);
+        if link.ill_since.is_some() {
+            link.ill_until = Some(now_ms);
         }
-        link.dead_since_ms = is_dead.then(|| link.dead_since_ms.unwrap_or(now_ms));
-        link.ill_since_ms = (is_dead || is_ill).then(|| link.ill_since_ms.unwrap_or(now_ms));
+        link.dead_since = is_dead.then(|| link.dead_since.unwrap_or(now_ms));
+        link.ill_since = (is_dead || is_ill).then(|| link.ill_since.unwrap_or(now_ms));
     }
 
     /// Whether a host's link is as it should be, and was so for some time before this time.
     fn is_well_since(&self, host: u8, from_ms: u32) -> bool {
         let link = self.links.get(&host).copied().unwrap_or_default();
-        link.ill_since_ms.is_none() && link.ill_until_ms.is_none_or(|until| until + WELL_MS < from_ms)
+        link.ill_since.is_none() && link.ill_until.is_none_or(|until| until + WELL_MS < from_ms)
     }
 
     /// The latest of the excuses of a guard.
@@ -330,7 +330,7 @@ impl Umpire {
                 ));
             }
             let link = self.links.get(&claim.asking.host).copied().unwrap_or_default();
-            if let Some(since_ms) = link.dead_since_ms
+            if let Some(since_ms) = link.dead_since
                 && self.now_ms > since_ms + claim.good_for_ms() + ROUND_TRIP_MS
             {
                 wrong =
@@ -362,7 +362,7 @@ impl Umpire {
         }
         self.tally.excused += excused;
         if let Some(wrong) = wrong {
-            self.blame(wrong);
+            self.blame(&wrong);
         }
     }
 }

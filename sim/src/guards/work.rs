@@ -109,9 +109,13 @@ impl Worker {
     /// There are errors that no fault explains.
     fn check(&self, error: &Error) {
         match error {
-            Error::Held { .. } | Error::Timeout | Error::Deadlock | Error::Lost(_) => {}
-            Error::Unreachable(_) | Error::Io(_) => {}
-            _ => self.common.umpire.borrow_mut().blame(format!("a request fails: {error}")),
+            Error::Held { .. }
+            | Error::Timeout
+            | Error::Deadlock
+            | Error::Lost(_)
+            | Error::Unreachable(_)
+            | Error::Io(_) => {}
+            _ => self.common.umpire.borrow_mut().blame(&format!("a request fails: {error}")),
         }
     }
 
@@ -190,7 +194,9 @@ impl Worker {
                     () = self.rest(time_ms) => {}
                     _ = guards.lost() => {}
                 }
-                ids.iter().for_each(|id| self.common.umpire.borrow_mut().gives_up(*id));
+                for id in ids {
+                    self.common.umpire.borrow_mut().gives_up(id);
+                }
                 guards.release().await
             }
             _ => {
@@ -225,7 +231,7 @@ impl Worker {
         tokio::select! {
             () = self.rest(time_ms) => {}
             _ = had[0].0.lost() => if had[0].0.is_held() {
-                self.common.umpire.borrow_mut().blame("a guard is held and lost".to_owned());
+                self.common.umpire.borrow_mut().blame("a guard is held and lost");
             }
         }
         for (guard, id) in had {

@@ -27,8 +27,8 @@ const PORT: u16 = 9999;
 const OPERATORS_PORT: u16 = 9997;
 /// The simulation's step.
 const STEP_MS: u32 = 5;
-/// Time in which everybody must have ended what it did, and then have got every lock. The daemon gives up dead peers and
-/// ends graces, and the tasks stand in line. Some attempts fail on connections that were dead already.
+/// Time in which everybody must have ended what it did, and then have got every lock. The daemon gives up dead peers
+/// and ends graces, and the tasks stand in line. Some attempts fail on connections that were dead already.
 const LIVELY_MS: u32 = 90_000;
 /// Time in which nothing may be left: that of dead peers, and the longest grace.
 const LEFT_MS: u32 = 45_000;
@@ -160,7 +160,7 @@ impl GuardsWorld {
         while done(&self.common) < u32::from(HOSTS * WORKERS) && !self.is_wrong() {
             if self.at_ms > bound_ms {
                 let done = done(&self.common);
-                self.blame(format!("only {done} tasks have {what}, and trouble is long over"));
+                self.blame(&format!("only {done} tasks have {what}, and trouble is long over"));
             }
             self.step();
         }
@@ -173,7 +173,7 @@ impl GuardsWorld {
                 return;
             }
             if self.at_ms > bound_ms {
-                self.blame("something is held or waited for, and all guards are gone".to_owned());
+                self.blame("something is held or waited for, and all guards are gone");
             }
             self.orders.borrow_mut().push_back(Order::Look);
             for _ in 0..100 {
@@ -194,7 +194,7 @@ impl GuardsWorld {
         self.common.umpire.borrow().wrong.is_some()
     }
 
-    fn blame(&self, what: String) {
+    fn blame(&self, what: &str) {
         self.common.umpire.borrow_mut().blame(what);
     }
 
