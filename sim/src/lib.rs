@@ -16,6 +16,7 @@ compile_error!(
 
 pub mod conversation;
 pub mod draw;
+pub mod guards;
 pub mod history;
 pub mod invariants;
 pub mod log;

@@ -5,6 +5,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use elockd_core::probe::{Canary, plant};
+use elockd_sim::guards::{self, Guards};
 use elockd_sim::plan::{Orphaning, Plan};
 use elockd_sim::script::Step;
 use elockd_sim::shrink::{Shrunk, shrink};
@@ -61,6 +62,18 @@ enum Command {
         seed: u64,
         #[command(flatten)]
         show: Show,
+    },
+    /// Run programs with the client library: two guards of one lock must never be held at once.
+    Guards {
+        /// How many seeds.
+        #[arg(long, default_value_t = 300)]
+        seeds: u64,
+        /// The first of them.
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// Number of threads; by default one for each core.
+        #[arg(long)]
+        threads: Option<usize>,
     },
     /// Run a mass orphaning: many connections with many locks end at once.
     Mass {
@@ -162,6 +175,10 @@ fn main() -> ExitCode {
             let (plan, script) = draw::swarm(seed);
             run_one(&plan, script, &show)
         }
+        Command::Guards { seeds, from, threads } => {
+            let threads = threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+            Ok(run_guards(&Guards { seeds: from..from.saturating_add(seeds), threads }))
+        }
         Command::Mass { how, connections, locks, seed, show } => {
             let how = match how {
                 How::Crash => Orphaning::Crash,
@@ -215,6 +232,35 @@ fn run_swarm(swarm: &Swarm, allow_gaps: bool, keep: &Path) -> Ending {
     let (words, is_well) = ledger.last_words(&pace, !allow_gaps && total >= 1000);
     println!("{words}");
     Ok(is_well)
+}
+
+/// Returns whether every promise held, and everything was seen.
+fn run_guards(many: &Guards) -> bool {
+    /// So many seeds are expected to see everything.
+    const MANY: u64 = 100;
+    let begin = Instant::now();
+    let (tally, virtual_ms, failure) = many.run();
+    let seconds = begin.elapsed().as_secs_f64();
+    println!(
+        "{tally:?}, {} s of virtual time, {seconds:.1} s on {} threads",
+        virtual_ms / 1000,
+        many.threads
+    );
+    if let Some((seed, wrong)) = failure {
+        println!();
+        for mishap in guards::told(seed) {
+            println!("{mishap}");
+        }
+        println!("seed {seed} failed: {wrong}");
+        println!("again: {} guards --from {seed} --seeds 1", program());
+        return false;
+    }
+    if many.seeds.end - many.seeds.start >= MANY && !tally.has_everything() {
+        println!("failed: something was never seen, so it was not judged");
+        return false;
+    }
+    println!("every promise held");
+    true
 }
 
 /// Reports to the terminal.
