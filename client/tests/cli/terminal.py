@@ -6,6 +6,7 @@ Ends with status 0 if everything was seen.
 import os
 import pty
 import select
+import signal
 import sys
 import time
 
@@ -14,6 +15,9 @@ PATIENCE = 30
 pid, terminal = pty.fork()
 if pid == 0:
     os.environ["PS1"] = "ready> "
+    # A shell has its background jobs ignore these. If it is one that runs the tests, the terminal's own must not.
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
     os.execvp("bash", ["bash", "--norc", "--noediting", "-i"])
 
 shown, seen = b"", 0
