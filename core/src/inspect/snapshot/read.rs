@@ -151,8 +151,7 @@ impl Machine {
         };
         let found = self.holds.find(kind, &name);
         let tenure = self.connections[id].tenure();
-        let is_holder =
-            found.lock().zip(tenure).is_some_and(|(lock, tenure)| self.holds.is_holder(lock, tenure));
+        let is_holder = tenure.is_some_and(|tenure| self.holds.found_held(found, tenure).is_some());
         if found.holders() == 0
             || is_holder
             || order == 0
