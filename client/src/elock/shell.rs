@@ -195,7 +195,7 @@ impl Dialogue<'_> {
             // A tab stands between the two names of a row.
             let parts: Vec<String> =
                 line.split(|byte| *byte == b'\t').map(|part| Name::told(part).to_string()).collect();
-            let style = if line.starts_with(b"0 ") { Style::Yellow } else { Style::Plain };
+            let style = if line.starts_with(b"0 ") { Style::Magenta } else { Style::Plain };
             shown += &style.paint(&parts.join("  "), self.is_colored);
             shown.push('\n');
         }
