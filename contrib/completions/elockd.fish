@@ -29,6 +29,8 @@ complete -c elockd -l max-linger -d 'Longest time for which `linger` may have lo
 complete -c elockd -l max-line-bytes -d 'Bytes allowed in a request line, at most 1048576 and at least 64 more than in a name' -r
 complete -c elockd -l max-listing-bytes -d 'Bytes of memory allowed together for all listings in progress (d, sd, dump, ls, who). (R)' -r
 complete -c elockd -l max-closing -d 'Clients\' sockets allowed to be open at a time although their connection has ended or was refused' -r
+complete -c elockd -l max-handshakes -d 'Sockets allowed to be open at a time although their handshake (a PROXY header, TLS) is not over' -r
+complete -c elockd -l handshake-timeout -d 'Time after which a socket whose handshake (a PROXY header, TLS) is not over is closed, at most 24h. (R)' -r
 complete -c elockd -l peer-timeout -d 'Time after which a TCP peer that no longer answers the kernel is given up and loses its locks' -r
 complete -c elockd -l write-timeout -d 'Time after which a connection that takes none of its replies is closed and loses its locks; 0 is never. (R)' -r
 complete -c elockd -l shutdown-timeout -d 'Time that connections have to take their last replies at a shutdown, at most 24h; 0 cuts them off at once. (R)' -r

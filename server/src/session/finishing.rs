@@ -83,7 +83,8 @@ impl<S: Stream, G: Gate> Session<S, G> {
                 State::Over
             }
             End::Eof => {
-                if self.unsent_len() == 0 && !self.has_unseen() || bug!(RepliesAreDroppedAtFin) {
+                let is_done = self.unsent_len() == 0 && !self.has_unseen() && !S::HAS_FAREWELL;
+                if is_done || bug!(RepliesAreDroppedAtFin) {
                     return Poll::Ready(State::Over);
                 }
                 mark!(ReplyAfterFin);
@@ -101,7 +102,7 @@ impl<S: Stream, G: Gate> Session<S, G> {
             closing: (!matches!(end, End::Drained)).then(|| self.places().begin_closing()),
             until: is_over_soon.then(|| Alarm::after(LINGER)),
             // If a socket with unread input were closed, the kernel would send a reset.
-            lingers: !matches!(end, End::Eof) || self.has_unseen(),
+            lingers: !matches!(end, End::Eof) || self.has_unseen() || S::HAS_FAREWELL,
         }))
     }
 

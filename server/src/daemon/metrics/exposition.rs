@@ -40,6 +40,9 @@ impl Collector for Sample {
         page.number(Own::ListingsRefused, Number::Whole(self.listings_refused))?;
         page.number(Own::ClosingSockets, Number::Whole(self.closing_sockets))?;
         page.number(Own::ClosingSocketsDropped, Number::Whole(self.closing_sockets_dropped))?;
+        page.number(Own::Handshakes, Number::Whole(self.handshakes))?;
+        page.number(Own::HandshakesDropped, Number::Whole(self.handshakes_dropped))?;
+        page.number(Own::HandshakesFailed, Number::Whole(self.handshakes_failed))?;
         page.number(Own::LogLinesDropped, Number::Whole(self.log_lines_dropped))?;
         self.times(&mut page)?;
         self.process(&mut page)

@@ -53,6 +53,28 @@ pub(super) const OWN: &[Limit<Limited>] = &[
         ..NO_LIMIT
     },
     Limit {
+        flag: "max-handshakes",
+        unit: Unit::Count,
+        default: 1000,
+        allowed: 1..=MAX_COUNT,
+        help: "Sockets allowed to be open at a time although their handshake (a PROXY header, TLS) is not over.",
+        note: "One more, and the oldest of them is closed. They have no connection yet, so they do not count against \
+               --max-connections.",
+        get: |limited| limited.server.max_handshakes as u64,
+        set: |limited, sockets| limited.server.max_handshakes = sockets as usize,
+        ..NO_LIMIT
+    },
+    Limit {
+        flag: "handshake-timeout",
+        default: 10_000,
+        allowed: 1..=24 * 3_600_000,
+        is_reloadable: true,
+        help: "Time after which a socket whose handshake (a PROXY header, TLS) is not over is closed, at most 24h.",
+        get: |limited| millis(limited.server.handshake_timeout),
+        set: |limited, ms| limited.server.handshake_timeout = Duration::from_millis(ms),
+        ..NO_LIMIT
+    },
+    Limit {
         flag: "peer-timeout",
         default: 15_000,
         allowed: millis(MIN_PEER_TIMEOUT)..=millis(MAX_PEER_TIMEOUT),
