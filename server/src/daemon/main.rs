@@ -124,7 +124,8 @@ fn run(args: &[OsString], mut loaded: Loaded, earliest: Earliest) -> Result<(), 
         return Ok(());
     };
     let descriptors = open_files::raise_limit();
-    open_files::divide(descriptors, loaded.settings.tcp.len(), &mut loaded.settings.server);
+    let addresses = loaded.settings.tcp.len() + loaded.settings.ws.len();
+    open_files::divide(descriptors, addresses, &mut loaded.settings.server);
     let served = runtime.block_on(serve(args, loaded, signals, tokens, &files, &logging));
     // A disk that hangs may still be writing a record of tokens, on a thread of its own. It is safe not to wait for it.
     runtime.shutdown_timeout(LAST_TASKS);
@@ -203,6 +204,11 @@ async fn serve(
         let listener = TcpListener::bind(address, settings.tcp_options.clone())
             .map_err(|source| StartError::Listen { address: format!("tcp {address}"), source })?;
         server.listen(listener);
+    }
+    for &address in &settings.ws {
+        let listener = TcpListener::bind(address, settings.tcp_options.clone())
+            .map_err(|source| StartError::Listen { address: format!("ws {address}"), source })?;
+        server.listen_through(listener, settings.web_socket.clone());
     }
     let metrics = settings.metrics.map(|address| {
         Metrics::bind(address, server.monitor())

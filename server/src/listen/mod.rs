@@ -6,6 +6,8 @@ mod handshake;
 mod stream;
 mod tcp;
 mod unix;
+#[cfg(feature = "web-socket")]
+mod web_socket;
 
 pub use acceptor::Acceptor;
 pub use admin::AdminListener;
@@ -13,6 +15,8 @@ pub use handshake::{Handshake, HandshakeError, NoHandshake, Then};
 pub use stream::{Gone, Stream};
 pub use tcp::{MAX_PEER_TIMEOUT, MIN_PEER_TIMEOUT, TcpListener, TcpOptions};
 pub use unix::UnixListener;
+#[cfg(feature = "web-socket")]
+pub use web_socket::{Origin, ParseOriginError, WebSocket, WebSocketUpgrade};
 
 use elockd_core::Account;
 use std::fmt;

@@ -2,10 +2,9 @@
 //! the configuration file use the same names. The page for operators uses the same help. Nothing is decided here.
 
 use super::limits::Limited;
-use super::values::{
-    ListenAddress, file_mode, listen_address, no_web_socket, port, socket_address, threads, warn_held,
-};
+use super::values::{ListenAddress, file_mode, listen_address, port, socket_address, threads, warn_held};
 use clap::{ArgAction, Parser, ValueEnum};
+use elockd_server::listen::Origin;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -57,10 +56,20 @@ pub(super) struct Flags {
     #[arg(allow_negative_numbers = true)]
     pub(super) port: u16,
 
-    /// glockd's flag for its WebSocket listener, which elockd does not have yet.
-    #[arg(id = "ws", long = "ws", value_name = "N", hide = true, value_parser = no_web_socket)]
+    /// Port for WebSockets, on each --listen address; 0 means none. glockd has 9998.
+    ///
+    /// A browser speaks the same lines there, one or several in a message. Pages may connect only if --ws-origin
+    /// lists them.
+    #[arg(long, value_name = "N", default_value = "0", value_parser = port, help_heading = "Listeners")]
     #[arg(allow_negative_numbers = true)]
-    _ws: Option<u16>,
+    pub(super) ws: u16,
+
+    /// Origin of pages that may connect by WebSocket, such as `https://app.example`; `*` is any page.
+    ///
+    /// Separate several with commas, or repeat the flag. By default no page may. Clients that are no browsers name no
+    /// origin, and may connect: the origin keeps pages out, not programs.
+    #[arg(long, value_name = "ORIGIN", value_delimiter = ',', help_heading = "Listeners")]
+    pub(super) ws_origin: Vec<Origin>,
 
     /// Path of a Unix socket to listen on.
     ///

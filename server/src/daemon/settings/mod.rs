@@ -22,14 +22,15 @@ use clap::error::{ContextKind, ErrorKind};
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches};
 use elockd_core::{Features, Identity, Secret};
 use elockd_server::Config;
-use elockd_server::listen::TcpOptions;
+use elockd_server::listen::{TcpOptions, WebSocketUpgrade};
 use environment::{counts, variable, warnings};
 use file::{File, FileError};
 use flags::Flags;
 use limits::Limited;
 use report::{Values, values};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use thiserror::Error;
@@ -40,6 +41,9 @@ use values::ListenAddress;
 pub(crate) struct Settings {
     pub(crate) server: Config,
     pub(crate) tcp: Vec<SocketAddr>,
+    /// Where WebSockets are listened for.
+    pub(crate) ws: Vec<SocketAddr>,
+    pub(crate) web_socket: WebSocketUpgrade,
     pub(crate) unix: Option<PathBuf>,
     pub(crate) unix_mode: u32,
     pub(crate) admin_unix: Option<PathBuf>,
@@ -96,7 +100,9 @@ pub(crate) enum Refusal {
          or lower the second"
     )]
     LineShorterThanName { line: usize, least: usize, name: u16 },
-    #[error("nothing to listen on: no --listen address has a port, and --unix is not set; set one of them")]
+    #[error(
+        "nothing to listen on: no --listen address has a port, and neither --ws nor --unix is set; set one of them"
+    )]
     NoListener,
     #[error("--unix and --admin-unix are both {}: give each a path of its own", .path.display())]
     OneSocket { path: PathBuf },
@@ -158,7 +164,7 @@ fn loaded(matches: &ArgMatches, file: Option<(&Path, &File)>) -> Result<Loaded, 
 }
 
 fn settings(flags: &Flags) -> Result<Settings, Refusal> {
-    let Limited { mut server, tcp: tcp_options } = flags.limits.clone();
+    let Limited { mut server, tcp: tcp_options, mut web_socket } = flags.limits.clone();
     let name_bytes = server.machine.limits.name_bytes;
     let least = usize::from(name_bytes) + LINE_OVERHEAD;
     if server.max_line_bytes < least {
@@ -180,7 +186,11 @@ fn settings(flags: &Flags) -> Result<Settings, Refusal> {
         ListenAddress::Ip(ip) => (flags.port != 0).then_some(SocketAddr::new(ip, flags.port)),
     });
     let tcp: Vec<SocketAddr> = tcp.collect();
-    if tcp.is_empty() && flags.unix.is_none() {
+    web_socket.origins.clone_from(&flags.ws_origin);
+    let ips: BTreeSet<IpAddr> = flags.listen.iter().map(|address| address.ip()).collect();
+    let ws = ips.into_iter().filter(|_| flags.ws != 0).map(|ip| SocketAddr::new(ip, flags.ws));
+    let ws: Vec<SocketAddr> = ws.collect();
+    if tcp.is_empty() && ws.is_empty() && flags.unix.is_none() {
         return Err(Refusal::NoListener);
     }
     if let Some(path) = flags.unix.as_ref().filter(|path| Some(*path) == flags.admin_unix.as_ref()) {
@@ -188,6 +198,8 @@ fn settings(flags: &Flags) -> Result<Settings, Refusal> {
     }
     Ok(Settings {
         tcp,
+        ws,
+        web_socket,
         unix: flags.unix.clone(),
         unix_mode: flags.unix_mode,
         admin_unix: flags.admin_unix.clone(),
@@ -235,7 +247,7 @@ fn command(file: &File, has_environment: bool) -> clap::Command {
 }
 
 fn is_setting(arg: &clap::Arg) -> bool {
-    !["config", "check_config", "help", "version", "ws"].contains(&arg.get_id().as_str())
+    !["config", "check_config", "help", "version"].contains(&arg.get_id().as_str())
 }
 
 /// The names of all settings, without dashes in front.

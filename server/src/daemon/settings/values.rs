@@ -18,16 +18,17 @@ pub(super) enum ListenAddress {
     Socket(SocketAddr),
 }
 
-pub(super) fn port(text: &str) -> Result<u16, String> {
-    number(text, 0..=u16::MAX)
+impl ListenAddress {
+    pub(super) fn ip(self) -> IpAddr {
+        match self {
+            Self::Ip(ip) => ip,
+            Self::Socket(address) => address.ip(),
+        }
+    }
 }
 
-/// The port of a listener that does not exist: only 0, which means none, is right.
-pub(super) fn no_web_socket(text: &str) -> Result<u16, String> {
-    match port(text)? {
-        0 => Ok(0),
-        _ => Err("elockd has no WebSocket listener yet; leave this flag out, or give 0".to_owned()),
-    }
+pub(super) fn port(text: &str) -> Result<u16, String> {
+    number(text, 0..=u16::MAX)
 }
 
 pub(super) fn threads(text: &str) -> Result<u16, String> {

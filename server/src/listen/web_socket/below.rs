@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A stream that carries frames.
 #[derive(Debug)]
-pub struct Below<S> {
+pub(super) struct Below<S> {
     stream: S,
     /// Bytes that it has taken.
     written: u64,

@@ -7,7 +7,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-pub use below::Below;
+use below::Below;
 pub use origin::{Origin, ParseOriginError};
 pub use stream::WebSocket;
 
@@ -17,6 +17,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Error;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::handshake::server::{Callback, ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::http::StatusCode;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
@@ -36,6 +37,12 @@ pub struct WebSocketUpgrade {
     pub max_message_bytes: usize,
     /// How often a peer is asked for a sign. One that gives none until the next time is gone. `None` is never.
     pub ping: Option<Duration>,
+}
+
+impl Default for WebSocketUpgrade {
+    fn default() -> Self {
+        Self { origins: Vec::new(), max_message_bytes: 64 << 10, ping: Some(Duration::from_secs(15)) }
+    }
 }
 
 impl WebSocketUpgrade {
@@ -68,11 +75,11 @@ impl<S: Stream> Handshake<S> for WebSocketUpgrade {
         let answer = match &error {
             // It is answered already.
             Error::Http(_) => Some(String::new()),
-            Error::Protocol(_) => Some(answer("426 Upgrade Required", "Upgrade: websocket\r\n", NO_UPGRADE)),
-            Error::HttpFormat(_) | Error::Capacity(_) | Error::AttackAttempt => {
-                Some(answer("400 Bad Request", "", NO_UPGRADE))
+            Error::Io(_) => None,
+            Error::Protocol(error) if !is_garbage(error) => {
+                Some(answer("426 Upgrade Required", "Upgrade: websocket\r\n", NO_UPGRADE))
             }
-            _ => None,
+            _ => Some(answer("400 Bad Request", "", NO_UPGRADE)),
         };
         if let Some(answer) = answer {
             let _ = timeout(MOMENT, dismiss(&mut below, &answer)).await;
@@ -103,6 +110,11 @@ impl Callback for Door<'_> {
         *refusal.status_mut() = StatusCode::FORBIDDEN;
         Err(refusal)
     }
+}
+
+/// Whether a client has not asked for anything in HTTP.
+fn is_garbage(error: &ProtocolError) -> bool {
+    matches!(error, ProtocolError::HttparseError(_) | ProtocolError::JunkAfterRequest)
 }
 
 /// Why no WebSocket came of it, for the log.

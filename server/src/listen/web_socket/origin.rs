@@ -16,7 +16,9 @@ pub enum Origin {
 
 /// A text is no origin.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("give an origin as browsers do: `https://app.example`, `http://localhost:8080`, `null`, or `*` for all")]
+#[error(
+    "give an origin as browsers do: `https://app.example`, `http://localhost:8080`, `null`, or `*` for all"
+)]
 pub struct ParseOriginError;
 
 impl Origin {
@@ -44,7 +46,8 @@ impl FromStr for Origin {
         let (scheme, rest) = text.split_once("://").ok_or(ParseOriginError)?;
         let is_scheme = !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric());
         let is_host = |host: &str| {
-            !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic() && !b"/?#@*\"'".contains(&byte))
+            !host.is_empty()
+                && host.bytes().all(|byte| byte.is_ascii_graphic() && !b"/?#@*\"'".contains(&byte))
         };
         if !is_scheme || !is_host(rest) {
             return Err(ParseOriginError);
@@ -75,9 +78,17 @@ mod tests {
     #[test]
     fn an_origin_is_what_browsers_say() {
         for (text, pages, others) in [
-            ("https://app.example", &["https://app.example", "https://APP.example"][..], &["http://app.example"][..]),
+            (
+                "https://app.example",
+                &["https://app.example", "https://APP.example"][..],
+                &["http://app.example"][..],
+            ),
             ("https://app.example:443", &["https://app.example"], &["https://app.example:443"]),
-            ("http://localhost:8080", &["http://localhost:8080"], &["http://localhost", "http://localhost:80800"]),
+            (
+                "http://localhost:8080",
+                &["http://localhost:8080"],
+                &["http://localhost", "http://localhost:80800"],
+            ),
             ("http://[::1]:80", &["http://[::1]"], &["null"]),
             ("null", &["null"], &["", "https://app.example"]),
             ("*", &["null", "https://any.example", ""], &[]),
@@ -90,9 +101,17 @@ mod tests {
 
     #[test]
     fn what_no_browser_says_is_refused() {
-        for text in
-            ["", "app.example", "https://", "https://a/", "https://a/b", "https://*.a", "://a", "https://a b", "https://u@a"]
-        {
+        for text in [
+            "",
+            "app.example",
+            "https://",
+            "https://a/",
+            "https://a/b",
+            "https://*.a",
+            "://a",
+            "https://a b",
+            "https://u@a",
+        ] {
             assert_eq!(text.parse::<Origin>(), Err(ParseOriginError), "{text}");
         }
     }

@@ -6,7 +6,8 @@
 
 use super::below::Below;
 use crate::listen::{Gone, Stream};
-use futures_util::{Sink as _, Stream as _};
+use futures_core::Stream as _;
+use futures_sink::Sink as _;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -36,7 +37,7 @@ struct Inner<S> {
     is_text: bool,
     /// The beginning of a line that is to leave.
     line: Vec<u8>,
-    /// Bytes of frames that were handed to the socket, heads included.
+    /// Bytes that were handed to the socket, those of the handshake and the heads of frames among them.
     framed: u64,
     ending: Ending,
     pings: Option<Pings>,
@@ -62,20 +63,29 @@ struct Pings {
     is_open: bool,
 }
 
-impl<S> WebSocket<S> {
+impl<S: Stream> WebSocket<S> {
     /// The lines of a WebSocket whose handshake is over. `ping` is how often the peer is asked for a sign.
     pub(super) fn new(socket: WebSocketStream<Below<S>>, ping: Option<Duration>) -> Self {
         let pings = ping.map(|every| Pings { every, next: Box::pin(sleep(every)), is_open: false });
+        let framed = socket.get_ref().written();
         Self(Box::new(Inner {
             socket,
             input: Bytes::new(),
             owes_newline: false,
             is_text: true,
             line: Vec::new(),
-            framed: 0,
+            framed,
             ending: Ending::None,
             pings,
         }))
+    }
+}
+
+#[cfg(test)]
+impl<S> WebSocket<S> {
+    /// Whether the peer has broken a rule.
+    pub(super) fn has_failed(&self) -> bool {
+        matches!(self.0.ending, Ending::Failed(_))
     }
 }
 
