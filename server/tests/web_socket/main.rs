@@ -9,8 +9,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 use support::{Client, Daemon, PATIENCE, get, poll, program};
 use tempfile::TempDir;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_tungstenite::tungstenite::{self, Error, Message, WebSocket};
 
 /// A daemon with a WebSocket listener on a port of its own, a TCP one and an administrative socket.
@@ -260,6 +260,70 @@ fn a_page_that_takes_no_replies_is_ended() {
         assert!(sent < 10_000, "it takes everything");
     }
     assert_eq!(program.ask("gw 10000 lock"), "1 Lock Get Success: lock");
+}
+
+/// Goal: nothing is lost while the daemon does not read, because the page takes no replies. Method: the page asks for
+/// more than all buffers between them hold, takes nothing for a while, and then everything.
+#[test]
+fn a_page_that_reads_late_gets_everything() {
+    const MESSAGES: usize = 3000;
+    let served = Served::start(&[]);
+    let mut page = served.connect();
+    let twin = page.0.get_ref().try_clone().unwrap();
+    let writer = std::thread::spawn(move || {
+        let mut twin = WebSocket::from_raw_socket(twin, Role::Client, None);
+        for number in 0..MESSAGES {
+            twin.send(Message::text(format!("help\ni {number}"))).unwrap();
+        }
+    });
+    // The daemon has stopped to read when there are no more requests than before.
+    let mut program = served.daemon.tcp();
+    let mut before = 0;
+    poll("the daemon stops to read", PATIENCE, || {
+        std::thread::sleep(Duration::from_millis(100));
+        let now = program.figures()["command_help"];
+        (now > 0 && now == std::mem::replace(&mut before, now)).then_some(())
+    });
+    assert!(before < MESSAGES as u64, "all {before} were run");
+    let mut text = String::new();
+    while !text.ends_with(&format!("0 Lock Not Locked: {}\n", MESSAGES - 1)) {
+        text.push_str(&page.hear());
+    }
+    writer.join().unwrap();
+    let answers: Vec<&str> = text.lines().filter(|line| line.starts_with("0 Lock Not Locked: ")).collect();
+    let expected: Vec<String> = (0..MESSAGES).map(|number| format!("0 Lock Not Locked: {number}")).collect();
+    assert_eq!(answers, expected);
+}
+
+/// Goal: a page that waits may send more than the daemon reads ahead, and none of it is lost; and its end is seen behind
+/// all that. Method: two pages wait for a lock and send much more; one is cut off.
+#[test]
+fn what_is_behind_a_wait_is_found_later() {
+    // More than is read ahead, and not more than the kernel holds: behind that an end cannot come.
+    const MESSAGES: usize = 760;
+    let served = Served::start(&[]);
+    let mut program = served.daemon.tcp();
+    assert_eq!(program.ask("g lock"), "1 Lock Get Success: lock");
+    let [mut page, mut gone] = [(); 2].map(|()| {
+        let mut page = served.connect();
+        page.say("gw 60000 lock");
+        for number in 0..MESSAGES {
+            page.0.write(Message::text(format!("i {number:0>100}"))).unwrap();
+        }
+        page.0.flush().unwrap();
+        page
+    });
+    assert_eq!(listing(&mut program, "ls").len(), 3);
+    gone.0.get_mut().shutdown(std::net::Shutdown::Both).unwrap();
+    poll("its end is seen", PATIENCE, || (listing(&mut program, "ls").len() == 2).then_some(()));
+    assert_eq!(program.ask("r lock"), "1 Lock Release Success: lock");
+    let mut text = String::new();
+    while !text.ends_with(&format!("0 Lock Not Locked: {:0>100}\n", MESSAGES - 1)) {
+        text.push_str(&page.hear());
+    }
+    let expected: String =
+        (0..MESSAGES).map(|number| format!("0 Lock Not Locked: {number:0>100}\n")).collect();
+    assert!(text == format!("1 Lock Get Success: lock\n{expected}"));
 }
 
 #[test]

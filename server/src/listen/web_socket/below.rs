@@ -13,7 +13,7 @@ pub(super) struct Below<S> {
     stream: S,
     /// Bytes that it has taken.
     written: u64,
-    /// Whether it must be read by `poll_read_unseen`, until that is pending.
+    /// Whether it must be read by `poll_read_unseen`.
     is_unseen: bool,
 }
 
@@ -34,9 +34,9 @@ impl<S: Stream> Below<S> {
         self.stream.poll_gone(cx)
     }
 
-    /// The next read finds all input, also what a look for the end has passed.
-    pub(super) fn look_again(&mut self) {
-        self.is_unseen = true;
+    /// Whether reads find all input from here on, also what a look for the end has passed.
+    pub(super) fn read_unseen(&mut self, is_unseen: bool) {
+        self.is_unseen = is_unseen;
     }
 }
 
@@ -47,12 +47,11 @@ impl<S: Stream> AsyncRead for Below<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if !this.is_unseen {
-            return Pin::new(&mut this.stream).poll_read(cx, buffer);
+        if this.is_unseen {
+            this.stream.poll_read_unseen(cx, buffer)
+        } else {
+            Pin::new(&mut this.stream).poll_read(cx, buffer)
         }
-        let read = this.stream.poll_read_unseen(cx, buffer);
-        this.is_unseen = read.is_ready();
-        read
     }
 }
 

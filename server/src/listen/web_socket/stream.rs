@@ -40,6 +40,8 @@ struct Inner<S> {
     /// Bytes that were handed to the socket, those of the handshake and the heads of frames among them.
     framed: u64,
     ending: Ending,
+    /// The end of input, for the next read: this one had input before it.
+    end: Option<io::Result<()>>,
     pings: Option<Pings>,
 }
 
@@ -76,6 +78,7 @@ impl<S: Stream> WebSocket<S> {
             line: Vec::new(),
             framed,
             ending: Ending::None,
+            end: None,
             pings,
         }))
     }
@@ -98,46 +101,61 @@ impl<S: Stream> Inner<S> {
         Pin::new(&mut self.socket)
     }
 
-    /// Copies what is left of the last message. Returns whether there was anything.
-    fn take_input(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
+    /// Copies what is left of the last message, as far as there is room.
+    fn take_input(&mut self, buffer: &mut ReadBuf<'_>) {
         let bytes = self.input.split_to(self.input.len().min(buffer.remaining()));
         buffer.put_slice(&bytes);
-        let is_over = self.input.is_empty() && buffer.remaining() > 0;
-        let ends_line = is_over && std::mem::take(&mut self.owes_newline);
-        if ends_line {
+        if self.input.is_empty() && buffer.remaining() > 0 && std::mem::take(&mut self.owes_newline) {
             buffer.put_slice(b"\n");
         }
-        !bytes.is_empty() || ends_line
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if buffer.remaining() == 0 {
-            return Poll::Ready(Ok(()));
+        if let Some(end) = self.end.take() {
+            return Poll::Ready(end);
         }
         if self.ending != Ending::None {
             // Whatever still comes is dropped by the caller.
             return Pin::new(self.below()).poll_read(cx, buffer);
         }
-        while !self.take_input(buffer) {
+        let before = buffer.filled().len();
+        loop {
+            self.take_input(buffer);
+            if buffer.remaining() == 0 {
+                return Poll::Ready(Ok(()));
+            }
             let Poll::Ready(next) = self.socket().poll_next(cx) else {
-                return self.poll_pings(cx).map(Err);
+                // The pings are due even if messages never cease.
+                let failed = self.poll_pings(cx);
+                let is_read = buffer.filled().len() > before;
+                return if is_read { Poll::Ready(Ok(())) } else { failed.map(Err) };
             };
             if let Some(pings) = &mut self.pings {
                 pings.is_open = false;
             }
-            match next {
-                Some(Ok(Message::Text(text))) => self.came(text.into(), true),
-                Some(Ok(Message::Binary(bytes))) => self.came(bytes, false),
+            let end = match next {
+                Some(Ok(Message::Text(text))) => {
+                    self.came(text.into(), true);
+                    continue;
+                }
+                Some(Ok(Message::Binary(bytes))) => {
+                    self.came(bytes, false);
+                    continue;
+                }
                 // Pings and closes are answered below.
-                Some(Ok(_)) => {}
+                Some(Ok(_)) => continue,
                 None => {
                     self.ending = Ending::Closed;
-                    return Poll::Ready(Ok(()));
+                    Ok(())
                 }
-                Some(Err(error)) => return Poll::Ready(self.fail(error)),
+                Some(Err(error)) => self.fail(error),
+            };
+            if buffer.filled().len() == before {
+                return Poll::Ready(end);
             }
+            self.end = Some(end);
+            return Poll::Ready(Ok(()));
         }
-        Poll::Ready(Ok(()))
     }
 
     /// A message came.
@@ -300,8 +318,10 @@ impl<S: Stream> Stream for WebSocket<S> {
     }
 
     fn poll_read_unseen(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.0.below().look_again();
-        self.0.poll_read(cx, buffer)
+        self.0.below().read_unseen(true);
+        let read = self.0.poll_read(cx, buffer);
+        self.0.below().read_unseen(false);
+        read
     }
 
     fn untaken(&self) -> Option<usize> {

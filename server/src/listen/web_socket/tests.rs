@@ -374,6 +374,19 @@ async fn what_is_kept_back_is_untaken() {
     };
     let (mut socket, message) = tokio::join!(flush, client.next());
     assert_eq!((socket.untaken(), message.unwrap().unwrap().len()), (Some(0), 1000));
+    // An answer to a ping is no reply, and does not count as one.
+    client.send(Message::Ping(Bytes::from_static(&[b'!'; 100]))).await.unwrap();
+    assert!(timeout(Duration::ZERO, socket.read(&mut [0; 10])).await.is_err());
+    assert_eq!(client.next().await.unwrap().unwrap().len(), 100);
+    socket.flush().await.unwrap();
+    let write = poll_fn(|cx| Poll::Ready(Pin::new(&mut socket).poll_write(cx, &line))).await;
+    assert!(matches!(write, Poll::Ready(Ok(1000))), "{write:?}");
+    assert_eq!(socket.untaken(), Some(1004 - 400));
+    let flush = async {
+        socket.flush().await.unwrap();
+        socket
+    };
+    let (mut socket, _) = tokio::join!(flush, client.next());
     socket.write_all(b"begun").await.unwrap();
     assert_eq!(socket.untaken(), Some(5));
 }
