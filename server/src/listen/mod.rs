@@ -3,15 +3,23 @@
 mod acceptor;
 mod admin;
 mod handshake;
+#[cfg(feature = "proxy")]
+mod proxy;
 mod stream;
 mod tcp;
+#[cfg(feature = "tls")]
+mod tls;
 mod unix;
 
 pub use acceptor::Acceptor;
 pub use admin::AdminListener;
 pub use handshake::{Handshake, HandshakeError, NoHandshake, Then};
+#[cfg(feature = "proxy")]
+pub use proxy::{Network, Proxy, ProxyError, ProxyHeader};
 pub use stream::{Gone, Stream};
 pub use tcp::{MAX_PEER_TIMEOUT, MIN_PEER_TIMEOUT, TcpListener, TcpOptions};
+#[cfg(feature = "tls")]
+pub use tls::{ClientAuth, Tls, TlsError, TlsFiles, TlsSetup, TlsStream};
 pub use unix::UnixListener;
 
 use elockd_core::Account;
