@@ -95,8 +95,8 @@ fn both_versions_are_spoken_with_or_without_the_protocols_name() {
 #[test]
 fn versions_before_1_2_are_refused_with_the_reason() {
     let world = World::start(&[]);
-    // A hello of TLS 1.1: its version, 32 random bytes, no session, one cipher, no compression.
-    let body = [&[3, 2][..], &[7; 32], &[0, 0, 2, 0xC0, 0x13, 1, 0]].concat();
+    // A hello of TLS 1.1: its version, 32 random bytes, no session, one cipher, no compression, one way to sign.
+    let body = [&[3, 2][..], &[7; 32], &[0, 0, 2, 0xC0, 0x13, 1, 0, 0, 8, 0, 13, 0, 4, 0, 2, 4, 3]].concat();
     let message = [&[1, 0, 0, u8::try_from(body.len()).unwrap()][..], &body].concat();
     let record = [&[0x16, 3, 1, 0, u8::try_from(message.len()).unwrap()][..], &message].concat();
     let mut client = support::Client::tcp(world.address());

@@ -129,10 +129,4 @@ impl Speaking {
         self.0.read_to_string(&mut rest)?;
         Ok(rest)
     }
-
-    /// Reads as many bytes.
-    pub(crate) fn read(&mut self, count: usize) -> io::Result<usize> {
-        let mut bytes = vec![0; count];
-        self.0.read(&mut bytes)
-    }
 }

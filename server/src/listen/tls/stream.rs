@@ -141,3 +141,69 @@ impl<S: Stream> AsyncWrite for Beneath<S> {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use std::future::poll_fn;
+
+    /// A stream that takes a few bytes at a time, and says how many of them its peer has not taken.
+    struct Slow {
+        untaken: Cell<usize>,
+    }
+
+    impl Stream for Slow {
+        fn untaken(&self) -> Option<usize> {
+            Some(self.untaken.get())
+        }
+    }
+
+    impl AsyncRead for Slow {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+            _buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Slow {
+        fn poll_write(self: Pin<&mut Self>, _cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            let count = bytes.len().min(10);
+            self.untaken.update(|untaken| untaken + count);
+            Poll::Ready(Ok(count))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Goal: a session sees that a peer takes bytes, however many TLS hands on meanwhile, and sees nothing if it takes
+    /// none. Method: writes and takings in turn, of which only the second may change the number.
+    #[tokio::test]
+    async fn what_is_untaken_gets_less_by_what_the_peer_takes_and_by_nothing_else() {
+        let mut beneath = Beneath::new(Slow { untaken: Cell::new(0) });
+        let mut last = beneath.untaken();
+        for round in 0..20 {
+            let count = poll_fn(|cx| {
+                if round % 2 == 0 {
+                    Pin::new(&mut beneath).poll_write(cx, &[0; 30])
+                } else {
+                    Pin::new(&mut beneath).poll_write_vectored(cx, &[IoSlice::new(&[0; 30])])
+                }
+            });
+            assert_eq!(count.await.unwrap(), 10);
+            assert_eq!(beneath.untaken(), last, "round {round}: nothing was taken");
+            beneath.stream.untaken.update(|untaken| untaken - 1 - round % 3);
+            assert!(beneath.untaken() < last, "round {round}: a byte was taken");
+            last = beneath.untaken();
+        }
+    }
+}
