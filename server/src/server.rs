@@ -185,12 +185,15 @@ async fn make_ready<S: Stream, H: Handshake<S>, G: Gate>(
         () = poll_fn(|cx| place.poll_dropped(cx)) => return,
         outcome = timeout(time, handshake.run(stream, peer)) => outcome,
     };
-    let failures = &shared.handshake_failures;
-    match outcome {
-        Ok(Ok((stream, peer))) => admit(&shared, stream, peer, Some(place)).await,
-        Ok(Err(error)) => failures.note(address, &error),
-        Err(_) => failures.note(address, &format_args!("it was not over after {time:?}")),
-    }
+    let reason = match outcome {
+        Ok(Ok((stream, peer))) => return admit(&shared, stream, peer, Some(place)).await,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("it was not over after {time:?}"),
+    };
+    shared.handshake_failures.note(|others| {
+        let peer = address.map_or_else(|| "a peer".to_owned(), |address| address.to_string());
+        info!(addr = peer, reason, "the handshake of {peer} failed: {reason}{others}");
+    });
 }
 
 /// Has a connection served, or refuses it. `place` is the one that it has already.

@@ -27,6 +27,8 @@ pub(crate) struct Shared<G> {
     pub(crate) long_holds: AtomicU64,
     /// Reservations of fencing tokens that failed, since the start.
     pub(crate) token_failures: AtomicU64,
+    /// Connections that spoke another protocol.
+    pub(crate) foreign: Failures,
     /// Handshakes that failed.
     pub(crate) handshake_failures: Failures,
     /// What can change while the server runs.
@@ -55,6 +57,7 @@ impl<G: Gate> Shared<G> {
             listings_refused: AtomicU64::new(0),
             long_holds: AtomicU64::new(0),
             token_failures: AtomicU64::new(0),
+            foreign: Failures::default(),
             handshake_failures: Failures::default(),
             sessions: TaskTracker::new(),
         }

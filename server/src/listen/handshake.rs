@@ -27,7 +27,7 @@ pub trait Handshake<S>: Send + Sync + 'static {
         peer: Peer,
     ) -> impl Future<Output = Result<(Self::Stream, Peer), HandshakeError>> + Send;
 
-    /// Writes what it is, for the log, with a comma before it: `, TLS`.
+    /// Writes what it is, for the log, with a space before it: ` (TLS)`.
     ///
     /// # Errors
     ///

@@ -3,8 +3,12 @@
 mod acceptor;
 mod admin;
 mod handshake;
+#[cfg(feature = "proxy")]
+mod proxy;
 mod stream;
 mod tcp;
+#[cfg(feature = "tls")]
+mod tls;
 mod unix;
 #[cfg(feature = "web-socket")]
 mod web_socket;
@@ -12,8 +16,12 @@ mod web_socket;
 pub use acceptor::Acceptor;
 pub use admin::AdminListener;
 pub use handshake::{Handshake, HandshakeError, NoHandshake, Then};
+#[cfg(feature = "proxy")]
+pub use proxy::{Network, Proxy, ProxyError, ProxyHeader};
 pub use stream::{Gone, Stream};
 pub use tcp::{MAX_PEER_TIMEOUT, MIN_PEER_TIMEOUT, TcpListener, TcpOptions};
+#[cfg(feature = "tls")]
+pub use tls::{ClientAuth, Tls, TlsError, TlsFiles, TlsSetup, TlsStream};
 pub use unix::UnixListener;
 #[cfg(feature = "web-socket")]
 pub use web_socket::{Origin, ParseOriginError, WebSocket, WebSocketUpgrade};

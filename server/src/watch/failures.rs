@@ -1,17 +1,15 @@
-//! Handshakes that failed. All are counted. The log is told of one in a second at most, because anybody can make a
-//! handshake fail as often as they like.
+//! What strangers can cause as often as they like: handshakes that fail, connections that speak another protocol. All
+//! are counted. The log is told of one in a second at most.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
-use tracing::info;
 
 /// Time between two lines of the log.
 const BETWEEN_LINES: Duration = Duration::from_secs(1);
 
-/// Handshakes that failed since the start.
+/// Failures of one sort since the start.
 #[derive(Debug, Default)]
 pub(crate) struct Failures(Mutex<Counts>);
 
@@ -24,8 +22,9 @@ struct Counts {
 }
 
 impl Failures {
-    /// Notes one, and tells the log of it, unless it was told of another just now.
-    pub(crate) fn note(&self, peer: Option<SocketAddr>, reason: &dyn fmt::Display) {
+    /// Notes one. Calls `tell` with the number of those that the log was not told of, unless it was told of another
+    /// just now.
+    pub(crate) fn note(&self, tell: impl FnOnce(Others)) {
         let now = Instant::now();
         let untold = {
             let mut counts = self.counts();
@@ -37,12 +36,7 @@ impl Failures {
             counts.told_at = Some(now);
             std::mem::take(&mut counts.untold)
         };
-        let peer = peer.map_or_else(|| "a peer".to_owned(), |peer| peer.to_string());
-        let others = match untold {
-            0 => String::new(),
-            others => format!(" ({others} others failed since the last such line)"),
-        };
-        info!(addr = peer, "the handshake of {peer} failed: {reason}{others}");
+        tell(Others(untold));
     }
 
     /// Their number.
@@ -56,24 +50,37 @@ impl Failures {
     }
 }
 
+/// How many others there were that the log was not told of. It displays as the end of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Others(u64);
+
+impl fmt::Display for Others {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            others => write!(f, " (and {others} more since the last such line)"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use tokio::time::advance;
 
     #[tokio::test(start_paused = true)]
-    async fn every_failure_counts_and_few_are_told() {
+    async fn every_failure_counts_and_one_in_a_second_is_told() {
         let failures = Failures::default();
-        let untold = || failures.counts().untold;
-        for expected in [0, 1, 2] {
-            failures.note(None, &"why");
-            assert_eq!(untold(), expected);
-        }
+        let told = || {
+            let mut told = None;
+            failures.note(|Others(others)| told = Some(others));
+            told
+        };
+        assert_eq!([told(), told(), told()], [Some(0), None, None]);
         advance(BETWEEN_LINES - Duration::from_millis(1)).await;
-        failures.note(None, &"why");
-        assert_eq!(untold(), 3);
+        assert_eq!(told(), None);
         advance(Duration::from_millis(1)).await;
-        failures.note(None, &"why");
-        assert_eq!((untold(), failures.count()), (0, 5));
+        assert_eq!([told(), told()], [Some(3), None]);
+        assert_eq!(failures.count(), 6);
     }
 }

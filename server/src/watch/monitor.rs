@@ -87,6 +87,12 @@ impl<G: Gate> Monitor<G> {
         self.shared.handshake_failures.count()
     }
 
+    /// Number of connections that spoke another protocol, since the start.
+    #[must_use]
+    pub fn foreign_connections(&self) -> u64 {
+        self.shared.foreign.count()
+    }
+
     /// Whether the shutdown has begun.
     #[must_use]
     pub fn is_shutting_down(&self) -> bool {

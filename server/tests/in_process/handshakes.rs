@@ -34,7 +34,7 @@ impl Handshake<DuplexStream> for SaysItsAddress {
     }
 
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(", addresses")
+        f.write_str(" (addresses)")
     }
 }
 

@@ -37,15 +37,15 @@ impl Served {
                 dir,
             );
             let is_up = || match daemon.log() {
-                log if log.contains(", WebSocket") => Some(true),
+                log if log.contains(" (WebSocket)") => Some(true),
                 log if log.contains("in use") => Some(false),
                 _ => None,
             };
             poll("the listeners", PATIENCE, is_up).then_some(daemon)
         });
-        let line = daemon.wait_for_log(", WebSocket");
+        let line = daemon.wait_for_log(" (WebSocket)");
         let address =
-            line.split("listening on tcp ").nth(1).unwrap().split(',').next().unwrap().parse().unwrap();
+            line.split("listening on tcp ").nth(1).unwrap().split(" (").next().unwrap().parse().unwrap();
         Self { daemon, address }
     }
 

@@ -36,6 +36,8 @@ pub(super) enum Own {
     Handshakes,
     HandshakesDropped,
     HandshakesFailed,
+    CertificateExpiry,
+    ForeignConnections,
     LogLinesDropped,
     CommandDuration,
     HoldDuration,
@@ -49,7 +51,7 @@ pub(super) enum Own {
 impl Own {
     /// All of them, in the order in which a scrape shows them.
     #[cfg(test)]
-    pub(super) const ALL: [Self; 17] = [
+    pub(super) const ALL: [Self; 19] = [
         Self::BuildInfo,
         Self::LongHolds,
         Self::TokenReservationsFailed,
@@ -59,6 +61,8 @@ impl Own {
         Self::Handshakes,
         Self::HandshakesDropped,
         Self::HandshakesFailed,
+        Self::ForeignConnections,
+        Self::CertificateExpiry,
         Self::LogLinesDropped,
         Self::CommandDuration,
         Self::HoldDuration,
@@ -124,6 +128,20 @@ impl Own {
                 &[],
                 "Handshakes that failed, or took longer than `--handshake-timeout`.",
                 "The log has a reason, at most once a second.",
+            ),
+            Self::ForeignConnections => (
+                "elockd_foreign_connections",
+                Counter,
+                &[],
+                "Connections that were closed because they spoke another protocol.",
+                "See [other protocols](protocol.md#other-protocols).",
+            ),
+            Self::CertificateExpiry => (
+                "elockd_tls_certificate_expiry_seconds",
+                Gauge,
+                &[],
+                "When the first of the daemon's certificates expires, in Unix time; 0 without TLS.",
+                "See [TLS](tls.md).",
             ),
             Self::LogLinesDropped => (
                 "elockd_log_lines_dropped",

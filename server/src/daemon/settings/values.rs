@@ -2,6 +2,7 @@
 //! where a value comes from.
 
 use elockd_core::MAX_TIME_MS;
+use elockd_server::listen::Network;
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -53,6 +54,10 @@ pub(super) fn listen_address(text: &str) -> Result<ListenAddress, String> {
 
 pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "give IP:PORT or [IPv6]:PORT; host names are not looked up".to_owned())
+}
+
+pub(super) fn network(text: &str) -> Result<Network, String> {
+    text.parse().map_err(str::to_owned)
 }
 
 pub(super) fn file_mode(text: &str) -> Result<u32, String> {

@@ -88,7 +88,7 @@ impl<S: Stream> Handshake<S> for WebSocketUpgrade {
     }
 
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(", WebSocket")
+        f.write_str(" (WebSocket)")
     }
 }
 
