@@ -1,10 +1,16 @@
 //! WebSockets, with the daemon as a process of its own: the lines are those of every other connection, and so is what
 //! happens at its end. A real browser does the same with a real page (`browser.rs`).
 
+#[path = "../tls/authority.rs"]
+mod authority;
 mod browser;
+#[path = "../tls/speaker.rs"]
+mod speaker;
 #[path = "../support/mod.rs"]
 mod support;
 
+use authority::Authority;
+use speaker::Speaker;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 use support::{Client, Daemon, PATIENCE, get, poll, program};
@@ -21,6 +27,11 @@ struct Served {
 
 impl Served {
     fn start(flags: &[&str]) -> Self {
+        Self::start_with("--ws", flags)
+    }
+
+    /// The port follows `listener`.
+    fn start_with(listener: &str, flags: &[&str]) -> Self {
         // A port that was free a moment ago, so somebody else may take it: then another is tried.
         let daemon = poll("a port that stays free", PATIENCE, || {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
@@ -37,13 +48,13 @@ impl Served {
                 dir,
             );
             let is_up = || match daemon.log() {
-                log if log.contains(" (WebSocket)") => Some(true),
+                log if log.contains("(WebSocket)") => Some(true),
                 log if log.contains("in use") => Some(false),
                 _ => None,
             };
             poll("the listeners", PATIENCE, is_up).then_some(daemon)
         });
-        let line = daemon.wait_for_log(" (WebSocket)");
+        let line = daemon.wait_for_log("(WebSocket)");
         let address =
             line.split("listening on tcp ").nth(1).unwrap().split(" (").next().unwrap().parse().unwrap();
         Self { daemon, address }
@@ -324,6 +335,38 @@ fn what_is_behind_a_wait_is_found_later() {
     let expected: String =
         (0..MESSAGES).map(|number| format!("0 Lock Not Locked: {number:0>100}\n")).collect();
     assert!(text == format!("1 Lock Get Success: lock\n{expected}"));
+}
+
+#[test]
+fn the_same_goes_over_tls() {
+    let folder = TempDir::new().unwrap();
+    let authority = Authority::new(folder.path(), "authority");
+    let issued = authority.issue("daemon");
+    let flags = ["--tls-cert", &issued.cert, "--tls-key", &issued.key, "--ws-origin", "https://a.example"];
+    let served = Served::start_with("--wss", &flags);
+    let mut program = served.daemon.tcp();
+    let speaker = Speaker::new(&authority);
+    let stream = speaker.stream(served.address).unwrap();
+    let mut page = tungstenite::client("wss://daemon/", stream).unwrap().0;
+    page.send(Message::text("g lock\nping")).unwrap();
+    let mut told = String::new();
+    while !told.ends_with("1 pong\n") {
+        told.push_str(page.read().unwrap().to_text().unwrap());
+    }
+    assert_eq!(told, "1 Lock Get Success: lock\n1 pong\n");
+    assert_eq!(program.ask("g lock"), "0 Lock Get Failure: lock");
+    page.close(None).unwrap();
+    while page.read().is_ok() {}
+    assert_eq!(program.ask("gw 10000 lock"), "1 Lock Get Success: lock");
+    // Origins are asked for there too. A WebSocket without TLS is none.
+    let mut request = tungstenite::client::IntoClientRequest::into_client_request("wss://daemon/").unwrap();
+    request.headers_mut().insert("origin", "https://b.example".parse().unwrap());
+    let refused = tungstenite::client(request, speaker.stream(served.address).unwrap());
+    assert!(
+        matches!(refused, Err(tungstenite::HandshakeError::Failure(Error::Http(answer))) if answer.status() == 403)
+    );
+    let stream = TcpStream::connect(served.address).unwrap();
+    assert!(tungstenite::client("ws://daemon/", stream).is_err());
 }
 
 #[test]
