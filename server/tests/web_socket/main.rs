@@ -38,7 +38,7 @@ impl Served {
             let mut command = program();
             let dir = TempDir::new().unwrap();
             command
-                .args(["--listen", "127.0.0.1:0", "--ws", &port, "--admin-unix"])
+                .args(["--listen", "127.0.0.1:0", listener, &port, "--admin-unix"])
                 .arg(dir.path().join("admin"));
             let daemon = Daemon::spawn(
                 {
