@@ -53,6 +53,8 @@ mod server;
 mod session;
 mod settings;
 mod slot;
+#[cfg(feature = "tls")]
+mod tls;
 mod transport;
 
 pub use answer::Answer;
@@ -72,4 +74,6 @@ pub use server::{DEFAULT_PORT, ParseServerError, Server};
 pub use session::Session;
 pub use settings::{Builder, HEARTBEAT, LOST_AFTER};
 pub use slot::Slot;
+#[cfg(feature = "tls")]
+pub use tls::{TlsOptions, TlsServer};
 pub use transport::{Net, NetStream, PEER_TIMEOUT, Transport};

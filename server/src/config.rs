@@ -18,6 +18,11 @@ pub struct Config {
     /// Sockets that may be open at a time although their connection has ended or was refused. One more, and
     /// the oldest of them is closed.
     pub max_closing: usize,
+    /// Sockets that may be open at a time although their handshake is not over. One more, and the oldest of them is
+    /// closed.
+    pub max_handshakes: usize,
+    /// How long a handshake may take: all that comes before the first line.
+    pub handshake_timeout: Duration,
     /// How long a connection with unsent replies may take not a byte of them until it is closed and
     /// loses its locks; `None` is for ever.
     pub write_timeout: Option<Duration>,
@@ -42,6 +47,8 @@ impl Default for Config {
             max_listing_bytes: 64 << 20,
             max_sockets: usize::MAX,
             max_closing: 1000,
+            max_handshakes: 1000,
+            handshake_timeout: Duration::from_secs(10),
             write_timeout: Some(Duration::from_secs(15)),
             shutdown_timeout: Duration::from_secs(5),
             verbose: false,
@@ -57,6 +64,8 @@ impl Default for Config {
 pub struct Tunables {
     /// Bytes that all listings under way may take together.
     pub max_listing_bytes: usize,
+    /// How long a handshake may take.
+    pub handshake_timeout: Duration,
     /// How long a connection may take not a byte of its replies.
     pub write_timeout: Option<Duration>,
     /// How long connections may take to receive their last replies.
@@ -73,6 +82,7 @@ impl Config {
     pub fn tunables(&self) -> Tunables {
         Tunables {
             max_listing_bytes: self.max_listing_bytes,
+            handshake_timeout: self.handshake_timeout,
             write_timeout: self.write_timeout,
             shutdown_timeout: self.shutdown_timeout,
             verbose: self.verbose,
@@ -82,8 +92,16 @@ impl Config {
 
     /// Changes that part.
     pub fn tune(&mut self, tunables: Tunables) {
-        let Tunables { max_listing_bytes, write_timeout, shutdown_timeout, verbose, warn_held } = tunables;
+        let Tunables {
+            max_listing_bytes,
+            handshake_timeout,
+            write_timeout,
+            shutdown_timeout,
+            verbose,
+            warn_held,
+        } = tunables;
         self.max_listing_bytes = max_listing_bytes;
+        self.handshake_timeout = handshake_timeout;
         self.write_timeout = write_timeout;
         self.shutdown_timeout = shutdown_timeout;
         self.verbose = verbose;

@@ -4,7 +4,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Tunables};
 use crate::gate::Gate;
 use crate::places::{MOST_OPERATORS, Places};
-use crate::watch::Latency;
+use crate::watch::{Failures, Latency};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use tokio::sync::watch;
@@ -27,6 +27,10 @@ pub(crate) struct Shared<G> {
     pub(crate) long_holds: AtomicU64,
     /// Reservations of fencing tokens that failed, since the start.
     pub(crate) token_failures: AtomicU64,
+    /// Connections that spoke another protocol.
+    pub(crate) foreign: Failures,
+    /// Handshakes that failed.
+    pub(crate) handshake_failures: Failures,
     /// What can change while the server runs.
     pub(crate) tunables: watch::Sender<Tunables>,
     /// The places of clients' sockets.
@@ -42,8 +46,8 @@ impl<G: Gate> Shared<G> {
     pub(crate) fn new(config: Config, gate: G) -> Self {
         Self {
             tunables: watch::Sender::new(config.tunables()),
-            clients: Arc::new(Places::new(config.max_sockets, config.max_closing)),
-            operators: Arc::new(Places::new(MOST_OPERATORS, MOST_OPERATORS)),
+            clients: Arc::new(Places::new(config.max_sockets, config.max_closing, config.max_handshakes)),
+            operators: Arc::new(Places::new(MOST_OPERATORS, MOST_OPERATORS, 0)),
             latency: config.measure_latency.then(Latency::default),
             config,
             gate,
@@ -53,6 +57,8 @@ impl<G: Gate> Shared<G> {
             listings_refused: AtomicU64::new(0),
             long_holds: AtomicU64::new(0),
             token_failures: AtomicU64::new(0),
+            foreign: Failures::default(),
+            handshake_failures: Failures::default(),
             sessions: TaskTracker::new(),
         }
     }

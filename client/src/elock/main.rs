@@ -28,6 +28,7 @@ mod silence;
 mod span;
 mod status;
 mod supervise;
+mod tls;
 mod top;
 mod view;
 mod wait;

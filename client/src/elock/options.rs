@@ -3,6 +3,7 @@
 
 use crate::output::Color;
 use crate::status::Failure;
+use crate::tls::{TlsArgs, TlsTable};
 use clap::Args;
 use elockd_client::Server;
 use serde::Deserialize;
@@ -16,7 +17,7 @@ const ADMIN: &str = "/run/elockd/admin.sock";
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Which daemon, and how to print")]
 pub(crate) struct Common {
-    /// Address of the daemon: HOST:PORT (IPv6 in brackets) or unix:PATH. May be repeated, or have several addresses
+    /// Address of the daemon: HOST:PORT (IPv6 in brackets), tls://HOST:PORT or unix:PATH. May be repeated, or have several addresses
     /// with commas between them: the first that answers is used. Default: 127.0.0.1:9999.
     #[arg(long = "server", value_name = "ADDR", env = "ELOCK_SERVER", value_delimiter = ',', global = true)]
     servers: Vec<Server>,
@@ -32,6 +33,8 @@ pub(crate) struct Common {
     /// The configuration file. Default: elock.toml in $XDG_CONFIG_HOME or ~/.config, else /etc/elock.toml.
     #[arg(long, value_name = "FILE", env = "ELOCK_CONFIG", global = true)]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    tls: TlsArgs,
 }
 
 /// The settings, from all their sources.
@@ -52,6 +55,8 @@ struct File {
     server: Servers,
     admin: Option<PathBuf>,
     color: Option<Color>,
+    #[serde(default)]
+    tls: TlsTable,
 }
 
 /// One address, or several.
@@ -87,6 +92,8 @@ impl Common {
             .into_iter()
             .find(|servers| !servers.is_empty())
             .unwrap_or_default();
+        let tls = self.tls.options(file.tls)?;
+        let servers = servers.into_iter().map(|server| server.with_tls(&tls)).collect();
         Ok(Options {
             servers,
             admin: self.admin.or(file.admin).unwrap_or_else(|| ADMIN.into()),
@@ -131,7 +138,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("elock.toml");
         std::fs::write(&path, text).unwrap();
-        (folder, Common { servers: vec![], admin: None, json: false, color: None, config: Some(path) })
+        (
+            folder,
+            Common {
+                servers: vec![],
+                admin: None,
+                json: false,
+                color: None,
+                config: Some(path),
+                tls: TlsArgs::default(),
+            },
+        )
     }
 
     fn shown(options: &Options) -> String {

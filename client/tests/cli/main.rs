@@ -14,6 +14,7 @@ mod processes;
 mod proxy;
 mod running;
 mod terminal;
+mod tls;
 mod tools;
 mod views;
 mod waiting;

@@ -21,7 +21,7 @@ use crate::inspect::{Counters, Figures};
 use crate::probe::Mark;
 use crate::storage::Id;
 use crate::table::{Connection, Connections, Graces, Holds, Lock, TallyId, Tenure, Tokens};
-use crate::types::{Account, ByKind, Conn, Kind, Now, Origin, Seq};
+use crate::types::{Account, Addr, ByKind, Conn, Kind, Now, Origin, Seq};
 use crate::wire::{Command, Reply};
 use waits::Grant;
 
@@ -196,6 +196,12 @@ impl Machine {
         self.connections.find(conn).map(|id| self.connections[id].origin().account)
     }
 
+    /// The address of an open connection.
+    #[must_use]
+    pub fn addr_of(&self, conn: Conn) -> Option<Addr> {
+        self.connections.find(conn).map(|id| self.connections[id].origin().addr)
+    }
+
     /// Whether a connection holds this lock.
     #[must_use]
     pub fn is_holder(&self, conn: Conn, kind: Kind, name: &[u8]) -> bool {
@@ -344,7 +350,6 @@ impl Machine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::Addr;
 
     #[test]
     fn every_input_has_the_next_place_in_the_order() {

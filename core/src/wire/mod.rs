@@ -2,6 +2,7 @@
 //! mean.
 
 mod decoder;
+mod foreign;
 pub mod listing;
 mod one_line;
 mod reply;
@@ -14,6 +15,7 @@ mod verb;
 mod wish;
 
 pub use decoder::Decoder;
+pub use foreign::{Beginning, Foreign};
 pub use reply::{Listing, Reply, Subject};
 pub use request::{Command, parse};
 pub use row::{Group, Role, Row, read_rows};

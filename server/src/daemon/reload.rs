@@ -3,8 +3,10 @@
 
 use crate::files::Files;
 use crate::logging::{self, LogError, Logging, Sink};
-use crate::settings::{self, Changes, Loaded, Occasion, Refusal};
+use crate::settings::{self, Changes, Loaded, Occasion, Opened, Refusal};
+use crate::tls;
 use elockd_server::Monitor;
+use elockd_server::listen::{Tls, TlsError, TlsSetup};
 use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
@@ -21,6 +23,7 @@ pub(crate) struct Reload<'a> {
     files: &'a Files,
     logging: &'a Logging,
     monitor: Monitor,
+    tls: Option<Tls>,
 }
 
 impl<'a> Reload<'a> {
@@ -31,8 +34,9 @@ impl<'a> Reload<'a> {
         files: &'a Files,
         logging: &'a Logging,
         monitor: Monitor,
+        tls: Option<Tls>,
     ) -> Self {
-        Self { args, loaded, files, logging, monitor }
+        Self { args, loaded, files, logging, monitor, tls }
     }
 
     /// Reloads once.
@@ -63,7 +67,20 @@ impl<'a> Reload<'a> {
             Err(refusal) => return error!("reloaded nothing, the settings are wrong: {}", refusal.line()),
         };
         let (old, new) = (self.loaded.settings.log.level, newer.settings.log.level);
-        let Changes { applied, ignored, failed } = self.loaded.replace(newer, found.is_log_open);
+        let certificates = match (&self.tls, found.tls) {
+            (Some(tls), Some(Ok(setup))) => {
+                tls::tell_of(&setup);
+                tls.replace(setup);
+                true
+            }
+            (_, Some(Err(error))) => {
+                error!("{error}; TLS goes on with the certificates that it has");
+                false
+            }
+            _ => false,
+        };
+        let opened = Opened { log: found.is_log_open, certificates };
+        let Changes { applied, ignored, failed } = self.loaded.replace(newer, opened);
         self.monitor.tune(self.loaded.settings.server.tunables());
         // What is said about the changes is shown if the old level or the new one shows it.
         self.logging.set_level(old.max(new));
@@ -90,10 +107,12 @@ struct Found {
     errors: Vec<LogError>,
     /// Whether the file of `newer` could be opened.
     is_log_open: bool,
+    /// The certificates, if there are any.
+    tls: Option<Result<TlsSetup, TlsError>>,
 }
 
 impl Found {
-    /// Reads the settings, and opens the log's file: the new one, or else the old one.
+    /// Reads the settings and the certificates, and opens the log's file: the new one, or else the old one.
     fn look(args: &[OsString], old_log: Option<&Path>) -> Self {
         let newer = settings::load(args, Occasion::Reload);
         let new_log = newer.as_ref().ok().map(|newer| newer.settings.log.file.as_deref());
@@ -103,6 +122,8 @@ impl Found {
         let is_log_open = opened.is_some();
         let is_other = new_log != Some(old_log);
         let sink = opened.or_else(|| if is_other { open(old_log) } else { None });
-        Self { newer, sink, errors, is_log_open }
+        let tls_files = newer.as_ref().ok().and_then(|newer| newer.settings.tls_files.as_ref());
+        let tls = tls_files.map(tls::load_valid);
+        Self { newer, sink, errors, is_log_open, tls }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{Gate, GateHandle};
 use crate::hub::{Flow, Handle, Hub, Mail};
-use elockd_core::{Account, Cause, Command, Conn, Kind, Machine, Now, Origin, Reason};
+use elockd_core::{Account, Addr, Cause, Command, Conn, Kind, Machine, Now, Origin, Reason};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
@@ -54,6 +54,10 @@ impl GateHandle for Handle {
 
     fn account(&self) -> Account {
         Self::account(self)
+    }
+
+    fn addr(&self) -> Option<Addr> {
+        Self::addr(self)
     }
 
     fn is_holder(&self, kind: Kind, name: &[u8]) -> bool {

@@ -17,7 +17,7 @@ mod tests;
 pub use local::Local;
 
 use crate::hub::{Flow, Hub, Mail};
-use elockd_core::{Account, Cause, Command, Conn, Kind, Now, Origin, Reason};
+use elockd_core::{Account, Addr, Cause, Command, Conn, Kind, Now, Origin, Reason};
 use std::task::{Poll, Waker};
 
 /// The way of all connections of a server to the machine.
@@ -58,6 +58,9 @@ pub trait GateHandle: Send + Unpin + 'static {
 
     /// The account that the connection's locks are counted for, while the connection is open. Later it is the default.
     fn account(&self) -> Account;
+
+    /// The connection's address, while it is open.
+    fn addr(&self) -> Option<Addr>;
 
     /// Whether the connection holds this lock.
     fn is_holder(&self, kind: Kind, name: &[u8]) -> bool;

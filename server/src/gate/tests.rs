@@ -5,7 +5,7 @@ use super::{Gate, GateHandle, Local};
 use crate::hub::{Flow, Handle, Hub, Mail};
 use crate::listen::{Listener, Peer};
 use crate::{Config, Server};
-use elockd_core::{Account, Cause, Command, Conn, Kind, Machine, Now, Origin, Reason};
+use elockd_core::{Account, Addr, Cause, Command, Conn, Kind, Machine, Now, Origin, Reason};
 use std::cell::Cell;
 use std::fmt;
 use std::future::pending;
@@ -82,6 +82,10 @@ impl GateHandle for LateHandle {
 
     fn account(&self) -> Account {
         self.inner.account()
+    }
+
+    fn addr(&self) -> Option<Addr> {
+        self.inner.addr()
     }
 
     fn is_holder(&self, kind: Kind, name: &[u8]) -> bool {

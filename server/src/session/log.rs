@@ -30,9 +30,9 @@ pub(crate) struct SessionLog {
 
 impl SessionLog {
     /// A log for a connection. `None` if there will never be anything to log.
-    pub(crate) fn of(addr: Addr, peer: Peer, is_verbose: bool) -> Option<Self> {
+    pub(crate) fn of(addr: Addr, peer: &Peer, is_verbose: bool) -> Option<Self> {
         let operator = match peer {
-            Peer::Ip(_) | Peer::Unix => None,
+            Peer::Ip(_) | Peer::Certified { .. } | Peer::Unix => None,
             Peer::Operator(None) => Some(addr.to_string()),
             Peer::Operator(Some(credentials)) => Some(format!("{addr} ({credentials})")),
         };

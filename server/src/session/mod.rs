@@ -3,6 +3,7 @@
 
 mod alarm;
 mod backlog;
+mod beginning;
 mod finishing;
 mod lingering;
 mod listing;
@@ -131,7 +132,7 @@ impl<S: Stream, G: Gate> Session<S, G> {
             shared,
             stream,
             handle,
-            state: State::Running,
+            state: State::New,
             backlog: None,
             log,
         }

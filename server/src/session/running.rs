@@ -52,7 +52,9 @@ impl<S: Stream, G: Gate> Session<S, G> {
                     mark!(TurnWasOver);
                     return give_way(cx);
                 }
-                if let Some(unrun) = self.take_unrun() {
+                if !matches!(self.state, State::New)
+                    && let Some(unrun) = self.take_unrun()
+                {
                     let Unrun { input, read_at } = unrun;
                     if let Some(step) = self.run(&input, Some(read_at), &mut turn, &mut scratch.replies) {
                         return Poll::Ready(step);
@@ -70,6 +72,12 @@ impl<S: Stream, G: Gate> Session<S, G> {
                 match self.poll_read(cx, &mut buffer) {
                     Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
                         self.backlog().is_at_end = true;
+                        continue;
+                    }
+                    Poll::Ready(Ok(())) if matches!(self.state, State::New) => {
+                        if let Some(step) = self.begin(buffer.filled(), &mut turn, &mut scratch.replies) {
+                            return Poll::Ready(step);
+                        }
                         continue;
                     }
                     Poll::Ready(Ok(())) => {
@@ -101,7 +109,7 @@ impl<S: Stream, G: Gate> Session<S, G> {
 
     /// Runs the commands in `input` until it is used up, the turn is over, or something else comes first. Then the rest
     /// is kept. `read_at` is when the input was read, if it had to wait; `None` is just now.
-    fn run(
+    pub(super) fn run(
         &mut self,
         mut input: &[u8],
         read_at: Option<Instant>,

@@ -20,7 +20,7 @@ impl<S: Stream, G: Gate> Future for Session<S, G> {
         let session = self.get_mut();
         loop {
             session.state = ready!(match &mut session.state {
-                State::Running | State::Waiting => session.poll_turn(cx),
+                State::New | State::Running | State::Waiting => session.poll_turn(cx),
                 State::Listing(_) => session.poll_listing(cx),
                 State::Logging(end) => {
                     let end = *end;

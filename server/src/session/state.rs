@@ -4,11 +4,15 @@
 use super::finishing::Flush;
 use super::lingering::Linger;
 use super::listing::Listing;
+use elockd_core::wire::Foreign;
 use elockd_core::{Cause, Reason};
 
 /// What a session is doing. One poll function (`serving.rs`) drives it from state to state.
 ///
 /// ```text
+///                              New
+///                               |  its first bytes are ours
+///                               v
 ///               a wait begins              a listing is asked for
 ///   Waiting <------------------- Running -------------------------> Listing
 ///    |  |                        ^  | ^                              |  |
@@ -26,6 +30,8 @@ use elockd_core::{Cause, Reason};
 ///                            Lingering -------------------------------------------> Over
 /// ```
 pub(super) enum State {
+    /// Like [`Running`](Self::Running). What came so far may still be another protocol, and nothing of it has run.
+    New,
     /// It reads, runs and writes, as nearly always.
     Running,
     /// The machine owes it the reply of a wait. Nothing runs until the reply has come.
@@ -53,6 +59,8 @@ pub(super) enum End {
     Stalled,
     /// The machine closed it.
     Closed(Reason),
+    /// The peer speaks another protocol.
+    Foreign(Foreign),
     /// The daemon is shutting down.
     Drained,
 }
@@ -61,7 +69,7 @@ impl End {
     /// The cause to tell the machine.
     pub(super) fn cause(self) -> Cause {
         match self {
-            Self::Error => Cause::Error,
+            Self::Error | Self::Foreign(_) => Cause::Error,
             Self::Stalled => Cause::Stalled,
             Self::Eof => Cause::Eof,
             Self::Closed(Reason::Idle) => Cause::Idle,

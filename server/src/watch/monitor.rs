@@ -69,6 +69,30 @@ impl<G: Gate> Monitor<G> {
         clients.dropped() + operators.dropped()
     }
 
+    /// Number of sockets that are open now although their handshake is not over.
+    #[must_use]
+    pub fn handshakes(&self) -> u64 {
+        self.shared.clients.unready() as u64
+    }
+
+    /// Number of such sockets that were closed before their time, to make room, since the start.
+    #[must_use]
+    pub fn handshakes_dropped(&self) -> u64 {
+        self.shared.clients.unready_dropped()
+    }
+
+    /// Number of handshakes that failed, or took too long, since the start.
+    #[must_use]
+    pub fn handshakes_failed(&self) -> u64 {
+        self.shared.handshake_failures.count()
+    }
+
+    /// Number of connections that spoke another protocol, since the start.
+    #[must_use]
+    pub fn foreign_connections(&self) -> u64 {
+        self.shared.foreign.count()
+    }
+
     /// Whether the shutdown has begun.
     #[must_use]
     pub fn is_shutting_down(&self) -> bool {

@@ -94,6 +94,11 @@ const SERIES: &[(&str, &str)] = &[
 const MEASURED: &[&str] = &[
     "elockd_closing_sockets",
     "elockd_closing_sockets_dropped_total",
+    "elockd_handshakes",
+    "elockd_handshakes_dropped_total",
+    "elockd_foreign_connections_total",
+    "elockd_handshakes_failed_total",
+    "elockd_tls_certificate_expiry_seconds",
     "elockd_command_duration_seconds_sum",
     "elockd_hold_duration_seconds_sum{kind=\"exclusive\"}",
     "elockd_hold_duration_seconds_sum{kind=\"shared\"}",

@@ -33,6 +33,11 @@ pub(super) enum Own {
     ListingsRefused,
     ClosingSockets,
     ClosingSocketsDropped,
+    Handshakes,
+    HandshakesDropped,
+    HandshakesFailed,
+    CertificateExpiry,
+    ForeignConnections,
     LogLinesDropped,
     CommandDuration,
     HoldDuration,
@@ -46,13 +51,18 @@ pub(super) enum Own {
 impl Own {
     /// All of them, in the order in which a scrape shows them.
     #[cfg(test)]
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 19] = [
         Self::BuildInfo,
         Self::LongHolds,
         Self::TokenReservationsFailed,
         Self::ListingsRefused,
         Self::ClosingSockets,
         Self::ClosingSocketsDropped,
+        Self::Handshakes,
+        Self::HandshakesDropped,
+        Self::HandshakesFailed,
+        Self::ForeignConnections,
+        Self::CertificateExpiry,
         Self::LogLinesDropped,
         Self::CommandDuration,
         Self::HoldDuration,
@@ -64,6 +74,7 @@ impl Own {
     ];
 
     /// Its row of the table.
+    #[expect(clippy::too_many_lines, reason = "it is a table")]
     pub(super) fn described(self) -> Described {
         use MetricType::{Counter, Gauge, Histogram};
         let (name, metric_type, labels, help, note): (_, _, &[&str], _, _) = match self {
@@ -96,6 +107,41 @@ impl Own {
                 &[],
                 "Such sockets that were closed before their time, to make room for others.",
                 "Beyond `--max-closing`, or when file descriptors are few.",
+            ),
+            Self::Handshakes => (
+                "elockd_handshakes",
+                Gauge,
+                &[],
+                "Sockets open now although their handshake is not over.",
+                "They have no connection yet.",
+            ),
+            Self::HandshakesDropped => (
+                "elockd_handshakes_dropped",
+                Counter,
+                &[],
+                "Such sockets that were closed before their time, to make room for others.",
+                "Beyond `--max-handshakes`, or when file descriptors are few.",
+            ),
+            Self::HandshakesFailed => (
+                "elockd_handshakes_failed",
+                Counter,
+                &[],
+                "Handshakes that failed, or took longer than `--handshake-timeout`.",
+                "The log has a reason, at most once a second.",
+            ),
+            Self::ForeignConnections => (
+                "elockd_foreign_connections",
+                Counter,
+                &[],
+                "Connections that were closed because they spoke another protocol.",
+                "See [other protocols](protocol.md#other-protocols).",
+            ),
+            Self::CertificateExpiry => (
+                "elockd_tls_certificate_expiry_seconds",
+                Gauge,
+                &[],
+                "When the first of the daemon's certificates expires, in Unix time; 0 without TLS.",
+                "See [TLS](tls.md).",
             ),
             Self::LogLinesDropped => (
                 "elockd_log_lines_dropped",

@@ -40,6 +40,11 @@ impl Collector for Sample {
         page.number(Own::ListingsRefused, Number::Whole(self.listings_refused))?;
         page.number(Own::ClosingSockets, Number::Whole(self.closing_sockets))?;
         page.number(Own::ClosingSocketsDropped, Number::Whole(self.closing_sockets_dropped))?;
+        page.number(Own::Handshakes, Number::Whole(self.handshakes))?;
+        page.number(Own::HandshakesDropped, Number::Whole(self.handshakes_dropped))?;
+        page.number(Own::HandshakesFailed, Number::Whole(self.handshakes_failed))?;
+        page.number(Own::ForeignConnections, Number::Whole(self.foreign_connections))?;
+        page.number(Own::CertificateExpiry, Number::Whole(self.certificate_expiry))?;
         page.number(Own::LogLinesDropped, Number::Whole(self.log_lines_dropped))?;
         self.times(&mut page)?;
         self.process(&mut page)
@@ -185,7 +190,7 @@ mod tests {
     fn every_figure_that_is_told_exists() {
         // Nobody has sent this machine a command. So figures that need a first use are not there.
         let server = Server::new(Config::default());
-        let text = text(Sample::take(&server.monitor(), SystemTime::now()));
+        let text = text(Sample::take(&server.monitor(), 0, SystemTime::now()));
         assert!(text.contains("\nelockd_locks_refused_total 0\n"), "{text}");
         assert!(text.contains("\nelockd_connections_closed_total{cause=\"stalled\"} 0\n"), "{text}");
         assert!(text.contains("\nelockd_holds_limit 1000000\n"), "{text}");

@@ -18,6 +18,12 @@ pub(super) struct Sample {
     pub(super) listings_refused: u64,
     pub(super) closing_sockets: u64,
     pub(super) closing_sockets_dropped: u64,
+    pub(super) handshakes: u64,
+    pub(super) handshakes_dropped: u64,
+    pub(super) handshakes_failed: u64,
+    pub(super) foreign_connections: u64,
+    /// In seconds of Unix time. 0 if there is none.
+    pub(super) certificate_expiry: u64,
     pub(super) log_lines_dropped: u64,
     pub(super) long_holds: u64,
     pub(super) token_failures: u64,
@@ -27,7 +33,7 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    pub(super) fn take(monitor: &Monitor, start: SystemTime) -> Self {
+    pub(super) fn take(monitor: &Monitor, certificate_expiry: u64, start: SystemTime) -> Self {
         monitor
             .figures(|figures| {
                 let parts = |row: &'static FigureRow| {
@@ -45,6 +51,11 @@ impl Sample {
                     listings_refused: monitor.listings_refused(),
                     closing_sockets: monitor.closing_sockets(),
                     closing_sockets_dropped: monitor.closing_sockets_dropped(),
+                    handshakes: monitor.handshakes(),
+                    handshakes_dropped: monitor.handshakes_dropped(),
+                    handshakes_failed: monitor.handshakes_failed(),
+                    foreign_connections: monitor.foreign_connections(),
+                    certificate_expiry,
                     log_lines_dropped: crate::logging::dropped(),
                     long_holds: monitor.long_holds(),
                     token_failures: monitor.token_failures(),

@@ -13,7 +13,7 @@ mod report;
 mod values;
 
 pub(crate) use flags::{LogFormat, LogLevel};
-pub(crate) use reload::Changes;
+pub(crate) use reload::{Changes, Opened};
 #[cfg(test)]
 pub(crate) use report::{command_line, table};
 
@@ -22,14 +22,15 @@ use clap::error::{ContextKind, ErrorKind};
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches};
 use elockd_core::{Features, Identity, Secret};
 use elockd_server::Config;
-use elockd_server::listen::TcpOptions;
+use elockd_server::listen::{ClientAuth, Proxy, TcpOptions, TlsFiles, WebSocketUpgrade};
 use environment::{counts, variable, warnings};
 use file::{File, FileError};
-use flags::Flags;
+use flags::{ClientCertificate, Flags};
 use limits::Limited;
 use report::{Values, values};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use thiserror::Error;
@@ -40,6 +41,16 @@ use values::ListenAddress;
 pub(crate) struct Settings {
     pub(crate) server: Config,
     pub(crate) tcp: Vec<SocketAddr>,
+    /// Addresses to listen on with TLS.
+    pub(crate) tls: Vec<SocketAddr>,
+    /// Where certificates are. There if `tls` or `wss` has an address.
+    pub(crate) tls_files: Option<TlsFiles>,
+    /// Addresses to listen on for WebSockets.
+    pub(crate) ws: Vec<SocketAddr>,
+    /// Addresses to listen on for WebSockets over TLS.
+    pub(crate) wss: Vec<SocketAddr>,
+    pub(crate) web_socket: WebSocketUpgrade,
+    pub(crate) proxy: Proxy,
     pub(crate) unix: Option<PathBuf>,
     pub(crate) unix_mode: u32,
     pub(crate) admin_unix: Option<PathBuf>,
@@ -96,8 +107,19 @@ pub(crate) enum Refusal {
          or lower the second"
     )]
     LineShorterThanName { line: usize, least: usize, name: u16 },
-    #[error("nothing to listen on: no --listen address has a port, and --unix is not set; set one of them")]
+    #[error(
+        "nothing to listen on: no --listen address has a port, and none of --tls-listen, --ws, --wss and --unix is set; \
+         set one"
+    )]
     NoListener,
+    #[error("TLS needs --tls-cert and --tls-key: set both")]
+    NoCertificate,
+    #[error(
+        "--tls-cert, --tls-key or --tls-client-ca is set, but nothing listens with TLS: set --tls-listen or --wss too"
+    )]
+    NoTls,
+    #[error("--proxy-protocol-from is set and --proxy-protocol is not: set both")]
+    NoProxy,
     #[error("--unix and --admin-unix are both {}: give each a path of its own", .path.display())]
     OneSocket { path: PathBuf },
     #[error("cannot get random numbers from the system: {0}")]
@@ -158,7 +180,7 @@ fn loaded(matches: &ArgMatches, file: Option<(&Path, &File)>) -> Result<Loaded, 
 }
 
 fn settings(flags: &Flags) -> Result<Settings, Refusal> {
-    let Limited { mut server, tcp: tcp_options } = flags.limits.clone();
+    let Limited { mut server, tcp: tcp_options, mut web_socket } = flags.limits.clone();
     let name_bytes = server.machine.limits.name_bytes;
     let least = usize::from(name_bytes) + LINE_OVERHEAD;
     if server.max_line_bytes < least {
@@ -180,14 +202,34 @@ fn settings(flags: &Flags) -> Result<Settings, Refusal> {
         ListenAddress::Ip(ip) => (flags.port != 0).then_some(SocketAddr::new(ip, flags.port)),
     });
     let tcp: Vec<SocketAddr> = tcp.collect();
-    if tcp.is_empty() && flags.unix.is_none() {
+    web_socket.origins.clone_from(&flags.ws_origin);
+    let ips: BTreeSet<IpAddr> = flags.listen.iter().map(|address| address.ip()).collect();
+    let on_each = |port: u16| -> Vec<SocketAddr> {
+        ips.iter().filter(|_| port != 0).map(|ip| SocketAddr::new(*ip, port)).collect()
+    };
+    let (ws, wss) = (on_each(flags.ws), on_each(flags.wss));
+    let (tcp, mut tls) = if flags.ssl { (Vec::new(), tcp) } else { (tcp, Vec::new()) };
+    tls.extend(&flags.tls_listen);
+    let tls_files = tls_files(flags, !tls.is_empty() || !wss.is_empty())?;
+    if [&tcp, &tls, &ws, &wss].iter().all(|addresses| addresses.is_empty()) && flags.unix.is_none() {
         return Err(Refusal::NoListener);
     }
     if let Some(path) = flags.unix.as_ref().filter(|path| Some(*path) == flags.admin_unix.as_ref()) {
         return Err(Refusal::OneSocket { path: path.clone() });
     }
+    let proxy = match (flags.proxy_protocol, &flags.proxy_protocol_from) {
+        (true, balancers) => Proxy::from(balancers.clone()),
+        (false, balancers) if balancers.is_empty() => Proxy::off(),
+        (false, _) => return Err(Refusal::NoProxy),
+    };
     Ok(Settings {
         tcp,
+        tls,
+        tls_files,
+        ws,
+        wss,
+        web_socket,
+        proxy,
         unix: flags.unix.clone(),
         unix_mode: flags.unix_mode,
         admin_unix: flags.admin_unix.clone(),
@@ -203,6 +245,25 @@ fn settings(flags: &Flags) -> Result<Settings, Refusal> {
         log: Log { file: flags.log_file.clone(), format: flags.log_format, level: flags.log_level },
         server,
     })
+}
+
+/// Where certificates are. Setting them without a listener is a mistake, and so is the reverse.
+fn tls_files(flags: &Flags, is_tls: bool) -> Result<Option<TlsFiles>, Refusal> {
+    let Flags { tls_cert, tls_key, tls_client_ca, tls_client_auth, .. } = flags;
+    match (tls_cert, tls_key) {
+        (None, None) if !is_tls && tls_client_ca.is_none() => Ok(None),
+        _ if !is_tls => Err(Refusal::NoTls),
+        (Some(certificate), Some(key)) => Ok(Some(TlsFiles {
+            certificate: certificate.clone(),
+            key: key.clone(),
+            client_authorities: tls_client_ca.clone(),
+            client_auth: match tls_client_auth {
+                ClientCertificate::Required => ClientAuth::Required,
+                ClientCertificate::Optional => ClientAuth::Optional,
+            },
+        })),
+        _ => Err(Refusal::NoCertificate),
+    }
 }
 
 /// How many threads serve connections by default. On one or two processors, which clients often share, one thread is
@@ -235,7 +296,7 @@ fn command(file: &File, has_environment: bool) -> clap::Command {
 }
 
 fn is_setting(arg: &clap::Arg) -> bool {
-    !["config", "check_config", "help", "version", "ws"].contains(&arg.get_id().as_str())
+    !["config", "check_config", "help", "version", "ssl"].contains(&arg.get_id().as_str())
 }
 
 /// The names of all settings, without dashes in front.

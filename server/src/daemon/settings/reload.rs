@@ -15,7 +15,28 @@ pub(crate) struct Changes {
 }
 
 /// The settings that can change while the daemon runs. Limits are not listed: their rows say so.
-const RELOADABLE: [&str; 4] = ["log-file", "log-level", "verbose", "warn-held"];
+const RELOADABLE: [&str; 8] = [
+    "log-file",
+    "log-level",
+    "tls-cert",
+    "tls-client-auth",
+    "tls-client-ca",
+    "tls-key",
+    "verbose",
+    "warn-held",
+];
+
+/// The settings that say where certificates are.
+const CERTIFICATES: [&str; 4] = ["tls-cert", "tls-client-auth", "tls-client-ca", "tls-key"];
+
+/// What of newer settings could be opened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Opened {
+    /// The log's file.
+    pub(crate) log: bool,
+    /// The certificates.
+    pub(crate) certificates: bool,
+}
 
 pub(super) fn is_reloadable(name: &str) -> bool {
     RELOADABLE.contains(&name) || limits::is_reloadable(name)
@@ -23,8 +44,8 @@ pub(super) fn is_reloadable(name: &str) -> bool {
 
 impl Loaded {
     /// Replaces the settings by `newer`. Settings that cannot change are kept, so each later reload says again that
-    /// they differ. The log's file is kept too, unless `is_log_open`: that of `newer` could be opened.
-    pub(crate) fn replace(&mut self, newer: Self, is_log_open: bool) -> Changes {
+    /// they differ. So are files that could not be opened.
+    pub(crate) fn replace(&mut self, newer: Self, opened: Opened) -> Changes {
         let mut changes = Changes::default();
         for (name, value) in newer.values {
             let Some(old) = self.values.get_mut(&name) else { continue };
@@ -32,7 +53,8 @@ impl Loaded {
                 continue;
             }
             let change = format!("{name} from {} to {}", shown(&old.texts), shown(&value.texts));
-            if name == "log-file" && !is_log_open {
+            let is_certificate = CERTIFICATES.contains(&&*name);
+            if name == "log-file" && !opened.log || is_certificate && !opened.certificates {
                 changes.failed.push(change);
             } else if is_reloadable(&name) {
                 changes.applied.push(change);
@@ -41,7 +63,7 @@ impl Loaded {
                 changes.ignored.push(change);
             }
         }
-        if is_log_open {
+        if opened.log {
             self.settings.log.file = newer.settings.log.file;
         }
         self.settings.log.level = newer.settings.log.level;
@@ -62,6 +84,9 @@ mod tests {
     use std::ffi::OsString;
     use std::time::Duration;
 
+    const ALL: Opened = Opened { log: true, certificates: true };
+    const NO_LOG: Opened = Opened { log: false, certificates: true };
+
     fn with(flags: &[&str]) -> Loaded {
         let args: Vec<OsString> = ["elockd"].iter().chain(flags).map(OsString::from).collect();
         load(&args, Occasion::Start).unwrap()
@@ -78,16 +103,16 @@ mod tests {
         let mut loaded = with(&["--write-timeout", "1s", "--port", "1"]);
         let port = "port from 1 to 2".to_owned();
         let changes =
-            loaded.replace(with(&["--write-timeout", "2s", "--port", "2", "--log-file", "/x"]), true);
+            loaded.replace(with(&["--write-timeout", "2s", "--port", "2", "--log-file", "/x"]), ALL);
         let write_timeout = "write-timeout from 1s to 2s".to_owned();
         assert_eq!(changes.applied, ["log-file from unset to /x".to_owned(), write_timeout]);
         assert_eq!(changes.ignored, [&*port]);
         assert_eq!(loaded.settings.server.write_timeout, Some(Duration::from_secs(2)));
         let changes =
-            loaded.replace(with(&["--write-timeout", "2s", "--port", "2", "--log-file", "/x"]), true);
+            loaded.replace(with(&["--write-timeout", "2s", "--port", "2", "--log-file", "/x"]), ALL);
         assert_eq!(changes, Changes { ignored: vec![port], ..Changes::default() });
         let changes =
-            loaded.replace(with(&["--write-timeout", "2s", "--port", "1", "--log-file", "/x"]), true);
+            loaded.replace(with(&["--write-timeout", "2s", "--port", "1", "--log-file", "/x"]), ALL);
         assert_eq!(changes, Changes::default());
     }
 
@@ -95,20 +120,32 @@ mod tests {
     fn a_log_file_that_cannot_be_had_is_not_the_log_file() {
         let mut loaded = with(&["--log-file", "/a"]);
         for _ in 0..2 {
-            let changes = loaded.replace(with(&["--log-file", "/b"]), false);
+            let changes = loaded.replace(with(&["--log-file", "/b"]), NO_LOG);
             let failed = vec!["log-file from /a to /b".to_owned()];
             assert_eq!(changes, Changes { failed, ..Changes::default() });
             assert_eq!(loaded.settings.log.file, Some("/a".into()));
         }
-        let changes = loaded.replace(with(&["--log-file", "/b"]), true);
+        let changes = loaded.replace(with(&["--log-file", "/b"]), ALL);
         assert_eq!(changes.applied, ["log-file from /a to /b"]);
         assert_eq!(loaded.settings.log.file, Some("/b".into()));
     }
 
     #[test]
+    fn certificates_that_cannot_be_had_are_not_the_certificates() {
+        let tls = |cert: &str| with(&["--tls-listen", "127.0.0.1:1", "--tls-cert", cert, "--tls-key", "/k"]);
+        let mut loaded = tls("/a");
+        for _ in 0..2 {
+            let changes = loaded.replace(tls("/b"), Opened { log: true, certificates: false });
+            let failed = vec!["tls-cert from /a to /b".to_owned()];
+            assert_eq!(changes, Changes { failed, ..Changes::default() });
+        }
+        assert_eq!(loaded.replace(tls("/b"), ALL).applied, ["tls-cert from /a to /b"]);
+    }
+
+    #[test]
     fn the_values_are_still_those_that_count() {
         let mut loaded = with(&["--port", "1"]);
-        loaded.replace(with(&["--port", "2", "--verbose"]), true);
+        loaded.replace(with(&["--port", "2", "--verbose"]), ALL);
         let values: &Values = &loaded.values;
         assert_eq!((&*values["port"].texts[0], &*values["verbose"].texts[0]), ("1", "true"));
     }
