@@ -137,7 +137,9 @@ fn the_client_has_the_address_that_the_balancer_says() {
         client.send([header, b"g y\nr y\n"].concat());
         client.expect("1 Lock Get Success: y\n1 Lock Release Success: y\n");
         let mut client = daemon.tcp();
-        header.iter().for_each(|byte| client.send([*byte]));
+        for byte in header {
+            client.send([*byte]);
+        }
         assert_eq!(client.ask("g y"), "1 Lock Get Success: y");
     }
     let mut itself = daemon.tcp();
@@ -189,12 +191,14 @@ fn a_limit_of_addresses_is_of_the_clients_behind_the_balancer() {
         client
     };
     let mut clients = ["1.1.1.1", "1.1.1.2"].map(connect);
-    clients.iter_mut().for_each(|client| client.expect("1 pong\n"));
+    for client in &mut clients {
+        client.expect("1 pong\n");
+    }
     let mut third = connect("1.1.1.1");
     third.expect("0 Too Many Connections\n");
 }
 
-/// Goal: the lines of docs/tls.md for HAProxy do what the page says. Method: they are run.
+/// Goal: the configuration in docs/tls.md does what the page says. Method: it is run.
 #[test]
 fn haproxy_says_who_the_client_is() {
     if !has_tools(&["haproxy"]) {

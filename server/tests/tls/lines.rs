@@ -2,8 +2,8 @@
 
 use super::World;
 use super::speaker::Speaking;
-use super::support::{PATIENCE, has_tools, poll};
-use std::io::Write;
+use super::support::{Guard, PATIENCE, has_tools, poll};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -74,10 +74,11 @@ fn long_input_and_long_answers_are_whole() {
     const LOCKS: usize = 3000;
     let world = World::start(&["--max-line-bytes", "100000"]);
     let mut client = world.speaker().connect(world.address()).unwrap();
-    let gets: String = (0..LOCKS).map(|number| format!("g {}{number:05}\n", "n".repeat(95))).collect();
+    let names = || (0..LOCKS).map(|number| format!("{}{number:05}", "n".repeat(95)));
+    let gets = super::support::lines("g ", names());
     client.try_send(&gets).unwrap();
-    for number in 0..LOCKS {
-        assert_eq!(client.line(), format!("1 Lock Get Success: {}{number:05}", "n".repeat(95)));
+    for name in names() {
+        assert_eq!(client.line(), format!("1 Lock Get Success: {name}"));
     }
     client.try_send("d\n").unwrap();
     let mut listed = 0;
@@ -112,19 +113,26 @@ fn renegotiation_is_refused_and_nobody_else_notices() {
     let mut openssl = Command::new("openssl");
     openssl.args(["s_client", "-tls1_2", "-connect", &world.address().to_string()]);
     openssl.args(["-CAfile", &world.authority.file, "-verify_return_error", "-servername", "daemon"]);
-    let mut process =
-        openssl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut input = process.stdin.take().unwrap();
+    openssl.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut process = Guard::new(openssl.spawn().unwrap());
+    let mut input = process.0.stdin.take().unwrap();
     input.write_all(b"g x\n").unwrap();
     poll("it to hold the lock", PATIENCE, || {
         (world.daemon.tcp().ask("i x") == "1 Lock Is Locked: x").then_some(())
     });
     // In a line of its own this is no input, but asks for it.
     input.write_all(b"R\n").unwrap();
-    drop(input);
-    let output = process.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("RENEGOTIATING"), "{said}");
+    let mut said = String::new();
+    let mut lines = BufReader::new(process.0.stderr.take().unwrap());
+    while !said.contains("RENEGOTIATING") {
+        assert_ne!(lines.read_line(&mut said).unwrap(), 0, "{said}");
+    }
+    // It waits for an answer that never comes. Meanwhile the daemon serves others.
+    (0..100).for_each(|_| assert_eq!(world.daemon.tcp().ask("ping"), "1 pong"));
+    drop(process.0.kill());
+    lines.read_to_string(&mut said).unwrap();
+    let (_, after) = said.split_once("RENEGOTIATING").unwrap();
+    assert!(!after.contains("depth="), "it has seen the certificate again: {said}");
     wait_until_free(&world, "x");
     world.speaker().connect(world.address()).unwrap();
 }

@@ -6,6 +6,7 @@
 mod authority;
 mod handshakes;
 mod lines;
+mod page;
 mod reload;
 mod speaker;
 #[path = "../support/mod.rs"]

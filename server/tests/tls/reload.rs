@@ -4,8 +4,10 @@ use super::World;
 use super::authority::Authority;
 use super::speaker::Speaker;
 use super::support::{Daemon, PATIENCE, poll, program};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
 use std::fs;
+use std::os::unix::fs::symlink;
 use tempfile::TempDir;
 
 /// 2999-12-31, in Unix time.
@@ -60,9 +62,25 @@ fn what_does_not_fit_changes_nothing_and_the_log_says_why() {
         world.speaker().connect(world.address()).expect(reason);
     }
     fs::remove_file(&world.own.cert).unwrap();
-    reload(&world, 7);
-    world.daemon.wait_for_log("No such file");
-    world.speaker().connect(world.address()).unwrap();
+    for (number, (target, reason)) in (7..).zip([
+        ("/none", "No such file"),
+        ("/dev/zero", "it is not a regular file"),
+        ("pipe", "it is not a regular file"),
+        ("long", "it has more than 1048576 bytes"),
+    ]) {
+        let target = world.folder.path().join(target);
+        match target.file_name().unwrap().to_str().unwrap() {
+            "pipe" => mknodat(CWD, &target, FileType::Fifo, Mode::RWXU, 0).unwrap(),
+            "long" => fs::write(&target, vec![b'x'; (1 << 20) + 1]).unwrap(),
+            _ => {}
+        }
+        symlink(&target, &world.own.cert).unwrap();
+        reload(&world, number);
+        poll(reason, PATIENCE, || (world.daemon.log().matches(reason).count() > 0).then_some(()));
+        world.speaker().connect(world.address()).expect(reason);
+        fs::remove_file(&world.own.cert).unwrap();
+    }
+    assert_eq!(world.daemon.log().matches("TLS goes on with the certificates that it has").count(), 10);
 }
 
 #[test]

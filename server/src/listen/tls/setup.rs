@@ -2,7 +2,11 @@
 //! read and checked as a whole, so that a listener never has one half of an old setup and one of a new.
 
 use super::certificate;
+use rustix::fs::OFlags;
 use std::fmt;
+use std::fs::OpenOptions;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -17,6 +21,9 @@ use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
 const LINES: &[u8] = b"elock/1";
 /// That of HTTP.
 const WEB: &[u8] = b"http/1.1";
+
+/// The most bytes of a file. A certificate takes one or two thousand, and all authorities of a browser 250,000.
+const MOST_BYTES: u64 = 1 << 20;
 
 /// Where the files are, all in PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,8 +134,8 @@ impl TlsSetup {
             })?;
             validity = (validity.0.max(begin), validity.1.min(end));
         }
-        let key = PrivateKeyDer::from_pem_file(&files.key)
-            .map_err(|error| of_pem(&files.key, &error, "private key"))?;
+        let key = PrivateKeyDer::from_pem_slice(&read(&files.key)?);
+        let key = key.map_err(|error| of_pem(&files.key, &error, "private key"))?;
         let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
         let other = |reason| TlsError::Other {
             key: files.key.clone(),
@@ -201,19 +208,37 @@ fn date(seconds: i64) -> String {
 /// Reads every certificate of a file.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let of_pem = |error: pem::Error| of_pem(path, &error, "certificate");
-    let certificates = CertificateDer::pem_file_iter(path).map_err(of_pem)?;
-    let certificates = certificates.collect::<Result<Vec<_>, _>>().map_err(of_pem)?;
+    let pem = read(path)?;
+    let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>().map_err(of_pem)?;
     if certificates.is_empty() {
         return Err(TlsError::Lacks { path: path.to_owned(), what: "certificate" });
     }
     Ok(certificates)
 }
 
+/// Reads a file. A path that names a pipe or a device must neither hang nor take memory until there is none.
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    let failed =
+        |reason: &dyn fmt::Display| TlsError::File { path: path.to_owned(), reason: reason.to_string() };
+    let mut options = OpenOptions::new();
+    // To open a pipe must not wait for somebody to write.
+    options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    let file = options.open(path).map_err(|error| failed(&error))?;
+    if !file.metadata().map_err(|error| failed(&error))?.is_file() {
+        return Err(failed(&"it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(|error| failed(&error))?;
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(failed(&format_args!("it has more than {MOST_BYTES} bytes; is it the right file?")));
+    }
+    Ok(bytes)
+}
+
 fn of_pem(path: &Path, error: &pem::Error, what: &'static str) -> TlsError {
     let path = path.to_owned();
     match error {
         pem::Error::NoItemsFound => TlsError::Lacks { path, what },
-        pem::Error::Io(error) => TlsError::File { path, reason: error.to_string() },
         error => TlsError::File { path, reason: error.to_string() },
     }
 }
