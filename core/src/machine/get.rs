@@ -48,12 +48,14 @@ impl Machine {
         }
         if self.is_free(found, wish) {
             let memory = self.memory() + memory::of_get(name, found.holders());
-            if memory > self.config.limits.memory_bytes {
+            let outer_bytes = memory::outer_bytes(name);
+            let has_own = self.connections.tally(tally).has_memory(memory::OWN_HOLD + outer_bytes);
+            if memory > self.config.limits.memory_bytes || !has_own {
                 return Err(Some(self.out_of_memory(name)));
             }
             let tenure = tenure.unwrap_or_else(|| self.begin_tenure(id));
             let holders = self.holds.add(found, name, tenure, self.now);
-            self.connections.tally_mut(tally).add_hold();
+            self.connections.tally_mut(tally).add_hold(outer_bytes);
             self.note_peaks(own + 1, name.len(), memory);
             return Ok(holders);
         }
@@ -98,7 +100,7 @@ impl Machine {
         let limit = limits.locks_per_connection + u32::from(bug!(LocksOfAConnectionOffByOne));
         let tally = self.connections.tally(tally);
         let waits = if bug!(WaitIsNotReserved) { 0 } else { tally.waits() };
-        own >= limit || u64::from(tally.holds()) + u64::from(waits) >= u64::from(limits.locks)
+        own >= limit || u64::from(tally.holds()) + u64::from(waits) >= u64::from(tally.bounds().locks)
     }
 
     #[inline]
@@ -145,17 +147,19 @@ impl Machine {
         let limits = &self.config.limits;
         let for_name = limits.waiters_per_name + u32::from(bug!(QueueLimitOffByOne));
         let tally = self.connections.tally(self.connections[id].tally());
-        if tally.waits() + tally.ends() >= limits.waiters || self.holds.awaiting_in(found.state()) >= for_name
+        if tally.waits() + tally.ends() >= tally.bounds().waiters
+            || self.holds.awaiting_in(found.state()) >= for_name
         {
             mark!(QueueWasFull);
             self.counters.queue_full += 1;
             return Some(queue_full);
         }
-        if !self.has_memory(memory::WAIT) {
+        let outer_bytes = memory::outer_bytes(name);
+        if !self.has_memory(memory::WAIT) || !tally.has_memory(memory::OWN_WAIT + outer_bytes) {
             return Some(self.out_of_memory(name));
         }
         let wait = self.holds.begin_wait(found, id, aim, (self.now, deadline));
-        self.connections.set_wait(id, wait, aim);
+        self.connections.set_wait(id, wait, (aim, outer_bytes));
         self.expect(self.holds.waits().nothing_before());
         if self.config.limits.idle_ms > 0 && !bug!(WaitingIsIdle) {
             self.connections.unlink(id);

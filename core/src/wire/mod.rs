@@ -15,8 +15,8 @@ mod wish;
 
 pub use decoder::Decoder;
 pub use reply::{Listing, Reply, Subject};
-pub use request::{Command, parse};
+pub use request::{Command, Refusal, parse};
 pub use row::{Group, Role, Row, read_rows};
 pub use text::{encode, encode_reason, read_figures, read_me, read_reason};
-pub use verb::Verb;
+pub use verb::{Right, Verb, VerbSet};
 pub use wish::Wish;

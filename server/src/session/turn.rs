@@ -113,7 +113,9 @@ fn cost<N: AsRef<[u8]>>(command: &Command<N>) -> (usize, usize) {
         // All figures are looked up and written as numbers.
         Command::Query { full: true } => (Allowance::UNITS, MAX_UNSENT),
         Command::Query { full: false } => (Allowance::UNITS / 8, 4 << 10),
-        Command::Help => (4, 4 << 10),
+        Command::Help(_) => (4, 4 << 10),
+        // The reply has the name of the account.
+        Command::Login(_) => (1, 4 << 10),
         // Its name may have any length.
         Command::Me => (1, MAX_UNSENT),
         Command::Unknown(word) => (1, line(word)),

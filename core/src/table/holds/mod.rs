@@ -240,6 +240,11 @@ impl Holds {
         self.locks.name(&self.locks[lock])
     }
 
+    /// Bytes of a lock's name that are stored outside its slot.
+    pub(crate) fn outer_bytes(&self, lock: Id<Lock>) -> u64 {
+        self.locks.outer_bytes(&self.locks[lock])
+    }
+
     pub(crate) fn locks(&self) -> &Locks {
         &self.locks
     }
@@ -316,7 +321,7 @@ mod tests {
     /// Holds with `N` tenures, each of a connection of its own.
     fn holds<const N: usize>() -> (Holds, [Id<Tenure>; N]) {
         let mut holds = Holds::new(&Config::smallest_storage().storage);
-        let mut connections = Connections::new(&Config::smallest_storage().storage);
+        let mut connections = Connections::new(&Config::smallest_storage());
         let tenures = std::array::from_fn(|number| {
             let serial = number as u64 + 1;
             let origin = Origin { addr: Addr::Unix(serial), account: Account::default() };
@@ -353,7 +358,7 @@ mod tests {
         for is_got in [false, true] {
             let (mut holds, [a, b]) = holds();
             let lock = add(&mut holds, a);
-            assert_eq!(holds.end(a, Now(5)), ByKind::from_array([0, 1, 0, 0]));
+            assert_eq!(holds.end(a, Now(5)), (ByKind::from_array([0, 1, 0, 0]), 0));
             assert_eq!((holds.state(lock), holds.holders(lock), holds.dead()), (State::Free, 0, 1));
             assert_eq!(holds.holder_tenures(lock).count(), 0);
             assert_eq!((holds.counts().live(), holds.counts().held()), Default::default());
