@@ -31,7 +31,7 @@ impl fmt::Debug for Event {
 }
 
 /// Applies one input to the real machine. Reads a listing at once, slice by slice, with no input in between.
-pub fn observe(machine: &mut Machine, now: Now, input: Input<&Command<Vec<u8>>>) -> Vec<Event> {
+pub fn observe(machine: &mut Machine, now: Now, input: BorrowedInput<'_, Vec<u8>>) -> Vec<Event> {
     let mut events = Vec::new();
     let mut listing = None;
     machine.apply(now, input, &mut |conn, output| match output {

@@ -27,7 +27,7 @@ impl World {
     }
 
     /// Applies an input. Returns what it cost, and whether its connection has a success or waits.
-    fn apply(&mut self, input: Input<&Command<&[u8]>>) -> (Bill, bool) {
+    fn apply(&mut self, input: BorrowedInput<'_, &[u8]>) -> (Bill, bool) {
         let _ = bill();
         let mut is_success = false;
         self.machine.apply(Now(self.now), input, &mut |_, output| {

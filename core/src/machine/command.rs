@@ -32,8 +32,7 @@ impl Machine {
         // Nearly all commands are one of these two, and these are never refused.
         if !matches!(command, Command::Get(_) | Command::Release(..))
             && let Some(verb) = verb
-            && !matches!(command, Command::Refused(..))
-            && let Some(refusal) = self.refusal(id, verb)
+            && let Some(refusal) = self.refusal(id, command, verb)
         {
             return self.reply(conn, Some(verb), refusal, out);
         }
@@ -71,13 +70,12 @@ impl Machine {
             Command::Iam(name) => self.register(id, name.as_ref()),
             Command::Me => return self.me(id, conn, out),
             Command::Query { full } => return self.query(id, conn, *full, out),
-            Command::Auth(_) => Reply::AuthFailure,
-            Command::Login(account) => return self.login(id, conn, *account, out),
             Command::Ping => Reply::Pong,
             Command::Help(verbs) => Reply::Help { verbs: *verbs },
             Command::Quit => return self.quit(id, conn, out),
-            Command::Refused(verb, Refusal::AuthRequired) => Reply::AuthRequired { framed: verb.is_framed() },
-            Command::Refused(verb, Refusal::NotAllowed) => Reply::NotAllowed { verb: *verb },
+            Command::Auth(_) => return self.login(id, conn, None, out),
+            Command::Login(account) => return self.login(id, conn, *account, out),
+            Command::Refused(verb, why) => refused(*verb, *why),
             Command::BadArgument(verb) => Reply::BadArgument { verb: *verb },
             Command::Unknown(_) if self.config.features.silent_errors => return,
             Command::Unknown(verb) => Reply::UnknownCommand { verb: verb.as_ref() },
@@ -132,8 +130,9 @@ impl Machine {
 
     /// The refusal of a verb, if the connection may not say it: it is no operator, or the verb is switched off.
     #[inline]
-    fn refusal(&self, id: Id<Connection>, verb: Verb) -> Option<Reply<'static>> {
-        if !verb.may_be_refused() {
+    fn refusal<N>(&self, id: Id<Connection>, command: &Command<N>, verb: Verb) -> Option<Reply<'static>> {
+        // What a driver has refused is answered so.
+        if !verb.may_be_refused() || matches!(command, Command::Refused(..)) {
             return None;
         }
         let features = &self.config.features;
@@ -222,6 +221,15 @@ impl Machine {
         self.counters.tokens_given += 1;
         self.holds.set_token(lock, tenure, token);
         Reply::Fenced { kind, token, name }
+    }
+}
+
+/// The answer to a command that the driver has refused.
+#[cold]
+const fn refused(verb: Verb, why: Refusal) -> Reply<'static> {
+    match why {
+        Refusal::AuthRequired => Reply::AuthRequired { framed: verb.is_framed() },
+        Refusal::NotAllowed => Reply::NotAllowed { verb },
     }
 }
 

@@ -48,7 +48,7 @@ impl Machine {
         }
         if self.is_free(found, wish) {
             let memory = self.memory() + memory::of_get(name, found.holders());
-            let outer_bytes = memory::outer_bytes(name);
+            let outer_bytes = memory::outer_bytes(name.len());
             let has_own = self.connections.tally(tally).has_memory(memory::OWN_HOLD + outer_bytes);
             if memory > self.config.limits.memory_bytes || !has_own {
                 return Err(Some(self.out_of_memory(name)));
@@ -154,7 +154,7 @@ impl Machine {
             self.counters.queue_full += 1;
             return Some(queue_full);
         }
-        let outer_bytes = memory::outer_bytes(name);
+        let outer_bytes = memory::outer_bytes(name.len());
         if !self.has_memory(memory::WAIT) || !tally.has_memory(memory::OWN_WAIT + outer_bytes) {
             return Some(self.out_of_memory(name));
         }

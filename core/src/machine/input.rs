@@ -8,9 +8,10 @@ use std::sync::Arc;
 /// One event. Every input is legal in every state. One that makes no sense, such as a command of a connection that is
 /// not open or a second `Closed`, only changes a counter.
 ///
-/// `C` is the form of a command. The machine takes it borrowed (`&Command<N>`). Logs and traces own it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Input<C> {
+/// `C` is the form of a command, and `A` that of a table of accounts. The machine takes both borrowed
+/// ([`BorrowedInput`]). Logs and traces own them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input<C, A = Arc<Accounts>> {
     /// A connection was accepted. Its number must be above all before it. Otherwise the input is ignored.
     Opened(Conn, Origin),
     /// A connection sent a line.
@@ -37,13 +38,16 @@ pub enum Input<C> {
         last: u64,
     },
     /// From now on this is the table of accounts. What accounts have stays, also if it is more than they may have now.
-    Accounts(Arc<Accounts>),
+    Accounts(A),
 }
 
-/// An input that is no command.
-pub type DriverInput = Input<&'static Command<&'static [u8]>>;
+/// An input as the machine takes it.
+pub type BorrowedInput<'a, N> = Input<&'a Command<N>, &'a Arc<Accounts>>;
 
-impl<C> Input<C> {
+/// An input that is no command.
+pub type DriverInput<'a> = Input<&'static Command<&'static [u8]>, &'a Arc<Accounts>>;
+
+impl<C, A> Input<C, A> {
     /// The connection that the input is about. `None` for inputs about no connection.
     pub const fn conn(&self) -> Option<Conn> {
         match self {
@@ -52,8 +56,8 @@ impl<C> Input<C> {
         }
     }
 
-    /// The same input with its command borrowed.
-    pub fn as_ref(&self) -> Input<&C> {
+    /// The same input with what it has borrowed.
+    pub const fn as_ref(&self) -> Input<&C, &A> {
         match self {
             Self::Opened(conn, origin) => Input::Opened(*conn, *origin),
             Self::Command(conn, command) => Input::Command(*conn, command),
@@ -62,12 +66,12 @@ impl<C> Input<C> {
             Self::Lapse { ms } => Input::Lapse { ms: *ms },
             Self::Drain => Input::Drain,
             Self::Tokens { first, last } => Input::Tokens { first: *first, last: *last },
-            Self::Accounts(accounts) => Input::Accounts(Arc::clone(accounts)),
+            Self::Accounts(accounts) => Input::Accounts(accounts),
         }
     }
 
     /// The same input with its command changed by `command`.
-    pub fn map<D>(self, command: impl FnOnce(C) -> D) -> Input<D> {
+    pub fn map<D>(self, command: impl FnOnce(C) -> D) -> Input<D, A> {
         match self {
             Self::Opened(conn, origin) => Input::Opened(conn, origin),
             Self::Command(conn, said) => Input::Command(conn, command(said)),
@@ -77,6 +81,22 @@ impl<C> Input<C> {
             Self::Drain => Input::Drain,
             Self::Tokens { first, last } => Input::Tokens { first, last },
             Self::Accounts(accounts) => Input::Accounts(accounts),
+        }
+    }
+}
+
+impl<C> Input<C, &Arc<Accounts>> {
+    /// The same input with a share of its table of accounts.
+    pub fn shared(self) -> Input<C> {
+        match self {
+            Self::Opened(conn, origin) => Input::Opened(conn, origin),
+            Self::Command(conn, said) => Input::Command(conn, said),
+            Self::Closed(conn, cause) => Input::Closed(conn, cause),
+            Self::Tick => Input::Tick,
+            Self::Lapse { ms } => Input::Lapse { ms },
+            Self::Drain => Input::Drain,
+            Self::Tokens { first, last } => Input::Tokens { first, last },
+            Self::Accounts(accounts) => Input::Accounts(Arc::clone(accounts)),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::wire::{Reply, Verb};
 impl Machine {
     /// Gives a connection to the account that it logged in to. It keeps its registered name and its grace. `None` is no
     /// account. If the account has no connection left, the connection ends.
+    #[cold]
     pub(super) fn login(
         &mut self,
         id: Id<Connection>,

@@ -13,7 +13,7 @@ mod operator;
 mod output;
 mod waits;
 
-pub use input::{Cause, DriverInput, Input};
+pub use input::{BorrowedInput, Cause, DriverInput, Input};
 pub(crate) use linger::Holder;
 pub use output::{Output, Reason};
 
@@ -93,7 +93,7 @@ impl Machine {
     pub fn apply<N: AsRef<[u8]>>(
         &mut self,
         now: Now,
-        input: Input<&Command<N>>,
+        input: BorrowedInput<'_, N>,
         out: &mut impl FnMut(Conn, Output<'_>),
     ) -> Seq {
         if let Input::Lapse { ms } = input {
@@ -118,7 +118,7 @@ impl Machine {
             Input::Lapse { .. } => {}
             Input::Drain => self.drain(out),
             Input::Tokens { first, last } => self.tokens.extend(first, last),
-            Input::Accounts(accounts) => self.connections.set_accounts(accounts, true),
+            Input::Accounts(accounts) => self.connections.set_accounts(Arc::clone(accounts), true),
         }
         self.seq
     }

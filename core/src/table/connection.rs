@@ -3,7 +3,7 @@
 use super::account::{Tallies, Tally, TallyId};
 use super::addresses::{Addresses, Source};
 use super::grace::{Grace, Registration};
-use super::line::Aim;
+use super::line::{Aim, Place};
 use super::memory;
 use super::tenure::Tenure;
 use super::wait::Wait;
@@ -473,11 +473,11 @@ impl Connections {
     }
 
     /// Notes that a connection's wait is over.
-    pub(crate) fn take_wait(&mut self, id: Id<Connection>, (aim, outer_bytes): (Aim, u64)) {
+    pub(crate) fn take_wait(&mut self, id: Id<Connection>, place: &Place) {
         let connection = &mut self.slots[id];
         assert!(connection.wait.take().is_some(), "a wait ends once");
         let tally = connection.tally;
-        self.tally_mut(tally).remove_wait(aim, outer_bytes);
+        self.tally_mut(tally).remove_wait(place.aim(), place.outer_bytes());
     }
 
     /// Restores from a snapshot the highest number and the last registration.

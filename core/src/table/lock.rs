@@ -153,7 +153,10 @@ impl Locks {
     /// Bytes of a lock's name that are stored outside its slot.
     #[inline]
     pub(crate) fn outer_bytes(&self, lock: &Lock) -> u64 {
-        lock.name.get().map_or_else(|place| memory::outer_bytes(self.long_name(place)), |_| 0)
+        match lock.name.get() {
+            Ok(_) => 0,
+            Err(place) => memory::outer_bytes(self.long_name(place).len()),
+        }
     }
 
     #[cold]

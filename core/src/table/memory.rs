@@ -29,16 +29,16 @@ pub(crate) const OWN_HOLD: u64 = HOLD + NAME;
 /// A wait, for its account: with the name, which the hold that it may become counts too.
 pub(crate) const OWN_WAIT: u64 = WAIT + NAME;
 
-/// Bytes of a name that are stored outside its lock's slot.
+/// How many of a name's `bytes` are stored outside its lock's slot, with what it takes there.
 #[inline]
-pub(crate) const fn outer_bytes(name: &[u8]) -> u64 {
-    if name.len() > Name::SHORT { (name.len() + 16) as u64 } else { 0 }
+pub(crate) const fn outer_bytes(bytes: usize) -> u64 {
+    if bytes > Name::SHORT { (bytes + 16) as u64 } else { 0 }
 }
 
 /// What a get of this lock adds, if the lock has so many holders.
 #[inline]
 pub(crate) const fn of_get(name: &[u8], holders: u32) -> u64 {
-    if holders > 0 { HOLD } else { HOLD + NAME + outer_bytes(name) }
+    if holders > 0 { HOLD } else { HOLD + NAME + outer_bytes(name.len()) }
 }
 
 /// What a registration under a name of so many bytes adds. An empty name is none.

@@ -21,7 +21,7 @@ impl Machine {
         }
         for (_, wait) in self.holds.waits().slots().iter() {
             let account = self.connections[wait.by()].origin().account;
-            let outer_bytes = self.holds.outer_bytes(wait.lock());
+            let outer_bytes = memory::outer_bytes(self.holds.name(wait.lock()).len());
             *refusable.entry(account).or_default() += memory::OWN_WAIT + outer_bytes;
         }
         let mut memory = refusable.clone();

@@ -136,7 +136,7 @@ impl Machine {
         }
         self.holds.add(found, name, tenure, Now(since));
         let tally = self.connections[id].tally();
-        self.connections.tally_mut(tally).add_hold(memory::outer_bytes(name));
+        self.connections.tally_mut(tally).add_hold(memory::outer_bytes(name.len()));
         if token > Tokens::MAX {
             return Err(damaged(format!("a hold has token {token}")));
         }
@@ -174,7 +174,7 @@ impl Machine {
         }
         assert!(self.holds.due(Now(began)).is_none(), "nothing is due before the time of the snapshot");
         let wait = self.holds.restore_wait(found, id, (order, aim), (Now(began), Now(deadline)));
-        self.connections.set_wait(id, wait, (aim, memory::outer_bytes(&name)));
+        self.connections.set_wait(id, wait, (aim, memory::outer_bytes(name.len())));
         if self.config.limits.idle_ms > 0 {
             self.connections.unlink(id);
         }

@@ -71,7 +71,7 @@ impl Holds {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "each get pays for a call")]
     fn add_new(&mut self, Found { hash, kind, .. }: Found, name: &[u8], tenure: Id<Tenure>, now: Now) {
-        let outer_bytes = memory::outer_bytes(name);
+        let outer_bytes = memory::outer_bytes(name.len());
         self.tenures[tenure].add_sole(&mut self.locks, kind, outer_bytes, |locks, links| {
             locks.insert(hash, name, kind, Hold::Sole { tenure, links }, now)
         });

@@ -240,11 +240,6 @@ impl Holds {
         self.locks.name(&self.locks[lock])
     }
 
-    /// Bytes of a lock's name that are stored outside its slot.
-    pub(crate) fn outer_bytes(&self, lock: Id<Lock>) -> u64 {
-        self.locks.outer_bytes(&self.locks[lock])
-    }
-
     pub(crate) fn locks(&self) -> &Locks {
         &self.locks
     }
