@@ -101,7 +101,8 @@ impl Machine {
         let limit = limits.locks_per_connection + u32::from(bug!(LocksOfAConnectionOffByOne));
         let tally = self.connections.tally(tally);
         let waits = if bug!(WaitIsNotReserved) { 0 } else { tally.waits() };
-        let all = u64::from(tally.holds()) + u64::from(waits);
+        let holds = if bug!(QuotaIsShared) { self.holds.counts().live().total() } else { tally.holds() };
+        let all = u64::from(holds) + u64::from(waits);
         (own >= limit || all >= u64::from(tally.bounds().locks), tally.has_memory_quota())
     }
 

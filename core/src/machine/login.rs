@@ -26,7 +26,7 @@ impl Machine {
             mark!(LoginWasRefused);
             return self.fail(conn, Verb::Auth, Reply::AuthFailure, out);
         };
-        if account != before {
+        if account != before && !bug!(LoginKeepsTheOldAccount) {
             let tally = self.connections.tally_of(account);
             let most = self.config.limits.connections_per_address;
             let has_room = self.has_connection_left(tally);
