@@ -178,10 +178,8 @@ where
         Peer::Unix | Peer::Operator(_) => Addr::Unix(conn.serial()),
     };
     let mut addr = None;
-    let opened = shared.gate.open(shared.clock.now(), |conn| Origin {
-        addr: *addr.insert(addr_of(conn)),
-        account,
-    });
+    let opened =
+        shared.gate.open(shared.clock.now(), |conn| Origin { addr: *addr.insert(addr_of(conn)), account });
     let log = addr.and_then(|addr| SessionLog::of(addr, peer, shared.tunables().verbose)).map(Box::new);
     match opened {
         Ok(handle) => {

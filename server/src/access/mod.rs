@@ -12,7 +12,7 @@ mod token_file;
 
 pub(crate) use control::{Control, Edition};
 pub(crate) use rules::lock_of;
-pub use rules::{MAX_PREFIXES, RuleError, Rules, Verdict};
+pub use rules::{MAX_PREFIXES, RuleError, Rules, Verdict, names_a_lock};
 pub use token::{AccessToken, MAX_TOKEN_BYTES, ParseDigestError, TokenDigest};
 pub use token_file::{
     AccountNameError, MAX_ACCOUNT_BYTES, MAX_TOKENS, RESERVED, TokenFile, TokenFileError, check_account_name,
@@ -73,7 +73,9 @@ pub struct Required {
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum RulebookError {
     /// An account of the file of tokens has no entry, though others have.
-    #[error("the token file has tokens of `{0}`, which has no rules: add a table [accounts.{0}], or remove them")]
+    #[error(
+        "the token file has tokens of `{0}`, which has no rules: add a table [accounts.{0}], or remove them"
+    )]
     NoRules(String),
     /// Two accounts have the same certificate.
     #[error("the certificate `{certificate}` is both of `{first}` and of `{second}`: give it to one of them")]
@@ -172,10 +174,15 @@ impl Access {
             let account = number_of(&entry.name)?;
             names.insert(account, &entry.name);
             for certificate in &entry.certificates {
-                let first = certificates.insert(certificate.clone(), account).filter(|first| *first != account);
+                let first =
+                    certificates.insert(certificate.clone(), account).filter(|first| *first != account);
                 if let Some(first) = first {
                     let (first, second) = (names[&first].to_owned(), entry.name.clone());
-                    return Err(RulebookError::Certificate { certificate: certificate.clone(), first, second });
+                    return Err(RulebookError::Certificate {
+                        certificate: certificate.clone(),
+                        first,
+                        second,
+                    });
                 }
             }
             accounts.insert(account, KnownAccount::of(entry));
@@ -245,7 +252,12 @@ impl Access {
     pub(crate) fn table(&self, most_strangers: u32) -> Arc<Accounts> {
         let strangers = Profile {
             name: STRANGERS_NAME.to_owned(),
-            quotas: Quotas { connections: Some(most_strangers), locks: Some(0), memory_bytes: None, waiters: Some(0) },
+            quotas: Quotas {
+                connections: Some(most_strangers),
+                locks: Some(0),
+                memory_bytes: None,
+                waiters: Some(0),
+            },
             is_operator: false,
             names: Some(Vec::new()),
             all_figures: false,
@@ -326,7 +338,10 @@ mod tests {
         let rulebook =
             Rulebook { tokens: tokens(&[("web", "a"), ("cron", "b"), ("web", "c")]), ..Rulebook::default() };
         let access = Access::new(&rulebook).unwrap();
-        assert_eq!(["a", "b", "c"].map(|token| name_of(&access, token)), [Some("web"), Some("cron"), Some("web")]);
+        assert_eq!(
+            ["a", "b", "c"].map(|token| name_of(&access, token)),
+            [Some("web"), Some("cron"), Some("web")]
+        );
         let longest = "x".repeat(MAX_TOKEN_BYTES);
         for wrong in ["", "A", "ab", "web", "sha256:", &longest] {
             assert_eq!(name_of(&access, wrong), None, "{wrong}");
@@ -346,7 +361,9 @@ mod tests {
     #[test]
     fn a_name_keeps_its_number_and_nobody_else_ever_gets_it() {
         let book = |of: &[(&str, &str)]| Rulebook { tokens: tokens(of), ..Rulebook::default() };
-        let number = |access: &Access, token: &str| access.account_of_token(token.as_bytes()).map(|known| known.account);
+        let number = |access: &Access, token: &str| {
+            access.account_of_token(token.as_bytes()).map(|known| known.account)
+        };
         let first = Access::new(&book(&[("web", "a"), ("cron", "b")])).unwrap();
         assert_eq!((number(&first, "a"), number(&first, "b")), (Some(Account(2)), Some(Account(3))));
         let second = first.renewed(&book(&[("top", "d"), ("cron", "c")])).unwrap();
@@ -366,7 +383,10 @@ mod tests {
         assert_eq!(with(vec![entry("cron", &[])]).unwrap_err(), RulebookError::NoRules("web".into()));
         assert!(with(vec![entry("cron", &[]), entry("web", &[])]).is_ok());
         assert!(with(vec![entry(DEFAULT, &[])]).is_ok(), "those who need not say whose they are");
-        assert_eq!(*with(vec![entry(DEFAULT, &[])]).unwrap().named(DEFAULT).unwrap().rules, entry("", &[]).rules);
+        assert_eq!(
+            *with(vec![entry(DEFAULT, &[])]).unwrap().named(DEFAULT).unwrap().rules,
+            entry("", &[]).rules
+        );
         assert_eq!(*with(vec![]).unwrap().named(DEFAULT).unwrap().rules, Rules::of_clients());
     }
 
@@ -375,10 +395,18 @@ mod tests {
         let with = |entries| Access::new(&Rulebook { entries, ..Rulebook::default() });
         let access = with(vec![entry("web", &["a", "b", "a"]), entry("cron", &["c"])]).unwrap();
         let name = |names: &[&str]| {
-            access.account_of_certificate(names).map(|account| access.account(account).unwrap().name.to_string())
+            access
+                .account_of_certificate(names)
+                .map(|account| access.account(account).unwrap().name.to_string())
         };
-        assert_eq!((name(&["a"]), name(&["x", "b"]), name(&["b", "a"])), (Some("web".into()), Some("web".into()), Some("web".into())));
-        assert_eq!((name(&["c"]), name(&[]), name(&["x"]), name(&["A"])), (Some("cron".into()), None, None, None));
+        assert_eq!(
+            (name(&["a"]), name(&["x", "b"]), name(&["b", "a"])),
+            (Some("web".into()), Some("web".into()), Some("web".into()))
+        );
+        assert_eq!(
+            (name(&["c"]), name(&[]), name(&["x"]), name(&["A"])),
+            (Some("cron".into()), None, None, None)
+        );
         assert_eq!(name(&["a", "c"]), None, "it is of two");
         let refusal = with(vec![entry("web", &["a"]), entry("cron", &["a"])]).unwrap_err();
         let (first, second) = ("web".into(), "cron".into());

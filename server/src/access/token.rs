@@ -133,7 +133,8 @@ mod tests {
         let cut = &OF_ABC[..OF_ABC.len() - 1];
         let longer = format!("{OF_ABC}0");
         let other = OF_ABC.replace("sha256", "sha1");
-        for wrong in ["", "sha256:", cut, &longer, &other, &OF_ABC[7..], &OF_ABC.replace('b', "g"), &format!("{cut}é")]
+        for wrong in
+            ["", "sha256:", cut, &longer, &other, &OF_ABC[7..], &OF_ABC.replace('b', "g"), &format!("{cut}é")]
         {
             assert_eq!(wrong.parse::<TokenDigest>(), Err(ParseDigestError), "{wrong}");
         }

@@ -24,7 +24,8 @@ pub use witness::Witness;
 use elockd_core::bug;
 use elockd_core::wire::listing::Slice;
 use elockd_core::{
-    Accounts, Cause, Conn, DriverInput, Entry, Figures, Machine, Now, Origin, Output, OwnFigures, Reason, Scan,
+    Accounts, Cause, Conn, DriverInput, Entry, Figures, Machine, Now, Origin, Output, OwnFigures, Reason,
+    Scan,
 };
 use mailbox::Mailbox;
 use post::Post;

@@ -14,7 +14,7 @@ use crate::access::{Control, Edition, Rules, STRANGERS, Verdict, lock_of};
 use crate::gate::{Gate, GateHandle};
 use crate::hub::Ending;
 use crate::listen::{Peer, Stream};
-use elockd_core::{Account, Addr, Command, Refusal, VerbSet, mark};
+use elockd_core::{Account, Addr, Command, Refusal, VerbSet};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -135,8 +135,7 @@ impl Newcomer {
                 commands: STRANGER_COMMANDS,
             })
         });
-        let mut asker =
-            Asker { account: self.account, rules: None, edition: 0, addr, failures: 0, stranger };
+        let mut asker = Asker { account: self.account, rules: None, edition: 0, addr, failures: 0, stranger };
         asker.take_rules(&control.current());
         Box::new(asker)
     }
@@ -237,7 +236,6 @@ impl<S: Stream, G: Gate> Session<S, G> {
                 ),
                 None => {}
             }
-            mark!(LoginWasBraked);
             return Some(Step::Brake(penalty.delay));
         };
         if self.handle.account() != account {

@@ -103,7 +103,9 @@ pub(super) fn report(tables: &AccountTables) -> String {
     let mut report = String::new();
     for (name, table) in tables {
         let text = toml::to_string(table).expect("a table of lists and numbers is TOML");
-        report.extend([&*format!("\n[accounts.{}]\n", toml::Value::from(name.as_str())), &text]);
+        // A dot would begin a table within the table.
+        let key = if name.contains('.') { format!("\"{name}\"") } else { name.clone() };
+        report.extend([&*format!("\n[accounts.{key}]\n"), &text]);
     }
     report
 }
@@ -136,9 +138,11 @@ mod tests {
         use elockd_core::Verb;
         assert_eq!(judge(Verb::Get, "web.x"), Verdict::Allowed);
         assert_eq!(judge(Verb::Get, "x"), Verdict::Name);
-        assert_eq!((judge(Verb::Linger, "web.x"), judge(Verb::Query, "web.x")), (Verdict::Verb, Verdict::Allowed));
-        let quotas =
-            Quotas { connections: Some(1), locks: Some(2), memory_bytes: Some(4), waiters: Some(0) };
+        assert_eq!(
+            (judge(Verb::Linger, "web.x"), judge(Verb::Query, "web.x")),
+            (Verdict::Verb, Verdict::Allowed)
+        );
+        let quotas = Quotas { connections: Some(1), locks: Some(2), memory_bytes: Some(4), waiters: Some(0) };
         assert_eq!(web.quotas, quotas);
     }
 

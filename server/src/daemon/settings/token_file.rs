@@ -23,7 +23,9 @@ pub(crate) enum ReadTokensError {
     Read(#[from] io::Error),
     #[error("it is not a regular file")]
     NotRegular,
-    #[error("its mode {mode:03o} lets others read or write it, or its group write it; set it with `chmod 640`")]
+    #[error(
+        "its mode {mode:03o} lets others read or write it, or its group write it; set it with `chmod 640`"
+    )]
     Mode { mode: u32 },
     #[error("it belongs to user {owner}; it must belong to root or to user {own}, as whom the daemon runs")]
     Owner { owner: u32, own: u32 },
@@ -62,7 +64,12 @@ pub(crate) fn read_tokens(path: &Path) -> Result<TokenFile, ReadTokensError> {
 /// If it cannot be written, others could have written it, or it is not a file of tokens.
 pub(crate) fn append(path: &Path, line: &str) -> Result<(), ReadTokensError> {
     let mut options = OpenOptions::new();
-    options.read(true).append(true).create(true).mode(0o600).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    options
+        .read(true)
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed());
     let mut file = options.open(path)?;
     if !file.metadata()?.is_file() {
         return Err(ReadTokensError::NotRegular);
@@ -110,9 +117,15 @@ mod tests {
         let dir = tempfile::TempDir::new().unwrap();
         let path = dir.path().join("tokens");
         fs::write(&path, line("web", "a")).unwrap();
-        for (mode, is_right) in
-            [(0o600, true), (0o640, true), (0o400, true), (0o660, false), (0o644, false), (0o602, false), (0o601, false)]
-        {
+        for (mode, is_right) in [
+            (0o600, true),
+            (0o640, true),
+            (0o400, true),
+            (0o660, false),
+            (0o644, false),
+            (0o602, false),
+            (0o601, false),
+        ] {
             fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
             for occasion in [Occasion::Start, Occasion::Reload] {
                 let read = read_tokens(&path, occasion);
