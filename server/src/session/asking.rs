@@ -42,6 +42,8 @@ pub(crate) struct Asker {
     failures: u32,
     /// Set until it has said whose it is.
     stranger: Option<Box<Stranger>>,
+    /// A login whose answer comes by mail.
+    attempt: Option<Box<Attempt>>,
 }
 
 /// What a stranger has left.
@@ -135,7 +137,15 @@ impl Newcomer {
                 commands: STRANGER_COMMANDS,
             })
         });
-        let mut asker = Asker { account: self.account, rules: None, edition: 0, addr, failures: 0, stranger };
+        let mut asker = Asker {
+            account: self.account,
+            rules: None,
+            edition: 0,
+            addr,
+            failures: 0,
+            stranger,
+            attempt: None,
+        };
         asker.take_rules(&control.current());
         Box::new(asker)
     }
@@ -179,6 +189,18 @@ impl<S, G: Gate> Session<S, G> {
             }
         }
         Ok(attempt)
+    }
+
+    /// Keeps a login until its answer comes by mail.
+    pub(super) fn keep_attempt(&mut self, attempt: Attempt) {
+        if let Some(asker) = &mut self.asker {
+            asker.attempt = Some(Box::new(attempt));
+        }
+    }
+
+    /// The login whose answer has come by mail, if it is one.
+    pub(super) fn take_attempt(&mut self) -> Option<Box<Attempt>> {
+        self.asker.as_mut()?.attempt.take()
     }
 
     /// How many bytes may be read. 0 if a stranger has sent what it may.

@@ -40,8 +40,12 @@ impl<S: Stream, G: Gate> Session<S, G> {
                 return Poll::Ready(Step::End(end));
             }
             if matches!(self.state, State::Waiting) {
-                match ready!(self.poll_wait(cx, scratch, &mut turn)) {
-                    Some(end) => return Poll::Ready(Step::End(end)),
+                if let Some(end) = ready!(self.poll_wait(cx, scratch, &mut turn)) {
+                    return Poll::Ready(Step::End(end));
+                }
+                let attempt = self.take_attempt();
+                match attempt.and_then(|attempt| self.after_login(&attempt, &mut scratch.replies)) {
+                    Some(step) => return Poll::Ready(step),
                     None => continue,
                 }
             }
@@ -168,6 +172,10 @@ impl<S: Stream, G: Gate> Session<S, G> {
             }
             let login = match (attempt, &flow) {
                 (Some(attempt), Flow::Go) => self.after_login(&attempt, replies),
+                (Some(attempt), Flow::Wait) => {
+                    self.keep_attempt(attempt);
+                    None
+                }
                 _ => None,
             };
             let has_room = unsent + replies.len() < MAX_UNSENT || bug!(RepliesWithoutBound);
