@@ -31,7 +31,7 @@ impl Gate for Local {
         self.hub.open(now, origin)
     }
 
-    fn set_accounts(&self, now: Now, accounts: Arc<Accounts>) {
+    fn set_accounts(&self, now: Now, accounts: &Arc<Accounts>) {
         self.hub.set_accounts(now, accounts);
     }
 

@@ -37,7 +37,7 @@ pub trait Gate: Send + Sync + 'static {
     fn open(&self, now: Now, origin: impl FnOnce(Conn) -> Origin) -> Result<Self::Handle, Reason>;
 
     /// Replaces the table of accounts.
-    fn set_accounts(&self, now: Now, accounts: Arc<Accounts>);
+    fn set_accounts(&self, now: Now, accounts: &Arc<Accounts>);
 
     /// Closes connections of accounts that are not in the table. For the rest see [`Hub::close_without_account`].
     fn close_without_account(&self, now: Now, after: Option<Conn>, most: usize) -> (usize, Option<Conn>);

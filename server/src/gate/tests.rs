@@ -52,7 +52,7 @@ impl Gate for Late {
         })
     }
 
-    fn set_accounts(&self, now: Now, accounts: Arc<Accounts>) {
+    fn set_accounts(&self, now: Now, accounts: &Arc<Accounts>) {
         self.0.set_accounts(now, accounts);
     }
 

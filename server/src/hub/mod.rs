@@ -154,7 +154,7 @@ impl<L: Locks> Hub<L> {
     }
 
     /// Replaces the table of accounts.
-    pub fn set_accounts(&self, now: Now, accounts: Arc<Accounts>) {
+    pub fn set_accounts(&self, now: Now, accounts: &Arc<Accounts>) {
         self.with(|state| state.apply(now, DriverInput::Accounts(accounts), &mut |_| {}));
     }
 

@@ -97,7 +97,7 @@ impl<G: Gate> Monitor<G> {
         let control = access.as_ref().ok_or(RulebookError::NoAccounts)?;
         let access = Arc::new(control.renewed(rulebook)?);
         // First the machine, so that it knows each account to which somebody can log in.
-        gate.set_accounts(clock.now(), access.table(config.max_unauthenticated));
+        gate.set_accounts(clock.now(), &access.table(config.max_unauthenticated));
         control.replace(access);
         let (mut closed, mut after) = (0, None);
         loop {
