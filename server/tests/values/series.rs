@@ -22,6 +22,8 @@ const SERIES: &[(&str, &str)] = &[
     ("elockd_connections_closed_total{cause=\"kicked\"}", "closed_kicked"),
     ("elockd_connections_closed_total{cause=\"quit\"}", "closed_quit"),
     ("elockd_connections_closed_total{cause=\"resumed\"}", "closed_resumed"),
+    ("elockd_connections_closed_total{cause=\"refused\"}", "closed_refused"),
+    ("elockd_unauthenticated_closed_total", "unauthenticated_closed"),
     ("elockd_connections_closed_total{cause=\"shutdown\"}", "closed_shutdown"),
     ("elockd_connections_closed_total{cause=\"stalled\"}", "closed_stalled"),
     ("elockd_connections_limit", "limit_connections"),
