@@ -160,7 +160,7 @@ pub enum Refusal {
     Disabled,
     /// The account may not say this, or not of this name. `kick` and `steal` need the administrative listener, or an
     /// account that may say them.
-    #[error("the account may not say `{}`, or not of this name", .0.word())]
+    #[error("{}", not_allowed(*.0))]
     NotAllowed(Verb),
     /// The daemon wants to know which account it is, and no token was given.
     #[error("it requires authentication: give a token")]
@@ -212,6 +212,15 @@ impl Refusal {
                 | Self::ShuttingDown
                 | Self::TooLarge
         )
+    }
+}
+
+fn not_allowed(verb: Verb) -> String {
+    let word = verb.word();
+    if verb.needs_operator() {
+        format!("`{word}` needs the administrative listener, or an account that may say it")
+    } else {
+        format!("the account may not say `{word}`, or not of this name")
     }
 }
 
