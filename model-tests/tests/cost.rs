@@ -7,7 +7,8 @@
 
 use elockd_core::probe::{Bill, Cost, bill};
 use elockd_core::{
-    Account, Addr, Cause, Command, Config, Conn, Figure, Input, Kind, Machine, Now, Origin, Output, Wish,
+    Account, Addr, BorrowedInput, Cause, Command, Config, Conn, Figure, Input, Kind, Machine, Now, Origin,
+    Output, Wish,
 };
 
 struct World {

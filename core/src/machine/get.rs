@@ -32,7 +32,7 @@ impl Machine {
         }
         let (tenure, tally) = (self.connections[id].tenure(), self.connections[id].tally());
         let own = tenure.map_or(0, |tenure| self.holds.tenure(tenure).holds());
-        let has_too_many = self.has_too_many(own, tally);
+        let (has_too_many, has_quota) = self.has_too_many(own, tally);
         let found = self.holds.find(kind, name);
         if let Some(lock) = tenure.and_then(|tenure| self.holds.found_held(found, tenure)) {
             if self.holds.locks()[lock].kind() != kind {
@@ -49,8 +49,9 @@ impl Machine {
         if self.is_free(found, wish) {
             let memory = self.memory() + memory::of_get(name, found.holders());
             let outer_bytes = memory::outer_bytes(name.len());
-            let has_own = self.connections.tally(tally).has_memory(memory::OWN_HOLD + outer_bytes);
-            if memory > self.config.limits.memory_bytes || !has_own {
+            if memory > self.config.limits.memory_bytes
+                || has_quota && !self.connections.tally(tally).has_memory(memory::OWN_HOLD + outer_bytes)
+            {
                 return Err(Some(self.out_of_memory(name)));
             }
             let tenure = tenure.unwrap_or_else(|| self.begin_tenure(id));
@@ -93,14 +94,16 @@ impl Machine {
     }
 
     /// Whether one more hold would exceed a limit. `own` is the connection's number of holds, `tally` the count of its
-    /// account. A wait counts as a hold.
+    /// account. A wait counts as a hold. The second answer is whether the account has a quota of memory.
     #[inline]
-    fn has_too_many(&self, own: u32, tally: TallyId) -> bool {
+    fn has_too_many(&self, own: u32, tally: TallyId) -> (bool, bool) {
         let limits = &self.config.limits;
         let limit = limits.locks_per_connection + u32::from(bug!(LocksOfAConnectionOffByOne));
         let tally = self.connections.tally(tally);
         let waits = if bug!(WaitIsNotReserved) { 0 } else { tally.waits() };
-        own >= limit || u64::from(tally.holds()) + u64::from(waits) >= u64::from(tally.bounds().locks)
+        let holds = if bug!(QuotaIsShared) { self.holds.counts().live().total() } else { tally.holds() };
+        let all = u64::from(holds) + u64::from(waits);
+        (own >= limit || all >= u64::from(tally.bounds().locks), tally.has_memory_quota())
     }
 
     #[inline]

@@ -26,15 +26,19 @@ impl Machine {
             mark!(LoginWasRefused);
             return self.fail(conn, Verb::Auth, Reply::AuthFailure, out);
         };
-        if account != before {
+        if account != before && !bug!(LoginKeepsTheOldAccount) {
             let tally = self.connections.tally_of(account);
             let most = self.config.limits.connections_per_address;
-            if !self.has_connection_left(tally) || !self.connections.move_to(id, account, most) {
+            let has_room = self.has_connection_left(tally);
+            let moved = has_room.then(|| self.connections.move_to(id, account, most)).flatten();
+            let Some(from_address) = moved else {
                 mark!(LoginFoundNoRoom);
                 self.counters.failures[Verb::Auth] += 1;
                 self.close(id, Cause::Refused, out);
                 return out(conn, Output::Disconnect(Reason::TooManyConnections));
-            }
+            };
+            let peak = &mut self.counters.peak_address_connections;
+            *peak = (*peak).max(from_address);
             mark!(LoginChangedTheAccount);
         }
         let name = self.connections.accounts().of(account).name.as_bytes();

@@ -90,10 +90,16 @@ impl Tally {
             + self.more
     }
 
+    /// Whether it has a quota of memory.
+    #[inline]
+    pub(crate) fn has_memory_quota(&self) -> bool {
+        self.bounds.memory_bytes < u64::MAX
+    }
+
     /// Whether its quota of memory has room for so much more.
     #[inline]
     pub(crate) fn has_memory(&self, bytes: u64) -> bool {
-        self.bounds.memory_bytes == u64::MAX || self.memory() + bytes <= self.bounds.memory_bytes
+        !self.has_memory_quota() || self.memory() + bytes <= self.bounds.memory_bytes
     }
 
     /// Counts a connection that opened or came from another account.

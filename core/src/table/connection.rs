@@ -296,15 +296,15 @@ impl Connections {
     }
 
     /// Gives a connection to another account, unless `most` from its address are open already; 0 is no limit. Returns
-    /// whether it did. The connection must hold nothing and not wait.
-    pub(crate) fn move_to(&mut self, id: Id<Connection>, account: Account, most: u32) -> bool {
+    /// how many from there are open now, or 0 if that number is as before. The connection must hold nothing and not
+    /// wait.
+    pub(crate) fn move_to(&mut self, id: Id<Connection>, account: Account, most: u32) -> Option<u32> {
         let before = self.slots[id].origin;
         let after = Origin { account, ..before };
+        let mut from_address = 0;
         if before.source() != after.source() {
-            if let Some(source) = after.source()
-                && self.addresses.add(source, most).is_none()
-            {
-                return false;
+            if let Some(source) = after.source() {
+                from_address = self.addresses.add(source, most)?;
             }
             if let Some(source) = before.source() {
                 self.addresses.remove(source);
@@ -318,7 +318,7 @@ impl Connections {
         self.tally_mut(to).add_memory(name);
         let connection = &mut self.slots[id];
         (connection.origin, connection.tally) = (after, to);
-        true
+        Some(from_address)
     }
 
     /// Every address that has connections, with their number. Operators do not count.

@@ -153,10 +153,7 @@ impl Locks {
     /// Bytes of a lock's name that are stored outside its slot.
     #[inline]
     pub(crate) fn outer_bytes(&self, lock: &Lock) -> u64 {
-        match lock.name.get() {
-            Ok(_) => 0,
-            Err(place) => memory::outer_bytes(self.long_name(place).len()),
-        }
+        if lock.name.is_short() { 0 } else { memory::outer_bytes(self.name(lock).len()) }
     }
 
     #[cold]

@@ -49,6 +49,8 @@ pub(crate) enum State {
 pub(crate) struct Found {
     hash: NameHash,
     lock: Option<Id<Lock>>,
+    /// Bytes of the name.
+    name_bytes: u16,
     /// How it was asked for. Whoever holds it may hold it otherwise.
     kind: Kind,
     state: State,
@@ -111,7 +113,7 @@ impl Holds {
             None => (State::Free, 0),
             Some(state) => (state, self.holders_in(state)),
         };
-        Found { hash, lock, kind, state, holders }
+        Found { hash, lock, name_bytes: name.len() as u16, kind, state, holders }
     }
 
     /// How many hold a name so. Not those who hold it otherwise.
