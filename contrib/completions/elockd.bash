@@ -23,7 +23,7 @@ _elockd() {
 
     case "${cmd}" in
         elockd)
-            opts="-h -V --config --check-config --pidfile --state-dir --listen --port --ws --unix --unix-mode --admin-unix --admin-unix-mode --threads --dump --registry --silent-errors --max-connections --max-connections-per-address --max-locks --max-locks-per-connection --max-waiters --max-waiters-per-name --max-step-holds --max-memory --max-name-bytes --idle-timeout --max-linger --max-line-bytes --max-listing-bytes --max-closing --peer-timeout --write-timeout --shutdown-timeout --log-file --log-format --log-level --verbose --warn-held --metrics-listen --help --version"
+            opts="-h -V --config --check-config --pidfile --state-dir --listen --port --ws --unix --unix-mode --admin-unix --admin-unix-mode --threads --dump --registry --silent-errors --token-file --auth-required --max-connections --max-connections-per-address --max-locks --max-locks-per-connection --max-waiters --max-waiters-per-name --max-step-holds --max-memory --max-name-bytes --idle-timeout --max-linger --max-line-bytes --max-listing-bytes --max-closing --max-unauthenticated --auth-timeout --peer-timeout --write-timeout --shutdown-timeout --log-file --log-format --log-level --verbose --warn-held --metrics-listen --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -85,6 +85,14 @@ _elockd() {
                     COMPREPLY=($(compgen -W "true false" -- "${cur}"))
                     return 0
                     ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --auth-required)
+                    COMPREPLY=($(compgen -W "tcp all none" -- "${cur}"))
+                    return 0
+                    ;;
                 --max-connections)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -138,6 +146,14 @@ _elockd() {
                     return 0
                     ;;
                 --max-closing)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-unauthenticated)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --auth-timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

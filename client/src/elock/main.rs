@@ -28,6 +28,7 @@ mod silence;
 mod span;
 mod status;
 mod supervise;
+mod token;
 mod top;
 mod view;
 mod wait;

@@ -3,8 +3,9 @@
 
 use crate::output::Color;
 use crate::status::Failure;
+use crate::token::{TokenArgs, TokenInFile};
 use clap::Args;
-use elockd_client::Server;
+use elockd_client::{AccessToken, Server};
 use serde::Deserialize;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,8 @@ pub(crate) struct Common {
     /// The configuration file. Default: elock.toml in $XDG_CONFIG_HOME or ~/.config, else /etc/elock.toml.
     #[arg(long, value_name = "FILE", env = "ELOCK_CONFIG", global = true)]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    token: TokenArgs,
 }
 
 /// The settings, from all their sources.
@@ -42,16 +45,22 @@ pub(crate) struct Options {
     pub(crate) admin: PathBuf,
     pub(crate) is_json: bool,
     pub(crate) color: Color,
+    /// By which the daemon knows the account.
+    pub(crate) token: Option<AccessToken>,
+    /// Whether operators' commands go where all others go: there is a token, and no administrative socket was given.
+    pub(crate) operates_by_token: bool,
 }
 
 /// What a configuration file may say.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct File {
     #[serde(default)]
     server: Servers,
     admin: Option<PathBuf>,
     color: Option<Color>,
+    token: Option<String>,
+    token_file: Option<PathBuf>,
 }
 
 /// One address, or several.
@@ -70,12 +79,20 @@ impl Default for Servers {
 
 impl Common {
     pub(crate) fn options(self) -> Result<Options, Failure> {
-        let file = match &self.config {
+        let (file, path) = match self.config {
             Some(path) => {
-                read(path)?.ok_or_else(|| Failure::usage(format_args!("{}: no such file", path.display())))?
+                let file = read(&path)?;
+                let none = || Failure::usage(format_args!("{}: no such file", path.display()));
+                (file.ok_or_else(none)?, Some(path))
             }
             None => first(&places(|key| std::env::var_os(key).map(PathBuf::from)))?,
         };
+        let in_file = TokenInFile {
+            path: path.as_deref(),
+            token: file.token.as_deref(),
+            token_file: file.token_file.as_deref(),
+        };
+        let token = self.token.or_in(|key| std::env::var(key).ok(), &in_file)?;
         let from_file = match file.server {
             Servers::One(server) => vec![server],
             Servers::Several(servers) => servers,
@@ -88,6 +105,8 @@ impl Common {
             .find(|servers| !servers.is_empty())
             .unwrap_or_default();
         Ok(Options {
+            operates_by_token: token.is_some() && self.admin.is_none() && file.admin.is_none(),
+            token,
             servers,
             admin: self.admin.or(file.admin).unwrap_or_else(|| ADMIN.into()),
             is_json: self.json,
@@ -104,13 +123,14 @@ fn places(var: impl Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
     of_user.into_iter().chain([PathBuf::from("/etc")]).map(|folder| folder.join("elock.toml")).collect()
 }
 
-fn first(places: &[PathBuf]) -> Result<File, Failure> {
+/// The first file that there is, and where it is.
+fn first(places: &[PathBuf]) -> Result<(File, Option<PathBuf>), Failure> {
     for path in places {
         if let Some(file) = read(path)? {
-            return Ok(file);
+            return Ok((file, Some(path.clone())));
         }
     }
-    Ok(File::default())
+    Ok((File::default(), None))
 }
 
 fn read(path: &Path) -> Result<Option<File>, Failure> {
@@ -131,7 +151,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("elock.toml");
         std::fs::write(&path, text).unwrap();
-        (folder, Common { servers: vec![], admin: None, json: false, color: None, config: Some(path) })
+        let token = TokenArgs::default();
+        (folder, Common { servers: vec![], admin: None, json: false, color: None, config: Some(path), token })
     }
 
     fn shown(options: &Options) -> String {
@@ -170,7 +191,7 @@ mod tests {
         let (folder, mut common) = common("");
         common.config = Some(folder.path().join("none"));
         assert!(common.options().unwrap_err().message.contains("no such file"));
-        assert!(first(&[folder.path().join("none")]).unwrap().admin.is_none());
+        assert!(first(&[folder.path().join("none")]).unwrap().0.admin.is_none());
     }
 
     #[test]

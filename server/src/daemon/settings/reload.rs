@@ -1,6 +1,7 @@
 //! What SIGHUP changes: the settings that can change while the daemon runs, and messages about those that cannot.
 //! Settings are only compared here. The caller applies them.
 
+use super::accounts::AccountTables;
 use super::{Loaded, limits};
 
 /// What differs between two loads.
@@ -12,10 +13,16 @@ pub(crate) struct Changes {
     pub(crate) ignored: Vec<String>,
     /// Messages about changes that should take effect and could not.
     pub(crate) failed: Vec<String>,
+    /// Whether the access rules are others, apart from the messages.
+    pub(crate) is_other_rulebook: bool,
 }
 
 /// The settings that can change while the daemon runs. Limits are not listed: their rows say so.
-const RELOADABLE: [&str; 4] = ["log-file", "log-level", "verbose", "warn-held"];
+const RELOADABLE: [&str; 6] =
+    ["auth-required", "log-file", "log-level", "token-file", "verbose", "warn-held"];
+
+/// The settings that access rules come from.
+const OF_ACCESS: [&str; 2] = ["auth-required", "token-file"];
 
 pub(super) fn is_reloadable(name: &str) -> bool {
     RELOADABLE.contains(&name) || limits::is_reloadable(name)
@@ -26,6 +33,19 @@ impl Loaded {
     /// they differ. The log's file is kept too, unless `is_log_open`: that of `newer` could be opened.
     pub(crate) fn replace(&mut self, newer: Self, is_log_open: bool) -> Changes {
         let mut changes = Changes::default();
+        // Sessions that were opened without accounts are not judged, so accounts cannot come later.
+        let (old, new) = (&self.settings.rulebook, &newer.settings.rulebook);
+        let is_switched = old.is_some() != new.is_some();
+        if is_switched && self.accounts.is_empty() != newer.accounts.is_empty() {
+            let have = |tables: &AccountTables| if tables.is_empty() { "none" } else { "some" };
+            let change = format!("accounts from {} to {}", have(&self.accounts), have(&newer.accounts));
+            changes.ignored.push(change);
+        }
+        if !is_switched && old != new {
+            changes.is_other_rulebook = true;
+            self.settings.rulebook.clone_from(new);
+            self.accounts.clone_from(&newer.accounts);
+        }
         for (name, value) in newer.values {
             let Some(old) = self.values.get_mut(&name) else { continue };
             if old.texts == value.texts {
@@ -34,6 +54,8 @@ impl Loaded {
             let change = format!("{name} from {} to {}", shown(&old.texts), shown(&value.texts));
             if name == "log-file" && !is_log_open {
                 changes.failed.push(change);
+            } else if is_switched && OF_ACCESS.contains(&&*name) {
+                changes.ignored.push(change);
             } else if is_reloadable(&name) {
                 changes.applied.push(change);
                 *old = value;
