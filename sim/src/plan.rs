@@ -146,6 +146,7 @@ impl Settings {
                 storage: defaults.storage,
                 identity: Identity { version: "0.0.0-sim".to_owned(), pid: 1 },
                 secret: Secret(u128::from(life.0).to_le_bytes()),
+                ..defaults
             },
             max_line_bytes: self.line_bytes as usize,
             max_listing_bytes: self.listing_bytes as usize,

@@ -123,7 +123,7 @@ impl hub::Witness for Witness {
                 let lapsed = (self.now.0 - before.0).min(*ms);
                 self.active.values_mut().for_each(|active| active.0 += lapsed);
             }
-            Input::Closed(..) | Input::Tick | Input::Drain | Input::Tokens { .. } => {}
+            Input::Closed(..) | Input::Tick | Input::Drain | Input::Tokens { .. } | Input::Accounts(_) => {}
         }
         let input = input.map(|command| command.map(<[u8]>::to_vec));
         if self.is_alive() {

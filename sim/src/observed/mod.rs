@@ -250,7 +250,7 @@ impl Observed {
             Input::Drain => self.pending = Some(Pending::Drain),
             Input::Command(conn, command) => self.asked = Some((*conn, command.map(<[u8]>::to_vec))),
             Input::Tokens { first, last } => self.tokens.reserved(*first, *last),
-            Input::Tick | Input::Lapse { .. } => {}
+            Input::Tick | Input::Lapse { .. } | Input::Accounts(_) => {}
         }
     }
 

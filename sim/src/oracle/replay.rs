@@ -197,7 +197,7 @@ fn lock_by_lock<'a>(plan: &Plan, life: Life, inputs: &[(Place, &'a Applied)]) ->
                     here.entry(*lock).or_insert_with(|| about(vec![])).inputs.push(Input::Drain);
                 }
             }
-            Input::Tick | Input::Lapse { .. } | Input::Tokens { .. } => {}
+            Input::Tick | Input::Lapse { .. } | Input::Tokens { .. } | Input::Accounts(_) => {}
             Input::Command(conn, command) => {
                 let is_idle = applied.told.contains(&(*conn, Told::Disconnect(Reason::Idle)));
                 if let Some(lock) = lock_of(command)
