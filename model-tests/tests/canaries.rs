@@ -89,7 +89,7 @@ fn the_exhaustive_search_finds_its_canaries() {
         // A hold has a token and is changed.
         Space { tokens: 2, ..waits(1, 2, &[(r, "a"), (w, "a")]) },
         waits(1, 3, &[(r, "a"), (w, "a")]),
-        // Two accounts that may hold one lock each.
+        // Two accounts, each of which may hold one lock.
         of_two_accounts(Space::new(2, &[(x, "a"), (x, "b")])),
     ];
     let find = |space: &Space| match catch_unwind(|| search(space)) {

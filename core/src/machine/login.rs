@@ -1,4 +1,4 @@
-//! Logging in: a connection goes from one account to another. Whose a token is, the driver knows. Here it is an account.
+//! Logging in: a connection goes from one account to another. The driver knows whose a token is, and says the account.
 
 use super::Machine;
 use super::input::Cause;

@@ -69,8 +69,6 @@ canaries! {
     LoginKeepsTheOldAccount: Reference, Examples, Search; not Swarm: "no client of the simulation logs in",
     /// What other accounts hold counts for an account's quota of locks.
     QuotaIsShared: Reference, Examples, Search; not Swarm: "no client of the simulation logs in",
-    /// Listings show an account the names that it may not see.
-    HiddenNamesAreListed: Reference, Examples; not Swarm: "no client of the simulation logs in",
     /// `quit` leaves a session.
     QuitLingers: Reference, Examples, Swarm,
     /// A session counts as a connection.

@@ -43,7 +43,7 @@
 //!
 //! | setting | meaning |
 //! |---|---|
-//! | `account web locks 1 waiters 2` | There is such an account, with quotas: `connections`, `locks`, `memory_bytes`, `waiters`. |
+//! | `account web locks 1 waiters 2` | An account with quotas: `connections`, `locks`, `memory_bytes`, `waiters`. |
 //! | `account web names a,b` | Listings show it the names that begin so. |
 //! | `account web verbs g,r,ls` | Besides `auth`, `ping`, `help` and `quit` it may say these. |
 //! | `account web figures own`, `account web operator` | It sees its own figures alone; it is an operator. |

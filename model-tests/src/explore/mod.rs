@@ -455,6 +455,7 @@ fn words(space: &Space, node: &Node) -> Box<[u8]> {
     for conn in &conns {
         let client = node.reference.open().iter().find(|client| client.conn == *conn);
         words.push(u32::from(client.is_some()));
+        words.push(node.reference.account_of(*conn).map_or(u32::MAX, |account| account.0.into()));
         let silent_ms = client.map_or(0, |client| node.reference.now().0 - client.active);
         let is_timed = space.config.limits.idle_ms > 0 && !node.reference.is_waiting(*conn);
         words.push(if is_timed { silent_ms as u32 } else { 0 });

@@ -249,7 +249,8 @@ impl Access {
 
     /// The machine's table of these accounts, with one for connections that have not said whose they are. Of those there
     /// may be `most_strangers`, and they may have nothing else.
-    pub(crate) fn table(&self, most_strangers: u32) -> Arc<Accounts> {
+    #[must_use]
+    pub fn table(&self, most_strangers: u32) -> Arc<Accounts> {
         let strangers = Profile {
             name: STRANGERS_NAME.to_owned(),
             quotas: Quotas {
