@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod logins;
+mod page;
 mod reload;
 mod rules;
 mod strangers;
