@@ -247,8 +247,8 @@ impl Access {
         self.accounts.values().find(|known| *known.name == *name)
     }
 
-    /// The machine's table of these accounts, with one for connections that have not said whose they are. Of those there
-    /// may be `most_strangers`, and they may have nothing else.
+    /// The machine's table of these accounts, with one for connections that have not said whose they are. Of those
+    /// there may be `most_strangers`, and they may have nothing else.
     #[must_use]
     pub fn table(&self, most_strangers: u32) -> Arc<Accounts> {
         let strangers = Profile {

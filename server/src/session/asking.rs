@@ -4,8 +4,8 @@
 //! A connection that must say whose it is and has not is a *stranger*. It may do little, and not for long: what it
 //! sends, how many commands it sends, and its time are bounded. So its memory is.
 //!
-//! A server without accounts judges nothing. Its sessions have no `Asker`, and look once for each batch whether there is
-//! one.
+//! A server without accounts judges nothing. Its sessions have no `Asker`, and look once for each batch whether there
+//! is one.
 
 use super::alarm::Alarm;
 use super::state::{End, State};

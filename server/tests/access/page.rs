@@ -39,8 +39,8 @@ fn the_first_commands_make_a_token_that_lets_in() {
     assert_eq!(daemon.tcp().ask(&format!("auth {}", token.trim_end())), "1 Auth Success: web");
 }
 
-/// Goal: the rules of the page mean what it says of them. Method: its file, and every call of `elockd rules test` on the
-/// page with its answer.
+/// Goal: the rules of the page mean what it says of them. Method: its file, and every call of `elockd rules test` on
+/// the page with its answer.
 #[test]
 fn its_rules_are_judged_as_it_says() {
     let [rules] = &blocks("toml")[..] else { panic!("one block of rules") };
