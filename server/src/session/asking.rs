@@ -13,8 +13,8 @@ use super::{Session, SessionLog, Step};
 use crate::access::{Control, Edition, Rules, STRANGERS, Verdict, lock_of};
 use crate::gate::{Gate, GateHandle};
 use crate::hub::Ending;
-use crate::listen::{Peer, Stream};
-use elockd_core::{Account, Addr, Command, Refusal, VerbSet};
+use crate::listen::{Gone, Peer, Stream};
+use elockd_core::{Account, Addr, Cause, Command, Refusal, VerbSet};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -280,13 +280,23 @@ impl<S: Stream, G: Gate> Session<S, G> {
         None
     }
 
-    /// Waits until a failed login is answered. Nothing is read or run meanwhile. What was answered before is sent.
+    /// Waits until a failed login is answered. Nothing is read or run meanwhile. What was answered before is sent. If
+    /// the peer ends, what it holds is released at once, as at the end of a wait. Only its answer comes later.
     pub(super) fn poll_brake(&mut self, cx: &mut Context<'_>) -> Poll<State> {
         if let Poll::Ready(Err(end)) = self.poll_send(cx, &mut Vec::new()) {
             return Poll::Ready(self.finish(end));
         }
         if let Poll::Ready(end) = self.poll_stranger(cx) {
             return Poll::Ready(self.finish(end));
+        }
+        match self.poll_end_of_braked(cx) {
+            Poll::Ready(Gone::Error) => return Poll::Ready(self.finish(End::Error)),
+            Poll::Ready(Gone::Fin) => {
+                drop(self.take_unrun());
+                self.handle.close(self.now(), Cause::Eof);
+                self.backlog().is_at_end = true;
+            }
+            Poll::Pending => {}
         }
         let ending = self.poll_ending(cx);
         if let Poll::Ready(Ending::Machine(reason)) = ending {
@@ -297,6 +307,19 @@ impl<S: Stream, G: Gate> Session<S, G> {
             ready!(alarm.poll(cx));
         }
         self.unsent().extend_from_slice(FAILURE);
-        Poll::Ready(if ending.is_pending() { State::Running } else { self.finish(End::Drained) })
+        Poll::Ready(match ending {
+            Poll::Ready(_) => self.finish(End::Drained),
+            Poll::Pending if self.is_at_end() => self.finish(End::Eof),
+            Poll::Pending => State::Running,
+        })
+    }
+
+    /// Ready when the peer has ended. Nothing is read, so the stream is asked.
+    fn poll_end_of_braked(&mut self, cx: &mut Context<'_>) -> Poll<Gone> {
+        if self.is_at_end() {
+            return Poll::Ready(Gone::Fin);
+        }
+        self.backlog().has_unseen = true;
+        self.stream.poll_gone(cx)
     }
 }
