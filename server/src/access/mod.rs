@@ -20,6 +20,7 @@ pub use token_file::{
 
 use elockd_core::{Account, Accounts, Profile, Quotas};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -191,11 +192,11 @@ impl Access {
         let mut known = Vec::new();
         for (digest, name) in tokens.iter().flat_map(TokenFile::lines) {
             let account = number_of(name)?;
-            if !accounts.contains_key(&account) {
+            if let Entry::Vacant(vacant) = accounts.entry(account) {
                 if has_entries {
                     return Err(RulebookError::NoRules(name.to_owned()));
                 }
-                accounts.insert(account, KnownAccount::of_clients(name));
+                vacant.insert(KnownAccount::of_clients(name));
             }
             known.push((digest, account));
         }

@@ -109,7 +109,9 @@ fn wrong_files_change_nothing_and_say_why() {
 #[test]
 fn an_account_that_is_gone_loses_its_connections_and_its_locks() {
     let rules = |names: &[&str]| -> String {
-        names.iter().map(|name| format!("[accounts.{name}]\nallow = ['lock']\n")).collect()
+        let tables: Vec<_> =
+            names.iter().map(|name| format!("[accounts.{name}]\nallow = ['lock']\n")).collect();
+        tables.concat()
     };
     let guarded = Guarded::start(&["web", "cron"], &rules(&["web", "cron"]), &[]);
     let mut web = guarded.client("web");
