@@ -188,7 +188,7 @@ where
             }
             let asker = match (newcomer, &shared.access, addr) {
                 (Some(newcomer), Some(control), Some(addr)) => {
-                    Some(newcomer.admitted(control, addr, shared.config.auth_timeout))
+                    Some(Box::new(newcomer.admitted(control, addr, shared.config.auth_timeout)))
                 }
                 _ => None,
             };

@@ -55,6 +55,9 @@ impl Daemon {
     }
 }
 
+/// Flags and variables that say where the token is.
+type Place<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)]);
+
 #[test]
 fn every_command_logs_in_from_whatever_place_has_the_token() {
     let daemon = guarded();
@@ -63,7 +66,7 @@ fn every_command_logs_in_from_whatever_place_has_the_token() {
     let with_file = daemon.secret("other.toml", &format!("token-file = {:?}\n", file.to_str().unwrap()));
     let (file, config, with_file) =
         (file.to_str().unwrap(), config.to_str().unwrap(), with_file.to_str().unwrap());
-    let places: [(&[&str], &[(&str, &str)]); 5] = [
+    let places: [Place<'_>; 5] = [
         (&["--token-file", file], &[]),
         (&[], &[("ELOCK_TOKEN_FILE", file)]),
         (&[], &[("ELOCK_TOKEN", "token-of-web")]),

@@ -1,5 +1,5 @@
-//! The brake on failed logins: the answer to each comes later than the one before. It grows for a connection, and for an
-//! address, so that new connections do not begin anew. A login that succeeds is never slowed down, from whatever
+//! The brake on failed logins: the answer to each comes later than the one before. It grows for a connection, and for
+//! an address, so that new connections do not begin anew. A login that succeeds is never slowed down, from whatever
 //! address. So nobody suffers from what others try.
 //!
 //! The brake is not what keeps tokens from being guessed: they are too long for that. It bounds the load and the log
@@ -28,7 +28,7 @@ const LINES: u32 = 10;
 pub(crate) struct Brake(Mutex<Failures>);
 
 struct Failures {
-    addresses: Box<[Option<Address>]>,
+    addresses: Box<[Option<Remembered>]>,
     /// When the lines that were written began to count.
     lines_since: Option<Instant>,
     /// Lines since then.
@@ -38,7 +38,7 @@ struct Failures {
 }
 
 #[derive(Clone, Copy)]
-struct Address {
+struct Remembered {
     network: u128,
     failures: u32,
     last: Instant,
@@ -74,9 +74,9 @@ impl Failures {
     /// Notes a failure of an address. Returns how many it had before.
     fn note(&mut self, network: u128, now: Instant) -> u32 {
         let place = &mut self.addresses[place_of(network)];
-        let is_it = |known: &Address| known.network == network && now - known.last < FORGOTTEN;
+        let is_it = |known: &Remembered| known.network == network && now - known.last < FORGOTTEN;
         let before = place.filter(is_it).map_or(0, |known| known.failures);
-        *place = Some(Address { network, failures: before.saturating_add(1), last: now });
+        *place = Some(Remembered { network, failures: before.saturating_add(1), last: now });
         before
     }
 

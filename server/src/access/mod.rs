@@ -20,6 +20,7 @@ pub use token_file::{
 
 use elockd_core::{Account, Accounts, Profile, Quotas};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -191,11 +192,11 @@ impl Access {
         let mut known = Vec::new();
         for (digest, name) in tokens.iter().flat_map(TokenFile::lines) {
             let account = number_of(name)?;
-            if !accounts.contains_key(&account) {
+            if let Entry::Vacant(vacant) = accounts.entry(account) {
                 if has_entries {
                     return Err(RulebookError::NoRules(name.to_owned()));
                 }
-                accounts.insert(account, KnownAccount::of_clients(name));
+                vacant.insert(KnownAccount::of_clients(name));
             }
             known.push((digest, account));
         }
@@ -247,8 +248,8 @@ impl Access {
         self.accounts.values().find(|known| *known.name == *name)
     }
 
-    /// The machine's table of these accounts, with one for connections that have not said whose they are. Of those there
-    /// may be `most_strangers`, and they may have nothing else.
+    /// The machine's table of these accounts, with one for connections that have not said whose they are. Of those
+    /// there may be `most_strangers`, and they may have nothing else.
     #[must_use]
     pub fn table(&self, most_strangers: u32) -> Arc<Accounts> {
         let strangers = Profile {

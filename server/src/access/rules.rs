@@ -125,8 +125,8 @@ impl Rules {
     }
 }
 
-/// The lock that a command names. The name of a connection is none, and the begin of names that `ls` takes is none: what
-/// it lists is judged row by row. So is what `d` and `sd` list if they name no lock.
+/// The lock that a command names. The name of a connection is none, and the begin of names that `ls` takes is none:
+/// what it lists is judged row by row. So is what `d` and `sd` list if they name no lock.
 pub(crate) fn lock_of<N: AsRef<[u8]>>(command: &Command<N>) -> Option<&N> {
     match command {
         Command::Get(_)

@@ -1,5 +1,5 @@
-//! Access tokens: secrets by which a client says whose it is. The daemon keeps only their digests, so that whoever reads
-//! its file or its memory cannot log in with what was found.
+//! Access tokens: secrets by which a client says whose it is. The daemon keeps only their digests, so that whoever
+//! reads its file or its memory cannot log in with what was found.
 //!
 //! A token is 256 random bits. Nobody can guess it, so one plain SHA-256 is enough: slow hashes are for what people
 //! choose. It also bounds what a wrong token costs.

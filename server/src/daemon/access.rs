@@ -1,5 +1,5 @@
-//! Tools for who looks after the accounts: `elockd token new` makes a token, and `elockd rules test` tells what the rules
-//! say. They speak to no daemon.
+//! Tools for who looks after the accounts: `elockd token new` makes a token, and `elockd rules test` tells what the
+//! rules say. They speak to no daemon.
 
 use crate::output::{self, tell};
 use crate::settings::{self, Occasion, append_token};
@@ -20,7 +20,7 @@ const WRONG: u8 = 2;
 
 #[derive(Debug, Parser)]
 #[command(name = "elockd", bin_name = "elockd", version, max_term_width = 100)]
-struct Cli {
+struct ToolLine {
     #[command(subcommand)]
     tool: Tool,
 }
@@ -82,7 +82,7 @@ pub(crate) fn is_meant(args: &[OsString]) -> bool {
 
 /// Does what the arguments say.
 pub(crate) fn main(args: &[OsString]) -> ExitCode {
-    match Cli::parse_from(args).tool {
+    match ToolLine::parse_from(args).tool {
         Tool::Token(TokenTool::New(new)) => make(&new),
         Tool::Rules(RulesTool::Test(test)) => judge(test),
     }

@@ -1,5 +1,5 @@
-//! The daemon: settings, then the server until a signal says stop. Under munin it is a plugin instead, and `elockd token`
-//! and `elockd rules` are tools for those who look after it.
+//! The daemon: settings, then the server until a signal says stop. Under munin it is a plugin instead, and `elockd
+//! token` and `elockd rules` are tools for those who look after it.
 //!
 //! Exit status: 0 after SIGTERM or SIGINT, also if a second one cut the shutdown short; 1 if it cannot start; 2 for
 //! wrong settings; 70 if the machine panicked, which is a bug.

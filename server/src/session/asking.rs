@@ -4,8 +4,8 @@
 //! A connection that must say whose it is and has not is a *stranger*. It may do little, and not for long: what it
 //! sends, how many commands it sends, and its time are bounded. So its memory is.
 //!
-//! A server without accounts judges nothing. Its sessions have no `Asker`, and look once for each batch whether there is
-//! one.
+//! A server without accounts judges nothing. Its sessions have no `Asker`, and look once for each batch whether there
+//! is one.
 
 use super::alarm::Alarm;
 use super::state::{End, State};
@@ -129,7 +129,7 @@ pub(crate) struct Newcomer {
 
 impl Newcomer {
     /// Once it was admitted. A stranger has so much time.
-    pub(crate) fn admitted(self, control: &Control, addr: Addr, time: Duration) -> Box<Asker> {
+    pub(crate) fn admitted(self, control: &Control, addr: Addr, time: Duration) -> Asker {
         let stranger = (self.account == STRANGERS).then(|| {
             Box::new(Stranger {
                 until: Alarm::after(time),
@@ -147,7 +147,7 @@ impl Newcomer {
             attempt: None,
         };
         asker.take_rules(&control.current());
-        Box::new(asker)
+        asker
     }
 }
 
@@ -269,7 +269,7 @@ impl<S: Stream, G: Gate> Session<S, G> {
         asker.stranger = None;
         let edition = control.current();
         asker.take_rules(&edition);
-        let Some(known) = edition.access.account(account) else { return None };
+        let known = edition.access.account(account)?;
         if known.rules.is_operator() {
             let log = self.log.get_or_insert_with(|| Box::new(SessionLog::silent(asker.addr)));
             log.is_account_with_rights(&known.name);

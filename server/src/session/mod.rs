@@ -125,7 +125,8 @@ enum Step {
 
 impl<S, G: Gate> Session<S, G> {
     /// The places of sockets of this kind of peer. The log says whose it is, for a connection to the administrative
-    /// socket always has one. The handle cannot: when a connection has ended, and its socket is about to close, the machine knows its account no more.
+    /// socket always has one. The handle cannot: when a connection has ended, and its socket is about to close, the
+    /// machine knows its account no more.
     fn places(&self) -> &Arc<Places> {
         let is_operator = self.log.as_ref().is_some_and(|log| log.is_of_admin_socket());
         self.shared.places(is_operator)

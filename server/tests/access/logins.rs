@@ -114,8 +114,10 @@ fn a_login_before_fin_is_answered() {
     let mut client = guarded.daemon.tcp();
     client.send("auth wrong\ng a\n");
     client.half_close();
-    client.expect("0 Auth Failure\n0 Auth Required\n");
-    client.expect_end();
+    // The end comes while the answer is held back, as in a wait. What is behind it runs only if the end came late.
+    client.expect("0 Auth Failure\n");
+    let rest = client.rest();
+    assert!(rest.is_empty() || rest == b"0 Auth Required\n", "{}", rest.escape_ascii());
 }
 
 #[test]

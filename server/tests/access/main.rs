@@ -1,10 +1,11 @@
 //! Goal: whoever has no token learns nothing and holds nothing, and whoever has one may do what the rules say and
 //! nothing else. Method: the daemon with a token file and a configuration file, clients on its real sockets, and the
-//! tools that look after both files. What depends on time is in `in_process/access.rs`.
+//! tools that look after both files. What depends on time is in `server/tests/in_process/access.rs`.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod logins;
+mod page;
 mod reload;
 mod rules;
 mod strangers;

@@ -114,6 +114,46 @@ async fn a_failed_login_is_answered_later_each_time_and_others_at_once() {
     assert_eq!(until_read(&mut guesser).await.0.as_millis(), 250, "and forgives what came before");
 }
 
+/// Goal: a login that is refused for what the connection holds changes nothing. Method: accounts that may do different
+/// things, and a token that is right.
+#[tokio::test(start_paused = true)]
+async fn a_right_token_of_an_account_that_cannot_be_had_changes_nothing_and_is_answered_at_once() {
+    let entries = vec![entry("web", &["lock"]), entry("cron", &["inspect"])];
+    let rulebook = Rulebook { entries, ..rulebook(&["web", "cron"]) };
+    let server = start(|config| config.access = Some(Arc::new(Access::new(&rulebook).unwrap())));
+    let mut web = logged_in(&server, "web").await;
+    assert_eq!(ask(&mut web, "g a\n").await, "1 Lock Get Success: a\n");
+    let begin = Instant::now();
+    assert_eq!(ask(&mut web, &format!("auth {}\n", token("cron"))).await, "0 Auth Failure\n");
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+    assert_eq!(ask(&mut web, "i a\n").await, "0 Not Allowed: i\n", "it is not cron");
+    assert_eq!(ask(&mut web, "r a\n").await, "1 Lock Release Success: a\n");
+}
+
+/// Goal: a stranger that is refused leaves nothing behind. Method: more of them than there are sockets.
+#[tokio::test(start_paused = true)]
+async fn a_stranger_that_is_refused_gives_its_place_back() {
+    let server = guarded(|config| {
+        config.max_unauthenticated = 1;
+        config.max_sockets = 4;
+    });
+    let mut stranger = server.connect(4096);
+    assert_eq!(ask(&mut stranger, "ping\n").await, "1 pong\n");
+    for _ in 0..20 {
+        assert_eq!(rest(&mut server.connect(4096)).await, "0 Too Many Connections\n");
+    }
+    drop(stranger);
+    sleep(Duration::from_secs(5)).await;
+    let mut webs = Vec::new();
+    for _ in 0..4 {
+        webs.push(logged_in(&server, "web").await);
+    }
+    assert_eq!(rest(&mut server.connect(4096)).await, "0 Too Many Connections\n", "no socket is left");
+    drop(webs);
+    sleep(Duration::from_secs(5)).await;
+    drop(logged_in(&server, "web").await);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_login_that_is_braked_ends_with_its_connection() {
     let server = guarded(|config| config.auth_timeout = Duration::from_millis(100));

@@ -148,7 +148,7 @@ pub(crate) fn compare(metrics: &BTreeMap<String, String>, ledger: &BTreeMap<Stri
         assert_eq!(value.parse(), Ok(ledger[key]), "{series}, which is {key}");
     }
     for (series, value) in metrics {
-        // What each account has is compared in `access/watching.rs`.
+        // What each account has is compared in `server/tests/access/watching.rs`.
         let is_of_account = series.starts_with("elockd_account_");
         if is_of_account
             || expected.contains_key(series)

@@ -149,8 +149,7 @@ fn whole(
     // While the answer to a wrong token is held back, nothing runs either.
     let is_braked = server.commands.last().is_some_and(|run| run.command == Command::Login(None));
     // A FIN during a wait is a client's last word: it ends the wait, and requests behind it are not run.
-    let runs_all =
-        matches!(close, Close::Said(Cause::Eof | Cause::Shutdown)) && !ended_a_wait && !is_braked;
+    let runs_all = matches!(close, Close::Said(Cause::Eof | Cause::Shutdown)) && !ended_a_wait && !is_braked;
     if runs_all {
         let read = server.read.iter().take_while(|(place, _)| *place < closed).last();
         let bytes = read.map_or(0, |(_, bytes)| *bytes).min(client.sent.len());

@@ -116,9 +116,10 @@ pub(super) struct Flags {
 
     /// File of tokens, by which clients say which account they are. (R)
     ///
-    /// `elockd token new` makes tokens and adds their lines. With this file, clients over TCP must authenticate, unless
-    /// --auth-required says otherwise. Nobody but its owner may write it, and only its group may read it. It is read again on SIGHUP.
-    /// Whether there is such a file cannot change while the daemon runs. See the page on access.
+    /// `elockd token new` makes tokens and adds their lines. With this file, clients over TCP must authenticate,
+    /// unless --auth-required says otherwise. Nobody but its owner may write it, and only its group may read it. It
+    /// is read again on SIGHUP. Whether there is such a file cannot change while the daemon runs. See the page on
+    /// access.
     #[arg(long, value_name = "PATH", help_heading = "Access")]
     pub(super) token_file: Option<PathBuf>,
 

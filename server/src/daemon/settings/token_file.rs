@@ -1,6 +1,6 @@
-//! Reads and extends the file of tokens. Who can write to it can log in as anybody. So a file that others can write to
-//! is refused, as sshd refuses such keys. Its digests are no secrets, but they are nobody's business either: a file that
-//! everybody can read is refused too.
+//! Reads and extends the file of tokens. Who can write to it can log in as anybody. So a file that others can write
+//! to is refused, as sshd refuses such keys. Its digests are no secrets, but they are nobody's business either: a
+//! file that everybody can read is refused too.
 
 use elockd_server::access::{TokenFile, TokenFileError};
 use rustix::fs::OFlags;
