@@ -31,6 +31,7 @@
 
 #![forbid(unsafe_code)]
 
+mod access_token;
 mod answer;
 mod backoff;
 pub mod blocking;
@@ -57,6 +58,7 @@ mod slot;
 mod tls;
 mod transport;
 
+pub use access_token::AccessToken;
 pub use answer::Answer;
 pub use client::Client;
 pub use connection::Connection;

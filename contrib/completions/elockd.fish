@@ -16,6 +16,10 @@ complete -c elockd -l registry -d 'Answer iam and who; if false, they are told `
 false\t''"
 complete -c elockd -l silent-errors -d 'Do not answer unknown commands, like glockd' -r -f -a "true\t''
 false\t''"
+complete -c elockd -l token-file -d 'File of tokens, by which clients say which account they are. (R)' -r -F
+complete -c elockd -l auth-required -d 'Which connections must authenticate: `tcp`, `all` or `none`. (R)' -r -f -a "tcp\t'Those over TCP'
+all\t'Those to the Unix socket too'
+none\t'None. Those that do it anyway are their account\'s'"
 complete -c elockd -l max-connections -d 'Connections allowed at a time; one more is told `0 Too Many Connections`' -r
 complete -c elockd -l max-connections-per-address -d 'Connections allowed at a time from one IP address; 0 is no limit' -r
 complete -c elockd -l max-locks -d 'Holds of both kinds allowed at a time; each holder of a shared lock counts' -r

@@ -1,5 +1,7 @@
 //! What the server is told before it starts, beside the machine's own configuration.
 
+use crate::access::Access;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The server's configuration.
@@ -7,6 +9,13 @@ use std::time::Duration;
 pub struct Config {
     /// The lock machine's: limits, switches, storage.
     pub machine: elockd_core::Config,
+    /// The accounts and their rules. `None` is no accounts: everybody may do what clients may, and nobody says who they
+    /// are.
+    pub access: Option<Arc<Access>>,
+    /// Connections allowed at a time that must say whose they are and have not.
+    pub max_unauthenticated: u32,
+    /// How long a connection that must say whose it is may take to do so.
+    pub auth_timeout: Duration,
     /// Bytes a request line may have, its `\n` not counted.
     pub max_line_bytes: usize,
     /// Bytes that all listings under way may take together; one that would pass it is answered
@@ -43,6 +52,9 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             machine: elockd_core::Config::default(),
+            access: None,
+            max_unauthenticated: 1000,
+            auth_timeout: Duration::from_secs(10),
             max_line_bytes: 8192,
             max_listing_bytes: 64 << 20,
             max_sockets: usize::MAX,

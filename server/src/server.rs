@@ -5,7 +5,7 @@ use crate::gate::{Gate, Local};
 use crate::hub::Witness;
 use crate::listen::{Acceptor, Handshake, Listener, NoHandshake, Peer, Stream};
 use crate::places::Unready;
-use crate::session::{self, SessionLog};
+use crate::session::{self, Asker, SessionLog};
 use crate::shared::Shared;
 use crate::tokens::{ClockTokens, Keeper, TokenSource};
 use crate::watch::Monitor;
@@ -42,7 +42,11 @@ impl Server {
     /// A server with a fresh machine, holding nothing.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        let gate = Local::new(Machine::new(config.machine.clone()), config.on_panic);
+        let mut machine = config.machine.clone();
+        if let Some(access) = &config.access {
+            machine.accounts = access.table(config.max_unauthenticated);
+        }
+        let gate = Local::new(Machine::new(machine), config.on_panic);
         Self::through(gate, config)
     }
 
@@ -203,30 +207,37 @@ where
 {
     let is_operator = peer.account() == Account::ADMIN;
     let places = shared.places(is_operator);
-    // The machine has no limit for operators.
-    if is_operator && !places.enter() {
+    let newcomer = shared.access.as_ref().and_then(|control| Asker::of(control, &peer));
+    let account = newcomer.as_ref().map_or(peer.account(), |newcomer| newcomer.account);
+    // The machine has no limit for operators, and none for all accounts together.
+    let enters_first = place.is_none() && (is_operator || newcomer.is_some());
+    if enters_first && !places.enter() {
         return session::refuse_at_once(stream, Reason::TooManyConnections).await;
     }
     let addr_of = |conn: Conn| peer.address().map_or(Addr::Unix(conn.serial()), Addr::Ip);
     let mut addr = None;
-    let opened = shared.gate.open(shared.clock.now(), |conn| Origin {
-        addr: *addr.insert(addr_of(conn)),
-        account: peer.account(),
-    });
+    let opened =
+        shared.gate.open(shared.clock.now(), |conn| Origin { addr: *addr.insert(addr_of(conn)), account });
     let log = addr.and_then(|addr| SessionLog::of(addr, &peer, shared.tunables().verbose)).map(Box::new);
     match opened {
         Ok(handle) => {
             match place {
-                _ if is_operator => {}
+                _ if enters_first => {}
                 Some(place) => place.admitted(),
                 None => places.enter_admitted(),
             }
-            let serving = session::serve(Arc::clone(shared), stream, handle, log);
+            let asker = match (newcomer, &shared.access, addr) {
+                (Some(newcomer), Some(control), Some(addr)) => {
+                    Some(Box::new(newcomer.admitted(control, addr, shared.config.auth_timeout)))
+                }
+                _ => None,
+            };
+            let serving = session::serve(Arc::clone(shared), stream, handle, asker, log);
             shared.sessions.spawn(serving);
         }
         Err(reason) => {
             log.inspect(|log| log.refused());
-            if is_operator {
+            if enters_first {
                 places.leave();
             }
             match place.map_or_else(|| places.enter_refused(), Unready::refused) {

@@ -1,5 +1,6 @@
 //! What all tasks of a server share.
 
+use crate::access::Control;
 use crate::clock::Clock;
 use crate::config::{Config, Tunables};
 use crate::gate::Gate;
@@ -21,6 +22,8 @@ pub(crate) struct Shared<G> {
     pub(crate) operators_listing_bytes: Arc<AtomicUsize>,
     /// Listings that were too large, since the start.
     pub(crate) listings_refused: AtomicU64,
+    /// The accounts and their rules, if there are any.
+    pub(crate) access: Option<Control>,
     /// How long commands took, where that is wanted.
     pub(crate) latency: Option<Latency>,
     /// Holds that had lasted longer than the warning time when that was last looked at.
@@ -48,6 +51,7 @@ impl<G: Gate> Shared<G> {
             tunables: watch::Sender::new(config.tunables()),
             clients: Arc::new(Places::new(config.max_sockets, config.max_closing, config.max_handshakes)),
             operators: Arc::new(Places::new(MOST_OPERATORS, MOST_OPERATORS, 0)),
+            access: config.access.clone().map(Control::new),
             latency: config.measure_latency.then(Latency::default),
             config,
             gate,

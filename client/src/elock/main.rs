@@ -29,6 +29,7 @@ mod span;
 mod status;
 mod supervise;
 mod tls;
+mod token;
 mod top;
 mod view;
 mod wait;

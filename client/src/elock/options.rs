@@ -4,8 +4,9 @@
 use crate::output::Color;
 use crate::status::Failure;
 use crate::tls::{TlsArgs, TlsTable};
+use crate::token::{TokenArgs, TokenInFile};
 use clap::Args;
-use elockd_client::Server;
+use elockd_client::{AccessToken, Server};
 use serde::Deserialize;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,8 @@ pub(crate) struct Common {
     config: Option<PathBuf>,
     #[command(flatten)]
     tls: TlsArgs,
+    #[command(flatten)]
+    token: TokenArgs,
 }
 
 /// The settings, from all their sources.
@@ -45,11 +48,15 @@ pub(crate) struct Options {
     pub(crate) admin: PathBuf,
     pub(crate) is_json: bool,
     pub(crate) color: Color,
+    /// By which the daemon knows the account.
+    pub(crate) token: Option<AccessToken>,
+    /// Whether operators' commands go where all others go: there is a token, and no administrative socket was given.
+    pub(crate) operates_by_token: bool,
 }
 
 /// What a configuration file may say.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct File {
     #[serde(default)]
     server: Servers,
@@ -57,6 +64,8 @@ struct File {
     color: Option<Color>,
     #[serde(default)]
     tls: TlsTable,
+    token: Option<String>,
+    token_file: Option<PathBuf>,
 }
 
 /// One address, or several.
@@ -75,12 +84,20 @@ impl Default for Servers {
 
 impl Common {
     pub(crate) fn options(self) -> Result<Options, Failure> {
-        let file = match &self.config {
+        let (file, path) = match self.config {
             Some(path) => {
-                read(path)?.ok_or_else(|| Failure::usage(format_args!("{}: no such file", path.display())))?
+                let file = read(&path)?;
+                let none = || Failure::usage(format_args!("{}: no such file", path.display()));
+                (file.ok_or_else(none)?, Some(path))
             }
             None => first(&places(|key| std::env::var_os(key).map(PathBuf::from)))?,
         };
+        let in_file = TokenInFile {
+            path: path.as_deref(),
+            token: file.token.as_deref(),
+            token_file: file.token_file.as_deref(),
+        };
+        let token = self.token.or_in(|key| std::env::var(key).ok(), &in_file)?;
         let from_file = match file.server {
             Servers::One(server) => vec![server],
             Servers::Several(servers) => servers,
@@ -95,6 +112,8 @@ impl Common {
         let tls = self.tls.options(file.tls)?;
         let servers = servers.into_iter().map(|server| server.with_tls(&tls)).collect();
         Ok(Options {
+            operates_by_token: token.is_some() && self.admin.is_none() && file.admin.is_none(),
+            token,
             servers,
             admin: self.admin.or(file.admin).unwrap_or_else(|| ADMIN.into()),
             is_json: self.json,
@@ -111,13 +130,14 @@ fn places(var: impl Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
     of_user.into_iter().chain([PathBuf::from("/etc")]).map(|folder| folder.join("elock.toml")).collect()
 }
 
-fn first(places: &[PathBuf]) -> Result<File, Failure> {
+/// The first file that there is, and where it is.
+fn first(places: &[PathBuf]) -> Result<(File, Option<PathBuf>), Failure> {
     for path in places {
         if let Some(file) = read(path)? {
-            return Ok(file);
+            return Ok((file, Some(path.clone())));
         }
     }
-    Ok(File::default())
+    Ok((File::default(), None))
 }
 
 fn read(path: &Path) -> Result<Option<File>, Failure> {
@@ -138,17 +158,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("elock.toml");
         std::fs::write(&path, text).unwrap();
-        (
-            folder,
-            Common {
-                servers: vec![],
-                admin: None,
-                json: false,
-                color: None,
-                config: Some(path),
-                tls: TlsArgs::default(),
-            },
-        )
+        let (tls, token) = (TlsArgs::default(), TokenArgs::default());
+        let config = Some(path);
+        (folder, Common { servers: vec![], admin: None, json: false, color: None, config, tls, token })
     }
 
     fn shown(options: &Options) -> String {
@@ -187,7 +199,7 @@ mod tests {
         let (folder, mut common) = common("");
         common.config = Some(folder.path().join("none"));
         assert!(common.options().unwrap_err().message.contains("no such file"));
-        assert!(first(&[folder.path().join("none")]).unwrap().admin.is_none());
+        assert!(first(&[folder.path().join("none")]).unwrap().0.admin.is_none());
     }
 
     #[test]

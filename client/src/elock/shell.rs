@@ -82,8 +82,8 @@ fn edit(dialogue: &mut Dialogue<'_>) -> Result<(), Failure> {
     'lines: loop {
         match editor.readline("elock> ") {
             Ok(line) => {
-                // The key of a session is a secret.
-                if !line.trim_start().starts_with("resume") {
+                // The key of a session is a secret, and so is a token.
+                if !["resume", "auth"].iter().any(|verb| line.trim_start().starts_with(verb)) {
                     let _ = editor.add_history_entry(&line);
                 }
                 // What was pasted may be several lines.

@@ -1,4 +1,5 @@
-//! The daemon: settings, then the server until a signal says stop. Under munin it is a plugin instead.
+//! The daemon: settings, then the server until a signal says stop. Under munin it is a plugin instead, and `elockd
+//! token` and `elockd rules` are tools for those who look after it.
 //!
 //! Exit status: 0 after SIGTERM or SIGINT, also if a second one cut the shutdown short; 1 if it cannot start; 2 for
 //! wrong settings; 70 if the machine panicked, which is a bug.
@@ -6,6 +7,7 @@
 // They panic if nobody takes what they print.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
+mod access;
 mod allocator;
 mod files;
 mod logging;
@@ -73,6 +75,9 @@ fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
     if munin::is_meant(&args) {
         return munin::main(&args);
+    }
+    if access::is_meant(&args) {
+        return access::main(&args);
     }
     // First of all: by default SIGHUP ends a process, and a supervisor may send it at any time.
     let earliest = match Earliest::new() {

@@ -37,7 +37,13 @@ pub(crate) fn divide(files: u64, addresses: usize, server: &mut Config) {
              leaves room for {places} sockets of clients; raise it with `ulimit -n` or LimitNOFILE="
         );
     }
-    server.machine.limits.connections = u32::try_from(places).unwrap_or(u32::MAX).min(connections);
+    let mut places = u32::try_from(places).unwrap_or(u32::MAX);
+    if server.access.is_some() {
+        // Strangers never take what those need who have authenticated.
+        server.max_unauthenticated = server.max_unauthenticated.min(places / 4).max(1);
+        places = places.saturating_sub(server.max_unauthenticated).max(1);
+    }
+    server.machine.limits.connections = places.min(connections);
 }
 
 /// Descriptors for sockets of clients. If there are very few, half of them.

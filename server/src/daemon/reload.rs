@@ -49,13 +49,13 @@ impl<'a> Reload<'a> {
         }
         let found = if let Ok(found) = in_time { found } else { reading.await };
         if let Ok(found) = found {
-            self.change(found);
+            self.change(found).await;
         } else {
             error!("reloaded nothing, the thread that reads files has ended");
         }
     }
 
-    fn change(&mut self, found: Found) {
+    async fn change(&mut self, found: Found) {
         if let Some(sink) = found.sink {
             self.logging.switch(sink);
         }
@@ -80,7 +80,7 @@ impl<'a> Reload<'a> {
             _ => false,
         };
         let opened = Opened { log: found.is_log_open, certificates };
-        let Changes { applied, ignored, failed } = self.loaded.replace(newer, opened);
+        let Changes { applied, ignored, failed, is_other_rulebook } = self.loaded.replace(newer, opened);
         self.monitor.tune(self.loaded.settings.server.tunables());
         // What is said about the changes is shown if the old level or the new one shows it.
         self.logging.set_level(old.max(new));
@@ -94,7 +94,26 @@ impl<'a> Reload<'a> {
         for change in failed {
             warn!("not changed, for the reason above: {change}");
         }
+        if is_other_rulebook {
+            self.renew_access().await;
+        }
         self.logging.set_level(new);
+    }
+
+    /// Puts the access rules in force that were read.
+    async fn renew_access(&self) {
+        let Some(rulebook) = &self.loaded.settings.rulebook else { return };
+        match self.monitor.renew_access(rulebook).await {
+            Ok(closed) => {
+                let tokens = rulebook.tokens.as_ref().map_or(0, |tokens| tokens.lines().count());
+                let accounts = rulebook.entries.len();
+                info!("changed access: {tokens} tokens, rules of {accounts} accounts");
+                if closed > 0 {
+                    warn!("closed {closed} connections of accounts that are gone");
+                }
+            }
+            Err(error) => error!("access has not changed: {error}"),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::{Gate, GateHandle};
 use crate::hub::{Flow, Handle, Hub, Mail};
-use elockd_core::{Account, Addr, Cause, Command, Conn, Kind, Machine, Now, Origin, Reason};
+use elockd_core::{Account, Accounts, Addr, Cause, Command, Conn, Kind, Machine, Now, Origin, Reason};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
@@ -29,6 +29,14 @@ impl Gate for Local {
 
     fn open(&self, now: Now, origin: impl FnOnce(Conn) -> Origin) -> Result<Handle, Reason> {
         self.hub.open(now, origin)
+    }
+
+    fn set_accounts(&self, now: Now, accounts: &Arc<Accounts>) {
+        self.hub.set_accounts(now, accounts);
+    }
+
+    fn close_without_account(&self, now: Now, after: Option<Conn>, most: usize) -> (usize, Option<Conn>) {
+        self.hub.close_without_account(now, after, most)
     }
 
     fn drain(&self, now: Now) {

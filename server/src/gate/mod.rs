@@ -17,7 +17,8 @@ mod tests;
 pub use local::Local;
 
 use crate::hub::{Flow, Hub, Mail};
-use elockd_core::{Account, Addr, Cause, Command, Conn, Kind, Now, Origin, Reason};
+use elockd_core::{Account, Accounts, Addr, Cause, Command, Conn, Kind, Now, Origin, Reason};
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 /// The way of all connections of a server to the machine.
@@ -34,6 +35,12 @@ pub trait Gate: Send + Sync + 'static {
     ///
     /// The machine's reason to refuse it.
     fn open(&self, now: Now, origin: impl FnOnce(Conn) -> Origin) -> Result<Self::Handle, Reason>;
+
+    /// Replaces the table of accounts.
+    fn set_accounts(&self, now: Now, accounts: &Arc<Accounts>);
+
+    /// Closes connections of accounts that are not in the table. For the rest see [`Hub::close_without_account`].
+    fn close_without_account(&self, now: Now, after: Option<Conn>, most: usize) -> (usize, Option<Conn>);
 
     /// Begins the shutdown: nothing is granted from here on, every wait is answered, and every connection is told to
     /// end.

@@ -5,11 +5,12 @@ use super::{Gate, GateHandle, Local};
 use crate::hub::{Flow, Handle, Hub, Mail};
 use crate::listen::{Listener, Peer};
 use crate::{Config, Server};
-use elockd_core::{Account, Addr, Cause, Command, Conn, Kind, Machine, Now, Origin, Reason};
+use elockd_core::{Account, Accounts, Addr, Cause, Command, Conn, Kind, Machine, Now, Origin, Reason};
 use std::cell::Cell;
 use std::fmt;
 use std::future::pending;
 use std::io;
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
@@ -49,6 +50,14 @@ impl Gate for Late {
             reply: Cell::default(),
             waker: Cell::default(),
         })
+    }
+
+    fn set_accounts(&self, now: Now, accounts: &Arc<Accounts>) {
+        self.0.set_accounts(now, accounts);
+    }
+
+    fn close_without_account(&self, now: Now, after: Option<Conn>, most: usize) -> (usize, Option<Conn>) {
+        self.0.close_without_account(now, after, most)
     }
 
     fn drain(&self, now: Now) {

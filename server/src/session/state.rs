@@ -1,6 +1,7 @@
 //! A session's state, as plain data. It has no future in it, so it can be inspected, and passed to another process. Its
 //! only timers are made from deadlines, and can be made again.
 
+use super::alarm::Alarm;
 use super::finishing::Flush;
 use super::lingering::Linger;
 use super::listing::Listing;
@@ -19,7 +20,9 @@ use elockd_core::{Cause, Reason};
 ///    |  +---- its reply came ----+  | +---- all of it is sent -------+  |
 ///    |                              |                                   |
 ///    +------------------------------+--- the connection ends -----------+
-///                                   v
+///                                   |
+///   (Braking is beside Waiting: a login fails, and its time is over)
+///                                   |                                   v
 ///                                Logging    its locks are released by now
 ///                                 |   |
 ///                                 |   +--- the socket failed, or the peer stalled ---+
@@ -38,6 +41,8 @@ pub(super) enum State {
     Waiting,
     /// It answers with a listing. Nothing is read or run until all of it is sent.
     Listing(Box<Listing>),
+    /// A login failed, and is answered at this time. Nothing is read or run until then.
+    Braking(Box<Alarm>),
     /// The connection is over in the machine. What it held is logged.
     Logging(End),
     /// It sends what is left. Then it lingers if the server closes first.
@@ -61,6 +66,8 @@ pub(super) enum End {
     Closed(Reason),
     /// The peer speaks another protocol.
     Foreign(Foreign),
+    /// It must say whose it is, and did not.
+    Stranger,
     /// The daemon is shutting down.
     Drained,
 }
@@ -75,7 +82,8 @@ impl End {
             Self::Closed(Reason::Idle) => Cause::Idle,
             Self::Closed(Reason::Kicked) => Cause::Kicked,
             Self::Closed(Reason::Resumed) => Cause::Resumed,
-            Self::Closed(Reason::Quit | Reason::TooManyConnections) => Cause::Quit,
+            Self::Closed(Reason::Quit) => Cause::Quit,
+            Self::Closed(Reason::TooManyConnections) | Self::Stranger => Cause::Refused,
             Self::Drained => Cause::Shutdown,
         }
     }

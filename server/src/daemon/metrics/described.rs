@@ -7,6 +7,9 @@ use prometheus_client::metrics::MetricType;
 /// The prefix of all names except those that every exporter uses.
 const PREFIX: &str = "elockd_";
 
+/// What metrics of accounts have in common.
+const OF_ACCOUNTS: &str = "None without accounts.";
+
 /// One metric.
 #[derive(Clone, Debug)]
 pub(super) struct Described {
@@ -39,6 +42,11 @@ pub(super) enum Own {
     CertificateExpiry,
     ForeignConnections,
     LogLinesDropped,
+    StrangersClosed,
+    AccountConnections,
+    AccountHolds,
+    AccountWaiters,
+    AccountMemory,
     CommandDuration,
     HoldDuration,
     WaitTime,
@@ -64,6 +72,11 @@ impl Own {
         Self::ForeignConnections,
         Self::CertificateExpiry,
         Self::LogLinesDropped,
+        Self::StrangersClosed,
+        Self::AccountConnections,
+        Self::AccountHolds,
+        Self::AccountWaiters,
+        Self::AccountMemory,
         Self::CommandDuration,
         Self::HoldDuration,
         Self::WaitTime,
@@ -149,6 +162,29 @@ impl Own {
                 &[],
                 "Lines of the log that were not written.",
                 "Nobody took them, or the disk was full. See [the log](#the-log).",
+            ),
+            Self::StrangersClosed => (
+                "elockd_unauthenticated_closed",
+                Counter,
+                &[],
+                "Connections closed because they had to authenticate and did not.",
+                "They took longer than `--auth-timeout`, or sent too much before. See [access](access.md).",
+            ),
+            Self::AccountConnections => {
+                ("elockd_account_connections", Gauge, &["account"], "Connections open now.", OF_ACCOUNTS)
+            }
+            Self::AccountHolds => {
+                ("elockd_account_holds", Gauge, &["account"], "Holds now, of all kinds.", OF_ACCOUNTS)
+            }
+            Self::AccountWaiters => {
+                ("elockd_account_waiters", Gauge, &["account"], "Connections that wait now.", OF_ACCOUNTS)
+            }
+            Self::AccountMemory => (
+                "elockd_account_memory_bytes",
+                Gauge,
+                &["account"],
+                "Memory that the account has, as its quota counts it.",
+                OF_ACCOUNTS,
             ),
             Self::CommandDuration => (
                 "elockd_command_duration_seconds",

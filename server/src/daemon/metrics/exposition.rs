@@ -2,7 +2,7 @@
 //! chooses, so the number of series is bounded. Names of locks are not in it.
 
 use super::described::{self, Described, Own};
-use super::sample::Sample;
+use super::sample::{AccountSample, Sample};
 use elockd_core::figures::Part;
 use elockd_core::{Kind, Times, Unit};
 use elockd_server::Latency;
@@ -46,6 +46,11 @@ impl Collector for Sample {
         page.number(Own::ForeignConnections, Number::Whole(self.foreign_connections))?;
         page.number(Own::CertificateExpiry, Number::Whole(self.certificate_expiry))?;
         page.number(Own::LogLinesDropped, Number::Whole(self.log_lines_dropped))?;
+        page.number(Own::StrangersClosed, Number::Whole(self.strangers_closed))?;
+        page.by_account(Own::AccountConnections, self, |account| account.connections)?;
+        page.by_account(Own::AccountHolds, self, |account| account.holds)?;
+        page.by_account(Own::AccountWaiters, self, |account| account.waiters)?;
+        page.by_account(Own::AccountMemory, self, |account| account.memory_bytes)?;
         self.times(&mut page)?;
         self.process(&mut page)
     }
@@ -135,6 +140,17 @@ impl Page<'_> {
             } else {
                 write(&mut encoder.encode_family(&labels.as_slice())?, metric.metric_type, *number)?;
             }
+        }
+        Ok(())
+    }
+
+    /// A metric with a series for each account. Names of accounts are in the operator's files, so there are few.
+    fn by_account(&mut self, own: Own, sample: &Sample, number: fn(&AccountSample) -> u64) -> fmt::Result {
+        let metric = own.described();
+        let mut encoder = self.descriptor(&metric)?;
+        for account in &sample.accounts {
+            let labels: Labels<'_> = &[("account", &account.name)];
+            write(&mut encoder.encode_family(&labels)?, metric.metric_type, Number::Whole(number(account)))?;
         }
         Ok(())
     }

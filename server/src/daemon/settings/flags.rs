@@ -22,7 +22,9 @@ use std::time::Duration;
 #[derive(Debug, Parser)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 #[command(name = "elockd", version, max_term_width = 100, next_line_help = false)]
-#[command(after_help = "As a munin plugin: elockd munin --help")]
+#[command(
+    after_help = "Tokens and rules: elockd token --help, elockd rules --help\nAs a munin plugin: elockd munin --help"
+)]
 pub(super) struct Flags {
     /// Configuration file (TOML) with the settings below; a key is a flag's name without its dashes.
     #[arg(long, value_name = "PATH", help_heading = "Process")]
@@ -172,6 +174,22 @@ pub(super) struct Flags {
     #[arg(require_equals = true, action = ArgAction::Set, value_name = "BOOL", help_heading = "Commands")]
     pub(super) silent_errors: bool,
 
+    /// File of tokens, by which clients say which account they are. (R)
+    ///
+    /// `elockd token new` makes tokens and adds their lines. With this file, clients over TCP must authenticate,
+    /// unless --auth-required says otherwise. Nobody but its owner may write it, and only its group may read it. It
+    /// is read again on SIGHUP. Whether there is such a file cannot change while the daemon runs. See the page on
+    /// access.
+    #[arg(long, value_name = "PATH", help_heading = "Access")]
+    pub(super) token_file: Option<PathBuf>,
+
+    /// Which connections must authenticate: `tcp`, `all` or `none`. (R)
+    ///
+    /// Without a token file, `tcp` means none. `all` is those to the Unix socket too; otherwise the permissions of its
+    /// file decide. The administrative socket never asks. A change holds for connections that come after it.
+    #[arg(long, value_name = "WHICH", default_value = "tcp", help_heading = "Access")]
+    pub(super) auth_required: AuthRequired,
+
     #[command(flatten)]
     pub(super) limits: Limited,
 
@@ -215,6 +233,17 @@ pub(crate) enum ClientCertificate {
     Required,
     /// It is let in without one.
     Optional,
+}
+
+/// Which connections must authenticate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum AuthRequired {
+    /// Those over TCP.
+    Tcp,
+    /// Those to the Unix socket too.
+    All,
+    /// None. Those that do it anyway are their account's.
+    None,
 }
 
 /// How a line of the log is written.

@@ -98,6 +98,28 @@ pub(super) const OWN: &[Limit<Limited>] = &[
         ..NO_LIMIT
     },
     Limit {
+        flag: "max-unauthenticated",
+        unit: Unit::Count,
+        default: 1000,
+        allowed: 1..=MAX_COUNT,
+        help: "Connections allowed at a time that must authenticate and have not; one more is told `0 Too Many \
+               Connections`.",
+        note: "They do not count against --max-connections.",
+        get: |limited| limited.server.max_unauthenticated.into(),
+        set: |limited, connections| limited.server.max_unauthenticated = connections as u32,
+        ..NO_LIMIT
+    },
+    Limit {
+        flag: "auth-timeout",
+        default: 10_000,
+        allowed: 1..=24 * 3_600_000,
+        help: "Time after which a connection that must authenticate and has not is closed, at most 24h.",
+        note: "",
+        get: |limited| millis(limited.server.auth_timeout),
+        set: |limited, ms| limited.server.auth_timeout = Duration::from_millis(ms),
+        ..NO_LIMIT
+    },
+    Limit {
         flag: "peer-timeout",
         default: 15_000,
         allowed: millis(MIN_PEER_TIMEOUT)..=millis(MAX_PEER_TIMEOUT),

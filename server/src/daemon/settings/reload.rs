@@ -1,6 +1,7 @@
 //! What SIGHUP changes: the settings that can change while the daemon runs, and messages about those that cannot.
 //! Settings are only compared here. The caller applies them.
 
+use super::accounts::AccountTables;
 use super::{Loaded, limits};
 
 /// What differs between two loads.
@@ -12,16 +13,20 @@ pub(crate) struct Changes {
     pub(crate) ignored: Vec<String>,
     /// Messages about changes that should take effect and could not.
     pub(crate) failed: Vec<String>,
+    /// Whether the access rules are others, apart from the messages.
+    pub(crate) is_other_rulebook: bool,
 }
 
 /// The settings that can change while the daemon runs. Limits are not listed: their rows say so.
-const RELOADABLE: [&str; 8] = [
+const RELOADABLE: [&str; 10] = [
+    "auth-required",
     "log-file",
     "log-level",
     "tls-cert",
     "tls-client-auth",
     "tls-client-ca",
     "tls-key",
+    "token-file",
     "verbose",
     "warn-held",
 ];
@@ -38,6 +43,9 @@ pub(crate) struct Opened {
     pub(crate) certificates: bool,
 }
 
+/// The settings that access rules come from.
+const OF_ACCESS: [&str; 2] = ["auth-required", "token-file"];
+
 pub(super) fn is_reloadable(name: &str) -> bool {
     RELOADABLE.contains(&name) || limits::is_reloadable(name)
 }
@@ -47,6 +55,19 @@ impl Loaded {
     /// they differ. So are files that could not be opened.
     pub(crate) fn replace(&mut self, newer: Self, opened: Opened) -> Changes {
         let mut changes = Changes::default();
+        // Sessions that were opened without accounts are not judged, so accounts cannot come later.
+        let (old, new) = (&self.settings.rulebook, &newer.settings.rulebook);
+        let is_switched = old.is_some() != new.is_some();
+        if is_switched && self.accounts.is_empty() != newer.accounts.is_empty() {
+            let have = |tables: &AccountTables| if tables.is_empty() { "none" } else { "some" };
+            let change = format!("accounts from {} to {}", have(&self.accounts), have(&newer.accounts));
+            changes.ignored.push(change);
+        }
+        if !is_switched && old != new {
+            changes.is_other_rulebook = true;
+            self.settings.rulebook.clone_from(new);
+            self.accounts.clone_from(&newer.accounts);
+        }
         for (name, value) in newer.values {
             let Some(old) = self.values.get_mut(&name) else { continue };
             if old.texts == value.texts {
@@ -56,6 +77,8 @@ impl Loaded {
             let is_certificate = CERTIFICATES.contains(&&*name);
             if name == "log-file" && !opened.log || is_certificate && !opened.certificates {
                 changes.failed.push(change);
+            } else if is_switched && OF_ACCESS.contains(&&*name) {
+                changes.ignored.push(change);
             } else if is_reloadable(&name) {
                 changes.applied.push(change);
                 *old = value;
