@@ -1,5 +1,8 @@
 //! An authority of certificates, made as a test needs it.
 
+// Two test programs use this, each its own part.
+#![allow(dead_code)]
+
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -59,7 +59,7 @@ pub(super) enum Own {
 impl Own {
     /// All of them, in the order in which a scrape shows them.
     #[cfg(test)]
-    pub(super) const ALL: [Self; 19] = [
+    pub(super) const ALL: [Self; 24] = [
         Self::BuildInfo,
         Self::LongHolds,
         Self::TokenReservationsFailed,
