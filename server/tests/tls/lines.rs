@@ -70,6 +70,22 @@ fn a_wait_ends_with_its_connection_even_behind_input_that_is_not_read() {
 }
 
 #[test]
+fn what_came_during_a_wait_is_answered_after_it_however_much_it_was() {
+    let world = World::start(&[]);
+    let mut first = holder(&world);
+    let mut waiter = world.speaker().connect(world.address()).unwrap();
+    waiter.try_send("gw 3600000 x\n").unwrap();
+    world.wait_for_metric("elockd_waiters{kind=\"exclusive\"}", 1);
+    waiter.try_send(&"ping\n".repeat(16_000)).unwrap();
+    // The daemon has read what it reads ahead by the time that it has answered others.
+    assert_eq!(world.daemon.tcp().ask("ping"), "1 pong");
+    assert_eq!(first.ask("r x"), "1 Lock Release Success: x");
+    assert_eq!(waiter.line(), "1 Lock Get Success: x");
+    (0..16_000).for_each(|number| assert_eq!(waiter.line(), "1 pong", "{number}"));
+    assert_eq!(waiter.ask("r x"), "1 Lock Release Success: x");
+}
+
+#[test]
 fn long_input_and_long_answers_are_whole() {
     const LOCKS: usize = 3000;
     let world = World::start(&["--max-line-bytes", "100000"]);

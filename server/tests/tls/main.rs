@@ -17,6 +17,7 @@ use speaker::{Speaker, VERSIONS};
 use std::net::SocketAddr;
 use support::{Daemon, PATIENCE, get, poll, program};
 use tempfile::TempDir;
+use tokio_rustls::rustls::HandshakeKind;
 
 /// A daemon with TLS, plain TCP and metrics, and whom clients trust.
 struct World {
@@ -91,6 +92,20 @@ fn both_versions_are_spoken_with_or_without_the_protocols_name() {
     let other = world.speaker().offering("http/1.1").connect(world.address());
     assert!(other.unwrap_err().to_string().contains("NoApplicationProtocol"));
     world.wait_for_metric("elockd_handshakes_failed_total", 1);
+}
+
+/// A resumed session would let in whom a reload has locked out.
+#[test]
+fn no_session_is_resumed() {
+    let world = World::start(&[]);
+    for version in VERSIONS {
+        let speaker = Speaker::with(&world.authority, None, &[version]);
+        for _ in 0..3 {
+            let mut client = speaker.connect(world.address()).unwrap();
+            assert_eq!(client.ask("ping"), "1 pong");
+            assert_eq!(client.session().handshake_kind(), Some(HandshakeKind::Full), "{version:?}");
+        }
+    }
 }
 
 #[test]
