@@ -10,7 +10,7 @@ use super::Finding;
 use crate::accounts::{DEFAULT, RunAccount, RunAccounts};
 use crate::history::{ClientSide, History};
 use crate::plan::Plan;
-use elockd_core::wire::{Row, read_figures, read_rows};
+use elockd_core::wire::{Row, read_figures, read_reason, read_rows};
 use elockd_core::{Command, Kind, Reply, Subject, Verb};
 
 const CHECK: &str = "nobody has more than its account may";
@@ -54,6 +54,10 @@ fn one(plan: &Plan, accounts: &RunAccounts, client: &ClientSide) -> Result<u64, 
                 format!("{}: {what}: \"{}\" was answered \"{told}\"", client.client, asked.escape_ascii());
             Finding { place: *place, conn: None, check: CHECK, what }
         };
+        if read_reason(text).is_some() {
+            // It was closed, and learned nothing.
+            break;
+        }
         let said = Reply::read(text);
         if let Command::Auth(token) = &request.command {
             match (accounts.by_token(token), said) {
@@ -73,7 +77,6 @@ fn one(plan: &Plan, accounts: &RunAccounts, client: &ClientSide) -> Result<u64, 
                     refused += 1;
                 }
                 (None, Some(Reply::LoggedIn { .. })) => return Err(wrong("nobody has this token")),
-                _ if text == b"0 Too Many Connections\n" => {}
                 _ => return Err(wrong("that is no answer to a token")),
             }
             continue;
