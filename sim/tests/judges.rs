@@ -58,7 +58,7 @@ fn run_with_accounts() -> (Plan, RunAccounts, Vec<Entry>) {
             && web.rules.verbs().has(Verb::Query)
             && !web.all_figures
     };
-    let seed = (0..).find(is_fit).unwrap();
+    let seed = (0..1_000).find(is_fit).unwrap();
     let plan = Plan { scenario: Scenario::Accounts, seed, ..plan };
     let accounts = RunAccounts::of(&plan).unwrap();
     let (web, stranger) = (Client(1), Client(2));
