@@ -66,9 +66,9 @@ canaries! {
     /// A key opens what a connection of another account left.
     KeyOpensAnotherAccount: Reference, Examples, Swarm,
     /// A login succeeds, and the connection stays with the account that it had.
-    LoginKeepsTheOldAccount: Reference, Examples, Search; not Swarm: "no client of the simulation logs in",
+    LoginKeepsTheOldAccount: Reference, Examples, Search, Swarm,
     /// What other accounts hold counts for an account's quota of locks.
-    QuotaIsShared: Reference, Examples, Search; not Swarm: "no client of the simulation logs in",
+    QuotaIsShared: Reference, Examples, Search, Swarm,
     /// `quit` leaves a session.
     QuitLingers: Reference, Examples, Swarm,
     /// A session counts as a connection.

@@ -87,9 +87,9 @@ marks! {
     /// A key opened nothing, or its asker held something.
     ResumeWasRefused: Reference, Swarm;
     /// A connection logged in, and went to another account.
-    LoginChangedTheAccount: Reference;
+    LoginChangedTheAccount: Reference, Swarm;
     /// A login failed: there was no such account, or its asker held something of another one.
-    LoginWasRefused: Reference;
+    LoginWasRefused: Reference, Swarm;
     /// A connection logged in to an account that had no connection left, and ended.
     LoginFoundNoRoom: Reference;
     /// A get would have exceeded a limit.

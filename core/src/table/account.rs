@@ -158,7 +158,7 @@ impl Tally {
 /// The table of accounts, and one tally for each account that was seen, in the order of appearance.
 #[derive(Clone, Debug)]
 pub(super) struct Tallies {
-    tallies: Vec<Tally>,
+    all: Vec<Tally>,
     positions: BTreeMap<Account, TallyId>,
     accounts: Arc<Accounts>,
     /// Whether there was another table before. Then an account may have more than this one allows.
@@ -169,8 +169,8 @@ pub(super) struct Tallies {
 impl Tallies {
     /// Begins with the tally of the default account, which always exists.
     pub(super) fn new(accounts: Arc<Accounts>, limits: Limits) -> Self {
-        let (tallies, positions) = (Vec::new(), BTreeMap::new());
-        let mut new = Self { tallies, positions, accounts, is_replaced: false, limits };
+        let (all, positions) = (Vec::new(), BTreeMap::new());
+        let mut new = Self { all, positions, accounts, is_replaced: false, limits };
         new.tally_of(Account::default());
         new
     }
@@ -185,7 +185,7 @@ impl Tallies {
 
     /// Replaces the table. What is counted stays.
     pub(super) fn set_accounts(&mut self, accounts: Arc<Accounts>, is_replaced: bool) {
-        for tally in &mut self.tallies {
+        for tally in &mut self.all {
             tally.set_profile(accounts.of(tally.account), &self.limits);
         }
         (self.accounts, self.is_replaced) = (accounts, is_replaced);
@@ -194,24 +194,24 @@ impl Tallies {
     /// The tally of an account. Adds one if the account is new.
     pub(super) fn tally_of(&mut self, account: Account) -> TallyId {
         *self.positions.entry(account).or_insert_with(|| {
-            let position = u16::try_from(self.tallies.len());
-            self.tallies.push(Tally::new(account, self.accounts.of(account), &self.limits));
+            let position = u16::try_from(self.all.len());
+            self.all.push(Tally::new(account, self.accounts.of(account), &self.limits));
             TallyId(position.expect("there are at most as many accounts as 16 bits can number"))
         })
     }
 
     #[inline]
     pub(super) fn tally(&self, TallyId(position): TallyId) -> &Tally {
-        &self.tallies[usize::from(position)]
+        &self.all[usize::from(position)]
     }
 
     #[inline]
     pub(super) fn tally_mut(&mut self, TallyId(position): TallyId) -> &mut Tally {
-        &mut self.tallies[usize::from(position)]
+        &mut self.all[usize::from(position)]
     }
 
     pub(super) fn tallies(&self) -> &[Tally] {
-        &self.tallies
+        &self.all
     }
 }
 

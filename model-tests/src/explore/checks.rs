@@ -77,7 +77,7 @@ fn quotas_are_of_accounts(edge: &Edge<'_>) -> Result<(), String> {
     let Some(account) = conn.and_then(|conn| edge.before.reference.account_of(conn)) else { return Ok(()) };
     let quotas = edge.before.reference.accounts().of(account).quotas;
     let limits = edge.before.reference.limits();
-    let (_, locks, _) = of(&edge.before, account);
+    let (_, locks, _) = of(edge.before, account);
     let own = edge.before.holds.iter().filter(|hold| Some(hold.2) == conn).count();
     let is_full =
         locks >= quotas.locks.unwrap_or(limits.locks) as usize || own >= limits.locks_per_connection as usize;

@@ -529,8 +529,8 @@ fn is_deadlock(reply: &[u8]) -> bool {
 
 /// Whether an event is the refusal of a limit.
 fn is_limit(event: &Event) -> bool {
-    let Event::Sent(_, text) = event else { return false };
     use Reply::{EndQueueFull, OutOfMemory, QueueFull, TooManyLocks};
+    let Event::Sent(_, text) = event else { return false };
     let reply = Reply::read(text);
     matches!(reply, Some(TooManyLocks { .. } | OutOfMemory { .. } | QueueFull { .. } | EndQueueFull { .. }))
 }

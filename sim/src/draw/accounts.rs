@@ -55,8 +55,7 @@ pub(super) fn with_accounts(mut plan: Plan, script: Vec<Step>) -> (Plan, Vec<Ste
                 let client = *client;
                 match left.get_mut(&client) {
                     Some(0) => {}
-                    Some(_)
-                        if bytes.len() > 60 || bytes.iter().filter(|byte| **byte == b'\n').count() > 2 => {}
+                    Some(_) if bytes.len() > 60 || bytes.split(|byte| *byte == b'\n').count() > 3 => {}
                     Some(left) => {
                         *left -= 1;
                         drawn.push(step);

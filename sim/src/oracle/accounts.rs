@@ -93,7 +93,6 @@ fn one(plan: &Plan, accounts: &RunAccounts, client: &ClientSide) -> Result<u64, 
                     return Err(wrong("it had not logged in"));
                 }
                 refused += 1;
-                continue;
             }
             _ if is_required => return Err(wrong("it had logged in, or need not")),
             Whose::Account(account) if !is_too_long => {

@@ -5,7 +5,7 @@ use crate::machine::Machine;
 use crate::table::{TallyId, memory};
 use crate::types::Account;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Machine {
     /// Each account has one tally, which has what the table says, and the memory of what is the account's. What could
@@ -40,10 +40,10 @@ impl Machine {
             );
             *memory.entry(left.origin.account).or_default() += left.memory();
         }
-        let mut seen = BTreeMap::new();
+        let mut seen = BTreeSet::new();
         for tally in self.connections.tallies() {
             let account = tally.account();
-            ensure!(seen.insert(account, ()).is_none(), "{account:?} is counted twice");
+            ensure!(seen.insert(account), "{account:?} is counted twice");
             let bytes = memory.get(&account).copied().unwrap_or(0);
             ensure!(tally.memory() == bytes, "{tally:?} has {bytes} bytes of memory");
             let profile = self.connections.accounts().of(account);
