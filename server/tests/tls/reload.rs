@@ -14,7 +14,7 @@ use tempfile::TempDir;
 const END_OF_2999: i64 = 32_503_593_600;
 
 /// Sends SIGHUP, and waits until it was heeded.
-fn reload(world: &World, times: usize) {
+pub(crate) fn reload(world: &World, times: usize) {
     world.daemon.signal(Signal::HUP);
     let is_done = || (world.daemon.log().matches("reloaded on SIGHUP").count() == times).then_some(());
     poll("the reload", PATIENCE, is_done);
