@@ -164,7 +164,6 @@ where
 {
     let is_operator = peer.account() == Account::ADMIN;
     let places = shared.places(is_operator);
-    // What a certificate says of the peer belongs here too: `Access::account_of_certificate`.
     let newcomer = shared.access.as_ref().and_then(|control| Asker::of(control, peer));
     let account = newcomer.as_ref().map_or(peer.account(), |newcomer| newcomer.account);
     // The machine has no limit for operators, and none for all accounts together.

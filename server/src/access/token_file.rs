@@ -176,6 +176,55 @@ mod tests {
         assert_eq!(not_text, TokenFileError::NotText { line: 2 });
     }
 
+    /// Goal: no file makes the daemon panic, and what is read is what stands there. Method: files with bytes changed,
+    /// cut out and doubled at random. What can be read is written again, and must read the same.
+    #[test]
+    fn any_file_is_read_or_refused() {
+        let whole =
+            format!("# ours\nweb {} note\ncron\t{}\r\n\nweb {}\n", digest("a"), digest("b"), digest("c"));
+        let mut seed = 0x9e37_79b9_u64;
+        let mut draw = |below: usize| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) as usize % below
+        };
+        let (mut read, mut refused) = (0, 0);
+        for _ in 0..20_000 {
+            let mut bytes = whole.clone().into_bytes();
+            for _ in 0..draw(4) {
+                // It may be empty by now.
+                bytes.push(b'\n');
+                let at = draw(bytes.len());
+                match draw(4) {
+                    0 => bytes[at] = draw(256) as u8,
+                    1 => drop(bytes.remove(at)),
+                    2 => bytes.insert(at, b" \n\t#a\xff"[draw(6)]),
+                    _ => bytes.truncate(at.max(1)),
+                }
+            }
+            let lines = bytes.split(|byte| *byte == b'\n').count();
+            match TokenFile::parse(&bytes) {
+                Ok(file) => {
+                    let again: String =
+                        file.lines().map(|(digest, name)| TokenFile::line(name, &digest, "")).collect();
+                    assert_eq!(TokenFile::parse(again.as_bytes()), Ok(file));
+                    read += 1;
+                }
+                Err(
+                    TokenFileError::NotText { line }
+                    | TokenFileError::NoDigest { line }
+                    | TokenFileError::Account { line, .. }
+                    | TokenFileError::Digest { line, .. }
+                    | TokenFileError::Twice { line, .. },
+                ) => {
+                    assert!((1..=lines).contains(&line), "line {line} of {lines}");
+                    refused += 1;
+                }
+                Err(TokenFileError::TooMany | TokenFileError::Empty) => refused += 1,
+            }
+        }
+        assert!(read > 2000 && refused > 2000, "{read} read, {refused} refused");
+    }
+
     #[test]
     fn no_refusal_shows_what_may_be_a_secret() {
         // A token that somebody put where its digest belongs.

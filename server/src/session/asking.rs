@@ -63,6 +63,7 @@ impl Asker {
             Peer::Ip(_) => required.tcp,
             Peer::Unix => required.unix,
         };
+        // A peer whose certificate names an account is that account at once: `Access::account_of_certificate`.
         Some(Newcomer { account: if must_login { STRANGERS } else { Account::default() } })
     }
 
