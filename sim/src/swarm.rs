@@ -142,8 +142,8 @@ impl fmt::Display for Ledger {
         writeln!(
             f,
             "{runs} runs, {steps} steps, {events} events, {} s of virtual time; {} histories of locks explained, \
-             {} of them by a search, {} holds resumed, {} listings checked, {} fencing tokens shown, {} requests \
-             refused by rules",
+             {} of them by a search, {} holds resumed, {} listings checked, {} fencing tokens shown, \
+             {} requests refused by rules",
             virtual_ms / 1000,
             judged.linear,
             judged.searched,
