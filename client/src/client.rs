@@ -258,7 +258,7 @@ impl<T: Transport> Shared<T> {
     /// A new connection to this address.
     pub(crate) async fn dial(&self, server: &Server) -> io::Result<Link<T>> {
         let connecting = self.transport.connect(server);
-        let stream = timeout(self.settings.connect_timeout, connecting)
+        let stream = timeout(server.connect_limit(self.settings.connect_timeout), connecting)
             .await
             .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "it does not answer")))?;
         Ok(self.link(Connection::new(stream), server.clone(), Past::New))

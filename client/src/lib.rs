@@ -53,6 +53,8 @@ mod server;
 mod session;
 mod settings;
 mod slot;
+#[cfg(feature = "ssh")]
+pub mod ssh;
 mod transport;
 
 pub use answer::Answer;

@@ -41,12 +41,15 @@ impl Transport for Net {
         match server {
             Server::Tcp { host, port } => tcp(host, *port).await.map(NetStream::Tcp),
             Server::Unix(path) => UnixStream::connect(path).await.map(NetStream::Unix),
+            // One end of a pair of sockets. The other end is the way's.
+            #[cfg(feature = "ssh")]
+            Server::Ssh(behind) => behind.connect().await.map(NetStream::Unix),
         }
     }
 }
 
 /// Tries the addresses of a host, one after the other.
-async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+pub(crate) async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     let addresses: Vec<_> = lookup_host((host, port)).await?.collect();
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
     for (tried, address) in (1..).zip(&addresses) {

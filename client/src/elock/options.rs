@@ -2,6 +2,7 @@
 //! the configuration file.
 
 use crate::output::Color;
+use crate::ssh::SshArgs;
 use crate::status::Failure;
 use clap::Args;
 use elockd_client::Server;
@@ -32,6 +33,8 @@ pub(crate) struct Common {
     /// The configuration file. Default: elock.toml in $XDG_CONFIG_HOME or ~/.config, else /etc/elock.toml.
     #[arg(long, value_name = "FILE", env = "ELOCK_CONFIG", global = true)]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    ssh: SshArgs,
 }
 
 /// The settings, from all their sources.
@@ -42,6 +45,26 @@ pub(crate) struct Options {
     pub(crate) admin: PathBuf,
     pub(crate) is_json: bool,
     pub(crate) color: Color,
+    pub(crate) ssh: SshArgs,
+}
+
+impl Options {
+    /// The addresses of daemons, as they are reached from here. All lead through one login.
+    fn through_ssh(mut self) -> Self {
+        if let Some(ssh) = self.ssh.through() {
+            self.servers = self.servers.into_iter().map(|server| server.via_ssh(&ssh)).collect();
+        }
+        self
+    }
+
+    /// The administrative socket.
+    pub(crate) fn admin(&self) -> Server {
+        let server = Server::Unix(self.admin.clone());
+        match self.ssh.through() {
+            Some(ssh) => server.via_ssh(&ssh),
+            None => server,
+        }
+    }
 }
 
 /// What a configuration file may say.
@@ -52,6 +75,7 @@ struct File {
     server: Servers,
     admin: Option<PathBuf>,
     color: Option<Color>,
+    ssh: Option<String>,
 }
 
 /// One address, or several.
@@ -87,12 +111,14 @@ impl Common {
             .into_iter()
             .find(|servers| !servers.is_empty())
             .unwrap_or_default();
-        Ok(Options {
+        let options = Options {
             servers,
             admin: self.admin.or(file.admin).unwrap_or_else(|| ADMIN.into()),
             is_json: self.json,
             color: self.color.or(file.color).unwrap_or_default(),
-        })
+            ssh: self.ssh.or_through(file.ssh.as_deref())?,
+        };
+        Ok(options.through_ssh())
     }
 }
 
@@ -131,7 +157,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("elock.toml");
         std::fs::write(&path, text).unwrap();
-        (folder, Common { servers: vec![], admin: None, json: false, color: None, config: Some(path) })
+        let ssh = SshArgs::default();
+        (folder, Common { servers: vec![], admin: None, json: false, color: None, config: Some(path), ssh })
     }
 
     fn shown(options: &Options) -> String {
@@ -157,8 +184,16 @@ mod tests {
     }
 
     #[test]
+    fn a_daemon_behind_ssh_is_shown_so() {
+        let (_folder, common) = common("server = ['a:1', '[::1]']\nssh = 'alice@gateway:22'");
+        let options = common.options().unwrap();
+        assert_eq!(shown(&options), "a:1 via alice@gateway:22 [::1]:9999 via alice@gateway:22");
+        assert_eq!(options.admin().to_string(), "unix:/run/elockd/admin.sock via alice@gateway:22");
+    }
+
+    #[test]
     fn a_wrong_file_is_told_and_a_missing_one_only_if_it_was_asked_for() {
-        for text in ["servers = 'a:1'", "server = 1", "color = 'pink'", "server = ", "server = ':1'"] {
+        for text in ["servers = 'a:1'", "server = 1", "color = 'pink'", "server = ", "server = ':1'", "ssh = '-x'"] {
             let (_folder, common) = common(text);
             let failure = common.options().unwrap_err();
             assert!(
