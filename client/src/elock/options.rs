@@ -116,7 +116,7 @@ impl Common {
             admin: self.admin.or(file.admin).unwrap_or_else(|| ADMIN.into()),
             is_json: self.json,
             color: self.color.or(file.color).unwrap_or_default(),
-            ssh: self.ssh.or_through(file.ssh.as_deref())?,
+            ssh: self.ssh.checked(file.ssh.as_deref())?,
         };
         Ok(options.through_ssh())
     }

@@ -1,6 +1,6 @@
 //! How elock goes through SSH: the flags, and what the library makes of them.
 
-use crate::secret::{Source, answerer};
+use crate::secret::{SOURCES, Source, answerer};
 use crate::span;
 use crate::status::Failure;
 use clap::Args;
@@ -13,33 +13,33 @@ use std::time::Duration;
 #[command(next_help_heading = "Through SSH")]
 pub(crate) struct SshArgs {
     /// Reach the daemon through this SSH host. The addresses of --server are as seen from there.
-    #[arg(id = "ssh", long = "ssh", value_name = "[USER@]HOST[:PORT]", env = "ELOCK_SSH", global = true)]
+    #[arg(id = "ssh", long, value_name = "[USER@]HOST[:PORT]", env = "ELOCK_SSH", global = true)]
     through: Option<Destination>,
     /// Speak SSH in this process, instead of running the program ssh.
-    #[arg(long = "ssh-native", global = true)]
+    #[arg(id = "ssh-native", long, global = true)]
     is_native: bool,
     /// Where passwords for SSH come from: prompt (on the terminal, which is the default), fd:N, file:PATH or
     /// command:LINE.
-    #[arg(long = "ssh-password-from", value_name = "SOURCE", global = true)]
+    #[arg(id = "ssh-password-from", long, value_name = "SOURCE", global = true)]
     password: Option<Source>,
     /// Where passphrases of SSH keys come from, likewise.
-    #[arg(long = "ssh-passphrase-from", value_name = "SOURCE", global = true)]
+    #[arg(id = "ssh-passphrase-from", long, value_name = "SOURCE", global = true)]
     passphrase: Option<Source>,
     /// Use this SSH key, and no other.
-    #[arg(long = "ssh-key", value_name = "FILE", global = true)]
+    #[arg(id = "ssh-key", long, value_name = "FILE", global = true)]
     key: Option<PathBuf>,
     /// Which host keys are accepted: strict (those that are known) or accept-new (also those of hosts of which nothing
     /// is known; they are added). Default: strict, or what the program ssh is configured to.
-    #[arg(long = "ssh-host-key", value_name = "WHICH", global = true)]
+    #[arg(id = "ssh-host-key", long, value_name = "WHICH", global = true)]
     host_keys: Option<Accepted>,
     /// The file with the keys of known hosts. Default: ~/.ssh/known_hosts, and the system's.
-    #[arg(long = "ssh-known-hosts", value_name = "FILE", global = true)]
+    #[arg(id = "ssh-known-hosts", long, value_name = "FILE", global = true)]
     known_hosts: Option<PathBuf>,
     /// Configuration for the program ssh, instead of ~/.ssh/config.
-    #[arg(long = "ssh-config", value_name = "FILE", global = true)]
+    #[arg(id = "ssh-config", long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     /// How long a login may take. The time in which a password is typed does not count. Default: 15s.
-    #[arg(long = "ssh-timeout", value_name = "SPAN", value_parser = span::parse, global = true)]
+    #[arg(id = "ssh-timeout", long, value_name = "SPAN", value_parser = span::parse, global = true)]
     timeout: Option<Duration>,
 }
 
@@ -53,8 +53,13 @@ enum Accepted {
 }
 
 impl SshArgs {
-    /// Takes the host from a configuration file if the command line has none.
-    pub(crate) fn or_through(mut self, host: Option<&str>) -> Result<Self, Failure> {
+    /// Takes the host from a configuration file if the command line has none, and refuses what makes no sense.
+    pub(crate) fn checked(mut self, host: Option<&str>) -> Result<Self, Failure> {
+        for (source, flag) in [(&self.password, "--ssh-password-from"), (&self.passphrase, "--ssh-passphrase-from")] {
+            if *source == Some(Source::Unknown) {
+                return Err(Failure::usage(format_args!("{flag} takes {SOURCES}")));
+            }
+        }
         if let (None, Some(host)) = (&self.through, host) {
             let host = host.parse();
             let host =

@@ -560,6 +560,6 @@ mod tests {
     #[test]
     fn known_kinds_come_first_and_rsa_never() {
         let kinds = config(&KnownKeys::default()).preferred.key;
-        assert!(kinds[0] == Algorithm::Ed25519 && !kinds.iter().any(|kind| kind.is_rsa()), "{kinds:?}");
+        assert!(kinds[0] == Algorithm::Ed25519 && !kinds.iter().any(|kind| kind.clone().is_rsa()), "{kinds:?}");
     }
 }

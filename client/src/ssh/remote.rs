@@ -37,7 +37,7 @@ const DECODE: &str = "i=$#; while [ \"$i\" -gt 0 ]; do x=$(printf %b. \"$1\"); s
                       i=$((i-1)); done; mark=$1; shift; ";
 
 /// The shell gets the command's signals too, as its group does, and outlives them to tell the command's status.
-const RUNNER: &str = "while [ \"$1\" != -- ]; do export \"$1\"; shift; done; shift; echo \"$mark $$\" >&2; \
+const RUNNER: &str = "while :; do case $1 in --) break;; esac; export \"$1\"; shift; done; shift; echo \"$mark $$\" >&2; \
                       read -r go || exit 255; trap : HUP INT QUIT TERM USR1 USR2; \"$@\"; exit $?";
 
 const GUARD: &str = "quiet=$1; shift; echo \"$mark guard\"; read -r group || exit 0; \
@@ -370,6 +370,8 @@ mod tests {
         stdout: BufReader<std::process::ChildStdout>,
         guard: Child,
         group: String,
+        /// The shell tells there of what a signal has ended.
+        _stderr: BufReader<std::process::ChildStderr>,
     }
 
     fn guarded(script: &str, quiet: Duration) -> Guarded {
@@ -393,7 +395,7 @@ mod tests {
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
         assert_eq!(line, "started\n");
-        Guarded { runner, stdout, guard, group }
+        Guarded { runner, stdout, guard, group, _stderr: errors }
     }
 
     impl Guarded {

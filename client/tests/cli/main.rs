@@ -13,6 +13,7 @@ mod page;
 mod processes;
 mod proxy;
 mod running;
+mod ssh;
 mod terminal;
 mod tools;
 mod views;
