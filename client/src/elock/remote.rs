@@ -13,6 +13,7 @@ use crate::status::{Failure, LOST, NO_DAEMON, SIGNAL};
 use crate::supervise::Ended;
 use elockd_client::Lost;
 use elockd_client::ssh::{Finish, Guard, Remote, RemoteCommand, Ssh};
+use nix::sys::signal::Signal;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -63,9 +64,11 @@ pub(crate) async fn supervise(
     };
     let Remote { stdin, stdout, stderr, mut running, mut guard } = remote;
     feed(stdin)?;
-    let written = [hand_on(stdout, io::stdout)?, hand_on(stderr, io::stderr)?];
+    let mut written = hand_on(stdout, io::stdout)?;
+    let errors_written = hand_on(stderr, io::stderr)?;
     let mut beaten = lock.proven();
     let mut is_guarded = true;
+    let mut is_all_written = false;
     let (finish, lost, signal) = {
         let mut lost = None;
         let mut signal = None;
@@ -93,6 +96,13 @@ pub(crate) async fn supervise(
                         tell("the SSH connection of the command's guard has ended, so the command is stopped");
                     }
                 }
+                result = &mut written, if !is_all_written => {
+                    is_all_written = true;
+                    // SSH itself does not tell the command that nobody reads any more.
+                    if result.is_ok_and(|result| result.is_err()) {
+                        guard.signal(name_of(Signal::SIGPIPE)).await;
+                    }
+                }
                 () = sleep(LOOK), if lost.is_none() => {
                     let proven = lock.proven();
                     if proven != beaten {
@@ -104,12 +114,13 @@ pub(crate) async fn supervise(
         };
         (finish, lost, signal)
     };
-    let code = settled(finish, ssh, on_lost, lock, &mut guard, is_guarded && lost.is_none()).await;
+    let code = settled(finish, ssh, on_lost, lock, &mut guard, is_guarded).await;
     // All that was written is handed on, unless nobody has the patience.
     let all_written = async {
-        for written in written {
+        if !is_all_written {
             let _ = written.await;
         }
+        let _ = errors_written.await;
     };
     let _ = or_signal(all_written, signals).await;
     Ok(Ended { code, lost, signal })
@@ -137,7 +148,8 @@ async fn settled(
         Finish::Status(code) => {
             guard.done().await;
             if is_guarded {
-                let _ = timeout(SLACK, guard.ended()).await;
+                // If the lock was lost, it stops what the command has left behind.
+                let _ = timeout(on_lost.span() + SLACK, guard.ended()).await;
             }
             return code;
         }
@@ -173,17 +185,15 @@ fn feed(stream: UnixStream) -> Result<(), Failure> {
     feeding.map(drop).map_err(|error| Failure::system("start a thread", error))
 }
 
-/// Hands on what the command writes, at once, and tells when that is all.
+/// Hands on what the command writes, at once, and tells when that is all, or when nobody takes it.
 fn hand_on<W: Write>(
     stream: UnixStream,
     to: impl FnOnce() -> W + Send + 'static,
-) -> Result<oneshot::Receiver<()>, Failure> {
+) -> Result<oneshot::Receiver<io::Result<()>>, Failure> {
     let stream = blocking(stream)?;
     let (tell, told) = oneshot::channel();
     let handing = thread::Builder::new().name("output".to_owned()).spawn(move || {
-        // If nobody takes it, the command is told so by its end of the stream.
-        let _ = copy(stream, &mut to());
-        let _ = tell.send(());
+        let _ = tell.send(copy(stream, &mut to()));
     });
     handing.map_err(|error| Failure::system("start a thread", error))?;
     Ok(told)

@@ -38,7 +38,7 @@ const DECODE: &str = "i=$#; while [ \"$i\" -gt 0 ]; do x=$(printf %b. \"$1\"); s
 
 /// The shell gets the command's signals too, as its group does, and outlives them to tell the command's status.
 const RUNNER: &str = "while :; do case $1 in --) break;; esac; export \"$1\"; shift; done; shift; echo \"$mark $$\" >&2; \
-                      read -r go || exit 255; trap : HUP INT QUIT TERM USR1 USR2; \"$@\"; exit $?";
+                      read -r go || exit 255; trap : HUP INT PIPE QUIT TERM USR1 USR2; \"$@\"; exit $?";
 
 const GUARD: &str = "quiet=$1; shift; echo \"$mark guard\"; read -r group || exit 0; \
     stop() { for step do case $step in \

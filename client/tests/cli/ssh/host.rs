@@ -141,11 +141,22 @@ impl Host {
         sessions.len()
     }
 
-    /// Whether a command of its user runs, beside the server's own processes.
-    pub(crate) fn runs_something(&self) -> bool {
-        self.user.processes().into_iter().any(|process| {
-            fs::read_to_string(format!("/proc/{process}/comm")).is_ok_and(|name| !name.starts_with("sshd"))
-        })
+    /// The command lines of what its user runs, beside the server's own processes and the guards of commands.
+    pub(crate) fn commands(&self) -> Vec<String> {
+        let read = |process: &u32, name: &str| {
+            let bytes = fs::read(format!("/proc/{process}/{name}")).unwrap_or_default();
+            String::from_utf8_lossy(&bytes).replace('\0', " ")
+        };
+        let processes = self.user.processes();
+        let others = processes.iter().filter(|process| !read(process, "comm").starts_with("sshd"));
+        let lines = others.map(|process| read(process, "cmdline"));
+        // A process that has ended has no line.
+        lines.filter(|line| !line.is_empty() && !line.contains("unwatch")).collect()
+    }
+
+    /// How often somebody has tried to log in, and gave it up.
+    pub(crate) fn attempts(&self) -> usize {
+        self.log().matches("[preauth]").count()
     }
 
     /// How often somebody has logged in.

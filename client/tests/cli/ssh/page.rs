@@ -6,6 +6,7 @@ use crate::page::{examples, fits};
 use crate::ssh::host::{Agent, Host};
 use crate::told;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 const PAGE: &str = include_str!("../../../../docs/ssh.md");
@@ -13,8 +14,17 @@ const PAGE: &str = include_str!("../../../../docs/ssh.md");
 #[test]
 fn the_examples_print_what_the_page_says() {
     let Some(host) = Host::start() else { return };
-    let program = std::path::Path::new(env!("CARGO_BIN_EXE_elock")).parent().unwrap();
-    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+    // The page does not say where the test has its known hosts.
+    let (known, config) = (host.path("known_hosts"), host.path("ssh_config"));
+    let (program, rest) = (env!("CARGO_BIN_EXE_elock"), "\"${@:2}\"");
+    let script = format!(
+        "#!/bin/bash\nexec {program} \"$1\" --ssh-known-hosts {known} --ssh-config {config} {rest}\n"
+    );
+    fs::create_dir(host.path("bin")).unwrap();
+    let elock = host.path("bin/elock");
+    fs::write(&elock, script).unwrap();
+    fs::set_permissions(&elock, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", host.path("bin"), std::env::var("PATH").unwrap());
     let agent = Agent::start(&host, &["key"]);
     let blocks = examples(PAGE);
     assert!(blocks.len() > 4, "only {} blocks were found", blocks.len());
@@ -29,8 +39,7 @@ fn the_examples_print_what_the_page_says() {
             // The page's host is this one, and its daemon has another port.
             let command = command.replace("alice@gateway", &host.destination()).replace(":9999", &format!(":{port}"));
             let expected = expected.replace("alice@gateway", &host.destination()).replace(":9999", &format!(":{port}"));
-            let known = format!("--ssh-known-hosts {} --ssh-config {}", host.path("known_hosts"), host.path("ssh_config"));
-            let line = format!("exec 2>&1; elock() {{ command elock \"$1\" {known} \"${{@:2}}\"; }}; {command}");
+            let line = format!("exec 2>&1; {command}");
             let mut shell = Command::new("bash");
             shell.args(["-c", &line]).current_dir(daemon.folder());
             for (key, value) in host.elock(&daemon, &["ping"]).get_envs() {

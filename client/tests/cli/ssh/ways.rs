@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 fn do_both(host: &Host, daemon: &Daemon, flags: &[&str], change: impl Fn(&mut Command)) {
     let destination = host.destination();
     let program = env!("CARGO_BIN_EXE_elock");
-    let here = ["-c", "\"$0\" inspect a; exit 7", program];
+    let here = ["-c", "\"$0\" inspect a | head -n 1; exit 7", program];
     let here = [&["run"], flags, &["--ssh", &destination, "a", "--", "sh"], &here[..]].concat();
     let mut command = host.elock(daemon, &here);
     change(&mut command);
