@@ -193,7 +193,9 @@ mod tests {
 
     #[test]
     fn a_wrong_file_is_told_and_a_missing_one_only_if_it_was_asked_for() {
-        for text in ["servers = 'a:1'", "server = 1", "color = 'pink'", "server = ", "server = ':1'", "ssh = '-x'"] {
+        for text in
+            ["servers = 'a:1'", "server = 1", "color = 'pink'", "server = ", "server = ':1'", "ssh = '-x'"]
+        {
             let (_folder, common) = common(text);
             let failure = common.options().unwrap_err();
             assert!(

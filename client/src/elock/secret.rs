@@ -151,7 +151,8 @@ pub(crate) fn restore() {
 /// Asks on the terminal of this process, whatever stdin is.
 fn prompt(question: &str) -> io::Result<Secret> {
     let terminal = File::options().read(true).write(true).open("/dev/tty").map_err(|error| {
-        let text = format!("there is no terminal to ask on ({error}); --ssh-password-from takes it from elsewhere");
+        let text =
+            format!("there is no terminal to ask on ({error}); --ssh-password-from takes it from elsewhere");
         io::Error::new(ErrorKind::NotFound, text)
     })?;
     let before = tcgetattr(&terminal)?;

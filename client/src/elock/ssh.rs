@@ -55,7 +55,9 @@ enum Accepted {
 impl SshArgs {
     /// Takes the host from a configuration file if the command line has none, and refuses what makes no sense.
     pub(crate) fn checked(mut self, host: Option<&str>) -> Result<Self, Failure> {
-        for (source, flag) in [(&self.password, "--ssh-password-from"), (&self.passphrase, "--ssh-passphrase-from")] {
+        for (source, flag) in
+            [(&self.password, "--ssh-password-from"), (&self.passphrase, "--ssh-passphrase-from")]
+        {
             if *source == Some(Source::Unknown) {
                 return Err(Failure::usage(format_args!("{flag} takes {SOURCES}")));
             }

@@ -4,8 +4,8 @@
 //! which is no file and is gone with its process. Only this user may ask there, and only with a token that nobody else
 //! has seen. The secret goes from memory to memory: through that socket, and through the pipe that OpenSSH reads.
 
+use crate::ssh::random;
 use crate::ssh::secret::Secret;
-use ring::rand::{SecureRandom, SystemRandom};
 use std::io::{self, Read, Write};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener as Listener, UnixStream as Stream};
@@ -71,13 +71,13 @@ fn ask(place: &str, question: &str) -> io::Result<Zeroizing<Vec<u8>>> {
 
 /// Where helpers ask. It is gone when it is dropped, or with this process.
 #[derive(Debug)]
-pub(crate) struct Asker {
+pub(crate) struct HelperSocket {
     listener: UnixListener,
     name: String,
     token: String,
 }
 
-impl Asker {
+impl HelperSocket {
     /// `None` if this program does not call [`init`].
     pub(crate) fn bind() -> io::Result<Option<Self>> {
         if IS_PREPARED.get().is_none() {
@@ -109,10 +109,11 @@ impl Asker {
         loop {
             match self.listener.accept().await {
                 // Who may not ask, or asks nothing, gets no answer.
-                Ok((stream, _)) => match self.read(stream).await {
-                    Ok(asked) => return asked,
-                    Err(_) => {}
-                },
+                Ok((stream, _)) => {
+                    if let Ok(asked) = self.read(stream).await {
+                        return asked;
+                    }
+                }
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
             }
         }
@@ -160,13 +161,6 @@ fn uid() -> io::Result<u32> {
     near.peer_cred().map(|credentials| credentials.uid())
 }
 
-/// 32 digits that nobody guesses.
-fn random() -> io::Result<String> {
-    let mut bytes = [0; 16];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| io::Error::other("there are no random numbers"))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,11 +172,11 @@ mod tests {
 
     #[tokio::test]
     async fn who_has_the_token_is_answered() {
-        let asker = Asker::listen().unwrap();
-        let place = asker.place();
+        let socket = HelperSocket::listen().unwrap();
+        let place = socket.place();
         let serving = async {
             loop {
-                let asked = asker.asked().await;
+                let asked = socket.asked().await;
                 if asked.question == "password?" {
                     asked.answer(&Secret::new(b"s p".to_vec())).await;
                 }
@@ -205,11 +199,11 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_left_of_it() {
-        let asker = Asker::listen().unwrap();
-        let (place, name) = (asker.place(), asker.name.clone());
+        let socket = HelperSocket::listen().unwrap();
+        let (place, name) = (socket.place(), socket.name.clone());
         let is_there = || std::fs::read_to_string("/proc/net/unix").unwrap().contains(&name);
         assert!(is_there());
-        drop(asker);
+        drop(socket);
         assert!(!is_there());
         assert!(asked(place, "password?").await.is_err());
     }

@@ -25,7 +25,9 @@ pub struct Forwarding {
 
 /// A text is no forwarding.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is no forwarding: {reason}; write [BIND:]PORT:HOST:PORT, with brackets around IPv6 addresses")]
+#[error(
+    "`{text}` is no forwarding: {reason}; write [BIND:]PORT:HOST:PORT, with brackets around IPv6 addresses"
+)]
 pub struct ParseForwardingError {
     text: String,
     reason: &'static str,

@@ -183,7 +183,11 @@ mod tests {
             ("10.0.0.*", "10.0.0.7", 22, true),
         ] {
             let expected = if is_known { Verdict::Known } else { Verdict::New };
-            assert_eq!(verdict(&format!("# comment\n\n{names} {ONE} me@home\n"), host, port), expected, "{names}");
+            assert_eq!(
+                verdict(&format!("# comment\n\n{names} {ONE} me@home\n"), host, port),
+                expected,
+                "{names}"
+            );
         }
     }
 
@@ -209,9 +213,8 @@ mod tests {
     fn what_is_learned_is_known() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("new/known_hosts");
-        let verdict = |host, port| {
-            KnownKeys::read(std::slice::from_ref(&file), host, port).unwrap().verdict(&key(ONE))
-        };
+        let verdict =
+            |host, port| KnownKeys::read(std::slice::from_ref(&file), host, port).unwrap().verdict(&key(ONE));
         assert_eq!(verdict("gw", 2222), Verdict::New);
         learn(&file, "GW", 2222, &key(ONE)).unwrap();
         assert_eq!((verdict("gw", 2222), verdict("gw", 22)), (Verdict::Known, Verdict::New));

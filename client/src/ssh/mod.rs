@@ -36,6 +36,7 @@ use crate::server::Server;
 use elockd_core::Command;
 use native::Native;
 use openssh::OpenSsh;
+use ring::rand::{SecureRandom, SystemRandom};
 use secret::{Attempt, Secrets};
 use std::cmp::Ordering;
 use std::fmt;
@@ -234,6 +235,13 @@ impl Ssh {
         is_ready();
         tunnel.await
     }
+}
+
+/// 32 digits that nobody guesses.
+pub(crate) fn random() -> io::Result<String> {
+    let mut bytes = [0; 16];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| io::Error::other("there are no random numbers"))?;
+    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
 }
 
 /// Asks a daemon whether it is there, and reads its answer up to its end. No request is sent twice by that, because the

@@ -9,14 +9,18 @@ use crate::ssh::secret::{Attempt, Secret, SecretKind};
 use crate::ssh::way::{End, Exec, Opened, Opening, TWICE, Way};
 use crate::ssh::{Forwarding, HostKeys, KEEPALIVE, KEEPALIVES, Setup};
 use crate::transport::tcp;
-use russh::client::{AuthResult, Config, Handle, Handler, KeyboardInteractiveAuthResponse, Msg, connect_stream};
+use russh::client::{
+    AuthResult, Config, Handle, Handler, KeyboardInteractiveAuthResponse, Msg, connect_stream,
+};
 use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::AgentClient;
 use russh::keys::{
     Algorithm, EcdsaCurve, Error as KeyError, PrivateKey, PrivateKeyWithHashAlg, PublicKey,
     PublicKeyOrCertificate, decode_secret_key,
 };
-use russh::{Channel, ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf, Error, MethodKind, MethodSet};
+use russh::{
+    Channel, ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf, Error, MethodKind, MethodSet,
+};
 use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, ErrorKind};
@@ -117,7 +121,9 @@ impl Native {
         let (alive, ended) = watch::channel(());
         let guardian = Guardian {
             known,
-            learns: (self.setup.host_keys == Some(HostKeys::AcceptNew)).then(|| files.first().cloned()).flatten(),
+            learns: (self.setup.host_keys == Some(HostKeys::AcceptNew))
+                .then(|| files.first().cloned())
+                .flatten(),
             host: host.to_owned(),
             port,
             objection: Arc::clone(&objection),
@@ -145,7 +151,9 @@ impl Native {
     ) -> io::Result<()> {
         let broken = |error: Error| self.failure(&error);
         // Some servers let this user in without anything. The others say what they take.
-        let Some(mut left) = left_of(handle.authenticate_none(user).await.map_err(broken)?) else { return Ok(()) };
+        let Some(mut left) = left_of(handle.authenticate_none(user).await.map_err(broken)?) else {
+            return Ok(());
+        };
         let offered = left.clone();
         if has(&left, MethodKind::PublicKey) {
             left = match self.with_keys(handle, user, attempt, left).await? {
@@ -200,7 +208,9 @@ impl Native {
             for key in keys.take(MOST_KEYS) {
                 tried += 1;
                 let hash = match key.algorithm() {
-                    Algorithm::Rsa { .. } => handle.best_supported_rsa_hash().await.map_err(broken)?.flatten(),
+                    Algorithm::Rsa { .. } => {
+                        handle.best_supported_rsa_hash().await.map_err(broken)?.flatten()
+                    }
                     _ => None,
                 };
                 // An agent may refuse to use a key.
@@ -318,13 +328,11 @@ async fn read_key(file: &Path, attempt: &Attempt) -> io::Result<PrivateKey> {
             let question = format!("Enter passphrase for key '{}': ", file.display());
             let passphrase = attempt.tell(SecretKind::Passphrase, &question).await;
             let passphrase = passphrase.map_err(|error| told(&error))?;
-            match decoded(text, Some(passphrase)).await? {
-                Ok(key) => Ok(key),
-                Err(_) => {
-                    attempt.refused().await;
-                    Err(told(&"the passphrase is wrong"))
-                }
+            if let Ok(key) = decoded(text, Some(passphrase)).await? {
+                return Ok(key);
             }
+            attempt.refused().await;
+            Err(told(&"the passphrase is wrong"))
         }
         Ok(key) if key.algorithm().is_rsa() => Err(told(&NO_RSA)),
         Ok(key) => Ok(key),
@@ -560,6 +568,9 @@ mod tests {
     #[test]
     fn known_kinds_come_first_and_rsa_never() {
         let kinds = config(&KnownKeys::default()).preferred.key;
-        assert!(kinds[0] == Algorithm::Ed25519 && !kinds.iter().any(|kind| kind.clone().is_rsa()), "{kinds:?}");
+        assert!(
+            kinds[0] == Algorithm::Ed25519 && !kinds.iter().any(|kind| kind.clone().is_rsa()),
+            "{kinds:?}"
+        );
     }
 }

@@ -6,7 +6,7 @@
 //! process is killed.
 
 use crate::server::Server;
-use crate::ssh::askpass::Asker;
+use crate::ssh::askpass::HelperSocket;
 use crate::ssh::secret::{Attempt, SecretKind};
 use crate::ssh::way::{End, Exec, Opened, Opening, TWICE, Trouble, Way};
 use crate::ssh::{Forwarding, HostKeys, KEEPALIVE, KEEPALIVES, Setup};
@@ -87,10 +87,15 @@ impl OpenSsh {
     }
 
     /// Starts it, and watches it in a task. `shell` is what the other side is to run.
-    fn start(&self, mut command: Command, shell: Option<&str>, attempt: &Arc<Attempt>) -> io::Result<Started> {
-        let asker = if attempt.may_ask() { Asker::bind()? } else { None };
-        match &asker {
-            Some(asker) => asker.equip(&mut command),
+    fn start(
+        &self,
+        mut command: Command,
+        shell: Option<&str>,
+        attempt: &Arc<Attempt>,
+    ) -> io::Result<Started> {
+        let socket = if attempt.may_ask() { HelperSocket::bind()? } else { None };
+        match &socket {
+            Some(socket) => socket.equip(&mut command),
             // It must not ask on a terminal that may be somebody else's by then.
             None => {
                 command.args(["-o", "BatchMode=yes"]);
@@ -98,7 +103,7 @@ impl OpenSsh {
         }
         command.arg("--").arg(self.setup.destination.host()).args(shell);
         let child = command.spawn().map_err(|error| self.cannot_start(&error))?;
-        Ok(Started { child, asker })
+        Ok(Started { child, socket })
     }
 
     fn cannot_start(&self, error: &io::Error) -> io::Error {
@@ -126,19 +131,19 @@ impl OpenSsh {
 
     /// Waits for its end, and answers its questions meanwhile.
     async fn watch(&self, started: &mut Started, attempt: &Attempt) -> io::Result<ExitStatus> {
-        let Started { child, asker } = started;
-        let Some(asker) = asker else { return child.wait().await };
+        let Started { child, socket } = started;
+        let Some(socket) = socket else { return child.wait().await };
         tokio::select! {
             biased;
             status = child.wait() => status,
-            never = self.serve(asker, attempt) => match never {},
+            never = self.serve(socket, attempt) => match never {},
         }
     }
 
     /// Answers what may be answered.
-    async fn serve(&self, asker: &Asker, attempt: &Attempt) -> Infallible {
+    async fn serve(&self, socket: &HelperSocket, attempt: &Attempt) -> Infallible {
         loop {
-            let asked = asker.asked().await;
+            let asked = socket.asked().await;
             let Some(kind) = wanted(&asked.question, self.accounts().await) else { continue };
             if let Ok(secret) = attempt.tell(kind, &asked.question).await {
                 asked.answer(&secret).await;
@@ -161,7 +166,7 @@ impl OpenSsh {
 #[derive(Debug)]
 struct Started {
     child: Child,
-    asker: Option<Asker>,
+    socket: Option<HelperSocket>,
 }
 
 impl Way for Arc<OpenSsh> {
@@ -175,7 +180,8 @@ impl Way for Arc<OpenSsh> {
                 }
                 Server::Ssh(_) => return Err(io::Error::new(ErrorKind::Unsupported, TWICE)),
             };
-            let target = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+            let target =
+                if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
             let mut command = self.command();
             // What it says of itself must not get into the connection.
             command.args(["-T", "-o", "PermitLocalCommand=no", "-W", &target]);
@@ -284,10 +290,17 @@ async fn read_end(stream: Option<impl AsyncReadExt + Unpin>) -> String {
 /// The accounts in the output of `ssh -G`, as they stand in the question for a password.
 fn accounts_in(output: &str) -> Vec<String> {
     let value = |key: &str| {
-        output.lines().find_map(|line| line.split_once(' ').filter(|(first, _)| *first == key)).map(|(_, value)| value)
+        output
+            .lines()
+            .find_map(|line| line.split_once(' ').filter(|(first, _)| *first == key))
+            .map(|(_, value)| value)
     };
     let Some(user) = value("user") else { return Vec::new() };
-    [value("hostkeyalias"), value("hostname")].into_iter().flatten().map(|host| format!("{user}@{host}")).collect()
+    [value("hostkeyalias"), value("hostname")]
+        .into_iter()
+        .flatten()
+        .map(|host| format!("{user}@{host}"))
+        .collect()
 }
 
 /// What a question asks for. `None` if it is not to be answered: another account's password, a new host key, anything
@@ -324,7 +337,9 @@ fn explained(said: &str) -> (ErrorKind, String) {
         return (ErrorKind::InvalidData, text.to_owned());
     }
     let is_told = |line: &&str| {
-        !line.is_empty() && !line.starts_with("Warning: Permanently added") && !line.contains("stdio forwarding failed")
+        !line.is_empty()
+            && !line.starts_with("Warning: Permanently added")
+            && !line.contains("stdio forwarding failed")
     };
     let lines: Vec<&str> = said.lines().map(str::trim).filter(is_told).collect();
     // The last ones say why. What comes before may be a banner.
@@ -374,9 +389,21 @@ mod tests {
     #[test]
     fn a_failure_is_told_in_its_own_words() {
         for (said, kind, text) in [
-            ("Warning: x\n@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\n", ErrorKind::InvalidData, "another one"),
-            ("No ED25519 host key is known.\nHost key verification failed.\n", ErrorKind::InvalidData, "not known"),
-            ("a@h: Permission denied (publickey).\r\n", ErrorKind::PermissionDenied, "a@h: Permission denied (publickey)."),
+            (
+                "Warning: x\n@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\n",
+                ErrorKind::InvalidData,
+                "another one",
+            ),
+            (
+                "No ED25519 host key is known.\nHost key verification failed.\n",
+                ErrorKind::InvalidData,
+                "not known",
+            ),
+            (
+                "a@h: Permission denied (publickey).\r\n",
+                ErrorKind::PermissionDenied,
+                "a@h: Permission denied (publickey).",
+            ),
             (
                 "channel 0: open failed: administratively prohibited: open failed\nstdio forwarding failed\n",
                 ErrorKind::ConnectionRefused,

@@ -10,9 +10,9 @@
 //! The go is given when the guard watches. So no command runs unguarded. It leads a process group of its own, and all
 //! that it has started is in that group, unless it left it.
 
+use crate::ssh::random;
 use crate::ssh::secret::{Attempt, Secrets};
 use crate::ssh::way::{End, Ending, Exec, Way};
-use ring::rand::{SecureRandom, SystemRandom};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -166,10 +166,12 @@ pub(crate) async fn start(
     attempt: &Arc<Attempt>,
     secrets: &Arc<Secrets>,
 ) -> io::Result<Remote> {
-    let mark = mark()?;
+    // Nothing else begins a line so.
+    let mark = format!("elock-{}", random()?);
     let guard = line(GUARD, &guard_words(&mark, command))?;
     let runner = line(RUNNER, &runner_words(&mark, command)?)?;
-    let (mut guard, mut guard_output, mut guard_errors, guard_ending) = way.exec(&guard, attempt).await?.parts();
+    let (mut guard, mut guard_output, mut guard_errors, guard_ending) =
+        way.exec(&guard, attempt).await?.parts();
     if let Err(said) = said(&mut guard_output, &format!("{mark} guard")).await {
         let more = rest(&mut guard_errors).await;
         return Err(way.explain(&(said + &more), attempt).await?);
@@ -219,13 +221,6 @@ async fn rest(stream: &mut UnixStream) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// A word that nothing else begins a line with.
-fn mark() -> io::Result<String> {
-    let mut bytes = [0; 8];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| io::Error::other("there are no random numbers"))?;
-    Ok(bytes.iter().fold("elock-".to_owned(), |mark, byte| format!("{mark}{byte:02x}")))
-}
-
 fn guard_words(mark: &str, command: &RemoteCommand) -> Vec<Vec<u8>> {
     let seconds = |span: Duration| span.as_secs_f64().to_string().into_bytes();
     let mut words = vec![mark.as_bytes().to_vec(), seconds(command.quiet)];
@@ -261,9 +256,21 @@ fn line(script: &str, words: &[Vec<u8>]) -> io::Result<String> {
         line.push_str(" '");
         for byte in word {
             match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => line.push(char::from(*byte)),
-                b'_' | b'.' | b'/' | b':' | b'=' | b'@' | b'+' | b',' | b'-' => line.push(char::from(*byte)),
-                byte => line.push_str(&format!("\\0{byte:03o}")),
+                b'a'..=b'z'
+                | b'A'..=b'Z'
+                | b'0'..=b'9'
+                | b'_'
+                | b'.'
+                | b'/'
+                | b':'
+                | b'='
+                | b'@'
+                | b'+'
+                | b','
+                | b'-' => {
+                    line.push(char::from(*byte));
+                }
+                byte => line.extend(["\\0".to_owned(), format!("{byte:03o}")]),
             }
         }
         line.push('\'');
@@ -303,8 +310,10 @@ mod tests {
 
     /// The shells of this machine that a user may have, and those that `sh` may be.
     fn shells() -> Vec<&'static str> {
-        let is_there = |shell: &&str| Command::new(shell).args(["-c", "exit 0"]).status().is_ok_and(|s| s.success());
-        let shells: Vec<_> = ["sh", "bash", "dash", "zsh", "fish", "csh"].into_iter().filter(is_there).collect();
+        let is_there =
+            |shell: &&str| Command::new(shell).args(["-c", "exit 0"]).status().is_ok_and(|s| s.success());
+        let shells: Vec<_> =
+            ["sh", "bash", "dash", "zsh", "fish", "csh"].into_iter().filter(is_there).collect();
         assert!(shells.len() > 1, "only {shells:?}");
         shells
     }
@@ -318,14 +327,18 @@ mod tests {
                 Step::Pause(Duration::from_millis(1300)),
                 Step::Signal("KILL".to_owned()),
             ],
-            quiet: Duration::from_secs(60),
+            quiet: LONG,
         }
     }
 
     /// A line in a shell, in a session of its own as a server has it.
     fn started(shell: &str, line: &str) -> Child {
         let mut command = Command::new("setsid");
-        command.args(["-w", shell, "-c", line]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .args(["-w", shell, "-c", line])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command.spawn().unwrap()
     }
 
@@ -335,7 +348,8 @@ mod tests {
     fn every_byte_arrives_and_none_is_obeyed() {
         let all: Vec<u8> = (1..=255).collect();
         let name = b"a'b\"; touch /tmp/broken-out; $(id) `id` \\ ! \n ~ * {a,b} %s -n".as_slice();
-        let printf: &[&[u8]] = &[b"sh", b"-c", b"printf \"[%s]\" \"$@\" \"$ELOCK_NAME\"", b"x", &all, b"", name, b"\n"];
+        let printf: &[&[u8]] =
+            &[b"sh", b"-c", b"printf \"[%s]\" \"$@\" \"$ELOCK_NAME\"", b"x", &all, b"", name, b"\n"];
         let command = command(printf, &[("ELOCK_NAME", name)]);
         let words = runner_words("mark", &command).unwrap();
         let line = line(RUNNER, &words).unwrap();
@@ -415,7 +429,8 @@ mod tests {
 
     #[test]
     fn the_guard_hands_on_signals() {
-        let mut guarded = guarded("trap 'echo usr1; exit 5' USR1; echo started; while :; do sleep 0.05; done", LONG);
+        let mut guarded =
+            guarded("trap 'echo usr1; exit 5' USR1; echo started; while :; do sleep 0.05; done", LONG);
         guarded.say("beat");
         guarded.say("USR1");
         assert_eq!(guarded.end(), ("usr1\n".to_owned(), Some(5)));
@@ -424,13 +439,14 @@ mod tests {
         assert_eq!(guarded.end(), (String::new(), Some(128 + 15)));
     }
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
 
     /// Goal: whatever happens to the guard's connection, the command does not go on. Method: it is told to stop, its
     /// input ends, or it hears nothing; the command and a child of it do not listen to TERM.
     #[test]
     fn the_guard_stops_the_command_and_all_that_it_started() {
-        let script = "trap '' TERM; (while :; do sleep 0.05; done) & echo started; while :; do sleep 0.05; done";
+        let script =
+            "trap '' TERM; (while :; do sleep 0.05; done) & echo started; while :; do sleep 0.05; done";
         for how in ["stop", "end", "silence"] {
             let quiet = if how == "silence" { Duration::from_millis(1200) } else { LONG };
             let mut guarded = guarded(script, quiet);
@@ -446,7 +462,8 @@ mod tests {
 
     #[test]
     fn a_beat_is_a_sign_of_life_and_what_was_left_behind_is_left_alone() {
-        let mut guarded = guarded("sleep 1000 >/dev/null 2>&1 & echo started; read line; exit 3", Duration::from_secs(2));
+        let mut guarded =
+            guarded("sleep 1000 >/dev/null 2>&1 & echo started; read line; exit 3", Duration::from_secs(2));
         for _ in 0..8 {
             std::thread::sleep(Duration::from_millis(500));
             guarded.say("beat");
@@ -456,7 +473,8 @@ mod tests {
         assert_eq!(guarded.runner.wait().unwrap().code(), Some(3), "it was not stopped");
         guarded.say("done");
         assert!(guarded.guard.wait().unwrap().success());
-        let kill = |signal: &str| Command::new("kill").args(["-s", signal, "--", &format!("-{group}")]).status();
+        let kill =
+            |signal: &str| Command::new("kill").args(["-s", signal, "--", &format!("-{group}")]).status();
         assert!(kill("0").unwrap().success(), "the sleep is still there");
         assert!(kill("KILL").unwrap().success());
     }

@@ -158,13 +158,13 @@ impl Attempt {
         let Some(answerer) = &self.secrets.answerer else { return refuse("there is nobody to ask for it") };
         let (answerer, question) = (Arc::clone(answerer), Question { kind, text: text.trim().to_owned() });
         self.told().asking = Some(Instant::now());
-        let answered = tokio::task::spawn_blocking(move || answerer(&question)).await;
+        let told = tokio::task::spawn_blocking(move || answerer(&question)).await;
         {
             let mut told = self.told();
             let asked = told.asking.take().map_or(Duration::ZERO, |since| since.elapsed());
             told.asked += asked;
         }
-        let secret = answered.map_err(io::Error::other)??;
+        let secret = told.map_err(io::Error::other)??;
         if kept.refused.as_ref() == Some(&secret) {
             return refuse("it is the one that was refused before");
         }
@@ -216,7 +216,8 @@ impl Attempt {
     fn extension(&self) -> Duration {
         let mut told = self.told();
         let now = Instant::now();
-        let until_now = told.asking.map_or(Duration::ZERO, |since| (now - since).max(Duration::from_millis(1)));
+        let until_now =
+            told.asking.map_or(Duration::ZERO, |since| (now - since).max(Duration::from_millis(1)));
         if told.asking.is_some() {
             told.asking = Some(now);
         }

@@ -18,7 +18,8 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A chain of SSH hosts is no address.
-pub(crate) const TWICE: &str = "a daemon is reached through one SSH host; that one may have a jump host in ~/.ssh/config";
+pub(crate) const TWICE: &str =
+    "a daemon is reached through one SSH host; that one may have a jump host in ~/.ssh/config";
 
 /// A future of a way.
 pub(crate) type Opening<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send + 'a>>;
@@ -93,7 +94,13 @@ impl Opened {
         // The reason comes a moment after the end of the connection.
         let proven = match proof(&mut stream).await {
             Ok(proven) => proven,
-            Err(error) => return Err(timeout(PATIENCE, &mut trouble.reason).await.ok().and_then(Result::ok).unwrap_or(error)),
+            Err(error) => {
+                return Err(timeout(PATIENCE, &mut trouble.reason)
+                    .await
+                    .ok()
+                    .and_then(Result::ok)
+                    .unwrap_or(error));
+            }
         };
         // It goes on by itself.
         trouble.task.0 = None;
@@ -121,7 +128,7 @@ pub(crate) struct Exec {
     pub(crate) output: UnixStream,
     pub(crate) errors: UnixStream,
     ended: oneshot::Receiver<io::Result<End>>,
-    _task: Tied,
+    task: Tied,
 }
 
 impl Exec {
@@ -132,13 +139,13 @@ impl Exec {
         ended: oneshot::Receiver<io::Result<End>>,
         task: JoinHandle<()>,
     ) -> Self {
-        Self { input, output, errors, ended, _task: Tied(Some(task)) }
+        Self { input, output, errors, ended, task: Tied(Some(task)) }
     }
 
     /// Its streams, and the future of its end.
     pub(crate) fn parts(self) -> (UnixStream, UnixStream, UnixStream, Ending) {
-        let Self { input, output, errors, ended, _task } = self;
-        (input, output, errors, Ending { ended, _task })
+        let Self { input, output, errors, ended, task } = self;
+        (input, output, errors, Ending { ended, _task: task })
     }
 }
 

@@ -238,7 +238,8 @@ fn start_sshd(folder: &Path) -> (Guarded, u16) {
         let log = fs::File::create(folder.join("log")).unwrap();
         let mut command = Command::new(SSHD);
         command.args(["-D", "-e", "-p", &port.to_string(), "-f"]).arg(folder.join("sshd_config"));
-        let mut sshd = Guarded(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap());
+        let mut sshd =
+            Guarded(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap());
         poll("sshd to listen", || {
             if sshd.0.try_wait().unwrap().is_some() {
                 return Some(None);
@@ -256,7 +257,8 @@ pub(crate) fn descendants(of: u32) -> Vec<u32> {
     let mut found = Vec::new();
     let mut parents = vec![of];
     while let Some(parent) = parents.pop() {
-        let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+        let children =
+            fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
         for child in children.split_whitespace().map(|word| word.parse().unwrap()) {
             found.push(child);
             parents.push(child);

@@ -8,7 +8,13 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
 
-fn running(host: &Host, daemon: &Daemon, way: &[&str], flags: &[&str], script: &str) -> std::process::Command {
+fn running(
+    host: &Host,
+    daemon: &Daemon,
+    way: &[&str],
+    flags: &[&str],
+    script: &str,
+) -> std::process::Command {
     let (destination, key) = (host.destination(), host.path("key"));
     let through = ["--ssh", &destination, "--ssh-key", &key];
     host.elock(daemon, &[&["run"], way, &through[..], flags, &["a", "-c", script]].concat())
@@ -53,7 +59,8 @@ fn a_server_that_falls_silent_loses_the_lock_in_time() {
             let name = if way.is_empty() { "through-ssh" } else { "native" };
             let (destination, key) = (host.destination(), host.path("key"));
             let through = ["--ssh", &destination, "--ssh-key", &key, name, "-c", TALK];
-            let (running, mut stdout) = start(&mut host.elock(&daemon, &[&["run"], *way, &through[..]].concat()));
+            let (running, mut stdout) =
+                start(&mut host.elock(&daemon, &[&["run"], *way, &through[..]].concat()));
             line(&mut stdout);
             (name, running)
         })
@@ -62,7 +69,10 @@ fn a_server_that_falls_silent_loses_the_lock_in_time() {
     for (name, running) in all.drain(..) {
         let (status, err) = end(running);
         assert_eq!(status, 79);
-        assert!(err.starts_with(&format!("elock: {name} was lost: the daemon has not answered for too long")), "{err}");
+        assert!(
+            err.starts_with(&format!("elock: {name} was lost: the daemon has not answered for too long")),
+            "{err}"
+        );
         // The daemon has heard of no end. So nobody else had the lock meanwhile.
         assert_eq!(daemon.client().ask(format!("i {name}")), format!("1 Lock Is Locked: {name}"));
     }
@@ -158,7 +168,8 @@ fn ssh_is_not_in_the_group_of_the_command() {
         stat.rsplit_once(')').unwrap().1.split_whitespace().nth(2).unwrap().to_owned()
     };
     let all = descendants(running.0.id());
-    let is_ssh = |process: &u32| fs::read_to_string(format!("/proc/{process}/comm")).is_ok_and(|name| name == "ssh\n");
+    let is_ssh =
+        |process: &u32| fs::read_to_string(format!("/proc/{process}/comm")).is_ok_and(|name| name == "ssh\n");
     let ssh = all.into_iter().find(is_ssh).unwrap();
     assert!(group(ssh) != group(shell) && group(running.0.id()) == group(shell));
     fs::write(daemon.folder().join("go"), "").unwrap();

@@ -4,7 +4,7 @@
 use crate::daemon::Daemon;
 use crate::page::{examples, fits};
 use crate::ssh::host::{Agent, Host};
-use crate::told;
+use crate::{run, told};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
@@ -37,8 +37,10 @@ fn the_examples_print_what_the_page_says() {
         let port = daemon.address().port().to_string();
         for (command, expected) in block {
             // The page's host is this one, and its daemon has another port.
-            let command = command.replace("alice@gateway", &host.destination()).replace(":9999", &format!(":{port}"));
-            let expected = expected.replace("alice@gateway", &host.destination()).replace(":9999", &format!(":{port}"));
+            let command =
+                command.replace("alice@gateway", &host.destination()).replace(":9999", &format!(":{port}"));
+            let expected =
+                expected.replace("alice@gateway", &host.destination()).replace(":9999", &format!(":{port}"));
             let line = format!("exec 2>&1; {command}");
             let mut shell = Command::new("bash");
             shell.args(["-c", &line]).current_dir(daemon.folder());
@@ -48,13 +50,34 @@ fn the_examples_print_what_the_page_says() {
                     None => shell.env_remove(key),
                 };
             }
-            shell.env("SSH_AUTH_SOCK", &agent.socket).env("PATH", &path).stdin(Stdio::null()).stdout(Stdio::piped());
+            shell
+                .env("SSH_AUTH_SOCK", &agent.socket)
+                .env("PATH", &path)
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped());
             let child = shell.spawn().unwrap();
             let _deadline = crate::Deadline::of(child.id());
             let (_, out, _) = told(child.wait_with_output().unwrap());
             assert!(fits(&expected, &out), "$ {command}\n{out}instead of\n{expected}");
         }
     }
+}
+
+/// Goal: the lines of Rust are a program that runs. Method: they are an example, which is run.
+#[test]
+fn the_lines_of_rust_do_what_they_say() {
+    let (_, rest) = PAGE.split_once("```rust\n").unwrap();
+    assert_eq!(rest.split_once("```").unwrap().0, include_str!("../../../examples/through_ssh.rs"));
+    let Some(host) = Host::start() else { return };
+    let daemon = Daemon::start();
+    // Cargo builds the examples before it runs a test, beside the folder of the tests.
+    let tests = std::env::current_exe().unwrap();
+    let program = tests.parent().unwrap().parent().unwrap().join("examples/through_ssh");
+    let mut command = Command::new(program);
+    command.args([&host.destination(), &host.path("password"), &host.path("known_hosts")]);
+    command.arg(daemon.address().to_string()).env_remove("SSH_AUTH_SOCK");
+    assert_eq!(run(&mut command), (0, "it is ours: true\n".to_owned(), String::new()));
+    assert_eq!(host.logins(), 1);
 }
 
 /// Goal: no row of the table is a mere claim. Method: each names its test here.
@@ -69,7 +92,10 @@ fn each_row_of_the_table_has_its_test() {
         ("a daemon's Unix socket at the other side", "unix_sockets_at_the_other_side_need_the_native_way"),
         ("unknown host key", "an_unknown_host_key_is_refused_and_may_be_accepted"),
         ("changed host key", "a_changed_host_key_is_always_refused"),
-        ("elock is killed, the command lives", "a_command_outlives_elock_and_keeps_the_lock_through_the_program_of_openssh"),
+        (
+            "elock is killed, the command lives",
+            "a_command_outlives_elock_and_keeps_the_lock_through_the_program_of_openssh",
+        ),
         ("without the program `ssh`", "without_the_program_ssh_the_other_way_is_named"),
         ("the command's status is 255", "the_status_is_that_of_the_command"),
     ];

@@ -81,7 +81,10 @@ fn an_unknown_host_key_is_refused_and_may_be_accepted() {
     let daemon = Daemon::start();
     let source = format!("file:{}", host.path("password"));
     let flags = ["--ssh-password-from", source.as_str()];
-    for known in ["", "other.example ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ\n"] {
+    for known in [
+        "",
+        "other.example ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ\n",
+    ] {
         fs::write(host.path("known_hosts"), known).unwrap();
         fails(&host, &daemon, &flags, &["the host key is not known", "accept-new"], nothing);
         fails(&host, &daemon, &[&flags[..], &["--ssh-host-key", "strict"]].concat(), &["not known"], nothing);
@@ -92,7 +95,8 @@ fn an_unknown_host_key_is_refused_and_may_be_accepted() {
         fs::remove_file(host.path("known_hosts")).unwrap();
         let destination = host.destination();
         let words = [&["ping", "--ssh", &destination], way, &flags[..]].concat();
-        let (status, _, err) = run(&mut host.elock(&daemon, &[&words[..], &["--ssh-host-key", "accept-new"]].concat()));
+        let (status, _, err) =
+            run(&mut host.elock(&daemon, &[&words[..], &["--ssh-host-key", "accept-new"]].concat()));
         assert_eq!((status, err.as_str()), (0, ""));
         assert!(host.known().contains("]:") && host.known().contains(" ssh-ed25519 "), "{}", host.known());
         // It is known now, in both ways.
@@ -126,7 +130,10 @@ fn a_server_that_has_had_enough_is_told_of() {
     fails(&host, &daemon, &["--ssh-password-from", "file:/no/such"], &[host.user()], |command| {
         command.env("SSH_AUTH_SOCK", &agent.socket);
     });
-    assert!(host.log().contains("Too many authentication failures") || host.log().contains("maximum authentication"));
+    assert!(
+        host.log().contains("Too many authentication failures")
+            || host.log().contains("maximum authentication")
+    );
     assert_eq!(host.logins(), 0);
 }
 
@@ -138,7 +145,8 @@ fn a_server_that_forwards_nothing_is_told_of() {
     for way in WAYS {
         let destination = host.destination();
         let (status, _, err) =
-            run(&mut host.elock(&daemon, &[&["ping", "--ssh", &destination, "--ssh-key", &key], way].concat()));
+            run(&mut host
+                .elock(&daemon, &[&["ping", "--ssh", &destination, "--ssh-key", &key], way].concat()));
         let text = if way.is_empty() { "administratively prohibited" } else { "does not allow it" };
         assert!(status == 69 && err.contains(text), "{err}");
         // Commands are another matter.

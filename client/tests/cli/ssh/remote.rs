@@ -91,7 +91,8 @@ fn a_name_is_only_a_name() {
     let name = format!("a'; touch {out}; '$(touch {out})`touch {out}`\"\\ \u{e9} !{{}}* -n %s");
     let bytes = std::ffi::OsStr::from_bytes(b"\xff'\x01");
     for way in WAYS {
-        let words = ["--", "sh", "-c", "printf '%s|' \"$ELOCK_NAME\" \"$@\"", "x", "", " y  z ", "'$HOME'\n!"];
+        let words =
+            ["--", "sh", "-c", "printf '%s|' \"$ELOCK_NAME\" \"$@\"", "x", "", " y  z ", "'$HOME'\n!"];
         let mut command = on(&host, &daemon, way, &[&name], &words);
         let (status, text, err) = run(command.arg("last"));
         assert_eq!((status, err.as_str()), (0, ""));
@@ -108,7 +109,8 @@ fn signals_are_handed_on() {
     let Some(host) = Host::start() else { return };
     let daemon = Daemon::start();
     for way in WAYS {
-        let script = "trap 'echo usr1' USR1; trap 'echo term; exit 5' TERM; echo ready; while :; do sleep 0.05; done";
+        let script =
+            "trap 'echo usr1' USR1; trap 'echo term; exit 5' TERM; echo ready; while :; do sleep 0.05; done";
         let (running, mut stdout) = start(&mut on(&host, &daemon, way, &[], &["a", "-c", script]));
         assert_eq!(line(&mut stdout), "ready");
         signal(&running, Signal::SIGUSR1);
@@ -126,7 +128,8 @@ fn a_lost_lock_stops_the_command() {
     let Some(host) = Host::start() else { return };
     let daemon = Daemon::start();
     for way in WAYS {
-        let script = "trap '' TERM; (while :; do sleep 0.05; done) & echo ready; while :; do sleep 0.05; done";
+        let script =
+            "trap '' TERM; (while :; do sleep 0.05; done) & echo ready; while :; do sleep 0.05; done";
         let flags = ["--on-lost", "term,0.3,kill"];
         let (running, mut stdout) = start(&mut on(&host, &daemon, way, &flags, &["a", "-c", script]));
         assert_eq!(line(&mut stdout), "ready");
@@ -145,8 +148,13 @@ fn a_killed_elock_stops_the_command() {
     let Some(host) = Host::start() else { return };
     let daemon = Daemon::start();
     for way in WAYS {
-        let (mut running, mut stdout) =
-            start(&mut on(&host, &daemon, way, &["--on-lost", "kill"], &["a", "-c", "echo ready; exec sleep 1000"]));
+        let (mut running, mut stdout) = start(&mut on(
+            &host,
+            &daemon,
+            way,
+            &["--on-lost", "kill"],
+            &["a", "-c", "echo ready; exec sleep 1000"],
+        ));
         assert_eq!(line(&mut stdout), "ready");
         assert!(!host.commands().is_empty());
         running.0.kill().unwrap();
@@ -221,7 +229,8 @@ fn the_daemon_may_be_behind_the_same_host() {
     for way in WAYS {
         let destination = host.destination();
         let script = "echo \"$ELOCK_NAME\" by \"$LOGNAME\"";
-        let output = on(&host, &daemon, way, &["--ssh", &destination], &["a", "-c", script]).output().unwrap();
+        let output =
+            on(&host, &daemon, way, &["--ssh", &destination], &["a", "-c", script]).output().unwrap();
         assert_eq!(told(output), (0, format!("a by {}\n", host.user()), String::new()));
     }
 }

@@ -81,7 +81,8 @@ fn what_is_searched_for_would_be_found() {
     let secret = format!("searched-{}", std::process::id());
     let search = Search::start(secret.clone());
     let mut shown = Command::new("sleep");
-    let mut child = crate::Guarded(shown.arg("1000").env("X", &secret).stdout(Stdio::null()).spawn().unwrap());
+    let mut child =
+        crate::Guarded(shown.arg("1000").env("X", &secret).stdout(Stdio::null()).spawn().unwrap());
     assert!(search.end().iter().any(|place| place.contains("environ")));
     child.0.kill().unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -143,7 +144,8 @@ fn a_password_is_written_to_nothing_but_pipes_and_sockets() {
         let trace = host.path("trace");
         let from = format!("file:{}", host.path("password"));
         let destination = host.destination();
-        let words = [&["run", "--ssh", &destination, "--ssh-password-from", &from], way, &["a", "true"]].concat();
+        let words =
+            [&["run", "--ssh", &destination, "--ssh-password-from", &from], way, &["a", "true"]].concat();
         let elock = host.elock(&daemon, &words);
         let mut strace = Command::new("strace");
         let calls = "trace=write,writev,pwrite64,pwritev,sendto,sendmsg,execve,rename,memfd_create";

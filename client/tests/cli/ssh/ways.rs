@@ -6,6 +6,7 @@ use crate::terminal::play;
 use crate::{run, told};
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 /// Runs a command behind the host, and one at the host, and sees that both were done under a lock.
@@ -44,7 +45,12 @@ fn with_a_key_that_has_a_passphrase() {
     let source = format!("file:{}", host.path("passphrase"));
     for way in WAYS {
         let key = host.path("locked_key");
-        do_both(&host, &daemon, &[way, &["--ssh-key", &key, "--ssh-passphrase-from", &source]].concat(), |_| {});
+        do_both(
+            &host,
+            &daemon,
+            &[way, &["--ssh-key", &key, "--ssh-passphrase-from", &source]].concat(),
+            |_| {},
+        );
     }
 }
 
@@ -109,9 +115,29 @@ fn on_a_terminal_somebody_is_asked() {
         let asks = format!("see elock: {}@127.0.0.1's password: ", host.user());
         let by = format!("see by-{}", host.user());
         let steps = [
-            "see ready>", "type export HOME=/nonexistent", "see ready>", &ping, &asks, "sleep 0.2", &password,
-            "see answered in", "see ready>", &run, &asks, "sleep 0.2", &password, &by, "see ready>", &ping, &asks,
-            "type ^C", "see nothing was typed", "see ready>", "type stty -a", "see  echo ", "see ready>",
+            "see ready>",
+            "type export HOME=/nonexistent",
+            "see ready>",
+            &ping,
+            &asks,
+            "sleep 0.2",
+            &password,
+            "see answered in",
+            "see ready>",
+            &run,
+            &asks,
+            "sleep 0.2",
+            &password,
+            &by,
+            "see ready>",
+            &ping,
+            &asks,
+            "type ^C",
+            "see nothing was typed",
+            "see ready>",
+            "type stty -a",
+            "see  echo ",
+            "see ready>",
         ];
         play(&daemon, &steps);
     }
@@ -125,7 +151,6 @@ fn unix_sockets_at_the_other_side_need_the_native_way() {
     let mut holder = daemon.client();
     holder.get("a");
     // The user of the host must be allowed to use them, too.
-    use std::os::unix::fs::PermissionsExt;
     let open = |path: &std::path::Path| fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
     for name in ["", "elockd.sock", "admin.sock"] {
         open(&daemon.folder().join(name));
