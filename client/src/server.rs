@@ -47,8 +47,8 @@ impl Server {
 }
 
 impl Server {
-    /// How long an attempt to connect may take, if the caller has a limit. A login by SSH has a limit of its own, because
-    /// somebody may have to type a password.
+    /// How long an attempt to connect may take, if the caller has a limit. A login by SSH has a limit of its own,
+    /// because somebody may have to type a password.
     #[must_use]
     pub fn connect_limit(&self, limit: Duration) -> Duration {
         match self {

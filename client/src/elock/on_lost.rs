@@ -51,10 +51,10 @@ impl OnLost {
     }
 
     /// The same steps, for another host.
-    pub(crate) fn steps(&self) -> Vec<elockd_client::ssh::Step> {
+    pub(crate) fn steps(&self) -> Vec<elockd_client::ssh::StopStep> {
         let there = |step: &Step| match step {
-            Step::Signal(signal) => elockd_client::ssh::Step::Signal(name_of(*signal).to_owned()),
-            Step::Pause(span) => elockd_client::ssh::Step::Pause(*span),
+            Step::Signal(signal) => elockd_client::ssh::StopStep::Signal(name_of(*signal).to_owned()),
+            Step::Pause(span) => elockd_client::ssh::StopStep::Pause(*span),
         };
         self.0.iter().map(there).collect()
     }

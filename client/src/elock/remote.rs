@@ -1,8 +1,8 @@
 //! `--on`: the command runs at another host, by SSH, and the lock is held here.
 //!
-//! At the other host there is a guard. It hears of each proof that the lock is held. If it hears none for as long as the
-//! lock may go without one, it stops the command, as elock would do here. So the command is gone in time, also if both
-//! hosts cannot reach each other any more.
+//! At the other host there is a guard. It hears of each proof that the lock is held. If it hears none for as long as
+//! the lock may go without one, it stops the command, as elock would do here. So the command is gone in time, also if
+//! both hosts cannot reach each other any more.
 
 use crate::lock::Obtained;
 use crate::on_lost::{OnLost, name_of};
@@ -12,7 +12,7 @@ use crate::signals::Signals;
 use crate::status::{Failure, LOST, NO_DAEMON, SIGNAL};
 use crate::supervise::Ended;
 use elockd_client::Lost;
-use elockd_client::ssh::{Finish, Guard, Remote, RemoteCommand, Ssh};
+use elockd_client::ssh::{CommandGuard, Finish, Remote, RemoteCommand, Ssh};
 use nix::sys::signal::Signal;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -126,7 +126,7 @@ pub(crate) async fn supervise(
     Ok(Ended { code, lost, signal })
 }
 
-async fn stop(lock: &Obtained, reason: &Lost, on_lost: &OnLost, guard: &mut Guard) {
+async fn stop(lock: &Obtained, reason: &Lost, on_lost: &OnLost, guard: &mut CommandGuard) {
     let what = if on_lost.is_nothing() { "the command goes on" } else { "stopping the command" };
     tell(format_args!("{} was lost: {reason}; {what}", lock.name()));
     if !on_lost.is_nothing() {
@@ -140,7 +140,7 @@ async fn settled(
     ssh: &Ssh,
     on_lost: &OnLost,
     lock: &Obtained,
-    guard: &mut Guard,
+    guard: &mut CommandGuard,
     is_guarded: bool,
 ) -> u8 {
     let host = ssh.destination();

@@ -1,7 +1,7 @@
 //! Where passwords come from: a terminal, a descriptor, a file, or a command. They are never on a command line or in an
 //! environment.
 
-use elockd_client::ssh::{Question, Secret, SecretKind};
+use elockd_client::ssh::{Secret, SecretKind, SecretQuestion};
 use nix::sys::termios::{LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -67,7 +67,7 @@ impl fmt::Display for Source {
 pub(crate) fn answerer(
     password: Option<Source>,
     passphrase: Option<Source>,
-) -> impl Fn(&Question) -> io::Result<Secret> + Send + Sync {
+) -> impl Fn(&SecretQuestion) -> io::Result<Secret> + Send + Sync {
     move |question| {
         let source = match question.kind {
             SecretKind::Password => &password,

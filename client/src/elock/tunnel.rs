@@ -15,7 +15,8 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from
 
 #[derive(Args, Debug)]
 pub(crate) struct TunnelArgs {
-    /// A port here, and where it leads, as seen from the SSH host. BIND is 127.0.0.1 if it is left out. May be repeated.
+    /// A port here, and where it leads, as seen from the SSH host. BIND is 127.0.0.1 if it is left out. May be
+    /// repeated.
     #[arg(short = 'L', long = "local", value_name = "[BIND:]PORT:HOST:PORT", required = true)]
     forwardings: Vec<Forwarding>,
     /// The SSH host.

@@ -105,7 +105,7 @@ impl HelperSocket {
     }
 
     /// The next question of a helper that may ask. Nothing but a question is lost if the future is dropped.
-    pub(crate) async fn asked(&self) -> Asked {
+    pub(crate) async fn asked(&self) -> Inquiry {
         loop {
             match self.listener.accept().await {
                 // Who may not ask, or asks nothing, gets no answer.
@@ -119,7 +119,7 @@ impl HelperSocket {
         }
     }
 
-    async fn read(&self, mut stream: UnixStream) -> io::Result<Asked> {
+    async fn read(&self, mut stream: UnixStream) -> io::Result<Inquiry> {
         if stream.peer_cred()?.uid() != uid()? {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
@@ -128,7 +128,7 @@ impl HelperSocket {
         timeout(PATIENCE, reading.read_to_string(&mut asked)).await??;
         match asked.split_once('\n') {
             Some((token, question)) if is_same(token, &self.token) => {
-                Ok(Asked { question: question.to_owned(), stream })
+                Ok(Inquiry { question: question.to_owned(), stream })
             }
             _ => Err(io::ErrorKind::PermissionDenied.into()),
         }
@@ -137,12 +137,12 @@ impl HelperSocket {
 
 /// A question, and who waits for the answer. If it is dropped, there is none.
 #[derive(Debug)]
-pub(crate) struct Asked {
+pub(crate) struct Inquiry {
     pub(crate) question: String,
     stream: UnixStream,
 }
 
-impl Asked {
+impl Inquiry {
     pub(crate) async fn answer(mut self, secret: &Secret) {
         let answer = Zeroizing::new([&[YES], secret.bytes()].concat());
         // If it cannot be written, there is nobody any more who has asked.

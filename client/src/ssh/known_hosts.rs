@@ -1,5 +1,6 @@
-//! Which host keys are known, for the way in this process. The format is that of OpenSSH's `known_hosts`: names, patterns,
-//! hashed names, and the mark `@revoked`. Certificates of hosts are not understood: their lines say nothing here.
+//! Which host keys are known, for the way in this process. The format is that of OpenSSH's `known_hosts`: names,
+//! patterns, hashed names, and the mark `@revoked`. Certificates of hosts are not understood: their lines say nothing
+//! here.
 
 use ring::hmac;
 use russh::keys::ssh_key::known_hosts::{Entry, HostPatterns, KnownHosts as Lines, Marker};

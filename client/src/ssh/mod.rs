@@ -1,7 +1,8 @@
 //! Daemons behind an SSH host, and commands at an SSH host.
 //!
-//! There are two ways in: through the program of OpenSSH, which honours its configuration, agents, jump hosts and hardware
-//! keys, and in this process, which needs no program. `docs/ssh.md` in the repository has what each of them can do.
+//! There are two ways in: through the program of OpenSSH, which honours its configuration, agents, jump hosts and
+//! hardware keys, and in this process, which needs no program. `docs/ssh.md` in the repository has what each of them can
+//! do.
 //!
 //! ```no_run
 //! use elockd_client::ssh::{self, Ssh};
@@ -29,8 +30,8 @@ mod way;
 pub use askpass::init;
 pub use destination::{Destination, ParseDestinationError};
 pub use forwarding::{Forwarding, ParseForwardingError};
-pub use remote::{Finish, Guard, Remote, RemoteCommand, Running, Step};
-pub use secret::{Answerer, Question, Secret, SecretKind};
+pub use remote::{CommandGuard, Finish, Remote, RemoteCommand, Running, StopStep};
+pub use secret::{Answerer, Secret, SecretKind, SecretQuestion};
 
 use crate::server::Server;
 use elockd_core::Command;
@@ -95,8 +96,8 @@ impl SshBuilder {
         self
     }
 
-    /// Which host keys are accepted. Without this it is [`HostKeys::Strict`] in this process, and what its configuration
-    /// says for the program of OpenSSH. If that says `ask`, nobody is asked, and a new key is refused.
+    /// Which host keys are accepted. Without this it is [`HostKeys::Strict`] in this process, and what its
+    /// configuration says for the program of OpenSSH. If that says `ask`, nobody is asked, and a new key is refused.
     pub fn host_keys(mut self, host_keys: HostKeys) -> Self {
         self.setup.host_keys = Some(host_keys);
         self
@@ -125,7 +126,7 @@ impl SshBuilder {
     /// For the program of OpenSSH, `main` must begin with [`init`].
     pub fn secrets(
         mut self,
-        answerer: impl Fn(&Question) -> io::Result<Secret> + Send + Sync + 'static,
+        answerer: impl Fn(&SecretQuestion) -> io::Result<Secret> + Send + Sync + 'static,
     ) -> Self {
         self.answerer = Some(Arc::new(answerer));
         self

@@ -45,42 +45,42 @@ const PIECE: usize = 32 << 10;
 #[derive(Debug)]
 pub(crate) struct Native {
     setup: Setup,
-    /// The login that is in use. While a connection is being opened with it, it is not here: if that hangs, the next one
-    /// logs in anew.
-    session: Mutex<Option<Arc<Session>>>,
+    /// The login that is in use. While a connection is being opened with it, it is not here: if that hangs, the next
+    /// one logs in anew.
+    login: Mutex<Option<Arc<Login>>>,
 }
 
 /// A login.
-struct Session {
+struct Login {
     handle: Handle<Guardian>,
     /// Closed when the connection has ended.
     ended: watch::Receiver<()>,
 }
 
-impl std::fmt::Debug for Session {
+impl std::fmt::Debug for Login {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").finish_non_exhaustive()
+        f.debug_struct("Login").finish_non_exhaustive()
     }
 }
 
 impl Native {
     pub(crate) fn new(setup: Setup) -> Self {
-        Self { setup, session: Mutex::new(None) }
+        Self { setup, login: Mutex::new(None) }
     }
 
     /// Opens a channel with the login that is there, or with a new one.
-    async fn channel(&self, end: FarEnd<'_>, attempt: &Attempt) -> io::Result<(Channel<Msg>, Arc<Session>)> {
-        let mut kept = self.session.lock().await;
-        if let Some(session) = kept.take().filter(|session| !session.handle.is_closed())
-            && let Ok(channel) = end.open(&session.handle).await
+    async fn channel(&self, end: FarEnd<'_>, attempt: &Attempt) -> io::Result<(Channel<Msg>, Arc<Login>)> {
+        let mut kept = self.login.lock().await;
+        if let Some(login) = kept.take().filter(|login| !login.handle.is_closed())
+            && let Ok(channel) = end.open(&login.handle).await
         {
-            *kept = Some(Arc::clone(&session));
-            return Ok((channel, session));
+            *kept = Some(Arc::clone(&login));
+            return Ok((channel, login));
         }
-        let session = Arc::new(self.log_in(attempt).await?);
-        let channel = end.open(&session.handle).await.map_err(|error| self.failure(&error))?;
-        *kept = Some(Arc::clone(&session));
-        Ok((channel, session))
+        let login = Arc::new(self.log_in(attempt).await?);
+        let channel = end.open(&login.handle).await.map_err(|error| self.failure(&error))?;
+        *kept = Some(Arc::clone(&login));
+        Ok((channel, login))
     }
 
     fn failure(&self, error: &Error) -> io::Error {
@@ -100,7 +100,7 @@ impl Native {
         io::Error::new(kind, format!("{}: {text}", self.setup.destination))
     }
 
-    async fn log_in(&self, attempt: &Attempt) -> io::Result<Session> {
+    async fn log_in(&self, attempt: &Attempt) -> io::Result<Login> {
         let Setup { destination, .. } = &self.setup;
         let (host, port) = (destination.host(), destination.port().unwrap_or(PORT));
         let user = match destination.user() {
@@ -139,7 +139,7 @@ impl Native {
         let connecting = connect_stream(Arc::new(config), stream, guardian);
         let mut handle = connecting.await.map_err(|error| objected(&error))?;
         self.authenticate(&mut handle, &user, attempt).await?;
-        Ok(Session { handle, ended })
+        Ok(Login { handle, ended })
     }
 
     /// Keys first, then the password, as far as the server takes them.
@@ -427,16 +427,16 @@ impl Way for Arc<Native> {
                 Server::Unix(path) => FarEnd::Unix(path),
                 Server::Ssh(_) => return Err(io::Error::new(ErrorKind::Unsupported, TWICE)),
             };
-            let (channel, session) = self.channel(end, attempt).await?;
+            let (channel, login) = self.channel(end, attempt).await?;
             let (near, far) = UnixStream::pair()?;
-            tokio::spawn(pump(channel, far, session));
+            tokio::spawn(pump(channel, far, login));
             Ok(Opened::new(near, None))
         })
     }
 
     fn exec<'a>(&'a self, line: &'a str, attempt: &'a Arc<Attempt>) -> Opening<'a, Exec> {
         Box::pin(async move {
-            let (channel, session) = self.channel(FarEnd::Command, attempt).await?;
+            let (channel, login) = self.channel(FarEnd::Command, attempt).await?;
             channel.exec(true, line).await.map_err(|error| self.failure(&error))?;
             let ((input, stdin), (output, stdout), (errors, stderr)) =
                 (UnixStream::pair()?, UnixStream::pair()?, UnixStream::pair()?);
@@ -449,7 +449,7 @@ impl Way for Arc<Native> {
                     never = feed(stdin, write) => never,
                 };
                 let _ = tell.send(Ok(end));
-                drop(session);
+                drop(login);
             });
             Ok(Exec::new(input, output, errors, told, task))
         })
@@ -467,8 +467,8 @@ impl Way for Arc<Native> {
         ready: oneshot::Sender<()>,
     ) -> Opening<'a, io::Error> {
         Box::pin(async move {
-            let session = Arc::new(self.log_in(attempt).await?);
-            let mut ended = session.ended.clone();
+            let login = Arc::new(self.log_in(attempt).await?);
+            let mut ended = login.ended.clone();
             // They end when this ends.
             let mut tasks = JoinSet::new();
             for forwarding in forwardings {
@@ -476,7 +476,7 @@ impl Way for Arc<Native> {
                     let listener = TcpListener::bind(address).await.map_err(|error| {
                         self.told(error.kind(), format!("cannot listen on {address}: {error}"))
                     })?;
-                    tasks.spawn(listen(listener, forwarding.clone(), Arc::clone(&session)));
+                    tasks.spawn(listen(listener, forwarding.clone(), Arc::clone(&login)));
                 }
             }
             let _ = ready.send(());
@@ -488,15 +488,15 @@ impl Way for Arc<Native> {
 }
 
 /// Carries bytes both ways. The login lasts as long.
-async fn pump(channel: Channel<Msg>, mut far: UnixStream, session: Arc<Session>) {
+async fn pump(channel: Channel<Msg>, mut far: UnixStream, login: Arc<Login>) {
     let mut stream = channel.into_stream();
     // Whatever ends it, both ends are told when they are dropped.
     let _ = copy_bidirectional(&mut stream, &mut far).await;
-    drop(session);
+    drop(login);
 }
 
 /// Takes connections here, and opens each at the other side.
-async fn listen(listener: TcpListener, forwarding: Forwarding, session: Arc<Session>) {
+async fn listen(listener: TcpListener, forwarding: Forwarding, login: Arc<Login>) {
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -507,11 +507,11 @@ async fn listen(listener: TcpListener, forwarding: Forwarding, session: Arc<Sess
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let (session, forwarding) = (Arc::clone(&session), forwarding.clone());
+        let (login, forwarding) = (Arc::clone(&login), forwarding.clone());
         connections.spawn(async move {
             // If it cannot be had, the connection here ends, and that says it.
             let end = FarEnd::Tcp { host: &forwarding.host, port: forwarding.host_port };
-            if let Ok(channel) = end.open(&session.handle).await {
+            if let Ok(channel) = end.open(&login.handle).await {
                 let _ = copy_bidirectional(&mut channel.into_stream(), &mut near).await;
             }
         });

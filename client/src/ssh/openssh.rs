@@ -1,5 +1,5 @@
-//! The way through the program of OpenSSH: a process for each connection. It honours `~/.ssh/config`, agents, jump hosts
-//! and hardware keys, because it is `ssh`.
+//! The way through the program of OpenSSH: a process for each connection. It honours `~/.ssh/config`, agents, jump
+//! hosts and hardware keys, because it is `ssh`.
 //!
 //! The connection is a pair of Unix sockets: `ssh` has one end as its stdin and stdout. So it ends when `ssh` ends, and
 //! `ssh` ends when nobody has the other end any more. A command that inherits that end keeps the lock, even if this

@@ -4,15 +4,15 @@
 //! there are two lines at the other side, each a small script for `sh`:
 //!
 //! * The *runner* says its process id, waits for a go, and runs the command. The user's streams are its streams.
-//! * The *guard* is told the process id. It hands on signals, and it stops the command if it is told so, if its connection
-//!   ends, or if it hears nothing for a while.
+//! * The *guard* is told the process id. It hands on signals, and it stops the command if it is told so, if its
+//!   connection ends, or if it hears nothing for a while.
 //!
 //! The go is given when the guard watches. So no command runs unguarded. It leads a process group of its own, and all
 //! that it has started is in that group, unless it left it.
 
 use crate::ssh::random;
 use crate::ssh::secret::{Attempt, Secrets};
-use crate::ssh::way::{End, Ending, Exec, Way};
+use crate::ssh::way::{End, Exec, ExecEnd, Way};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,14 +60,14 @@ pub struct RemoteCommand {
     /// Variables for its environment. The names are plain.
     pub environment: Vec<(String, Vec<u8>)>,
     /// How it is stopped.
-    pub steps: Vec<Step>,
-    /// After how long without a [beat](Guard::beat) it is stopped.
+    pub steps: Vec<StopStep>,
+    /// After how long without a [beat](CommandGuard::beat) it is stopped.
     pub quiet: Duration,
 }
 
 /// A step of stopping a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum StopStep {
     /// The command and all that it has started get this signal: `TERM`, without `SIG`.
     Signal(String),
     /// Time passes, unless nothing is left to be stopped.
@@ -97,12 +97,12 @@ pub struct Remote {
     /// The end that is to come.
     pub running: Running,
     /// Who stops it.
-    pub guard: Guard,
+    pub guard: CommandGuard,
 }
 
 /// The end of a command that is still to come.
 #[derive(Debug)]
-pub struct Running(Ending);
+pub struct Running(ExecEnd);
 
 impl Running {
     /// Waits for it. Nothing is lost if the future is dropped. It must not be asked for again afterwards.
@@ -118,16 +118,16 @@ impl Running {
 
 /// The guard of a command.
 #[derive(Debug)]
-pub struct Guard {
+pub struct CommandGuard {
     words: UnixStream,
-    ending: Ending,
+    ending: ExecEnd,
     // What it says is not read, but somebody must be there to read it.
     _output: (UnixStream, UnixStream),
 }
 
-impl Guard {
-    /// Waits for the end of the guard, and tells whether it has done its work. If not, its connection has failed. It must
-    /// not be asked for again afterwards.
+impl CommandGuard {
+    /// Waits for the end of the guard, and tells whether it has done its work. If not, its connection has failed. It
+    /// must not be asked for again afterwards.
     pub async fn ended(&mut self) -> bool {
         self.ending.wait().await == End::Code(0)
     }
@@ -189,7 +189,7 @@ pub(crate) async fn start(
         return Err(io::Error::new(ErrorKind::ConnectionAborted, "the guard of the command has ended"));
     }
     input.write_all(b"go\n").await?;
-    let guard = Guard { words: guard, ending: guard_ending, _output: (guard_output, guard_errors) };
+    let guard = CommandGuard { words: guard, ending: guard_ending, _output: (guard_output, guard_errors) };
     Ok(Remote { stdin: input, stdout: output, stderr: errors, running: Running(ending), guard })
 }
 
@@ -226,13 +226,13 @@ fn guard_words(mark: &str, command: &RemoteCommand) -> Vec<Vec<u8>> {
     let mut words = vec![mark.as_bytes().to_vec(), seconds(command.quiet)];
     for step in &command.steps {
         match step {
-            Step::Signal(name) => words.push(name.as_bytes().to_vec()),
-            Step::Pause(span) if *span <= LOOKED_AT => {
+            StopStep::Signal(name) => words.push(name.as_bytes().to_vec()),
+            StopStep::Pause(span) if *span <= LOOKED_AT => {
                 words.extend((0..span.as_secs()).map(|_| b"1".to_vec()));
                 let part = Duration::from_nanos(span.subsec_nanos().into());
                 words.extend((!part.is_zero()).then(|| seconds(part)));
             }
-            Step::Pause(span) => words.push(seconds(*span)),
+            StopStep::Pause(span) => words.push(seconds(*span)),
         }
     }
     words
@@ -323,9 +323,9 @@ mod tests {
             words: words.iter().map(|word| word.to_vec()).collect(),
             environment: environment.iter().map(|(key, value)| ((*key).to_owned(), value.to_vec())).collect(),
             steps: vec![
-                Step::Signal("TERM".to_owned()),
-                Step::Pause(Duration::from_millis(1300)),
-                Step::Signal("KILL".to_owned()),
+                StopStep::Signal("TERM".to_owned()),
+                StopStep::Pause(Duration::from_millis(1300)),
+                StopStep::Signal("KILL".to_owned()),
             ],
             quiet: LONG,
         }

@@ -51,7 +51,7 @@ pub enum SecretKind {
 
 /// A question for a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Question {
+pub struct SecretQuestion {
     /// What is wanted.
     pub kind: SecretKind,
     /// The question as SSH has it.
@@ -59,7 +59,7 @@ pub struct Question {
 }
 
 /// Answers questions. It may block: it runs in a thread of its own.
-pub type Answerer = dyn Fn(&Question) -> io::Result<Secret> + Send + Sync;
+pub type Answerer = dyn Fn(&SecretQuestion) -> io::Result<Secret> + Send + Sync;
 
 /// Where the secrets of one destination come from, and those that are known.
 #[derive(Default)]
@@ -156,7 +156,8 @@ impl Attempt {
             return Ok(known.clone());
         }
         let Some(answerer) = &self.secrets.answerer else { return refuse("there is nobody to ask for it") };
-        let (answerer, question) = (Arc::clone(answerer), Question { kind, text: text.trim().to_owned() });
+        let (answerer, question) =
+            (Arc::clone(answerer), SecretQuestion { kind, text: text.trim().to_owned() });
         self.told().asking = Some(Instant::now());
         let told = tokio::task::spawn_blocking(move || answerer(&question)).await;
         {
@@ -234,7 +235,7 @@ mod tests {
     fn counting() -> (Arc<Secrets>, Arc<AtomicUsize>) {
         let count = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&count);
-        let answer = move |_: &Question| {
+        let answer = move |_: &SecretQuestion| {
             let asked = counted.fetch_add(1, Ordering::SeqCst) + 1;
             Ok(Secret::new(asked.to_string().into_bytes()))
         };
@@ -261,7 +262,7 @@ mod tests {
         assert_eq!(attempt.refused().await, None);
         assert_eq!(Attempt::new(&secrets).tell(SecretKind::Password, "").await.unwrap().bytes(), b"2");
 
-        let same: Arc<Answerer> = Arc::new(|_: &Question| Ok(Secret::new(b"x".to_vec())));
+        let same: Arc<Answerer> = Arc::new(|_: &SecretQuestion| Ok(Secret::new(b"x".to_vec())));
         let secrets = Arc::new(Secrets::new(Some(same)));
         let attempt = Attempt::new(&secrets);
         attempt.tell(SecretKind::Password, "").await.unwrap();
@@ -287,7 +288,7 @@ mod tests {
     /// Goal: a person may take time to type. Method: an answer that takes longer than the limit.
     #[tokio::test]
     async fn the_time_of_asking_does_not_count() {
-        let slow: Arc<Answerer> = Arc::new(|_: &Question| {
+        let slow: Arc<Answerer> = Arc::new(|_: &SecretQuestion| {
             std::thread::sleep(Duration::from_millis(300));
             Ok(Secret::new(b"x".to_vec()))
         });

@@ -143,20 +143,20 @@ impl Exec {
     }
 
     /// Its streams, and the future of its end.
-    pub(crate) fn parts(self) -> (UnixStream, UnixStream, UnixStream, Ending) {
+    pub(crate) fn parts(self) -> (UnixStream, UnixStream, UnixStream, ExecEnd) {
         let Self { input, output, errors, ended, task } = self;
-        (input, output, errors, Ending { ended, _task: task })
+        (input, output, errors, ExecEnd { ended, _task: task })
     }
 }
 
 /// The end that is still to come.
 #[derive(Debug)]
-pub(crate) struct Ending {
+pub(crate) struct ExecEnd {
     ended: oneshot::Receiver<io::Result<End>>,
     _task: Tied,
 }
 
-impl Ending {
+impl ExecEnd {
     /// Waits for it. Nothing is lost if the future is dropped. It must not be asked for again afterwards.
     pub(crate) async fn wait(&mut self) -> End {
         match (&mut self.ended).await {

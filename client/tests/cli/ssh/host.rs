@@ -72,8 +72,8 @@ impl Host {
         fs::write(path("ssh_config"), "IdentitiesOnly yes\nIdentityFile none\n").unwrap();
         let settings = format!(
             "{lines}\nListenAddress 127.0.0.1\nHostKey {}\nPidFile none\nUsePAM no\nStrictModes no\n\
-             AuthorizedKeysFile {}\nKbdInteractiveAuthentication no\nPasswordAuthentication yes\nPrintMotd no\n\
-             PrintLastLog no\nMaxStartups 100\nLogLevel INFO\nUseDNS no\n",
+             AuthorizedKeysFile {}\nKbdInteractiveAuthentication no\nPasswordAuthentication yes\n\
+             PrintMotd no\nPrintLastLog no\nMaxStartups 100\nLogLevel INFO\nUseDNS no\n",
             path("host").display(),
             path("authorized_keys").display()
         );

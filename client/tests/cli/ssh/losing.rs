@@ -47,8 +47,8 @@ fn a_tunnel_that_is_killed_loses_the_lock_at_once() {
     }
 }
 
-/// Goal: a server that has stopped is noticed as a silent daemon is: the command is told in time. Method: SIGSTOP, which
-/// leaves all connections open. That it is early enough is a matter of constants, which `silence.rs` compares.
+/// Goal: a server that has stopped is noticed as a silent daemon is: the command is told in time. Method: SIGSTOP,
+/// which leaves all connections open. That it is early enough is a matter of constants, which `silence.rs` compares.
 #[test]
 fn a_server_that_falls_silent_loses_the_lock_in_time() {
     let Some(host) = Host::start() else { return };
@@ -82,7 +82,8 @@ fn a_server_that_falls_silent_loses_the_lock_in_time() {
     daemon.until("native", false);
 }
 
-/// Goal: also a wait ends when the host is gone: nothing is asked meanwhile, so that SSH has to notice. Method: SIGSTOP.
+/// Goal: also a wait ends when the host is gone: nothing is asked meanwhile, so that SSH has to notice. Method:
+/// SIGSTOP.
 #[test]
 fn a_wait_ends_when_the_host_falls_silent() {
     let Some(host) = Host::start() else { return };

@@ -1,5 +1,5 @@
-//! Goal: locks from behind an SSH host, and commands at one, as the page about SSH promises. Method: a real sshd on this
-//! machine, and both ways into it.
+//! Goal: locks from behind an SSH host, and commands at one, as the page about SSH promises. Method: a real sshd on
+//! this machine, and both ways into it.
 
 mod host;
 mod losing;

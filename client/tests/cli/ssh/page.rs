@@ -1,5 +1,5 @@
-//! Goal: the page about SSH is true. Method: its examples are run as they stand there, at a host that is called as in the
-//! page; each row of its table has a test.
+//! Goal: the page about SSH is true. Method: its examples are run as they stand there, at a host that is called as in
+//! the page; each row of its table has a test.
 
 use crate::daemon::Daemon;
 use crate::page::{examples, fits};

@@ -1,6 +1,6 @@
-//! Goal: a password is nowhere but in memory: on no command line, in no environment, in no file. Method: while it is used,
-//! all processes are looked through again and again, and every byte that any of ours or `ssh` writes is written down by
-//! strace, with where it goes. Afterwards all files of the test are searched.
+//! Goal: a password is nowhere but in memory: on no command line, in no environment, in no file. Method: while it is
+//! used, all processes are looked through again and again, and every byte that any of ours or `ssh` writes is written
+//! down by strace, with where it goes. Afterwards all files of the test are searched.
 
 use crate::daemon::Daemon;
 use crate::running::{line, start};
