@@ -85,10 +85,14 @@ impl KnownKeys {
     }
 }
 
+/// The file of the user, if there is a user with a home.
+pub(crate) fn of_user() -> Option<PathBuf> {
+    std::env::home_dir().map(|home| home.join(".ssh/known_hosts"))
+}
+
 /// The files that OpenSSH reads.
 pub(crate) fn default_files() -> Vec<PathBuf> {
-    let of_user = std::env::home_dir().map(|home| home.join(".ssh/known_hosts"));
-    of_user.into_iter().chain([OF_SYSTEM.into()]).collect()
+    of_user().into_iter().chain([OF_SYSTEM.into()]).collect()
 }
 
 /// Adds a key of a host, in one write.

@@ -121,9 +121,11 @@ impl Native {
         let (alive, ended) = watch::channel(());
         let guardian = Guardian {
             known,
-            learns: (self.setup.host_keys == Some(HostKeys::AcceptNew))
-                .then(|| files.first().cloned())
-                .flatten(),
+            learns: if self.setup.host_keys == Some(HostKeys::AcceptNew) {
+                self.setup.known_hosts.clone().or_else(known_hosts::of_user)
+            } else {
+                None
+            },
             host: host.to_owned(),
             port,
             objection: Arc::clone(&objection),

@@ -453,7 +453,8 @@ mod tests {
             match how {
                 "stop" => guarded.say("stop"),
                 "end" => drop(guarded.guard.stdin.take()),
-                _ => {}
+                // A beat is good for as long again, and no longer.
+                _ => guarded.say("beat"),
             }
             // Nobody is left who could write, and the runner was killed with them.
             assert_eq!(guarded.end().0, "", "{how}");

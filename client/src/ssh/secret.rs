@@ -203,8 +203,7 @@ impl Attempt {
                 () = sleep_until(end) => {
                     let more = self.extension();
                     if more.is_zero() {
-                        let seconds = limit.as_secs();
-                        let text = format!("the SSH server has not let us in within {seconds} s");
+                        let text = format!("the SSH server has not let us in within {limit:?}");
                         return Err(io::Error::new(io::ErrorKind::TimedOut, text));
                     }
                     end += more;

@@ -178,6 +178,7 @@ impl User {
         let number = COUNT.fetch_add(1, Ordering::SeqCst);
         let user = Self(format!("elock-{}-{number}", std::process::id()));
         let _one = USERS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        remove_the_users_of_killed_tests();
         let home = home.to_str().unwrap();
         changed("useradd", &["-M", "-d", home, "-s", "/bin/sh", &user.0]);
         let mut chpasswd = Command::new("chpasswd").stdin(Stdio::piped()).spawn().unwrap();
@@ -209,6 +210,19 @@ impl Drop for User {
             let _ = kill(Pid::from_raw(process.cast_signed()), Signal::SIGKILL);
         }
         changed("userdel", &["-f", &self.0]);
+    }
+}
+
+fn remove_the_users_of_killed_tests() {
+    let users = fs::read_to_string("/etc/passwd").unwrap();
+    for user in users.lines().filter_map(|line| line.split(':').next()) {
+        let process = user.strip_prefix("elock-").and_then(|rest| rest.split_once('-'));
+        if let Some((process, _)) = process
+            && process.parse::<u32>().is_ok()
+            && !Path::new("/proc").join(process).exists()
+        {
+            changed("userdel", &["-f", user]);
+        }
     }
 }
 

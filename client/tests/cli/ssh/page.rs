@@ -73,6 +73,10 @@ fn the_lines_of_rust_do_what_they_say() {
     // Cargo builds the examples before it runs a test, beside the folder of the tests.
     let tests = std::env::current_exe().unwrap();
     let program = tests.parent().unwrap().parent().unwrap().join("examples/through_ssh");
+    if !program.exists() {
+        assert!(std::env::var_os("CI").is_none(), "there is no {}", program.display());
+        return eprintln!("SKIPPED: the examples were not built, because only one test was");
+    }
     let mut command = Command::new(program);
     command.args([&host.destination(), &host.path("password"), &host.path("known_hosts")]);
     command.arg(daemon.address().to_string()).env_remove("SSH_AUTH_SOCK");

@@ -56,6 +56,7 @@ fn stdin_stdout_and_stderr_come_through() {
         let mut command = on(&host, &daemon, way, &[], &words);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
+        let _deadline = crate::Deadline::of(child.id());
         let mut stdin = child.stdin.take().unwrap();
         let written = bytes.clone();
         let writing = std::thread::spawn(move || stdin.write_all(&written).unwrap());

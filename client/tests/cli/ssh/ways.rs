@@ -101,6 +101,19 @@ fn with_a_password() {
     assert!(!host.log().contains("Failed password"), "{}", host.log());
 }
 
+/// Goal: a server that asks for the password in its own words is answered, and asked for nothing else. Method: PAM.
+#[test]
+fn with_a_password_that_the_server_asks_for_itself() {
+    let pam = "UsePAM yes\nKbdInteractiveAuthentication yes\nPasswordAuthentication no";
+    let Some(host) = Host::start_with(pam) else { return };
+    let daemon = Daemon::start();
+    let source = format!("file:{}", host.path("password"));
+    for way in WAYS {
+        do_both(&host, &daemon, &[way, &["--ssh-password-from", &source]].concat(), |_| {});
+    }
+    assert!(host.log().contains("Accepted keyboard-interactive"), "{}", host.log());
+}
+
 /// Goal: a person is asked, and is asked once. Method: a person on a terminal.
 #[test]
 fn on_a_terminal_somebody_is_asked() {
