@@ -86,7 +86,7 @@ pub(crate) async fn run(options: &Options, args: &RunArgs, signals: &mut Signals
     };
     let since = Instant::now();
     let result = args.command.run(options, &task, &lock, signals).await;
-    if let (Ok(Ended { lost: None, code, .. }), Some(span)) = (&result, args.at_least)
+    if let (Ok(Ended { lost: None, signal: None, code }), Some(span)) = (&result, args.at_least)
         && let Err(lost) = hold_on(&lock, since, span, signals).await
     {
         // The command itself ran under the lock.

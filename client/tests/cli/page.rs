@@ -17,9 +17,11 @@ pub(crate) fn examples(page: &str) -> Vec<Vec<(String, String)>> {
     let block = |block: &str| {
         let mut examples: Vec<(String, String)> = Vec::new();
         for line in block.lines() {
-            match line.strip_prefix("$ ") {
-                Some(command) => examples.push((command.to_owned(), String::new())),
-                None => examples.last_mut().unwrap().1.extend([line, "\n"]),
+            match (line.strip_prefix("$ "), line.strip_prefix("> "), examples.last_mut()) {
+                (Some(command), ..) => examples.push((command.to_owned(), String::new())),
+                // The command goes on.
+                (_, Some(more), Some((command, said))) if said.is_empty() => command.extend(["\n", more]),
+                (.., last) => last.unwrap().1.extend([line, "\n"]),
             }
         }
         examples
