@@ -260,7 +260,7 @@ impl<T: Transport> Shared<T> {
     /// A new connection to this address. It has said which account it is.
     pub(crate) async fn dial(&self, server: &Server) -> Result<Link<T>, Error> {
         let connecting = self.transport.connect(server);
-        let stream = timeout(self.settings.connect_timeout, connecting)
+        let stream = timeout(server.connect_limit(self.settings.connect_timeout), connecting)
             .await
             .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "it does not answer")))?;
         let mut link = self.link(Connection::new(stream), server.clone(), Past::New);

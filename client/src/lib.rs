@@ -54,6 +54,8 @@ mod server;
 mod session;
 mod settings;
 mod slot;
+#[cfg(feature = "ssh")]
+pub mod ssh;
 #[cfg(feature = "tls")]
 mod tls;
 mod transport;

@@ -1,11 +1,14 @@
 //! Where a daemon listens, as people write it.
 
+#[cfg(feature = "ssh")]
+use crate::ssh::{BehindSsh, Ssh};
 #[cfg(feature = "tls")]
 use crate::tls::{TlsOptions, TlsServer};
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// The port of elockd if none is given.
 pub const DEFAULT_PORT: u16 = 9999;
@@ -34,6 +37,31 @@ pub enum Server {
     Tls(Box<TlsServer>),
     /// The path of a Unix socket.
     Unix(PathBuf),
+    /// Behind an SSH host.
+    #[cfg(feature = "ssh")]
+    Ssh(Box<BehindSsh>),
+}
+
+#[cfg(feature = "ssh")]
+impl Server {
+    /// The same address, as seen from an SSH host: connections to it are made there.
+    #[must_use]
+    pub fn via_ssh(self, ssh: &Ssh) -> Self {
+        Self::Ssh(Box::new(BehindSsh::new(ssh, self)))
+    }
+}
+
+impl Server {
+    /// How long an attempt to connect may take, if the caller has a limit. A login by SSH has a limit of its own,
+    /// because somebody may have to type a password.
+    #[must_use]
+    pub fn connect_limit(&self, limit: Duration) -> Duration {
+        match self {
+            #[cfg(feature = "ssh")]
+            Self::Ssh(_) => Duration::MAX,
+            _ => limit,
+        }
+    }
 }
 
 #[cfg(feature = "tls")]
@@ -118,15 +146,16 @@ fn host_and_port(text: &str) -> Result<(String, u16), &'static str> {
     if host.chars().any(|c| c.is_whitespace() || c == '/') {
         return Err("the host has a space or a `/`; the path of a Unix socket begins with `/` or `unix:`");
     }
-    let port = match port {
-        None => DEFAULT_PORT,
-        // `u16` would read `+1`.
-        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
-            port.parse().ok().filter(|port| *port > 0).ok_or("the port must be 1 to 65535")?
-        }
-        Some(_) => return Err("the port must be 1 to 65535"),
-    };
+    let port = port.map_or(Ok(DEFAULT_PORT), self::port)?;
     Ok((host.to_owned(), port))
+}
+
+/// Reads a port.
+pub(crate) fn port(text: &str) -> Result<u16, &'static str> {
+    // `u16` would read `+1`.
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    let port = text.parse().ok().filter(|port| is_number && *port > 0);
+    port.ok_or("the port must be 1 to 65535")
 }
 
 impl fmt::Display for Server {
@@ -137,6 +166,8 @@ impl fmt::Display for Server {
             #[cfg(feature = "tls")]
             Self::Tls(server) => server.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            #[cfg(feature = "ssh")]
+            Self::Ssh(behind) => behind.fmt(f),
         }
     }
 }

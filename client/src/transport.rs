@@ -44,6 +44,9 @@ impl Transport for Net {
             #[cfg(feature = "tls")]
             Server::Tls(of) => of.connect().await.map(|stream| NetStream::Tls(Box::new(stream))),
             Server::Unix(path) => UnixStream::connect(path).await.map(NetStream::Unix),
+            // One end of a pair of sockets. The other end is the way's.
+            #[cfg(feature = "ssh")]
+            Server::Ssh(behind) => behind.connect().await.map(NetStream::Unix),
         }
     }
 }

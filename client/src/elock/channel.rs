@@ -43,7 +43,7 @@ impl Channel {
         if options.operates_by_token {
             return Self::open(options).await;
         }
-        Self::open_one_of(&[Server::Unix(options.admin.clone())]).await.map_err(|failure| {
+        Self::open_one_of(&[options.admin()]).await.map_err(|failure| {
             let hint = "kick and steal need the daemon's administrative socket: --admin PATH";
             Failure { message: format!("{}; {hint}", failure.message), ..failure }
         })
@@ -52,7 +52,7 @@ impl Channel {
     async fn open_one_of(servers: &[Server]) -> Result<Self, Failure> {
         let mut tried = Vec::new();
         for server in servers {
-            let connected = timeout(CONNECT, Net.connect(server)).await;
+            let connected = timeout(server.connect_limit(CONNECT), Net.connect(server)).await;
             match connected.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
                 Ok(stream) => {
                     return Ok(Self { connection: Connection::new(stream), server: server.clone() });

@@ -22,6 +22,8 @@ use tokio::process::{Child, Command};
 pub(crate) struct Task {
     program: OsString,
     arguments: Vec<OsString>,
+    /// Whether it is a line for the user's shell.
+    is_line: bool,
 }
 
 impl Task {
@@ -29,12 +31,12 @@ impl Task {
     pub(crate) fn new(command: &[OsString], line: Option<&OsStr>) -> Result<Self, Failure> {
         match (command, line) {
             ([program, arguments @ ..], None) => {
-                Ok(Self { program: program.clone(), arguments: arguments.to_vec() })
+                Ok(Self { program: program.clone(), arguments: arguments.to_vec(), is_line: false })
             }
             ([], Some(line)) => {
                 let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty());
                 let program = shell.unwrap_or_else(|| "/bin/sh".into());
-                Ok(Self { program, arguments: vec!["-c".into(), line.into()] })
+                Ok(Self { program, arguments: vec!["-c".into(), line.into()], is_line: true })
             }
             ([], None) => Err(Failure::usage("no command was given; write it behind --, or after -c")),
             ([_, ..], Some(_)) => Err(Failure::usage("-c takes the place of a command: give one of them")),
@@ -53,6 +55,12 @@ impl Task {
             Ok(child) => Ok(Job { pid: pid_of(&child), child }),
             Err(error) => Err(self.failure(&error)),
         }
+    }
+
+    /// Its words for another host, where this user's shell may not be: a line is one for `sh` there.
+    pub(crate) fn words_elsewhere(&self) -> Vec<OsString> {
+        let program = if self.is_line { "sh".into() } else { self.program.clone() };
+        [vec![program], self.arguments.clone()].concat()
     }
 
     /// Runs it in place of this program. Comes back only if it cannot be run.

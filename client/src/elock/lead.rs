@@ -53,7 +53,7 @@ pub(crate) async fn lead(
             Err(signal) => return Ok(die_of(signal).into()),
         };
         pause = PAUSES.0;
-        let result = command.run(&task, &held, signals).await;
+        let result = command.run(options, &task, &held, signals).await;
         if let Ok(Ended { lost: Some(_), signal, .. }) = result {
             if let Some(signal) = signal {
                 return Ok(die_of(signal).into());
@@ -63,6 +63,9 @@ pub(crate) async fn lead(
         }
         // The command is done, whether the daemon can be told or not.
         let _ = held.release().await;
-        return Ok(result?.code.into());
+        return Ok(match result? {
+            Ended { signal: Some(signal), .. } => die_of(signal).into(),
+            Ended { code, .. } => code.into(),
+        });
     }
 }

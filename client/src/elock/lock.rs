@@ -13,6 +13,7 @@ use elockd_client::{Client, Error, Guard, Kind, Lost, Slot, State};
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How often the daemon is asked for the hold.
 const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -240,6 +241,16 @@ impl Obtained {
             }
             tokio::time::sleep(HEARTBEAT).await;
         }
+    }
+
+    /// When the question was sent that the daemon has answered last.
+    pub(crate) fn proven(&self) -> Instant {
+        self.grip.guard().proven()
+    }
+
+    /// How long after the last proof it counts as lost.
+    pub(crate) fn lost_after(&self) -> Duration {
+        self.lost_after
     }
 
     /// Releases it, and tells whether it was held until then.

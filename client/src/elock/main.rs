@@ -20,17 +20,21 @@ mod output;
 mod pages;
 mod progress;
 mod rate;
+mod remote;
 mod rows;
 mod run;
+mod secret;
 mod shell;
 mod signals;
 mod silence;
 mod span;
+mod ssh;
 mod status;
 mod supervise;
 mod tls;
 mod token;
 mod top;
+mod tunnel;
 mod view;
 mod wait;
 
@@ -82,6 +86,8 @@ enum Action {
     Wait(wait::WaitArgs),
     /// Watch a daemon live: rates, locks, who holds and who waits.
     Top(top::TopArgs),
+    /// Have ports here lead to ports at the other side of an SSH host, and connect again whenever that breaks.
+    Tunnel(tunnel::TunnelArgs),
     /// Speak the protocol by hand, with history, completion and help.
     Shell,
     /// Ask the daemon as fast as it answers, and draw how long that takes.
@@ -97,6 +103,8 @@ enum Action {
 }
 
 fn main() -> ExitCode {
+    // The program of OpenSSH may have run this program to ask for a password.
+    elockd_client::ssh::init();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -133,6 +141,7 @@ fn run(action: Action, options: &Options) -> Outcome {
         Action::Ping(args) => block_on(View::Ping(args).run(options)),
         Action::Wait(args) => block_on(wait::wait(options, &args)),
         Action::Top(args) => top::top(options, &args),
+        Action::Tunnel(args) => with_signals(async |signals| tunnel::tunnel(options, &args, signals).await),
         Action::Shell => shell::shell(options),
         Action::Bench(args) => on_all_cores(bench::bench(options, args)),
         Action::Kick(args) => block_on(operate::kick(options, &args)),

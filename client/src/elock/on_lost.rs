@@ -50,8 +50,16 @@ impl OnLost {
         }
     }
 
+    /// The same steps, for another host.
+    pub(crate) fn steps(&self) -> Vec<elockd_client::ssh::StopStep> {
+        let there = |step: &Step| match step {
+            Step::Signal(signal) => elockd_client::ssh::StopStep::Signal(name_of(*signal).to_owned()),
+            Step::Pause(span) => elockd_client::ssh::StopStep::Pause(*span),
+        };
+        self.0.iter().map(there).collect()
+    }
+
     /// How long it takes in all.
-    #[cfg(test)]
     pub(crate) fn span(&self) -> Duration {
         let pauses = self.0.iter().map(|step| match step {
             Step::Pause(span) => *span,
@@ -59,6 +67,11 @@ impl OnLost {
         });
         pauses.sum()
     }
+}
+
+/// The name of a signal as kill(1) has it.
+pub(crate) fn name_of(signal: Signal) -> &'static str {
+    signal.as_str().trim_start_matches("SIG")
 }
 
 impl FromStr for OnLost {
@@ -93,7 +106,7 @@ impl fmt::Display for OnLost {
             f.write_str(if at == 0 { "" } else { "," })?;
             match step {
                 Step::Signal(signal) => {
-                    write!(f, "{}", signal.as_str().trim_start_matches("SIG").to_ascii_lowercase())?;
+                    write!(f, "{}", name_of(*signal).to_ascii_lowercase())?;
                 }
                 Step::Pause(span) => write!(f, "{}", humantime::format_duration(*span))?,
             }

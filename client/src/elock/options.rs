@@ -2,6 +2,7 @@
 //! the configuration file.
 
 use crate::output::Color;
+use crate::ssh::SshArgs;
 use crate::status::Failure;
 use crate::tls::{TlsArgs, TlsTable};
 use crate::token::{TokenArgs, TokenInFile};
@@ -35,6 +36,8 @@ pub(crate) struct Common {
     #[arg(long, value_name = "FILE", env = "ELOCK_CONFIG", global = true)]
     config: Option<PathBuf>,
     #[command(flatten)]
+    ssh: SshArgs,
+    #[command(flatten)]
     tls: TlsArgs,
     #[command(flatten)]
     token: TokenArgs,
@@ -52,6 +55,26 @@ pub(crate) struct Options {
     pub(crate) token: Option<AccessToken>,
     /// Whether operators' commands go where all others go: there is a token, and no administrative socket was given.
     pub(crate) operates_by_token: bool,
+    pub(crate) ssh: SshArgs,
+}
+
+impl Options {
+    /// The addresses of daemons, as they are reached from here. All lead through one login.
+    fn through_ssh(mut self) -> Self {
+        if let Some(ssh) = self.ssh.through() {
+            self.servers = self.servers.into_iter().map(|server| server.via_ssh(&ssh)).collect();
+        }
+        self
+    }
+
+    /// The administrative socket.
+    pub(crate) fn admin(&self) -> Server {
+        let server = Server::Unix(self.admin.clone());
+        match self.ssh.through() {
+            Some(ssh) => server.via_ssh(&ssh),
+            None => server,
+        }
+    }
 }
 
 /// What a configuration file may say.
@@ -66,6 +89,7 @@ struct File {
     tls: TlsTable,
     token: Option<String>,
     token_file: Option<PathBuf>,
+    ssh: Option<String>,
 }
 
 /// One address, or several.
@@ -111,14 +135,16 @@ impl Common {
             .unwrap_or_default();
         let tls = self.tls.options(file.tls)?;
         let servers = servers.into_iter().map(|server| server.with_tls(&tls)).collect();
-        Ok(Options {
+        let options = Options {
             operates_by_token: token.is_some() && self.admin.is_none() && file.admin.is_none(),
             token,
             servers,
             admin: self.admin.or(file.admin).unwrap_or_else(|| ADMIN.into()),
             is_json: self.json,
             color: self.color.or(file.color).unwrap_or_default(),
-        })
+            ssh: self.ssh.checked(file.ssh.as_deref())?,
+        };
+        Ok(options.through_ssh())
     }
 }
 
@@ -158,9 +184,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("elock.toml");
         std::fs::write(&path, text).unwrap();
-        let (tls, token) = (TlsArgs::default(), TokenArgs::default());
+        let (ssh, tls, token) = (SshArgs::default(), TlsArgs::default(), TokenArgs::default());
         let config = Some(path);
-        (folder, Common { servers: vec![], admin: None, json: false, color: None, config, tls, token })
+        (folder, Common { servers: vec![], admin: None, json: false, color: None, config, ssh, tls, token })
     }
 
     fn shown(options: &Options) -> String {
@@ -186,8 +212,18 @@ mod tests {
     }
 
     #[test]
+    fn a_daemon_behind_ssh_is_shown_so() {
+        let (_folder, common) = common("server = ['a:1', '[::1]']\nssh = 'alice@gateway:22'");
+        let options = common.options().unwrap();
+        assert_eq!(shown(&options), "a:1 via alice@gateway:22 [::1]:9999 via alice@gateway:22");
+        assert_eq!(options.admin().to_string(), "unix:/run/elockd/admin.sock via alice@gateway:22");
+    }
+
+    #[test]
     fn a_wrong_file_is_told_and_a_missing_one_only_if_it_was_asked_for() {
-        for text in ["servers = 'a:1'", "server = 1", "color = 'pink'", "server = ", "server = ':1'"] {
+        for text in
+            ["servers = 'a:1'", "server = 1", "color = 'pink'", "server = ", "server = ':1'", "ssh = '-x'"]
+        {
             let (_folder, common) = common(text);
             let failure = common.options().unwrap_err();
             assert!(

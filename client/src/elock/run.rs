@@ -5,11 +5,13 @@ use crate::lock::{LockArgs, Obtained, WaitingArgs};
 use crate::on_lost::OnLost;
 use crate::options::Options;
 use crate::output::tell;
+use crate::remote;
 use crate::signals::{Signals, die_of};
 use crate::span;
 use crate::status::{Failure, LOST, Outcome};
 use crate::supervise::{Ended, hold_on, supervise};
 use clap::Args;
+use elockd_client::ssh::Destination;
 use nix::sys::signal::Signal;
 use std::ffi::OsString;
 use std::time::Duration;
@@ -41,6 +43,9 @@ pub(crate) struct CommandArgs {
     /// Close the connection in the command. Then the lock is free if elock is killed, though the command still runs.
     #[arg(short = 'o', long)]
     close: bool,
+    /// Run the command at this host, by SSH, and hold the lock here.
+    #[arg(long, value_name = "[USER@]HOST[:PORT]", conflicts_with = "close")]
+    on: Option<Destination>,
     /// Give this line to the shell ($SHELL) instead of running a command.
     #[arg(short = 'c', long = "command", value_name = "LINE")]
     line: Option<OsString>,
@@ -57,11 +62,18 @@ impl CommandArgs {
     /// Runs it under the lock.
     pub(crate) async fn run(
         &self,
+        options: &Options,
         task: &Task,
         lock: &Obtained,
         signals: &mut Signals,
     ) -> Result<Ended, Failure> {
-        supervise(task, lock, !self.close, &self.on_lost, signals).await
+        match &self.on {
+            Some(host) => {
+                let ssh = options.ssh.to(host);
+                remote::supervise(&ssh, &task.words_elsewhere(), lock, &self.on_lost, signals).await
+            }
+            None => supervise(task, lock, !self.close, &self.on_lost, signals).await,
+        }
     }
 }
 
@@ -73,8 +85,8 @@ pub(crate) async fn run(options: &Options, args: &RunArgs, signals: &mut Signals
         Err(signal) => return Ok(die_of(signal).into()),
     };
     let since = Instant::now();
-    let result = args.command.run(&task, &lock, signals).await;
-    if let (Ok(Ended { lost: None, code, .. }), Some(span)) = (&result, args.at_least)
+    let result = args.command.run(options, &task, &lock, signals).await;
+    if let (Ok(Ended { lost: None, signal: None, code }), Some(span)) = (&result, args.at_least)
         && let Err(lost) = hold_on(&lock, since, span, signals).await
     {
         // The command itself ran under the lock.
@@ -87,7 +99,10 @@ pub(crate) async fn run(options: &Options, args: &RunArgs, signals: &mut Signals
     }
     let name = lock.name().clone();
     let released = lock.release().await;
-    let code = result?.code;
+    let Ended { code, signal, .. } = result?;
+    if let Some(signal) = signal {
+        return Ok(die_of(signal).into());
+    }
     if let Err(lost) = released {
         tell(format_args!("{name} was lost: {lost}; the command had ended with status {code}"));
         return Ok(LOST.into());

@@ -88,6 +88,7 @@ fn of(origin: &Origin) -> Option<Arrived> {
 
 /// Ends this process by the signal, so that who waits for it sees that. Comes back if the signal does not end it.
 pub(crate) fn die_of(signal: Signal) -> u8 {
+    crate::secret::restore();
     let _ = emulate_default_handler(signal as i32);
     crate::status::SIGNAL + signal as u8
 }

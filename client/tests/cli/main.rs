@@ -14,6 +14,7 @@ mod page;
 mod processes;
 mod proxy;
 mod running;
+mod ssh;
 mod terminal;
 mod tls;
 mod tools;

@@ -12,14 +12,16 @@ fn page() -> String {
 }
 
 /// The commands of a `console` block, each with what it is said to print.
-fn examples(page: &str) -> Vec<Vec<(String, String)>> {
+pub(crate) fn examples(page: &str) -> Vec<Vec<(String, String)>> {
     let blocks = page.split("```console\n").skip(1).map(|rest| rest.split_once("```").unwrap().0);
     let block = |block: &str| {
         let mut examples: Vec<(String, String)> = Vec::new();
         for line in block.lines() {
-            match line.strip_prefix("$ ") {
-                Some(command) => examples.push((command.to_owned(), String::new())),
-                None => examples.last_mut().unwrap().1.extend([line, "\n"]),
+            match (line.strip_prefix("$ "), line.strip_prefix("> "), examples.last_mut()) {
+                (Some(command), ..) => examples.push((command.to_owned(), String::new())),
+                // The command goes on.
+                (_, Some(more), Some((command, said))) if said.is_empty() => command.extend(["\n", more]),
+                (.., last) => last.unwrap().1.extend([line, "\n"]),
             }
         }
         examples
@@ -28,7 +30,7 @@ fn examples(page: &str) -> Vec<Vec<(String, String)>> {
 }
 
 /// Whether the text is as expected, where `...` stands for anything.
-fn fits(expected: &str, text: &str) -> bool {
+pub(crate) fn fits(expected: &str, text: &str) -> bool {
     let mut parts = expected.split("...");
     let Some(mut rest) = text.strip_prefix(parts.next().unwrap()) else { return false };
     let parts: Vec<&str> = parts.collect();

@@ -5,7 +5,7 @@ use crate::run;
 use std::process::Command;
 
 /// Plays the steps, with `elock` in the path of the shell. Passes over them if there is no Python, but not in CI.
-fn play(daemon: &Daemon, steps: &[&str]) {
+pub(crate) fn play(daemon: &Daemon, steps: &[&str]) {
     if Command::new("python3").arg("--version").output().is_err() {
         assert!(std::env::var_os("CI").is_none(), "there is no Python");
         return;
