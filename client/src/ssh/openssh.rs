@@ -8,7 +8,7 @@
 use crate::server::Server;
 use crate::ssh::askpass::HelperSocket;
 use crate::ssh::secret::{Attempt, SecretKind};
-use crate::ssh::way::{End, Exec, Opened, Opening, TLS_INSIDE, TWICE, Trouble, Way};
+use crate::ssh::way::{self, End, Exec, Opened, Opening, TWICE, Trouble, Way};
 use crate::ssh::{Forwarding, HostKeys, KEEPALIVE, KEEPALIVES, Setup};
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -180,9 +180,9 @@ impl Way for Arc<OpenSsh> {
                 }
                 Server::Ssh(_) => return Err(io::Error::new(ErrorKind::Unsupported, TWICE)),
                 #[cfg(feature = "tls")]
-                Server::Tls(_) => return Err(io::Error::new(ErrorKind::Unsupported, TLS_INSIDE)),
+                Server::Tls(_) => return Err(io::Error::new(ErrorKind::Unsupported, way::TLS_INSIDE)),
                 #[cfg(feature = "tls")]
-                Server::Tls(_) => return Err(io::Error::new(ErrorKind::Unsupported, TLS_INSIDE)),
+                Server::Tls(_) => return Err(io::Error::new(ErrorKind::Unsupported, way::TLS_INSIDE)),
             };
             let target =
                 if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
