@@ -3,6 +3,17 @@ complete -c elockd -l pidfile -d 'File for the process id: locked while the daem
 complete -c elockd -l state-dir -d 'Directory for what must outlive the daemon: how far fencing tokens were given out' -r -F
 complete -c elockd -l listen -d 'Address to listen on: `IP`, `IP:PORT` or `[IPv6]:PORT`; separate several with commas, or repeat the flag' -r
 complete -c elockd -l port -d 'TCP port for each --listen address without a port; 0 means no TCP there' -r
+complete -c elockd -l tls-listen -d 'Address to listen on with TLS: `IP:PORT` or `[IPv6]:PORT`; separate several with commas, or repeat the flag' -r
+complete -c elockd -l tls-cert -d 'File with the daemon\'s certificate in PEM, and behind it those between it and the authority. (R)' -r -F
+complete -c elockd -l tls-key -d 'File with the key of the certificate in PEM. (R)' -r -F
+complete -c elockd -l tls-client-ca -d 'File with the authorities of client certificates in PEM; unset means that clients are not asked for one. (R)' -r -F
+complete -c elockd -l tls-client-auth -d 'Whether a client without a certificate is let in, with --tls-client-ca: `optional` lets it in. (R)' -r -f -a "required\t'It is not let in without one'
+optional\t'It is let in without one'"
+complete -c elockd -l ssl -d 'glockd\'s flag for TLS: the --listen addresses speak TLS' -r -f -a "true\t''
+false\t''"
+complete -c elockd -l proxy-protocol -d 'Expect a PROXY header (version 1 or 2) at the beginning of TCP connections, and show the address in it' -r -f -a "true\t''
+false\t''"
+complete -c elockd -l proxy-protocol-from -d 'Balancers, as `IP` or `IP/BITS`: connections from there must begin with a PROXY header, others must not' -r
 complete -c elockd -l ws -d 'glockd\'s flag for its WebSocket listener, which elockd does not have yet' -r
 complete -c elockd -l unix -d 'Path of a Unix socket to listen on' -r -F
 complete -c elockd -l unix-mode -d 'Permissions of the Unix socket, in octal: who may write to it may connect' -r

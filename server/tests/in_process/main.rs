@@ -6,6 +6,7 @@
 
 mod closing;
 mod handshakes;
+mod keeping;
 mod slices;
 mod tokens;
 mod waits;
