@@ -7,6 +7,7 @@
 mod access;
 mod closing;
 mod handshakes;
+mod keeping;
 mod slices;
 mod tokens;
 mod waits;

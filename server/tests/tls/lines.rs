@@ -59,14 +59,34 @@ fn a_wait_ends_with_its_connection_even_behind_input_that_is_not_read() {
         let mut waiter = world.speaker().connect(world.address()).unwrap();
         waiter.try_send("gw 3600000 x\n").unwrap();
         world.wait_for_metric("elockd_waiters{kind=\"exclusive\"}", 1);
-        // More than is read ahead, and not more than the kernel takes.
-        waiter.try_send(&"ping\n".repeat(16_000)).unwrap();
+        send_more_than_is_read_ahead(&mut waiter);
         if ends_in_order {
             waiter.half_close();
         }
         drop(waiter);
         world.wait_for_metric("elockd_waiters{kind=\"exclusive\"}", 0);
     }
+}
+
+/// Pings that are more than is read ahead during a wait, and not more than the kernel takes.
+const PINGS: usize = 24_000;
+/// Bytes that are read ahead.
+const AHEAD: usize = 64 << 10;
+
+/// Sends the pings, and waits until the daemon has read ahead.
+fn send_more_than_is_read_ahead(client: &mut Speaking) {
+    let pings = "ping\n".repeat(PINGS);
+    client.try_send(&pings).unwrap();
+    let (daemon, own) = (client.socket().peer_addr().unwrap(), client.socket().local_addr().unwrap());
+    let ends = format!(":{:04X} 0100007F:{:04X} ", daemon.port(), own.port());
+    poll("the daemon to read ahead", PATIENCE, || {
+        let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let socket = sockets.lines().find(|line| line.contains(&ends)).unwrap();
+        let unread = socket.split_whitespace().nth(4).unwrap().split(':').nth(1).unwrap();
+        let unread = usize::from_str_radix(unread, 16).unwrap();
+        // A record has up to 22 bytes beside its text.
+        (unread > 0 && unread < pings.len() + 22 * 8 - AHEAD).then_some(())
+    });
 }
 
 #[test]
@@ -76,12 +96,10 @@ fn what_came_during_a_wait_is_answered_after_it_however_much_it_was() {
     let mut waiter = world.speaker().connect(world.address()).unwrap();
     waiter.try_send("gw 3600000 x\n").unwrap();
     world.wait_for_metric("elockd_waiters{kind=\"exclusive\"}", 1);
-    waiter.try_send(&"ping\n".repeat(16_000)).unwrap();
-    // The daemon has read what it reads ahead by the time that it has answered others.
-    assert_eq!(world.daemon.tcp().ask("ping"), "1 pong");
+    send_more_than_is_read_ahead(&mut waiter);
     assert_eq!(first.ask("r x"), "1 Lock Release Success: x");
     assert_eq!(waiter.line(), "1 Lock Get Success: x");
-    (0..16_000).for_each(|number| assert_eq!(waiter.line(), "1 pong", "{number}"));
+    (0..PINGS).for_each(|number| assert_eq!(waiter.line(), "1 pong", "{number}"));
     assert_eq!(waiter.ask("r x"), "1 Lock Release Success: x");
 }
 
@@ -108,6 +126,31 @@ fn long_input_and_long_answers_are_whole() {
         "more than three records"
     );
     assert_eq!(client.ask("ra"), format!("{LOCKS} Locks Released"));
+}
+
+#[test]
+fn answers_that_had_to_wait_all_come() {
+    const ANSWERS: usize = 800;
+    let world = World::start(&[]);
+    let mut client = world.speaker().connect(world.address()).unwrap();
+    for _ in 0..5 {
+        client.try_send(&"q full\n".repeat(ANSWERS)).unwrap();
+        // Until nothing more fits anywhere.
+        poll("the daemon to stop writing", PATIENCE, || {
+            let before = waiting_to_be_read(&client);
+            std::thread::sleep(Duration::from_millis(20));
+            (before > 0 && waiting_to_be_read(&client) == before).then_some(())
+        });
+        let mut ends = 0;
+        while ends < ANSWERS {
+            ends += usize::from(client.line().is_empty());
+        }
+    }
+}
+
+/// Bytes that wait in the client's kernel.
+fn waiting_to_be_read(client: &Speaking) -> u64 {
+    rustix::io::ioctl_fionread(client.socket()).unwrap()
 }
 
 #[test]

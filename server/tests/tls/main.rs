@@ -117,7 +117,9 @@ fn versions_before_1_2_are_refused_with_the_reason() {
     let message = [&[1, 0, 0, u8::try_from(body.len()).unwrap()][..], &body].concat();
     let record = [&[0x16, 3, 1, 0, u8::try_from(message.len()).unwrap()][..], &message].concat();
     let mut client = support::Client::tcp(world.address());
-    client.send(record);
+    // Much comes behind it that nobody reads. The alert must not be lost to a reset.
+    client.send([record, vec![0; 100_000]].concat());
+    client.half_close();
     let alert = client.rest();
     assert_eq!(alert, [0x15, 3, 3, 0, 2, 2, 70], "a fatal alert: protocol_version");
     world.daemon.wait_for_log("failed: TLS: ");
