@@ -41,7 +41,7 @@ pub(crate) enum AccountError {
     #[error("`accounts` is a {0}; write a table [accounts.NAME] for each account")]
     NoTables(&'static str),
     #[error("[accounts.{name}]: {error}")]
-    Form { name: String, error: toml::de::Error },
+    Form { name: String, error: Box<toml::de::Error> },
     #[error("[accounts.{name:?}]: {error}")]
     Name { name: String, error: AccountNameError },
     #[error("[accounts.{name}]: {error}")]
@@ -59,7 +59,7 @@ pub(super) fn read(value: Value) -> Result<AccountTables, AccountError> {
     let Value::Table(tables) = value else { return Err(AccountError::NoTables(value.type_str())) };
     let table = |(name, value): (String, Value)| match value.try_into() {
         Ok(table) => Ok((name, table)),
-        Err(error) => Err(AccountError::Form { name, error }),
+        Err(error) => Err(AccountError::Form { name, error: Box::new(error) }),
     };
     tables.into_iter().map(table).collect()
 }
