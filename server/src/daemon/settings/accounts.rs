@@ -113,6 +113,7 @@ pub(super) fn report(tables: &AccountTables) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use elockd_core::Verb;
     use elockd_server::access::Verdict;
 
     fn tables(text: &str) -> Result<AccountTables, String> {
@@ -135,7 +136,6 @@ mod tests {
         let [web] = &entries[..] else { panic!("{entries:?}") };
         assert_eq!((&*web.name, &web.certificates[..]), ("web", &["web.example".to_owned()][..]));
         let judge = |verb, name: &str| web.rules.judge(verb, Some(name.as_bytes()));
-        use elockd_core::Verb;
         assert_eq!(judge(Verb::Get, "web.x"), Verdict::Allowed);
         assert_eq!(judge(Verb::Get, "x"), Verdict::Name);
         assert_eq!(
