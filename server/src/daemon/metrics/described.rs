@@ -77,6 +77,7 @@ impl Own {
     ];
 
     /// Its row of the table.
+    #[allow(clippy::too_many_lines, reason = "it is a table")]
     pub(super) fn described(self) -> Described {
         use MetricType::{Counter, Gauge, Histogram};
         let (name, metric_type, labels, help, note): (_, _, &[&str], _, _) = match self {
