@@ -250,11 +250,13 @@ mod tests {
     fn a_swarm_with_gaps_says_so_last_and_what_to_do() {
         let mut ledger = Ledger { marks: vec![1; Mark::COUNT], ..Ledger::default() };
         ledger.bites.extend(FaultKind::ALL.map(|kind| (kind, 1)));
+        ledger.judged.refused = 1;
         assert_eq!(ledger.complaint(), None);
         let due = |mark: &Mark| mark.harnesses().contains(&Harness::Swarm);
         let mark = Mark::ALL.iter().position(due).unwrap();
         ledger.marks[mark] = 0;
         ledger.bites.pop_first();
+        ledger.judged.refused = 0;
         let complaint = ledger.complaint().unwrap();
         let lines: Vec<&str> = complaint.lines().collect();
         assert!(
@@ -262,8 +264,9 @@ mod tests {
             "{complaint}"
         );
         assert!(lines[1].starts_with("no fault of the kind "), "{complaint}");
-        assert!(lines[2].starts_with("failed: ") && lines[2].contains("--allow-gaps"), "{complaint}");
-        assert_eq!(lines.len(), 3, "{complaint}");
+        assert_eq!(lines[2], "no rule refused a request");
+        assert!(lines[3].starts_with("failed: ") && lines[3].contains("--allow-gaps"), "{complaint}");
+        assert_eq!(lines.len(), 4, "{complaint}");
         let (words, is_well) = ledger.last_words("1.0 s on 2 threads", true);
         assert!(!is_well && words.ends_with(&format!("\n1.0 s on 2 threads\n{complaint}")), "{words}");
         let (words, is_well) = ledger.last_words("1.0 s on 2 threads", false);

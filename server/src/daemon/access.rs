@@ -138,8 +138,8 @@ fn judge(test: Test) -> ExitCode {
         return ExitCode::from(WRONG);
     };
     let name = test.name.as_deref().map(folded);
-    let (verdict, text) = answer(account, verb, name.as_deref());
-    let printed = output::print(&text);
+    let (verdict, told) = answer(account, verb, name.as_deref());
+    let printed = output::print(&told);
     if verdict == Verdict::Allowed { printed } else { ExitCode::from(FORBIDDEN) }
 }
 

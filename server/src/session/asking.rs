@@ -327,3 +327,13 @@ impl<S: Stream, G: Gate> Session<S, G> {
         self.stream.poll_gone(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_with_an_account_takes_72_bytes_more() {
+        assert_eq!(size_of::<Asker>(), 72, "docs/architecture.md counts with this");
+    }
+}

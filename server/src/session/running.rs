@@ -83,6 +83,7 @@ impl<S: Stream, G: Gate> Session<S, G> {
                         continue;
                     }
                     Poll::Ready(Ok(())) if matches!(self.state, State::New) => {
+                        self.note_read(buffer.filled().len());
                         if let Some(step) = self.begin(buffer.filled(), &mut turn, &mut scratch.replies) {
                             return Poll::Ready(step);
                         }

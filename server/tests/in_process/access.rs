@@ -80,14 +80,14 @@ async fn a_stranger_is_closed_when_its_time_is_over_and_nobody_else_is() {
     assert_eq!(rest(&mut silent).await, "");
     assert_eq!(rest(&mut talking).await, "");
     assert_eq!(server.monitor.strangers_closed(), 2);
-    sleep(Duration::from_secs(3600)).await;
+    sleep(Duration::from_hours(1)).await;
     assert_eq!(ask(&mut web, "g a\n").await, "1 Lock Get Success: a\n");
     assert_eq!(server.monitor.strangers_closed(), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_login_is_answered_later_each_time_and_others_at_once() {
-    let server = guarded(|config| config.auth_timeout = Duration::from_secs(3600));
+    let server = guarded(|config| config.auth_timeout = Duration::from_hours(1));
     let mut web = logged_in(&server, "web").await;
     let mut guesser = server.connect(4096);
     let longest = "x".repeat(300);
@@ -172,7 +172,7 @@ async fn a_login_that_is_braked_ends_with_its_connection() {
     stop.send(()).unwrap();
     assert_eq!(rest(&mut left).await, "0 Auth Failure\n", "a shutdown waits for no brake");
     done.await.unwrap();
-    assert!(begin.elapsed() < Duration::from_millis(2000), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -301,7 +301,7 @@ async fn who_need_not_log_in_has_the_rules_of_the_default_account() {
     let mut client = server.connect(4096);
     assert_eq!(ask(&mut client, "g a\n").await, "0 Not Allowed: g\n");
     assert_eq!(ask(&mut client, "i a\n").await, "0 Lock Not Locked: a\n");
-    advance(Duration::from_secs(3600)).await;
+    advance(Duration::from_hours(1)).await;
     assert_eq!(ask(&mut client, &format!("auth {}\n", token("web"))).await, "1 Auth Success: web\n");
     assert_eq!(ask(&mut client, "g a\n").await, "1 Lock Get Success: a\n");
     assert_eq!(ask(&mut client, "i a\n").await, "0 Not Allowed: i\n");

@@ -615,8 +615,8 @@ pub(crate) fn switched_off() -> BTreeMap<String, u64> {
 pub(crate) fn with_accounts() -> BTreeMap<String, u64> {
     let dir = TempDir::new().unwrap();
     let (tokens, config) = (dir.path().join("tokens"), dir.path().join("elockd.toml"));
-    let line = |account: &str| TokenFile::line(account, &TokenDigest::of(account.as_bytes()), "");
-    std::fs::write(&tokens, line("web") + &line("none")).unwrap();
+    let entry = |account: &str| TokenFile::line(account, &TokenDigest::of(account.as_bytes()), "");
+    std::fs::write(&tokens, entry("web") + &entry("none")).unwrap();
     std::fs::set_permissions(&tokens, Permissions::from_mode(0o600)).unwrap();
     let rules = "[accounts.web]\nallow = ['q']\nall-figures = true\n[accounts.none]\nallow = []\nmax-connections = 0\n";
     std::fs::write(&config, rules).unwrap();

@@ -41,7 +41,7 @@ pub(crate) enum AccountError {
     #[error("`accounts` is a {0}; write a table [accounts.NAME] for each account")]
     NoTables(&'static str),
     #[error("[accounts.{name}]: {error}")]
-    Form { name: String, error: toml::de::Error },
+    Form { name: String, error: Box<toml::de::Error> },
     #[error("[accounts.{name:?}]: {error}")]
     Name { name: String, error: AccountNameError },
     #[error("[accounts.{name}]: {error}")]
@@ -59,7 +59,7 @@ pub(super) fn read(value: Value) -> Result<AccountTables, AccountError> {
     let Value::Table(tables) = value else { return Err(AccountError::NoTables(value.type_str())) };
     let table = |(name, value): (String, Value)| match value.try_into() {
         Ok(table) => Ok((name, table)),
-        Err(error) => Err(AccountError::Form { name, error }),
+        Err(error) => Err(AccountError::Form { name, error: Box::new(error) }),
     };
     tables.into_iter().map(table).collect()
 }
@@ -113,6 +113,7 @@ pub(super) fn report(tables: &AccountTables) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use elockd_core::Verb;
     use elockd_server::access::Verdict;
 
     fn tables(text: &str) -> Result<AccountTables, String> {
@@ -135,7 +136,6 @@ mod tests {
         let [web] = &entries[..] else { panic!("{entries:?}") };
         assert_eq!((&*web.name, &web.certificates[..]), ("web", &["web.example".to_owned()][..]));
         let judge = |verb, name: &str| web.rules.judge(verb, Some(name.as_bytes()));
-        use elockd_core::Verb;
         assert_eq!(judge(Verb::Get, "web.x"), Verdict::Allowed);
         assert_eq!(judge(Verb::Get, "x"), Verdict::Name);
         assert_eq!(
