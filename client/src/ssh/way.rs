@@ -1,5 +1,5 @@
 //! What a way into an SSH server can do. A third way is one more file with this trait, and its name in
-//! [`Builder::build`](crate::ssh::Builder::build).
+//! [`SshBuilder::build`](crate::ssh::SshBuilder::build).
 
 use crate::server::Server;
 use crate::ssh::Forwarding;
