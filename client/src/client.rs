@@ -244,7 +244,9 @@ impl<T: Transport> Shared<T> {
                         self.last.store(at, Ordering::Relaxed);
                         return Ok(link);
                     }
-                    Err(error) => tried.push((servers[at].clone(), error)),
+                    Err(Error::Io(error)) => tried.push((servers[at].clone(), error)),
+                    // It has answered.
+                    Err(error) => return Err(error),
                 }
             }
             let pause = backoff.pause(self.random());
@@ -255,13 +257,17 @@ impl<T: Transport> Shared<T> {
         }
     }
 
-    /// A new connection to this address.
-    pub(crate) async fn dial(&self, server: &Server) -> io::Result<Link<T>> {
+    /// A new connection to this address. It has said which account it is.
+    pub(crate) async fn dial(&self, server: &Server) -> Result<Link<T>, Error> {
         let connecting = self.transport.connect(server);
         let stream = timeout(server.connect_limit(self.settings.connect_timeout), connecting)
             .await
             .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "it does not answer")))?;
-        Ok(self.link(Connection::new(stream), server.clone(), Past::New))
+        let mut link = self.link(Connection::new(stream), server.clone(), Past::New);
+        if let Some(token) = &self.settings.token {
+            link.log_in(token).await?;
+        }
+        Ok(link)
     }
 
     /// Gets locks, all on one connection: all of them or none. If the future is dropped, the connection is closed, and

@@ -1,10 +1,11 @@
 //! One connection to a daemon: requests go out, whole answers come in, in the same order. It knows from each request
 //! where its answer ends. It decides nothing about locks.
 
+use crate::access_token::AccessToken;
 use crate::answer::Answer;
 use crate::error::{Error, Refusal};
-use elockd_core::Command;
 use elockd_core::wire::{parse, read_reason};
+use elockd_core::{Command, Reply};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -126,6 +127,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         assert!(self.expected.is_empty(), "earlier requests must be answered first");
         self.send(command);
         self.receive().await
+    }
+
+    /// Says which account it is. All earlier requests must have been answered.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] if the daemon does not know the token, or knows none. Otherwise as
+    /// [`receive`](Self::receive).
+    pub async fn log_in(&mut self, token: &AccessToken) -> Result<(), Error> {
+        let answer = self.ask(&Command::Auth(token.bytes())).await?;
+        match answer.reply() {
+            Some(Reply::LoggedIn { .. }) => Ok(()),
+            _ => Err(answer.unexpected("`1 Auth Success`")),
+        }
     }
 
     /// Writes what is queued.

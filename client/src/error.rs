@@ -158,9 +158,16 @@ pub enum Refusal {
     /// A setting of the daemon switches this request off.
     #[error("this request is switched off")]
     Disabled,
-    /// This request needs the administrative listener.
-    #[error("`{}` needs the administrative listener", .0.word())]
+    /// The account may not say this, or not of this name. `kick` and `steal` need the administrative listener, or an
+    /// account that may say them.
+    #[error("{}", not_allowed(*.0))]
     NotAllowed(Verb),
+    /// The daemon wants to know which account it is, and no token was given.
+    #[error("it requires authentication: give a token")]
+    AuthRequired,
+    /// The daemon does not know the token.
+    #[error("it does not know the token")]
+    AuthFailure,
     /// The daemon allows no grace of this length (`--max-linger`).
     #[error("it does not keep locks for so long after a connection (--max-linger)")]
     LingerTooLong,
@@ -184,6 +191,8 @@ impl Refusal {
             Reply::TooLarge { .. } => Self::TooLarge,
             Reply::Disabled { .. } => Self::Disabled,
             Reply::NotAllowed { verb } => Self::NotAllowed(*verb),
+            Reply::AuthRequired { .. } => Self::AuthRequired,
+            Reply::AuthFailure => Self::AuthFailure,
             Reply::LingerFailure => Self::LingerTooLong,
             Reply::UnknownCommand { .. } => Self::UnknownCommand,
             Reply::BadArgument { verb } => Self::BadArgument(*verb),
@@ -203,6 +212,15 @@ impl Refusal {
                 | Self::ShuttingDown
                 | Self::TooLarge
         )
+    }
+}
+
+fn not_allowed(verb: Verb) -> String {
+    let word = verb.word();
+    if verb.needs_operator() {
+        format!("`{word}` needs the administrative listener, or an account that may say it")
+    } else {
+        format!("the account may not say `{word}`, or not of this name")
     }
 }
 

@@ -134,6 +134,12 @@ impl Watch {
         &self.hold.name
     }
 
+    /// As [`Guard::kind`].
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.hold.kind
+    }
+
     /// As [`Guard::token`].
     #[must_use]
     pub fn token(&self) -> Option<u64> {

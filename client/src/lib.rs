@@ -31,6 +31,7 @@
 
 #![forbid(unsafe_code)]
 
+mod access_token;
 mod answer;
 mod backoff;
 pub mod blocking;
@@ -55,8 +56,11 @@ mod settings;
 mod slot;
 #[cfg(feature = "ssh")]
 pub mod ssh;
+#[cfg(feature = "tls")]
+mod tls;
 mod transport;
 
+pub use access_token::AccessToken;
 pub use answer::Answer;
 pub use client::Client;
 pub use connection::Connection;
@@ -74,4 +78,6 @@ pub use server::{DEFAULT_PORT, ParseServerError, Server};
 pub use session::Session;
 pub use settings::{Builder, HEARTBEAT, LOST_AFTER};
 pub use slot::Slot;
+#[cfg(feature = "tls")]
+pub use tls::{TlsOptions, TlsServer};
 pub use transport::{Net, NetStream, PEER_TIMEOUT, Transport};

@@ -1,6 +1,7 @@
 //! A connection together with what it carries: which daemon it leads to, its registered name, its grace. Questions
 //! have a limit of time here, and answers become results.
 
+use crate::access_token::AccessToken;
 use crate::answer::Answer;
 use crate::client::Shared;
 use crate::connection::Connection;
@@ -113,6 +114,12 @@ impl<T: Transport> Link<T> {
         let answer = self.ask(&Command::<&[u8]>::Query { full: true }).await?;
         let figures = answer.figures()?;
         Ok(figures.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
+    }
+
+    /// Says which account it is.
+    pub(crate) async fn log_in(&mut self, token: &AccessToken) -> Result<(), Error> {
+        let logging_in = self.connection.log_in(token);
+        timeout(self.answer_timeout, logging_in).await.unwrap_or_else(|_| Err(Error::silent()))
     }
 
     /// Registers a name, or takes it back if it is empty.

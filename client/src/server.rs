@@ -2,6 +2,8 @@
 
 #[cfg(feature = "ssh")]
 use crate::ssh::{BehindSsh, Ssh};
+#[cfg(feature = "tls")]
+use crate::tls::{TlsOptions, TlsServer};
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
@@ -30,6 +32,9 @@ pub enum Server {
         /// The port.
         port: u16,
     },
+    /// A daemon that speaks TLS.
+    #[cfg(feature = "tls")]
+    Tls(Box<TlsServer>),
     /// The path of a Unix socket.
     Unix(PathBuf),
     /// Behind an SSH host.
@@ -59,6 +64,18 @@ impl Server {
     }
 }
 
+#[cfg(feature = "tls")]
+impl Server {
+    /// The same address, with these options if it speaks TLS.
+    #[must_use]
+    pub fn with_tls(self, options: &TlsOptions) -> Self {
+        match self {
+            Self::Tls(server) => Self::Tls(Box::new(TlsServer { options: options.clone(), ..*server })),
+            server => server,
+        }
+    }
+}
+
 impl Default for Server {
     /// Where elockd listens if it is told nothing: `127.0.0.1:9999`.
     fn default() -> Self {
@@ -77,7 +94,7 @@ pub struct ParseServerError {
 impl FromStr for Server {
     type Err = ParseServerError;
 
-    /// Reads `HOST`, `HOST:PORT`, `[IPV6]`, `[IPV6]:PORT`, `unix:/PATH` or `/PATH`.
+    /// Reads `HOST`, `HOST:PORT`, `[IPV6]`, `[IPV6]:PORT`, any of these behind `tls://`, `unix:/PATH` or `/PATH`.
     fn from_str(text: &str) -> Result<Self, ParseServerError> {
         read(text).map_err(|reason| ParseServerError { text: text.to_owned(), reason })
     }
@@ -94,6 +111,18 @@ fn read(text: &str) -> Result<Server, &'static str> {
     if text.starts_with('/') {
         return Ok(Server::Unix(text.into()));
     }
+    if let Some(text) = text.strip_prefix("tls://") {
+        let (host, port) = host_and_port(text)?;
+        #[cfg(feature = "tls")]
+        return Ok(Server::Tls(Box::new(TlsServer { host, port, options: TlsOptions::default() })));
+        #[cfg(not(feature = "tls"))]
+        return Err("this build does not speak TLS");
+    }
+    let (host, port) = host_and_port(text)?;
+    Ok(Server::Tcp { host, port })
+}
+
+fn host_and_port(text: &str) -> Result<(String, u16), &'static str> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (host, rest) = rest.split_once(']').ok_or("`]` is missing")?;
@@ -118,7 +147,7 @@ fn read(text: &str) -> Result<Server, &'static str> {
         return Err("the host has a space or a `/`; the path of a Unix socket begins with `/` or `unix:`");
     }
     let port = port.map_or(Ok(DEFAULT_PORT), self::port)?;
-    Ok(Server::Tcp { host: host.to_owned(), port })
+    Ok((host.to_owned(), port))
 }
 
 /// Reads a port.
@@ -134,6 +163,8 @@ impl fmt::Display for Server {
         match self {
             Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
             Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            #[cfg(feature = "tls")]
+            Self::Tls(server) => server.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             #[cfg(feature = "ssh")]
             Self::Ssh(behind) => behind.fmt(f),
@@ -162,6 +193,24 @@ mod tests {
             assert_eq!(text.parse(), Ok(server.clone()));
             assert_eq!(server.to_string(), shown);
             assert_eq!(shown.parse(), Ok(server));
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn addresses_with_tls_are_read_as_they_are_shown() {
+        for (text, host, port, shown) in [
+            ("tls://locks.example:9998", "locks.example", 9998, "tls://locks.example:9998"),
+            ("tls://[::1]", "::1", 9999, "tls://[::1]:9999"),
+        ] {
+            let options = TlsOptions::default();
+            let server = Server::Tls(Box::new(TlsServer { host: host.to_owned(), port, options }));
+            assert_eq!(text.parse(), Ok(server.clone()));
+            assert_eq!(server.to_string(), shown);
+            assert_eq!(shown.parse(), Ok(server));
+        }
+        for wrong in ["tls://", "tls://a:0", "tls://unix:/a", "tls:///a"] {
+            assert!(wrong.parse::<Server>().is_err(), "{wrong}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a client is told before it starts.
 
+use crate::access_token::AccessToken;
 use crate::client::Client;
 use crate::error::Error;
 use crate::name::folded;
@@ -20,6 +21,7 @@ const LONGEST: Duration = Duration::from_hours(24);
 pub(crate) struct Settings {
     pub(crate) servers: Vec<Server>,
     pub(crate) name: Option<Vec<u8>>,
+    pub(crate) token: Option<AccessToken>,
     pub(crate) linger: Option<Duration>,
     pub(crate) heartbeat: Duration,
     pub(crate) lost_after: Duration,
@@ -39,6 +41,7 @@ impl Default for Settings {
         Self {
             servers: Vec::new(),
             name: None,
+            token: None,
             linger: None,
             heartbeat: HEARTBEAT,
             lost_after: LOST_AFTER,
@@ -97,6 +100,12 @@ impl<T: Transport> Builder<T> {
     /// Registers this name on every connection, so that listings and other clients' errors show it.
     pub fn name(mut self, name: impl AsRef<[u8]>) -> Self {
         self.name = Some(name.as_ref().to_vec());
+        self
+    }
+
+    /// Says on every connection, before anything else, which account it is. For daemons that require it.
+    pub fn token(mut self, token: AccessToken) -> Self {
+        self.settings.token = Some(token);
         self
     }
 

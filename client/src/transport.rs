@@ -1,5 +1,4 @@
-//! How a client reaches a daemon. [`Net`] uses sockets. A simulation brings a transport of its own, and TLS is another
-//! one.
+//! How a client reaches a daemon. [`Net`] uses sockets. A simulation brings a transport of its own.
 
 use crate::server::Server;
 use socket2::{SockRef, TcpKeepalive};
@@ -12,6 +11,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::timeout;
+#[cfg(feature = "tls")]
+use tokio_rustls::client::TlsStream;
 
 /// Opens streams to daemons. Everything else in this crate is the same for every transport.
 pub trait Transport: Clone + Send + Sync + 'static {
@@ -30,7 +31,7 @@ pub const PEER_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long one of several IP addresses of a host is tried, if another one is left.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// TCP and Unix sockets.
+/// TCP, with or without TLS, and Unix sockets.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Net;
 
@@ -40,6 +41,8 @@ impl Transport for Net {
     async fn connect(&self, server: &Server) -> io::Result<NetStream> {
         match server {
             Server::Tcp { host, port } => tcp(host, *port).await.map(NetStream::Tcp),
+            #[cfg(feature = "tls")]
+            Server::Tls(of) => of.connect().await.map(|stream| NetStream::Tls(Box::new(stream))),
             Server::Unix(path) => UnixStream::connect(path).await.map(NetStream::Unix),
             // One end of a pair of sockets. The other end is the way's.
             #[cfg(feature = "ssh")]
@@ -85,6 +88,9 @@ fn set_up(stream: &TcpStream) -> io::Result<()> {
 pub enum NetStream {
     /// Over TCP.
     Tcp(TcpStream),
+    /// Over TCP, with TLS. Its descriptor is that of the socket.
+    #[cfg(feature = "tls")]
+    Tls(Box<TlsStream<TcpStream>>),
     /// Over a Unix socket.
     Unix(UnixStream),
 }
@@ -93,6 +99,8 @@ impl AsFd for NetStream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Tcp(stream) => stream.as_fd(),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.get_ref().0.as_fd(),
             Self::Unix(stream) => stream.as_fd(),
         }
     }
@@ -102,6 +110,8 @@ impl AsyncRead for NetStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, into),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, into),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, into),
         }
     }
@@ -111,6 +121,8 @@ impl AsyncWrite for NetStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
@@ -118,6 +130,8 @@ impl AsyncWrite for NetStream {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
             Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
@@ -125,6 +139,8 @@ impl AsyncWrite for NetStream {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }

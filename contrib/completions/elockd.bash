@@ -23,7 +23,7 @@ _elockd() {
 
     case "${cmd}" in
         elockd)
-            opts="-h -V --config --check-config --pidfile --state-dir --listen --port --ws --unix --unix-mode --admin-unix --admin-unix-mode --threads --dump --registry --silent-errors --max-connections --max-connections-per-address --max-locks --max-locks-per-connection --max-waiters --max-waiters-per-name --max-step-holds --max-memory --max-name-bytes --idle-timeout --max-linger --max-line-bytes --max-listing-bytes --max-closing --peer-timeout --write-timeout --shutdown-timeout --log-file --log-format --log-level --verbose --warn-held --metrics-listen --help --version"
+            opts="-h -V --config --check-config --pidfile --state-dir --listen --port --ws --ws-origin --unix --unix-mode --admin-unix --admin-unix-mode --threads --dump --registry --silent-errors --max-connections --max-connections-per-address --max-locks --max-locks-per-connection --max-waiters --max-waiters-per-name --max-step-holds --max-memory --max-name-bytes --idle-timeout --max-linger --max-line-bytes --max-listing-bytes --max-closing --max-handshakes --handshake-timeout --max-message-bytes --ws-ping --peer-timeout --write-timeout --shutdown-timeout --log-file --log-format --log-level --verbose --warn-held --metrics-listen --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -50,6 +50,10 @@ _elockd() {
                     return 0
                     ;;
                 --ws)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ws-origin)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -83,6 +87,14 @@ _elockd() {
                     ;;
                 --silent-errors)
                     COMPREPLY=($(compgen -W "true false" -- "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --auth-required)
+                    COMPREPLY=($(compgen -W "tcp all none" -- "${cur}"))
                     return 0
                     ;;
                 --max-connections)
@@ -138,6 +150,22 @@ _elockd() {
                     return 0
                     ;;
                 --max-closing)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-handshakes)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --handshake-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-message-bytes)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ws-ping)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

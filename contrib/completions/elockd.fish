@@ -3,7 +3,8 @@ complete -c elockd -l pidfile -d 'File for the process id: locked while the daem
 complete -c elockd -l state-dir -d 'Directory for what must outlive the daemon: how far fencing tokens were given out' -r -F
 complete -c elockd -l listen -d 'Address to listen on: `IP`, `IP:PORT` or `[IPv6]:PORT`; separate several with commas, or repeat the flag' -r
 complete -c elockd -l port -d 'TCP port for each --listen address without a port; 0 means no TCP there' -r
-complete -c elockd -l ws -d 'glockd\'s flag for its WebSocket listener, which elockd does not have yet' -r
+complete -c elockd -l ws -d 'Port for WebSockets, on each --listen address; 0 means none. glockd has 9998' -r
+complete -c elockd -l ws-origin -d 'Origin of pages that may connect by WebSocket, such as `https://app.example`; `*` is any page' -r
 complete -c elockd -l unix -d 'Path of a Unix socket to listen on' -r -F
 complete -c elockd -l unix-mode -d 'Permissions of the Unix socket, in octal: who may write to it may connect' -r
 complete -c elockd -l admin-unix -d 'Path of the administrative socket, a Unix socket for operators: its clients may `kick` and `steal`' -r -F
@@ -15,6 +16,10 @@ complete -c elockd -l registry -d 'Answer iam and who; if false, they are told `
 false\t''"
 complete -c elockd -l silent-errors -d 'Do not answer unknown commands, like glockd' -r -f -a "true\t''
 false\t''"
+complete -c elockd -l token-file -d 'File of tokens, by which clients say which account they are. (R)' -r -F
+complete -c elockd -l auth-required -d 'Which connections must authenticate: `tcp`, `all` or `none`. (R)' -r -f -a "tcp\t'Those over TCP'
+all\t'Those to the Unix socket too'
+none\t'None. Those that do it anyway are their account\'s'"
 complete -c elockd -l max-connections -d 'Connections allowed at a time; one more is told `0 Too Many Connections`' -r
 complete -c elockd -l max-connections-per-address -d 'Connections allowed at a time from one IP address; 0 is no limit' -r
 complete -c elockd -l max-locks -d 'Holds of both kinds allowed at a time; each holder of a shared lock counts' -r
@@ -29,6 +34,10 @@ complete -c elockd -l max-linger -d 'Longest time for which `linger` may have lo
 complete -c elockd -l max-line-bytes -d 'Bytes allowed in a request line, at most 1048576 and at least 64 more than in a name' -r
 complete -c elockd -l max-listing-bytes -d 'Bytes of memory allowed together for all listings in progress (d, sd, dump, ls, who). (R)' -r
 complete -c elockd -l max-closing -d 'Clients\' sockets allowed to be open at a time although their connection has ended or was refused' -r
+complete -c elockd -l max-handshakes -d 'Sockets allowed to be open at a time although their handshake (a PROXY header, TLS) is not over' -r
+complete -c elockd -l handshake-timeout -d 'Time after which a socket whose handshake (a PROXY header, TLS) is not over is closed, at most 24h. (R)' -r
+complete -c elockd -l max-message-bytes -d 'Bytes allowed in a message from a WebSocket, at most 16777216' -r
+complete -c elockd -l ws-ping -d 'Time after which a WebSocket is sent a ping; one that gives no sign until the next is due is given up and loses its locks' -r
 complete -c elockd -l peer-timeout -d 'Time after which a TCP peer that no longer answers the kernel is given up and loses its locks' -r
 complete -c elockd -l write-timeout -d 'Time after which a connection that takes none of its replies is closed and loses its locks; 0 is never. (R)' -r
 complete -c elockd -l shutdown-timeout -d 'Time that connections have to take their last replies at a shutdown, at most 24h; 0 cuts them off at once. (R)' -r

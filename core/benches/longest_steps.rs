@@ -8,8 +8,8 @@
 #![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
 use elockd_core::{
-    Account, Addr, Cause, Command, Config, Conn, DriverInput, Input, Kind, Limits, Machine, Now, Origin,
-    Output, Wish,
+    Account, Addr, BorrowedInput, Cause, Command, Config, Conn, DriverInput, Input, Kind, Limits, Machine,
+    Now, Origin, Output, Wish,
 };
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -83,7 +83,7 @@ impl World {
     }
 
     /// How long an input takes.
-    fn time(&mut self, input: Input<&Command<&[u8]>>) -> Duration {
+    fn time(&mut self, input: BorrowedInput<'_, &[u8]>) -> Duration {
         let start = Instant::now();
         let refused = &mut self.refused;
         self.machine.apply(Now(self.now), input, &mut |conn, output| {

@@ -1,8 +1,11 @@
-//! The machine's configuration: limits, switches, and the sizes of its storage. Nothing here changes while it runs.
+//! The machine's configuration: limits, switches, and the sizes of its storage. Nothing here changes while it runs, but
+//! the accounts.
 
+use crate::accounts::Accounts;
 use crate::probe::HashBits;
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 /// The machine's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +20,8 @@ pub struct Config {
     pub identity: Identity,
     /// What the keys of `linger` are made under.
     pub secret: Secret,
+    /// The accounts at the start. An input may replace them.
+    pub accounts: Arc<Accounts>,
 }
 
 /// A row of a table of limits: everything about one limit except its value. `C` is the structure that has the value.
@@ -299,6 +304,7 @@ impl Default for Config {
             },
             identity: Identity::default(),
             secret: Secret::default(),
+            accounts: Arc::default(),
         }
     }
 }

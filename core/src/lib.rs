@@ -34,6 +34,7 @@
 #[macro_use]
 pub mod probe;
 
+mod accounts;
 mod config;
 mod inspect;
 mod machine;
@@ -47,9 +48,10 @@ pub mod figures {
     pub use crate::inspect::{Family, FigureRow, Metric, Nature, Part, Shown, rows};
 }
 
+pub use accounts::{Accounts, Profile, Quotas};
 pub use config::{Config, Features, Identity, Limit, Limits, MAX_COUNT, MAX_TIME_MS, Secret, Storage, Unit};
-pub use inspect::{Entry, Figure, Figures, RestoreError, Scan, Violation};
-pub use machine::{Cause, DriverInput, Input, Machine, Output, Reason};
+pub use inspect::{Entry, Figure, Figures, OwnFigures, RestoreError, Scan, Violation};
+pub use machine::{BorrowedInput, Cause, DriverInput, Input, Machine, Output, Reason};
 pub use table::Times;
 pub use types::{Account, Addr, Conn, Kind, Now, Origin, Seq};
-pub use wire::{Command, Listing, Reply, Subject, Verb, Wish};
+pub use wire::{Command, Listing, Refusal, Reply, Right, Subject, Verb, VerbSet, Wish};

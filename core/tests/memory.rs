@@ -30,7 +30,7 @@ impl World {
         world
     }
 
-    fn apply(&mut self, input: DriverInput) {
+    fn apply(&mut self, input: DriverInput<'_>) {
         self.machine.apply(Now(0), input, &mut |_, _| {});
     }
 

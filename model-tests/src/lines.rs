@@ -1,7 +1,7 @@
 //! The reference decoder. It gets a whole stream of bytes at once, and returns its commands. It knows nothing of
 //! pieces, and shares only the type of commands with core. Keep it naive, like the reference model.
 
-use elockd_core::{Command, Kind, Verb, Wish};
+use elockd_core::{Command, Kind, Verb, VerbSet, Wish};
 
 /// Every command in a stream. A line may have up to `max_line_bytes` bytes.
 #[must_use]
@@ -102,7 +102,8 @@ fn command(line: &[u8]) -> Command<Vec<u8>> {
         b"who" => Command::Who(name),
         b"q" => Command::Query { full: words.contains(&&b"full"[..]) },
         b"ping" => Command::Ping,
-        b"help" => Command::Help,
+        b"auth" => Command::Auth(name),
+        b"help" => Command::Help(VerbSet::ALL),
         b"quit" => Command::Quit,
         other => Command::Unknown(other.to_vec()),
     }

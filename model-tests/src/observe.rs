@@ -3,7 +3,7 @@
 
 use elockd_core::wire::listing::{Packed, Slice, Text};
 use elockd_core::wire::{encode, encode_reason};
-use elockd_core::{Command, Conn, Input, Machine, Now, Output, Reason, Reply, Scan};
+use elockd_core::{BorrowedInput, Conn, Machine, Now, Output, Reason, Reply, Scan};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -30,8 +30,9 @@ impl fmt::Debug for Event {
     }
 }
 
-/// Applies one input to the real machine. Reads a listing at once, slice by slice, with no input in between.
-pub fn observe(machine: &mut Machine, now: Now, input: Input<&Command<Vec<u8>>>) -> Vec<Event> {
+/// Applies one input to the real machine. Reads a listing at once, slice by slice, with no input in between. It shows
+/// what the asker's account may see.
+pub fn observe(machine: &mut Machine, now: Now, input: BorrowedInput<'_, Vec<u8>>) -> Vec<Event> {
     let mut events = Vec::new();
     let mut listing = None;
     machine.apply(now, input, &mut |conn, output| match output {
@@ -48,7 +49,8 @@ pub fn observe(machine: &mut Machine, now: Now, input: Input<&Command<Vec<u8>>>)
             events.push(Event::Disconnected(conn, reason, text));
         }
     });
-    if let Some((conn, mut scan)) = listing {
+    if let Some((conn, scan)) = listing {
+        let mut scan = scan.seen_by(machine.account_of(conn).expect("who asks is open"));
         let mut text = Text::new(scan.subject());
         while !scan.is_done() {
             text.add(read_slice(machine, &mut scan));

@@ -2,14 +2,15 @@
 //! planted. Each harness that must find it must do so within a bound that is stated here. What it took is printed.
 //! `hub_under_loom.rs` finds the hub's canaries, and `sim/tests/canaries.rs` the server's.
 
-use elockd_core::Kind;
 use elockd_core::probe::{Canary, Harness, plant};
+use elockd_core::{Account, Accounts, Kind, Profile, Quotas};
 use elockd_model_tests::example::{self, Example, On};
 use elockd_model_tests::explore::{Space, Time, search};
 use elockd_model_tests::properties;
 use elockd_model_tests::runner::{find, say};
 use quickcheck::Testable;
 use std::panic::catch_unwind;
+use std::sync::Arc;
 
 /// quickcheck must find a canary within this many inputs: half of what each property runs in CI.
 const INPUTS: u64 = 100_000;
@@ -60,6 +61,15 @@ fn the_examples_find_their_canaries() {
     assert!(!examples.iter().any(|example| fails(&example)), "and nothing without a canary");
 }
 
+fn of_two_accounts(space: Space) -> Space {
+    let quotas = Quotas { locks: Some(1), ..Quotas::default() };
+    let profile = Profile { quotas, ..Profile::default() };
+    let mut space = Space { accounts: vec![0, 1], ..space };
+    let accounts = Accounts::new([0, 1].map(|number| (Account(number), profile.clone())));
+    space.config.accounts = Arc::new(accounts);
+    space
+}
+
 #[test]
 fn the_exhaustive_search_finds_its_canaries() {
     let [x, s, r, w] = Kind::ALL;
@@ -79,6 +89,8 @@ fn the_exhaustive_search_finds_its_canaries() {
         // A hold has a token and is changed.
         Space { tokens: 2, ..waits(1, 2, &[(r, "a"), (w, "a")]) },
         waits(1, 3, &[(r, "a"), (w, "a")]),
+        // Two accounts, each of which may hold one lock.
+        of_two_accounts(Space::new(2, &[(x, "a"), (x, "b")])),
     ];
     let find = |space: &Space| match catch_unwind(|| search(space)) {
         Ok(Ok(_)) => None,

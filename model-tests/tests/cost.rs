@@ -7,7 +7,8 @@
 
 use elockd_core::probe::{Bill, Cost, bill};
 use elockd_core::{
-    Account, Addr, Cause, Command, Config, Conn, Figure, Input, Kind, Machine, Now, Origin, Output, Wish,
+    Account, Addr, BorrowedInput, Cause, Command, Config, Conn, Figure, Input, Kind, Machine, Now, Origin,
+    Output, Wish,
 };
 
 struct World {
@@ -27,7 +28,7 @@ impl World {
     }
 
     /// Applies an input. Returns what it cost, and whether its connection has a success or waits.
-    fn apply(&mut self, input: Input<&Command<&[u8]>>) -> (Bill, bool) {
+    fn apply(&mut self, input: BorrowedInput<'_, &[u8]>) -> (Bill, bool) {
         let _ = bill();
         let mut is_success = false;
         self.machine.apply(Now(self.now), input, &mut |_, output| {

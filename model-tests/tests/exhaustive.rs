@@ -4,10 +4,11 @@
 //! A usual test run leaves out the larger worlds. In a release build they take minutes: `cargo test --release -p
 //! elockd-model-tests --test exhaustive -- --include-ignored`
 
-use elockd_core::Kind;
 use elockd_core::probe::HashBits;
+use elockd_core::{Account, Accounts, Kind, Profile, Quotas};
 use elockd_model_tests::explore::{Seen, Space, Time, search};
 use elockd_model_tests::runner::say;
+use std::sync::Arc;
 
 const X: Kind = Kind::Exclusive;
 const S: Kind = Kind::Shared;
@@ -244,6 +245,57 @@ fn large_two_connections_whose_holds_outlive_them_by_slot() {
     let (graces_ms, time) = (vec![1], Time::Ticks(vec![1]));
     let space = Space { graces_ms, time, places: true, ..space(2, &[(X, "a")]) };
     all_of("2 connections, 1 exclusive name, grace, by slot", &space, 34_239);
+}
+
+/// A world of two accounts with the same quotas, between which connections go to and fro.
+fn of_two_accounts(quotas: Quotas, space: Space) -> Space {
+    let profile = Profile { quotas, ..Profile::default() };
+    let accounts = Accounts::new([0, 1].map(|number| (Account(number), profile.clone())));
+    let mut space = Space { accounts: vec![0, 1], ..space };
+    space.config.accounts = Arc::new(accounts);
+    space
+}
+
+#[test]
+fn three_connections_of_two_accounts_that_may_have_one_each() {
+    let quotas = Quotas { connections: Some(1), ..Quotas::default() };
+    let space = of_two_accounts(quotas, space(3, &[(X, "a"), (S, "a")]));
+    let seen = all_of("2 accounts of 1 connection, 1 name of both kinds", &space, 147);
+    assert!(seen.logins.into_iter().all(|logins| logins > 0), "{seen}");
+}
+
+#[test]
+fn three_connections_of_two_accounts_that_may_hold_and_wait_once_each() {
+    let quotas = Quotas { locks: Some(1), waiters: Some(1), ..Quotas::default() };
+    let (waits_ms, time) = (vec![1], Time::Ticks(vec![1]));
+    let locks = [(X, "a"), (X, "b")];
+    let space = of_two_accounts(quotas, Space { waits_ms, time, ends: true, ..space(3, &locks) });
+    let seen = all_of("2 accounts of 1 hold and 1 wait, 3 connections, 2 exclusive names", &space, 3_521);
+    assert!(seen.refused > 0 && seen.logins[0] > 0, "{seen}");
+}
+
+/// An account has room for three connections and one hold, and a byte too little for another or for a wait. The long
+/// name counts for each of its holders.
+#[test]
+fn three_connections_of_two_accounts_that_have_memory_for_one_hold_each() {
+    let long = "a name of thirty-one bytes ....";
+    let memory_bytes = Some(3 * 1024 + 160 + 47 + 159);
+    let quotas = Quotas { memory_bytes, ..Quotas::default() };
+    let (waits_ms, limits, time) = (vec![1], vec![1], Time::Ticks(vec![1]));
+    let locks = [(X, "a"), (S, long)];
+    let space = of_two_accounts(quotas, Space { waits_ms, limits, time, ..space(3, &locks) });
+    let seen = all_of("2 accounts with memory for 1 hold, 3 connections, 1 + 1 names", &space, 12_247);
+    assert!(seen.refused > 0 && seen.logins[0] > 0, "{seen}");
+}
+
+/// What one account's connection left, another account's cannot take over.
+#[test]
+fn two_connections_of_two_accounts_whose_holds_outlive_them() {
+    let quotas = Quotas { locks: Some(1), ..Quotas::default() };
+    let (graces_ms, time) = (vec![1], Time::Ticks(vec![1]));
+    let space = of_two_accounts(quotas, Space { graces_ms, time, ..space(2, &[(X, "a")]) });
+    let seen = all_of("2 accounts of 1 hold, 2 connections, 1 exclusive name, grace", &space, 4_998);
+    assert!(seen.with_sessions > 0 && seen.resumed > 0 && seen.logins[0] > 0, "{seen}");
 }
 
 #[test]

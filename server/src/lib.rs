@@ -5,6 +5,7 @@
 //! A [`Server`] accepts from any [`listen::Listener`] and runs one task for each connection. Time comes from tokio's
 //! clock and bytes from the listener's streams, so that a simulation can drive all of it.
 
+pub mod access;
 mod clock;
 pub mod config;
 pub mod gate;

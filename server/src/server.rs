@@ -3,14 +3,15 @@
 use crate::config::Config;
 use crate::gate::{Gate, Local};
 use crate::hub::Witness;
-use crate::listen::{Acceptor, Listener, Peer, Stream};
-use crate::places::Places;
-use crate::session::{self, SessionLog};
+use crate::listen::{Acceptor, Handshake, Listener, NoHandshake, Peer, Stream};
+use crate::places::Unready;
+use crate::session::{self, Asker, SessionLog};
 use crate::shared::Shared;
 use crate::tokens::{ClockTokens, Keeper, TokenSource};
 use crate::watch::Monitor;
 use elockd_core::{Account, Addr, Conn, Machine, Origin, Reason};
-use std::future::Future;
+use std::fmt;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +42,11 @@ impl Server {
     /// A server with a fresh machine, holding nothing.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        let gate = Local::new(Machine::new(config.machine.clone()), config.on_panic);
+        let mut machine = config.machine.clone();
+        if let Some(access) = &config.access {
+            machine.accounts = access.table(config.max_unauthenticated);
+        }
+        let gate = Local::new(Machine::new(machine), config.on_panic);
         Self::through(gate, config)
     }
 
@@ -73,8 +78,14 @@ impl<G: Gate> Server<G> {
 
     /// Has it accept from a listener while it [runs](Self::run). Must be called within a tokio runtime.
     pub fn listen(&self, listener: impl Listener) {
-        info!("listening on {listener}");
-        let accepting = accept(Arc::clone(&self.shared), listener, self.accepting.subscribe());
+        self.listen_through(listener, NoHandshake);
+    }
+
+    /// The same for a listener whose sockets need a handshake before they are served.
+    pub fn listen_through<L: Listener, H: Handshake<L::Stream>>(&self, listener: L, handshake: H) {
+        info!("listening on {listener}{}", fmt::from_fn(|f| handshake.describe(f)));
+        let accepting =
+            accept(Arc::clone(&self.shared), listener, Arc::new(handshake), self.accepting.subscribe());
         self.acceptors.spawn(accepting);
     }
 
@@ -129,9 +140,10 @@ impl<G: Gate> Server<G> {
 }
 
 /// Accepts until told to stop. An error never ends it.
-async fn accept<L: Listener, G: Gate>(
+async fn accept<L: Listener, H: Handshake<L::Stream>, G: Gate>(
     shared: Arc<Shared<G>>,
     listener: L,
+    handshake: Arc<H>,
     mut accepting: watch::Receiver<bool>,
 ) {
     if accepting.wait_for(|accepting| *accepting).await.is_err() {
@@ -144,7 +156,16 @@ async fn accept<L: Listener, G: Gate>(
             _ = accepting.changed() => return,
             accepted = acceptor.next() => accepted,
         };
-        let places = admit(&shared, stream, peer).await;
+        let places = shared.places(peer.account() == Account::ADMIN);
+        if !H::IS_NEEDED {
+            // It is ready at once, and never fails.
+            if let Ok((stream, peer)) = handshake.run(stream, peer).await {
+                admit(&shared, stream, peer, None).await;
+            }
+        } else if let Some(place) = places.enter_unready() {
+            let making_ready = make_ready(Arc::clone(&shared), Arc::clone(&handshake), stream, peer, place);
+            shared.sessions.spawn(making_ready);
+        }
         tokio::select! {
             biased;
             _ = accepting.changed() => return,
@@ -153,42 +174,73 @@ async fn accept<L: Listener, G: Gate>(
     }
 }
 
-/// Has a connection served, or refuses it. Returns the places of its kind.
-async fn admit<S, G: Gate>(shared: &Arc<Shared<G>>, stream: S, peer: Peer) -> &Places
+/// Does the handshake of a socket, and then has its connection served. The socket is closed if the handshake fails or
+/// takes too long, or if others need its place.
+async fn make_ready<S: Stream, H: Handshake<S>, G: Gate>(
+    shared: Arc<Shared<G>>,
+    handshake: Arc<H>,
+    stream: S,
+    peer: Peer,
+    place: Unready,
+) {
+    let (address, time) = (peer.address(), shared.tunables().handshake_timeout);
+    let outcome = tokio::select! {
+        biased;
+        () = poll_fn(|cx| place.poll_dropped(cx)) => return,
+        outcome = timeout(time, handshake.run(stream, peer)) => outcome,
+    };
+    let reason = match outcome {
+        Ok(Ok((stream, peer))) => return admit(&shared, stream, peer, Some(place)).await,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("it was not over after {time:?}"),
+    };
+    shared.handshake_failures.note(|others| {
+        let peer = address.map_or_else(|| "a peer".to_owned(), |address| address.to_string());
+        info!(addr = peer, reason, "the handshake of {peer} failed: {reason}{others}");
+    });
+}
+
+/// Has a connection served, or refuses it. `place` is the one that it has already.
+async fn admit<S, G: Gate>(shared: &Arc<Shared<G>>, stream: S, peer: Peer, place: Option<Unready>)
 where
     S: Stream,
 {
     let is_operator = peer.account() == Account::ADMIN;
     let places = shared.places(is_operator);
-    // The machine has no limit for operators.
-    if is_operator && !places.enter() {
-        session::refuse_at_once(stream, Reason::TooManyConnections).await;
-        return places;
+    let newcomer = shared.access.as_ref().and_then(|control| Asker::of(control, &peer));
+    let account = newcomer.as_ref().map_or(peer.account(), |newcomer| newcomer.account);
+    // The machine has no limit for operators, and none for all accounts together.
+    let enters_first = place.is_none() && (is_operator || newcomer.is_some());
+    if enters_first && !places.enter() {
+        return session::refuse_at_once(stream, Reason::TooManyConnections).await;
     }
-    let addr_of = |conn: Conn| match peer {
-        Peer::Ip(addr) => Addr::Ip(addr),
-        Peer::Unix | Peer::Operator(_) => Addr::Unix(conn.serial()),
-    };
+    let addr_of = |conn: Conn| peer.address().map_or(Addr::Unix(conn.serial()), Addr::Ip);
     let mut addr = None;
-    let opened = shared.gate.open(shared.clock.now(), |conn| Origin {
-        addr: *addr.insert(addr_of(conn)),
-        account: peer.account(),
-    });
-    let log = addr.and_then(|addr| SessionLog::of(addr, peer, shared.tunables().verbose)).map(Box::new);
+    let opened =
+        shared.gate.open(shared.clock.now(), |conn| Origin { addr: *addr.insert(addr_of(conn)), account });
+    let log = addr.and_then(|addr| SessionLog::of(addr, &peer, shared.tunables().verbose)).map(Box::new);
     match opened {
         Ok(handle) => {
-            if !is_operator {
-                places.enter_admitted();
+            match place {
+                _ if enters_first => {}
+                Some(place) => place.admitted(),
+                None => places.enter_admitted(),
             }
-            let serving = session::serve(Arc::clone(shared), stream, handle, log);
+            let asker = match (newcomer, &shared.access, addr) {
+                (Some(newcomer), Some(control), Some(addr)) => {
+                    Some(Box::new(newcomer.admitted(control, addr, shared.config.auth_timeout)))
+                }
+                _ => None,
+            };
+            let serving = session::serve(Arc::clone(shared), stream, handle, asker, log);
             shared.sessions.spawn(serving);
         }
         Err(reason) => {
             log.inspect(|log| log.refused());
-            if is_operator {
+            if enters_first {
                 places.leave();
             }
-            match places.enter_refused() {
+            match place.map_or_else(|| places.enter_refused(), Unready::refused) {
                 Some(closing) => {
                     let refusing = session::refuse(stream, reason, Arc::clone(places), closing);
                     shared.sessions.spawn(refusing);
@@ -197,5 +249,4 @@ where
             }
         }
     }
-    places
 }

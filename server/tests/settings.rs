@@ -149,18 +149,20 @@ fn an_empty_variable_counts_as_not_set() {
 
 #[test]
 fn glockds_flag_for_web_sockets_is_known() {
-    for flags in [&["-ws", "0"][..], &["--ws", "0"], &["-ws=0"]] {
-        assert_eq!(report(flags, &[]), report(&[], &[]), "{flags:?}");
+    for flags in [&["-ws", "9998"][..], &["--ws", "9998"], &["-ws=9998"]] {
+        assert_eq!(report(flags, &[])["ws"].0, "9998", "{flags:?}");
     }
-    for port in ["9998", "70000", "x", "-1"] {
+    assert_eq!(report(&[], &[])["ws"].0, "0", "no port is open that nobody has asked for");
+    for port in ["70000", "x", "-1"] {
         let (status, _, complaint) = run(&["-port", "9999", "-ws", port], &[]);
         assert_eq!(status, Some(2), "{complaint}");
-        let reason =
-            if port == "9998" { "elockd has no WebSocket listener yet" } else { "give a whole number" };
-        assert!(complaint.contains(reason) && complaint.contains("--ws"), "{complaint}");
+        assert!(complaint.contains("give a whole number") && complaint.contains("--ws"), "{complaint}");
     }
-    let (_dir, path) = file_with("ws = 0\n");
-    assert_eq!(run(&["--config", &path], &[]).0, Some(2), "it is no setting");
+    for origin in ["app.example", "https://app.example/path", ""] {
+        let (status, _, complaint) = run(&["--ws-origin", origin], &[]);
+        assert!(status == Some(2) && complaint.contains("give an origin as browsers do"), "{complaint}");
+    }
+    report(&["--port", "0", "--ws", "9998"], &[]);
 }
 
 #[test]

@@ -447,7 +447,12 @@ impl<'a> Reader<'a> {
                     });
                 }
             }
-            Input::Closed(..) | Input::Tick | Input::Lapse { .. } | Input::Drain | Input::Tokens { .. } => {}
+            Input::Closed(..)
+            | Input::Tick
+            | Input::Lapse { .. }
+            | Input::Drain
+            | Input::Tokens { .. }
+            | Input::Accounts(_) => {}
         }
         let moments = (1..).map(|part| Moment { place, part });
         for ((to, told), moment) in told.iter().zip(moments) {

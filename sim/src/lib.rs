@@ -14,6 +14,7 @@ compile_error!(
      workspace, and without RUSTFLAGS in the environment, which would take its place"
 );
 
+pub mod accounts;
 pub mod conversation;
 pub mod draw;
 pub mod guards;

@@ -272,6 +272,7 @@ impl fmt::Display for Text<'_> {
             Input::Lapse { ms } => write!(f, "a lapse of {ms} ms"),
             Input::Drain => f.write_str("drain"),
             Input::Tokens { first, last } => write!(f, "tokens from {first} to {last}"),
+            Input::Accounts(_) => f.write_str("a new table of accounts"),
             Input::Command(conn, command) => write!(f, "{} > {}", conn.serial(), spoken(command)),
         }
     }
@@ -282,6 +283,9 @@ impl fmt::Display for Text<'_> {
 pub fn spoken(command: &Command<Vec<u8>>) -> String {
     match command {
         Command::BadArgument(verb) => format!("{} (and no number)", verb.word()),
+        Command::Login(Some(account)) => format!("auth (account {})", account.0),
+        Command::Login(None) => "auth (no such token)".to_owned(),
+        Command::Refused(verb, why) => format!("{} (refused: {why:?})", verb.word()),
         Command::LineTooLong => "(a line over the limit)".to_owned(),
         _ => command.line().escape_ascii().to_string(),
     }

@@ -1,11 +1,13 @@
 //! What is fixed before a run begins, beside its script: the number of hosts, the speed of the network, the limits of
 //! the server. A seed decides all of it.
 
+use crate::accounts::RunAccounts;
 use crate::log::Life;
 use bincode::{Decode, Encode};
 use elockd_core::{Config as MachineConfig, Features, Identity, Limits, Secret};
 use elockd_server::Config;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A run without its script.
@@ -39,6 +41,32 @@ pub enum Scenario {
     MassOrphaning(Orphaning),
     /// Many connections wait in one line.
     Line,
+    /// Anything, and connections log in to accounts.
+    Accounts,
+}
+
+impl Scenario {
+    /// Whether anything may happen in it.
+    #[must_use]
+    pub fn is_swarm(self) -> bool {
+        matches!(self, Self::Swarm | Self::Accounts)
+    }
+}
+
+impl Plan {
+    /// The configuration of the production server in one of its lives.
+    #[must_use]
+    pub fn config(&self, life: Life) -> Config {
+        let mut config = self.server.config(life);
+        if let Some(accounts) = RunAccounts::of(self) {
+            config.access = Some(Arc::new(accounts.access()));
+            // Nobody is closed for being a stranger too long: judges know no such end.
+            config.auth_timeout = Duration::from_hours(24);
+            // The server makes the same table.
+            config.machine.accounts = accounts.table(config.max_unauthenticated);
+        }
+        config
+    }
 }
 
 /// The way in which many connections end at once.
@@ -146,6 +174,7 @@ impl Settings {
                 storage: defaults.storage,
                 identity: Identity { version: "0.0.0-sim".to_owned(), pid: 1 },
                 secret: Secret(u128::from(life.0).to_le_bytes()),
+                ..defaults
             },
             max_line_bytes: self.line_bytes as usize,
             max_listing_bytes: self.listing_bytes as usize,

@@ -95,6 +95,7 @@ impl Ledger {
         self.judged.passed += judged.passed;
         self.judged.listings += judged.listings;
         self.judged.tokens += judged.tokens;
+        self.judged.refused += judged.refused;
     }
 
     /// Marks and faults that were never reached, in words.
@@ -103,9 +104,11 @@ impl Ledger {
         let is_due = |mark: &Mark| mark.harnesses().contains(&Harness::Swarm);
         let marks = Mark::ALL.into_iter().zip(&self.marks).filter(|(mark, runs)| **runs == 0 && is_due(mark));
         let faults = FaultKind::ALL.into_iter().filter(|kind| !self.bites.contains_key(kind));
+        let refusals = (self.judged.refused == 0).then(|| "no rule refused a request".to_owned());
         marks
             .map(|(mark, _)| format!("no run reached the mark {mark:?}: {}", mark.doc()))
             .chain(faults.map(|kind| format!("no fault of the kind {kind:?} made a difference")))
+            .chain(refusals)
             .collect()
     }
 
@@ -139,13 +142,15 @@ impl fmt::Display for Ledger {
         writeln!(
             f,
             "{runs} runs, {steps} steps, {events} events, {} s of virtual time; {} histories of locks explained, \
-             {} of them by a search, {} holds resumed, {} listings checked, {} fencing tokens shown",
+             {} of them by a search, {} holds resumed, {} listings checked, {} fencing tokens shown, {} requests \
+             refused by rules",
             virtual_ms / 1000,
             judged.linear,
             judged.searched,
             judged.passed,
             judged.listings,
-            judged.tokens
+            judged.tokens,
+            judged.refused
         )?;
         let bites: Vec<_> = bites.iter().map(|(kind, count)| format!("{kind:?} {count}")).collect();
         writeln!(f, "faults that made a difference: {}", bites.join(", "))?;

@@ -5,7 +5,7 @@ use crate::invariants::{self, Given, Outcome, State};
 use crate::log::{Applied, Event, Life, Log, Told};
 use crate::observed::Observed;
 use elockd_core::wire::encode;
-use elockd_core::{Command, Conn, Input, Kind, Limits, Machine, Now, Output, Reply, Seq};
+use elockd_core::{Accounts, Command, Conn, Input, Kind, Limits, Machine, Now, Output, Reply, Seq};
 use elockd_server::hub;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -69,14 +69,20 @@ impl Witness {
 
     /// A witness of a machine at its start.
     #[must_use]
-    pub fn new(life: Life, log: Log, limits: Limits, is_alive: Arc<AtomicBool>, left: Arc<Left>) -> Self {
+    pub fn new(
+        life: Life,
+        log: Log,
+        (limits, accounts): (Limits, Arc<Accounts>),
+        is_alive: Arc<AtomicBool>,
+        left: Arc<Left>,
+    ) -> Self {
         Self {
             life,
             log,
             limits,
             is_alive,
             left,
-            observed: Observed::default(),
+            observed: Observed::of(accounts),
             active: BTreeMap::new(),
             now: Now::default(),
             inputs: 0,
@@ -123,7 +129,7 @@ impl hub::Witness for Witness {
                 let lapsed = (self.now.0 - before.0).min(*ms);
                 self.active.values_mut().for_each(|active| active.0 += lapsed);
             }
-            Input::Closed(..) | Input::Tick | Input::Drain | Input::Tokens { .. } => {}
+            Input::Closed(..) | Input::Tick | Input::Drain | Input::Tokens { .. } | Input::Accounts(_) => {}
         }
         let input = input.map(|command| command.map(<[u8]>::to_vec));
         if self.is_alive() {

@@ -4,11 +4,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use elockd_core::{Command, Input, Kind};
+use elockd_core::{Command, Input, Kind, Verb};
+use elockd_sim::accounts::RunAccounts;
 use elockd_sim::draw;
 use elockd_sim::history::History;
 use elockd_sim::log::{Entry, Event, Told};
-use elockd_sim::oracle::{Judged, judge, linear, sessions, tokens};
+use elockd_sim::oracle::{Judged, accounts, judge, linear, sessions, tokens};
 use elockd_sim::plan::{Network, Plan, Scenario};
 use elockd_sim::script::{Action, Client, Fault, Host, Step};
 use elockd_sim::verdict;
@@ -44,6 +45,86 @@ fn run() -> (Plan, Vec<Entry>) {
     let run = verdict::run(&plan, &script);
     assert_eq!(run.violation, None);
     (plan, run.report.entries)
+}
+
+/// One client logs in to an account that may not say everything, and another does not log in.
+fn run_with_accounts() -> (Plan, RunAccounts, Vec<Entry>) {
+    let (plan, _) = run();
+    let is_fit = |seed: &u64| {
+        let accounts = RunAccounts::drawn(*seed);
+        let web = &accounts.accounts[1];
+        accounts.required
+            && web.rules.prefixes().is_some()
+            && web.rules.verbs().has(Verb::Query)
+            && !web.all_figures
+    };
+    let seed = (0..1_000).find(is_fit).unwrap();
+    let plan = Plan { scenario: Scenario::Accounts, seed, ..plan };
+    let accounts = RunAccounts::of(&plan).unwrap();
+    let (web, stranger) = (Client(1), Client(2));
+    let say = |client, line: &str| Action::Say(client, format!("{line}\n").into_bytes());
+    let script = [
+        (1, Action::Open(web, Host(0))),
+        (2, Action::Open(stranger, Host(0))),
+        (10, say(web, "auth token-of-web")),
+        (20, say(web, "g never allowed")),
+        (30, say(web, "q")),
+        (40, say(web, "ls")),
+        (50, say(stranger, "i never allowed")),
+        (60, say(stranger, "auth nobodys-token")),
+    ];
+    let script: Vec<Step> = script.into_iter().map(|(at_ms, action)| Step { at_ms, action }).collect();
+    let run = verdict::run(&plan, &script);
+    assert_eq!(run.violation, None);
+    assert!(run.judged.refused >= 3, "{:?}", run.judged);
+    (plan, accounts, run.report.entries)
+}
+
+/// Goal: whoever is told more than its account may is seen by the clients alone. Method: in a run that held, one answer
+/// at a time is changed to one that says too much, or refuses too much.
+#[test]
+fn an_answer_that_is_not_for_its_account_is_seen_by_the_clients_alone() {
+    let (plan, accounts, entries) = run_with_accounts();
+    let web = &accounts.accounts[1];
+    let own = format!("account: {}\n", web.name);
+    // The start of an answer, and what it is changed to.
+    let lies: [(&str, &[u8]); 7] = [
+        ("0 Not Allowed: g\n", b"1 Lock Get Success: never allowed\n"),
+        ("0 Not Allowed: g\n", b"0 Lock Get Failure: never allowed\n"),
+        ("0 Auth Required\n", b"0 Lock Not Locked: never allowed\n"),
+        ("0 Auth Failure\n", b"1 Auth Success: web\n"),
+        ("1 Auth Success: web\n", b"1 Auth Success: cron\n"),
+        ("1 Auth Success: web\n", b"0 Auth Failure\n"),
+        (&own, b"connections: 3\n\n"),
+    ];
+    let judge = |entries: &[Entry]| accounts::judge(&plan, &History::new(&plan, entries));
+    assert!(judge(&entries).unwrap() >= 3);
+    for (truth, lie) in lies {
+        let mut entries = entries.clone();
+        let mut told = entries.iter_mut().filter_map(|entry| match &mut entry.event {
+            Event::Received(_, bytes) if bytes.starts_with(truth.as_bytes()) => Some(bytes),
+            _ => None,
+        });
+        *told.next().expect(truth) = lie.to_vec();
+        let finding = judge(&entries).expect_err(truth);
+        assert_eq!(finding.check, "nobody has more than its account may", "{truth}");
+    }
+}
+
+/// The same for listings. The answer to `ls` is changed to one with a name that the account may not see, whether or not
+/// it may list.
+#[test]
+fn a_name_that_was_not_to_be_seen_is_seen_by_the_clients_alone() {
+    let (plan, _, entries) = run_with_accounts();
+    let shown = b"x 1 0 10.0.0.1:5 never allowed\n\n";
+    let is_ls = |bytes: &[u8]| bytes == b"\n" || bytes == b"0 Not Allowed: ls\n\n";
+    let mut lied = entries;
+    let told = lied.iter_mut().filter_map(|entry| match &mut entry.event {
+        Event::Received(_, bytes) if is_ls(bytes) => Some(bytes),
+        _ => None,
+    });
+    assert_eq!(told.map(|bytes| *bytes = shown.to_vec()).count(), 1);
+    assert!(accounts::judge(&plan, &History::new(&plan, &lied)).is_err());
 }
 
 const REFUSED: &[u8] = b"0 Lock Get Failure: job\n";

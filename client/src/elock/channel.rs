@@ -2,7 +2,9 @@
 
 use crate::options::Options;
 use crate::status::{Failure, NO_DAEMON, NOT_ALLOWED, NOT_OBTAINED, PROTOCOL, USAGE};
-use elockd_client::{Answer, Command, Connection, Error, Net, NetStream, Refusal, Server, Transport};
+use elockd_client::{
+    AccessToken, Answer, Command, Connection, Error, Net, NetStream, Refusal, Server, Transport,
+};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -23,11 +25,24 @@ pub(crate) struct Channel {
 impl Channel {
     /// Connects to the first daemon that answers.
     pub(crate) async fn open(options: &Options) -> Result<Self, Failure> {
-        Self::open_one_of(&options.servers).await
+        let mut channel = Self::open_one_of(&options.servers).await?;
+        if let Some(token) = &options.token {
+            channel.log_in(token).await?;
+        }
+        Ok(channel)
     }
 
-    /// Connects to the administrative socket.
+    /// Says which account it is.
+    async fn log_in(&mut self, token: &AccessToken) -> Result<(), Failure> {
+        let logging_in = self.connection.log_in(token);
+        timeout(ANSWER, logging_in).await.map_err(|_| silent(&self.server))?.map_err(Failure::from)
+    }
+
+    /// Connects for operators' commands: to the administrative socket, or as an account that may say them.
     pub(crate) async fn open_admin(options: &Options) -> Result<Self, Failure> {
+        if options.operates_by_token {
+            return Self::open(options).await;
+        }
         Self::open_one_of(&[options.admin()]).await.map_err(|failure| {
             let hint = "kick and steal need the daemon's administrative socket: --admin PATH";
             Failure { message: format!("{}; {hint}", failure.message), ..failure }
@@ -83,7 +98,9 @@ impl From<Error> for Failure {
         let status = match &error {
             Error::Held { .. } | Error::Timeout | Error::Deadlock => NOT_OBTAINED,
             Error::Lost(_) => crate::status::LOST,
-            Error::Refused(Refusal::NotAllowed(_) | Refusal::Disabled) => NOT_ALLOWED,
+            Error::Refused(
+                Refusal::NotAllowed(_) | Refusal::Disabled | Refusal::AuthRequired | Refusal::AuthFailure,
+            ) => NOT_ALLOWED,
             Error::Refused(Refusal::UnknownCommand) | Error::Protocol { .. } => PROTOCOL,
             Error::Refused(refusal) if refusal.is_transient() => NOT_OBTAINED,
             Error::Refused(_) | Error::BadName => USAGE,

@@ -120,6 +120,9 @@ impl LockArgs {
         for server in &options.servers {
             builder = builder.server(server.clone());
         }
+        if let Some(token) = &options.token {
+            builder = builder.token(token.clone());
+        }
         if let Some(who) = &self.who {
             builder = builder.name(who.bytes());
         }

@@ -31,6 +31,8 @@ mod span;
 mod ssh;
 mod status;
 mod supervise;
+mod tls;
+mod token;
 mod top;
 mod tunnel;
 mod view;

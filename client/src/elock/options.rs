@@ -4,8 +4,10 @@
 use crate::output::Color;
 use crate::ssh::SshArgs;
 use crate::status::Failure;
+use crate::tls::{TlsArgs, TlsTable};
+use crate::token::{TokenArgs, TokenInFile};
 use clap::Args;
-use elockd_client::Server;
+use elockd_client::{AccessToken, Server};
 use serde::Deserialize;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -17,7 +19,7 @@ const ADMIN: &str = "/run/elockd/admin.sock";
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Which daemon, and how to print")]
 pub(crate) struct Common {
-    /// Address of the daemon: HOST:PORT (IPv6 in brackets) or unix:PATH. May be repeated, or have several addresses
+    /// Address of the daemon: HOST:PORT (IPv6 in brackets), tls://HOST:PORT or unix:PATH. May be repeated, or have several addresses
     /// with commas between them: the first that answers is used. Default: 127.0.0.1:9999.
     #[arg(long = "server", value_name = "ADDR", env = "ELOCK_SERVER", value_delimiter = ',', global = true)]
     servers: Vec<Server>,
@@ -35,6 +37,10 @@ pub(crate) struct Common {
     config: Option<PathBuf>,
     #[command(flatten)]
     ssh: SshArgs,
+    #[command(flatten)]
+    tls: TlsArgs,
+    #[command(flatten)]
+    token: TokenArgs,
 }
 
 /// The settings, from all their sources.
@@ -46,6 +52,10 @@ pub(crate) struct Options {
     pub(crate) is_json: bool,
     pub(crate) color: Color,
     pub(crate) ssh: SshArgs,
+    /// By which the daemon knows the account.
+    pub(crate) token: Option<AccessToken>,
+    /// Whether operators' commands go where all others go: there is a token, and no administrative socket was given.
+    pub(crate) operates_by_token: bool,
 }
 
 impl Options {
@@ -69,13 +79,17 @@ impl Options {
 
 /// What a configuration file may say.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct File {
     #[serde(default)]
     server: Servers,
     admin: Option<PathBuf>,
     color: Option<Color>,
     ssh: Option<String>,
+    #[serde(default)]
+    tls: TlsTable,
+    token: Option<String>,
+    token_file: Option<PathBuf>,
 }
 
 /// One address, or several.
@@ -94,12 +108,20 @@ impl Default for Servers {
 
 impl Common {
     pub(crate) fn options(self) -> Result<Options, Failure> {
-        let file = match &self.config {
+        let (file, path) = match self.config {
             Some(path) => {
-                read(path)?.ok_or_else(|| Failure::usage(format_args!("{}: no such file", path.display())))?
+                let file = read(&path)?;
+                let none = || Failure::usage(format_args!("{}: no such file", path.display()));
+                (file.ok_or_else(none)?, Some(path))
             }
             None => first(&places(|key| std::env::var_os(key).map(PathBuf::from)))?,
         };
+        let in_file = TokenInFile {
+            path: path.as_deref(),
+            token: file.token.as_deref(),
+            token_file: file.token_file.as_deref(),
+        };
+        let token = self.token.or_in(|key| std::env::var(key).ok(), &in_file)?;
         let from_file = match file.server {
             Servers::One(server) => vec![server],
             Servers::Several(servers) => servers,
@@ -111,7 +133,11 @@ impl Common {
             .into_iter()
             .find(|servers| !servers.is_empty())
             .unwrap_or_default();
+        let tls = self.tls.options(file.tls)?;
+        let servers = servers.into_iter().map(|server| server.with_tls(&tls)).collect();
         let options = Options {
+            operates_by_token: token.is_some() && self.admin.is_none() && file.admin.is_none(),
+            token,
             servers,
             admin: self.admin.or(file.admin).unwrap_or_else(|| ADMIN.into()),
             is_json: self.json,
@@ -130,13 +156,14 @@ fn places(var: impl Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
     of_user.into_iter().chain([PathBuf::from("/etc")]).map(|folder| folder.join("elock.toml")).collect()
 }
 
-fn first(places: &[PathBuf]) -> Result<File, Failure> {
+/// The first file that there is, and where it is.
+fn first(places: &[PathBuf]) -> Result<(File, Option<PathBuf>), Failure> {
     for path in places {
         if let Some(file) = read(path)? {
-            return Ok(file);
+            return Ok((file, Some(path.clone())));
         }
     }
-    Ok(File::default())
+    Ok((File::default(), None))
 }
 
 fn read(path: &Path) -> Result<Option<File>, Failure> {
@@ -157,8 +184,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("elock.toml");
         std::fs::write(&path, text).unwrap();
-        let ssh = SshArgs::default();
-        (folder, Common { servers: vec![], admin: None, json: false, color: None, config: Some(path), ssh })
+        let (tls, token) = (TlsArgs::default(), TokenArgs::default());
+        let (ssh, config) = (SshArgs::default(), Some(path));
+        (folder, Common { servers: vec![], admin: None, json: false, color: None, config, ssh, tls, token })
     }
 
     fn shown(options: &Options) -> String {
@@ -207,7 +235,7 @@ mod tests {
         let (folder, mut common) = common("");
         common.config = Some(folder.path().join("none"));
         assert!(common.options().unwrap_err().message.contains("no such file"));
-        assert!(first(&[folder.path().join("none")]).unwrap().admin.is_none());
+        assert!(first(&[folder.path().join("none")]).unwrap().0.admin.is_none());
     }
 
     #[test]

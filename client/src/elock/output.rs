@@ -40,7 +40,7 @@ pub(crate) enum Style {
     Bold,
     Dim,
     Green,
-    Yellow,
+    Magenta,
 }
 
 impl Style {
@@ -50,7 +50,7 @@ impl Style {
             Self::Bold => "\x1b[1m",
             Self::Dim => "\x1b[2m",
             Self::Green => "\x1b[32m",
-            Self::Yellow => "\x1b[33m",
+            Self::Magenta => "\x1b[35m",
         }
     }
 

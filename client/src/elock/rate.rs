@@ -65,6 +65,9 @@ pub(crate) async fn rate(options: &Options, args: &RateArgs) -> Outcome {
     for server in &options.servers {
         builder = builder.server(server.clone());
     }
+    if let Some(token) = &options.token {
+        builder = builder.token(token.clone());
+    }
     let client = builder.build()?;
     let request = client.rate(name.bytes(), *count, *per);
     let asking = async {

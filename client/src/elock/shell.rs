@@ -82,8 +82,8 @@ fn edit(dialogue: &mut Dialogue<'_>) -> Result<(), Failure> {
     'lines: loop {
         match editor.readline("elock> ") {
             Ok(line) => {
-                // The key of a session is a secret.
-                if !line.trim_start().starts_with("resume") {
+                // The key of a session is a secret, and so is a token.
+                if !["resume", "auth"].iter().any(|verb| line.trim_start().starts_with(verb)) {
                     let _ = editor.add_history_entry(&line);
                 }
                 // What was pasted may be several lines.
@@ -195,7 +195,7 @@ impl Dialogue<'_> {
             // A tab stands between the two names of a row.
             let parts: Vec<String> =
                 line.split(|byte| *byte == b'\t').map(|part| Name::told(part).to_string()).collect();
-            let style = if line.starts_with(b"0 ") { Style::Yellow } else { Style::Plain };
+            let style = if line.starts_with(b"0 ") { Style::Magenta } else { Style::Plain };
             shown += &style.paint(&parts.join("  "), self.is_colored);
             shown.push('\n');
         }

@@ -172,7 +172,7 @@ pub(crate) fn lock_table(rows: &[LockRow]) -> Table<5> {
     for row in rows {
         let style = match row.state() {
             "held" => Style::Green,
-            "lingers" => Style::Yellow,
+            "lingers" => Style::Magenta,
             _ => Style::Dim,
         };
         table.push([

@@ -17,9 +17,18 @@ use tokio::time::timeout;
 /// How long a way may take to say why a connection has ended.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A chain of SSH hosts is no address.
-pub(crate) const TWICE: &str =
-    "a daemon is reached through one SSH host; that one may have a jump host in ~/.ssh/config";
+/// Why a way does not lead to a server at the other side.
+pub(crate) fn out_of_reach(server: &Server) -> io::Error {
+    let text = match server {
+        // With the program of OpenSSH alone.
+        Server::Unix(_) => "ssh reaches no Unix socket at the other side; --ssh-native does",
+        Server::Ssh(_) => {
+            "a daemon is reached through one SSH host; that one may have a jump host in ~/.ssh/config"
+        }
+        _ => "SSH encrypts already: give the daemon's address without tls://",
+    };
+    io::Error::new(io::ErrorKind::Unsupported, text)
+}
 
 /// A future of a way.
 pub(crate) type Opening<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send + 'a>>;

@@ -64,6 +64,13 @@ impl Daemon {
         self.folder.path().join("elockd.sock")
     }
 
+    /// The program, told where the sockets for clients are, and not that for operators.
+    pub(crate) fn elock_of_client(&self, words: &[&str]) -> Command {
+        let mut command = self.elock(words);
+        command.env_remove("ELOCK_ADMIN");
+        command
+    }
+
     /// The program, told where this daemon is, and nothing by the environment of the test.
     pub(crate) fn elock(&self, words: &[&str]) -> Command {
         let mut command = elock(words);

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod accounts;
 mod daemon;
 mod margin;
 #[path = "../support/network.rs"]
@@ -15,6 +16,7 @@ mod proxy;
 mod running;
 mod ssh;
 mod terminal;
+mod tls;
 mod tools;
 mod views;
 mod waiting;

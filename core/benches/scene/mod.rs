@@ -3,7 +3,8 @@
 
 use elockd_core::wire::{Decoder, encode};
 use elockd_core::{
-    Account, Addr, Cause, Command, Config, Conn, Input, Kind, Machine, Now, Origin, Output, Reply, Wish,
+    Account, Addr, BorrowedInput, Cause, Command, Config, Conn, Input, Kind, Machine, Now, Origin, Output,
+    Reply, Wish,
 };
 use std::fmt;
 use std::hint::black_box;
@@ -230,7 +231,7 @@ impl Scene {
         self.apply(Input::Command(conn, black_box(&command)));
     }
 
-    fn apply(&mut self, input: Input<&Command<&[u8]>>) {
+    fn apply(&mut self, input: BorrowedInput<'_, &[u8]>) {
         self.machine.apply(self.now, input, &mut |conn, output| {
             black_box((conn, output));
         });

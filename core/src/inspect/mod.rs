@@ -6,6 +6,7 @@ mod figure_row;
 mod figures;
 #[cfg(test)]
 mod large_figures;
+mod own_figures;
 mod scan;
 mod shape;
 mod snapshot;
@@ -14,6 +15,7 @@ pub use check::Violation;
 pub use figure_row::{Family, FigureRow, Metric, Nature, Part, Shown};
 pub(crate) use figures::{ByVerb, Counters, for_each_counter};
 pub use figures::{Figure, Figures, rows};
+pub use own_figures::OwnFigures;
 pub(crate) use scan::More;
 pub use scan::{Entry, Scan};
 pub use snapshot::RestoreError;

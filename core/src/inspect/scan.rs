@@ -9,7 +9,7 @@
 use crate::machine::{Holder, Machine};
 use crate::storage::Id;
 use crate::table::{Aim, Lock, Locks, Moment, State, Tenure, TiedHold};
-use crate::types::{Addr, Conn, Kind, Now};
+use crate::types::{Account, Addr, Conn, Kind, Now};
 use crate::wire::{Listing, Role, Subject};
 
 /// A listing in progress: its subject, and how far it has come.
@@ -18,6 +18,8 @@ pub struct Scan {
     subject: Subject,
     name: Box<[u8]>,
     position: Position,
+    /// Whose eyes it has. `None` sees everything.
+    seen_by: Option<Account>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -90,7 +92,16 @@ impl Scan {
             _ if listing.name.is_empty() => Position::Sole(0),
             _ => Position::Name { after: 0, last: None },
         };
-        Self { subject: listing.subject, name: listing.name.into(), position }
+        Self { subject: listing.subject, name: listing.name.into(), position, seen_by: None }
+    }
+
+    /// The same listing with what this account may see, and nothing else. The table of accounts is asked in each slice.
+    ///
+    /// Of locks these are the names that its profile allows, with whoever holds them or waits. Of registered names
+    /// these are its own connections', or all if it may see every name.
+    #[must_use]
+    pub fn seen_by(self, account: Account) -> Self {
+        Self { seen_by: Some(account), ..self }
     }
 
     /// Whether a listing of many names has this lock.
@@ -160,6 +171,17 @@ impl Machine {
         }
     }
 
+    /// Whether whose eyes a listing has may see this lock.
+    fn may_see(&self, scan: &Scan, name: &[u8]) -> bool {
+        scan.seen_by.is_none_or(|of| self.accounts().of(of).sees(name))
+    }
+
+    /// Whether whose eyes a listing has may see the registered names of this account.
+    fn may_see_registered(&self, scan: &Scan, of: Account) -> bool {
+        let sees_all = |account| self.accounts().of(account).names.is_none();
+        scan.seen_by.is_none_or(|account| account == of || sees_all(account))
+    }
+
     fn scan_wait(
         &self,
         scan: &Scan,
@@ -174,6 +196,7 @@ impl Machine {
         slice.slots -= 1;
         if let Some((_, wait)) = waits.at(slot)
             && scan.is_of(self.holds.locks(), &self.holds.locks()[wait.lock()])
+            && self.may_see(scan, self.holds.name(wait.lock()))
         {
             let lock = &self.holds.locks()[wait.lock()];
             let ms = self.now.0 - wait.began().0;
@@ -209,6 +232,7 @@ impl Machine {
         if let Some((id, lock)) = locks.at(slot)
             && scan.is_of(self.holds.locks(), lock)
             && let State::Sole(tenure) = self.holds.state(id)
+            && self.may_see(scan, self.holds.name(id))
         {
             self.give(scan, id, tenure, (0, lock.since()), slice, each);
         }
@@ -229,6 +253,7 @@ impl Machine {
         slice.slots -= 1;
         if let Some((_, hold)) = holds.at(slot)
             && scan.is_of(self.holds.locks(), &self.holds.locks()[hold.lock()])
+            && self.may_see(scan, self.holds.name(hold.lock()))
         {
             self.give(scan, hold.lock(), hold.tenure(), (hold.order(), hold.since()), slice, each);
         }
@@ -245,7 +270,8 @@ impl Machine {
         slice: &mut Allowance,
         each: &mut impl FnMut(Entry<'_>),
     ) -> Position {
-        let Some(kind) = scan.subject.kind() else { return Position::Done };
+        let kind = scan.subject.kind().filter(|_| self.may_see(scan, &scan.name));
+        let Some(kind) = kind else { return Position::Done };
         let Some(id) = self.holds.find(kind, &scan.name).lock() else { return Position::Done };
         let tie = match self.holds.state(id) {
             State::Free => return Position::Done,
@@ -291,6 +317,7 @@ impl Machine {
             && let Some(registered) = connection.registered()
             && let Some(name) = self.connections.name_of(connection)
             && (scan.name.is_empty() || *scan.name == *name)
+            && self.may_see_registered(scan, connection.origin().account)
         {
             let entry = Entry { order: registered.order(), ..entry(self.holder_of(connection), name) };
             slice.took(&entry);

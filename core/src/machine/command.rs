@@ -5,8 +5,8 @@ use super::input::Cause;
 use super::output::{Output, Reason};
 use crate::storage::Id;
 use crate::table::{Connection, memory};
-use crate::types::{Account, Conn, Kind};
-use crate::wire::{Command, Listing, Reply, Subject, Verb};
+use crate::types::{Conn, Kind};
+use crate::wire::{Command, Listing, Refusal, Reply, Subject, Verb};
 
 impl Machine {
     /// Runs a command of an open connection. The caller must settle the lines afterwards.
@@ -32,7 +32,7 @@ impl Machine {
         // Nearly all commands are one of these two, and these are never refused.
         if !matches!(command, Command::Get(_) | Command::Release(..))
             && let Some(verb) = verb
-            && let Some(refusal) = self.refusal(id, verb)
+            && let Some(refusal) = self.refusal(id, command, verb)
         {
             return self.reply(conn, Some(verb), refusal, out);
         }
@@ -69,10 +69,13 @@ impl Machine {
             Command::Steal(kind, name) => self.steal(*kind, name.as_ref()),
             Command::Iam(name) => self.register(id, name.as_ref()),
             Command::Me => return self.me(id, conn, out),
-            Command::Query { full } => return self.query(conn, *full, out),
+            Command::Query { full } => return self.query(id, conn, *full, out),
             Command::Ping => Reply::Pong,
-            Command::Help => Reply::Help,
+            Command::Help(verbs) => Reply::Help { verbs: *verbs },
             Command::Quit => return self.quit(id, conn, out),
+            Command::Auth(_) => return self.login(id, conn, None, out),
+            Command::Login(account) => return self.login(id, conn, *account, out),
+            Command::Refused(verb, why) => refused(*verb, *why),
             Command::BadArgument(verb) => Reply::BadArgument { verb: *verb },
             Command::Unknown(_) if self.config.features.silent_errors => return,
             Command::Unknown(verb) => Reply::UnknownCommand { verb: verb.as_ref() },
@@ -127,12 +130,13 @@ impl Machine {
 
     /// The refusal of a verb, if the connection may not say it: it is no operator, or the verb is switched off.
     #[inline]
-    fn refusal(&self, id: Id<Connection>, verb: Verb) -> Option<Reply<'static>> {
-        if !verb.may_be_refused() {
+    fn refusal<N>(&self, id: Id<Connection>, command: &Command<N>, verb: Verb) -> Option<Reply<'static>> {
+        // What a driver has refused is answered so.
+        if !verb.may_be_refused() || matches!(command, Command::Refused(..)) {
             return None;
         }
         let features = &self.config.features;
-        let is_operator = self.connections[id].origin().account == Account::ADMIN;
+        let is_operator = self.connections.tally(self.connections[id].tally()).is_operator();
         if verb.needs_operator() && !is_operator {
             return Some(Reply::NotAllowed { verb });
         }
@@ -149,7 +153,8 @@ impl Machine {
     fn register<'a>(&mut self, id: Id<Connection>, name: &'a [u8]) -> Reply<'a> {
         let (old, new) = (self.connections[id].name_memory(), memory::of_registration(name.len()));
         // A connection may always make its name shorter.
-        if new > old && !self.has_memory(new - old) {
+        let tally = self.connections.tally(self.connections[id].tally());
+        if new > old && !(self.has_memory(new - old) && tally.has_memory(new - old)) {
             return self.out_of_memory(name);
         }
         self.connections.register(id, name);
@@ -163,7 +168,11 @@ impl Machine {
         out(conn, Output::Reply(Reply::Me { addr, name }));
     }
 
-    fn query(&self, conn: Conn, full: bool, out: &mut impl FnMut(Conn, Output<'_>)) {
+    fn query(&self, id: Id<Connection>, conn: Conn, full: bool, out: &mut impl FnMut(Conn, Output<'_>)) {
+        let tally = self.connections.tally(self.connections[id].tally());
+        if !self.connections.accounts().of(tally.account()).all_figures {
+            return out(conn, Output::Reply(Reply::OwnFigures(&self.own(tally))));
+        }
         let figures = self.figures();
         out(conn, Output::Reply(Reply::Figures { figures: &figures, full }));
     }
@@ -212,6 +221,15 @@ impl Machine {
         self.counters.tokens_given += 1;
         self.holds.set_token(lock, tenure, token);
         Reply::Fenced { kind, token, name }
+    }
+}
+
+/// The answer to a command that the driver has refused.
+#[cold]
+const fn refused(verb: Verb, why: Refusal) -> Reply<'static> {
+    match why {
+        Refusal::AuthRequired => Reply::AuthRequired { framed: verb.is_framed() },
+        Refusal::NotAllowed => Reply::NotAllowed { verb },
     }
 }
 

@@ -32,7 +32,7 @@ impl Machine {
         }
         let (tenure, tally) = (self.connections[id].tenure(), self.connections[id].tally());
         let own = tenure.map_or(0, |tenure| self.holds.tenure(tenure).holds());
-        let has_too_many = self.has_too_many(own, tally);
+        let (has_too_many, has_quota) = self.has_too_many(own, tally);
         let found = self.holds.find(kind, name);
         if let Some(lock) = tenure.and_then(|tenure| self.holds.found_held(found, tenure)) {
             if self.holds.locks()[lock].kind() != kind {
@@ -48,12 +48,15 @@ impl Machine {
         }
         if self.is_free(found, wish) {
             let memory = self.memory() + memory::of_get(name, found.holders());
-            if memory > self.config.limits.memory_bytes {
+            let outer_bytes = memory::outer_bytes(name.len());
+            if memory > self.config.limits.memory_bytes
+                || has_quota && !self.connections.tally(tally).has_memory(memory::OWN_HOLD + outer_bytes)
+            {
                 return Err(Some(self.out_of_memory(name)));
             }
             let tenure = tenure.unwrap_or_else(|| self.begin_tenure(id));
             let holders = self.holds.add(found, name, tenure, self.now);
-            self.connections.tally_mut(tally).add_hold();
+            self.connections.tally_mut(tally).add_hold(outer_bytes);
             self.note_peaks(own + 1, name.len(), memory);
             return Ok(holders);
         }
@@ -91,14 +94,16 @@ impl Machine {
     }
 
     /// Whether one more hold would exceed a limit. `own` is the connection's number of holds, `tally` the count of its
-    /// account. A wait counts as a hold.
+    /// account. A wait counts as a hold. The second answer is whether the account has a quota of memory.
     #[inline]
-    fn has_too_many(&self, own: u32, tally: TallyId) -> bool {
+    fn has_too_many(&self, own: u32, tally: TallyId) -> (bool, bool) {
         let limits = &self.config.limits;
         let limit = limits.locks_per_connection + u32::from(bug!(LocksOfAConnectionOffByOne));
         let tally = self.connections.tally(tally);
         let waits = if bug!(WaitIsNotReserved) { 0 } else { tally.waits() };
-        own >= limit || u64::from(tally.holds()) + u64::from(waits) >= u64::from(limits.locks)
+        let holds = if bug!(QuotaIsShared) { self.holds.counts().live().total() } else { tally.holds() };
+        let all = u64::from(holds) + u64::from(waits);
+        (own >= limit || all >= u64::from(tally.bounds().locks), tally.has_memory_quota())
     }
 
     #[inline]
@@ -145,17 +150,19 @@ impl Machine {
         let limits = &self.config.limits;
         let for_name = limits.waiters_per_name + u32::from(bug!(QueueLimitOffByOne));
         let tally = self.connections.tally(self.connections[id].tally());
-        if tally.waits() + tally.ends() >= limits.waiters || self.holds.awaiting_in(found.state()) >= for_name
+        if tally.waits() + tally.ends() >= tally.bounds().waiters
+            || self.holds.awaiting_in(found.state()) >= for_name
         {
             mark!(QueueWasFull);
             self.counters.queue_full += 1;
             return Some(queue_full);
         }
-        if !self.has_memory(memory::WAIT) {
+        let outer_bytes = memory::outer_bytes(name.len());
+        if !self.has_memory(memory::WAIT) || !tally.has_memory(memory::OWN_WAIT + outer_bytes) {
             return Some(self.out_of_memory(name));
         }
         let wait = self.holds.begin_wait(found, id, aim, (self.now, deadline));
-        self.connections.set_wait(id, wait, aim);
+        self.connections.set_wait(id, wait, (aim, outer_bytes));
         self.expect(self.holds.waits().nothing_before());
         if self.config.limits.idle_ms > 0 && !bug!(WaitingIsIdle) {
             self.connections.unlink(id);

@@ -1,14 +1,17 @@
 //! What goes into the machine: connections that open, send commands and close, and the passing of time.
 
+use crate::accounts::Accounts;
 use crate::types::{Conn, Origin};
 use crate::wire::Command;
+use std::sync::Arc;
 
 /// One event. Every input is legal in every state. One that makes no sense, such as a command of a connection that is
 /// not open or a second `Closed`, only changes a counter.
 ///
-/// `C` is the form of a command. The machine takes it borrowed (`&Command<N>`). Logs and traces own it.
+/// `C` is the form of a command, and `A` that of a table of accounts. The machine takes both borrowed
+/// ([`BorrowedInput`]). Logs and traces own them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Input<C> {
+pub enum Input<C, A = Arc<Accounts>> {
     /// A connection was accepted. Its number must be above all before it. Otherwise the input is ignored.
     Opened(Conn, Origin),
     /// A connection sent a line.
@@ -34,22 +37,27 @@ pub enum Input<C> {
         /// The highest.
         last: u64,
     },
+    /// From now on this is the table of accounts. What accounts have stays, also if it is more than they may have now.
+    Accounts(A),
 }
 
-/// An input that is no command.
-pub type DriverInput = Input<&'static Command<&'static [u8]>>;
+/// An input as the machine takes it.
+pub type BorrowedInput<'a, N> = Input<&'a Command<N>, &'a Arc<Accounts>>;
 
-impl<C> Input<C> {
+/// An input that is no command.
+pub type DriverInput<'a> = Input<&'static Command<&'static [u8]>, &'a Arc<Accounts>>;
+
+impl<C, A> Input<C, A> {
     /// The connection that the input is about. `None` for inputs about no connection.
     pub const fn conn(&self) -> Option<Conn> {
         match self {
             Self::Opened(conn, _) | Self::Command(conn, _) | Self::Closed(conn, _) => Some(*conn),
-            Self::Tick | Self::Lapse { .. } | Self::Drain | Self::Tokens { .. } => None,
+            Self::Tick | Self::Lapse { .. } | Self::Drain | Self::Tokens { .. } | Self::Accounts(_) => None,
         }
     }
 
-    /// The same input with its command borrowed.
-    pub const fn as_ref(&self) -> Input<&C> {
+    /// The same input with what it has borrowed.
+    pub const fn as_ref(&self) -> Input<&C, &A> {
         match self {
             Self::Opened(conn, origin) => Input::Opened(*conn, *origin),
             Self::Command(conn, command) => Input::Command(*conn, command),
@@ -58,11 +66,12 @@ impl<C> Input<C> {
             Self::Lapse { ms } => Input::Lapse { ms: *ms },
             Self::Drain => Input::Drain,
             Self::Tokens { first, last } => Input::Tokens { first: *first, last: *last },
+            Self::Accounts(accounts) => Input::Accounts(accounts),
         }
     }
 
     /// The same input with its command changed by `command`.
-    pub fn map<D>(self, command: impl FnOnce(C) -> D) -> Input<D> {
+    pub fn map<D>(self, command: impl FnOnce(C) -> D) -> Input<D, A> {
         match self {
             Self::Opened(conn, origin) => Input::Opened(conn, origin),
             Self::Command(conn, said) => Input::Command(conn, command(said)),
@@ -71,6 +80,23 @@ impl<C> Input<C> {
             Self::Lapse { ms } => Input::Lapse { ms },
             Self::Drain => Input::Drain,
             Self::Tokens { first, last } => Input::Tokens { first, last },
+            Self::Accounts(accounts) => Input::Accounts(accounts),
+        }
+    }
+}
+
+impl<C> Input<C, &Arc<Accounts>> {
+    /// The same input with a share of its table of accounts.
+    pub fn shared(self) -> Input<C> {
+        match self {
+            Self::Opened(conn, origin) => Input::Opened(conn, origin),
+            Self::Command(conn, said) => Input::Command(conn, said),
+            Self::Closed(conn, cause) => Input::Closed(conn, cause),
+            Self::Tick => Input::Tick,
+            Self::Lapse { ms } => Input::Lapse { ms },
+            Self::Drain => Input::Drain,
+            Self::Tokens { first, last } => Input::Tokens { first, last },
+            Self::Accounts(accounts) => Input::Accounts(Arc::clone(accounts)),
         }
     }
 }
@@ -94,11 +120,13 @@ pub enum Cause {
     Kicked,
     /// Another connection said its key. Only the machine itself reports this one.
     Resumed,
+    /// It logged in to an account that has no connection left. Only the machine itself reports this one.
+    Refused,
 }
 
 impl Cause {
     /// Every cause, in the order in which figures show them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Eof,
         Self::Error,
         Self::Stalled,
@@ -107,6 +135,7 @@ impl Cause {
         Self::Idle,
         Self::Kicked,
         Self::Resumed,
+        Self::Refused,
     ];
 
     /// Whether a connection that asked for grace leaves a session. If not, it meant to end or is to lose its locks, or
@@ -115,7 +144,7 @@ impl Cause {
         match self {
             Self::Eof | Self::Error | Self::Stalled | Self::Shutdown => true,
             Self::Quit => bug!(QuitLingers),
-            Self::Idle | Self::Kicked | Self::Resumed => false,
+            Self::Idle | Self::Kicked | Self::Resumed | Self::Refused => false,
         }
     }
 
@@ -131,6 +160,7 @@ impl Cause {
             Self::Idle => "idle",
             Self::Kicked => "kicked",
             Self::Resumed => "resumed",
+            Self::Refused => "refused",
         }
     }
 

@@ -117,6 +117,7 @@ impl Machine {
         } else {
             let tenure = self.graces[grace].left().expect("it is no connection's").tenure;
             let left = self.graces.take(grace, id, self.holds_of(Some(tenure))).expect("it lingers");
+            self.connections.tally_mut(left.tally).remove_memory(left.memory());
             (Some(tenure), left.registered)
         };
         self.take_over(id, grace, tenure, registered);
@@ -175,6 +176,7 @@ impl Machine {
         };
         mark!(SessionWasLeft);
         let left = self.left_by(id, tenure);
+        self.connections.tally_mut(left.tally).add_memory(left.memory());
         if bug!(LingeringIsOrphan) {
             self.counters.orphans[Kind::Exclusive] += u64::from(holds);
         }
@@ -210,6 +212,7 @@ impl Machine {
     pub(super) fn end_session(&mut self, grace: Id<Grace>) {
         let left = self.graces[grace].left().expect("a session is no connection's");
         let (tenure, tally) = (left.tenure, left.tally);
+        self.connections.tally_mut(tally).remove_memory(left.memory());
         self.graces.remove(grace, self.holds_of(Some(tenure)));
         self.end_orphans(tenure, tally);
     }
@@ -223,7 +226,7 @@ impl Machine {
         }
     }
 
-    fn holds_of(&self, tenure: Option<Id<Tenure>>) -> u32 {
+    pub(super) fn holds_of(&self, tenure: Option<Id<Tenure>>) -> u32 {
         tenure.map_or(0, |tenure| self.holds.tenure(tenure).holds())
     }
 

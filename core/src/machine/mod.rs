@@ -8,21 +8,24 @@ mod get;
 mod idle;
 mod input;
 mod linger;
+mod login;
 mod operator;
 mod output;
 mod waits;
 
-pub use input::{Cause, DriverInput, Input};
+pub use input::{BorrowedInput, Cause, DriverInput, Input};
 pub(crate) use linger::Holder;
 pub use output::{Output, Reason};
 
+use crate::accounts::Accounts;
 use crate::config::Config;
 use crate::inspect::{Counters, Figures};
 use crate::probe::Mark;
 use crate::storage::Id;
 use crate::table::{Connection, Connections, Graces, Holds, Lock, TallyId, Tenure, Tokens};
-use crate::types::{Account, ByKind, Conn, Kind, Now, Origin, Seq};
+use crate::types::{Account, Addr, ByKind, Conn, Kind, Now, Origin, Seq};
 use crate::wire::{Command, Reply};
+use std::sync::Arc;
 use waits::Grant;
 
 /// The lock machine.
@@ -72,7 +75,7 @@ impl Machine {
             seq: Seq::default(),
             quiet_until: Now::default(),
             draining: false,
-            connections: Connections::new(storage),
+            connections: Connections::new(&config),
             holds: Holds::new(storage),
             graces: Graces::new(storage, &config.secret),
             tokens: Tokens::NONE,
@@ -90,7 +93,7 @@ impl Machine {
     pub fn apply<N: AsRef<[u8]>>(
         &mut self,
         now: Now,
-        input: Input<&Command<N>>,
+        input: BorrowedInput<'_, N>,
         out: &mut impl FnMut(Conn, Output<'_>),
     ) -> Seq {
         if let Input::Lapse { ms } = input {
@@ -115,6 +118,7 @@ impl Machine {
             Input::Lapse { .. } => {}
             Input::Drain => self.drain(out),
             Input::Tokens { first, last } => self.tokens.extend(first, last),
+            Input::Accounts(accounts) => self.connections.set_accounts(Arc::clone(accounts), true),
         }
         self.seq
     }
@@ -190,10 +194,22 @@ impl Machine {
         idle.into_iter().chain(self.holds.waits().next_due()).chain(self.graces.next_due()).min()
     }
 
+    /// The table of accounts.
+    #[must_use]
+    pub fn accounts(&self) -> &Arc<Accounts> {
+        self.connections.accounts()
+    }
+
     /// The account of an open connection.
     #[must_use]
     pub fn account_of(&self, conn: Conn) -> Option<Account> {
         self.connections.find(conn).map(|id| self.connections[id].origin().account)
+    }
+
+    /// The address of an open connection.
+    #[must_use]
+    pub fn addr_of(&self, conn: Conn) -> Option<Addr> {
+        self.connections.find(conn).map(|id| self.connections[id].origin().addr)
     }
 
     /// Whether a connection holds this lock.
@@ -248,10 +264,8 @@ impl Machine {
             self.counters.ignored += 1;
             return;
         }
-        let limit = self.config.limits.connections + u32::from(bug!(ConnectionsOffByOne));
-        let is_exempt = origin.account == Account::ADMIN;
         let tally = self.connections.tally_of(origin.account);
-        if !is_exempt && self.connections.tally(tally).connections() >= limit {
+        if !self.has_connection_left(tally) {
             self.connections.note_number(conn);
             self.counters.refused += 1;
             mark!(ConnectionsRanOut);
@@ -273,6 +287,14 @@ impl Machine {
         let peak = &mut self.counters.peak_address_connections;
         *peak = (*peak).max(from_address);
         self.note_memory();
+    }
+
+    /// Whether an account may have one more connection.
+    fn has_connection_left(&self, tally: TallyId) -> bool {
+        let tally = self.connections.tally(tally);
+        let bound = tally.bounds().connections.saturating_add(bug!(ConnectionsOffByOne).into());
+        // The administrative listener's connections have the highest number as their bound.
+        tally.connections() < bound
     }
 
     /// What connections, names, holds and waits count for the limit of memory.
@@ -322,16 +344,16 @@ impl Machine {
 
     /// Ends a tenure and all it holds. `tally` is the count of its account. Returns how many holds ended, by kind.
     fn end_tenure(&mut self, tenure: Id<Tenure>, tally: TallyId) -> ByKind<u32> {
-        let holds = self.holds.end(tenure, self.now);
-        self.connections.tally_mut(tally).remove_holds(holds.total());
+        let (holds, outer_bytes) = self.holds.end(tenure, self.now);
+        self.connections.tally_mut(tally).remove_holds(holds.total(), outer_bytes);
         holds
     }
 
     /// Ends one hold of a tenure. `tally` is the count of its account.
     #[inline]
     fn end_hold(&mut self, lock: Id<Lock>, tenure: Id<Tenure>, tally: TallyId) {
-        self.holds.remove(lock, tenure, self.now);
-        self.connections.tally_mut(tally).remove_holds(1);
+        let outer_bytes = self.holds.remove(lock, tenure, self.now);
+        self.connections.tally_mut(tally).remove_holds(1, outer_bytes);
     }
 
     pub(crate) fn begin_tenure(&mut self, id: Id<Connection>) -> Id<Tenure> {
@@ -344,7 +366,6 @@ impl Machine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::Addr;
 
     #[test]
     fn every_input_has_the_next_place_in_the_order() {

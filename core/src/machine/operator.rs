@@ -1,4 +1,4 @@
-//! What only operators may say, on an administrative listener: closing a connection, and taking a lock away.
+//! What only operators may say: closing a connection, and taking a lock away.
 
 use super::Machine;
 use super::input::Cause;

@@ -18,7 +18,8 @@ pub enum Output<'a> {
 /// Why the machine closes a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// It would have exceeded the limit of connections. It was never opened, and must be told `0 Too Many Connections`.
+    /// It would have exceeded a limit of connections, when it opened or when it logged in. It must be told `0 Too Many
+    /// Connections`.
     TooManyConnections,
     /// It said `quit`.
     Quit,

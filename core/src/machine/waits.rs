@@ -88,7 +88,7 @@ impl Machine {
     /// Ends a wait for an end that has come.
     fn end_ended(&mut self, id: Id<Wait>) -> Grant {
         let wait = self.holds.end_ended(id, self.now);
-        self.connections.take_wait(wait.by(), Aim::End);
+        self.connections.take_wait(wait.by(), wait.place());
         self.counters.waits_granted += 1;
         Grant { order: wait.order(), to: wait.by(), lock: wait.lock(), holders: None }
     }
@@ -98,9 +98,9 @@ impl Machine {
         let tenure = self.connections[to].tenure().unwrap_or_else(|| self.begin_tenure(to));
         let (wait, holders) = self.holds.grant(id, tenure, self.now);
         let lock = wait.lock();
-        self.connections.take_wait(to, wait.place().aim());
+        self.connections.take_wait(to, wait.place());
         let tally = self.connections[to].tally();
-        self.connections.tally_mut(tally).add_hold();
+        self.connections.tally_mut(tally).add_hold(wait.place().outer_bytes());
         self.counters.waits_granted += 1;
         self.note_peaks(self.holds.tenure(tenure).holds(), self.holds.name(lock).len(), self.memory());
         Grant { order: wait.order(), to, lock, holders: Some(holders) }
@@ -161,7 +161,7 @@ impl Machine {
     /// Ends a wait. Returns whose it was.
     fn end_wait(&mut self, id: Id<Wait>) -> Id<Connection> {
         let wait = self.holds.end_wait(id, self.now);
-        self.connections.take_wait(wait.by(), wait.place().aim());
+        self.connections.take_wait(wait.by(), wait.place());
         wait.by()
     }
 

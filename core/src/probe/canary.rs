@@ -65,6 +65,10 @@ canaries! {
     SessionOneLate: Reference, Examples, Swarm,
     /// A key opens what a connection of another account left.
     KeyOpensAnotherAccount: Reference, Examples, Swarm,
+    /// A login succeeds, and the connection stays with the account that it had.
+    LoginKeepsTheOldAccount: Reference, Examples, Search, Swarm,
+    /// What other accounts hold counts for an account's quota of locks.
+    QuotaIsShared: Reference, Examples, Search, Swarm,
     /// `quit` leaves a session.
     QuitLingers: Reference, Examples, Swarm,
     /// A session counts as a connection.

@@ -86,6 +86,12 @@ marks! {
     ResumedOwn: Reference, Swarm;
     /// A key opened nothing, or its asker held something.
     ResumeWasRefused: Reference, Swarm;
+    /// A connection logged in, and went to another account.
+    LoginChangedTheAccount: Reference, Swarm;
+    /// A login failed: there was no such account, or its asker held something of another one.
+    LoginWasRefused: Reference, Swarm;
+    /// A connection logged in to an account that had no connection left, and ended.
+    LoginFoundNoRoom: Reference;
     /// A get would have exceeded a limit.
     LocksRanOut: Reference, Swarm;
     /// A connection would have exceeded the limit.

@@ -1,16 +1,18 @@
 //! The open connections: by number, and by last activity.
 
-use super::account::{Accounts, Tally, TallyId};
+use super::account::{Tallies, Tally, TallyId};
 use super::addresses::{Addresses, Source};
 use super::grace::{Grace, Registration};
-use super::line::Aim;
+use super::line::{Aim, Place};
 use super::memory;
 use super::tenure::Tenure;
 use super::wait::Wait;
-use crate::config::Storage;
+use crate::accounts::Accounts;
+use crate::config::Config;
 use crate::storage::{Broken, Chain, Id, Index, Linked, Links, List, Slab, TextPlace, Texts};
 use crate::types::{Account, Conn, Now, Origin};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// An open connection.
 #[derive(Clone, Debug)]
@@ -136,7 +138,7 @@ pub(crate) struct Connections {
     names: Texts,
     /// Milliseconds that were lapses. The clock of silence stood still meanwhile, so it is behind by them.
     lapsed: u64,
-    accounts: Accounts,
+    tallies: Tallies,
     /// Operators are not in it.
     addresses: Addresses,
     /// What connections and their names count for the limit of memory.
@@ -145,7 +147,8 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    pub(crate) fn new(storage: &Storage) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
+        let storage = &config.storage;
         // There are far fewer connections than locks.
         let index_tables = (storage.index_tables / 16).max(1);
         Self {
@@ -156,7 +159,7 @@ impl Connections {
             by_activity: List::EMPTY,
             names: Texts::new(storage.text_chunk_bytes),
             lapsed: 0,
-            accounts: Accounts::new(),
+            tallies: Tallies::new(config.accounts.clone(), config.limits.clone()),
             addresses: Addresses::default(),
             memory: 0,
             last_registration: 0,
@@ -260,21 +263,62 @@ impl Connections {
 
     /// The tally of an account. Adds one if the account is new.
     pub(crate) fn tally_of(&mut self, account: Account) -> TallyId {
-        self.accounts.tally_of(account)
+        self.tallies.tally_of(account)
     }
 
     #[inline]
     pub(crate) fn tally(&self, id: TallyId) -> &Tally {
-        self.accounts.tally(id)
+        self.tallies.tally(id)
     }
 
     #[inline]
     pub(crate) fn tally_mut(&mut self, id: TallyId) -> &mut Tally {
-        self.accounts.tally_mut(id)
+        self.tallies.tally_mut(id)
     }
 
     pub(crate) fn tallies(&self) -> &[Tally] {
-        self.accounts.tallies()
+        self.tallies.tallies()
+    }
+
+    /// The table of accounts.
+    pub(crate) fn accounts(&self) -> &Arc<Accounts> {
+        self.tallies.accounts()
+    }
+
+    /// Whether there was another table of accounts before. Then an account may have more than this one allows.
+    pub(crate) fn accounts_are_replaced(&self) -> bool {
+        self.tallies.is_replaced()
+    }
+
+    /// Replaces the table of accounts. What is counted stays. `is_replaced` is whether there was another one in use.
+    pub(crate) fn set_accounts(&mut self, accounts: Arc<Accounts>, is_replaced: bool) {
+        self.tallies.set_accounts(accounts, is_replaced);
+    }
+
+    /// Gives a connection to another account, unless `most` from its address are open already; 0 is no limit. Returns
+    /// how many from there are open now, or 0 if that number is as before. The connection must hold nothing and not
+    /// wait.
+    pub(crate) fn move_to(&mut self, id: Id<Connection>, account: Account, most: u32) -> Option<u32> {
+        let before = self.slots[id].origin;
+        let after = Origin { account, ..before };
+        let mut from_address = 0;
+        if before.source() != after.source() {
+            if let Some(source) = after.source() {
+                from_address = self.addresses.add(source, most)?;
+            }
+            if let Some(source) = before.source() {
+                self.addresses.remove(source);
+            }
+        }
+        let (from, to) = (self.slots[id].tally, self.tally_of(account));
+        let name = self.slots[id].name_memory();
+        self.tally_mut(from).remove_connection();
+        self.tally_mut(from).remove_memory(name);
+        self.tally_mut(to).add_connection();
+        self.tally_mut(to).add_memory(name);
+        let connection = &mut self.slots[id];
+        (connection.origin, connection.tally) = (after, to);
+        Some(from_address)
     }
 
     /// Every address that has connections, with their number. Operators do not count.
@@ -366,7 +410,9 @@ impl Connections {
 
     fn set_registered(&mut self, id: Id<Connection>, registration: Option<(&[u8], u64)>) {
         if let Some(old) = self.slots[id].registered.take() {
-            self.memory -= memory::of_registration(old.bytes.into());
+            let (bytes, tally) = (memory::of_registration(old.bytes.into()), self.slots[id].tally);
+            self.memory -= bytes;
+            self.tally_mut(tally).remove_memory(bytes);
             let slots = &mut self.slots;
             self.names.remove(old.place, |owner, place| {
                 let (id, _) = slots.at(owner).expect("a registered name has its connection");
@@ -378,7 +424,9 @@ impl Connections {
         let place = self.names.insert(name, id.position());
         let connection = &mut self.slots[id];
         connection.registered = Some(Box::new(Registered { place, bytes, order }));
-        self.memory += connection.name_memory();
+        let (bytes, tally) = (connection.name_memory(), connection.tally);
+        self.memory += bytes;
+        self.tally_mut(tally).add_memory(bytes);
     }
 
     /// The name that a connection gave itself.
@@ -416,20 +464,20 @@ impl Connections {
         Some(Registration { name: name.into(), order: registered.order() })
     }
 
-    /// Notes that a connection waits, and counts it.
-    pub(crate) fn set_wait(&mut self, id: Id<Connection>, wait: Id<Wait>, aim: Aim) {
+    /// Notes that a connection waits, and counts it. `outer_bytes` of the lock's name are stored outside its slot.
+    pub(crate) fn set_wait(&mut self, id: Id<Connection>, wait: Id<Wait>, (aim, outer_bytes): (Aim, u64)) {
         let connection = &mut self.slots[id];
         assert!(connection.wait.replace(wait).is_none(), "a connection waits for one thing at a time");
         let tally = connection.tally;
-        self.tally_mut(tally).add_wait(aim);
+        self.tally_mut(tally).add_wait(aim, outer_bytes);
     }
 
     /// Notes that a connection's wait is over.
-    pub(crate) fn take_wait(&mut self, id: Id<Connection>, aim: Aim) {
+    pub(crate) fn take_wait(&mut self, id: Id<Connection>, place: &Place) {
         let connection = &mut self.slots[id];
         assert!(connection.wait.take().is_some(), "a wait ends once");
         let tally = connection.tally;
-        self.tally_mut(tally).remove_wait(aim);
+        self.tally_mut(tally).remove_wait(place.aim(), place.outer_bytes());
     }
 
     /// Restores from a snapshot the highest number and the last registration.

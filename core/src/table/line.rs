@@ -2,6 +2,7 @@
 //! not when: whether its head can be granted depends on the lock's holders. Waits for the lock's end are in a list of
 //! the same type, which is no line: nobody in it holds anybody up.
 
+use super::memory;
 use super::wait::{Wait, Waits};
 use crate::storage::{Broken, Chain, Id, Links, List};
 use crate::types::Kind;
@@ -34,17 +35,19 @@ pub(crate) struct Place {
     limit: u32,
     is_for_the_end: bool,
     kind: Kind,
+    /// Bytes of the lock's name. Kept here, because to look at the lock costs more.
+    name_bytes: u16,
     links: Links<Wait>,
 }
 
 impl Place {
     /// A place in no list yet.
-    pub(super) const fn new(kind: Kind, aim: Aim) -> Self {
+    pub(super) const fn new(kind: Kind, aim: Aim, name_bytes: u16) -> Self {
         let (limit, is_for_the_end) = match aim {
             Aim::Lock { limit } => (limit, false),
             Aim::End => (0, true),
         };
-        Self { limit, is_for_the_end, kind, links: Links::NONE }
+        Self { limit, is_for_the_end, kind, name_bytes, links: Links::NONE }
     }
 
     /// How the lock would be held, or how it is held whose end is waited for.
@@ -55,6 +58,12 @@ impl Place {
     /// What the wait is for.
     pub(crate) fn aim(&self) -> Aim {
         if self.is_for_the_end { Aim::End } else { Aim::Lock { limit: self.limit } }
+    }
+
+    /// Bytes of the lock's name that are stored outside its slot.
+    #[inline]
+    pub(crate) fn outer_bytes(&self) -> u64 {
+        memory::outer_bytes(self.name_bytes.into())
     }
 
     /// Whether the lock could be granted beside `holders` holders of this kind.

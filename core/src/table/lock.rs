@@ -153,7 +153,7 @@ impl Locks {
     /// Bytes of a lock's name that are stored outside its slot.
     #[inline]
     pub(crate) fn outer_bytes(&self, lock: &Lock) -> u64 {
-        lock.name.get().map_or_else(|place| memory::outer_bytes(self.long_name(place)), |_| 0)
+        if lock.name.is_short() { 0 } else { memory::outer_bytes(self.name(lock).len()) }
     }
 
     #[cold]

@@ -1,5 +1,5 @@
 //! Who holds what: locks, ties, tenures, waits and connections, as structures that stay consistent by themselves. They
-//! know no limits and no replies. Fields are private to each file. What the machine may ask or do is a method.
+//! refuse nothing and know no replies. Fields are private to each file. What the machine may ask or do is a method.
 //!
 //! ```text
 //!                tally              tenure             soles
@@ -36,7 +36,7 @@ mod times;
 mod tokens;
 mod wait;
 
-pub(crate) use account::TallyId;
+pub(crate) use account::{Tally, TallyId};
 pub(crate) use addresses::Source;
 pub(crate) use connection::{Connection, Connections};
 pub(crate) use grace::{Grace, Graces, Key, Left, Registration};

@@ -32,6 +32,12 @@ impl Name {
         Self { len: Self::LONG, bytes }
     }
 
+    /// Whether it is in the slot.
+    #[inline]
+    pub(super) fn is_short(&self) -> bool {
+        self.len != Self::LONG
+    }
+
     /// The name if it is short, else its place as `Err`.
     pub(super) fn get(&self) -> Result<&[u8], TextPlace> {
         self.bytes.get(..usize::from(self.len)).ok_or_else(|| {

@@ -8,8 +8,8 @@ use std::borrow::Cow;
 /// come yet.
 #[derive(Clone, Debug)]
 pub struct Decoder {
-    /// Bytes a line may have, not counting its `\n`.
-    max_line_bytes: usize,
+    /// Bytes a line may have, not counting its `\n`. In 32 bits, because every connection has a decoder.
+    max_line_bytes: u32,
     /// The start of a line, without its end.
     partial: Vec<u8>,
     /// Whether the current line exceeds the limit. Then it has been reported, and the rest of it is dropped.
@@ -17,9 +17,10 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder at the start of a stream.
+    /// A decoder at the start of a stream. No limit is above 4 GiB.
     #[must_use]
     pub fn new(max_line_bytes: usize) -> Self {
+        let max_line_bytes = u32::try_from(max_line_bytes).unwrap_or(u32::MAX);
         Self { max_line_bytes, partial: Vec::new(), dropping: false }
     }
 
@@ -45,7 +46,7 @@ impl Decoder {
         }
         if self.partial.is_empty()
             && !self.dropping
-            && let Some((verb, name)) = plain_line(input, self.max_line_bytes)
+            && let Some((verb, name)) = plain_line(input, self.max_line_bytes as usize)
         {
             let name = Cow::Borrowed(name);
             // Once in each arm: there the compiler knows what the command is.
@@ -69,7 +70,7 @@ impl Decoder {
             *input = &input[line.len() + usize::from(ended)..];
             if self.dropping {
                 self.dropping = !ended;
-            } else if self.partial.len() + line.len() > self.max_line_bytes {
+            } else if self.partial.len() + line.len() > self.max_line_bytes as usize {
                 self.partial = Vec::new();
                 self.dropping = !ended && !bug!(LongLineReportedAgain);
                 mark!(LineWasTooLong);

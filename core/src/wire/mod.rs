@@ -2,6 +2,7 @@
 //! mean.
 
 mod decoder;
+mod foreign;
 pub mod listing;
 mod one_line;
 mod reply;
@@ -14,9 +15,10 @@ mod verb;
 mod wish;
 
 pub use decoder::Decoder;
+pub use foreign::{Beginning, Foreign};
 pub use reply::{Listing, Reply, Subject};
-pub use request::{Command, parse};
+pub use request::{Command, Refusal, parse};
 pub use row::{Group, Role, Row, read_rows};
 pub use text::{encode, encode_reason, read_figures, read_me, read_reason};
-pub use verb::Verb;
+pub use verb::{Right, Verb, VerbSet};
 pub use wish::Wish;

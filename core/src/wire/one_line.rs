@@ -150,6 +150,10 @@ lines! {
     [0     "Lock Steal Failure: " name]           Stolen { kind: Exclusive, was_held: false, name };
     [1     "Write Lock Steal Success: " name]     Stolen { kind: Write, was_held: true, name };
     [0     "Write Lock Steal Failure: " name]     Stolen { kind: Write, was_held: false, name };
+    [1     "Auth Success: " account]              LoggedIn { account };
+    [0     "Auth Failure"]                        AuthFailure;
+    [0     "Auth Required"]                       AuthRequired { framed: false };
+    [0     "Auth Required"]                       AuthRequired { framed: true };
     [0     "Not Allowed: " verb]                  NotAllowed { verb };
     [1     "ok"]                                  Registered;
     [1     "pong"]                                Pong;
@@ -211,6 +215,8 @@ mod tests {
             "1 okay\n",
             "1 ok \n",
             "0 Not Allowed: jump\n",
+            "0 Not Allowed: ls\n",
+            "0 Not Allowed: kick\n\n",
             "4294967296 Shared Lock Get Success: a\n",
             "0 Unknown Command: \u{1b}[2J\n",
             "locks: 7\n\n",
@@ -268,6 +274,8 @@ mod tests {
             Reply::Stolen { kind: Exclusive, was_held: false, name },
             Reply::Stolen { kind: Write, was_held: true, name },
             Reply::Stolen { kind: Write, was_held: false, name },
+            Reply::LoggedIn { account: name },
+            Reply::AuthFailure,
             Reply::NotAllowed { verb },
             Reply::Registered,
             Reply::Pong,
@@ -285,6 +293,7 @@ mod tests {
         }
         for framed in [false, true] {
             replies.extend([
+                Reply::AuthRequired { framed },
                 Reply::Disabled { framed },
                 Reply::NameTooLong { framed },
                 Reply::TooLarge { framed },

@@ -1,8 +1,8 @@
 //! Replies: what they are. They borrow from the command and from the machine. Their bytes, both ways, are in
 //! `one_line.rs` and `text.rs`.
 
-use super::verb::Verb;
-use crate::inspect::Figures;
+use super::verb::{Verb, VerbSet};
+use crate::inspect::{Figures, OwnFigures};
 use crate::types::{Addr, Kind};
 
 /// The answer to one command. It is small, because every reply is moved. What would make it large is borrowed.
@@ -167,7 +167,20 @@ pub enum Reply<'a> {
     },
     /// `0 Resume Failure`: the key opens nothing for this connection, or it holds something.
     ResumeFailure,
-    /// `0 Not Allowed: VERB`: the verb is for administrative listeners only.
+    /// `1 Auth Success: ACCOUNT`.
+    LoggedIn {
+        /// The name of the account.
+        account: &'a [u8],
+    },
+    /// `0 Auth Failure`: there is no such token, or the asker holds something of another account.
+    AuthFailure,
+    /// `0 Auth Required`: the asker must log in first.
+    AuthRequired {
+        /// Whether an empty line ends the reply.
+        framed: bool,
+    },
+    /// `0 Not Allowed: VERB`: the verb is for operators only, or a rule forbids it or the name. An empty line ends the
+    /// reply if one ends the verb's own.
     NotAllowed {
         /// The verb that was refused.
         verb: Verb,
@@ -188,10 +201,15 @@ pub enum Reply<'a> {
         /// Whether all of them are to be shown.
         full: bool,
     },
+    /// The statistics of the asker's account alone.
+    OwnFigures(&'a OwnFigures<'a>),
     /// `1 pong`.
     Pong,
-    /// One line for each command.
-    Help,
+    /// One line for each of these verbs.
+    Help {
+        /// The verbs.
+        verbs: VerbSet,
+    },
     /// `0 disabled`.
     Disabled {
         /// Whether an empty line ends the reply.
@@ -243,6 +261,8 @@ impl Reply<'_> {
             | Self::Stolen { was_held: false, .. }
             | Self::LingerFailure
             | Self::ResumeFailure
+            | Self::AuthFailure
+            | Self::AuthRequired { .. }
             | Self::NotAllowed { .. }
             | Self::BadArgument { .. }
             | Self::Inspected { holders: 0, .. }
@@ -267,9 +287,11 @@ impl Reply<'_> {
             | Self::Listing(_)
             | Self::Me { .. }
             | Self::Registered
+            | Self::LoggedIn { .. }
             | Self::Figures { .. }
+            | Self::OwnFigures(_)
             | Self::Pong
-            | Self::Help => false,
+            | Self::Help { .. } => false,
         }
     }
 }
@@ -278,8 +300,12 @@ impl Reply<'_> {
     /// Whether an empty line ends it. Not for a listing, whose text has its own end.
     pub(super) const fn is_framed(&self) -> bool {
         match self {
-            Self::Figures { .. } | Self::Help => true,
-            Self::Disabled { framed } | Self::NameTooLong { framed } | Self::TooLarge { framed } => *framed,
+            Self::Figures { .. } | Self::OwnFigures(_) | Self::Help { .. } => true,
+            Self::NotAllowed { verb } => verb.is_framed(),
+            Self::AuthRequired { framed }
+            | Self::Disabled { framed }
+            | Self::NameTooLong { framed }
+            | Self::TooLarge { framed } => *framed,
             _ => false,
         }
     }

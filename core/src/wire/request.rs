@@ -1,10 +1,10 @@
 //! Requests, both ways: lines are parsed into commands, and commands are written as lines. A command that is written
 //! and parsed again is the same.
 
-use crate::types::Kind;
+use crate::types::{Account, Kind};
 use std::borrow::Cow;
 
-use super::verb::Verb;
+use super::verb::{Verb, VerbSet};
 use super::wish::Wish;
 
 /// One request line, parsed. `N` is the form of names: borrowed or owned.
@@ -60,18 +60,34 @@ pub enum Command<N> {
         /// Whether `full` was said.
         full: bool,
     },
+    /// `auth TOKEN`. The text is a secret. The driver says [`Login`](Self::Login) instead, because the machine knows no
+    /// tokens: whoever says this to it fails to log in.
+    Auth(N),
+    /// `auth`, with the account whose the token is. `None` if there is no such token.
+    Login(Option<Account>),
     /// `ping`.
     Ping,
-    /// `help`.
-    Help,
+    /// `help`. It lists these verbs: a driver that allows less leaves some out.
+    Help(VerbSet),
     /// `quit`.
     Quit,
+    /// A command with this verb that the driver does not run. It is counted, and answered with the refusal.
+    Refused(Verb, Refusal),
     /// A known verb without the number that it needs.
     BadArgument(Verb),
     /// An unknown verb: this word.
     Unknown(N),
     /// A line over the limit. Its bytes are not kept.
     LineTooLong,
+}
+
+/// Why a driver does not run a command. Whether a name is too long comes after the first reason, and before the second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The connection has not logged in, and must.
+    AuthRequired,
+    /// A rule forbids the verb or the name.
+    NotAllowed,
 }
 
 /// Parses one line, without its `\n`. `None` if it is blank.
@@ -149,8 +165,9 @@ fn parse_rest(verb: Verb, rest: &[u8]) -> Option<Command<Cow<'_, [u8]>>> {
         Verb::Iam => Command::Iam(fold(rest)),
         Verb::Who => Command::Who(fold(rest)),
         Verb::Query => Command::Query { full: has_word(rest, b"full") },
+        Verb::Auth => Command::Auth(fold(rest)),
         Verb::Ping => Command::Ping,
-        Verb::Help => Command::Help,
+        Verb::Help => Command::Help(VerbSet::ALL),
         Verb::Quit => Command::Quit,
     })
 }
@@ -183,9 +200,12 @@ macro_rules! retold {
             Self::Iam(name) => Command::Iam($text(name)),
             Self::Who(name) => Command::Who($text(name)),
             Self::Query { full } => Command::Query { full: full.to_owned() },
+            Self::Auth(token) => Command::Auth($text(token)),
+            Self::Login(account) => Command::Login(account.to_owned()),
             Self::Ping => Command::Ping,
-            Self::Help => Command::Help,
+            Self::Help(verbs) => Command::Help(verbs.to_owned()),
             Self::Quit => Command::Quit,
+            Self::Refused(verb, why) => Command::Refused(verb.to_owned(), why.to_owned()),
             Self::BadArgument(verb) => Command::BadArgument(verb.to_owned()),
             Self::Unknown(verb) => Command::Unknown($text(verb)),
             Self::LineTooLong => Command::LineTooLong,
@@ -201,7 +221,7 @@ impl<N> Command<N> {
     }
 
     /// The verb, and the name of a lock or of a connection, or the start of one. The text of an unknown verb is no
-    /// name, and a key is none.
+    /// name, and a key or a token is none.
     #[inline]
     pub(crate) const fn verb_and_name(&self) -> (Option<Verb>, Option<&N>) {
         let (verb, name) = match self {
@@ -233,8 +253,10 @@ impl<N> Command<N> {
             Self::Iam(name) => (Verb::Iam, Some(name)),
             Self::Who(name) => (Verb::Who, Some(name)),
             Self::Query { .. } => (Verb::Query, None),
+            Self::Auth(_) | Self::Login(_) => (Verb::Auth, None),
+            Self::Refused(verb, _) => (*verb, None),
             Self::Ping => (Verb::Ping, None),
-            Self::Help => (Verb::Help, None),
+            Self::Help(_) => (Verb::Help, None),
             Self::Quit => (Verb::Quit, None),
             Self::BadArgument(_) | Self::Unknown(_) | Self::LineTooLong => return (None, None),
         };
@@ -298,7 +320,8 @@ impl<N: AsRef<[u8]>> Command<N> {
     /// Appends this command's line, with its end.
     ///
     /// If the name is as [`parse`] makes names and has no line end, parsing the line gives the same command. A line
-    /// over the limit has no bytes left, and is written as an empty line.
+    /// over the limit has no bytes left, and is written as an empty line. What only a driver says is written as its
+    /// verb.
     pub fn write(&self, out: &mut Vec<u8>) {
         let (verb, name) = self.verb_and_name();
         out.extend_from_slice(match (self, verb) {
@@ -315,7 +338,7 @@ impl<N: AsRef<[u8]>> Command<N> {
         let word: &[u8] = match self {
             Self::Dump(Kind::Shared | Kind::Read) => b"shared",
             Self::Query { full: true } => b"full",
-            Self::Resume(key) => key.as_ref(),
+            Self::Resume(secret) | Self::Auth(secret) => secret.as_ref(),
             _ => b"",
         };
         for number in numbers.into_iter().flatten() {
@@ -416,6 +439,8 @@ mod tests {
             Command::ListAll("x"),
             Command::Who("x"),
             Command::Kick("x"),
+            Command::Auth("x"),
+            Command::Login(None),
             Command::Get(Wish::at_once(Kind::Exclusive, "x").waiting(1)),
             Command::Get(Wish::at_once(Kind::Shared, "x").limited(1).waiting(1)),
             Command::Quit,
@@ -425,7 +450,7 @@ mod tests {
             Command::Get(Wish::at_once(Kind::Exclusive, "x")),
             Command::Get(Wish::at_once(Kind::Shared, "x").limited(1)),
             Command::Query { full: true },
-            Command::Help,
+            Command::Help(VerbSet::ALL),
             Command::Unknown("x"),
             Command::LineTooLong,
         ];
@@ -512,8 +537,9 @@ mod tests {
             Command::Who(name()),
             Command::Query { full: false },
             Command::Query { full: true },
+            Command::Auth(name()),
             Command::Ping,
-            Command::Help,
+            Command::Help(VerbSet::ALL),
             Command::Quit,
         ];
         for kind in Kind::ALL {
@@ -556,6 +582,8 @@ mod tests {
     fn invalid_lines_are_written_as_they_came() {
         for (command, line) in [
             (Command::BadArgument(Verb::SharedGetWait), "sgw"),
+            (Command::Login(Some(Account(7))), "auth"),
+            (Command::Refused(Verb::ListAll, Refusal::NotAllowed), "ls"),
             (Command::Unknown("x\ty"), "x\ty"),
             (Command::LineTooLong, ""),
         ] {

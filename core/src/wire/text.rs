@@ -4,7 +4,6 @@
 use super::one_line::OneLine;
 use super::reply::Reply;
 use super::unknown;
-use super::verb::Verb;
 use crate::inspect::Figure;
 use crate::machine::Reason;
 use crate::types::{Addr, Kind};
@@ -56,7 +55,8 @@ fn encode_any(reply: &Reply<'_>, out: &mut Vec<u8>) {
         Reply::Figures { figures, full } => {
             figures.each(*full, &mut |key, figure| write_figure(key, figure, out));
         }
-        Reply::Help => Verb::ALL.iter().for_each(|verb| line(out, verb.help().as_bytes(), b"")),
+        Reply::OwnFigures(own) => own.each(&mut |key, figure| write_figure(key, figure, out)),
+        Reply::Help { verbs } => verbs.iter().for_each(|verb| line(out, verb.help().as_bytes(), b"")),
         _ => {}
     }
     if reply.is_framed() {
@@ -144,6 +144,7 @@ pub fn read_figures(text: &[u8]) -> Option<Vec<(&str, &str)>> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::verb::{Verb, VerbSet};
     use super::*;
     use crate::config::Config;
     use crate::machine::Machine;
@@ -186,6 +187,11 @@ pub(super) mod tests {
             (Reply::Stolen { kind: x, was_held: true, name }, "1 Lock Steal Success: n\n"),
             (Reply::Stolen { kind: x, was_held: false, name }, "0 Lock Steal Failure: n\n"),
             (Reply::NotAllowed { verb: Verb::Kick }, "0 Not Allowed: kick\n"),
+            (Reply::NotAllowed { verb: Verb::ListAll }, "0 Not Allowed: ls\n\n"),
+            (Reply::LoggedIn { account: name }, "1 Auth Success: n\n"),
+            (Reply::AuthFailure, "0 Auth Failure\n"),
+            (Reply::AuthRequired { framed: false }, "0 Auth Required\n"),
+            (Reply::AuthRequired { framed: true }, "0 Auth Required\n\n"),
             (Reply::BadArgument { verb: Verb::GetWait }, "0 Bad Argument: gw\n"),
             (Reply::Inspected { kind: x, holders: 1, name }, "1 Lock Is Locked: n\n"),
             (Reply::Inspected { kind: x, holders: 0, name }, "0 Lock Not Locked: n\n"),
@@ -217,7 +223,7 @@ pub(super) mod tests {
 
     #[test]
     fn help_has_a_line_for_each_verb_that_starts_with_it() {
-        let help = text(&Reply::Help);
+        let help = text(&Reply::Help { verbs: VerbSet::ALL });
         let lines: Vec<_> = help.strip_suffix("\n\n").expect("an empty line ends it").lines().collect();
         assert_eq!(lines.len(), Verb::COUNT);
         for (line, verb) in lines.into_iter().zip(Verb::ALL) {
@@ -225,6 +231,13 @@ pub(super) mod tests {
             assert_eq!(request.split(' ').next(), Some(verb.word()));
             assert!(!what.is_empty());
         }
+        let short = text(&Reply::Help { verbs: VerbSet::BEFORE_AUTH });
+        let words: Vec<_> = short.lines().filter_map(|line| line.split([' ', ':']).next()).collect();
+        assert_eq!(
+            words,
+            ["auth", "help", "ping", "quit", ""],
+            "a line for each verb of the set, and the end"
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Counts of what happened in random sequences. If a change leaves a generator making only dull sequences, the census
 //! fails its test. Without a census it would pass everything.
 
+mod accounts;
 mod waits;
 
 use crate::generate::Step;
@@ -72,8 +73,9 @@ impl Census {
         self.count_if(step.now < before.now(), "time went back");
         self.silence(moment);
         self.ends_of_waits(moment);
+        self.account_input(moment);
         match &step.input {
-            Input::Tick => {}
+            Input::Tick | Input::Accounts(_) => {}
             Input::Closed(conn, _) | Input::Command(conn, Command::Quit) => self.end(before, *conn),
             Input::Command(conn, command) if is_heard(moment, *conn) => {
                 let mut replies = events.iter().filter_map(|event| match event {
@@ -85,6 +87,7 @@ impl Census {
                 self.lock_command(moment, *conn, command, &reply);
                 self.wait_command(moment, *conn, command, &reply);
                 self.operator_command(moment, *conn, command, &reply);
+                self.account_command(moment, *conn, command, &reply);
                 self.other_command(moment, *conn, command, &reply);
             }
             Input::Command(..) => self.count("a command was ignored"),
@@ -287,7 +290,28 @@ impl Census {
 }
 
 /// Everything that counts as something to have happened.
-pub const EXPECTED: [&str; 127] = [
+pub const EXPECTED: [&str; 148] = [
+    "a token came to the machine",
+    "a driver asked for a login",
+    "a driver did not allow a command",
+    "a holder could not log in",
+    "a key was another account's",
+    "a listing left a lock out",
+    "a login changed the account",
+    "a login found no account",
+    "a login found no connection left",
+    "a login took a grace along",
+    "a login took a registered name along",
+    "a login was to the account that it had",
+    "an account had more than a new table allows",
+    "an account in use was removed",
+    "an account was shown its own figures alone",
+    "an account's quota of connections was used up",
+    "an account's quota of locks was used up",
+    "an account's quota of memory was used up",
+    "an account's quota of waits was used up",
+    "another account's name was not shown",
+    "the accounts were replaced",
     "a change passed those who waited",
     "a command was disabled",
     "a command was disabled, and an empty line followed",

@@ -26,6 +26,7 @@
 //! | `(5 ms pass, no tick)` | Time passes and nothing has looked at the clock yet. |
 //! | `(5 ms lapse)` | Time passes in which the daemon serves nobody, as when its process was stopped. |
 //! | `drain` | The daemon begins to shut down. |
+//! | `account web locks 1` | From now on this account is so. As a setting it makes the account. |
 //! | `tokens 1 to 5` | These fencing tokens are reserved. A script starts with a million, unless it says `no tokens`. |
 //!
 //! | outcome | meaning |
@@ -36,11 +37,25 @@
 //! | `alice is closed` | The daemon closes her connection. |
 //!
 //! `admin` and names that begin with it are operators: they connect to the administrative listener.
+//!
+//! With accounts the scripts have a driver between clients and machine, as the server is one. It takes these settings.
+//! Whoever has not said `auth` has the account `default`.
+//!
+//! | setting | meaning |
+//! |---|---|
+//! | `account web locks 1 waiters 2` | An account with quotas: `connections`, `locks`, `memory_bytes`, `waiters`. |
+//! | `account web names a,b` | Listings show it the names that begin so. |
+//! | `account web verbs g,r,ls` | Besides `auth`, `ping`, `help` and `quit` it may say these. |
+//! | `account web figures own`, `account web operator` | It sees its own figures alone; it is an operator. |
+//! | `token SECRET web` | Whoever says `auth SECRET` logs in to this account. |
+//! | `auth required` | The account `default` may say nothing but `auth`, `ping`, `help` and `quit`. |
 
+mod driver;
 mod play;
 
 pub use play::On;
 
+use driver::{Driver, Row};
 use elockd_core::{Config, Now};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -58,6 +73,8 @@ pub struct Example {
     pub line_bytes: usize,
     /// How many fencing tokens are reserved at the start.
     pub tokens: u64,
+    /// The accounts, and who may say what.
+    driver: Driver,
     /// What happens.
     pub turns: Vec<Turn>,
 }
@@ -103,6 +120,8 @@ pub enum Act {
     Drain,
     /// Fencing tokens are reserved.
     Tokens(u64, u64),
+    /// From now on an account is so.
+    Account(Row),
 }
 
 /// Reads all scripts, file by file, and the recipes. Panics if one cannot be read.
@@ -177,6 +196,7 @@ impl Example {
             config: Config::smallest_storage(),
             line_bytes: 8192,
             tokens: 1_000_000,
+            driver: Driver::default(),
             turns: Vec::new(),
         }
     }
@@ -187,10 +207,13 @@ impl Example {
         if is_outcome(line) {
             let turn = self.turns.last_mut().ok_or("nothing has happened that this could come of")?;
             turn.outcome.push(Expected { at, text });
-        } else if let Some(act) = act(line) {
+        } else if let Some(act) =
+            act(line).filter(|act| !matches!(act, Act::Account(_)) || !self.turns.is_empty())
+        {
             self.turns.push(Turn { at, text, act, outcome: Vec::new() });
         } else if self.turns.is_empty() {
             self.set(line).ok_or("neither a setting nor an input")?;
+            self.config.accounts = self.driver.accounts();
         } else {
             return Err("neither an input nor an outcome");
         }
@@ -200,6 +223,9 @@ impl Example {
     fn set(&mut self, line: &str) -> Option<()> {
         let Config { limits, features, .. } = &mut self.config;
         match line.split(' ').collect::<Vec<_>>()[..] {
+            ["account", ..] => self.driver.set(Row::read(line)?),
+            ["token", token, account] => self.driver.set_token(token, account)?,
+            ["auth", "required"] => self.driver.require_auth(),
             ["no", "tokens"] => self.tokens = 0,
             ["dump", "off"] => features.dump = false,
             ["registry", "off"] => features.registry = false,
@@ -249,6 +275,7 @@ fn act(line: &str) -> Option<Act> {
         return Some(Act::Pass(time.strip_suffix(" ms pass")?.parse().ok()?, ticks));
     }
     match line.split(' ').collect::<Vec<_>>()[..] {
+        ["account", ..] => Some(Act::Account(Row::read(line)?)),
         ["drain"] => Some(Act::Drain),
         ["tokens", first, "to", last] => Some(Act::Tokens(first.parse().ok()?, last.parse().ok()?)),
         [name, "opens"] if is_name(name) => Some(Act::Open(name.to_owned())),

@@ -1,6 +1,7 @@
 //! Plays an example on one of the two machines, as the server would. While a connection waits, its further lines are
 //! kept. The ticker ticks when something is due.
 
+use super::driver::Driver;
 use super::{Act, Example, Expected, START, Turn};
 use crate::generate::origin;
 use crate::lines;
@@ -76,6 +77,8 @@ struct Stage {
     subject: Subject,
     now: Now,
     line_bytes: usize,
+    name_bytes: u16,
+    driver: Driver,
     clients: Vec<Caller>,
     told: Vec<String>,
 }
@@ -106,6 +109,8 @@ impl Stage {
             subject,
             now: START,
             line_bytes: example.line_bytes,
+            name_bytes: example.config.limits.name_bytes,
+            driver: example.driver.clone(),
             clients: Vec::new(),
             told: Vec::new(),
         };
@@ -128,6 +133,10 @@ impl Stage {
                 self.apply(&Input::Lapse { ms: *ms })?;
             }
             Act::Drain => self.apply(&Input::Drain)?,
+            Act::Account(row) => {
+                self.driver.set(row.clone());
+                self.apply(&Input::Accounts(self.driver.accounts()))?;
+            }
             Act::Tokens(first, last) => self.apply(&Input::Tokens { first: *first, last: *last })?,
         }
         Ok(std::mem::take(&mut self.told))
@@ -187,7 +196,9 @@ impl Stage {
         let can_run = |client: &&mut Caller| client.is_open && !client.is_waiting && !client.unrun.is_empty();
         while let Some(client) = self.clients.iter_mut().find(can_run) {
             let command = client.unrun.pop_front().expect("something is kept");
-            let input = Input::Command(client.conn, command);
+            let conn = client.conn;
+            let by = self.subject.account_of(conn).ok_or("who speaks is not open")?;
+            let input = Input::Command(conn, self.driver.judge(by, command, self.name_bytes));
             self.apply_one(&input)?;
         }
         Ok(())
@@ -238,6 +249,13 @@ impl Subject {
         match self {
             Self::Reference(_) => Ok(()),
             Self::Machine(machine) => machine.check().map_err(|violation| violation.to_string()),
+        }
+    }
+
+    fn account_of(&self, conn: Conn) -> Option<Account> {
+        match self {
+            Self::Reference(reference) => reference.account_of(conn),
+            Self::Machine(machine) => machine.account_of(conn),
         }
     }
 

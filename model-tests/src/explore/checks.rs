@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 type Check = fn(&Edge<'_>) -> Result<(), String>;
 
 /// The properties of every input in every state. The one that says most about a failure comes first.
-pub(super) const OF_EDGES: [(&str, Check); 17] = [
+pub(super) const OF_EDGES: [(&str, Check); 18] = [
     ("nobody but the holder releases, or who steals", nobody_but_the_holder_releases),
     ("what lingers is held until it is due", what_lingers_is_held),
     ("what is resumed was never free", what_is_resumed_was_never_free),
@@ -25,6 +25,7 @@ pub(super) const OF_EDGES: [(&str, Check); 17] = [
     ("a hold has one token, above all before it", a_hold_has_one_token),
     ("who waits is not heard", who_waits_is_not_heard),
     ("nothing of a closed connection remains", nothing_of_a_closed_connection_remains),
+    ("an account has what it may have, and only that refuses it more", quotas_are_of_accounts),
     ("an extra tick changes no reply", an_extra_tick_changes_no_reply),
     ("replies are the reference's", replies_are_the_references),
     ("every invariant holds", every_invariant_holds),
@@ -49,6 +50,41 @@ fn replies_are_the_references(edge: &Edge<'_>) -> Result<(), String> {
 
 fn every_invariant_holds(edge: &Edge<'_>) -> Result<(), String> {
     edge.after.machine.check().map_err(|violation| violation.to_string())
+}
+
+/// No account has more than its quotas of connections, holds and waits. If it is refused more, it has as much as it may
+/// have. Holds are those that the machine lists.
+fn quotas_are_of_accounts(edge: &Edge<'_>) -> Result<(), String> {
+    let of = |node: &Node, account: Account| {
+        let is_its = |conn: &Conn| node.reference.account_of(*conn) == Some(account);
+        let holds = node.holds.iter().filter(|hold| is_its(&hold.2)).count();
+        let waits = node.reference.waits().iter().filter(|wait| is_its(&wait.conn));
+        let ends = waits.clone().filter(|wait| wait.still.is_some()).count();
+        let open = node.reference.open().iter().filter(|client| client.origin.account == account).count();
+        (open, holds + waits.clone().count() - ends, waits.count())
+    };
+    for (account, profile) in edge.after.reference.accounts().iter() {
+        let (open, locks, waits) = of(&edge.after, account);
+        let is_within = |most: Option<u32>, has: usize| most.is_none_or(|most| has <= most as usize);
+        let quotas = profile.quotas;
+        let is_right = is_within(quotas.connections, open)
+            && is_within(quotas.locks, locks)
+            && is_within(quotas.waiters, waits);
+        ensure!(is_right, "{account:?} has {open} connections, {locks} holds, {waits} waits of {quotas:?}");
+    }
+    // What was due at the input's time may have made room before.
+    let conn = edge.step.input.conn().filter(|_| edge.step.now == edge.before.reference.now());
+    let Some(account) = conn.and_then(|conn| edge.before.reference.account_of(conn)) else { return Ok(()) };
+    let quotas = edge.before.reference.accounts().of(account).quotas;
+    let limits = edge.before.reference.limits();
+    let (_, locks, _) = of(edge.before, account);
+    let own = edge.before.holds.iter().filter(|hold| Some(hold.2) == conn).count();
+    let is_full =
+        locks >= quotas.locks.unwrap_or(limits.locks) as usize || own >= limits.locks_per_connection as usize;
+    let is_refused = conn
+        .is_some_and(|conn| is_told(&edge.events, conn, |reply| matches!(reply, Reply::TooManyLocks { .. })));
+    ensure!(is_full || !is_refused, "{account:?} has {locks} holds of {quotas:?}, and is refused one");
+    Ok(())
 }
 
 /// An input leaves the holds of all other connections as they are. Exceptions are grants, and a hold that is stolen. A

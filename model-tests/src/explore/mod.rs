@@ -50,6 +50,8 @@ pub struct Space {
     pub tokens: u64,
     /// Whether connections may be operators', which kick and steal.
     pub operators: bool,
+    /// The accounts that connections open in and log in to. The first is that of the rest.
+    pub accounts: Vec<u16>,
     /// Whether the machine may be told to drain.
     pub drains: bool,
     /// Whether states also differ if something is in another slot.
@@ -99,6 +101,10 @@ pub struct Seen {
     pub deadlocks: u64,
     /// Waits that were refused because it would have taken too long to find out.
     pub unseen: u64,
+    /// Logins that changed the account, and logins that found no connection left.
+    pub logins: [u64; 2],
+    /// Gets and waits that a limit refused, or an account's quota.
+    pub refused: u64,
 }
 
 /// A violated property, and a shortest sequence of inputs that leads there.
@@ -132,6 +138,10 @@ impl fmt::Display for Seen {
         }
         if self.with_sessions > 0 {
             write!(f, ", {} with sessions, {} resume", self.with_sessions, self.resumed)?;
+        }
+        if self.logins != [0; 2] {
+            let [moved, ended] = self.logins;
+            write!(f, ", {moved} log in, {ended} find no room, {} meet a limit", self.refused)?;
         }
         if self.unseen > 0 {
             write!(f, ", {} are refused unseen", self.unseen)?;
@@ -247,6 +257,13 @@ impl Search<'_> {
         let is_refused = |event: &Event| matches!(event, Event::Sent(_, text) if is_deadlock(text));
         let resumed = edge.after.reference.resumed() - edge.before.reference.resumed();
         self.seen.resumed += resumed;
+        if let Input::Command(conn, Command::Login(_)) = edge.step.input {
+            let account = |node: &Node| node.reference.account_of(conn);
+            let (before, after) = (account(edge.before), account(&edge.after));
+            self.seen.logins[0] += u64::from(after.is_some() && before != after);
+            self.seen.logins[1] += u64::from(before.is_some() && after.is_none());
+        }
+        self.seen.refused += u64::from(edge.events.iter().any(is_limit));
         self.seen.dead_met += u64::from(meets_dead(edge));
         self.seen.grants += u64::from(grants > 0);
         self.seen.several_grants += u64::from(grants > 1);
@@ -290,6 +307,7 @@ impl Space {
             graces_ms: Vec::new(),
             tokens: 0,
             operators: false,
+            accounts: vec![0],
             drains: false,
             places: false,
         }
@@ -300,7 +318,9 @@ impl Space {
         let mut inputs = vec![Input::Tick];
         let highest = reference.highest().map_or(0, Conn::serial);
         if reference.open().len() < self.connections {
-            inputs.push(Input::Opened(Conn::new(0, highest + 1), origin(highest + 1, 0)));
+            for account in &self.accounts {
+                inputs.push(Input::Opened(Conn::new(0, highest + 1), origin(highest + 1, *account)));
+            }
             if self.operators {
                 let account = Account::ADMIN.0;
                 inputs.push(Input::Opened(Conn::new(0, highest + 1), origin(highest + 1, account)));
@@ -380,6 +400,10 @@ impl Space {
             commands.extend(reference.keys().into_iter().map(Command::Resume));
             commands.push(Command::Resume(b"0123456789abcdef0123456789abcdef".to_vec()));
         }
+        if let [_, _, ..] = self.accounts[..] {
+            commands.extend(self.accounts.iter().map(|account| Command::Login(Some(Account(*account)))));
+            commands.push(Command::Login(None));
+        }
         if self.operators {
             let left = reference.sessions().iter().map(|session| format!("~{}", session.origin.addr));
             commands.extend(left.map(|addr| Command::Kick(addr.into_bytes())));
@@ -431,6 +455,7 @@ fn words(space: &Space, node: &Node) -> Box<[u8]> {
     for conn in &conns {
         let client = node.reference.open().iter().find(|client| client.conn == *conn);
         words.push(u32::from(client.is_some()));
+        words.push(node.reference.account_of(*conn).map_or(u32::MAX, |account| account.0.into()));
         let silent_ms = client.map_or(0, |client| node.reference.now().0 - client.active);
         let is_timed = space.config.limits.idle_ms > 0 && !node.reference.is_waiting(*conn);
         words.push(if is_timed { silent_ms as u32 } else { 0 });
@@ -500,6 +525,14 @@ impl Edge<'_> {
 /// Whether a reply refuses a wait as a deadlock.
 fn is_deadlock(reply: &[u8]) -> bool {
     matches!(Reply::read(reply), Some(Reply::GetDeadlock { .. } | Reply::EndDeadlock { .. }))
+}
+
+/// Whether an event is the refusal of a limit.
+fn is_limit(event: &Event) -> bool {
+    use Reply::{EndQueueFull, OutOfMemory, QueueFull, TooManyLocks};
+    let Event::Sent(_, text) = event else { return false };
+    let reply = Reply::read(text);
+    matches!(reply, Some(TooManyLocks { .. } | OutOfMemory { .. } | QueueFull { .. } | EndQueueFull { .. }))
 }
 
 /// Whether a get took over the slot of a dead holder. A get first frees two dead holds, so then three are gone.

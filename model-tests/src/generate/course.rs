@@ -1,9 +1,13 @@
 //! How a sequence goes on. The next input is random, but depends on the state that the inputs before have led to.
 
 use super::rng::Rng;
+use super::tables::{ACCOUNTS, table};
 use super::{Step, origin};
 use crate::reference::{Reference, line_of, rival};
-use elockd_core::{Account, Cause, Command, Config, Conn, Input, Kind, Now, Origin, Verb, Wish};
+use elockd_core::{
+    Account, Accounts, Cause, Command, Config, Conn, Input, Kind, Now, Origin, Refusal, Verb, VerbSet, Wish,
+};
+use std::sync::Arc;
 
 /// Names and their weights. The long ones have the length that just fits a slot, one more, and the limit. `TOO_LONG` is
 /// one over the limit.
@@ -32,6 +36,8 @@ pub(super) struct Course {
     /// The last number given to a connection.
     serial: u64,
     accounts: u64,
+    /// Whether there is a table of accounts, and connections log in.
+    logs_in: bool,
     /// Whether some connections are operators'.
     has_operators: bool,
     /// In a crowd, how many names there are. These are so few that connections are always in each other's way, and most
@@ -57,6 +63,7 @@ pub(super) struct Course {
 impl Course {
     pub(super) fn new(rng: &mut Rng, config: Config, length: u64) -> Self {
         let most = u64::from(config.limits.connections);
+        let logs_in = *config.accounts != Accounts::default();
         let crowd = (rng.below(2) == 0).then(|| 1 + rng.below(3));
         Self {
             connections: most.min(4 + rng.below(3)),
@@ -68,7 +75,8 @@ impl Course {
                 _ => 60,
             },
             reference: Reference::new(config),
-            accounts: 1 + rng.below(4) / 3,
+            accounts: if logs_in { ACCOUNTS.into() } else { 1 + rng.below(4) / 3 },
+            logs_in,
             has_operators: rng.below(2) == 0,
             crowd,
             registers: rng.below(4) == 0,
@@ -124,6 +132,7 @@ impl Course {
             0..4 => Input::Tick,
             4 => self.tokens(rng),
             5..9 => Input::Closed(self.any_conn(rng), cause(rng)),
+            9 if self.logs_in && rng.below(3) == 0 => Input::Accounts(Arc::new(table(rng))),
             9..11 => Input::Closed(self.greediest(), cause(rng)),
             11 => Input::Opened(self.old_conn(rng), self.origin(rng, self.serial + 1)),
             12 => self.open(rng),
@@ -197,6 +206,9 @@ impl Course {
     }
 
     fn command(&self, rng: &mut Rng, conn: Conn) -> Command<Vec<u8>> {
+        if rng.below(if self.logs_in { 12 } else { 80 }) == 0 {
+            return self.log_in(rng, conn);
+        }
         if self.lingers && rng.below(4) == 0 {
             return self.grace(rng, conn);
         }
@@ -248,10 +260,24 @@ impl Course {
             84..87 => Command::Who(if rng.below(2) == 0 { name(rng) } else { Vec::new() }),
             87..91 => Command::Query { full: rng.below(3) > 0 },
             91 => Command::Ping,
-            92 => Command::Help,
+            92 => Command::Help(VerbSet::ALL),
             93..96 => Command::Quit,
             96..98 => Command::Unknown(name(rng)),
             _ => Command::LineTooLong,
+        }
+    }
+
+    /// What a driver says for `auth`, or instead of what it does not allow.
+    fn log_in(&self, rng: &mut Rng, conn: Conn) -> Command<Vec<u8>> {
+        let why = if rng.below(2) == 0 { Refusal::AuthRequired } else { Refusal::NotAllowed };
+        match rng.below(12) {
+            0 => Command::Auth(name(rng)),
+            1 => Command::Refused(Verb::ALL[rng.below(Verb::COUNT as u64) as usize], why),
+            2 => Command::Help(VerbSet::BEFORE_AUTH),
+            3 => Command::Login(None),
+            4 => Command::Login(self.reference.account_of(conn)),
+            5 if rng.below(3) == 0 => Command::Login(Some(Account::ADMIN)),
+            _ => Command::Login(Some(Account(rng.below(u64::from(ACCOUNTS) + 1) as u16))),
         }
     }
 
@@ -259,7 +285,7 @@ impl Course {
     fn grace(&self, rng: &mut Rng, conn: Conn) -> Command<Vec<u8>> {
         const MS: [u32; 10] = [0, 1, 2, 3, 3, 8, 20, 100, 60_000, u32::MAX];
         let keys = self.reference.keys();
-        let is_operator = self.reference.account_of(conn) == Some(Account::ADMIN);
+        let is_operator = self.reference.is_open(conn) && self.reference.profile(conn).is_operator;
         if is_operator && !self.reference.sessions().is_empty() && rng.below(4) > 0 {
             return self.operate(rng);
         }

@@ -8,6 +8,7 @@ mod chatter;
 mod course;
 mod damage;
 mod rng;
+mod tables;
 
 pub use chatter::Chatter;
 pub use damage::Damage;
@@ -19,6 +20,7 @@ use quickcheck::{Arbitrary, Gen};
 use rng::Rng;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 /// A configuration, and a sequence of inputs for it.
 #[derive(Clone)]
@@ -61,12 +63,12 @@ impl Arbitrary for Case {
         let config = self.config.clone();
         let fewer = self.steps.shrink().map(move |steps| Self { config: config.clone(), steps });
         let plain = plain_config();
-        let mut plainer =
-            [self.config.clone(), self.config.clone(), self.config.clone(), self.config.clone()];
+        let mut plainer = [0; 5].map(|_| self.config.clone());
         plainer[0].storage = plain.storage;
         plainer[1].features = plain.features;
         plainer[2].limits.idle_ms = 0;
         plainer[3].limits = elockd_core::Limits { idle_ms: self.config.limits.idle_ms, ..plain.limits };
+        plainer[4].accounts = plain.accounts;
         let own = self.clone();
         let plainer = plainer.into_iter().filter(move |config| *config != own.config);
         let steps = self.steps.clone();
@@ -157,6 +159,9 @@ fn config(rng: &mut Rng) -> Config {
     }
     config.limits.linger_ms = [60_000, 60_000, 60_000, 10, 0][rng.below(5) as usize];
     config.limits.idle_ms = [0, 0, 0, 2, 12, 40][rng.below(6) as usize];
+    if rng.below(3) == 0 {
+        config.accounts = Arc::new(tables::table(rng));
+    }
     config.features.dump = rng.below(12) > 0;
     config.features.registry = rng.below(12) > 0;
     config.features.silent_errors = rng.below(4) == 0;
@@ -165,8 +170,8 @@ fn config(rng: &mut Rng) -> Config {
 
 impl fmt::Debug for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Config { limits, features, storage, .. } = &self.config;
-        write!(f, "{limits:?}, {features:?}, {storage:?}: {:?}", self.steps)
+        let Config { limits, features, storage, accounts, .. } = &self.config;
+        write!(f, "{limits:?}, {features:?}, {storage:?}, {accounts:?}: {:?}", self.steps)
     }
 }
 
@@ -182,9 +187,14 @@ impl fmt::Debug for Step {
             Input::Lapse { ms } => write!(f, "a lapse of {ms} ms"),
             Input::Drain => f.write_str("drain"),
             Input::Tokens { first, last } => write!(f, "tokens {first} to {last}"),
+            Input::Accounts(accounts) => write!(f, "{accounts:?}"),
             Input::Command(conn, command) => {
                 let line = command.line();
                 match command {
+                    Command::Login(account) => write!(f, "{} logs in to {account:?}", conn.serial()),
+                    Command::Refused(verb, why) => {
+                        write!(f, "{}> \"{}\", refused: {why:?}", conn.serial(), verb.word())
+                    }
                     Command::LineTooLong => write!(f, "{}> (a line over the limit)", conn.serial()),
                     _ => write!(f, "{}> \"{}\"", conn.serial(), line.escape_ascii()),
                 }

@@ -7,7 +7,7 @@ use crate::Outcome;
 use crate::reference::Reference;
 use elockd_core::wire::listing::Packed;
 use elockd_core::wire::{Group, Role};
-use elockd_core::{Conn, Kind};
+use elockd_core::{Conn, Kind, Profile};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The first words of lines, in the order of the lines of one name. The waits of readers and of writers stand in one
@@ -29,6 +29,8 @@ type Claim = (Vec<u8>, Kind, Conn);
 /// The state while such a listing was made.
 #[derive(Clone, Debug)]
 pub(super) struct Everything {
+    /// What its reader may see. `None` is everything.
+    eyes: Option<Profile>,
     prefix: Vec<u8>,
     begun: u64,
     until: u64,
@@ -57,10 +59,11 @@ struct Line<'a> {
 }
 
 impl Everything {
-    pub(super) fn new(prefix: Vec<u8>, reference: &Reference) -> Self {
+    pub(super) fn new(eyes: Option<Profile>, prefix: Vec<u8>, reference: &Reference) -> Self {
         let begun = reference.now().0;
         let (ever, called, waiters) = Default::default();
         let mut new = Self {
+            eyes,
             prefix,
             begun,
             until: begun,
@@ -89,7 +92,9 @@ impl Everything {
             let role = if wait.still.is_some() { Role::AwaitsEnd } else { Role::Waits };
             ((wait.name.clone(), word(wait.kind, role), wait.conn), (wait.began, Some(wait.deadline)))
         });
-        held.chain(waiting).filter(|((name, ..), _)| name.starts_with(&self.prefix)).collect()
+        let is_seen = |name: &[u8]| self.eyes.as_ref().is_none_or(|profile| profile.sees(name));
+        let is_shown = |name: &[u8]| name.starts_with(&self.prefix) && is_seen(name);
+        held.chain(waiting).filter(|((name, ..), _)| is_shown(name)).collect()
     }
 
     pub(super) fn witness(&mut self, reference: &Reference) {

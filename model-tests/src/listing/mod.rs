@@ -9,7 +9,7 @@ use crate::census::Census;
 use crate::observe::{read_slice, whole};
 use crate::reference::Reference;
 use elockd_core::wire::listing::{Packed, Text};
-use elockd_core::{Conn, Kind, Machine, Scan, Subject};
+use elockd_core::{Account, Conn, Kind, Machine, Profile, Scan, Subject};
 use everything::Everything;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,6 +32,8 @@ pub struct UnderWay {
 #[derive(Clone, Debug)]
 pub struct Truth {
     subject: Subject,
+    /// Whose eyes it is for, and what that account may see. `None` sees everything.
+    eyes: Option<(Account, Profile)>,
     /// The only name to list. Empty for all.
     only: Vec<u8>,
     /// What was there all the time. Below: what was there at any time.
@@ -111,9 +113,34 @@ impl Truth {
     /// The state when a listing begins.
     #[must_use]
     pub fn new(subject: Subject, only: Vec<u8>, reference: &Reference, addrs: &Addrs) -> Self {
+        Self::of(None, subject, only, reference, addrs)
+    }
+
+    /// The same for a connection, which sees no more than its account may.
+    #[must_use]
+    pub fn seen_by(
+        eyes: Conn,
+        subject: Subject,
+        only: Vec<u8>,
+        reference: &Reference,
+        addrs: &Addrs,
+    ) -> Self {
+        let account = reference.account_of(eyes).unwrap_or_default();
+        let eyes = Some((account, reference.accounts().of(account).clone()));
+        Self::of(eyes, subject, only, reference, addrs)
+    }
+
+    fn of(
+        eyes: Option<(Account, Profile)>,
+        subject: Subject,
+        only: Vec<u8>,
+        reference: &Reference,
+        addrs: &Addrs,
+    ) -> Self {
         let (throughout, ever, called, resumed) = Default::default();
-        let everything = (subject == Subject::All).then(|| Everything::new(only.clone(), reference));
-        let mut truth = Self { subject, only, throughout, ever, called, resumed, everything };
+        let everything = (subject == Subject::All)
+            .then(|| Everything::new(eyes.clone().map(|(_, profile)| profile), only.clone(), reference));
+        let mut truth = Self { subject, eyes, only, throughout, ever, called, resumed, everything };
         truth.throughout = truth.rows(reference);
         truth.witness(reference, addrs);
         truth
@@ -127,10 +154,18 @@ impl Truth {
         let is_wanted = |name: &Vec<u8>| self.only.is_empty() || self.only == *name;
         let Some(kind) = self.subject.kind() else {
             let registered = reference.registered().iter().filter(|(_, name)| is_wanted(name));
-            let registered = registered.filter(|(conn, _)| reference.is_open(*conn));
+            let is_seen = |conn: &Conn| match &self.eyes {
+                Some((account, profile)) => {
+                    profile.names.is_none() || reference.account_of(*conn) == Some(*account)
+                }
+                None => true,
+            };
+            let registered = registered.filter(|(conn, _)| reference.is_open(*conn) && is_seen(conn));
             return registered.map(|(conn, name)| (name.clone(), *conn)).collect();
         };
-        let locks = reference.locks().iter().filter(|((of, name), _)| *of == kind && is_wanted(name));
+        let is_seen = |name: &Vec<u8>| self.eyes.as_ref().is_none_or(|(_, profile)| profile.sees(name));
+        let is_shown = |name: &Vec<u8>| is_wanted(name) && is_seen(name);
+        let locks = reference.locks().iter().filter(|((of, name), _)| *of == kind && is_shown(name));
         locks.flat_map(|((_, name), holders)| holders.iter().map(|conn| (name.clone(), *conn))).collect()
     }
 

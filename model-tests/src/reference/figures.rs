@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 
 /// Verbs that are shown before their first use. Below: the others.
 const ALWAYS: [&str; 10] = ["d", "dump", "g", "i", "q", "r", "sd", "sg", "si", "sr"];
-const ONCE_USED: [&str; 30] = [
-    "f", "gw", "help", "iam", "iw", "kick", "linger", "ls", "me", "ping", "quit", "ra", "resume", "rf", "rg",
-    "rgw", "ri", "rr", "sf", "sgl", "sgw", "siw", "steal", "wf", "wg", "wgw", "who", "wi", "wr", "wsteal",
+const ONCE_USED: [&str; 31] = [
+    "auth", "f", "gw", "help", "iam", "iw", "kick", "linger", "ls", "me", "ping", "quit", "ra", "resume",
+    "rf", "rg", "rgw", "ri", "rr", "sf", "sgl", "sgw", "siw", "steal", "wf", "wg", "wgw", "who", "wi", "wr",
+    "wsteal",
 ];
 
 /// Figures that only go up.
@@ -21,6 +22,7 @@ const COUNTED: &[&str] = &[
     "closed_idle",
     "closed_kicked",
     "closed_quit",
+    "closed_refused",
     "closed_resumed",
     "closed_shutdown",
     "closed_stalled",

@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 
 impl Reference {
     /// `d`, `sd`.
-    pub(super) fn list(&self, kind: Kind, only: &[u8]) -> Vec<u8> {
+    pub(super) fn list(&self, asker: Conn, kind: Kind, only: &[u8]) -> Vec<u8> {
         let mut text = Vec::new();
         for ((of, name), holders) in &self.locks {
-            if *of == kind && (only.is_empty() || only == name) {
+            if *of == kind && (only.is_empty() || only == name) && self.sees(asker, name) {
                 for holder in holders {
                     text.extend([name, &b": "[..], &self.name_of(*holder), b"\n"].concat());
                 }
@@ -20,10 +20,10 @@ impl Reference {
     }
 
     /// `dump`, `dump shared`.
-    pub(super) fn dump(&self, kind: Kind) -> Vec<u8> {
+    pub(super) fn dump(&self, asker: Conn, kind: Kind) -> Vec<u8> {
         let mut locks = Vec::new();
         for ((of, name), holders) in &self.locks {
-            if *of == kind {
+            if *of == kind && self.sees(asker, name) {
                 let addrs: Vec<String> = holders.iter().map(|holder| self.address_of(*holder)).collect();
                 let addrs = addrs.join(" ");
                 let holders = if kind == Kind::Shared { format!("[{addrs}]") } else { addrs };
@@ -34,11 +34,11 @@ impl Reference {
     }
 
     /// `ls`.
-    pub(super) fn list_all(&self, prefix: &[u8]) -> Vec<u8> {
+    pub(super) fn list_all(&self, asker: Conn, prefix: &[u8]) -> Vec<u8> {
         let held = self.locks.keys().map(|(_, name)| name);
         let waited_for = self.waits.iter().map(|wait| &wait.name);
-        let names: BTreeSet<&Vec<u8>> =
-            held.chain(waited_for).filter(|name| name.starts_with(prefix)).collect();
+        let is_shown = |name: &&Vec<u8>| name.starts_with(prefix) && self.sees(asker, name);
+        let names: BTreeSet<&Vec<u8>> = held.chain(waited_for).filter(is_shown).collect();
         let mut text = Vec::new();
         for name in names {
             // Readers and writers have one line.
@@ -66,10 +66,12 @@ impl Reference {
     }
 
     /// `who`.
-    pub(super) fn who(&self, only: &[u8]) -> Vec<u8> {
+    pub(super) fn who(&self, asker: Conn, only: &[u8]) -> Vec<u8> {
         let mut text = Vec::new();
         for (conn, name) in &self.registered {
-            if self.is_open(*conn) && (only.is_empty() || only == name) {
+            let is_own = self.account_of(*conn) == self.account_of(asker);
+            let is_shown = is_own || self.profile(asker).names.is_none();
+            if is_shown && self.is_open(*conn) && (only.is_empty() || only == name) {
                 text.extend(line(&format!("{}: ", self.client(*conn).origin.addr), name));
             }
         }

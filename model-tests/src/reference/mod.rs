@@ -5,6 +5,7 @@
 //! and configuration, and [`Reason`]. It writes its own replies, and knows no codec and no storage. Keep it naive: a
 //! trick here could hide the same mistake in the machine.
 
+mod accounts;
 mod deadlock;
 mod figures;
 mod linger;
@@ -18,10 +19,12 @@ pub use waits::{Wait, line_of, rival};
 
 use crate::observe::Event;
 use elockd_core::{
-    Account, Addr, Cause, Command, Config, Conn, Input, Kind, Limits, Now, Origin, Reason, Verb,
+    Account, Accounts, Addr, Cause, Command, Config, Conn, Input, Kind, Limits, Now, Origin, Reason, Refusal,
+    VerbSet,
 };
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use waits::word;
 
 /// The lock machine, naively.
@@ -48,6 +51,8 @@ pub struct Reference {
     registered: Vec<(Conn, Vec<u8>)>,
     /// What open connections asked for with `linger`: a number, and a time in milliseconds.
     graces: BTreeMap<Conn, (Conn, u32)>,
+    /// What accounts may have and see.
+    table: Arc<Accounts>,
     /// What ended connections left, by when it is due.
     sessions: Vec<Session>,
     /// Counters that only go up, by their keys in `q full`.
@@ -86,7 +91,6 @@ impl Reference {
     #[must_use]
     pub fn new(config: Config) -> Self {
         Self {
-            config,
             now: 0,
             draining: false,
             highest: None,
@@ -98,6 +102,7 @@ impl Reference {
             last_token: 0,
             registered: Vec::new(),
             graces: BTreeMap::new(),
+            table: Arc::clone(&config.accounts),
             sessions: Vec::new(),
             counts: BTreeMap::new(),
             failures: BTreeMap::new(),
@@ -109,6 +114,7 @@ impl Reference {
             held_by_account: BTreeMap::new(),
             bytes: 0,
             memory_of_locks: 0,
+            config,
         }
     }
 
@@ -138,6 +144,7 @@ impl Reference {
             Input::Tick | Input::Lapse { .. } => {}
             Input::Drain => events.extend(self.drain()),
             Input::Tokens { first, last } => self.reserve(*first, *last),
+            Input::Accounts(table) => self.table = Arc::clone(table),
         }
         events.extend(self.grant());
         events
@@ -268,10 +275,7 @@ impl Reference {
             return None;
         }
         self.highest = Some(conn);
-        let limit = self.config.limits.connections as usize;
-        let others = || self.open.iter().filter(|client| client.origin.account == origin.account).count();
-        // The first comparison only saves the count.
-        if origin.account != Account::ADMIN && self.open.len() >= limit && others() >= limit {
+        if self.has_no_connection_left(origin.account) {
             self.count("connections_refused");
             let last_line = b"0 Too Many Connections\n".to_vec();
             return Some(Event::Disconnected(conn, Reason::TooManyConnections, last_line));
@@ -315,6 +319,7 @@ impl Reference {
             Cause::Idle => "closed_idle",
             Cause::Kicked => "closed_kicked",
             Cause::Resumed => "closed_resumed",
+            Cause::Refused => "closed_refused",
         });
     }
 
@@ -407,19 +412,21 @@ impl Reference {
         self.count(if verb.is_empty() { "invalid_commands" } else { verb });
 
         let client = self.client(conn);
-        let is_admin = client.origin.account == Account::ADMIN;
+        let is_operator = self.profile(conn).is_operator;
         let features = &self.config.features;
         let is_disabled = match verb {
             "d" | "sd" | "dump" => !features.dump,
-            "ls" => !features.dump && !is_admin,
+            "ls" => !features.dump && !is_operator,
             "iam" => !features.registry,
             "who" => !features.dump || !features.registry,
             _ => false,
         };
         let mut closed = Vec::new();
         let text = match command {
+            Command::Refused(_, Refusal::AuthRequired) => format!("0 Auth Required\n{end}").into_bytes(),
+            Command::Refused(..) => format!("0 Not Allowed: {verb}\n{end}").into_bytes(),
             _ if is_disabled => format!("0 disabled\n{end}").into_bytes(),
-            Command::Kick(_) | Command::Steal(..) if !is_admin => line("0 Not Allowed: ", verb.as_bytes()),
+            Command::Kick(_) | Command::Steal(..) if !is_operator => line("0 Not Allowed: ", verb.as_bytes()),
             Command::Get(wish) => match self.get(conn, wish) {
                 Event::Sent(_, text) => text,
                 other => return vec![other],
@@ -432,9 +439,9 @@ impl Reference {
             Command::ReleaseAll => self.release_all(conn),
             Command::Fence(kind, name) => self.fence(conn, *kind, name),
             Command::Inspect(kind, name) => self.inspect(*kind, name),
-            Command::List(kind, name) => self.list(*kind, name),
-            Command::Dump(kind) => self.dump(*kind),
-            Command::ListAll(prefix) => self.list_all(prefix),
+            Command::List(kind, name) => self.list(conn, *kind, name),
+            Command::Dump(kind) => self.dump(conn, *kind),
+            Command::ListAll(prefix) => self.list_all(conn, prefix),
             Command::Kick(addr) => {
                 let (kicked, sessions) = self.kick(addr);
                 let count = kicked.len() + sessions;
@@ -455,10 +462,19 @@ impl Reference {
                 [b"1 ", client.origin.addr.to_string().as_bytes(), b" ", &self.name_of(conn), b"\n"].concat()
             }
             Command::Iam(name) => self.iam(conn, name),
-            Command::Who(name) => self.who(name),
+            Command::Who(name) => self.who(conn, name),
+            Command::Query { .. } if !self.profile(conn).all_figures => self.own_figures(conn),
             Command::Query { full } => self.figures(*full),
+            Command::Auth(_) => line("0 Auth Failure", b""),
+            Command::Login(account) => match self.login(conn, *account) {
+                Event::Sent(_, text) => text,
+                other => {
+                    self.note_failure(verb, b"0 ");
+                    return vec![other];
+                }
+            },
             Command::Ping => b"1 pong\n".to_vec(),
-            Command::Help => help(),
+            Command::Help(verbs) => help(*verbs),
             Command::Quit => {
                 self.close(conn, Cause::Quit);
                 return vec![Event::Disconnected(conn, Reason::Quit, Vec::new())];
@@ -469,7 +485,9 @@ impl Reference {
             Command::LineTooLong => line("0 Line Too Long", b""),
         };
         // Listings are left out: a line that begins with `0 ` may be one of their names.
-        let is_listing = ["d", "sd", "dump", "ls", "who", "q", "help"].contains(&verb) && !is_disabled;
+        let is_listing = ["d", "sd", "dump", "ls", "who", "q", "help"].contains(&verb)
+            && !is_disabled
+            && !matches!(command, Command::Refused(..));
         if !verb.is_empty() && !is_listing {
             self.note_failure(verb, &text);
         }
@@ -564,7 +582,7 @@ impl Reference {
     fn iam(&mut self, conn: Conn, name: &[u8]) -> Vec<u8> {
         let old = self.called(conn).map_or(0, memory_of_registration);
         let new = if name.is_empty() { 0 } else { memory_of_registration(name) };
-        if new > old && !self.has_memory(new - old) {
+        if new > old && !(self.has_memory(new - old) && self.account_has_memory(conn, new - old)) {
             return line("0 Out Of Memory: ", name);
         }
         self.registered.retain(|(of, _)| *of != conn);
@@ -640,15 +658,17 @@ fn verb_and_name(command: &Command<Vec<u8>>) -> (&'static str, Option<&[u8]>) {
         Command::Who(name) => ("who", Some(name)),
         Command::Query { .. } => ("q", None),
         Command::Ping => ("ping", None),
-        Command::Help => ("help", None),
+        Command::Auth(_) | Command::Login(_) => ("auth", None),
+        Command::Refused(verb, _) => (verb.word(), None),
+        Command::Help(_) => ("help", None),
         Command::Quit => ("quit", None),
         Command::BadArgument(_) | Command::Unknown(_) | Command::LineTooLong => ("", None),
     }
 }
 
 /// The wording of help decides nothing, so it is taken from core.
-fn help() -> Vec<u8> {
-    let lines: Vec<_> = Verb::ALL.iter().map(|verb| format!("{}\n", verb.help())).collect();
+fn help(verbs: VerbSet) -> Vec<u8> {
+    let lines: Vec<_> = verbs.iter().map(|verb| format!("{}\n", verb.help())).collect();
     line(&lines.concat(), b"")
 }
 

@@ -1,5 +1,6 @@
 //! Getting locks and waiting for them: how waits begin and end, and what a grant is.
 
+use super::accounts::{memory_of_own_hold, memory_of_own_wait};
 use super::deadlock::{Prospect, prospect};
 use super::figures::MEMORY_OF_WAIT;
 use super::{Reference, line};
@@ -136,7 +137,7 @@ impl Reference {
             }
             let more =
                 Self::memory_of_lock(name, holders.len() + 1) - Self::memory_of_lock(name, holders.len());
-            if !self.has_memory(more) {
+            if !self.has_memory(more) || !self.account_has_memory(conn, memory_of_own_hold(name)) {
                 return Event::Sent(conn, line("0 Out Of Memory: ", name));
             }
             self.hold(conn, kind, name);
@@ -169,8 +170,9 @@ impl Reference {
         let own = self.held.get(&conn).copied().unwrap_or(0);
         let of_account = self.held_by_account.get(&account).copied().unwrap_or(0);
         let limits = &self.config.limits;
+        let most = self.profile(conn).quotas.locks.unwrap_or(limits.locks);
         own >= limits.locks_per_connection as usize
-            || of_account + self.waits_of_account(conn, |wait| wait.still.is_none()) >= limits.locks as usize
+            || of_account + self.waits_of_account(conn, |wait| wait.still.is_none()) >= most as usize
     }
 
     fn waits_of_account(&self, conn: Conn, is_wanted: impl Fn(&Wait) -> bool) -> usize {
@@ -189,12 +191,15 @@ impl Reference {
                 return Event::Sent(wait.conn, wait.failure("Queue Full"));
             }
         }
-        if self.waits_of_account(wait.conn, |_| true) >= limits.waiters as usize
+        let most = self.profile(wait.conn).quotas.waiters.unwrap_or(limits.waiters);
+        if self.waits_of_account(wait.conn, |_| true) >= most as usize
             || self.waits_for(wait.kind, &wait.name).len() >= limits.waiters_per_name as usize
         {
             return Event::Sent(wait.conn, wait.failure("Queue Full"));
         }
-        if !self.has_memory(MEMORY_OF_WAIT) {
+        if !self.has_memory(MEMORY_OF_WAIT)
+            || !self.account_has_memory(wait.conn, memory_of_own_wait(&wait.name))
+        {
             return Event::Sent(wait.conn, line("0 Out Of Memory: ", &wait.name));
         }
         self.count("waits");

@@ -1,4 +1,5 @@
-//! The daemon: settings, then the server until a signal says stop. Under munin it is a plugin instead.
+//! The daemon: settings, then the server until a signal says stop. Under munin it is a plugin instead, and `elockd
+//! token` and `elockd rules` are tools for those who look after it.
 //!
 //! Exit status: 0 after SIGTERM or SIGINT, also if a second one cut the shutdown short; 1 if it cannot start; 2 for
 //! wrong settings; 70 if the machine panicked, which is a bug.
@@ -6,6 +7,7 @@
 // They panic if nobody takes what they print.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
+mod access;
 mod allocator;
 mod files;
 mod logging;
@@ -20,9 +22,10 @@ mod reload;
 mod runtime;
 mod settings;
 mod signals;
+mod tls;
 
 use elockd_server::Server;
-use elockd_server::listen::{AdminListener, TcpListener, UnixListener};
+use elockd_server::listen::{AdminListener, TcpListener, Then, Tls, TlsError, TlsSetup, UnixListener};
 use elockd_server::tokens::{FileTokens, StateError};
 use files::Files;
 use logging::{LogError, Logging};
@@ -55,6 +58,8 @@ enum StartError {
     #[error(transparent)]
     State(#[from] StateError),
     #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
     Log(#[from] LogError),
     #[error("cannot start the runtime: {0}")]
     Runtime(std::io::Error),
@@ -70,6 +75,9 @@ fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
     if munin::is_meant(&args) {
         return munin::main(&args);
+    }
+    if access::is_meant(&args) {
+        return access::main(&args);
     }
     // First of all: by default SIGHUP ends a process, and a supervisor may send it at any time.
     let earliest = match Earliest::new() {
@@ -119,13 +127,17 @@ fn run(args: &[OsString], mut loaded: Loaded, earliest: Earliest) -> Result<(), 
     let runtime =
         runtime::make(loaded.settings.threads, i32::from(CANNOT_START)).map_err(StartError::Runtime)?;
     let files = Files::start().map_err(StartError::Files)?;
-    let Some(OwnFiles { pidfile, tokens }) = runtime.block_on(own(&files, &loaded.settings, &mut signals))?
+    let Some(OwnFiles { pidfile, tokens, tls }) =
+        runtime.block_on(own(&files, &loaded.settings, &mut signals))?
     else {
         return Ok(());
     };
     let descriptors = open_files::raise_limit();
-    open_files::divide(descriptors, loaded.settings.tcp.len(), &mut loaded.settings.server);
-    let served = runtime.block_on(serve(args, loaded, signals, tokens, &files, &logging));
+    let Settings { tcp, tls: with_tls, ws, wss, server, .. } = &mut loaded.settings;
+    let addresses = tcp.len() + with_tls.len() + ws.len() + wss.len();
+    open_files::divide(descriptors, addresses, server);
+    let own = OwnFiles { pidfile: None, tokens, tls };
+    let served = runtime.block_on(serve(args, loaded, signals, own, &files, &logging));
     // A disk that hangs may still be writing a record of tokens, on a thread of its own. It is safe not to wait for it.
     runtime.shutdown_timeout(LAST_TASKS);
     // Last of all: until here no other daemon may take the pidfile.
@@ -158,6 +170,7 @@ fn end_after_panic() {
 struct OwnFiles {
     pidfile: Option<PidFile>,
     tokens: Option<FileTokens>,
+    tls: Option<TlsSetup>,
 }
 
 /// Opens them. A signal that ends the daemon is heeded meanwhile, and then there are none.
@@ -167,10 +180,12 @@ async fn own(
     signals: &mut Signals,
 ) -> Result<Option<OwnFiles>, StartError> {
     let (pidfile, state_dir) = (settings.pidfile.clone(), settings.state_dir.clone());
+    let tls_files = settings.tls_files.clone();
     let mut opening = files.run(move || -> Result<OwnFiles, StartError> {
         let pidfile = pidfile.as_deref().map(PidFile::create).transpose()?;
         let tokens = state_dir.as_deref().map(FileTokens::open).transpose()?;
-        Ok(OwnFiles { pidfile, tokens })
+        let tls = tls_files.as_ref().map(tls::load).transpose()?;
+        Ok(OwnFiles { pidfile, tokens, tls })
     });
     tokio::select! {
         opened = &mut opening => opened.unwrap_or(Err(StartError::FilesEnded)).map(Some),
@@ -187,7 +202,7 @@ async fn serve(
     args: &[OsString],
     loaded: Loaded,
     signals: Signals,
-    tokens: Option<FileTokens>,
+    own: OwnFiles,
     files: &Files,
     logging: &Logging,
 ) -> Result<(), StartError> {
@@ -196,16 +211,41 @@ async fn serve(
     config.on_panic = Some(end_after_panic);
     info!("elockd {} is process {}", env!("CARGO_PKG_VERSION"), std::process::id());
     let mut server = Server::new(config);
-    if let Some(tokens) = tokens {
+    if let Some(tokens) = own.tokens {
         server = server.tokens_from(tokens);
     }
+    let bind = |address| {
+        TcpListener::bind(address, settings.tcp_options.clone())
+            .map_err(|source| StartError::Listen { address: format!("tcp {address}"), source })
+    };
     for &address in &settings.tcp {
-        let listener = TcpListener::bind(address, settings.tcp_options.clone())
-            .map_err(|source| StartError::Listen { address: format!("tcp {address}"), source })?;
-        server.listen(listener);
+        if settings.proxy.is_on() {
+            server.listen_through(bind(address)?, settings.proxy.clone());
+        } else {
+            server.listen(bind(address)?);
+        }
+    }
+    let tls = own.tls.map(|setup| {
+        tls::tell_of(&setup);
+        Tls::new(setup)
+    });
+    if let Some(tls) = &tls {
+        for &address in &settings.tls {
+            server.listen_through(bind(address)?, Then(settings.proxy.clone(), tls.clone()));
+        }
+    }
+    let (proxy, web_socket) = (&settings.proxy, &settings.web_socket);
+    for &address in &settings.ws {
+        server.listen_through(bind(address)?, Then(proxy.clone(), web_socket.clone()));
+    }
+    if let Some(tls) = &tls {
+        for &address in &settings.wss {
+            let secure = Then(proxy.clone(), tls.clone());
+            server.listen_through(bind(address)?, Then(secure, web_socket.clone()));
+        }
     }
     let metrics = settings.metrics.map(|address| {
-        Metrics::bind(address, server.monitor())
+        Metrics::bind(address, server.monitor(), tls.clone())
             .map_err(|source| StartError::Listen { address: format!("http {address}"), source })
     });
     let metrics = metrics.transpose()?;
@@ -223,7 +263,7 @@ async fn serve(
     let monitor = server.monitor();
     let (begin, has_begun) = oneshot::channel();
     let shutdown = async {
-        let signals = signals.until_shutdown(args, loaded, files, logging, monitor).await;
+        let signals = signals.until_shutdown(args, loaded, files, logging, monitor, tls).await;
         // This fails only if the server has ended.
         let _ = begin.send(signals);
     };

@@ -37,7 +37,13 @@ pub(crate) fn divide(files: u64, addresses: usize, server: &mut Config) {
              leaves room for {places} sockets of clients; raise it with `ulimit -n` or LimitNOFILE="
         );
     }
-    server.machine.limits.connections = u32::try_from(places).unwrap_or(u32::MAX).min(connections);
+    let mut places = u32::try_from(places).unwrap_or(u32::MAX);
+    if server.access.is_some() {
+        // Strangers never take what those need who have authenticated.
+        server.max_unauthenticated = server.max_unauthenticated.min(places / 4).max(1);
+        places = places.saturating_sub(server.max_unauthenticated).max(1);
+    }
+    server.machine.limits.connections = places.min(connections);
 }
 
 /// Descriptors for sockets of clients. If there are very few, half of them.
@@ -49,6 +55,8 @@ fn places(files: u64, addresses: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use elockd_server::access::{Access, Rulebook};
+    use std::sync::Arc;
 
     #[test]
     fn the_daemon_keeps_64_or_half_of_what_there_is() {
@@ -59,6 +67,25 @@ mod tests {
         );
         assert_eq!([0, 1, 2, 11].map(|addresses| places(1064, addresses)), [1000, 1000, 998, 980]);
         assert_eq!(places(u64::MAX, 1), u64::MAX - 64);
+    }
+
+    #[test]
+    fn strangers_leave_three_quarters_to_those_who_have_logged_in() {
+        let access = Arc::new(Access::new(&Rulebook::default()).unwrap());
+        for (files, asked, strangers, connections) in [
+            (1064, 100, 100, 900),
+            (1064, 2000, 250, 750),
+            (200, 100, 34, 102),
+            (1, 100, 1, 1),
+            (100_000, 100, 100, 5000),
+        ] {
+            let mut server = Config { access: Some(Arc::clone(&access)), ..Config::default() };
+            server.machine.limits.connections = 5000;
+            server.max_unauthenticated = asked;
+            divide(files, 1, &mut server);
+            let limits = (server.max_unauthenticated, server.machine.limits.connections);
+            assert_eq!(limits, (strangers, connections), "{files} files, {asked} strangers");
+        }
     }
 
     #[test]

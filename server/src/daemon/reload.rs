@@ -3,8 +3,10 @@
 
 use crate::files::Files;
 use crate::logging::{self, LogError, Logging, Sink};
-use crate::settings::{self, Changes, Loaded, Occasion, Refusal};
+use crate::settings::{self, Changes, Loaded, Occasion, Opened, Refusal};
+use crate::tls;
 use elockd_server::Monitor;
+use elockd_server::listen::{Tls, TlsError, TlsSetup};
 use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
@@ -21,6 +23,7 @@ pub(crate) struct Reload<'a> {
     files: &'a Files,
     logging: &'a Logging,
     monitor: Monitor,
+    tls: Option<Tls>,
 }
 
 impl<'a> Reload<'a> {
@@ -31,8 +34,9 @@ impl<'a> Reload<'a> {
         files: &'a Files,
         logging: &'a Logging,
         monitor: Monitor,
+        tls: Option<Tls>,
     ) -> Self {
-        Self { args, loaded, files, logging, monitor }
+        Self { args, loaded, files, logging, monitor, tls }
     }
 
     /// Reloads once.
@@ -45,13 +49,13 @@ impl<'a> Reload<'a> {
         }
         let found = if let Ok(found) = in_time { found } else { reading.await };
         if let Ok(found) = found {
-            self.change(found);
+            self.change(found).await;
         } else {
             error!("reloaded nothing, the thread that reads files has ended");
         }
     }
 
-    fn change(&mut self, found: Found) {
+    async fn change(&mut self, found: Found) {
         if let Some(sink) = found.sink {
             self.logging.switch(sink);
         }
@@ -63,7 +67,20 @@ impl<'a> Reload<'a> {
             Err(refusal) => return error!("reloaded nothing, the settings are wrong: {}", refusal.line()),
         };
         let (old, new) = (self.loaded.settings.log.level, newer.settings.log.level);
-        let Changes { applied, ignored, failed } = self.loaded.replace(newer, found.is_log_open);
+        let certificates = match (&self.tls, found.tls) {
+            (Some(tls), Some(Ok(setup))) => {
+                tls::tell_of(&setup);
+                tls.replace(setup);
+                true
+            }
+            (_, Some(Err(error))) => {
+                error!("{error}; TLS goes on with the certificates that it has");
+                false
+            }
+            _ => false,
+        };
+        let opened = Opened { log: found.is_log_open, certificates };
+        let Changes { applied, ignored, failed, is_other_rulebook } = self.loaded.replace(newer, opened);
         self.monitor.tune(self.loaded.settings.server.tunables());
         // What is said about the changes is shown if the old level or the new one shows it.
         self.logging.set_level(old.max(new));
@@ -77,7 +94,26 @@ impl<'a> Reload<'a> {
         for change in failed {
             warn!("not changed, for the reason above: {change}");
         }
+        if is_other_rulebook {
+            self.renew_access().await;
+        }
         self.logging.set_level(new);
+    }
+
+    /// Puts the access rules in force that were read.
+    async fn renew_access(&self) {
+        let Some(rulebook) = &self.loaded.settings.rulebook else { return };
+        match self.monitor.renew_access(rulebook).await {
+            Ok(closed) => {
+                let tokens = rulebook.tokens.as_ref().map_or(0, |tokens| tokens.lines().count());
+                let accounts = rulebook.entries.len();
+                info!("changed access: {tokens} tokens, rules of {accounts} accounts");
+                if closed > 0 {
+                    warn!("closed {closed} connections of accounts that are gone");
+                }
+            }
+            Err(error) => error!("access has not changed: {error}"),
+        }
     }
 }
 
@@ -90,10 +126,12 @@ struct Found {
     errors: Vec<LogError>,
     /// Whether the file of `newer` could be opened.
     is_log_open: bool,
+    /// The certificates, if there are any.
+    tls: Option<Result<TlsSetup, TlsError>>,
 }
 
 impl Found {
-    /// Reads the settings, and opens the log's file: the new one, or else the old one.
+    /// Reads the settings and the certificates, and opens the log's file: the new one, or else the old one.
     fn look(args: &[OsString], old_log: Option<&Path>) -> Self {
         let newer = settings::load(args, Occasion::Reload);
         let new_log = newer.as_ref().ok().map(|newer| newer.settings.log.file.as_deref());
@@ -103,6 +141,8 @@ impl Found {
         let is_log_open = opened.is_some();
         let is_other = new_log != Some(old_log);
         let sink = opened.or_else(|| if is_other { open(old_log) } else { None });
-        Self { newer, sink, errors, is_log_open }
+        let tls_files = newer.as_ref().ok().and_then(|newer| newer.settings.tls_files.as_ref());
+        let tls = tls_files.map(tls::load_valid);
+        Self { newer, sink, errors, is_log_open, tls }
     }
 }

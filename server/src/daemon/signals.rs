@@ -7,6 +7,7 @@ use crate::logging::Logging;
 use crate::reload::Reload;
 use crate::settings::Loaded;
 use elockd_server::Monitor;
+use elockd_server::listen::Tls;
 use rustix::process::Signal as Number;
 use std::ffi::OsString;
 use std::ops::RangeInclusive;
@@ -98,9 +99,10 @@ impl Signals {
         files: &Files,
         logging: &Logging,
         monitor: Monitor,
+        tls: Option<Tls>,
     ) -> Self {
         let Self { mut terminate, mut interrupt, mut hangup } = self;
-        let mut reload = Reload::new(args, loaded, files, logging, monitor);
+        let mut reload = Reload::new(args, loaded, files, logging, monitor, tls);
         let name = {
             let mut reloads = pin!(async {
                 while hangup.recv().await.is_some() {

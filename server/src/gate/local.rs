@@ -3,7 +3,7 @@
 
 use super::{Gate, GateHandle};
 use crate::hub::{Flow, Handle, Hub, Mail};
-use elockd_core::{Account, Cause, Command, Conn, Kind, Machine, Now, Origin, Reason};
+use elockd_core::{Account, Accounts, Addr, Cause, Command, Conn, Kind, Machine, Now, Origin, Reason};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
@@ -31,6 +31,14 @@ impl Gate for Local {
         self.hub.open(now, origin)
     }
 
+    fn set_accounts(&self, now: Now, accounts: &Arc<Accounts>) {
+        self.hub.set_accounts(now, accounts);
+    }
+
+    fn close_without_account(&self, now: Now, after: Option<Conn>, most: usize) -> (usize, Option<Conn>) {
+        self.hub.close_without_account(now, after, most)
+    }
+
     fn drain(&self, now: Now) {
         self.hub.drain(now);
     }
@@ -54,6 +62,10 @@ impl GateHandle for Handle {
 
     fn account(&self) -> Account {
         Self::account(self)
+    }
+
+    fn addr(&self) -> Option<Addr> {
+        Self::addr(self)
     }
 
     fn is_holder(&self, kind: Kind, name: &[u8]) -> bool {

@@ -17,7 +17,8 @@ mod tests;
 pub use local::Local;
 
 use crate::hub::{Flow, Hub, Mail};
-use elockd_core::{Account, Cause, Command, Conn, Kind, Now, Origin, Reason};
+use elockd_core::{Account, Accounts, Addr, Cause, Command, Conn, Kind, Now, Origin, Reason};
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 /// The way of all connections of a server to the machine.
@@ -34,6 +35,12 @@ pub trait Gate: Send + Sync + 'static {
     ///
     /// The machine's reason to refuse it.
     fn open(&self, now: Now, origin: impl FnOnce(Conn) -> Origin) -> Result<Self::Handle, Reason>;
+
+    /// Replaces the table of accounts.
+    fn set_accounts(&self, now: Now, accounts: &Arc<Accounts>);
+
+    /// Closes connections of accounts that are not in the table. For the rest see [`Hub::close_without_account`].
+    fn close_without_account(&self, now: Now, after: Option<Conn>, most: usize) -> (usize, Option<Conn>);
 
     /// Begins the shutdown: nothing is granted from here on, every wait is answered, and every connection is told to
     /// end.
@@ -58,6 +65,9 @@ pub trait GateHandle: Send + Unpin + 'static {
 
     /// The account that the connection's locks are counted for, while the connection is open. Later it is the default.
     fn account(&self) -> Account;
+
+    /// The connection's address, while it is open.
+    fn addr(&self) -> Option<Addr>;
 
     /// Whether the connection holds this lock.
     fn is_holder(&self, kind: Kind, name: &[u8]) -> bool;

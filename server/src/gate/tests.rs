@@ -5,11 +5,12 @@ use super::{Gate, GateHandle, Local};
 use crate::hub::{Flow, Handle, Hub, Mail};
 use crate::listen::{Listener, Peer};
 use crate::{Config, Server};
-use elockd_core::{Account, Cause, Command, Conn, Kind, Machine, Now, Origin, Reason};
+use elockd_core::{Account, Accounts, Addr, Cause, Command, Conn, Kind, Machine, Now, Origin, Reason};
 use std::cell::Cell;
 use std::fmt;
 use std::future::pending;
 use std::io;
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
@@ -51,6 +52,14 @@ impl Gate for Late {
         })
     }
 
+    fn set_accounts(&self, now: Now, accounts: &Arc<Accounts>) {
+        self.0.set_accounts(now, accounts);
+    }
+
+    fn close_without_account(&self, now: Now, after: Option<Conn>, most: usize) -> (usize, Option<Conn>) {
+        self.0.close_without_account(now, after, most)
+    }
+
     fn drain(&self, now: Now) {
         self.0.drain(now);
     }
@@ -82,6 +91,10 @@ impl GateHandle for LateHandle {
 
     fn account(&self) -> Account {
         self.inner.account()
+    }
+
+    fn addr(&self) -> Option<Addr> {
+        self.inner.addr()
     }
 
     fn is_holder(&self, kind: Kind, name: &[u8]) -> bool {

@@ -6,7 +6,7 @@ use super::{Hub, Locks, Mail, StdLocks};
 use elockd_core::bug;
 use elockd_core::wire::encode;
 use elockd_core::{
-    Account, Cause, Command, Conn, DriverInput, Input, Kind, Now, Output, Reason, Reply, Scan,
+    Account, Addr, Cause, Command, Conn, DriverInput, Input, Kind, Now, Output, Reason, Reply, Scan,
 };
 use std::sync::Arc;
 use std::task::{Poll, Waker};
@@ -73,6 +73,12 @@ impl<L: Locks> Handle<L> {
     #[must_use]
     pub fn account(&self) -> Account {
         self.hub.with(|state| state.machine.account_of(self.conn)).unwrap_or_default()
+    }
+
+    /// Its address, while it is open.
+    #[must_use]
+    pub fn addr(&self) -> Option<Addr> {
+        self.hub.with(|state| state.machine.addr_of(self.conn))
     }
 
     /// Whether the connection holds this lock.

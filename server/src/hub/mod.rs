@@ -23,12 +23,16 @@ pub use witness::Witness;
 
 use elockd_core::bug;
 use elockd_core::wire::listing::Slice;
-use elockd_core::{Conn, DriverInput, Entry, Figures, Machine, Now, Origin, Output, Reason, Scan};
+use elockd_core::{
+    Accounts, Cause, Conn, DriverInput, Entry, Figures, Machine, Now, Origin, Output, OwnFigures, Reason,
+    Scan,
+};
 use mailbox::Mailbox;
 use post::Post;
 use sleepers::{KeeperAsleep, TickerAsleep, is_before};
 use state::HubState;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Poll, Waker};
@@ -149,6 +153,36 @@ impl<L: Locks> Hub<L> {
         })
     }
 
+    /// Replaces the table of accounts.
+    pub fn set_accounts(&self, now: Now, accounts: &Arc<Accounts>) {
+        self.with(|state| state.apply(now, DriverInput::Accounts(accounts), &mut |_| {}));
+    }
+
+    /// Closes connections of accounts that are not in the table of accounts, as an operator's `kick` does. It looks at
+    /// `most` connections, from the one behind `after` on. Returns how many it closed, and the last one that it looked
+    /// at, if there may be more.
+    pub fn close_without_account(&self, now: Now, after: Option<Conn>, most: usize) -> (usize, Option<Conn>) {
+        self.with(|state| {
+            let behind = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+            let looked_at: Vec<Conn> =
+                state.post.boxes.range(behind).take(most).map(|(conn, _)| *conn).collect();
+            let is_gone = |conn: &Conn| {
+                let account = state.machine.account_of(*conn);
+                account.is_some_and(|account| state.machine.accounts().get(account).is_none())
+            };
+            let gone: Vec<Conn> = looked_at.iter().copied().filter(is_gone).collect();
+            for conn in &gone {
+                // Its wait needs no answer: nobody who is kicked gets one.
+                state.apply(now, DriverInput::Closed(*conn, Cause::Kicked), &mut |_| {});
+                if let Some(mailbox) = state.post.boxes.get(conn) {
+                    mailbox.put(Mail::Ending(Ending::Machine(Reason::Kicked)));
+                }
+            }
+            let last = looked_at.last().copied().filter(|_| looked_at.len() == most);
+            (gone.len(), last)
+        })
+    }
+
     /// Begins the shutdown. Nothing is granted from now on. Every wait is answered, and every connection is told to
     /// end.
     pub fn drain(&self, now: Now) {
@@ -184,6 +218,11 @@ impl<L: Locks> Hub<L> {
     /// Calls `look` with the figures as of `now`, or as of the last input if that is later.
     pub fn figures_at<R>(&self, now: Now, look: impl FnOnce(Figures<'_>) -> R) -> R {
         self.with(|state| look(state.machine.figures_at(now)))
+    }
+
+    /// Calls `look` with the figures of every account.
+    pub fn figures_by_account<R>(&self, look: impl FnOnce(&[OwnFigures<'_>]) -> R) -> R {
+        self.with(|state| look(&state.machine.figures_by_account()))
     }
 
     fn with<R>(&self, act: impl FnOnce(&mut HubState<L>) -> R) -> R {

@@ -3,7 +3,7 @@
 use super::post::Post;
 use super::sleepers::{KeeperAsleep, TickerAsleep, is_before};
 use super::{Locks, Witness};
-use elockd_core::{Command, Conn, DriverInput, Input, Machine, Now, Output};
+use elockd_core::{BorrowedInput, Conn, DriverInput, Machine, Now, Output};
 
 pub(super) struct HubState<L: Locks> {
     pub(super) machine: Machine,
@@ -27,7 +27,7 @@ impl<L: Locks> HubState<L> {
     pub(super) fn apply<N: AsRef<[u8]>>(
         &mut self,
         now: Now,
-        input: Input<&Command<N>>,
+        input: BorrowedInput<'_, N>,
         own: &mut impl FnMut(Output<'_>),
     ) {
         self.serve(now, input.conn(), own);
@@ -51,12 +51,12 @@ impl<L: Locks> HubState<L> {
         &mut self,
         now: Now,
         causer: Option<Conn>,
-        input: Input<&Command<N>>,
+        input: BorrowedInput<'_, N>,
         own: &mut impl FnMut(Output<'_>),
     ) {
         let Self { machine, post, witness, .. } = self;
         if let Some(witness) = witness {
-            witness.input(now, input.as_ref().map(|command| command.borrowed()));
+            witness.input(now, input.map(|command| command.borrowed()).shared());
         }
         let seq = machine.apply(now, input, &mut |to, output| {
             if let Some(witness) = witness {

@@ -2,25 +2,40 @@
 
 mod acceptor;
 mod admin;
+mod handshake;
+#[cfg(feature = "proxy")]
+mod proxy;
 mod stream;
 mod tcp;
+#[cfg(feature = "tls")]
+mod tls;
 mod unix;
+#[cfg(feature = "web-socket")]
+mod web_socket;
 
 pub use acceptor::Acceptor;
 pub use admin::AdminListener;
+pub use handshake::{Handshake, HandshakeError, NoHandshake, Then};
+#[cfg(feature = "proxy")]
+pub use proxy::{Network, Proxy, ProxyError, ProxyHeader};
 pub use stream::{Gone, Stream};
 pub use tcp::{MAX_PEER_TIMEOUT, MIN_PEER_TIMEOUT, TcpListener, TcpOptions};
+#[cfg(feature = "tls")]
+pub use tls::{ClientAuth, Tls, TlsError, TlsFiles, TlsSetup, TlsStream};
 pub use unix::UnixListener;
+#[cfg(feature = "web-socket")]
+pub use web_socket::{Origin, ParseOriginError, WebSocket, WebSocketUpgrade};
 
 use elockd_core::Account;
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// A source of connections. It displays as the place where it listens.
 pub trait Listener: fmt::Display + Send + 'static {
-    /// A connection, ready to be served.
+    /// What is accepted. It is served as it is, or after a [`Handshake`].
     type Stream: Stream;
 
     /// Waits for the next connection. Must be safe to cancel.
@@ -28,10 +43,17 @@ pub trait Listener: fmt::Display + Send + 'static {
 }
 
 /// The peer of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Peer {
     /// A TCP peer.
     Ip(SocketAddr),
+    /// A TCP peer with a certificate from an authority that the daemon trusts.
+    Certified {
+        /// Its address.
+        address: SocketAddr,
+        /// The names in its certificate: the alternative names, or the common name if there are none.
+        names: Arc<[String]>,
+    },
     /// A peer on this machine, through a Unix socket.
     Unix,
     /// An operator on this machine, through the administrative socket. The credentials are there if the system tells
@@ -41,10 +63,18 @@ pub enum Peer {
 
 impl Peer {
     /// The account that the connection's locks are counted for. It decides what the connection may do.
-    pub(crate) fn account(self) -> Account {
+    pub(crate) fn account(&self) -> Account {
         match self {
-            Self::Ip(_) | Self::Unix => Account::default(),
+            Self::Ip(_) | Self::Certified { .. } | Self::Unix => Account::default(),
             Self::Operator(_) => Account::ADMIN,
+        }
+    }
+
+    /// Its address, if it is a TCP peer.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Ip(address) | Self::Certified { address, .. } => Some(*address),
+            Self::Unix | Self::Operator(_) => None,
         }
     }
 }

@@ -11,6 +11,10 @@ use tokio::net::{TcpStream, UnixStream};
 /// A connection's stream. A kind of stream that cannot tell more than reading and writing does needs no more than
 /// `impl Stream for Kind {}`.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Whether a peer that has ended must be told the end too. If so, the stream is shut down before it is dropped,
+    /// unless it failed.
+    const HAS_FAREWELL: bool = false;
+
     /// Ready when the peer has ended, even if input that came before is not read. After it was pending, the stream may
     /// only be read by [`poll_read_unseen`](Self::poll_read_unseen), until that was pending too.
     ///
@@ -25,7 +29,8 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     }
 
     /// How many of the bytes that were written the peer's side has not taken. It need not be exact, but if the peer's
-    /// side takes bytes and nothing is written, it gets less. `None` if that is not known.
+    /// side takes bytes and nothing is written, it gets less. `None` if that is not known. A stream may keep written
+    /// bytes back until it is flushed. To hand those on must not make it more.
     fn untaken(&self) -> Option<usize> {
         None
     }

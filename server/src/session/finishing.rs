@@ -49,10 +49,16 @@ impl<S: Stream, G: Gate> Session<S, G> {
     /// will be sent.
     pub(super) fn finish(&mut self, end: End) -> State {
         drop(self.take_unrun());
+        if matches!(end, End::Stranger) {
+            self.note_stranger_closed();
+        }
         let cause = end.cause();
         if let End::Closed(reason) = end {
             self.handle.closed();
             encode_reason(reason, self.unsent());
+        } else if let End::Foreign(foreign) = end {
+            self.handle.close(self.now(), cause);
+            foreign.encode(self.unsent());
         } else {
             let owed = self.handle.close(self.now(), cause);
             if !owed.is_empty() {
@@ -71,8 +77,8 @@ impl<S: Stream, G: Gate> Session<S, G> {
         if self.log.as_mut().is_some_and(|log| log.log_orphans()) {
             return give_way(cx);
         }
-        // An operator's says whose place the socket has.
-        self.log.take_if(|log| !log.is_operator());
+        // That of the administrative socket says whose place the socket has.
+        self.log.take_if(|log| !log.is_of_admin_socket());
         Poll::Ready(match end {
             End::Error => {
                 mark!(ConnectionFailed);
@@ -83,25 +89,29 @@ impl<S: Stream, G: Gate> Session<S, G> {
                 State::Over
             }
             End::Eof => {
-                if self.unsent_len() == 0 && !self.has_unseen() || bug!(RepliesAreDroppedAtFin) {
+                let is_done = self.unsent_len() == 0 && !self.has_unseen() && !S::HAS_FAREWELL;
+                if is_done || bug!(RepliesAreDroppedAtFin) {
                     return Poll::Ready(State::Over);
                 }
                 mark!(ReplyAfterFin);
                 self.flush(end)
             }
-            End::Closed(_) | End::Drained => self.flush(end),
+            End::Closed(_) | End::Foreign(_) | End::Stranger | End::Drained => self.flush(end),
         })
     }
 
     /// Begins to send what is left. A client that has said that it ends gets all of it. A client that others end may
     /// not even be there, and somebody wants it gone.
     fn flush(&self, end: End) -> State {
-        let is_over_soon = matches!(end, End::Closed(Reason::Kicked | Reason::Idle | Reason::Resumed));
+        let is_over_soon = matches!(
+            end,
+            End::Foreign(_) | End::Stranger | End::Closed(Reason::Kicked | Reason::Idle | Reason::Resumed)
+        );
         State::Flushing(Box::new(Flush {
             closing: (!matches!(end, End::Drained)).then(|| self.places().begin_closing()),
             until: is_over_soon.then(|| Alarm::after(LINGER)),
             // If a socket with unread input were closed, the kernel would send a reset.
-            lingers: !matches!(end, End::Eof) || self.has_unseen(),
+            lingers: !matches!(end, End::Eof) || self.has_unseen() || S::HAS_FAREWELL,
         }))
     }
 

@@ -47,6 +47,10 @@ impl<S: Stream, G: Gate> Session<S, G> {
     /// Begins to collect and send a listing.
     pub(super) fn begin_listing(&self, scan: Scan) -> Listing {
         let text = Text::new(scan.subject());
+        let scan = match &self.asker {
+            Some(asker) => scan.seen_by(asker.account()),
+            None => scan,
+        };
         let is_operator = self.handle.account() == Account::ADMIN;
         let Shared { listing_bytes, operators_listing_bytes, .. } = &*self.shared;
         let total = if is_operator { operators_listing_bytes } else { listing_bytes };

@@ -19,6 +19,8 @@ pub(crate) struct SessionLog {
     is_verbose: bool,
     /// The operator's description. `None` if it is not an operator.
     operator: Option<String>,
+    /// Whether it came by the administrative socket.
+    is_of_admin_socket: bool,
     held: BTreeSet<(Kind, Vec<u8>)>,
     /// Whether its locks outlive it, because it asked for that or took over a session.
     lingers: bool,
@@ -30,27 +32,51 @@ pub(crate) struct SessionLog {
 
 impl SessionLog {
     /// A log for a connection. `None` if there will never be anything to log.
-    pub(crate) fn of(addr: Addr, peer: Peer, is_verbose: bool) -> Option<Self> {
+    pub(crate) fn of(addr: Addr, peer: &Peer, is_verbose: bool) -> Option<Self> {
         let operator = match peer {
-            Peer::Ip(_) | Peer::Unix => None,
+            Peer::Ip(_) | Peer::Certified { .. } | Peer::Unix => None,
             Peer::Operator(None) => Some(addr.to_string()),
             Peer::Operator(Some(credentials)) => Some(format!("{addr} ({credentials})")),
         };
-        let is_needed = is_verbose || operator.is_some();
-        is_needed.then(|| Self {
-            addr,
+        let is_of_admin_socket = operator.is_some();
+        (is_verbose || is_of_admin_socket).then(|| Self {
             is_verbose,
             operator,
+            is_of_admin_socket,
+            ..Self::silent(addr)
+        })
+    }
+
+    /// A log for a connection that has nothing to log yet.
+    pub(super) fn silent(addr: Addr) -> Self {
+        Self {
+            addr,
+            is_verbose: false,
+            operator: None,
+            is_of_admin_socket: false,
             held: BTreeSet::new(),
             lingers: false,
             fate: "orphaned",
             waiting: None,
-        })
+        }
     }
 
-    /// Whether it is an operator's.
-    pub(super) fn is_operator(&self) -> bool {
-        self.operator.is_some()
+    /// Whether it is of a connection to the administrative socket.
+    pub(super) fn is_of_admin_socket(&self) -> bool {
+        self.is_of_admin_socket
+    }
+
+    /// The connection logged in to an account that may do what operators may.
+    pub(super) fn is_account_with_rights(&mut self, account: &str) {
+        self.operator = Some(format!("{} (account {account})", self.addr));
+    }
+
+    /// The connection logged in, by the token with this digest.
+    pub(super) fn logged_in(&self, account: &str, token: &str) {
+        if self.is_verbose {
+            let addr = self.addr;
+            info!(%addr, account, token, "{addr} is account {account} now, by the token {token}");
+        }
     }
 
     pub(crate) fn refused(&self) {

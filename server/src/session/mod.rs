@@ -2,7 +2,9 @@
 //! when to write, and when to give up.
 
 mod alarm;
+mod asking;
 mod backlog;
+mod beginning;
 mod finishing;
 mod lingering;
 mod listing;
@@ -20,6 +22,7 @@ mod turn;
 mod unsent;
 mod waiting;
 
+pub(crate) use asking::Asker;
 pub(crate) use log::SessionLog;
 pub(crate) use refusing::{refuse, refuse_at_once};
 
@@ -35,6 +38,7 @@ use state::{End, State};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 /// When this many bytes of replies are unsent, the connection is no longer read from.
 const MAX_UNSENT: usize = 64 << 10;
@@ -44,12 +48,13 @@ pub(crate) fn serve<S, G: Gate>(
     shared: Arc<Shared<G>>,
     stream: S,
     handle: G::Handle,
+    asker: Option<Box<Asker>>,
     log: Option<Box<SessionLog>>,
 ) -> impl Future<Output = ()>
 where
     S: Stream,
 {
-    let session = Session::new(shared, stream, handle, log);
+    let session = Session::new(shared, stream, handle, asker, log);
     if let Some(log) = &session.log {
         log.connected();
     }
@@ -68,6 +73,8 @@ struct Session<S, G: Gate = Local> {
     state: State,
     /// What its last turn left over.
     backlog: Option<Box<Backlog>>,
+    /// Who asks, if that decides what it may do.
+    asker: Option<Box<Asker>>,
     /// Logs what the connection does, if that is wanted.
     log: Option<Box<SessionLog>>,
 }
@@ -111,28 +118,38 @@ impl<S, G: Gate> Drop for Placed<S, G> {
 enum Step {
     /// It answers with a listing.
     List(Scan),
+    /// It answers a failed login, after this time.
+    Brake(Duration),
     /// It ends.
     End(End),
 }
 
 impl<S, G: Gate> Session<S, G> {
-    /// The places of sockets of this kind of peer. The log says whose it is, for an operator always has one. The handle
-    /// cannot: when a connection has ended, and its socket is about to close, the machine knows its account no more.
+    /// The places of sockets of this kind of peer. The log says whose it is, for a connection to the administrative
+    /// socket always has one. The handle cannot: when a connection has ended, and its socket is about to close, the
+    /// machine knows its account no more.
     fn places(&self) -> &Arc<Places> {
-        let is_operator = self.log.as_ref().is_some_and(|log| log.is_operator());
+        let is_operator = self.log.as_ref().is_some_and(|log| log.is_of_admin_socket());
         self.shared.places(is_operator)
     }
 }
 
 impl<S: Stream, G: Gate> Session<S, G> {
-    fn new(shared: Arc<Shared<G>>, stream: S, handle: G::Handle, log: Option<Box<SessionLog>>) -> Self {
+    fn new(
+        shared: Arc<Shared<G>>,
+        stream: S,
+        handle: G::Handle,
+        asker: Option<Box<Asker>>,
+        log: Option<Box<SessionLog>>,
+    ) -> Self {
         Self {
             decoder: Decoder::new(shared.config.max_line_bytes),
             shared,
             stream,
             handle,
-            state: State::Running,
+            state: State::New,
             backlog: None,
+            asker,
             log,
         }
     }

@@ -40,8 +40,12 @@ impl<S: Stream, G: Gate> Session<S, G> {
                 return Poll::Ready(Step::End(end));
             }
             if matches!(self.state, State::Waiting) {
-                match ready!(self.poll_wait(cx, scratch, &mut turn)) {
-                    Some(end) => return Poll::Ready(Step::End(end)),
+                if let Some(end) = ready!(self.poll_wait(cx, scratch, &mut turn)) {
+                    return Poll::Ready(Step::End(end));
+                }
+                let attempt = self.take_attempt();
+                match attempt.and_then(|attempt| self.after_login(&attempt, &mut scratch.replies)) {
+                    Some(step) => return Poll::Ready(step),
                     None => continue,
                 }
             }
@@ -52,7 +56,9 @@ impl<S: Stream, G: Gate> Session<S, G> {
                     mark!(TurnWasOver);
                     return give_way(cx);
                 }
-                if let Some(unrun) = self.take_unrun() {
+                if !matches!(self.state, State::New)
+                    && let Some(unrun) = self.take_unrun()
+                {
                     let Unrun { input, read_at } = unrun;
                     if let Some(step) = self.run(&input, Some(read_at), &mut turn, &mut scratch.replies) {
                         return Poll::Ready(step);
@@ -65,14 +71,25 @@ impl<S: Stream, G: Gate> Session<S, G> {
                 if !turn.may_read() {
                     return give_way(cx);
                 }
+                let room = self.may_read_bytes(scratch.input.len());
+                if room == 0 {
+                    return Poll::Ready(Step::End(End::Stranger));
+                }
                 turn.read();
-                let mut buffer = ReadBuf::new(&mut scratch.input);
+                let mut buffer = ReadBuf::new(&mut scratch.input[..room]);
                 match self.poll_read(cx, &mut buffer) {
                     Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
                         self.backlog().is_at_end = true;
                         continue;
                     }
+                    Poll::Ready(Ok(())) if matches!(self.state, State::New) => {
+                        if let Some(step) = self.begin(buffer.filled(), &mut turn, &mut scratch.replies) {
+                            return Poll::Ready(step);
+                        }
+                        continue;
+                    }
                     Poll::Ready(Ok(())) => {
+                        self.note_read(buffer.filled().len());
                         if let Some(step) = self.run(buffer.filled(), None, &mut turn, &mut scratch.replies) {
                             return Poll::Ready(step);
                         }
@@ -83,6 +100,9 @@ impl<S: Stream, G: Gate> Session<S, G> {
                 }
             } else {
                 mark!(ReadingStopped);
+            }
+            if let Poll::Ready(end) = self.poll_stranger(cx) {
+                return Poll::Ready(Step::End(end));
             }
             return match ready!(self.poll_ending(cx)) {
                 // Input that was read is answered first. When the peer takes replies again, the session goes on here.
@@ -101,7 +121,7 @@ impl<S: Stream, G: Gate> Session<S, G> {
 
     /// Runs the commands in `input` until it is used up, the turn is over, or something else comes first. Then the rest
     /// is kept. `read_at` is when the input was read, if it had to wait; `None` is just now.
-    fn run(
+    pub(super) fn run(
         &mut self,
         mut input: &[u8],
         read_at: Option<Instant>,
@@ -111,10 +131,11 @@ impl<S: Stream, G: Gate> Session<S, G> {
         let run_at = Instant::now();
         let mut now = self.shared.clock.at(run_at);
         let read_at = read_at.unwrap_or(run_at);
-        // One by one if they are logged, so that each command's reply is known.
-        let is_logged = self.log.is_some();
         let unsent = self.unsent_len();
         loop {
+            // One by one if they are logged, so that each command's reply is known, or if each counts.
+            let is_logged = self.log.is_some();
+            let is_alone = is_logged || self.is_stranger();
             let mut batch = ArrayVec::<_, { Allowance::UNITS }>::new();
             let mut allowance = Allowance::beside(unsent + replies.len());
             let there = input.len();
@@ -122,7 +143,7 @@ impl<S: Stream, G: Gate> Session<S, G> {
                 let is_last = self.decoder.give_next(&mut input, |command| {
                     let is_last = allowance.add(&command) | command.ends_batch();
                     batch.push(command);
-                    is_last || is_logged
+                    is_last || is_alone
                 });
                 if is_last != Some(false) {
                     break;
@@ -140,6 +161,13 @@ impl<S: Stream, G: Gate> Session<S, G> {
                 // A wait's time begins when its command runs, not when that was read.
                 now = self.shared.clock.now();
             }
+            let attempt = match self.asker {
+                None => None,
+                Some(_) => match self.judge(&mut batch) {
+                    Ok(attempt) => attempt,
+                    Err(end) => return Some(Step::End(end)),
+                },
+            };
             let before = replies.len();
             let flow = if is_logged {
                 self.batch_logged(now, batch, replies)
@@ -150,8 +178,17 @@ impl<S: Stream, G: Gate> Session<S, G> {
             if let Some(latency) = &self.shared.latency {
                 latency.note(commands, read_at.elapsed());
             }
+            let login = match (attempt, &flow) {
+                (Some(attempt), Flow::Go) => self.after_login(&attempt, replies),
+                (Some(attempt), Flow::Wait) => {
+                    self.keep_attempt(attempt);
+                    None
+                }
+                _ => None,
+            };
             let has_room = unsent + replies.len() < MAX_UNSENT || bug!(RepliesWithoutBound);
             let step = match flow {
+                Flow::Go if login.is_some() => login,
                 Flow::Go if has_room && !turn.is_over() => continue,
                 Flow::Go => None,
                 Flow::Wait => {

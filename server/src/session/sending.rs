@@ -38,6 +38,10 @@ impl<S: Stream, G: Gate> Session<S, G> {
                 }
                 fresh.clear();
                 if result.is_ready() {
+                    // What was written may have stayed in the stream until now.
+                    if self.backlog.is_some() {
+                        self.clear_unsent();
+                    }
                     return result;
                 }
             }
@@ -70,7 +74,8 @@ impl<S: Stream, G: Gate> Session<S, G> {
     }
 }
 
-/// Writes `bytes` from `sent` on, and moves `sent`, even if it cannot write them all.
+/// Writes `bytes` from `sent` on, and moves `sent`, even if it cannot write them all. Ready when the stream has nothing
+/// left of what was written, either.
 fn poll_write<S: AsyncWrite + Unpin>(
     stream: &mut S,
     cx: &mut Context<'_>,
@@ -83,5 +88,6 @@ fn poll_write<S: AsyncWrite + Unpin>(
             Ok(taken) => *sent += taken,
         }
     }
-    Poll::Ready(Ok(()))
+    // A socket has nothing to flush. So this costs nothing there.
+    Pin::new(stream).poll_flush(cx).map_err(|_| End::Error)
 }

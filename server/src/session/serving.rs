@@ -1,6 +1,7 @@
 //! A connection's task: one poll function that drives a session from state to state. The session itself is the future,
 //! so an idle connection needs no more memory than that.
 
+use super::alarm::Alarm;
 use super::state::State;
 use super::{Session, Step};
 use crate::gate::Gate;
@@ -20,8 +21,9 @@ impl<S: Stream, G: Gate> Future for Session<S, G> {
         let session = self.get_mut();
         loop {
             session.state = ready!(match &mut session.state {
-                State::Running | State::Waiting => session.poll_turn(cx),
+                State::New | State::Running | State::Waiting => session.poll_turn(cx),
                 State::Listing(_) => session.poll_listing(cx),
+                State::Braking(_) => session.poll_brake(cx),
                 State::Logging(end) => {
                     let end = *end;
                     session.poll_log(end, cx)
@@ -40,6 +42,7 @@ impl<S: Stream, G: Gate> Session<S, G> {
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<State> {
         match ready!(self.poll_step(cx)) {
             Step::List(scan) => Poll::Ready(State::Listing(Box::new(self.begin_listing(scan)))),
+            Step::Brake(time) => Poll::Ready(State::Braking(Box::new(Alarm::after(time)))),
             Step::End(end) => Poll::Ready(self.finish(end)),
         }
     }

@@ -113,7 +113,9 @@ fn cost<N: AsRef<[u8]>>(command: &Command<N>) -> (usize, usize) {
         // All figures are looked up and written as numbers.
         Command::Query { full: true } => (Allowance::UNITS, MAX_UNSENT),
         Command::Query { full: false } => (Allowance::UNITS / 8, 4 << 10),
-        Command::Help => (4, 4 << 10),
+        Command::Help(_) => (4, 4 << 10),
+        // The reply has the name of the account.
+        Command::Login(_) => (1, 4 << 10),
         // Its name may have any length.
         Command::Me => (1, MAX_UNSENT),
         Command::Unknown(word) => (1, line(word)),
@@ -125,7 +127,7 @@ fn cost<N: AsRef<[u8]>>(command: &Command<N>) -> (usize, usize) {
 mod tests {
     use super::*;
     use elockd_core::wire::{encode, parse};
-    use elockd_core::{Account, Addr, Config, Conn, Input, Machine, Now, Origin, Output, Reply};
+    use elockd_core::{Account, Addr, Config, Conn, DriverInput, Input, Machine, Now, Origin, Output, Reply};
 
     /// Goal: a batch never brings more bytes than it counts for. Method: every verb, in several states, with its words
     /// as long as any.
@@ -134,10 +136,10 @@ mod tests {
         let mut machine = Machine::new(Config::default());
         let conn = Conn::new(0, 1);
         let origin = Origin { addr: Addr::Unix(u64::MAX), account: Account::ADMIN };
-        machine.apply(Now(0), Input::<&Command<&[u8]>>::Opened(conn, origin), &mut |_, _| {});
+        machine.apply(Now(0), DriverInput::Opened(conn, origin), &mut |_, _| {});
         machine.apply(
             Now(0),
-            Input::<&Command<&[u8]>>::Tokens { first: u64::MAX - 9, last: u64::MAX - 1 },
+            DriverInput::Tokens { first: u64::MAX - 9, last: u64::MAX - 1 },
             &mut |_, _| {},
         );
         let name = "n".repeat(300);

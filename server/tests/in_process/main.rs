@@ -4,7 +4,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod access;
 mod closing;
+mod handshakes;
 mod slices;
 mod tokens;
 mod waits;

@@ -108,7 +108,13 @@ impl Client {
     fn fill(&mut self) -> io::Result<bool> {
         self.received.drain(..std::mem::take(&mut self.taken));
         let mut scratch = [0; 16 << 10];
-        let count = (&self.socket).read(&mut scratch)?;
+        let count = loop {
+            match (&self.socket).read(&mut scratch) {
+                // A signal came that is not ours to look at.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read?,
+            }
+        };
         self.received.extend_from_slice(&scratch[..count]);
         Ok(count > 0)
     }

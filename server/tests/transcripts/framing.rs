@@ -178,7 +178,7 @@ pub(crate) const TRANSCRIPTS: &[Transcript] = &[
             Say('A', b"1 Lock Get Success: foo\n", b"0 Unknown Command: 1\n"),
             Say('A', b"gx 10 foo\nsglx 2 foo\n", b"0 Unknown Command: gx\n0 Unknown Command: sglx\n"),
             Say('A', b"kick 127.0.0.1:1\nsteal foo\n", b"0 Not Allowed: kick\n0 Not Allowed: steal\n"),
-            Say('A', b"auth secret\n", b"0 Unknown Command: auth\n"),
+            Say('A', b"login secret\n", b"0 Unknown Command: login\n"),
             Say('A', b"i foo\nsi foo\n", b"0 Lock Not Locked: foo\n0 Shared Lock Not Locked: foo\n"),
         ],
     },

@@ -234,7 +234,7 @@ fn help_has_one_line_for_each_verb_and_an_empty_one_at_the_end() {
         client.send("help\n");
         let lines = client.lines();
         let verbs: Vec<&str> = lines.iter().map(|line| line.split([' ', ':']).next().unwrap()).collect();
-        let expected = "d dump f g gw help i iam iw kick linger ls me ping q quit r ra resume rf rg rgw ri rr sd sf sg sgl sgw si siw sr steal wf wg wgw \
+        let expected = "auth d dump f g gw help i iam iw kick linger ls me ping q quit r ra resume rf rg rgw ri rr sd sf sg sgl sgw si siw sr steal wf wg wgw \
                         who wi wr wsteal";
         assert_eq!(verbs, expected.split(' ').collect::<Vec<_>>());
         client.half_close();

@@ -34,6 +34,7 @@ const SUMS: &[(&str, &[&str])] = &[
             "command_wsteal",
             "command_linger",
             "command_resume",
+            "command_auth",
         ],
     ),
     (

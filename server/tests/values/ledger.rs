@@ -14,7 +14,7 @@ use tempfile::TempDir;
 pub(crate) struct Ledger(BTreeMap<String, u64>);
 
 /// What the server counts beside the machine's figures.
-const OF_THE_SERVER: [&str; 12] = [
+const OF_THE_SERVER: [&str; 13] = [
     "long_holds",
     "listings_refused",
     "token_failures",
@@ -27,6 +27,7 @@ const OF_THE_SERVER: [&str; 12] = [
     "read_wait_times",
     "write_wait_times",
     "latency",
+    "unauthenticated_closed",
 ];
 
 impl Default for Ledger {

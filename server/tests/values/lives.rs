@@ -3,8 +3,11 @@
 use super::ledger::{Life, memory_of, of_kind};
 use crate::support::{Client, Daemon, PATIENCE, poll};
 use elockd_core::{Cause, Kind};
+use elockd_server::access::{TokenDigest, TokenFile};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use tempfile::TempDir;
 
@@ -604,6 +607,33 @@ pub(crate) fn switched_off() -> BTreeMap<String, u64> {
     // These too may fail where they succeed elsewhere.
     for (request, times) in [("kick x", 17), ("steal x", 19)] {
         life.ask_any(&mut client, times, request, true);
+    }
+    life.compare(Some(&mut client))
+}
+
+/// Logins that succeed and fail, and connections that are closed because they may not stay.
+pub(crate) fn with_accounts() -> BTreeMap<String, u64> {
+    let dir = TempDir::new().unwrap();
+    let (tokens, config) = (dir.path().join("tokens"), dir.path().join("elockd.toml"));
+    let line = |account: &str| TokenFile::line(account, &TokenDigest::of(account.as_bytes()), "");
+    std::fs::write(&tokens, line("web") + &line("none")).unwrap();
+    std::fs::set_permissions(&tokens, Permissions::from_mode(0o600)).unwrap();
+    let rules = "[accounts.web]\nallow = ['q']\nall-figures = true\n[accounts.none]\nallow = []\nmax-connections = 0\n";
+    std::fs::write(&config, rules).unwrap();
+    let flags = ["--token-file", tokens.to_str().unwrap(), "--config", config.to_str().unwrap()];
+    let mut life = Life::start(&[], |own| Daemon::start(&[own, &flags].concat()));
+    let mut client = life.unix();
+    life.ask(&mut client, 5, "auth web", "1 Auth Success: web");
+    life.ask(&mut client, 2, "auth nobody", "0 Auth Failure");
+    let mut one_too_many = life.unix();
+    life.ask(&mut one_too_many, 1, "auth none", "0 Too Many Connections");
+    life.closed(Cause::Refused);
+    for _ in 0..6 {
+        let mut stranger = life.tcp();
+        stranger.send(" ".repeat(5000));
+        *life.ledger.at("unauthenticated_closed") += 1;
+        *life.ledger.at("peak_address_connections") = 1;
+        life.closed(Cause::Refused);
     }
     life.compare(Some(&mut client))
 }

@@ -25,8 +25,10 @@ fn all_lives() -> Vec<BTreeMap<String, u64>> {
         let refused = scope.spawn(lives::listings_and_tokens_refused);
         let disabled = scope.spawn(lives::switched_off);
         let too_much = scope.spawn(lives::too_much);
+        let accounts = scope.spawn(lives::with_accounts);
         let [busy, drained] = lives::busy();
-        let others = [idle, refused, disabled, too_much].map(|life| life.join().expect("its panic is above"));
+        let others = [idle, refused, disabled, too_much, accounts]
+            .map(|life| life.join().expect("its panic is above"));
         [busy, drained].into_iter().chain(others).collect()
     })
 }

@@ -1,6 +1,7 @@
 //! What a seed decides: a plan and a script, drawn from one generator and nothing else. A change of this module
 //! changes what a seed draws. A run that must stay the same is kept as a trace.
 
+mod accounts;
 mod blips;
 mod faults;
 mod life;
@@ -20,25 +21,30 @@ use rand_chacha::ChaCha8Rng;
 const LIVENESS_MS: u32 = 60_000;
 
 /// A source of random numbers.
-struct Rng(ChaCha8Rng);
+pub(crate) struct Rng(ChaCha8Rng);
 
 impl Rng {
     fn new(seed: u64) -> Self {
         Self(ChaCha8Rng::seed_from_u64(seed))
     }
 
+    /// The generator for the accounts of a run. It takes nothing from that of the rest.
+    pub(crate) fn of_accounts(seed: u64) -> Self {
+        Self::new(seed ^ 0xacc0_0275_0000_0000)
+    }
+
     /// A number from `least` to `most`, both included.
-    fn between(&mut self, least: u32, most: u32) -> u32 {
+    pub(crate) fn between(&mut self, least: u32, most: u32) -> u32 {
         self.0.random_range(least..=most)
     }
 
     /// True in `percent` of a hundred cases.
-    fn percent(&mut self, percent: u32) -> bool {
+    pub(crate) fn percent(&mut self, percent: u32) -> bool {
         self.between(1, 100) <= percent
     }
 
     /// One item of `some`, each as likely as the others.
-    fn of<T: Copy>(&mut self, some: &[T]) -> T {
+    pub(crate) fn of<T: Copy>(&mut self, some: &[T]) -> T {
         some[self.between(0, some.len() as u32 - 1) as usize]
     }
 

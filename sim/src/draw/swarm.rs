@@ -1,6 +1,7 @@
 //! Runs of any kind. Each run leaves out some things that others have (verbs, faults, limits), so that over many
 //! seeds everything meets everything: Groce et al., "Swarm Testing", ISSTA 2012.
 
+use super::accounts;
 use super::blips::{self, blip};
 use super::faults::faults;
 use super::life::{ClientLife, Habits};
@@ -101,7 +102,8 @@ pub fn swarm(seed: u64) -> (Plan, Vec<Step>) {
     script.retain(|step| step.at_ms < duration_ms);
     let names = lines.names().to_vec();
     let scenario = Scenario::Swarm;
-    (Plan { seed, scenario, hosts, network, server, duration_ms, liveness_ms: LIVENESS_MS, names }, script)
+    let plan = Plan { seed, scenario, hosts, network, server, duration_ms, liveness_ms: LIVENESS_MS, names };
+    if accounts::is_drawn(seed) { accounts::with_accounts(plan, script) } else { (plan, script) }
 }
 
 /// How many connections there may be at a time: those of the script, one that talks when a fault comes, and one from

@@ -52,6 +52,8 @@ struct Cable {
     stream: TcpStream,
     /// Since when it is broken, and whether this end still hears the peer.
     broken: Option<(Duration, bool)>,
+    /// Whether it has ended, by a router that forgot it and says so to both ends.
+    is_reset: bool,
     /// Whether the link is whole again. Nothing is sent twice, so what was broken then carries nothing any more.
     is_dead: bool,
     waker: Option<Waker>,
@@ -69,6 +71,18 @@ impl Cables {
             for (end, cable) in &mut inner.ends {
                 if let Some(hears) = hears(*end, host, how) {
                     cable.broken.get_or_insert((now, hears));
+                    cable.waker.take().into_iter().for_each(Waker::wake);
+                }
+            }
+        });
+    }
+
+    /// Every connection of a host ends now.
+    pub(super) fn reset(&self, host: IpAddr) {
+        self.with(|inner| {
+            for ((here, peer), cable) in &mut inner.ends {
+                if here.ip() == host || peer.ip() == host {
+                    cable.is_reset = true;
                     cable.waker.take().into_iter().for_each(Waker::wake);
                 }
             }
@@ -96,7 +110,7 @@ impl Cables {
         self.with(|inner| {
             let broken =
                 inner.cut.iter().find_map(|(host, (since, how))| Some((*since, hears(end, *host, *how)?)));
-            inner.ends.insert(end, Cable { stream, broken, is_dead: false, waker: None });
+            inner.ends.insert(end, Cable { stream, broken, is_reset: false, is_dead: false, waker: None });
         });
         Ok(CableStream { end, cables: self.clone(), heard: now(), ahead: VecDeque::new(), giving_up: None })
     }
@@ -126,7 +140,7 @@ impl Transport for Dialer {
     async fn connect(&self, server: &Address) -> io::Result<CableStream> {
         match server {
             Address::Tcp { host, port } => self.0.add(TcpStream::connect((host.as_str(), *port)).await?),
-            Address::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+            _ => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 }
@@ -171,12 +185,15 @@ impl CableStream {
             .with(|inner| act(inner.ends.get_mut(&self.end).expect("an open connection has its cable")))
     }
 
-    /// Ready when the kernel gives up the peer.
+    /// Ready when the kernel gives up the peer, or was told to.
     fn poll_given_up(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        let broken = self.with(|cable| {
+        let (is_reset, broken) = self.with(|cable| {
             cable.waker = Some(cx.waker().clone());
-            cable.broken
+            (cable.is_reset, cable.broken)
         });
+        if is_reset {
+            return Poll::Ready(io::ErrorKind::ConnectionReset.into());
+        }
         let Some((since, hears)) = broken else { return Poll::Pending };
         // Who still hears the peer finds that what it sends is not acknowledged.
         let sign = if hears { since } else { self.heard.max(since.saturating_sub(PROBES)) };
@@ -231,7 +248,9 @@ impl Stream for CableStream {
 impl AsyncWrite for CableStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.with(|cable| {
-            if cable.is_dead {
+            if cable.is_reset {
+                Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+            } else if cable.is_dead {
                 Poll::Ready(Ok(bytes.len()))
             } else {
                 Pin::new(&mut cable.stream).poll_write(cx, bytes)

@@ -15,6 +15,11 @@ pub(super) const LIMIT: u32 = 2;
 /// The exclusive locks, and the lock of readers and writers.
 pub(super) const LOCKS: [&str; 2] = ["x0", "x1"];
 pub(super) const INDEX: &str = "index";
+/// The lock of whoever leads.
+pub(super) const LEADER: &str = "leader";
+/// How many permissions there are in any time of this length, in milliseconds.
+pub(super) const RATE: u32 = 3;
+pub(super) const RATE_MS: u32 = 2_000;
 /// Each life of the daemon gives out tokens of its own million, so that a token says whose it is.
 pub(super) const TOKENS_OF_A_LIFE: u64 = 1_000_000;
 
@@ -29,7 +34,11 @@ pub(super) enum Mishap {
     Hasten(u8),
     Crash(u8),
     Restart(u8),
+    /// Every connection of a host ends at once, at both ends. New ones can be made.
+    Break(u8),
     Kill,
+    /// The daemon shuts down in order.
+    ShutDown,
     Start,
     /// An operator steals this lock.
     Steal(&'static str),
@@ -89,10 +98,19 @@ pub(super) fn draw(seed: u64) -> Vec<(u32, Mishap)> {
     }
     for _ in 0..rng.random_range(0..8) {
         let at = rng.random_range(2_000..TROUBLE_MS);
-        let what = [LOCKS[0], LOCKS[1], INDEX, "slot#0"][rng.random_range(0..4)];
+        let what = [LOCKS[0], LOCKS[1], INDEX, "slot#0", LEADER][rng.random_range(0..5)];
         let taking =
             if rng.random_bool(0.6) { Mishap::Steal(what) } else { Mishap::Kick(rng.random_range(0..1000)) };
         mishaps.push((at, taking));
+    }
+    for host in 0..HOSTS {
+        for _ in 0..rng.random_range(0..12) {
+            mishaps.push((rng.random_range(1_000..TROUBLE_MS), Mishap::Break(host)));
+        }
+    }
+    if rng.random_bool(0.3) {
+        let at = rng.random_range(2_000..TROUBLE_MS);
+        mishaps.extend([(at, Mishap::ShutDown), (at + rng.random_range(10..12_000), Mishap::Start)]);
     }
     mishaps.sort_by_key(|(at, _)| *at);
     mishaps

@@ -5,15 +5,15 @@
 //! order of holds. Any other that says that it is held must have an excuse, and each excuse has an end. There are
 //! three, those of `docs/clients.md`:
 //!
-//! - The daemon was killed after it had given out the token. The token says which of its lives that was.
+//! - The daemon was killed, or has shut down, after it had given out the token. The token says which of its lives that was.
 //! - An operator kicked the guard's connection, by the name that was registered for this guard alone.
 //! - An operator stole the lock, and the guard was asked for before the answer to that.
 //!
 //! A guard whose link is as it should be is told soon. Any other counts on its lock for as long as its last proof is
 //! good, and no longer.
 
-use super::plan::{LIMIT, TOKENS_OF_A_LIFE};
-use elockd_client::{Guard, Kind, State, Watch};
+use super::plan::{LIMIT, RATE, RATE_MS, TOKENS_OF_A_LIFE};
+use elockd_client::{Kind, State, Watch};
 use std::collections::BTreeMap;
 
 /// How long a proof is good, in milliseconds.
@@ -111,12 +111,16 @@ pub struct Tally {
     pub taken: u64,
     /// Kills of the daemon.
     pub kills: u64,
+    /// Shutdowns of the daemon.
+    pub shutdowns: u64,
+    /// Permissions within a rate that were judged.
+    pub permitted: u64,
 }
 
 impl Tally {
     /// Adds another run's.
     pub(super) fn add(&mut self, other: &Self) {
-        let Self { got, lost, resumed, released, excused, taken, kills } = other;
+        let Self { got, lost, resumed, released, excused, taken, kills, shutdowns, permitted } = other;
         self.got += got;
         self.lost += lost;
         self.resumed += resumed;
@@ -124,13 +128,16 @@ impl Tally {
         self.excused += excused;
         self.taken += taken;
         self.kills += kills;
+        self.shutdowns += shutdowns;
+        self.permitted += permitted;
     }
 
     /// What a run of many seeds must have seen, or it has judged nothing.
     #[must_use]
     pub fn has_everything(&self) -> bool {
-        let Self { got, lost, resumed, released, excused, taken, kills } = *self;
-        [got, lost, resumed, released, excused, taken, kills].iter().all(|count| *count > 0)
+        let Self { got, lost, resumed, released, excused, taken, kills, shutdowns, permitted } = *self;
+        let counts = [got, lost, resumed, released, excused, taken, kills, shutdowns, permitted];
+        counts.iter().all(|count| *count > 0)
     }
 }
 
@@ -144,8 +151,10 @@ pub(super) struct Umpire {
     guards: BTreeMap<u64, Claim>,
     next: u64,
     takings: Vec<Taking>,
-    /// When each life of the daemon was killed.
+    /// When each life of the daemon was over.
     killed_ms: BTreeMap<u64, u32>,
+    /// When permissions were had from the daemon that is alive.
+    permits_ms: Vec<u32>,
     links: BTreeMap<u8, LinkState>,
 }
 
@@ -164,21 +173,21 @@ impl Umpire {
     }
 
     /// A guard was handed out. Returns its number.
-    pub(super) fn got(&mut self, asking: &Asking, name: &str, guard: &Guard) -> u64 {
+    pub(super) fn got(&mut self, asking: &Asking, name: &str, watch: Watch) -> u64 {
         self.tally.got += 1;
-        let token = guard.token().unwrap_or_else(|| {
+        let token = watch.token().unwrap_or_else(|| {
             self.blame(&format!("a guard of {name} has no token"));
             0
         });
         let claim = Claim {
             asking: asking.clone(),
             name: name.to_owned(),
-            kind: guard.kind(),
+            kind: watch.kind(),
             token,
             got_ms: self.now_ms,
-            watch: guard.watch(),
             resumed: 0,
-            is_held: guard.is_held(),
+            is_held: watch.is_held(),
+            watch,
             over_ms: None,
         };
         // Whoever comes later has a higher token, unless it is not the holder any more.
@@ -251,10 +260,40 @@ impl Umpire {
         }
     }
 
-    /// A life of the daemon is over.
+    /// A life of the daemon was killed, unless it was over already.
     pub(super) fn killed(&mut self, life: u64) {
-        self.tally.kills += 1;
+        if !self.killed_ms.contains_key(&life) {
+            self.tally.kills += 1;
+            self.is_over(life);
+        }
+    }
+
+    /// A life of the daemon has shut down in order.
+    pub(super) fn shut_down(&mut self, life: u64, now_ms: u32) {
+        self.tally.shutdowns += 1;
+        self.now_ms = now_ms;
+        self.is_over(life);
+    }
+
+    fn is_over(&mut self, life: u64) {
         self.killed_ms.insert(life, self.now_ms);
+        self.permits_ms.clear();
+    }
+
+    /// A permission was had that was asked for at this time. It counts from now on at least, for the whole time of the
+    /// rate, unless the daemon that gave it is gone.
+    pub(super) fn permitted(&mut self, asked_ms: u32) {
+        let now_ms = self.now_ms;
+        if self.killed_ms.values().any(|killed_ms| *killed_ms >= asked_ms) {
+            return;
+        }
+        self.tally.permitted += 1;
+        self.permits_ms.push(now_ms);
+        self.permits_ms.retain(|at_ms| at_ms + RATE_MS > now_ms);
+        let count = self.permits_ms.len();
+        if count > RATE as usize {
+            self.blame(&format!("{count} permissions within {RATE_MS} ms"));
+        }
     }
 
     pub(super) fn took(&mut self, taking: Taking) {
@@ -291,7 +330,7 @@ impl Umpire {
             // One that can be resumed is told when it reaches the next daemon.
             let is_told_soon = claim.asking.grace_ms == 0 && self.is_well_since(claim.asking.host, *at_ms);
             let most_ms = if is_told_soon { ROUND_TRIP_MS } else { claim.good_for_ms() + ROUND_TRIP_MS };
-            Excuse { until_ms: at_ms + most_ms, why: "its daemon was killed", is_certain: true }
+            Excuse { until_ms: at_ms + most_ms, why: "its daemon was gone", is_certain: true }
         });
         let taken = self.takings.iter().filter(|taking| is_hit(taking, claim)).map(|taking| {
             let is_told_soon = !claim.asking.is_of_session

@@ -2,9 +2,9 @@
 //! release or drop them. When trouble is over, each gets every lock once more.
 
 use super::cables::{Cables, Dialer, now};
-use super::plan::{INDEX, LIMIT, LOCKS, WORKERS};
+use super::plan::{INDEX, LEADER, LIMIT, LOCKS, RATE, RATE_MS, WORKERS};
 use super::umpire::{Asking, Umpire};
-use elockd_client::{Client, Error, Guard};
+use elockd_client::{Client, Error, Guard, Refusal, Watch};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::cell::{Cell, RefCell};
@@ -29,6 +29,14 @@ pub(super) struct Common {
     pub(super) starts: Cell<u64>,
     /// Requests that were made.
     pub(super) requests: Cell<u64>,
+}
+
+impl Common {
+    fn got(&self, asking: &Asking, name: &str, watch: Watch) -> u64 {
+        let mut umpire = self.umpire.borrow_mut();
+        umpire.now_ms = now_ms();
+        umpire.got(asking, name, watch)
+    }
 }
 
 fn ms(ms: u32) -> Duration {
@@ -73,6 +81,21 @@ struct Worker {
     rng: ChaCha8Rng,
 }
 
+/// The work of a leader. The library drops it when the lock is lost. The lock is asked for again from then on.
+struct Leading<'a> {
+    common: &'a Common,
+    asking: &'a RefCell<Asking>,
+    id: u64,
+}
+
+impl Drop for Leading<'_> {
+    fn drop(&mut self) {
+        let mut umpire = self.common.umpire.borrow_mut();
+        umpire.gives_up(self.id);
+        self.asking.borrow_mut().asked_ms = umpire.now_ms;
+    }
+}
+
 /// A guard, and its number.
 type Seen = (Guard, u64);
 
@@ -113,6 +136,7 @@ impl Worker {
             | Error::Timeout
             | Error::Deadlock
             | Error::Lost(_)
+            | Error::Refused(Refusal::ShuttingDown)
             | Error::Unreachable(_)
             | Error::Io(_) => {}
             _ => self.common.umpire.borrow_mut().blame(&format!("a request fails: {error}")),
@@ -135,9 +159,7 @@ impl Worker {
     }
 
     fn see(&self, asking: &Asking, name: &str, guard: &Guard) -> u64 {
-        let mut umpire = self.common.umpire.borrow_mut();
-        umpire.now_ms = now_ms();
-        umpire.got(asking, name, guard)
+        self.common.got(asking, name, guard.watch())
     }
 
     /// One use of the library, drawn at random.
@@ -149,7 +171,7 @@ impl Worker {
         };
         let wait_ms = self.rng.random_range(0..30_000);
         let name = LOCKS[self.rng.random_range(0..LOCKS.len())];
-        match self.rng.random_range(0..10) {
+        match self.rng.random_range(0..12) {
             0..6 => {
                 let asking = self.ask(grace_ms, false);
                 let (name, request) = match self.rng.random_range(0..6) {
@@ -181,7 +203,7 @@ impl Worker {
                 self.end(id, ordered_ms, &released);
                 released
             }
-            8 => {
+            10 => {
                 let asking = self.ask(0, false);
                 let guards = self.client.lock_all(LOCKS, Some(ms(wait_ms))).await?;
                 let ids: Vec<u64> = LOCKS
@@ -198,6 +220,17 @@ impl Worker {
                     self.common.umpire.borrow_mut().gives_up(id);
                 }
                 guards.release().await
+            }
+            8 => {
+                let time_ms = self.rng.random_range(0..12_000);
+                self.lead(time_ms).await
+            }
+            9 => {
+                let request = self.client.rate("mails", RATE, ms(RATE_MS));
+                let asked_ms = now_ms();
+                if self.rng.random() { request.wait(ms(wait_ms)).await } else { request.try_now().await }?;
+                self.permitted(asked_ms);
+                Ok(())
             }
             _ => {
                 let asking = self.ask(grace_ms, true);
@@ -247,6 +280,38 @@ impl Worker {
         Ok(())
     }
 
+    /// Leads, so long in one piece.
+    async fn lead(&mut self, time_ms: u32) -> Result<(), Error> {
+        let asking = RefCell::new(self.ask(0, false));
+        let (this, asking) = (&*self, &asking);
+        self.client
+            .lead(LEADER, |watch| {
+                let id = this.common.got(&asking.borrow(), LEADER, watch.clone());
+                let leading = Leading { common: &this.common, asking, id };
+                async move {
+                    let end_ms = now_ms() + time_ms;
+                    let mut was_held = true;
+                    while now_ms() < end_ms && !this.common.is_over.get() {
+                        sleep(ms(20)).await;
+                        let is_held = watch.is_held();
+                        // The clock may tell a moment before the loss is told.
+                        if !is_held && !was_held {
+                            this.common.umpire.borrow_mut().blame("a leader works on without its lock");
+                        }
+                        was_held = is_held;
+                    }
+                    drop(leading);
+                }
+            })
+            .await
+    }
+
+    fn permitted(&self, asked_ms: u32) {
+        let mut umpire = self.common.umpire.borrow_mut();
+        umpire.now_ms = now_ms();
+        umpire.permitted(asked_ms);
+    }
+
     fn end(&self, id: u64, ordered_ms: u32, released: &Result<(), Error>) {
         let mut umpire = self.common.umpire.borrow_mut();
         umpire.now_ms = now_ms();
@@ -269,6 +334,10 @@ impl Worker {
         self.client.write(INDEX).wait(minute).await?.release().await?;
         self.client.read(INDEX).wait(minute).await?.release().await?;
         self.client.shared("workers").limit(LIMIT).wait(minute).await?.release().await?;
+        self.lead(1).await?;
+        let asked_ms = now_ms();
+        self.client.rate("mails", RATE, ms(RATE_MS)).wait(minute).await?;
+        self.permitted(asked_ms);
         self.client.slot("slot", LIMIT, Some(minute)).await?.release().await
     }
 }

@@ -17,6 +17,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::{Duration, UNIX_EPOCH};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use turmoil::net::TcpListener;
 use turmoil::{Builder, Sim};
@@ -71,6 +72,8 @@ struct GuardsWorld {
     common: Rc<Common>,
     cables: Cables,
     life: Rc<Cell<u64>>,
+    /// Has the daemon shut down.
+    shutdown: Rc<Notify>,
     orders: Rc<RefCell<VecDeque<Order>>>,
     /// What the operator saw last.
     listing: Rc<RefCell<Option<String>>>,
@@ -103,12 +106,12 @@ impl GuardsWorld {
             starts: Cell::new(0),
             requests: Cell::new(0),
         });
-        let life = Rc::new(Cell::new(0));
+        let (life, shutdown) = (Rc::new(Cell::new(0)), Rc::<Notify>::default());
         {
-            let (life, cables) = (Rc::clone(&life), cables.clone());
+            let (life, common, shutdown) = (Rc::clone(&life), Rc::clone(&common), Rc::clone(&shutdown));
             sim.host(DAEMON, move || {
                 life.set(life.get() + 1);
-                daemon(life.get(), cables.clone())
+                daemon(life.get(), Rc::clone(&common), Rc::clone(&shutdown))
             });
         }
         for host in 0..HOSTS {
@@ -122,7 +125,7 @@ impl GuardsWorld {
         }
         let mishaps = plan::draw(seed).into();
         let down = [false; HOSTS as usize];
-        Self { sim, common, cables, life, orders, listing, mishaps, is_down: false, down, at_ms: 0 }
+        Self { sim, common, cables, life, shutdown, orders, listing, mishaps, is_down: false, down, at_ms: 0 }
     }
 
     fn run(mut self) -> GuardsReport {
@@ -248,14 +251,23 @@ impl GuardsWorld {
                     self.sim.bounce(name_of(host));
                 }
             }
+            Mishap::Break(host) => self.cables.reset(self.sim.lookup(name_of(host))),
             Mishap::Kill => {
                 if !std::mem::replace(&mut self.is_down, true) {
                     self.common.umpire.borrow_mut().killed(self.life.get());
                     self.kill(DAEMON);
                 }
             }
+            Mishap::ShutDown => {
+                if !std::mem::replace(&mut self.is_down, true) {
+                    self.shutdown.notify_one();
+                }
+            }
             Mishap::Start => {
                 if std::mem::take(&mut self.is_down) {
+                    // If it was still shutting down, that is over now.
+                    self.common.umpire.borrow_mut().killed(self.life.get());
+                    self.kill(DAEMON);
                     self.sim.bounce(DAEMON);
                 }
             }
@@ -285,16 +297,17 @@ fn name_of(host: u8) -> String {
 }
 
 /// One life of the daemon.
-async fn daemon(life: u64, cables: Cables) -> turmoil::Result {
+async fn daemon(life: u64, common: Rc<Common>, shutdown: Rc<Notify>) -> turmoil::Result {
     let machine =
         MachineConfig { secret: Secret(u128::from(life).to_le_bytes()), ..MachineConfig::smallest_storage() };
     let config = Config { machine, ..Config::default() };
     let server = Server::new(config).tokens_from(LifeTokens { next: life * TOKENS_OF_A_LIFE });
     for (port, is_for_operators) in [(PORT, false), (OPERATORS_PORT, true)] {
         let listener = TcpListener::bind(("0.0.0.0", port)).await?;
-        server.listen(CableListener { listener, is_for_operators, cables: cables.clone() });
+        server.listen(CableListener { listener, is_for_operators, cables: common.cables.clone() });
     }
-    server.run(std::future::pending()).await;
+    server.run(shutdown.notified()).await;
+    common.umpire.borrow_mut().shut_down(life, now_ms());
     Ok(())
 }
 

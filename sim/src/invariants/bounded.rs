@@ -16,6 +16,7 @@ pub(super) const INVARIANT: Invariant = Invariant {
 fn told(outcome: &Outcome<'_>) -> Held {
     let Outcome { observed, to, limits, .. } = outcome;
     let account = observed.origin(*to).map(|origin| origin.account).unwrap_or_default();
+    let quotas = observed.accounts().of(account).quotas;
     match outcome.output {
         Output::Reply(Reply::Got { name, .. }) if name.len() > usize::from(limits.name_bytes) => {
             return Err(format!("{to:?} was given a name of {} bytes", name.len()));
@@ -23,14 +24,18 @@ fn told(outcome: &Outcome<'_>) -> Held {
         Output::Reply(Reply::TooManyLocks { .. }) => {
             let own = observed.open().get(to).map_or(0, |held| held.len() as u64);
             let all = in_account(observed, account).locks;
-            if own < u64::from(limits.locks_per_connection) && all < u64::from(limits.locks) {
+            if own < u64::from(limits.locks_per_connection)
+                && all < u64::from(quotas.locks.unwrap_or(limits.locks))
+            {
                 return Err(format!("{to:?} was refused a lock with {own} of its own and {all} in all"));
             }
         }
         Output::Reply(Reply::QueueFull { kind, name } | Reply::EndQueueFull { kind, name }) => {
             let all = in_account(observed, account).waits;
             let line = observed.waits().awaiting(&(*kind, name.to_vec()));
-            if all < u64::from(limits.waiters) && line < limits.waiters_per_name as usize {
+            if all < u64::from(quotas.waiters.unwrap_or(limits.waiters))
+                && line < limits.waiters_per_name as usize
+            {
                 return Err(format!("{to:?} may not wait with {line} in line and {all} waits in all"));
             }
         }
@@ -50,16 +55,20 @@ fn told(outcome: &Outcome<'_>) -> Held {
 
 fn state(state: &State<'_>) -> Held {
     let State { observed, limits, .. } = state;
-    for account in [Account::default(), Account::ADMIN] {
+    let listed = observed.accounts().iter().map(|(account, _)| account);
+    for account in listed.chain([Account::default()]) {
+        let quotas = observed.accounts().of(account).quotas;
+        let (most_locks, most_waits) =
+            (quotas.locks.unwrap_or(limits.locks), quotas.waiters.unwrap_or(limits.waiters));
         let AccountCounts { connections, locks, waits } = in_account(observed, account);
         if connections > u64::from(limits.connections) && account != Account::ADMIN {
             return Err(format!("{connections} connections, and {} may be", limits.connections));
         }
-        if locks > u64::from(limits.locks) {
-            return Err(format!("{locks} holds and waits, and {} may be", limits.locks));
+        if locks > u64::from(most_locks) {
+            return Err(format!("{locks} holds and waits, and {most_locks} may be"));
         }
-        if waits > u64::from(limits.waiters) {
-            return Err(format!("{waits} waits, and {} may be", limits.waiters));
+        if waits > u64::from(most_waits) {
+            return Err(format!("{waits} waits, and {most_waits} may be"));
         }
     }
     for (conn, held) in observed.open() {

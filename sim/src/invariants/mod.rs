@@ -6,6 +6,7 @@
 //! With a thousand holds or more it is done after each end of a connection, after each drain, and after every
 //! thousandth input. With a line of a hundred waits or more it is done after every hundredth input.
 
+mod accounts;
 mod bounded;
 mod deadlines;
 mod deadlocks;
@@ -84,7 +85,7 @@ pub struct State<'a> {
 }
 
 /// Every invariant.
-pub const ALL: [Invariant; 19] = [
+pub const ALL: [Invariant; 20] = [
     told_once::INVARIANT,
     one_holder::INVARIANT,
     only_holders_release::INVARIANT,
@@ -103,6 +104,7 @@ pub const ALL: [Invariant; 19] = [
     tokens::INVARIANT,
     operators::INVARIANT,
     sessions::INVARIANT,
+    accounts::INVARIANT,
     sound::INVARIANT,
 ];
 

@@ -15,9 +15,10 @@ pub use sessions::{Grace, Session};
 pub use tokens::Tokens;
 pub use waits::{Wait, Waits};
 
-use elockd_core::{Cause, Command, Conn, Input, Kind, Now, Origin, Output, Reason, Reply};
+use elockd_core::{Accounts, Cause, Command, Conn, Input, Kind, Now, Origin, Output, Reason, Reply};
 use sessions::Sessions;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// A lock: its name space and its name.
 pub type Lock = (Kind, Vec<u8>);
@@ -25,6 +26,8 @@ pub type Lock = (Kind, Vec<u8>);
 /// What inputs and replies imply.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
+    /// What accounts may have and see.
+    accounts: Arc<Accounts>,
     /// The latest time that the machine was given.
     now: Now,
     /// Open connections and their holds.
@@ -86,6 +89,18 @@ enum Pending {
 }
 
 impl Observed {
+    /// Nothing has happened yet. Accounts may have and see this.
+    #[must_use]
+    pub fn of(accounts: Arc<Accounts>) -> Self {
+        Self { accounts, ..Self::default() }
+    }
+
+    /// What accounts may have and see.
+    #[must_use]
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
     /// The latest time that the machine was given.
     #[must_use]
     pub fn now(&self) -> Now {
@@ -250,6 +265,7 @@ impl Observed {
             Input::Drain => self.pending = Some(Pending::Drain),
             Input::Command(conn, command) => self.asked = Some((*conn, command.map(<[u8]>::to_vec))),
             Input::Tokens { first, last } => self.tokens.reserved(*first, *last),
+            Input::Accounts(accounts) => self.accounts = Arc::clone(accounts),
             Input::Tick | Input::Lapse { .. } => {}
         }
     }
@@ -363,6 +379,13 @@ impl Observed {
                     self.names.remove(&to);
                 } else {
                     self.names.insert(to, name.clone());
+                }
+            }
+            Reply::LoggedIn { .. } => {
+                if let Some((_, Command::Login(Some(account)))) = self.asked
+                    && let Some(origin) = self.origins.get_mut(&to)
+                {
+                    origin.account = account;
                 }
             }
             Reply::Lingers { key, ms } => self.sessions.lingers(to, *key, *ms),

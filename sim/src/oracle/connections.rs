@@ -7,7 +7,7 @@ use crate::history::{ClientSide, Close, History, ServerSide};
 use crate::log::{Ended, Entry, Told};
 use crate::plan::Plan;
 use elockd_core::wire::encode_reason;
-use elockd_core::{Cause, Reason};
+use elockd_core::{Cause, Command, Reason};
 
 /// Time in which a client that is idle, kicked or taken over has to read its last replies (docs/protocol.md).
 const LAST_WORDS_MS: u32 = 1_000;
@@ -46,7 +46,7 @@ fn requests(client: &ClientSide, server: &ServerSide) -> Found {
         let Some(request) = client.requests.get(number) else {
             return Err((run.applied, format!("{:?} was run, which it did not ask", run.command)));
         };
-        if request.command != run.command {
+        if !is_said_as(&run.command, &request.command) {
             let what = format!("{:?} was run, where it asked {:?}", run.command, request.command);
             return Err((run.applied, what));
         }
@@ -60,6 +60,16 @@ fn requests(client: &ClientSide, server: &ServerSide) -> Found {
         }
     }
     Ok(())
+}
+
+/// Whether a command is what the server tells the machine when a client asks this. Whether it may say so is for the
+/// judge of accounts.
+fn is_said_as(run: &Command<Vec<u8>>, asked: &Command<Vec<u8>>) -> bool {
+    match (run, asked) {
+        (Command::Login(_), Command::Auth(_)) | (Command::Help(_), Command::Help(_)) => true,
+        (Command::Refused(verb, _), asked) => asked.verb() == Some(*verb),
+        (run, asked) => run == asked,
+    }
 }
 
 /// The missing reply of a wait that is not over.
@@ -136,8 +146,10 @@ fn whole(
     let Some((close, closed)) = server.closed else { return Ok(()) };
     let ended_a_wait =
         server.commands.last().is_some_and(|run| run.has_waited && run.told_at.place == closed);
+    // While the answer to a wrong token is held back, nothing runs either.
+    let is_braked = server.commands.last().is_some_and(|run| run.command == Command::Login(None));
     // A FIN during a wait is a client's last word: it ends the wait, and requests behind it are not run.
-    let runs_all = matches!(close, Close::Said(Cause::Eof | Cause::Shutdown)) && !ended_a_wait;
+    let runs_all = matches!(close, Close::Said(Cause::Eof | Cause::Shutdown)) && !ended_a_wait && !is_braked;
     if runs_all {
         let read = server.read.iter().take_while(|(place, _)| *place < closed).last();
         let bytes = read.map_or(0, |(_, bytes)| *bytes).min(client.sent.len());

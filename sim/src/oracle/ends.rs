@@ -63,7 +63,7 @@ impl Ends<'_> {
                 });
                 if drains { Ok(()) } else { wrong("and there was no shutdown") }
             }
-            Close::Said(Cause::Quit | Cause::Idle | Cause::Kicked | Cause::Resumed) => {
+            Close::Said(Cause::Quit | Cause::Idle | Cause::Kicked | Cause::Resumed | Cause::Refused) => {
                 wrong("which only the machine decides")
             }
             Close::Decided(Reason::Quit) => {

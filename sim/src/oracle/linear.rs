@@ -282,6 +282,10 @@ fn operations<'a>(said: &Said<'a>, connection: &'a Connection, number_of_it: usi
             continue;
         }
         if request.command == Command::ReleaseAll {
+            if answer == Some(None) {
+                // It was refused.
+                continue;
+            }
             let others = of_others.into_iter().flatten().filter(|_| may_have_resumed);
             let known: BTreeSet<_> = locks.keys().chain(others).copied().collect();
             for lock in known {

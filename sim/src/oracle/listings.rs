@@ -91,7 +91,7 @@ impl<'a> Listings<'a> {
             if let Told::Listing(subject, name) = told
                 && let Some(fate) = self.fates.remove(&place)
             {
-                let truth = Truth::new(*subject, name.clone(), reference, &self.addrs);
+                let truth = Truth::seen_by(*conn, *subject, name.clone(), reference, &self.addrs);
                 self.under_way.push(UnderWay { conn: *conn, from: place, fate, truth });
             }
         }

@@ -4,10 +4,11 @@
 //! * [`replay`] trusts the witness about the machine's inputs, and gives the same inputs to the reference model;
 //! * [`connections`], [`ends`] and [`shutdown`] compare what the witness says of each connection with what its client
 //!   says;
-//! * [`linear`], [`sessions`] and [`tokens`] use only what the clients say: is there an order of events that explains
-//!   it, did each key give what was held under it, and did fencing tokens ascend for all clients, across all lives of
-//!   the server?
+//! * [`linear`], [`sessions`], [`tokens`] and [`accounts`] use only what the clients say: is there an order of events
+//!   that explains it, did each key give what was held under it, did fencing tokens ascend for all clients, across all
+//!   lives of the server, and did nobody have more than its account may?
 
+pub mod accounts;
 pub mod connections;
 pub mod ends;
 pub mod keys;
@@ -65,6 +66,8 @@ pub struct Judged {
     pub listings: u64,
     /// Fencing tokens that clients were shown.
     pub tokens: u64,
+    /// Requests that were refused because of an account's rules, or for want of a login.
+    pub refused: u64,
 }
 
 /// Judges a run.
@@ -81,7 +84,8 @@ pub fn judge(plan: &Plan, entries: &[Entry]) -> Result<Judged, Violation> {
         .and_then(|()| replay::judge(plan, entries, &history, &mut judged))
         .and_then(|()| linear::judge(plan, entries, &history, &mut judged))
         .and_then(|()| sessions::judge(&history).map(|passed| judged.passed = passed))
-        .and_then(|()| tokens::judge(&history, &mut judged));
+        .and_then(|()| tokens::judge(&history, &mut judged))
+        .and_then(|()| accounts::judge(plan, &history).map(|refused| judged.refused = refused));
     match verdict {
         Ok(()) => Ok(judged),
         Err(Finding { place, conn, check, what }) => {

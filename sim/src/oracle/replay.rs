@@ -9,7 +9,7 @@ use super::listings::Listings;
 use super::{Finding, Judged};
 use crate::history::{History, Place};
 use crate::log::{Applied, Entry, Event, Life, Told};
-use crate::plan::{Plan, Scenario};
+use crate::plan::Plan;
 use elockd_core::{Cause, Command, Conn, Input, Kind, Now, Origin, Reason, Reply};
 use elockd_model_tests::observe;
 use elockd_model_tests::reference::{Reference, line_of};
@@ -40,7 +40,7 @@ pub fn judge(plan: &Plan, entries: &[Entry], history: &History, judged: &mut Jud
             continue;
         }
         let gets = inputs.iter().filter(|(_, applied)| is_get(&applied.input)).count() as u64;
-        let is_simple = plan.scenario != Scenario::Swarm;
+        let is_simple = !plan.scenario.is_swarm();
         if is_simple && inputs.len() as u64 * gets > MOST_WORK {
             lock_by_lock(plan, life, &inputs)?;
         } else {
@@ -103,7 +103,7 @@ fn whole(
     history: &History,
     judged: &mut Judged,
 ) -> Result<(), Finding> {
-    let mut reference = Reference::new(plan.server.config(life).machine);
+    let mut reference = Reference::new(plan.config(life).machine);
     let mut listings = Listings::new(plan, life, history);
     for (place, applied) in inputs {
         listings.finish_before(*place)?;
@@ -197,7 +197,7 @@ fn lock_by_lock<'a>(plan: &Plan, life: Life, inputs: &[(Place, &'a Applied)]) ->
                     here.entry(*lock).or_insert_with(|| about(vec![])).inputs.push(Input::Drain);
                 }
             }
-            Input::Tick | Input::Lapse { .. } | Input::Tokens { .. } => {}
+            Input::Tick | Input::Lapse { .. } | Input::Tokens { .. } | Input::Accounts(_) => {}
             Input::Command(conn, command) => {
                 let is_idle = applied.told.contains(&(*conn, Told::Disconnect(Reason::Idle)));
                 if let Some(lock) = lock_of(command)

@@ -39,7 +39,7 @@ pub(super) const fn server_word(close: Close) -> &'static str {
         Close::Said(Cause::Idle) | Close::Decided(Reason::Idle) => "idle",
         Close::Said(Cause::Kicked) | Close::Decided(Reason::Kicked) => "kicked",
         Close::Said(Cause::Resumed) | Close::Decided(Reason::Resumed) => "resumed",
-        Close::Decided(Reason::TooManyConnections) => "too many connections",
+        Close::Said(Cause::Refused) | Close::Decided(Reason::TooManyConnections) => "too many connections",
     }
 }
 

@@ -76,6 +76,7 @@ fn verdict(violation: Option<&Violation>) -> String {
 fn in_words(plan: &Plan) -> String {
     let scenario = match plan.scenario {
         Scenario::Swarm => "A swarm",
+        Scenario::Accounts => "A swarm with accounts",
         Scenario::Line => "One long line",
         Scenario::MassOrphaning(Orphaning::Crash) => "Mass orphaning by crashes",
         Scenario::MassOrphaning(Orphaning::HalfOpen) => "Mass orphaning by half-open peers",

@@ -4,9 +4,10 @@
 
 use super::server::{HOST, OPERATORS_PORT, PORT};
 use super::wire::Wires;
+use crate::accounts::{ALL, RunAccounts};
 use crate::conversation::{Answer, Conversation};
 use crate::log::{Ended, Event, Log};
-use crate::plan::{Plan, Scenario};
+use crate::plan::Plan;
 use crate::script::{Client, FaultKind, Host};
 use elockd_core::{Command, Kind, Reply};
 use std::cell::{Cell, RefCell};
@@ -400,13 +401,17 @@ impl<'a> ClientEnd<'a> {
         }
         // A run that is replayed lock by lock must not end many holds at once. Who has said a key may hold what it
         // never asked for.
-        let is_swarm = self.shared.plan.scenario == Scenario::Swarm;
+        let is_swarm = self.shared.plan.scenario.is_swarm();
         if is_swarm && (self.client.0.is_multiple_of(2) || !self.keys.is_empty()) {
             self.ask(b"ra\n".to_vec()).await?;
         } else {
             for (kind, name) in self.wanted.clone() {
                 self.ask([&Command::Release(kind, name).line()[..], b"\n"].concat()).await?;
             }
+        }
+        if RunAccounts::of(&self.shared.plan).is_some() {
+            // Now it holds nothing, and the others may not have every lock.
+            self.ask(format!("auth token-of-{ALL}\n").into_bytes()).await?;
         }
         for (get, release) in [("g", "r"), ("sg", "sr"), ("rg", "rr"), ("wg", "wr")] {
             for name in &names {

@@ -75,14 +75,14 @@ impl ServerHost {
         *self.left.borrow_mut() = Arc::clone(&left);
         let host = Rc::clone(self);
         async move {
-            let config = host.plan.server.config(life);
-            let limits = config.machine.limits.clone();
+            let config = host.plan.config(life);
+            let (limits, accounts) = (config.machine.limits.clone(), Arc::clone(&config.machine.accounts));
             let listener = host.listener(PORT, false).await?;
             let for_operators =
                 if host.plan.server.admin { Some(host.listener(OPERATORS_PORT, true).await?) } else { None };
             host.log.note(Event::ServerStarted(life));
             host.started_ms.set(host.log.time_ms());
-            let witness = Witness::new(life, host.log.clone(), limits, is_alive, left);
+            let witness = Witness::new(life, host.log.clone(), (limits, accounts), is_alive, left);
             let server = Server::with_witness(config, Box::new(witness)).tokens_from(host.disk.open());
             *host.monitor.borrow_mut() = Some(server.monitor());
             server.listen(listener);

@@ -43,7 +43,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, view: &mut Dashboard, is_colored: bool
     });
     let rows: Vec<Row<'_>> = lines
         .iter()
-        .map(|line| row_of(line).style(if line.waiters > 0 { colored(Color::Yellow) } else { Style::new() }))
+        .map(|line| row_of(line).style(if line.waiters > 0 { colored(Color::Magenta) } else { Style::new() }))
         .collect();
     let widths = [
         Constraint::Fill(3),

@@ -1,10 +1,11 @@
 //! The contents of a snapshot, and its bytes. Only this file knows of bincode.
 
 use super::{RestoreError, damaged};
+use crate::accounts::{Accounts, Profile, Quotas};
 use crate::inspect::{ByVerb, Counters, for_each_counter};
 use crate::machine::Cause;
-use crate::table::Times;
-use crate::types::{Addr, ByKind, Kind};
+use crate::table::{Tally, Times};
+use crate::types::{Account, Addr, ByKind, Kind};
 use bincode::de::{BorrowDecode, BorrowDecoder, Decoder};
 use bincode::enc::Encoder;
 use bincode::error::{DecodeError, EncodeError};
@@ -12,7 +13,7 @@ use bincode::{Decode, Encode};
 use std::net::SocketAddr;
 
 const MAGIC: &[u8] = b"elockd snapshot\n";
-const VERSION: u16 = 6;
+const VERSION: u16 = 7;
 /// Bytes that decoding may allocate. Without a limit a damaged length could ask for any amount.
 const LIMIT: usize = 1 << 30;
 
@@ -40,6 +41,9 @@ pub(super) struct MachineRecord {
     pub(super) tokens: (u64, u64),
     /// What keys are made under.
     pub(super) secret: [u8; 16],
+    pub(super) accounts: AccountsRecord,
+    /// What each account has, by number. It follows from the rest, and shows damage.
+    pub(super) sums: Vec<SumRecord>,
     /// The longest idle first.
     pub(super) connections: Vec<ConnectionRecord>,
     /// By the connection that left them.
@@ -48,6 +52,37 @@ pub(super) struct MachineRecord {
     pub(super) ties: Vec<TieRecord>,
     /// By beginning.
     pub(super) waits: Vec<WaitRecord>,
+}
+
+/// The table of accounts, by number.
+#[derive(Encode, Decode)]
+pub(super) struct AccountsRecord {
+    pub(super) profiles: Vec<(u16, ProfileRecord)>,
+    pub(super) others: ProfileRecord,
+    pub(super) is_replaced: bool,
+}
+
+#[derive(Encode, Decode)]
+pub(super) struct ProfileRecord {
+    pub(super) name: String,
+    pub(super) connections: Option<u32>,
+    pub(super) locks: Option<u32>,
+    pub(super) memory_bytes: Option<u64>,
+    pub(super) waiters: Option<u32>,
+    pub(super) is_operator: bool,
+    pub(super) names: Option<Vec<Vec<u8>>>,
+    pub(super) all_figures: bool,
+}
+
+/// What one account has.
+#[derive(Debug, Encode, Decode, PartialEq, Eq)]
+pub(super) struct SumRecord {
+    pub(super) account: u16,
+    pub(super) connections: u32,
+    pub(super) holds: u32,
+    pub(super) waits: u32,
+    pub(super) ends: u32,
+    pub(super) memory_bytes: u64,
 }
 
 #[derive(Encode, Decode)]
@@ -297,6 +332,50 @@ impl From<Times> for TimesRecord {
 impl From<TimesRecord> for Times {
     fn from(TimesRecord { counts, sum_ms }: TimesRecord) -> Self {
         Self::restored(counts, sum_ms)
+    }
+}
+
+impl From<&Accounts> for AccountsRecord {
+    fn from(accounts: &Accounts) -> Self {
+        let profiles = accounts.iter().map(|(account, profile)| (account.0, profile.into()));
+        Self { profiles: profiles.collect(), others: accounts.others().into(), is_replaced: false }
+    }
+}
+
+impl From<AccountsRecord> for Accounts {
+    fn from(AccountsRecord { profiles, others, .. }: AccountsRecord) -> Self {
+        let profiles = profiles.into_iter().map(|(account, profile)| (Account(account), profile.into()));
+        Self::restored(profiles.collect(), others.into())
+    }
+}
+
+impl From<&Profile> for ProfileRecord {
+    fn from(profile: &Profile) -> Self {
+        let Profile { name, quotas, is_operator, names, all_figures } = profile.clone();
+        let Quotas { connections, locks, memory_bytes, waiters } = quotas;
+        Self { name, connections, locks, memory_bytes, waiters, is_operator, names, all_figures }
+    }
+}
+
+impl From<ProfileRecord> for Profile {
+    fn from(record: ProfileRecord) -> Self {
+        let ProfileRecord { name, connections, locks, memory_bytes, waiters, .. } = record;
+        let quotas = Quotas { connections, locks, memory_bytes, waiters };
+        let ProfileRecord { is_operator, names, all_figures, .. } = record;
+        Self { name, quotas, is_operator, names, all_figures }
+    }
+}
+
+impl From<&Tally> for SumRecord {
+    fn from(tally: &Tally) -> Self {
+        Self {
+            account: tally.account().0,
+            connections: tally.connections(),
+            holds: tally.holds(),
+            waits: tally.waits(),
+            ends: tally.ends(),
+            memory_bytes: tally.memory(),
+        }
     }
 }
 

@@ -7,13 +7,16 @@ use super::{RestoreError, damaged};
 use crate::config::Secret;
 use crate::machine::Machine;
 use crate::storage::Id;
-use crate::table::{Aim, Connection, Times, Tokens};
+use crate::table::{Aim, Connection, Times, Tokens, memory};
 use crate::types::{Account, Conn, Kind, Now, Origin, Seq};
+use std::sync::Arc;
 
 impl Machine {
     /// Fills a new machine. Anything wrong in the record is an error here or in `check`, never a panic.
     pub(super) fn set_record(&mut self, record: MachineRecord) -> Result<(), RestoreError> {
         self.graces.restore_secret(Secret(record.secret));
+        let is_replaced = record.accounts.is_replaced;
+        self.connections.set_accounts(Arc::new(record.accounts.into()), is_replaced);
         let mut connections = record.connections;
         // By activity, whether or not the original had an idle limit.
         connections.sort_by_key(|connection| connection.active);
@@ -48,6 +51,10 @@ impl Machine {
         }
         for wait in record.waits {
             self.set_wait(wait, record.now)?;
+        }
+        let sums = self.sum_records();
+        if sums != record.sums {
+            return Err(damaged(format!("its accounts have {sums:?}, not {:?}", record.sums)));
         }
         self.holds.restore_last_order(record.last_order);
         let (next, last) = record.tokens;
@@ -103,6 +110,7 @@ impl Machine {
         let tenure = self.connections[id].tenure().unwrap_or_else(|| self.begin_tenure(id));
         let left = self.left_by(id, tenure);
         let grace = self.connections[id].grace().expect("a session has a grace");
+        self.connections.tally_mut(left.tally).add_memory(left.memory());
         self.graces.leave(grace, left, self.holds.tenure(tenure).holds(), (now, due));
         self.holds.linger(tenure, grace);
         self.connections.set_grace(id, None);
@@ -128,7 +136,7 @@ impl Machine {
         }
         self.holds.add(found, name, tenure, Now(since));
         let tally = self.connections[id].tally();
-        self.connections.tally_mut(tally).add_hold();
+        self.connections.tally_mut(tally).add_hold(memory::outer_bytes(name.len()));
         if token > Tokens::MAX {
             return Err(damaged(format!("a hold has token {token}")));
         }
@@ -166,7 +174,7 @@ impl Machine {
         }
         assert!(self.holds.due(Now(began)).is_none(), "nothing is due before the time of the snapshot");
         let wait = self.holds.restore_wait(found, id, (order, aim), (Now(began), Now(deadline)));
-        self.connections.set_wait(id, wait, aim);
+        self.connections.set_wait(id, wait, (aim, memory::outer_bytes(name.len())));
         if self.config.limits.idle_ms > 0 {
             self.connections.unlink(id);
         }

@@ -2,12 +2,12 @@
 //! stored.
 
 use super::format::{
-    ConnectionRecord, GraceRecord, HolderRecord, MachineRecord, SessionRecord, SoleRecord, TieRecord,
-    TimesRecord, WaitRecord,
+    AccountsRecord, ConnectionRecord, GraceRecord, HolderRecord, MachineRecord, SessionRecord, SoleRecord,
+    SumRecord, TieRecord, TimesRecord, WaitRecord,
 };
 use crate::machine::Machine;
 use crate::storage::Id;
-use crate::table::{Aim, Connection, Grace, State, Tenure, TiedHold};
+use crate::table::{Aim, Connection, Grace, State, Tally, Tenure, TiedHold};
 use crate::types::{ByKind, Conn};
 use std::collections::BTreeMap;
 
@@ -64,11 +64,25 @@ impl Machine {
             last_order: self.holds.ties().last_order(),
             tokens: (self.tokens.next(), self.tokens.last()),
             secret: self.graces.secret().0,
+            accounts: AccountsRecord {
+                is_replaced: self.connections.accounts_are_replaced(),
+                ..(&**self.accounts()).into()
+            },
+            sums: self.sum_records(),
             connections,
             sessions,
             ties,
             waits: self.wait_records(),
         }
+    }
+
+    /// What each account has that has anything, by number.
+    pub(super) fn sum_records(&self) -> Vec<SumRecord> {
+        let has_any = |tally: &&Tally| tally.memory() > 0;
+        let tallies = self.connections.tallies().iter().filter(has_any);
+        let mut sums: Vec<SumRecord> = tallies.map(SumRecord::from).collect();
+        sums.sort_by_key(|sum| sum.account);
+        sums
     }
 
     fn wait_records(&self) -> Vec<WaitRecord> {

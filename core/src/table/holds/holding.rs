@@ -71,7 +71,7 @@ impl Holds {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "each get pays for a call")]
     fn add_new(&mut self, Found { hash, kind, .. }: Found, name: &[u8], tenure: Id<Tenure>, now: Now) {
-        let outer_bytes = memory::outer_bytes(name);
+        let outer_bytes = memory::outer_bytes(name.len());
         self.tenures[tenure].add_sole(&mut self.locks, kind, outer_bytes, |locks, links| {
             locks.insert(hash, name, kind, Hold::Sole { tenure, links }, now)
         });
@@ -150,9 +150,9 @@ impl Holds {
         tie
     }
 
-    /// Ends one hold of a tenure that is a holder.
+    /// Ends one hold of a tenure that is a holder. Returns the bytes of its name that are stored outside the slot.
     #[inline]
-    pub(crate) fn remove(&mut self, lock: Id<Lock>, tenure: Id<Tenure>, now: Now) {
+    pub(crate) fn remove(&mut self, lock: Id<Lock>, tenure: Id<Tenure>, now: Now) -> u64 {
         let hold = &self.locks[lock];
         let kind = hold.kind();
         self.counts.remove_hold(kind);
@@ -164,10 +164,12 @@ impl Holds {
                 self.counts.remove_name(kind, outer_bytes);
                 self.tenures[tenure].remove_sole(&mut self.locks, kind, outer_bytes, (lock, links));
                 self.locks.remove(lock);
+                outer_bytes
             }
             Hold::Tied(_) => {
                 let hold = self.ties.find(lock, tenure).expect("only a holder releases");
-                self.untie(hold, now);
+                let (_, outer_bytes) = self.untie(hold, now);
+                outer_bytes
             }
         }
     }
@@ -178,16 +180,16 @@ impl Holds {
         self.ties.push(tie, lock, tenure, since, of_tenure);
     }
 
-    /// Ends a tied hold. Frees its lock if it was the last one and nobody waits. Returns how many holders are left.
-    pub(super) fn untie(&mut self, id: Id<TiedHold>, now: Now) -> u32 {
+    /// Ends a tied hold. Frees its lock if it was the last one and nobody waits. Returns how many holders are left,
+    /// and the bytes of the name that are stored outside its slot.
+    pub(super) fn untie(&mut self, id: Id<TiedHold>, now: Now) -> (u32, u64) {
         let hold = &self.ties.holds()[id];
         let (lock, tenure, since) = (hold.lock(), hold.tenure(), hold.since());
-        let kind = self.locks[lock].kind();
+        let (kind, outer_bytes) = self.counted(lock);
         let State::Tied(tie) = self.state(lock) else { panic!("a tied hold's lock is tied") };
         self.counts.note_hold(kind, since.until(now));
         let left = self.ties.remove(tie, id, self.tenures[tenure].remove_tied(kind));
         if left == 0 {
-            let (kind, outer_bytes) = self.counted(lock);
             self.counts.remove_name(kind, outer_bytes);
         }
         if self.ties[tie].awaiting() > 0 {
@@ -195,7 +197,7 @@ impl Holds {
         } else if left == 0 {
             self.free_tied(lock, tie);
         }
-        left
+        (left, outer_bytes)
     }
 
     /// Frees a tied lock. Nobody may hold it or wait for it.

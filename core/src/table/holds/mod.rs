@@ -49,6 +49,8 @@ pub(crate) enum State {
 pub(crate) struct Found {
     hash: NameHash,
     lock: Option<Id<Lock>>,
+    /// Bytes of the name.
+    name_bytes: u16,
     /// How it was asked for. Whoever holds it may hold it otherwise.
     kind: Kind,
     state: State,
@@ -111,7 +113,7 @@ impl Holds {
             None => (State::Free, 0),
             Some(state) => (state, self.holders_in(state)),
         };
-        Found { hash, lock, kind, state, holders }
+        Found { hash, lock, name_bytes: name.len() as u16, kind, state, holders }
     }
 
     /// How many hold a name so. Not those who hold it otherwise.
@@ -316,7 +318,7 @@ mod tests {
     /// Holds with `N` tenures, each of a connection of its own.
     fn holds<const N: usize>() -> (Holds, [Id<Tenure>; N]) {
         let mut holds = Holds::new(&Config::smallest_storage().storage);
-        let mut connections = Connections::new(&Config::smallest_storage().storage);
+        let mut connections = Connections::new(&Config::smallest_storage());
         let tenures = std::array::from_fn(|number| {
             let serial = number as u64 + 1;
             let origin = Origin { addr: Addr::Unix(serial), account: Account::default() };
@@ -353,7 +355,7 @@ mod tests {
         for is_got in [false, true] {
             let (mut holds, [a, b]) = holds();
             let lock = add(&mut holds, a);
-            assert_eq!(holds.end(a, Now(5)), ByKind::from_array([0, 1, 0, 0]));
+            assert_eq!(holds.end(a, Now(5)), (ByKind::from_array([0, 1, 0, 0]), 0));
             assert_eq!((holds.state(lock), holds.holders(lock), holds.dead()), (State::Free, 0, 1));
             assert_eq!(holds.holder_tenures(lock).count(), 0);
             assert_eq!((holds.counts().live(), holds.counts().held()), Default::default());

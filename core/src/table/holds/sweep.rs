@@ -23,16 +23,20 @@ impl Dead {
 
 impl Holds {
     /// Ends a tenure and all it holds, in one step. Nothing that comes later sees any of it. Costs O(1), and O(1) more
-    /// for each tied hold. Sole holds leave storage behind for `sweep`. Returns how many holds ended.
-    pub(crate) fn end(&mut self, id: Id<Tenure>, now: Now) -> ByKind<u32> {
+    /// for each tied hold. Sole holds leave storage behind for `sweep`. Returns how many holds ended, and the
+    /// bytes of their names that are stored outside the slots.
+    pub(crate) fn end(&mut self, id: Id<Tenure>, now: Now) -> (ByKind<u32>, u64) {
         let tenure = &mut self.tenures[id];
         tenure.end(now);
         let holds = ByKind::from_fn(|kind| tenure.count(kind));
         let soles = tenure.sole_count();
-        self.counts.remove_tenure(holds, soles, tenure.sole_name_bytes());
+        let mut outer_bytes = tenure.sole_name_bytes();
+        self.counts.remove_tenure(holds, soles, outer_bytes);
         while let Some(hold) = self.tenures[id].tied().first() {
             cost!(HoldEnded);
-            reach(match self.untie(hold, now) {
+            let (left, of_name) = self.untie(hold, now);
+            outer_bytes += of_name;
+            reach(match left {
                 0 => Mark::OrphaningFreedATiedLock,
                 _ => Mark::OrphaningLeftOtherHolders,
             });
@@ -44,7 +48,7 @@ impl Holds {
             self.dead.holds += soles.total();
             self.dead.tenures.push_back(&mut self.tenures, id);
         }
-        holds
+        (holds, outer_bytes)
     }
 
     /// Frees the storage of up to `limit` dead holds, and of fewer if their names are very long. Returns how many it

@@ -25,7 +25,7 @@ impl Holds {
         // Must come before the wait gets its order: the holds that are there now have lower ones.
         let tie = self.make_tied(lock, found.state);
         self.counts.add_wait(found.kind, aim);
-        let place = (self.ties.next_order(), Place::new(found.kind, aim));
+        let place = (self.ties.next_order(), Place::new(found.kind, aim, found.name_bytes));
         let wait = self.waits.begin(lock, by, place, (now, deadline));
         self.ties[tie].waits_mut(aim).push(&mut self.waits, wait);
         wait

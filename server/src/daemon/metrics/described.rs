@@ -7,6 +7,9 @@ use prometheus_client::metrics::MetricType;
 /// The prefix of all names except those that every exporter uses.
 const PREFIX: &str = "elockd_";
 
+/// What metrics of accounts have in common.
+const OF_ACCOUNTS: &str = "None without accounts.";
+
 /// One metric.
 #[derive(Clone, Debug)]
 pub(super) struct Described {
@@ -33,7 +36,17 @@ pub(super) enum Own {
     ListingsRefused,
     ClosingSockets,
     ClosingSocketsDropped,
+    Handshakes,
+    HandshakesDropped,
+    HandshakesFailed,
+    CertificateExpiry,
+    ForeignConnections,
     LogLinesDropped,
+    StrangersClosed,
+    AccountConnections,
+    AccountHolds,
+    AccountWaiters,
+    AccountMemory,
     CommandDuration,
     HoldDuration,
     WaitTime,
@@ -46,14 +59,24 @@ pub(super) enum Own {
 impl Own {
     /// All of them, in the order in which a scrape shows them.
     #[cfg(test)]
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 24] = [
         Self::BuildInfo,
         Self::LongHolds,
         Self::TokenReservationsFailed,
         Self::ListingsRefused,
         Self::ClosingSockets,
         Self::ClosingSocketsDropped,
+        Self::Handshakes,
+        Self::HandshakesDropped,
+        Self::HandshakesFailed,
+        Self::ForeignConnections,
+        Self::CertificateExpiry,
         Self::LogLinesDropped,
+        Self::StrangersClosed,
+        Self::AccountConnections,
+        Self::AccountHolds,
+        Self::AccountWaiters,
+        Self::AccountMemory,
         Self::CommandDuration,
         Self::HoldDuration,
         Self::WaitTime,
@@ -64,6 +87,7 @@ impl Own {
     ];
 
     /// Its row of the table.
+    #[expect(clippy::too_many_lines, reason = "it is a table")]
     pub(super) fn described(self) -> Described {
         use MetricType::{Counter, Gauge, Histogram};
         let (name, metric_type, labels, help, note): (_, _, &[&str], _, _) = match self {
@@ -97,12 +121,70 @@ impl Own {
                 "Such sockets that were closed before their time, to make room for others.",
                 "Beyond `--max-closing`, or when file descriptors are few.",
             ),
+            Self::Handshakes => (
+                "elockd_handshakes",
+                Gauge,
+                &[],
+                "Sockets open now although their handshake is not over.",
+                "They have no connection yet.",
+            ),
+            Self::HandshakesDropped => (
+                "elockd_handshakes_dropped",
+                Counter,
+                &[],
+                "Such sockets that were closed before their time, to make room for others.",
+                "Beyond `--max-handshakes`, or when file descriptors are few.",
+            ),
+            Self::HandshakesFailed => (
+                "elockd_handshakes_failed",
+                Counter,
+                &[],
+                "Handshakes that failed, or took longer than `--handshake-timeout`.",
+                "The log has a reason, at most once a second.",
+            ),
+            Self::ForeignConnections => (
+                "elockd_foreign_connections",
+                Counter,
+                &[],
+                "Connections that were closed because they spoke another protocol.",
+                "See [other protocols](protocol.md#other-protocols).",
+            ),
+            Self::CertificateExpiry => (
+                "elockd_tls_certificate_expiry_seconds",
+                Gauge,
+                &[],
+                "When the first of the daemon's certificates expires, in Unix time; 0 without TLS.",
+                "See [TLS](tls.md).",
+            ),
             Self::LogLinesDropped => (
                 "elockd_log_lines_dropped",
                 Counter,
                 &[],
                 "Lines of the log that were not written.",
                 "Nobody took them, or the disk was full. See [the log](#the-log).",
+            ),
+            Self::StrangersClosed => (
+                "elockd_unauthenticated_closed",
+                Counter,
+                &[],
+                "Connections closed because they had to authenticate and did not.",
+                "They took longer than `--auth-timeout`, or sent too much before. See [access](access.md).",
+            ),
+            Self::AccountConnections => {
+                ("elockd_account_connections", Gauge, &["account"], "Connections open now.", OF_ACCOUNTS)
+            }
+            Self::AccountHolds => {
+                ("elockd_account_holds", Gauge, &["account"], "Holds now, of all kinds.", OF_ACCOUNTS)
+            }
+            Self::AccountWaiters => {
+                ("elockd_account_waiters", Gauge, &["account"], "Connections that wait now.", OF_ACCOUNTS)
+            }
+            Self::AccountMemory => (
+                "elockd_account_memory_bytes",
+                Gauge,
+                &["account"],
+                "Memory that the account has, as its quota counts it.",
+                OF_ACCOUNTS,
             ),
             Self::CommandDuration => (
                 "elockd_command_duration_seconds",

@@ -2,7 +2,7 @@
 //! chooses, so the number of series is bounded. Names of locks are not in it.
 
 use super::described::{self, Described, Own};
-use super::sample::Sample;
+use super::sample::{AccountSample, Sample};
 use elockd_core::figures::Part;
 use elockd_core::{Kind, Times, Unit};
 use elockd_server::Latency;
@@ -40,7 +40,17 @@ impl Collector for Sample {
         page.number(Own::ListingsRefused, Number::Whole(self.listings_refused))?;
         page.number(Own::ClosingSockets, Number::Whole(self.closing_sockets))?;
         page.number(Own::ClosingSocketsDropped, Number::Whole(self.closing_sockets_dropped))?;
+        page.number(Own::Handshakes, Number::Whole(self.handshakes))?;
+        page.number(Own::HandshakesDropped, Number::Whole(self.handshakes_dropped))?;
+        page.number(Own::HandshakesFailed, Number::Whole(self.handshakes_failed))?;
+        page.number(Own::ForeignConnections, Number::Whole(self.foreign_connections))?;
+        page.number(Own::CertificateExpiry, Number::Whole(self.certificate_expiry))?;
         page.number(Own::LogLinesDropped, Number::Whole(self.log_lines_dropped))?;
+        page.number(Own::StrangersClosed, Number::Whole(self.strangers_closed))?;
+        page.by_account(Own::AccountConnections, self, |account| account.connections)?;
+        page.by_account(Own::AccountHolds, self, |account| account.holds)?;
+        page.by_account(Own::AccountWaiters, self, |account| account.waiters)?;
+        page.by_account(Own::AccountMemory, self, |account| account.memory_bytes)?;
         self.times(&mut page)?;
         self.process(&mut page)
     }
@@ -134,6 +144,17 @@ impl Page<'_> {
         Ok(())
     }
 
+    /// A metric with a series for each account. Names of accounts are in the operator's files, so there are few.
+    fn by_account(&mut self, own: Own, sample: &Sample, number: fn(&AccountSample) -> u64) -> fmt::Result {
+        let metric = own.described();
+        let mut encoder = self.descriptor(&metric)?;
+        for account in &sample.accounts {
+            let labels: Labels<'_> = &[("account", &account.name)];
+            write(&mut encoder.encode_family(&labels)?, metric.metric_type, Number::Whole(number(account)))?;
+        }
+        Ok(())
+    }
+
     fn times_by_kind(&mut self, own: Own, times: &[(Kind, Times)]) -> fmt::Result {
         let bounds = Times::BOUNDS_MS.map(|ms| Duration::from_millis(ms).as_secs_f64());
         let labelled: Vec<_> = times.iter().map(|(kind, times)| ([("kind", kind.word())], times)).collect();
@@ -185,7 +206,7 @@ mod tests {
     fn every_figure_that_is_told_exists() {
         // Nobody has sent this machine a command. So figures that need a first use are not there.
         let server = Server::new(Config::default());
-        let text = text(Sample::take(&server.monitor(), SystemTime::now()));
+        let text = text(Sample::take(&server.monitor(), 0, SystemTime::now()));
         assert!(text.contains("\nelockd_locks_refused_total 0\n"), "{text}");
         assert!(text.contains("\nelockd_connections_closed_total{cause=\"stalled\"} 0\n"), "{text}");
         assert!(text.contains("\nelockd_holds_limit 1000000\n"), "{text}");

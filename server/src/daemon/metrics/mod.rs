@@ -11,7 +11,7 @@ mod sample;
 pub(crate) use described::table;
 
 use elockd_server::Monitor;
-use elockd_server::listen::{Acceptor, Listener, Peer, TcpListener, TcpOptions};
+use elockd_server::listen::{Acceptor, Listener, Peer, TcpListener, TcpOptions, Tls};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE};
@@ -67,6 +67,8 @@ impl Listener for Http {
 /// The source of every answer.
 struct Source {
     monitor: Monitor,
+    /// Its certificates.
+    tls: Option<Tls>,
     start: SystemTime,
 }
 
@@ -76,11 +78,11 @@ impl Metrics {
     /// # Errors
     ///
     /// The system's error: the address is in use, is not of this machine, or is not allowed.
-    pub(crate) fn bind(address: SocketAddr, monitor: Monitor) -> io::Result<Self> {
+    pub(crate) fn bind(address: SocketAddr, monitor: Monitor, tls: Option<Tls>) -> io::Result<Self> {
         // No timeout for dead peers: each client is cut off long before one would expire.
         let listener = Http(TcpListener::bind(address, TcpOptions { peer_timeout: None })?);
         info!("listening on {listener}");
-        let source = Arc::new(Source { monitor, start: SystemTime::now() });
+        let source = Arc::new(Source { monitor, tls, start: SystemTime::now() });
         Ok(Self { acceptor: Acceptor::new(listener), source })
     }
 
@@ -124,7 +126,8 @@ fn respond(request: &Request<Incoming>, source: &Source) -> Response<Full<Bytes>
     }
     match request.uri().path() {
         "/metrics" => {
-            let sample = Sample::take(&source.monitor, source.start);
+            let expiry = source.tls.as_ref().map_or(0, |tls| u64::try_from(tls.expiry()).unwrap_or(0));
+            let sample = Sample::take(&source.monitor, expiry, source.start);
             let mut response = Response::new(Full::new(exposition::text(sample).into()));
             let content_type = exposition::CONTENT_TYPE.parse().expect("it is a header's value");
             response.headers_mut().insert(CONTENT_TYPE, content_type);

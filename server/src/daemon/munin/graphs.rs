@@ -286,6 +286,7 @@ const GRAPHS: [Graph; 12] = [
                     "command_wsteal",
                     "command_linger",
                     "command_resume",
+                    "command_auth",
                 ],
                 Shape::StackedRate,
                 "iam, me, ping, q, help, quit, kick, steal, wsteal, linger, resume",

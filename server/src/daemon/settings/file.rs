@@ -1,7 +1,9 @@
-//! The configuration file: TOML, a flat table of settings by the names of their flags. Its values are passed on as
-//! text, so that the parser of the flags checks them too. Only the form of the file is checked here.
+//! The configuration file: TOML, a flat table of settings by the names of their flags, and a table for each account.
+//! The values of settings are passed on as text, so that the parser of the flags checks them too. Only the form of the
+//! file is checked here.
 
 use super::Occasion;
+use super::accounts::{self, AccountError, AccountTables};
 use rustix::fs::OFlags;
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -42,6 +44,8 @@ pub(crate) enum FileError {
     Several { key: String },
     #[error("{0}")]
     Value(String),
+    #[error("{0}")]
+    Account(#[from] AccountError),
 }
 
 /// Reads a file. `known` has the name of each setting, and whether it may have several values. At the start it may be a
@@ -50,7 +54,11 @@ pub(crate) enum FileError {
 /// # Errors
 ///
 /// If the file cannot be read, is too large, is not TOML, or has a key or a type that no setting has.
-pub(super) fn read(path: &Path, known: &[(String, bool)], occasion: Occasion) -> Result<File, FileError> {
+pub(super) fn read(
+    path: &Path,
+    known: &[(String, bool)],
+    occasion: Occasion,
+) -> Result<(File, AccountTables), FileError> {
     let mut options = OpenOptions::new();
     if occasion == Occasion::Reload {
         // It does not wait for somebody to write.
@@ -69,9 +77,11 @@ pub(super) fn read(path: &Path, known: &[(String, bool)], occasion: Occasion) ->
     parse(&text, known)
 }
 
-fn parse(text: &str, known: &[(String, bool)]) -> Result<File, FileError> {
-    let table: BTreeMap<String, Value> = toml::from_str(text)?;
-    table.into_iter().map(|(key, value)| entry(key, value, known)).collect()
+fn parse(text: &str, known: &[(String, bool)]) -> Result<(File, AccountTables), FileError> {
+    let mut table: BTreeMap<String, Value> = toml::from_str(text)?;
+    let accounts = table.remove("accounts").map(accounts::read).transpose()?.unwrap_or_default();
+    let settings: Result<_, _> = table.into_iter().map(|(key, value)| entry(key, value, known)).collect();
+    Ok((settings?, accounts))
 }
 
 fn entry(key: String, value: Value, known: &[(String, bool)]) -> Result<(String, Vec<String>), FileError> {
@@ -110,7 +120,7 @@ mod tests {
     fn read(text: &str) -> Result<File, String> {
         let known = ["listen", "port", "dump", "unix-mode", "admin-unix-mode", "idle-timeout"];
         let known = known.map(|name| (name.to_owned(), name == "listen"));
-        parse(text, &known).map_err(|error| error.to_string())
+        parse(text, &known).map(|(settings, _)| settings).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -136,10 +146,10 @@ mod tests {
             };
             let setting = b"port = 7 # ";
             let comment = |length: usize| [&setting[..], &vec![b'x'; length - setting.len()]].concat();
-            assert_eq!(read(&comment(most)).unwrap()["port"], ["7"]);
+            assert_eq!(read(&comment(most)).unwrap().0["port"], ["7"]);
             let refusal = "it has more than 1048576 bytes; is it the right file?";
-            assert_eq!(read(&comment(most + 1)), Err(refusal.to_owned()));
-            assert_eq!(read(b"port = 7 # \xff"), Err("it is not UTF-8, as TOML must be".to_owned()));
+            assert_eq!(read(&comment(most + 1)).unwrap_err(), refusal);
+            assert_eq!(read(b"port = 7 # \xff").unwrap_err(), "it is not UTF-8, as TOML must be");
         }
         // It has no end.
         let refusal = super::read(Path::new("/dev/zero"), &known, Occasion::Start).unwrap_err();

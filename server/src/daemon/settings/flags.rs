@@ -3,9 +3,10 @@
 
 use super::limits::Limited;
 use super::values::{
-    ListenAddress, file_mode, listen_address, no_web_socket, port, socket_address, threads, warn_held,
+    ListenAddress, file_mode, listen_address, network, port, socket_address, threads, warn_held,
 };
 use clap::{ArgAction, Parser, ValueEnum};
+use elockd_server::listen::{Network, Origin};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,7 +22,9 @@ use std::time::Duration;
 #[derive(Debug, Parser)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 #[command(name = "elockd", version, max_term_width = 100, next_line_help = false)]
-#[command(after_help = "As a munin plugin: elockd munin --help")]
+#[command(
+    after_help = "Tokens and rules: elockd token --help, elockd rules --help\nAs a munin plugin: elockd munin --help"
+)]
 pub(super) struct Flags {
     /// Configuration file (TOML) with the settings below; a key is a flag's name without its dashes.
     #[arg(long, value_name = "PATH", help_heading = "Process")]
@@ -57,10 +60,69 @@ pub(super) struct Flags {
     #[arg(allow_negative_numbers = true)]
     pub(super) port: u16,
 
-    /// glockd's flag for its WebSocket listener, which elockd does not have yet.
-    #[arg(id = "ws", long = "ws", value_name = "N", hide = true, value_parser = no_web_socket)]
+    /// Address to listen on with TLS: `IP:PORT` or `[IPv6]:PORT`; separate several with commas, or repeat the flag.
+    ///
+    /// It needs --tls-cert and --tls-key. An IPv6 address means IPv6 alone, `::` too.
+    #[arg(long, value_name = "ADDR", value_parser = socket_address, value_delimiter = ',')]
+    #[arg(help_heading = "TLS")]
+    pub(super) tls_listen: Vec<SocketAddr>,
+
+    /// File with the daemon's certificate in PEM, and behind it those between it and the authority. (R)
+    ///
+    /// On SIGHUP it is read again. If it is not valid, or does not fit the key, nothing changes.
+    #[arg(long, value_name = "PATH", alias = "ssl-cert", help_heading = "TLS")]
+    pub(super) tls_cert: Option<PathBuf>,
+
+    /// File with the key of the certificate in PEM. (R)
+    #[arg(long, value_name = "PATH", alias = "ssl-key", help_heading = "TLS")]
+    pub(super) tls_key: Option<PathBuf>,
+
+    /// File with the authorities of client certificates in PEM; unset means that clients are not asked for one. (R)
+    #[arg(long, value_name = "PATH", alias = "ssl-ca", help_heading = "TLS")]
+    pub(super) tls_client_ca: Option<PathBuf>,
+
+    /// Whether a client without a certificate is let in, with --tls-client-ca: `optional` lets it in. (R)
+    #[arg(long, value_name = "WHETHER", default_value = "required", help_heading = "TLS")]
+    pub(super) tls_client_auth: ClientCertificate,
+
+    /// glockd's flag for TLS: the --listen addresses speak TLS.
+    #[arg(id = "ssl", long = "ssl", hide = true, default_missing_value = "true", num_args = 0..=1)]
+    #[arg(require_equals = true, action = ArgAction::Set, value_name = "BOOL", default_value_t = false)]
+    pub(super) ssl: bool,
+
+    /// Expect a PROXY header (version 1 or 2) at the beginning of TCP connections, and show the address in it.
+    ///
+    /// Whoever may send a header can take any address. So list the balancers in --proxy-protocol-from, unless nobody
+    /// else can reach the port.
+    #[arg(long, default_value_t = false, default_missing_value = "true", num_args = 0..=1)]
+    #[arg(require_equals = true, action = ArgAction::Set, value_name = "BOOL", help_heading = "Listeners")]
+    pub(super) proxy_protocol: bool,
+
+    /// Balancers, as `IP` or `IP/BITS`: connections from there must begin with a PROXY header, others must not.
+    ///
+    /// Separate several with commas, or repeat the flag. Without any, all connections must, with --proxy-protocol.
+    #[arg(long, value_name = "NET", value_parser = network, value_delimiter = ',', help_heading = "Listeners")]
+    pub(super) proxy_protocol_from: Vec<Network>,
+
+    /// Port for WebSockets, on each --listen address; 0 means none. glockd has 9998.
+    ///
+    /// A browser speaks the same lines there, one or several in a message. Pages may connect only if --ws-origin
+    /// lists them.
+    #[arg(long, value_name = "N", default_value = "0", value_parser = port, help_heading = "Listeners")]
     #[arg(allow_negative_numbers = true)]
-    _ws: Option<u16>,
+    pub(super) ws: u16,
+
+    /// Port for WebSockets over TLS, on each --listen address; 0 means none. It needs --tls-cert and --tls-key.
+    #[arg(long, value_name = "N", default_value = "0", value_parser = port, help_heading = "TLS")]
+    #[arg(allow_negative_numbers = true)]
+    pub(super) wss: u16,
+
+    /// Origin of pages that may connect by WebSocket, such as `https://app.example`; `*` is any page.
+    ///
+    /// Separate several with commas, or repeat the flag. By default no page may. Clients that are no browsers name no
+    /// origin, and may connect: the origin keeps pages out, not programs.
+    #[arg(long, value_name = "ORIGIN", value_delimiter = ',', help_heading = "Listeners")]
+    pub(super) ws_origin: Vec<Origin>,
 
     /// Path of a Unix socket to listen on.
     ///
@@ -112,6 +174,22 @@ pub(super) struct Flags {
     #[arg(require_equals = true, action = ArgAction::Set, value_name = "BOOL", help_heading = "Commands")]
     pub(super) silent_errors: bool,
 
+    /// File of tokens, by which clients say which account they are. (R)
+    ///
+    /// `elockd token new` makes tokens and adds their lines. With this file, clients over TCP must authenticate,
+    /// unless --auth-required says otherwise. Nobody but its owner may write it, and only its group may read it. It
+    /// is read again on SIGHUP. Whether there is such a file cannot change while the daemon runs. See the page on
+    /// access.
+    #[arg(long, value_name = "PATH", help_heading = "Access")]
+    pub(super) token_file: Option<PathBuf>,
+
+    /// Which connections must authenticate: `tcp`, `all` or `none`. (R)
+    ///
+    /// Without a token file, `tcp` means none. `all` is those to the Unix socket too; otherwise the permissions of its
+    /// file decide. The administrative socket never asks. A change holds for connections that come after it.
+    #[arg(long, value_name = "WHICH", default_value = "tcp", help_heading = "Access")]
+    pub(super) auth_required: AuthRequired,
+
     #[command(flatten)]
     pub(super) limits: Limited,
 
@@ -146,6 +224,26 @@ pub(super) struct Flags {
     /// It answers /metrics and /healthz over HTTP. An IPv6 address means IPv6 alone, `::` too.
     #[arg(long, value_name = "ADDR", value_parser = socket_address, help_heading = "Monitoring")]
     pub(super) metrics_listen: Option<SocketAddr>,
+}
+
+/// Whether a client must have a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ClientCertificate {
+    /// It is not let in without one.
+    Required,
+    /// It is let in without one.
+    Optional,
+}
+
+/// Which connections must authenticate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum AuthRequired {
+    /// Those over TCP.
+    Tcp,
+    /// Those to the Unix socket too.
+    All,
+    /// None. Those that do it anyway are their account's.
+    None,
 }
 
 /// How a line of the log is written.

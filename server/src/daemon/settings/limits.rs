@@ -5,7 +5,7 @@ use super::values::{number, time_within};
 use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches};
 use elockd_core::{Limit, Limits, MAX_COUNT, MAX_TIME_MS, Unit};
 use elockd_server::Config;
-use elockd_server::listen::{MAX_PEER_TIMEOUT, MIN_PEER_TIMEOUT, TcpOptions};
+use elockd_server::listen::{MAX_PEER_TIMEOUT, MIN_PEER_TIMEOUT, TcpOptions, WebSocketUpgrade};
 use std::time::Duration;
 
 /// The structures that have the limits.
@@ -14,6 +14,7 @@ pub(super) struct Limited {
     /// The server, with its machine. Only the limits in it are set here.
     pub(super) server: Config,
     pub(super) tcp: TcpOptions,
+    pub(super) web_socket: WebSocketUpgrade,
 }
 
 /// The server's own limits.
@@ -50,6 +51,72 @@ pub(super) const OWN: &[Limit<Limited>] = &[
                be lost.",
         get: |limited| limited.server.max_closing as u64,
         set: |limited, sockets| limited.server.max_closing = sockets as usize,
+        ..NO_LIMIT
+    },
+    Limit {
+        flag: "max-handshakes",
+        unit: Unit::Count,
+        default: 1000,
+        allowed: 1..=MAX_COUNT,
+        help: "Sockets allowed to be open at a time although their handshake (a PROXY header, TLS) is not over.",
+        note: "One more, and the oldest of them is closed. They have no connection yet, so they do not count against \
+               --max-connections.",
+        get: |limited| limited.server.max_handshakes as u64,
+        set: |limited, sockets| limited.server.max_handshakes = sockets as usize,
+        ..NO_LIMIT
+    },
+    Limit {
+        flag: "handshake-timeout",
+        default: 10_000,
+        allowed: 1..=24 * 3_600_000,
+        is_reloadable: true,
+        help: "Time after which a socket whose handshake (a PROXY header, TLS) is not over is closed, at most 24h.",
+        get: |limited| millis(limited.server.handshake_timeout),
+        set: |limited, ms| limited.server.handshake_timeout = Duration::from_millis(ms),
+        ..NO_LIMIT
+    },
+    Limit {
+        flag: "max-message-bytes",
+        unit: Unit::Bytes,
+        default: 65_536,
+        allowed: 65..=1 << 24,
+        help: "Bytes allowed in a message from a WebSocket, at most 16777216.",
+        note: "A longer one ends the connection, with the close code 1009. Each line in it has its own limit.",
+        get: |limited| limited.web_socket.max_message_bytes as u64,
+        set: |limited, bytes| limited.web_socket.max_message_bytes = bytes as usize,
+        ..NO_LIMIT
+    },
+    Limit {
+        flag: "ws-ping",
+        default: 15_000,
+        zero: Some("for never"),
+        help: "Time after which a WebSocket is sent a ping; one that gives no sign until the next is due is given up \
+               and loses its locks.",
+        note: "So a browser that is gone is noticed behind a proxy too, within twice this time.",
+        get: |limited| limited.web_socket.ping.map_or(0, millis),
+        set: |limited, ms| limited.web_socket.ping = unless_zero(ms),
+        ..NO_LIMIT
+    },
+    Limit {
+        flag: "max-unauthenticated",
+        unit: Unit::Count,
+        default: 1000,
+        allowed: 1..=MAX_COUNT,
+        help: "Connections allowed at a time that must authenticate and have not; one more is told `0 Too Many \
+               Connections`.",
+        note: "They do not count against --max-connections.",
+        get: |limited| limited.server.max_unauthenticated.into(),
+        set: |limited, connections| limited.server.max_unauthenticated = connections as u32,
+        ..NO_LIMIT
+    },
+    Limit {
+        flag: "auth-timeout",
+        default: 10_000,
+        allowed: 1..=24 * 3_600_000,
+        help: "Time after which a connection that must authenticate and has not is closed, at most 24h.",
+        note: "",
+        get: |limited| millis(limited.server.auth_timeout),
+        set: |limited, ms| limited.server.auth_timeout = Duration::from_millis(ms),
         ..NO_LIMIT
     },
     Limit {
@@ -107,7 +174,11 @@ const NO_LIMIT: Limit<Limited> = Limit {
 
 impl Default for Limited {
     fn default() -> Self {
-        Self { server: Config::default(), tcp: TcpOptions { peer_timeout: Some(Duration::from_secs(15)) } }
+        Self {
+            server: Config::default(),
+            tcp: TcpOptions { peer_timeout: Some(Duration::from_secs(15)) },
+            web_socket: WebSocketUpgrade::default(),
+        }
     }
 }
 

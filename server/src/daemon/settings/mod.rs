@@ -4,42 +4,62 @@
 //! clap does all the parsing. The values of a file are its defaults. So the same rules apply to a value, wherever it
 //! comes from.
 
+mod accounts;
 mod environment;
 mod file;
 mod flags;
 mod limits;
 mod reload;
 mod report;
+mod token_file;
 mod values;
 
 pub(crate) use flags::{LogFormat, LogLevel};
-pub(crate) use reload::Changes;
+pub(crate) use reload::{Changes, Opened};
 #[cfg(test)]
 pub(crate) use report::{command_line, table};
+pub(crate) use token_file::append as append_token;
 
 use crate::output::tell;
+use accounts::{AccountError, AccountTables};
 use clap::error::{ContextKind, ErrorKind};
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches};
 use elockd_core::{Features, Identity, Secret};
 use elockd_server::Config;
-use elockd_server::listen::TcpOptions;
+use elockd_server::access::{Access, Required, Rulebook, RulebookError};
+use elockd_server::listen::{ClientAuth, Proxy, TcpOptions, TlsFiles, WebSocketUpgrade};
 use environment::{counts, variable, warnings};
 use file::{File, FileError};
-use flags::Flags;
+use flags::{AuthRequired, ClientCertificate, Flags};
 use limits::Limited;
 use report::{Values, values};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use thiserror::Error;
+use token_file::{ReadTokensError, read_tokens};
 use values::ListenAddress;
 
 /// All settings, checked.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) server: Config,
+    /// What `server` has its access rules from.
+    pub(crate) rulebook: Option<Rulebook>,
     pub(crate) tcp: Vec<SocketAddr>,
+    /// Addresses to listen on with TLS.
+    pub(crate) tls: Vec<SocketAddr>,
+    /// Where certificates are. There if `tls` or `wss` has an address.
+    pub(crate) tls_files: Option<TlsFiles>,
+    /// Addresses to listen on for WebSockets.
+    pub(crate) ws: Vec<SocketAddr>,
+    /// Addresses to listen on for WebSockets over TLS.
+    pub(crate) wss: Vec<SocketAddr>,
+    pub(crate) web_socket: WebSocketUpgrade,
+    pub(crate) proxy: Proxy,
     pub(crate) unix: Option<PathBuf>,
     pub(crate) unix_mode: u32,
     pub(crate) admin_unix: Option<PathBuf>,
@@ -76,8 +96,9 @@ pub(crate) struct Loaded {
     pub(crate) settings: Settings,
     /// Whether they are only to be checked.
     pub(crate) is_check: bool,
-    /// Warnings about variables that look like settings and are not.
+    /// Warnings about variables that look like settings and are not, and about risks.
     pub(crate) warnings: Vec<String>,
+    accounts: AccountTables,
     values: Values,
 }
 
@@ -96,10 +117,25 @@ pub(crate) enum Refusal {
          or lower the second"
     )]
     LineShorterThanName { line: usize, least: usize, name: u16 },
-    #[error("nothing to listen on: no --listen address has a port, and --unix is not set; set one of them")]
+    #[error(
+        "nothing to listen on: no --listen address has a port, and none of --tls-listen, --ws, --wss and --unix is set; \
+         set one"
+    )]
     NoListener,
+    #[error("TLS needs --tls-cert and --tls-key: set both")]
+    NoCertificate,
+    #[error(
+        "--tls-cert, --tls-key or --tls-client-ca is set, but nothing listens with TLS: set --tls-listen or --wss too"
+    )]
+    NoTls,
+    #[error("--proxy-protocol-from is set and --proxy-protocol is not: set both")]
+    NoProxy,
     #[error("--unix and --admin-unix are both {}: give each a path of its own", .path.display())]
     OneSocket { path: PathBuf },
+    #[error("in the token file {}: {error}", .path.display())]
+    Tokens { path: PathBuf, error: ReadTokensError },
+    #[error("accounts: {0}")]
+    Rulebook(#[from] RulebookError),
     #[error("cannot get random numbers from the system: {0}")]
     Random(getrandom::Error),
 }
@@ -138,27 +174,90 @@ pub(crate) fn load(args: &[OsString], occasion: Occasion) -> Result<Loaded, Refu
     let without_file = command(&File::new(), true).try_get_matches_from(&args);
     let without_file = without_file.map_err(|error| blame(error, &args))?;
     let path = without_file.get_one::<PathBuf>("config").cloned();
-    let Some(path) = path else { return loaded(&without_file, None) };
+    let Some(path) = path else { return loaded(&without_file, None, AccountTables::new()) };
     let in_file = |error| Refusal::File { path: path.clone(), error };
-    let file = file::read(&path, &names_and_lists(), occasion).map_err(in_file)?;
+    let (file, accounts) = file::read(&path, &names_and_lists(), occasion).map_err(in_file)?;
     // Without the file there was no error. So an error comes from the file.
     let matches = command(&file, true).try_get_matches_from(&args);
     let matches = matches.map_err(|error| in_file(FileError::Value(reason(&error))))?;
-    loaded(&matches, Some((&path, &file)))
+    loaded(&matches, Some((&path, &file)), accounts)
 }
 
-fn loaded(matches: &ArgMatches, file: Option<(&Path, &File)>) -> Result<Loaded, Refusal> {
+fn loaded(
+    matches: &ArgMatches,
+    file: Option<(&Path, &File)>,
+    accounts: AccountTables,
+) -> Result<Loaded, Refusal> {
     let flags = Flags::from_arg_matches(matches).map_err(Refusal::Flags)?;
+    let rulebook = rulebook(&flags, &accounts, file.map(|(path, _)| path))?;
+    let settings = settings(&flags, rulebook)?;
     Ok(Loaded {
-        settings: settings(&flags)?,
+        warnings: warnings(&names()).into_iter().chain(risks(&settings)).collect(),
+        settings,
         is_check: flags.check_config,
-        warnings: warnings(&names()),
+        accounts,
         values: values(matches, file),
     })
 }
 
-fn settings(flags: &Flags) -> Result<Settings, Refusal> {
-    let Limited { mut server, tcp: tcp_options } = flags.limits.clone();
+/// The access rules: from the file of tokens, which is read here, and the tables of accounts. `None` if there are
+/// neither.
+fn rulebook(
+    flags: &Flags,
+    accounts: &AccountTables,
+    file: Option<&Path>,
+) -> Result<Option<Rulebook>, Refusal> {
+    let read =
+        |path: &PathBuf| read_tokens(path).map_err(|error| Refusal::Tokens { path: path.clone(), error });
+    let tokens = flags.token_file.as_ref().map(read).transpose()?;
+    let in_file = |error: AccountError| {
+        let path = file.map(Path::to_owned).unwrap_or_default();
+        Refusal::File { path, error: error.into() }
+    };
+    let entries = accounts::entries(accounts).map_err(in_file)?;
+    if tokens.is_none() && entries.is_empty() && flags.auth_required != AuthRequired::All {
+        return Ok(None);
+    }
+    // Without tokens nobody could log in. So the default is meant for those who have some.
+    let required = match flags.auth_required {
+        AuthRequired::None => Required::default(),
+        AuthRequired::Tcp => Required { tcp: tokens.is_some(), unix: false },
+        AuthRequired::All => Required { tcp: true, unix: true },
+    };
+    Ok(Some(Rulebook { tokens, entries, required }))
+}
+
+/// What somebody on the network could do, with these settings.
+fn risks(settings: &Settings) -> Vec<String> {
+    let Settings { tcp, ws, tls, wss, .. } = settings;
+    let has_tokens = settings.rulebook.as_ref().is_some_and(|rulebook| rulebook.required.tcp);
+    let has_certificates = settings
+        .tls_files
+        .as_ref()
+        .is_some_and(|files| files.client_authorities.is_some() && files.client_auth == ClientAuth::Required);
+    let plain = tcp.iter().chain(ws).map(|address| (address, false));
+    let secure = tls.iter().chain(wss).map(|address| (address, true));
+    let beyond = plain.chain(secure).filter(|(address, _)| !address.ip().to_canonical().is_loopback());
+    let risk = |(address, is_tls): (&SocketAddr, bool)| {
+        if !has_tokens && !(is_tls && has_certificates) {
+            Some(format!(
+                "listening on {address} without authentication: whoever can reach it can take any lock and see who \
+                 holds what; set --token-file, or listen on loopback"
+            ))
+        } else if is_tls {
+            None
+        } else {
+            Some(format!(
+                "listening on {address} without TLS: whoever can read the traffic can read tokens and names of locks, \
+                 and use them; set --tls-listen, or keep it within a network that you trust"
+            ))
+        }
+    };
+    beyond.filter_map(risk).collect()
+}
+
+fn settings(flags: &Flags, rulebook: Option<Rulebook>) -> Result<Settings, Refusal> {
+    let Limited { mut server, tcp: tcp_options, mut web_socket } = flags.limits.clone();
     let name_bytes = server.machine.limits.name_bytes;
     let least = usize::from(name_bytes) + LINE_OVERHEAD;
     if server.max_line_bytes < least {
@@ -172,6 +271,7 @@ fn settings(flags: &Flags) -> Result<Settings, Refusal> {
     // stranger leaves.
     machine.secret = random_secret()?;
     machine.identity = Identity { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id() };
+    server.access = rulebook.as_ref().map(Access::new).transpose()?.map(Arc::new);
     server.verbose = flags.verbose;
     server.warn_held = (!flags.warn_held.is_zero()).then_some(flags.warn_held);
     server.measure_latency = flags.metrics_listen.is_some();
@@ -180,14 +280,35 @@ fn settings(flags: &Flags) -> Result<Settings, Refusal> {
         ListenAddress::Ip(ip) => (flags.port != 0).then_some(SocketAddr::new(ip, flags.port)),
     });
     let tcp: Vec<SocketAddr> = tcp.collect();
-    if tcp.is_empty() && flags.unix.is_none() {
+    web_socket.origins.clone_from(&flags.ws_origin);
+    let ips: BTreeSet<IpAddr> = flags.listen.iter().map(|address| address.ip()).collect();
+    let on_each = |port: u16| -> Vec<SocketAddr> {
+        ips.iter().filter(|_| port != 0).map(|ip| SocketAddr::new(*ip, port)).collect()
+    };
+    let (ws, wss) = (on_each(flags.ws), on_each(flags.wss));
+    let (tcp, mut tls) = if flags.ssl { (Vec::new(), tcp) } else { (tcp, Vec::new()) };
+    tls.extend(&flags.tls_listen);
+    let tls_files = tls_files(flags, !tls.is_empty() || !wss.is_empty())?;
+    if [&tcp, &tls, &ws, &wss].iter().all(|addresses| addresses.is_empty()) && flags.unix.is_none() {
         return Err(Refusal::NoListener);
     }
     if let Some(path) = flags.unix.as_ref().filter(|path| Some(*path) == flags.admin_unix.as_ref()) {
         return Err(Refusal::OneSocket { path: path.clone() });
     }
+    let proxy = match (flags.proxy_protocol, &flags.proxy_protocol_from) {
+        (true, balancers) => Proxy::from(balancers.clone()),
+        (false, balancers) if balancers.is_empty() => Proxy::off(),
+        (false, _) => return Err(Refusal::NoProxy),
+    };
     Ok(Settings {
+        rulebook,
         tcp,
+        tls,
+        tls_files,
+        ws,
+        wss,
+        web_socket,
+        proxy,
         unix: flags.unix.clone(),
         unix_mode: flags.unix_mode,
         admin_unix: flags.admin_unix.clone(),
@@ -203,6 +324,25 @@ fn settings(flags: &Flags) -> Result<Settings, Refusal> {
         log: Log { file: flags.log_file.clone(), format: flags.log_format, level: flags.log_level },
         server,
     })
+}
+
+/// Where certificates are. Setting them without a listener is a mistake, and so is the reverse.
+fn tls_files(flags: &Flags, is_tls: bool) -> Result<Option<TlsFiles>, Refusal> {
+    let Flags { tls_cert, tls_key, tls_client_ca, tls_client_auth, .. } = flags;
+    match (tls_cert, tls_key) {
+        (None, None) if !is_tls && tls_client_ca.is_none() => Ok(None),
+        _ if !is_tls => Err(Refusal::NoTls),
+        (Some(certificate), Some(key)) => Ok(Some(TlsFiles {
+            certificate: certificate.clone(),
+            key: key.clone(),
+            client_authorities: tls_client_ca.clone(),
+            client_auth: match tls_client_auth {
+                ClientCertificate::Required => ClientAuth::Required,
+                ClientCertificate::Optional => ClientAuth::Optional,
+            },
+        })),
+        _ => Err(Refusal::NoCertificate),
+    }
 }
 
 /// How many threads serve connections by default. On one or two processors, which clients often share, one thread is
@@ -235,7 +375,7 @@ fn command(file: &File, has_environment: bool) -> clap::Command {
 }
 
 fn is_setting(arg: &clap::Arg) -> bool {
-    !["config", "check_config", "help", "version", "ws"].contains(&arg.get_id().as_str())
+    !["config", "check_config", "help", "version", "ssl"].contains(&arg.get_id().as_str())
 }
 
 /// The names of all settings, without dashes in front.

@@ -1,6 +1,7 @@
 //! Reports of all settings: the output of `--check-config`, which is itself a configuration file, and the table on the
 //! page for operators.
 
+use super::accounts;
 use super::environment::variable;
 use super::file::{File, is_mode};
 use super::{Loaded, is_list, names};
@@ -36,6 +37,7 @@ impl Loaded {
             };
             writeln!(report, "{name} = {text} # {source}").expect("writing to memory does not fail");
         }
+        report.push_str(&accounts::report(&self.accounts));
         report
     }
 }

@@ -2,6 +2,7 @@
 //! where a value comes from.
 
 use elockd_core::MAX_TIME_MS;
+use elockd_server::listen::Network;
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -18,16 +19,17 @@ pub(super) enum ListenAddress {
     Socket(SocketAddr),
 }
 
-pub(super) fn port(text: &str) -> Result<u16, String> {
-    number(text, 0..=u16::MAX)
+impl ListenAddress {
+    pub(super) fn ip(self) -> IpAddr {
+        match self {
+            Self::Ip(ip) => ip,
+            Self::Socket(address) => address.ip(),
+        }
+    }
 }
 
-/// The port of a listener that does not exist: only 0, which means none, is right.
-pub(super) fn no_web_socket(text: &str) -> Result<u16, String> {
-    match port(text)? {
-        0 => Ok(0),
-        _ => Err("elockd has no WebSocket listener yet; leave this flag out, or give 0".to_owned()),
-    }
+pub(super) fn port(text: &str) -> Result<u16, String> {
+    number(text, 0..=u16::MAX)
 }
 
 pub(super) fn threads(text: &str) -> Result<u16, String> {
@@ -52,6 +54,10 @@ pub(super) fn listen_address(text: &str) -> Result<ListenAddress, String> {
 
 pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "give IP:PORT or [IPv6]:PORT; host names are not looked up".to_owned())
+}
+
+pub(super) fn network(text: &str) -> Result<Network, String> {
+    text.parse().map_err(str::to_owned)
 }
 
 pub(super) fn file_mode(text: &str) -> Result<u32, String> {
