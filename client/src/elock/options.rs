@@ -51,11 +51,11 @@ pub(crate) struct Options {
     pub(crate) admin: PathBuf,
     pub(crate) is_json: bool,
     pub(crate) color: Color,
+    pub(crate) ssh: SshArgs,
     /// By which the daemon knows the account.
     pub(crate) token: Option<AccessToken>,
     /// Whether operators' commands go where all others go: there is a token, and no administrative socket was given.
     pub(crate) operates_by_token: bool,
-    pub(crate) ssh: SshArgs,
 }
 
 impl Options {
@@ -80,17 +80,16 @@ impl Options {
 /// What a configuration file may say.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-#[allow(clippy::struct_field_names, reason = "each is called as its key in the file")]
 struct File {
     #[serde(default)]
     server: Servers,
     admin: Option<PathBuf>,
     color: Option<Color>,
+    ssh: Option<String>,
     #[serde(default)]
     tls: TlsTable,
     token: Option<String>,
     token_file: Option<PathBuf>,
-    ssh: Option<String>,
 }
 
 /// One address, or several.
@@ -185,8 +184,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("elock.toml");
         std::fs::write(&path, text).unwrap();
-        let (ssh, tls, token) = (SshArgs::default(), TlsArgs::default(), TokenArgs::default());
-        let config = Some(path);
+        let (tls, token) = (TlsArgs::default(), TokenArgs::default());
+        let (ssh, config) = (SshArgs::default(), Some(path));
         (folder, Common { servers: vec![], admin: None, json: false, color: None, config, ssh, tls, token })
     }
 

@@ -197,6 +197,44 @@ mod tests {
         }
     }
 
+    /// Goal: the token is not enough for another user. Method: Python asks as this user, and as nobody. It needs root.
+    #[tokio::test]
+    async fn another_user_is_not_answered() {
+        const ASK: &str = "import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect('\\0' + sys.argv[1])
+s.sendall((sys.argv[2] + '\\npassword?').encode())
+s.shutdown(socket.SHUT_WR)
+print(s.recv(100).decode())
+";
+        let own = uid().unwrap();
+        let has_python = std::process::Command::new("python3").arg("--version").output().is_ok();
+        if own != 0 || !has_python {
+            assert!(std::env::var_os("CI").is_none(), "this is not root, or there is no Python");
+            return eprintln!("SKIPPED: needs root and Python");
+        }
+        let socket = HelperSocket::listen().unwrap();
+        for (user, said) in [(own, "+s p\n"), (65534, "\n")] {
+            let mut python = Command::new("python3");
+            python
+                .args(["-c", ASK, &socket.name, &socket.token])
+                .uid(user)
+                .stderr(std::process::Stdio::null());
+            let serving = async {
+                loop {
+                    socket.asked().await.answer(&Secret::new(b"s p".to_vec())).await;
+                }
+            };
+            let output = tokio::select! {
+                () = serving => unreachable!("it serves for ever"),
+                output = python.output() => output.unwrap(),
+            };
+            // A connection that is closed with something unread is reset, and that is no answer either.
+            let told = String::from_utf8(output.stdout).unwrap();
+            assert!(told == said || user != own && told.is_empty(), "{user}: {told:?}");
+        }
+    }
+
     #[tokio::test]
     async fn nothing_is_left_of_it() {
         let socket = HelperSocket::listen().unwrap();

@@ -1,8 +1,8 @@
 //! Daemons behind an SSH host, and commands at an SSH host.
 //!
 //! There are two ways in: through the program of OpenSSH, which honours its configuration, agents, jump hosts and
-//! hardware keys, and in this process, which needs no program. `docs/ssh.md` in the repository has what each of them can
-//! do.
+//! hardware keys, and in this process, which needs no program. `docs/ssh.md` in the repository has what each of them
+//! can do.
 //!
 //! ```no_run
 //! use elockd_client::ssh::{self, Ssh};

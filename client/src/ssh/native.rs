@@ -6,7 +6,7 @@
 use crate::server::Server;
 use crate::ssh::known_hosts::{self, KnownKeys, Verdict};
 use crate::ssh::secret::{Attempt, Secret, SecretKind};
-use crate::ssh::way::{self, End, Exec, Opened, Opening, TWICE, Way};
+use crate::ssh::way::{End, Exec, Opened, Opening, Way, out_of_reach};
 use crate::ssh::{Forwarding, HostKeys, KEEPALIVE, KEEPALIVES, Setup};
 use crate::transport::tcp;
 use russh::client::{
@@ -427,11 +427,7 @@ impl Way for Arc<Native> {
             let end = match server {
                 Server::Tcp { host, port } => FarEnd::Tcp { host, port: *port },
                 Server::Unix(path) => FarEnd::Unix(path),
-                Server::Ssh(_) => return Err(io::Error::new(ErrorKind::Unsupported, TWICE)),
-                #[cfg(feature = "tls")]
-                Server::Tls(_) => return Err(io::Error::new(ErrorKind::Unsupported, way::TLS_INSIDE)),
-                #[cfg(feature = "tls")]
-                Server::Tls(_) => return Err(io::Error::new(ErrorKind::Unsupported, way::TLS_INSIDE)),
+                other => return Err(out_of_reach(other)),
             };
             let (channel, login) = self.channel(end, attempt).await?;
             let (near, far) = UnixStream::pair()?;

@@ -8,7 +8,7 @@
 use crate::server::Server;
 use crate::ssh::askpass::HelperSocket;
 use crate::ssh::secret::{Attempt, SecretKind};
-use crate::ssh::way::{self, End, Exec, Opened, Opening, TWICE, Trouble, Way};
+use crate::ssh::way::{End, Exec, Opened, Opening, Trouble, Way, out_of_reach};
 use crate::ssh::{Forwarding, HostKeys, KEEPALIVE, KEEPALIVES, Setup};
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -174,15 +174,7 @@ impl Way for Arc<OpenSsh> {
         Box::pin(async move {
             let (host, port) = match server {
                 Server::Tcp { host, port } => (host, port),
-                Server::Unix(_) => {
-                    let text = "ssh reaches no Unix socket at the other side; --ssh-native does";
-                    return Err(io::Error::new(ErrorKind::Unsupported, text));
-                }
-                Server::Ssh(_) => return Err(io::Error::new(ErrorKind::Unsupported, TWICE)),
-                #[cfg(feature = "tls")]
-                Server::Tls(_) => return Err(io::Error::new(ErrorKind::Unsupported, way::TLS_INSIDE)),
-                #[cfg(feature = "tls")]
-                Server::Tls(_) => return Err(io::Error::new(ErrorKind::Unsupported, way::TLS_INSIDE)),
+                other => return Err(out_of_reach(other)),
             };
             let target =
                 if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };

@@ -1,5 +1,5 @@
 //! What a way into an SSH server can do. A third way is one more file with this trait, and its name in
-//! [`Builder::build`](crate::ssh::Builder::build).
+//! [`SshBuilder::build`](crate::ssh::SshBuilder::build).
 
 use crate::server::Server;
 use crate::ssh::Forwarding;
@@ -17,14 +17,18 @@ use tokio::time::timeout;
 /// How long a way may take to say why a connection has ended.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A chain of SSH hosts is no address.
-pub(crate) const TWICE: &str =
-    "a daemon is reached through one SSH host; that one may have a jump host in ~/.ssh/config";
-
-/// TLS within SSH takes a tunnel.
-#[cfg(feature = "tls")]
-pub(crate) const TLS_INSIDE: &str = "SSH encrypts already, so the daemon behind it is not asked for TLS; if it speaks \
-     nothing else, use `elock tunnel`, and its near end as tls://HOST:PORT with --tls-server-name";
+/// Why a way does not lead to a server at the other side.
+pub(crate) fn out_of_reach(server: &Server) -> io::Error {
+    let text = match server {
+        // With the program of OpenSSH alone.
+        Server::Unix(_) => "ssh reaches no Unix socket at the other side; --ssh-native does",
+        Server::Ssh(_) => {
+            "a daemon is reached through one SSH host; that one may have a jump host in ~/.ssh/config"
+        }
+        _ => "SSH encrypts already: give the daemon's address without tls://",
+    };
+    io::Error::new(io::ErrorKind::Unsupported, text)
+}
 
 /// A future of a way.
 pub(crate) type Opening<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send + 'a>>;

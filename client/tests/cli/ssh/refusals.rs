@@ -185,6 +185,15 @@ fn nobody_behind_the_host_is_told_of() {
 }
 
 #[test]
+fn tls_within_ssh_is_refused_with_the_reason() {
+    let Some(host) = Host::start() else { return };
+    let daemon = Daemon::start();
+    let key = host.path("key");
+    let flags = ["--ssh-key", &key, "--server", "tls://127.0.0.1:1"];
+    fails(&host, &daemon, &flags, &["SSH encrypts already"], nothing);
+}
+
+#[test]
 fn without_the_program_ssh_the_other_way_is_named() {
     let daemon = Daemon::start();
     let mut command = daemon.elock(&["ping", "--ssh", "alice@gateway.invalid"]);
