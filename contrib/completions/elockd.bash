@@ -23,7 +23,7 @@ _elockd() {
 
     case "${cmd}" in
         elockd)
-            opts="-h -V --config --check-config --pidfile --state-dir --listen --port --ws --ws-origin --unix --unix-mode --admin-unix --admin-unix-mode --threads --dump --registry --silent-errors --max-connections --max-connections-per-address --max-locks --max-locks-per-connection --max-waiters --max-waiters-per-name --max-step-holds --max-memory --max-name-bytes --idle-timeout --max-linger --max-line-bytes --max-listing-bytes --max-closing --max-handshakes --handshake-timeout --max-message-bytes --ws-ping --peer-timeout --write-timeout --shutdown-timeout --log-file --log-format --log-level --verbose --warn-held --metrics-listen --help --version"
+            opts="-h -V --config --check-config --pidfile --state-dir --listen --port --tls-listen --tls-cert --tls-key --tls-client-ca --tls-client-auth --ssl --proxy-protocol --proxy-protocol-from --ws --wss --ws-origin --unix --unix-mode --admin-unix --admin-unix-mode --threads --dump --registry --silent-errors --token-file --auth-required --max-connections --max-connections-per-address --max-locks --max-locks-per-connection --max-waiters --max-waiters-per-name --max-step-holds --max-memory --max-name-bytes --idle-timeout --max-linger --max-line-bytes --max-listing-bytes --max-closing --max-handshakes --handshake-timeout --max-message-bytes --ws-ping --max-unauthenticated --auth-timeout --peer-timeout --write-timeout --shutdown-timeout --log-file --log-format --log-level --verbose --warn-held --metrics-listen --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -49,7 +49,43 @@ _elockd() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --tls-listen)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-client-ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-client-auth)
+                    COMPREPLY=($(compgen -W "required optional" -- "${cur}"))
+                    return 0
+                    ;;
+                --ssl)
+                    COMPREPLY=($(compgen -W "true false" -- "${cur}"))
+                    return 0
+                    ;;
+                --proxy-protocol)
+                    COMPREPLY=($(compgen -W "true false" -- "${cur}"))
+                    return 0
+                    ;;
+                --proxy-protocol-from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --ws)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --wss)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -166,6 +202,14 @@ _elockd() {
                     return 0
                     ;;
                 --ws-ping)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-unauthenticated)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --auth-timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -3,7 +3,19 @@ complete -c elockd -l pidfile -d 'File for the process id: locked while the daem
 complete -c elockd -l state-dir -d 'Directory for what must outlive the daemon: how far fencing tokens were given out' -r -F
 complete -c elockd -l listen -d 'Address to listen on: `IP`, `IP:PORT` or `[IPv6]:PORT`; separate several with commas, or repeat the flag' -r
 complete -c elockd -l port -d 'TCP port for each --listen address without a port; 0 means no TCP there' -r
+complete -c elockd -l tls-listen -d 'Address to listen on with TLS: `IP:PORT` or `[IPv6]:PORT`; separate several with commas, or repeat the flag' -r
+complete -c elockd -l tls-cert -d 'File with the daemon\'s certificate in PEM, and behind it those between it and the authority. (R)' -r -F
+complete -c elockd -l tls-key -d 'File with the key of the certificate in PEM. (R)' -r -F
+complete -c elockd -l tls-client-ca -d 'File with the authorities of client certificates in PEM; unset means that clients are not asked for one. (R)' -r -F
+complete -c elockd -l tls-client-auth -d 'Whether a client without a certificate is let in, with --tls-client-ca: `optional` lets it in. (R)' -r -f -a "required\t'It is not let in without one'
+optional\t'It is let in without one'"
+complete -c elockd -l ssl -d 'glockd\'s flag for TLS: the --listen addresses speak TLS' -r -f -a "true\t''
+false\t''"
+complete -c elockd -l proxy-protocol -d 'Expect a PROXY header (version 1 or 2) at the beginning of TCP connections, and show the address in it' -r -f -a "true\t''
+false\t''"
+complete -c elockd -l proxy-protocol-from -d 'Balancers, as `IP` or `IP/BITS`: connections from there must begin with a PROXY header, others must not' -r
 complete -c elockd -l ws -d 'Port for WebSockets, on each --listen address; 0 means none. glockd has 9998' -r
+complete -c elockd -l wss -d 'Port for WebSockets over TLS, on each --listen address; 0 means none. It needs --tls-cert and --tls-key' -r
 complete -c elockd -l ws-origin -d 'Origin of pages that may connect by WebSocket, such as `https://app.example`; `*` is any page' -r
 complete -c elockd -l unix -d 'Path of a Unix socket to listen on' -r -F
 complete -c elockd -l unix-mode -d 'Permissions of the Unix socket, in octal: who may write to it may connect' -r
@@ -38,6 +50,8 @@ complete -c elockd -l max-handshakes -d 'Sockets allowed to be open at a time al
 complete -c elockd -l handshake-timeout -d 'Time after which a socket whose handshake (a PROXY header, TLS) is not over is closed, at most 24h. (R)' -r
 complete -c elockd -l max-message-bytes -d 'Bytes allowed in a message from a WebSocket, at most 16777216' -r
 complete -c elockd -l ws-ping -d 'Time after which a WebSocket is sent a ping; one that gives no sign until the next is due is given up and loses its locks' -r
+complete -c elockd -l max-unauthenticated -d 'Connections allowed at a time that must authenticate and have not; one more is told `0 Too Many Connections`' -r
+complete -c elockd -l auth-timeout -d 'Time after which a connection that must authenticate and has not is closed, at most 24h' -r
 complete -c elockd -l peer-timeout -d 'Time after which a TCP peer that no longer answers the kernel is given up and loses its locks' -r
 complete -c elockd -l write-timeout -d 'Time after which a connection that takes none of its replies is closed and loses its locks; 0 is never. (R)' -r
 complete -c elockd -l shutdown-timeout -d 'Time that connections have to take their last replies at a shutdown, at most 24h; 0 cuts them off at once. (R)' -r

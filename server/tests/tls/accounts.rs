@@ -14,7 +14,7 @@ fn a_certificate_is_an_account() {
     let config = tempfile::NamedTempFile::new().unwrap();
     let path = config.path().to_str().unwrap();
     fs::write(path, RULES).unwrap();
-    let flags = ["--config", path, "--auth-required", "all", "--tls-client-auth", "optional"];
+    let flags = ["--config", path, "--tls-client-auth", "optional"];
     let world = World::asking(&flags);
     let with = |name: &str| {
         let issued = world.authority.issue(name);
@@ -30,6 +30,8 @@ fn a_certificate_is_an_account() {
     for mut stranger in [with("other.example"), world.speaker().connect(world.address()).unwrap()] {
         assert_eq!(stranger.ask("g cron.weekly"), "0 Auth Required");
     }
+
+    assert_eq!(world.daemon.tcp().ask("g cron.weekly"), "0 Auth Required", "nor is anybody known without TLS");
 
     // Without its rules it is nobody's, and what it held is free.
     fs::write(path, RULES.split("[accounts.web]").next().unwrap()).unwrap();

@@ -218,10 +218,11 @@ fn rulebook(
     if tokens.is_none() && entries.is_empty() && flags.auth_required != AuthRequired::All {
         return Ok(None);
     }
-    // Without tokens nobody could log in. So the default is meant for those who have some.
+    // Without tokens and certificates nobody could log in. So the default is meant for those who have some.
+    let can_log_in = tokens.is_some() || entries.iter().any(|entry| !entry.certificates.is_empty());
     let required = match flags.auth_required {
         AuthRequired::None => Required::default(),
-        AuthRequired::Tcp => Required { tcp: tokens.is_some(), unix: false },
+        AuthRequired::Tcp => Required { tcp: can_log_in, unix: false },
         AuthRequired::All => Required { tcp: true, unix: true },
     };
     Ok(Some(Rulebook { tokens, entries, required }))
