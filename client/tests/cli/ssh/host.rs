@@ -296,9 +296,12 @@ impl Agent {
         let agent = Guarded(command.arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap());
         poll("the agent", || socket.exists().then_some(()));
         for key in keys {
-            let mut command = Command::new("ssh-add");
-            let added = command.arg("-q").arg(host.path(key)).env("SSH_AUTH_SOCK", &socket).status().unwrap();
-            assert!(added.success());
+            // The socket is there a moment before anybody listens.
+            poll("ssh-add", || {
+                let mut command = Command::new("ssh-add");
+                command.arg("-q").arg(host.path(key)).env("SSH_AUTH_SOCK", &socket);
+                command.output().unwrap().status.success().then_some(())
+            });
         }
         Self { _agent: agent, socket }
     }
