@@ -112,14 +112,21 @@ fn read(text: &str) -> Result<Server, &'static str> {
         return Ok(Server::Unix(text.into()));
     }
     if let Some(text) = text.strip_prefix("tls://") {
-        let (host, port) = host_and_port(text)?;
-        #[cfg(feature = "tls")]
-        return Ok(Server::Tls(Box::new(TlsServer { host, port, options: TlsOptions::default() })));
-        #[cfg(not(feature = "tls"))]
-        return Err("this build does not speak TLS");
+        return tls(text);
     }
     let (host, port) = host_and_port(text)?;
     Ok(Server::Tcp { host, port })
+}
+
+#[cfg(feature = "tls")]
+fn tls(text: &str) -> Result<Server, &'static str> {
+    let (host, port) = host_and_port(text)?;
+    Ok(Server::Tls(Box::new(TlsServer { host, port, options: TlsOptions::default() })))
+}
+
+#[cfg(not(feature = "tls"))]
+fn tls(_text: &str) -> Result<Server, &'static str> {
+    Err("this build does not speak TLS")
 }
 
 fn host_and_port(text: &str) -> Result<(String, u16), &'static str> {

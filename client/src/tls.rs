@@ -1,5 +1,5 @@
-//! Daemons that speak TLS. The files of certificates are read at each attempt to connect, so that a client that runs for
-//! long uses those that are there.
+//! Daemons that speak TLS. The files of certificates are read at each attempt to connect, so that a client that runs
+//! for long uses those that are there.
 
 use crate::transport::tcp;
 use std::fmt;

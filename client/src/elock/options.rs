@@ -19,8 +19,8 @@ const ADMIN: &str = "/run/elockd/admin.sock";
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Which daemon, and how to print")]
 pub(crate) struct Common {
-    /// Address of the daemon: HOST:PORT (IPv6 in brackets), tls://HOST:PORT or unix:PATH. May be repeated, or have several addresses
-    /// with commas between them: the first that answers is used. Default: 127.0.0.1:9999.
+    /// Address of the daemon: HOST:PORT (IPv6 in brackets), tls://HOST:PORT or unix:PATH. May be repeated, or have
+    /// several addresses with commas between them: the first that answers is used. Default: 127.0.0.1:9999.
     #[arg(long = "server", value_name = "ADDR", env = "ELOCK_SERVER", value_delimiter = ',', global = true)]
     servers: Vec<Server>,
     /// The daemon's administrative socket, for kick and steal. Default: /run/elockd/admin.sock.

@@ -106,7 +106,7 @@ fn a_daemon_is_trusted_if_its_authority_and_its_name_are_right() {
     let mut trusts_nobody = world.elock(&["ping"]);
     trusts_nobody.env("SSL_CERT_FILE", "/dev/null").env("SSL_CERT_DIR", nobody.path());
     assert_refused(&run(&mut trusts_nobody), "trusts no authority");
-    let of_system = run(&mut world.elock(&["ping"]).env("SSL_CERT_FILE", &world.authority.file));
+    let of_system = run(world.elock(&["ping"]).env("SSL_CERT_FILE", &world.authority.file));
     assert_ran(&of_system);
     let stranger = Authority::new(world.folder.path(), "stranger");
     assert_refused(&run(&mut world.elock(&["ping", "--tls-ca", &stranger.file])), "UnknownIssuer");

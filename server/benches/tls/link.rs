@@ -75,7 +75,7 @@ impl Link {
             if read == 0 {
                 return Err("the daemon has closed".into());
             }
-            let lines = buffer[..read].iter().filter(|byte| **byte == b'\n').count();
+            let lines = memchr::memchr_iter(b'\n', &buffer[..read]).count();
             count = count.checked_sub(lines).ok_or("more answers than requests")?;
         }
         Ok(())

@@ -20,7 +20,7 @@ const TURN: Duration = Duration::from_millis(500);
 /// Connections that send at a time, when the rate is measured.
 const CROWD: usize = 8;
 /// Idle connections, when memory is measured.
-const IDLE: usize = 500;
+const IDLE: u32 = 500;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -72,7 +72,7 @@ struct Measured {
 }
 
 /// Has all links send batches of `depth` requests for one turn.
-fn turn(links: &mut [Link], depth: usize) -> Outcome<Measured> {
+fn turn(links: &mut [Link], depth: u32) -> Outcome<Measured> {
     let batch: String = (0..depth / 2).map(|_| "g a lock\nr a lock\n").collect();
     let batch = if depth == 1 { "i a lock\n".to_owned() } else { batch };
     let (begin, mut batches, mut times) = (Instant::now(), 0_u32, Vec::new());
@@ -82,12 +82,12 @@ fn turn(links: &mut [Link], depth: usize) -> Outcome<Measured> {
             link.send(&batch)?;
         }
         for link in &mut *links {
-            link.take_lines(depth)?;
+            link.take_lines(depth as usize)?;
             batches += 1;
         }
         times.push(sent.elapsed().as_secs_f64() * 1e6);
     }
-    let rate = f64::from(batches) * depth as f64 / begin.elapsed().as_secs_f64();
+    let rate = f64::from(batches) * f64::from(depth) / begin.elapsed().as_secs_f64();
     times.sort_by(f64::total_cmp);
     Ok(Measured { rate, p99: times[times.len() * 99 / 100] })
 }
@@ -111,7 +111,7 @@ fn idle_bytes(daemon: &Daemon, connect: impl Fn() -> Outcome<Link>) -> Outcome<f
     let first = open()?;
     let before = daemon.memory()?;
     let second = open()?;
-    let bytes = (daemon.memory()? - before) / IDLE as f64;
+    let bytes = (daemon.memory()? - before) / f64::from(IDLE);
     drop((first, second));
     Ok(bytes)
 }

@@ -1,5 +1,5 @@
-//! The PROXY protocol, versions 1 and 2: a balancer says in a header who the client behind it is. Then listings and logs
-//! show the client's address and not the balancer's.
+//! The PROXY protocol, versions 1 and 2: a balancer says in a header who the client behind it is. Then listings and
+//! logs show the client's address and not the balancer's.
 //!
 //! A header is believed. So whoever may send one can take any address, and evade limits of addresses.
 
@@ -263,7 +263,9 @@ mod tests {
             b"PROXY TCP4 ::1 ::2 5 6\r\n",
             b"PROXY UDP4 1.2.3.4 9.9.9.9 256 80\r\n",
         ];
-        wrong.iter().for_each(|bytes| assert!(ProxyHeader::read(bytes).is_err(), "{}", bytes.escape_ascii()));
+        for bytes in wrong {
+            assert!(ProxyHeader::read(bytes).is_err(), "{}", bytes.escape_ascii());
+        }
         assert!(ProxyHeader::read(&[&b"PROXY UNKNOWN "[..], &[b'x'; 93]].concat()).is_err(), "it has no end");
         for header in [
             v2(1, 0x12, &IP4, b""),

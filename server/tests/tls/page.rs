@@ -20,9 +20,9 @@ fn the_commands_of_the_page_work() {
     if !has_tools(&["openssl"]) {
         return;
     }
-    let [make, start, look, ..] = &blocks()[..] else { panic!("the page has three blocks") };
+    let [commands, start, look, ..] = &blocks()[..] else { panic!("the page has three blocks") };
     let folder = TempDir::new().unwrap();
-    let made = Command::new("sh").args(["-ec", make]).current_dir(folder.path()).output().unwrap();
+    let made = Command::new("sh").args(["-ec", commands]).current_dir(folder.path()).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 
     let flags = start.trim().strip_prefix("elockd ").unwrap().replace("0.0.0.0:9998", "127.0.0.1:0");
