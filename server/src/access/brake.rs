@@ -25,9 +25,9 @@ const BETWEEN_LINES: Duration = Duration::from_secs(10);
 const LINES: u32 = 10;
 
 /// What is remembered of failures. It takes the same memory whatever happens.
-pub(crate) struct Brake(Mutex<Failures>);
+pub(crate) struct Brake(Mutex<LoginFailures>);
 
-struct Failures {
+struct LoginFailures {
     addresses: Box<[Option<Remembered>]>,
     /// When the lines that were written began to count.
     lines_since: Option<Instant>,
@@ -56,7 +56,7 @@ pub(crate) struct Penalty {
 impl Brake {
     pub(crate) fn new() -> Self {
         let addresses = vec![None; ADDRESSES].into();
-        Self(Mutex::new(Failures { addresses, lines_since: None, lines: 0, untold: 0 }))
+        Self(Mutex::new(LoginFailures { addresses, lines_since: None, lines: 0, untold: 0 }))
     }
 
     /// Notes a failure. `own` counts those of the connection before it. A peer without an address is judged by that
@@ -70,7 +70,7 @@ impl Brake {
     }
 }
 
-impl Failures {
+impl LoginFailures {
     /// Notes a failure of an address. Returns how many it had before.
     fn note(&mut self, network: u128, now: Instant) -> u32 {
         let place = &mut self.addresses[place_of(network)];

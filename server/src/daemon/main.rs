@@ -240,7 +240,7 @@ async fn serve(
     }
     if let Some(tls) = &tls {
         for &address in &settings.wss {
-            let secure = Then(proxy.clone(), tls.clone());
+            let secure = Then(proxy.clone(), tls.for_web());
             server.listen_through(bind(address)?, Then(secure, web_socket.clone()));
         }
     }

@@ -31,7 +31,11 @@ fn a_certificate_is_an_account() {
         assert_eq!(stranger.ask("g cron.weekly"), "0 Auth Required");
     }
 
-    assert_eq!(world.daemon.tcp().ask("g cron.weekly"), "0 Auth Required", "nor is anybody known without TLS");
+    assert_eq!(
+        world.daemon.tcp().ask("g cron.weekly"),
+        "0 Auth Required",
+        "nor is anybody known without TLS"
+    );
 
     // Without its rules it is nobody's, and what it held is free.
     fs::write(path, RULES.split("[accounts.web]").next().unwrap()).unwrap();

@@ -1,5 +1,6 @@
 //! A page in a real browser gets a lock, waits for another one, keeps both over a reload, and is told when it loses
-//! them. The page is `page.html`, with the function of docs/websocket.md in it. The browser is Chromium, without a window.
+//! them. The page is `page.html`, with the function of docs/websocket.md in it. The browser is Chromium, without a
+//! window.
 
 use super::support::{Guard, PATIENCE, document, has_tools};
 use super::{Served, listing};

@@ -17,7 +17,7 @@ use support::{Client, Daemon, PATIENCE, get, poll, program};
 use tempfile::TempDir;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
-use tokio_tungstenite::tungstenite::{self, Error, Message, WebSocket};
+use tokio_tungstenite::tungstenite::{self, Error, HandshakeError, Message, WebSocket};
 
 /// A daemon with a WebSocket listener on a port of its own, a TCP one and an administrative socket.
 struct Served {
@@ -76,6 +76,11 @@ impl Served {
 fn listing(program: &mut Client, request: &str) -> Vec<String> {
     program.send(format!("{request}\n"));
     program.lines()
+}
+
+/// Whether a handshake was answered `403`.
+fn is_forbidden<R: tungstenite::handshake::HandshakeRole, T>(refused: Result<T, HandshakeError<R>>) -> bool {
+    matches!(refused, Err(HandshakeError::Failure(Error::Http(answer))) if answer.status() == 403)
 }
 
 /// A client as a page would be.
@@ -306,8 +311,8 @@ fn a_page_that_reads_late_gets_everything() {
     assert_eq!(answers, expected);
 }
 
-/// Goal: a page that waits may send more than the daemon reads ahead, and none of it is lost; and its end is seen behind
-/// all that. Method: two pages wait for a lock and send much more; one is cut off.
+/// Goal: a page that waits may send more than the daemon reads ahead, and none of it is lost. Its end is seen behind
+/// all that. Method: two pages wait for a lock and send much more, and one is cut off.
 #[test]
 fn what_is_behind_a_wait_is_found_later() {
     // More than is read ahead, and not more than the kernel holds: behind that an end cannot come.
@@ -345,7 +350,8 @@ fn the_same_goes_over_tls() {
     let flags = ["--tls-cert", &issued.cert, "--tls-key", &issued.key, "--ws-origin", "https://a.example"];
     let served = Served::start_with("--wss", &flags);
     let mut program = served.daemon.tcp();
-    let speaker = Speaker::new(&authority);
+    // As browsers do.
+    let speaker = Speaker::new(&authority).offering("http/1.1");
     let stream = speaker.stream(served.address).unwrap();
     let mut page = tungstenite::client("wss://daemon/", stream).unwrap().0;
     page.send(Message::text("g lock\nping")).unwrap();
@@ -362,9 +368,7 @@ fn the_same_goes_over_tls() {
     let mut request = tungstenite::client::IntoClientRequest::into_client_request("wss://daemon/").unwrap();
     request.headers_mut().insert("origin", "https://b.example".parse().unwrap());
     let refused = tungstenite::client(request, speaker.stream(served.address).unwrap());
-    assert!(
-        matches!(refused, Err(tungstenite::HandshakeError::Failure(Error::Http(answer))) if answer.status() == 403)
-    );
+    assert!(is_forbidden(refused));
     let stream = TcpStream::connect(served.address).unwrap();
     assert!(tungstenite::client("ws://daemon/", stream).is_err());
 }
@@ -385,9 +389,7 @@ fn http_is_answered_and_counted() {
     let mut request = tungstenite::client::IntoClientRequest::into_client_request("ws://elockd/").unwrap();
     request.headers_mut().insert("origin", "http://localhost:2".parse().unwrap());
     let refused = tungstenite::client(request.clone(), stream);
-    assert!(
-        matches!(refused, Err(tungstenite::HandshakeError::Failure(Error::Http(answer))) if answer.status() == 403)
-    );
+    assert!(is_forbidden(refused));
     poll("its count", PATIENCE, || (failures(&served.daemon) == Some(2)).then_some(()));
     served.daemon.wait_for_log("WebSocket: ");
     request.headers_mut().insert("origin", "null".parse().unwrap());

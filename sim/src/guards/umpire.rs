@@ -5,7 +5,8 @@
 //! order of holds. Any other that says that it is held must have an excuse, and each excuse has an end. There are
 //! three, those of `docs/clients.md`:
 //!
-//! - The daemon was killed, or has shut down, after it had given out the token. The token says which of its lives that was.
+//! - The daemon was killed, or has shut down, after it had given out the token. The token says which of its lives that
+//!   was.
 //! - An operator kicked the guard's connection, by the name that was registered for this guard alone.
 //! - An operator stole the lock, and the guard was asked for before the answer to that.
 //!

@@ -186,8 +186,8 @@ pub(super) struct Flags {
     /// Which connections must authenticate: `tcp`, `all` or `none`. (R)
     ///
     /// Without a token file and without an account that has a certificate, `tcp` means none. `all` is those to the Unix
-    /// socket too; otherwise the permissions of its
-    /// file decide. The administrative socket never asks. A change holds for connections that come after it.
+    /// socket too; otherwise the permissions of its file decide. The administrative socket never asks. A change holds
+    /// for connections that come after it.
     #[arg(long, value_name = "WHICH", default_value = "tcp", help_heading = "Access")]
     pub(super) auth_required: AuthRequired,
 

@@ -39,7 +39,7 @@ struct Inner<S> {
     line: Vec<u8>,
     /// Bytes that were handed to the socket, those of the handshake and the heads of frames among them.
     framed: u64,
-    ending: Ending,
+    ending: SocketEnd,
     /// The end of input, for the next read: this one had input before it.
     end: Option<io::Result<()>>,
     pings: Option<Pings>,
@@ -47,7 +47,7 @@ struct Inner<S> {
 
 /// How far the end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
+enum SocketEnd {
     /// It has not begun.
     None,
     /// Nothing more can be read, because the peer has broken a rule. The code says which.
@@ -77,7 +77,7 @@ impl<S: Stream> WebSocket<S> {
             is_text: true,
             line: Vec::new(),
             framed,
-            ending: Ending::None,
+            ending: SocketEnd::None,
             end: None,
             pings,
         }))
@@ -88,7 +88,7 @@ impl<S: Stream> WebSocket<S> {
 impl<S> WebSocket<S> {
     /// Whether the peer has broken a rule.
     pub(super) fn has_failed(&self) -> bool {
-        matches!(self.0.ending, Ending::Failed(_))
+        matches!(self.0.ending, SocketEnd::Failed(_))
     }
 }
 
@@ -114,7 +114,7 @@ impl<S: Stream> Inner<S> {
         if let Some(end) = self.end.take() {
             return Poll::Ready(end);
         }
-        if self.ending != Ending::None {
+        if self.ending != SocketEnd::None {
             // Whatever still comes is dropped by the caller.
             return Pin::new(self.below()).poll_read(cx, buffer);
         }
@@ -145,7 +145,7 @@ impl<S: Stream> Inner<S> {
                 // Pings and closes are answered below.
                 Some(Ok(_)) => continue,
                 None => {
-                    self.ending = Ending::Closed;
+                    self.ending = SocketEnd::Closed;
                     Ok(())
                 }
                 Some(Err(error)) => self.fail(error),
@@ -170,10 +170,10 @@ impl<S: Stream> Inner<S> {
         self.ending = match error {
             Error::Io(error) => return Err(error),
             // It sent FIN without a close.
-            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Ending::Closed,
-            Error::Capacity(CapacityError::MessageTooLong { .. }) => Ending::Failed(CloseCode::Size),
-            Error::Utf8(_) => Ending::Failed(CloseCode::Invalid),
-            _ => Ending::Failed(CloseCode::Protocol),
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => SocketEnd::Closed,
+            Error::Capacity(CapacityError::MessageTooLong { .. }) => SocketEnd::Failed(CloseCode::Size),
+            Error::Utf8(_) => SocketEnd::Failed(CloseCode::Invalid),
+            _ => SocketEnd::Failed(CloseCode::Protocol),
         };
         Ok(())
     }
@@ -247,19 +247,19 @@ impl<S: Stream> Inner<S> {
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.ending != Ending::Closed {
+        if self.ending != SocketEnd::Closed {
             ready!(self.socket().poll_ready(cx)).or_else(ignore_closed)?;
             if !self.line.is_empty() {
                 let rest = std::mem::take(&mut self.line);
                 self.send(rest)?;
                 ready!(self.socket().poll_ready(cx)).or_else(ignore_closed)?;
             }
-            let code = if let Ending::Failed(code) = self.ending { code } else { CloseCode::Normal };
+            let code = if let SocketEnd::Failed(code) = self.ending { code } else { CloseCode::Normal };
             // Said twice, the second is not sent.
             self.hand_on(Message::Close(Some(CloseFrame { code, reason: "".into() })), 2)?;
         }
         ready!(self.poll_flush(cx))?;
-        if self.ending == Ending::None {
+        if self.ending == SocketEnd::None {
             // The peer answers the close. Then the socket is closed here.
             return Poll::Ready(Ok(()));
         }
