@@ -80,6 +80,7 @@ impl Options {
 /// What a configuration file may say.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[allow(clippy::struct_field_names, reason = "fields are called as keys are")]
 struct File {
     #[serde(default)]
     server: Servers,

@@ -1,6 +1,5 @@
 //! Daemons that speak TLS: whom the program trusts, who it is itself, and what a killed program leaves behind.
 
-#[allow(dead_code, reason = "another crate's tests use the rest")]
 #[path = "../../../server/tests/tls/authority.rs"]
 mod authority;
 

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 /// A browser takes its time to start.
-const START: Duration = Duration::from_secs(120);
+const START: Duration = Duration::from_mins(2);
 
 /// What a page says. It goes on when it is answered.
 struct Told {

@@ -1,6 +1,8 @@
 //! WebSockets, with the daemon as a process of its own: the lines are those of every other connection, and so is what
 //! happens at its end. A real browser does the same with a real page (`browser.rs`).
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 #[path = "../tls/authority.rs"]
 mod authority;
 mod browser;
@@ -184,13 +186,16 @@ fn a_page_and_a_program_have_the_same_locks() {
     assert_eq!(listing.matches('\n').count(), names.len() + 3);
 }
 
+/// How a page ends.
+type End = fn(Page, &Served);
+
 /// Goal: the end of a WebSocket is the end of a connection, however it comes. Method: each holds a lock and waits for
 /// another, and ends in its own way; a program has to get both.
 #[test]
 fn every_end_releases() {
     let served = Served::start(&["--ws-ping", "1s"]);
     let mut program = served.daemon.tcp();
-    let ends: [(&str, fn(Page, &Served)); 6] = [
+    let ends: [(&str, End); 6] = [
         ("close", |mut page, _| page.0.close(None).unwrap()),
         ("cut", |page, _| drop(page)),
         ("quit", |mut page, _| {
@@ -337,8 +342,8 @@ fn what_is_behind_a_wait_is_found_later() {
     while !text.ends_with(&format!("0 Lock Not Locked: {:0>100}\n", MESSAGES - 1)) {
         text.push_str(&page.hear());
     }
-    let expected: String =
-        (0..MESSAGES).map(|number| format!("0 Lock Not Locked: {number:0>100}\n")).collect();
+    let expected =
+        support::lines("0 Lock Not Locked: ", (0..MESSAGES).map(|number| format!("{number:0>100}")));
     assert!(text == format!("1 Lock Get Success: lock\n{expected}"));
 }
 

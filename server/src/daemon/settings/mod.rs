@@ -240,7 +240,7 @@ fn risks(settings: &Settings) -> Vec<String> {
     let secure = tls.iter().chain(wss).map(|address| (address, true));
     let beyond = plain.chain(secure).filter(|(address, _)| !address.ip().to_canonical().is_loopback());
     let risk = |(address, is_tls): (&SocketAddr, bool)| {
-        if !has_tokens && !(is_tls && has_certificates) {
+        if !(has_tokens || is_tls && has_certificates) {
             Some(format!(
                 "listening on {address} without authentication: whoever can reach it can take any lock and see who \
                  holds what; set --token-file, or listen on loopback"
