@@ -16,7 +16,7 @@ const LEAST: usize = 100;
 
 /// Replies of the protocol page that no script can have. The server refuses large listings, not the machine. In the
 /// reply to `me` every word is a value.
-const NOT_HERE: [&str; 2] = ["0 Too Large", "N ADDR NAME"];
+const NOT_HERE: [&str; 3] = ["0 Too Large", "0 Wrong Protocol", "N ADDR NAME"];
 
 #[test]
 fn both_machines_say_what_is_written() {
