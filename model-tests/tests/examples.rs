@@ -14,8 +14,8 @@ use std::path::Path;
 /// There must be at least this many scripts.
 const LEAST: usize = 100;
 
-/// Replies of the protocol page that no script can have. The server refuses large listings, not the machine. In the
-/// reply to `me` every word is a value.
+/// Replies of the protocol page that no script can have. The server refuses large listings and other protocols, not the
+/// machine. In the reply to `me` every word is a value.
 const NOT_HERE: [&str; 3] = ["0 Too Large", "0 Wrong Protocol", "N ADDR NAME"];
 
 #[test]
