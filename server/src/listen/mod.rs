@@ -2,6 +2,8 @@
 
 mod acceptor;
 mod admin;
+#[cfg(any(feature = "tls", feature = "web-socket"))]
+mod beneath;
 mod handshake;
 #[cfg(feature = "proxy")]
 mod proxy;

@@ -11,13 +11,13 @@ mod stream;
 pub use setup::{ClientAuth, TlsError, TlsFiles, TlsSetup};
 pub use stream::TlsStream;
 
+use super::beneath::Beneath;
 use super::{Handshake, HandshakeError, Peer, Stream};
 use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use stream::Beneath;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use tokio_rustls::rustls::{self, InvalidMessage, ServerConfig};

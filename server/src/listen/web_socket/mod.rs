@@ -1,16 +1,15 @@
 //! WebSockets: a browser can hold a lock. The lines are those of every other connection (`stream.rs`). What comes
 //! first is an HTTP request, and a page's origin decides whether it is let in (`origin.rs`).
 
-mod below;
 mod origin;
 mod stream;
 #[cfg(test)]
 mod tests;
 
-use below::Below;
 pub use origin::{Origin, ParseOriginError};
 pub use stream::WebSocket;
 
+use super::beneath::Beneath;
 use super::{Handshake, HandshakeError, Peer, Stream};
 use std::fmt;
 use std::time::Duration;
@@ -66,10 +65,11 @@ impl<S: Stream> Handshake<S> for WebSocketUpgrade {
     type Stream = WebSocket<S>;
 
     async fn run(&self, stream: S, peer: Peer) -> Result<(WebSocket<S>, Peer), HandshakeError> {
-        let mut below = Below::new(stream);
-        let accepted = accept_hdr_async_with_config(&mut below, Door(self), Some(self.config())).await.err();
+        let mut beneath = Beneath::new(stream);
+        let accepted =
+            accept_hdr_async_with_config(&mut beneath, Door(self), Some(self.config())).await.err();
         let Some(error) = accepted else {
-            let socket = WebSocketStream::from_raw_socket(below, Role::Server, Some(self.config())).await;
+            let socket = WebSocketStream::from_raw_socket(beneath, Role::Server, Some(self.config())).await;
             return Ok((WebSocket::new(socket, self.ping), peer));
         };
         let answer = match &error {
@@ -82,7 +82,7 @@ impl<S: Stream> Handshake<S> for WebSocketUpgrade {
             _ => Some(answer("400 Bad Request", "", NO_UPGRADE)),
         };
         if let Some(answer) = answer {
-            let _ = timeout(MOMENT, dismiss(&mut below, &answer)).await;
+            let _ = timeout(MOMENT, dismiss(&mut beneath, &answer)).await;
         }
         Err(HandshakeError::new("WebSocket", reason(&error)))
     }
@@ -134,9 +134,9 @@ fn answer(status: &str, head: &str, text: &str) -> String {
 }
 
 /// Writes the last words, and waits until the client has closed.
-async fn dismiss<S: Stream>(below: &mut Below<S>, words: &str) {
-    if below.write_all(words.as_bytes()).await.is_ok() && below.shutdown().await.is_ok() {
+async fn dismiss<S: Stream>(beneath: &mut Beneath<S>, words: &str) {
+    if beneath.write_all(words.as_bytes()).await.is_ok() && beneath.shutdown().await.is_ok() {
         let mut dropped = [0; 1024];
-        while below.read(&mut dropped).await.is_ok_and(|count| count > 0) {}
+        while beneath.read(&mut dropped).await.is_ok_and(|count| count > 0) {}
     }
 }

@@ -4,7 +4,7 @@
 //! - Replies leave in messages of whole lines. A line of more than [`MOST`] bytes is more than one message.
 //! - Messages leave as text if the last one that came was text, and if they are UTF-8. Otherwise they are binary.
 
-use super::below::Below;
+use crate::listen::beneath::Beneath;
 use crate::listen::{Gone, Stream};
 use futures_core::Stream as _;
 use futures_sink::Sink as _;
@@ -28,7 +28,7 @@ pub struct WebSocket<S>(Box<Inner<S>>);
 
 #[derive(Debug)]
 struct Inner<S> {
-    socket: WebSocketStream<Below<S>>,
+    socket: WebSocketStream<Beneath<S>>,
     /// What is left of the last message.
     input: Bytes,
     /// Whether a line must be ended behind it.
@@ -37,8 +37,6 @@ struct Inner<S> {
     is_text: bool,
     /// The beginning of a line that is to leave.
     line: Vec<u8>,
-    /// Bytes that were handed to the socket, those of the handshake and the heads of frames among them.
-    framed: u64,
     ending: SocketEnd,
     /// The end of input, for the next read: this one had input before it.
     end: Option<io::Result<()>>,
@@ -65,18 +63,16 @@ struct Pings {
     is_open: bool,
 }
 
-impl<S: Stream> WebSocket<S> {
+impl<S> WebSocket<S> {
     /// The lines of a WebSocket whose handshake is over. `ping` is how often the peer is asked for a sign.
-    pub(super) fn new(socket: WebSocketStream<Below<S>>, ping: Option<Duration>) -> Self {
+    pub(super) fn new(socket: WebSocketStream<Beneath<S>>, ping: Option<Duration>) -> Self {
         let pings = ping.map(|every| Pings { every, next: Box::pin(sleep(every)), is_open: false });
-        let framed = socket.get_ref().written();
         Self(Box::new(Inner {
             socket,
             input: Bytes::new(),
             owes_newline: false,
             is_text: true,
             line: Vec::new(),
-            framed,
             ending: SocketEnd::None,
             end: None,
             pings,
@@ -93,11 +89,11 @@ impl<S> WebSocket<S> {
 }
 
 impl<S: Stream> Inner<S> {
-    fn below(&mut self) -> &mut Below<S> {
+    fn beneath(&mut self) -> &mut Beneath<S> {
         self.socket.get_mut()
     }
 
-    fn socket(&mut self) -> Pin<&mut WebSocketStream<Below<S>>> {
+    fn socket(&mut self) -> Pin<&mut WebSocketStream<Beneath<S>>> {
         Pin::new(&mut self.socket)
     }
 
@@ -116,7 +112,7 @@ impl<S: Stream> Inner<S> {
         }
         if self.ending != SocketEnd::None {
             // Whatever still comes is dropped by the caller.
-            return Pin::new(self.below()).poll_read(cx, buffer);
+            return Pin::new(self.beneath()).poll_read(cx, buffer);
         }
         let before = buffer.filled().len();
         loop {
@@ -190,7 +186,7 @@ impl<S: Stream> Inner<S> {
             pings.next.as_mut().reset(next);
             // A peer that takes nothing is asked nothing: the write timeout is for it.
             if let Poll::Ready(Ok(())) = self.socket().poll_ready(cx) {
-                if let Err(error) = self.hand_on(Message::Ping(Bytes::new()), 0) {
+                if let Err(error) = self.hand_on(Message::Ping(Bytes::new())) {
                     return Poll::Ready(error);
                 }
                 if let Some(pings) = &mut self.pings {
@@ -204,10 +200,7 @@ impl<S: Stream> Inner<S> {
     }
 
     /// Hands a message to the socket, which must be ready. After the peer's close nothing is sent any more.
-    fn hand_on(&mut self, message: Message, bytes: usize) -> io::Result<()> {
-        // A frame's head has the length in one byte, or in three.
-        let head = if bytes < 126 { 2 } else { 4 };
-        self.framed += bytes as u64 + head;
+    fn hand_on(&mut self, message: Message) -> io::Result<()> {
         self.socket().start_send(message).or_else(ignore_closed)
     }
 
@@ -230,20 +223,16 @@ impl<S: Stream> Inner<S> {
     }
 
     fn send(&mut self, lines: Vec<u8>) -> io::Result<()> {
-        let bytes = lines.len();
         let message = if self.is_text {
             String::from_utf8(lines).map_or_else(|error| Message::binary(error.into_bytes()), Message::text)
         } else {
             Message::binary(lines)
         };
-        self.hand_on(message, bytes)
+        self.hand_on(message)
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.socket().poll_flush(cx)).or_else(ignore_closed)?;
-        // The socket's own answers to pings are not in the count.
-        self.framed = self.below().written();
-        Poll::Ready(Ok(()))
+        self.socket().poll_flush(cx).map(|flushed| flushed.or_else(ignore_closed))
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -256,14 +245,14 @@ impl<S: Stream> Inner<S> {
             }
             let code = if let SocketEnd::Failed(code) = self.ending { code } else { CloseCode::Normal };
             // Said twice, the second is not sent.
-            self.hand_on(Message::Close(Some(CloseFrame { code, reason: "".into() })), 2)?;
+            self.hand_on(Message::Close(Some(CloseFrame { code, reason: "".into() })))?;
         }
         ready!(self.poll_flush(cx))?;
         if self.ending == SocketEnd::None {
             // The peer answers the close. Then the socket is closed here.
             return Poll::Ready(Ok(()));
         }
-        Pin::new(self.below()).poll_shutdown(cx)
+        Pin::new(self.beneath()).poll_shutdown(cx)
     }
 }
 
@@ -314,19 +303,10 @@ impl<S: Stream> Stream for WebSocket<S> {
     const HAS_FAREWELL: bool = true;
 
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Gone> {
-        self.0.below().poll_gone(cx)
-    }
-
-    fn poll_read_unseen(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.0.below().read_unseen(true);
-        let read = self.0.poll_read(cx, buffer);
-        self.0.below().read_unseen(false);
-        read
+        self.0.beneath().poll_gone(cx)
     }
 
     fn untaken(&self) -> Option<usize> {
-        let below = self.0.socket.get_ref();
-        let kept = self.0.framed.saturating_sub(below.written());
-        below.untaken().map(|untaken| untaken + self.0.line.len() + kept as usize)
+        self.0.socket.get_ref().untaken()
     }
 }

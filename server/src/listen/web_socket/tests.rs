@@ -1,10 +1,7 @@
 use super::*;
 use futures_util::{SinkExt, StreamExt};
-use std::future::poll_fn;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::pin::Pin;
-use std::task::Poll;
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
+use tokio::io::{DuplexStream, duplex};
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -352,79 +349,4 @@ async fn a_peer_that_gives_no_sign_is_gone() {
     assert_eq!((error.unwrap_err().kind(), pings), (std::io::ErrorKind::TimedOut, 9));
     // The tenth ping was sent at 100 s, and nobody has read it.
     assert_eq!(begin.elapsed(), Duration::from_secs(110));
-}
-
-/// Goal: what has left is not untaken, and what is kept back is. Method: a client that does not read, behind a small
-/// pipe. A duplex stream does not know what is untaken, so one that does stands in.
-#[tokio::test]
-async fn what_is_kept_back_is_untaken() {
-    let (near, far) = duplex(400);
-    let known = Known(near);
-    let upgrade = upgrade();
-    let (served, client) = tokio::join!(upgrade.run(known, PEER), client_async("ws://any/", far));
-    let (mut socket, mut client) = (served.unwrap().0, client.unwrap().0);
-    assert_eq!(socket.untaken(), Some(0));
-    let line = [vec![b'x'; 999], vec![b'\n']].concat();
-    let write = poll_fn(|cx| Poll::Ready(Pin::new(&mut socket).poll_write(cx, &line))).await;
-    assert!(matches!(write, Poll::Ready(Ok(1000))), "{write:?}");
-    assert_eq!(socket.untaken(), Some(1004 - 400));
-    let flush = async {
-        socket.flush().await.unwrap();
-        socket
-    };
-    let (mut socket, message) = tokio::join!(flush, client.next());
-    assert_eq!((socket.untaken(), message.unwrap().unwrap().len()), (Some(0), 1000));
-    // An answer to a ping is no reply, and does not count as one.
-    client.send(Message::Ping(Bytes::from_static(&[b'!'; 100]))).await.unwrap();
-    assert!(timeout(Duration::ZERO, socket.read(&mut [0; 10])).await.is_err());
-    assert_eq!(client.next().await.unwrap().unwrap().len(), 100);
-    socket.flush().await.unwrap();
-    let write = poll_fn(|cx| Poll::Ready(Pin::new(&mut socket).poll_write(cx, &line))).await;
-    assert!(matches!(write, Poll::Ready(Ok(1000))), "{write:?}");
-    assert_eq!(socket.untaken(), Some(1004 - 400));
-    let flush = async {
-        socket.flush().await.unwrap();
-        socket
-    };
-    let (mut socket, _) = tokio::join!(flush, client.next());
-    socket.write_all(b"begun").await.unwrap();
-    assert_eq!(socket.untaken(), Some(5));
-}
-
-/// A pipe that says that its peer has taken all that fits.
-#[derive(Debug)]
-struct Known(DuplexStream);
-
-impl Stream for Known {
-    fn untaken(&self) -> Option<usize> {
-        Some(0)
-    }
-}
-
-impl AsyncRead for Known {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.get_mut().0).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Known {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.get_mut().0).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.get_mut().0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.get_mut().0).poll_shutdown(cx)
-    }
 }
