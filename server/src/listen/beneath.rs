@@ -1,5 +1,5 @@
-//! The stream beneath TLS or a WebSocket. The layer above keeps bytes back while the stream has no room, and reads it by
-//! itself. So it is counted here what the stream has taken, and known in which way it must be read.
+//! The stream beneath TLS or a WebSocket. The layer above keeps bytes back while the stream has no room, and reads the
+//! stream by itself. So this counts what the stream has taken, and knows in which way it must be read.
 
 use super::{Gone, Stream};
 use std::io::{self, IoSlice};
