@@ -5,8 +5,7 @@
 //! path. It stays when the daemon ends.
 
 use super::{BACKLOG, Listener, Peer};
-use rustix::fs::{Mode, OFlags};
-use rustix::process::umask;
+use rustix::fs::OFlags;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::ffi::OsString;
 use std::fmt;
@@ -36,11 +35,9 @@ impl UnixListener {
         let claim = Claim::take(path)?;
         remove_stale(path)?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        // Between `bind` and `chmod` nobody else may connect, whatever the final mode is.
-        let mask = umask(Mode::RWXG | Mode::RWXO);
-        let bound = socket.bind(&SockAddr::unix(path)?);
-        umask(mask);
-        bound?;
+        // Nobody can connect before it listens, and by then the file has its mode. So the umask, which is the whole
+        // process's, stays as it is.
+        socket.bind(&SockAddr::unix(path)?)?;
         let metadata = fs::symlink_metadata(path)?;
         let identity = (metadata.dev(), metadata.ino());
         let file = SocketFile { path: path.to_owned(), identity, _claim: claim };
@@ -181,5 +178,38 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         )),
         Err((ErrorKind::ConnectionRefused, _)) => fs::remove_file(path),
         Err((_, error)) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    /// Goal: a listener changes nothing that is the whole process's. Method: many are made at once, and a file that is
+    /// made afterwards has the mode of one that was made before.
+    #[test]
+    fn the_umask_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let mode_of = |name: &str| {
+            let file = File::create(folder.path().join(name)).unwrap();
+            file.metadata().unwrap().permissions().mode()
+        };
+        let before = mode_of("before");
+        thread::scope(|scope| {
+            for number in 0..8 {
+                let path = folder.path().join(format!("socket-{number}"));
+                scope.spawn(move || {
+                    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+                    let _within = runtime.enter();
+                    for _ in 0..200 {
+                        let listener = UnixListener::bind(&path, 0o600).unwrap();
+                        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+                        drop(listener);
+                    }
+                });
+            }
+        });
+        assert_eq!(mode_of("after"), before);
     }
 }
