@@ -82,16 +82,15 @@ impl<S: Stream, G: Gate> Session<S, G> {
                         self.backlog().is_at_end = true;
                         continue;
                     }
-                    Poll::Ready(Ok(())) if matches!(self.state, State::New) => {
-                        self.note_read(buffer.filled().len());
-                        if let Some(step) = self.begin(buffer.filled(), &mut turn, &mut scratch.replies) {
-                            return Poll::Ready(step);
-                        }
-                        continue;
-                    }
                     Poll::Ready(Ok(())) => {
-                        self.note_read(buffer.filled().len());
-                        if let Some(step) = self.run(buffer.filled(), None, &mut turn, &mut scratch.replies) {
+                        let (input, replies) = (buffer.filled(), &mut scratch.replies);
+                        self.note_read(input.len());
+                        let step = if matches!(self.state, State::New) {
+                            self.begin(input, &mut turn, replies)
+                        } else {
+                            self.run(input, None, &mut turn, replies)
+                        };
+                        if let Some(step) = step {
                             return Poll::Ready(step);
                         }
                         continue;
