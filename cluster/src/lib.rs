@@ -1,0 +1,19 @@
+//! Several nodes, one set of locks: the agreed log of inputs, who may serve, and the links between nodes.
+//!
+//! Every node runs the same lock machine over one log. A node speaks for the connections that it accepted. A node that
+//! cannot reach the others lets go of its clients before anybody else may have their locks.
+//!
+//! This crate knows the machine, and no client's socket. A server comes to it by a [`Door`], and gives it a
+//! [`Served`] machine to apply entries to.
+
+#![forbid(unsafe_code)]
+
+mod clock;
+mod door;
+pub mod net;
+pub mod raft;
+mod served;
+
+pub use clock::{Clock, Moment};
+pub use door::{Door, Inside, NodeInput, Service, door};
+pub use served::Served;
