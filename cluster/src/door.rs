@@ -11,6 +11,7 @@
 
 use crate::clock::{Clock, Moment};
 use elockd_core::{Command, Input};
+use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
@@ -196,16 +197,19 @@ impl Inside {
         })
     }
 
-    /// Ready when the server's runtime has let a beat through that was wanted after this was called.
-    pub async fn beat(&self) {
+    /// Ready when the server's runtime has let a beat through that was wanted when this was called.
+    pub fn beat(&self) -> impl Future<Output = ()> + Send + use<> {
+        let shared = Arc::clone(&self.0);
         let mut mine = 0;
-        self.0.beats.send_modify(|(wanted, _)| {
+        shared.beats.send_modify(|(wanted, _)| {
             *wanted += 1;
             mine = *wanted;
         });
-        let mut beats = self.0.beats.subscribe();
-        // It fails only if the sender is gone, and that is ours.
-        let _ = beats.wait_for(|(_, passed)| *passed >= mine).await;
+        async move {
+            let mut beats = shared.beats.subscribe();
+            // It fails only if the sender is gone, and that is ours.
+            let _ = beats.wait_for(|(_, passed)| *passed >= mine).await;
+        }
     }
 }
 

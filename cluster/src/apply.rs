@@ -1,0 +1,128 @@
+//! What committed entries do here: the Roll judges their acts, and what counts goes to the machine. How far that went
+//! is told to the rest of the node.
+
+use crate::door::NodeInput;
+use crate::raft::Committed;
+use crate::served::Served;
+use elockd_core::replica::{Act, Entry, Replica, Roll, Ruling};
+use elockd_core::{Config, Input, Now};
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
+
+/// How far entries were applied, for the rest of the node.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    state: Mutex<Applied>,
+    index: watch::Sender<u64>,
+}
+
+/// What was applied.
+#[derive(Clone, Debug)]
+pub(crate) struct Applied {
+    /// The last entry. Entries of the engine's own count too, once one of ours is behind them.
+    pub(crate) index: u64,
+    /// The highest stamp.
+    pub(crate) stamp: Now,
+    /// The Roll after it.
+    pub(crate) roll: Roll,
+    /// How often a snapshot took the place of the state.
+    pub(crate) installs: u64,
+    /// Acts that did not count.
+    pub(crate) skipped: u64,
+    /// What the replica came to at the last check: the entry and the digest.
+    pub(crate) digest: Option<(u64, u64)>,
+}
+
+impl Progress {
+    /// Nothing yet.
+    pub(crate) fn new() -> Arc<Self> {
+        let state = Applied { index: 0, stamp: Now::default(), roll: Roll::new(), installs: 0, skipped: 0, digest: None };
+        Arc::new(Self { state: Mutex::new(state), index: watch::Sender::new(0) })
+    }
+
+    /// Looks at what was applied.
+    pub(crate) fn with<R>(&self, look: impl FnOnce(&Applied) -> R) -> R {
+        look(&self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Told of each step.
+    pub(crate) fn watch(&self) -> watch::Receiver<u64> {
+        self.index.subscribe()
+    }
+
+    fn change<R>(&self, change: impl FnOnce(&mut Applied) -> R) -> R {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Applies entries to the Roll and to the served machine.
+pub(crate) struct Applier<S> {
+    served: Arc<S>,
+    progress: Arc<Progress>,
+    /// What a restored machine is made with, but for what the cluster decides.
+    config: Config,
+}
+
+impl<S: Served> Applier<S> {
+    /// For a node that has applied nothing.
+    pub(crate) fn new(served: Arc<S>, progress: Arc<Progress>, config: Config) -> Self {
+        Self { served, progress, config }
+    }
+}
+
+impl<S: Served> Committed for Applier<S> {
+    fn apply(&mut self, index: u64, entry: &[u8]) {
+        // Every node would read the same: there is no way on from here but `recover`.
+        let entry = Entry::decode(entry).unwrap_or_else(|error| panic!("entry {index} cannot be read: {error}"));
+        let mut inputs: Vec<NodeInput> = Vec::new();
+        let mut settings = None;
+        self.progress.change(|applied| {
+            for act in entry.acts {
+                match applied.roll.judge(&act) {
+                    Ruling::Skip => applied.skipped += 1,
+                    Ruling::Up { .. } | Ruling::Joined(_) | Ruling::Level | Ruling::Check => {}
+                    Ruling::Gone(node) => inputs.push(Input::Gone(node)),
+                    Ruling::Tick => inputs.push(Input::Tick),
+                    Ruling::Tokens { first, last } => inputs.push(Input::Tokens { first, last }),
+                    Ruling::Set => settings = applied.roll.settings().cloned(),
+                    Ruling::Inputs => {
+                        if let Act::Batch { inputs: batch, .. } = act {
+                            inputs.extend(batch);
+                        }
+                    }
+                }
+            }
+        });
+        if let Some(settings) = settings {
+            self.served.configure(&settings);
+        }
+        self.served.apply(entry.stamp, &inputs);
+        self.progress.change(|applied| {
+            applied.index = index;
+            applied.stamp = applied.stamp.max(entry.stamp);
+        });
+        self.progress.index.send_replace(index);
+    }
+
+    fn copy(&self) -> Box<dyn FnOnce() -> Vec<u8> + Send> {
+        let roll = self.progress.with(|applied| applied.roll.clone());
+        let machine = self.served.copy();
+        Box::new(move || Replica { roll, machine }.snapshot())
+    }
+
+    fn install(&mut self, index: u64, state: &[u8]) -> io::Result<()> {
+        let replica = Replica::restore(self.config.clone(), state)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
+        let stamp = replica.machine.now();
+        self.progress.change(|applied| {
+            applied.installs += 1;
+            applied.index = index;
+            applied.stamp = stamp;
+            applied.roll = replica.roll;
+        });
+        self.served.install(replica.machine);
+        self.progress.index.send_replace(index);
+        Ok(())
+    }
+}

@@ -1,0 +1,177 @@
+//! What nodes say to each other beside the engine's own: batches, beats, last words, and operators' commands.
+
+use crate::wire::{Malformed, decode, encode};
+use bincode::{Decode, Encode};
+
+/// Numbers of requests. Those below are the engine's.
+pub(crate) mod kind {
+    /// A node's batch, for the leader. An entry with one act.
+    pub(crate) const BATCH: u8 = 64;
+    /// A node's beat, for the leader.
+    pub(crate) const BEAT: u8 = 65;
+    /// A node asks for a new epoch.
+    pub(crate) const UP: u8 = 66;
+    /// A new leader asks a voter for its last word.
+    pub(crate) const LAST_WORD: u8 = 67;
+    /// A node ends its own epoch, at its shutdown.
+    pub(crate) const GONE: u8 = 68;
+    /// An operator's command.
+    pub(crate) const CONTROL: u8 = 69;
+}
+
+/// An answer that only the leader gives.
+#[derive(Clone, Debug, Encode, Decode, PartialEq, Eq)]
+pub(crate) enum OfLeader<T> {
+    /// Here it is.
+    Here(T),
+    /// This node does not lead. Perhaps that one does.
+    Elsewhere(Option<u16>),
+    /// It leads, and cannot say so now.
+    Later,
+}
+
+/// A sign of life.
+#[derive(Clone, Copy, Debug, Encode, Decode, PartialEq, Eq)]
+pub(crate) struct BeatSent {
+    pub(crate) epoch: u64,
+    pub(crate) number: u64,
+    /// The last entry that the node has applied.
+    pub(crate) applied: u64,
+    /// What `Check` found last: the entry and the digest.
+    pub(crate) digest: Option<(u64, u64)>,
+}
+
+/// The leader's answer: the node may serve on.
+#[derive(Clone, Copy, Debug, Encode, Decode, PartialEq, Eq)]
+pub(crate) struct BeatAnswered {
+    /// The last entry that is committed.
+    pub(crate) commit: u64,
+    /// Cluster time, in milliseconds.
+    pub(crate) time: u64,
+    /// What most replicas came to at the last check: the entry and the digest.
+    pub(crate) agreed: Option<(u64, u64)>,
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, Encode, Decode, PartialEq, Eq)]
+pub(crate) enum BatchAnswered {
+    /// It is in the leader's hands.
+    Taken,
+    /// One before it is missing.
+    Gap,
+}
+
+/// A node wants to begin an epoch.
+#[derive(Clone, Copy, Debug, Encode, Decode, PartialEq, Eq)]
+pub(crate) struct UpWanted {
+    pub(crate) nonce: u64,
+    pub(crate) levels: (u16, u16),
+}
+
+/// An operator's command.
+#[derive(Clone, Debug, Encode, Decode, PartialEq, Eq)]
+pub enum ControlRequest {
+    /// A new node wants a number. It says where it will be reached, and which levels it knows.
+    Join {
+        /// Drawn by the node, so that asking twice gives one number.
+        nonce: u64,
+        /// Host and port of its cluster listener.
+        address: String,
+        /// The lowest and the highest level.
+        levels: (u16, u16),
+    },
+    /// A learner becomes a voter.
+    Promote(u16),
+    /// A member leaves.
+    Remove(u16),
+    /// What the cluster looks like.
+    Status,
+}
+
+/// The answer to an operator's command.
+#[derive(Clone, Debug, Encode, Decode, PartialEq, Eq)]
+pub enum ControlAnswer {
+    /// The new node's number, and what it must know to start.
+    Joined {
+        /// Its number.
+        node: u16,
+        /// The cluster.
+        cluster: u128,
+        /// The cluster's timeout, in milliseconds.
+        timeout_ms: u64,
+        /// Limits and features, as core writes them.
+        settings: Vec<u8>,
+        /// Members, with their addresses.
+        members: Vec<(u16, String)>,
+    },
+    /// It is done.
+    Done,
+    /// It cannot be done, and why.
+    Refused(String),
+    /// What the cluster looks like.
+    Status(Box<StatusRecord>),
+}
+
+/// What the cluster looks like from one node.
+#[derive(Clone, Debug, Default, Encode, Decode, PartialEq, Eq)]
+pub struct StatusRecord {
+    /// The cluster's number.
+    pub cluster: u128,
+    /// The node that tells.
+    pub node: u16,
+    /// The level in force.
+    pub level: u16,
+    /// The timeout, in milliseconds.
+    pub timeout_ms: u64,
+    /// The leader, if one is known.
+    pub leader: Option<u16>,
+    /// Its term.
+    pub term: u64,
+    /// Cluster time, in milliseconds, as of the last entry.
+    pub time_ms: u64,
+    /// The last entry that is committed, as far as the node knows.
+    pub committed: u64,
+    /// By number.
+    pub members: Vec<MemberStatus>,
+}
+
+/// One member, in the status.
+#[derive(Clone, Debug, Encode, Decode, PartialEq, Eq)]
+pub struct MemberStatus {
+    /// Its number.
+    pub node: u16,
+    /// Whether it votes.
+    pub is_voter: bool,
+    /// Where it is reached.
+    pub address: String,
+    /// Its epoch. `None` if it serves nobody.
+    pub epoch: Option<u64>,
+    /// Its connections.
+    pub connections: u64,
+    /// Milliseconds since the leader last heard of it, as the leader knows. `None` if it is not the leader that tells,
+    /// or it heard nothing yet.
+    pub heard_ms: Option<u64>,
+    /// The last entry that it has applied, as the leader knows.
+    pub applied: Option<u64>,
+    /// Milliseconds that its lease lasts, as it knows itself.
+    pub lease_ms: Option<u64>,
+}
+
+impl ControlRequest {
+    /// As bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        encode(self)
+    }
+}
+
+impl ControlAnswer {
+    /// From bytes.
+    ///
+    /// # Errors
+    ///
+    /// If they are no answer.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
+        decode(bytes)
+    }
+}

@@ -1,0 +1,179 @@
+//! Operators' commands. Any node takes them, and the leader does them.
+
+use super::actor::{Actor, Event};
+use super::{Kit, Node};
+use crate::message::{ControlAnswer, ControlRequest, kind};
+use crate::net::{Ask, Purpose};
+use crate::raft::MemberError;
+use crate::wire::{decode, encode};
+use elockd_core::replica::Act;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::info;
+
+/// How long the leader tries, and how long another node waits for it.
+const LEADER_TRIES: Duration = Duration::from_secs(20);
+const OTHERS_WAIT: Duration = Duration::from_secs(25);
+/// Between two looks at something that takes a while.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+
+impl<K: Kit> Actor<K> {
+    /// A new node is to have a number.
+    pub(super) fn join(&mut self, nonce: u64) {
+        let is_known = self.with_applied(|applied| applied.roll.joined(nonce).is_some());
+        if !is_known {
+            self.propose_act(Act::Join { nonce });
+        }
+    }
+}
+
+impl<K: Kit> Node<K> {
+    /// The answer to a command.
+    pub(super) async fn control(&self, payload: &[u8]) -> Option<Vec<u8>> {
+        let request: ControlRequest = decode(payload).ok()?;
+        if request == ControlRequest::Status {
+            return Some(encode(&ControlAnswer::Status(Box::new(self.status()))));
+        }
+        let standing = self.0.engine.standing();
+        let answer = match standing.leader {
+            Some(leader) if leader != self.0.me() => {
+                let asked =
+                    self.0.ask.ask(leader, Purpose::Control, kind::CONTROL, payload.to_vec(), OTHERS_WAIT);
+                match asked.await {
+                    Ok(answer) => return Some(answer),
+                    Err(error) => ControlAnswer::Refused(format!("the leader is node {leader}: {error}")),
+                }
+            }
+            Some(_) => {
+                // Done to the end, also if the operator does not wait.
+                let node = self.clone();
+                let doing = tokio::spawn(async move { node.command(request).await });
+                doing.await.ok()?
+            }
+            None => ControlAnswer::Refused("there is no leader: try again, and look at `status`".to_owned()),
+        };
+        Some(encode(&answer))
+    }
+
+    async fn command(&self, request: ControlRequest) -> ControlAnswer {
+        let deadline = Instant::now() + LEADER_TRIES;
+        let done = match request {
+            ControlRequest::Join { nonce, address, levels } => {
+                return self.join(nonce, address, levels, deadline).await.unwrap_or_else(ControlAnswer::Refused);
+            }
+            ControlRequest::Promote(node) => self.promote(node, deadline).await,
+            ControlRequest::Remove(node) => self.remove(node, deadline).await,
+            ControlRequest::Status => return ControlAnswer::Status(Box::new(self.status())),
+        };
+        done.map_or_else(ControlAnswer::Refused, |()| ControlAnswer::Done)
+    }
+
+    async fn join(
+        &self,
+        nonce: u64,
+        address: String,
+        levels: (u16, u16),
+        deadline: Instant,
+    ) -> Result<ControlAnswer, String> {
+        let level = self.0.progress.with(|applied| applied.roll.level());
+        if !(levels.0..=levels.1).contains(&level) {
+            return Err(format!(
+                "the cluster is at level {level}, and the new node's release knows {} to {}",
+                levels.0, levels.1
+            ));
+        }
+        let members = self.0.engine.standing().members.addresses;
+        if let Some((node, _)) = members.iter().find(|(_, known)| **known == address) {
+            return Err(format!("node {node} is at {address}: remove it first, or advertise another address"));
+        }
+        self.0.tell(Event::Join { nonce });
+        let node = self.until(deadline, || self.0.progress.with(|applied| applied.roll.joined(nonce))).await?;
+        self.change(deadline, || self.0.engine.add_learner(node, address.clone())).await?;
+        let settings = self.0.progress.with(|applied| applied.roll.settings().map(|settings| settings.encode()));
+        let settings = settings.ok_or("the cluster has no settings yet: try again")?;
+        info!(node, address, "node {node} has joined, at {address}");
+        Ok(ControlAnswer::Joined {
+            node,
+            cluster: self.0.identity.cluster,
+            timeout_ms: self.0.identity.timeout_ms,
+            settings,
+            members: self.0.engine.standing().members.addresses.into_iter().collect(),
+        })
+    }
+
+    async fn promote(&self, node: u16, deadline: Instant) -> Result<(), String> {
+        let standing = self.0.engine.standing();
+        if !standing.members.addresses.contains_key(&node) {
+            return Err(format!("node {node} is no member"));
+        }
+        if standing.members.voters.iter().any(|voters| voters.contains(&node)) {
+            return Err(format!("node {node} votes already"));
+        }
+        // A voter that is far behind would be worse than none: the others need its acknowledgement.
+        let is_near = || {
+            let standing = self.0.engine.standing();
+            let matched = standing.matched.get(&node).copied().flatten();
+            let last = standing.last.unwrap_or(0);
+            matched.is_some_and(|matched| matched + NEAR >= last).then_some(())
+        };
+        self.until(deadline, is_near)
+            .await
+            .map_err(|_| format!("node {node} has not caught up: start its daemon, and look at `status`"))?;
+        self.change(deadline, || self.0.engine.promote(node)).await?;
+        info!(node, "node {node} votes");
+        Ok(())
+    }
+
+    async fn remove(&self, node: u16, deadline: Instant) -> Result<(), String> {
+        if !self.0.engine.standing().members.addresses.contains_key(&node) {
+            return Err(format!("node {node} is no member"));
+        }
+        if node == self.0.me() {
+            self.hand_over().await;
+            return Err(format!("node {node} was the leader and has handed that over: try again"));
+        }
+        // From here on it is answered no more. So it lets go of its clients, and its epoch ends when that is certain.
+        self.0.tell(Event::Retire { node, is_over: false });
+        let is_gone =
+            || self.0.progress.with(|applied| applied.roll.epoch_of(node).is_none().then_some(()));
+        let done = match self.until(deadline, is_gone).await {
+            Ok(()) => self.change(deadline, || self.0.engine.remove(node)).await,
+            Err(error) => Err(error),
+        };
+        self.0.tell(Event::Retire { node, is_over: true });
+        if done.is_ok() {
+            info!(node, "node {node} is removed");
+        }
+        done
+    }
+
+    /// Waits for something that shows in the log.
+    async fn until<T>(&self, deadline: Instant, mut look: impl FnMut() -> Option<T>) -> Result<T, String> {
+        let looking = async {
+            loop {
+                if let Some(found) = look() {
+                    return found;
+                }
+                sleep(BETWEEN_LOOKS).await;
+            }
+        };
+        timeout_at(deadline, looking).await.map_err(|_| "it takes too long: is there a quorum?".to_owned())
+    }
+
+    /// Changes members, once an earlier change is over.
+    async fn change<F>(&self, deadline: Instant, change: impl Fn() -> F) -> Result<(), String>
+    where
+        F: Future<Output = Result<(), MemberError>>,
+    {
+        loop {
+            match timeout_at(deadline, change()).await {
+                Ok(Err(MemberError::UnderWay)) => sleep(BETWEEN_LOOKS).await,
+                Ok(changed) => return changed.map_err(|error| error.to_string()),
+                Err(_) => return Err("it takes too long: is there a quorum? Look at `status`".to_owned()),
+            }
+        }
+    }
+}
+
+/// Entries that a learner may be behind when it becomes a voter.
+const NEAR: u64 = 256;
