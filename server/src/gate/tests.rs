@@ -123,7 +123,7 @@ impl GateHandle for LateHandle {
                 self.waker.set(Some(waker.clone()));
                 self.inner.poll_mail(waker)
             }
-            Some((reply, 0)) => Poll::Ready(Mail::Reply(reply)),
+            Some((reply, 0)) => Poll::Ready(Mail::Reply(reply, Flow::Go)),
             Some((reply, polls)) => {
                 self.reply.set(Some((reply, polls - 1)));
                 waker.wake_by_ref();

@@ -108,7 +108,7 @@ impl<L: Locks> Handle<L> {
 
     fn close_with(&self, state: &mut HubState<L>, mailbox: &Mailbox<L>, now: Now, cause: Cause) -> Vec<u8> {
         state.post.boxes.remove(&self.conn);
-        let mut owed = mailbox.take_reply().unwrap_or_default();
+        let mut owed = mailbox.take_reply();
         let input = DriverInput::Closed(self.conn, cause);
         state.apply(now, input, &mut |output| match output {
             Output::Reply(reply) => encode(&reply, &mut owed),
@@ -143,8 +143,8 @@ impl<L: Locks> Drop for Handle<L> {
     }
 }
 
-/// What the connection must do after a batch.
-#[derive(Debug)]
+/// What the connection must do after a batch, or after a reply that came by mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Flow {
     /// Send the replies and go on.
     Go,

@@ -1,15 +1,16 @@
 //! A connection's mailbox: news that others cause. It has one slot for a reply and one for an ending, and neither can
 //! overflow.
 
-use super::{Lock, Locks};
-use elockd_core::Reason;
+use super::{Flow, Lock, Locks};
+use elockd_core::{Reason, Scan};
 use std::task::{Poll, Waker};
 
 /// News for a connection that it did not cause itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mail {
-    /// Its wait is over: the reply, as it goes over the wire.
-    Reply(Vec<u8>),
+    /// What it waits for has come: the replies, as they go over the wire, and what it must do after them. Of a wait
+    /// alone that is always to go on.
+    Reply(Vec<u8>, Flow),
     /// It must end.
     Ending(Ending),
 }
@@ -42,17 +43,56 @@ pub(super) struct Mailbox<L: Locks> {
 }
 
 /// The two slots, and the waker of the owner.
+///
+/// Every connection has one, so it is packed: the listing that seldom follows a reply is boxed, and all else that may
+/// follow takes a byte.
 #[derive(Default)]
 struct Contents {
-    reply: Option<Vec<u8>>,
+    reply: Option<Letter>,
+    /// What follows the reply, unless that is a listing.
+    after: After,
     ending: Option<Ending>,
     /// Set while the owner sleeps and waits for mail.
     waker: Option<Waker>,
 }
 
+/// A reply. If a listing follows it, that is beside it.
+enum Letter {
+    Text(Vec<u8>),
+    Listing(Box<(Vec<u8>, Scan)>),
+}
+
+/// What follows a reply, as in [`Flow`].
+#[derive(Clone, Copy, Default)]
+enum After {
+    #[default]
+    Go,
+    Wait,
+    Close(Reason),
+}
+
 impl Contents {
+    fn put_reply(&mut self, bytes: Vec<u8>, flow: Flow) {
+        (self.reply, self.after) = match flow {
+            Flow::Go => (Some(Letter::Text(bytes)), After::Go),
+            Flow::Wait => (Some(Letter::Text(bytes)), After::Wait),
+            Flow::Close(reason) => (Some(Letter::Text(bytes)), After::Close(reason)),
+            Flow::List(scan) => (Some(Letter::Listing(Box::new((bytes, scan)))), After::Go),
+        };
+    }
+
+    fn take_reply(&mut self) -> Option<(Vec<u8>, Flow)> {
+        self.reply.take().map(|letter| match (letter, self.after) {
+            (Letter::Text(bytes), After::Go) => (bytes, Flow::Go),
+            (Letter::Text(bytes), After::Wait) => (bytes, Flow::Wait),
+            (Letter::Text(bytes), After::Close(reason)) => (bytes, Flow::Close(reason)),
+            (Letter::Listing(listing), _) => (listing.0, Flow::List(listing.1)),
+        })
+    }
+
     fn take(&mut self) -> Option<Mail> {
-        self.reply.take().map(Mail::Reply).or(self.ending.map(Mail::Ending))
+        let reply = self.take_reply().map(|(bytes, flow)| Mail::Reply(bytes, flow));
+        reply.or(self.ending.map(Mail::Ending))
     }
 }
 
@@ -69,9 +109,9 @@ impl<L: Locks> Mailbox<L> {
     pub(super) fn put(&self, mail: Mail) {
         let waker = self.contents.with(|contents| {
             match mail {
-                Mail::Reply(reply) => {
+                Mail::Reply(bytes, flow) => {
                     assert!(contents.reply.is_none(), "a wait is answered twice");
-                    contents.reply = Some(reply);
+                    contents.put_reply(bytes, flow);
                 }
                 Mail::Ending(ending) => {
                     contents.ending.get_or_insert(ending);
@@ -88,9 +128,9 @@ impl<L: Locks> Mailbox<L> {
         self.contents.with(|contents| contents.reply.is_none() && contents.ending.is_none())
     }
 
-    /// Takes the reply of a wait, if it is there.
-    pub(super) fn take_reply(&self) -> Option<Vec<u8>> {
-        self.contents.with(|contents| contents.reply.take())
+    /// Takes the reply of a wait. Empty if it is not there.
+    pub(super) fn take_reply(&self) -> Vec<u8> {
+        self.contents.with(|contents| contents.take_reply().map(|(bytes, _)| bytes).unwrap_or_default())
     }
 
     /// Looks for mail. If there is none, registers the waker in the same locked step.
@@ -105,5 +145,20 @@ impl<L: Locks> Mailbox<L> {
             }
             Poll::Pending
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::StdLocks;
+
+    #[test]
+    fn a_mailbox_takes_56_bytes() {
+        assert_eq!(
+            size_of::<Mailbox<StdLocks>>(),
+            56,
+            "docs/architecture.md counts with this, and a count of 16"
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! The post: all mailboxes. It delivers what one connection causes for another.
 
 use super::mailbox::Mailbox;
-use super::{Ending, Locks, Mail};
+use super::{Ending, Flow, Locks, Mail};
 use elockd_core::bug;
 use elockd_core::wire::encode;
 use elockd_core::{Conn, Output};
@@ -24,7 +24,7 @@ impl<L: Locks> Post<L> {
             Output::Reply(reply) => {
                 let mut bytes = Vec::new();
                 encode(&reply, &mut bytes);
-                Mail::Reply(bytes)
+                Mail::Reply(bytes, Flow::Go)
             }
             Output::Wait => panic!("{to:?} waits without having asked"),
         };
