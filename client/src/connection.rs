@@ -5,7 +5,7 @@ use crate::access_token::AccessToken;
 use crate::answer::Answer;
 use crate::error::{Error, Refusal};
 use elockd_core::wire::{parse, read_reason};
-use elockd_core::{Command, Reply};
+use elockd_core::{Command, Reason, Reply};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -240,7 +240,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// The next answer, if all of it was read.
     fn take_answer(&mut self) -> Result<Option<Answer>, Error> {
         if let Some(end) = self.input.iter().position(|byte| *byte == b'\n')
-            && read_reason(&self.input[..=end]).is_some()
+            && read_reason(&self.input[..=end]) == Some(Reason::TooManyConnections)
         {
             return Err(Error::Refused(Refusal::TooManyConnections));
         }

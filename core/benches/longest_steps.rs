@@ -53,7 +53,7 @@ fn main() {
     row("one release grants 10,000 waits", || {
         crowd(|world| world.time(Input::Command(Conn::new(0, 1), &Command::Release(SHARED, b"0"))))
     });
-    row("a shutdown ends 10,000 waits", || crowd(|world| world.time(Input::Drain)));
+    row("a shutdown ends 10,000 waits", || crowd(|world| world.time(Input::Drain(0))));
     print("`kick` ends 5,000 connections of one name with 200 shares each", kick());
 }
 

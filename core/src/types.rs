@@ -29,6 +29,12 @@ impl Conn {
         Self((node as u64) << Self::SERIAL_BITS | serial)
     }
 
+    /// The node that accepted it.
+    #[must_use]
+    pub const fn node(self) -> u16 {
+        (self.0 >> Self::SERIAL_BITS) as u16
+    }
+
     /// Its serial on its node, counted from the driver's first connection.
     #[must_use]
     pub const fn serial(self) -> u64 {
@@ -226,7 +232,7 @@ mod tests {
         let last = (1 << 48) - 1;
         for (node, serial) in [(0, 0), (0, 1), (0, last), (1, 0), (u16::MAX, 12_345), (u16::MAX, last)] {
             let conn = Conn::new(node, serial);
-            assert_eq!(conn.serial(), serial);
+            assert_eq!((conn.node(), conn.serial()), (node, serial));
             assert_eq!(conn.bits() >> 48, u64::from(node));
             assert_eq!(Conn::from_bits(conn.bits()), conn);
         }

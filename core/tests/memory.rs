@@ -46,8 +46,8 @@ impl World {
     }
 
     fn sweep(&mut self) {
-        while self.machine.deadline() == Some(Now(0)) {
-            self.apply(DriverInput::Tick);
+        while !self.machine.is_swept() {
+            self.machine.sweep(1);
         }
     }
 

@@ -3,7 +3,7 @@
 
 use elockd_core::wire::listing::{Packed, Slice, Text};
 use elockd_core::wire::{encode, encode_reason};
-use elockd_core::{BorrowedInput, Conn, Machine, Now, Output, Reason, Reply, Scan};
+use elockd_core::{BorrowedInput, Conn, Input, Machine, Now, Output, Reason, Reply, Scan};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -30,11 +30,12 @@ impl fmt::Debug for Event {
     }
 }
 
-/// Applies one input to the real machine. Reads a listing at once, slice by slice, with no input in between. It shows
+/// Applies one input to the real machine, and behind a `Tick` sweeps a slice. Reads a listing at once, slice by slice, with no input in between. It shows
 /// what the asker's account may see.
 pub fn observe(machine: &mut Machine, now: Now, input: BorrowedInput<'_, Vec<u8>>) -> Vec<Event> {
     let mut events = Vec::new();
     let mut listing = None;
+    let is_tick = matches!(input, Input::Tick);
     machine.apply(now, input, &mut |conn, output| match output {
         Output::Reply(Reply::Listing(of)) => listing = Some((conn, Scan::new(of))),
         Output::Reply(reply) => {
@@ -49,6 +50,10 @@ pub fn observe(machine: &mut Machine, now: Now, input: BorrowedInput<'_, Vec<u8>
             events.push(Event::Disconnected(conn, reason, text));
         }
     });
+    if is_tick {
+        // As a driver does whenever it looks.
+        machine.sweep(1);
+    }
     if let Some((conn, scan)) = listing {
         let mut scan = scan.seen_by(machine.account_of(conn).expect("who asks is open"));
         let mut text = Text::new(scan.subject());

@@ -44,13 +44,14 @@ pub fn the_machine_agrees_with_the_reference(case: Case) -> Outcome {
 }
 
 /// Whether the machine's deadline is when a tick is next due. While somebody waits, or a session lingers, it may be too
-/// early, but never in the past.
+/// early, but never in the past. What is dead is to be swept, and nothing else is.
 fn deadline_is_right(machine: &Machine, reference: &Reference) -> Outcome {
     let dead = machine.figures().dead_holds();
-    let due = if dead > 0 { Some(reference.now()) } else { reference.due() };
+    ensure!(machine.is_swept() == (dead == 0), "{dead} holds are dead, and is_swept {}", machine.is_swept());
+    let due = reference.due();
     let told = machine.deadline();
     let has_timers = !reference.waits().is_empty() || !reference.sessions().is_empty();
-    let is_early = has_timers && dead == 0 && told < due && told > Some(reference.now());
+    let is_early = has_timers && told < due && told > Some(reference.now());
     ensure!(told == due || is_early, "due {told:?}, expected {due:?}");
     Ok(())
 }
@@ -305,7 +306,7 @@ pub fn raw_bytes_do_no_harm(chatter: Chatter) -> Outcome {
         let now = Now(at as u64);
         // Connections open in the order of their numbers, when the first bytes come from one of them or a later one.
         let account = |serial| if serial == 4 { Account::ADMIN.0 } else { 0 };
-        let opened = (reference.highest().map_or(0, Conn::serial) + 1..=*serial)
+        let opened = (reference.highest(0) + 1..=*serial)
             .map(|serial| Input::Opened(Conn::new(0, serial), origin(serial, account(serial))));
         for opened in opened.collect::<Vec<_>>() {
             reference.apply(now, &opened);

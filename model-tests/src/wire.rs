@@ -36,7 +36,7 @@ pub fn run(bytes: &[u8]) -> Result<usize, String> {
         let (who, what) = (byte & 7, byte >> 3);
         match (who, what) {
             (6, _) => pair.now.0 += u64::from(what),
-            (7, 31) => pair.apply(&Input::Drain)?,
+            (7, 31) => pair.apply(&Input::Drain(0))?,
             (7, 30) => pair.tokens()?,
             (7, 29) => pair.apply(&Input::Lapse { ms: u64::MAX })?,
             (7, _) => pair.apply(&Input::Tick)?,

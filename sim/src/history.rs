@@ -448,9 +448,10 @@ impl<'a> Reader<'a> {
                 }
             }
             Input::Closed(..)
+            | Input::Gone(_)
             | Input::Tick
             | Input::Lapse { .. }
-            | Input::Drain
+            | Input::Drain(_)
             | Input::Tokens { .. }
             | Input::Accounts(_) => {}
         }

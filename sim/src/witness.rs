@@ -101,12 +101,12 @@ impl Witness {
 
     fn is_time_to_look(&self, input: &Input<Command<Vec<u8>>>) -> bool {
         if self.holds() >= Self::MANY_HOLDS {
-            return matches!(input, Input::Closed(..) | Input::Drain)
+            return matches!(input, Input::Closed(..) | Input::Gone(_) | Input::Drain(_))
                 || self.told.iter().any(|(_, told)| matches!(told, Told::Disconnect(_)))
                 || self.inputs.is_multiple_of(Self::SOMETIMES);
         }
         self.observed.waits().longest() < Self::LONG_LINE
-            || *input == Input::Drain
+            || matches!(input, Input::Drain(_))
             || self.inputs.is_multiple_of(Self::NOW_AND_THEN)
     }
 }
@@ -129,7 +129,12 @@ impl hub::Witness for Witness {
                 let lapsed = (self.now.0 - before.0).min(*ms);
                 self.active.values_mut().for_each(|active| active.0 += lapsed);
             }
-            Input::Closed(..) | Input::Tick | Input::Drain | Input::Tokens { .. } | Input::Accounts(_) => {}
+            Input::Closed(..)
+            | Input::Gone(_)
+            | Input::Tick
+            | Input::Drain(_)
+            | Input::Tokens { .. }
+            | Input::Accounts(_) => {}
         }
         let input = input.map(|command| command.map(<[u8]>::to_vec));
         if self.is_alive() {

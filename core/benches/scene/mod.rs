@@ -266,11 +266,12 @@ impl Scene {
 
     fn tick(&mut self) {
         self.apply(Input::Tick);
+        self.machine.sweep(1);
     }
 
     fn sweep(&mut self) {
-        while self.machine.figures().dead_holds() > 0 {
-            self.tick();
+        while !self.machine.is_swept() {
+            self.machine.sweep(1);
         }
     }
 }

@@ -17,7 +17,9 @@ impl Machine {
     #[doc(hidden)]
     #[must_use]
     pub fn shape(&self, places: bool, call: impl Fn(Conn) -> u32) -> Vec<u32> {
-        let mut words = vec![u32::from(self.draining)];
+        let drains = self.connections.nodes().iter().filter(|node| node.drains());
+        let mut words: Vec<u32> = drains.map(|node| node.number().into()).collect();
+        words.push(u32::MAX);
         let place = |words: &mut Vec<u32>, position: u32| words.extend(places.then_some(position));
         let mut connections: Vec<_> = self.connections.slots().iter().collect();
         connections.sort_by_key(|(_, connection)| call(connection.conn()));

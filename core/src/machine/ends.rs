@@ -16,7 +16,7 @@ impl Machine {
         ms: u32,
         name: &'a [u8],
     ) -> Option<Reply<'a>> {
-        if self.draining && !bug!(DrainStillGrants) {
+        if self.drains(id) && !bug!(DrainStillGrants) {
             return Some(Reply::ShuttingDown);
         }
         let found = self.holds.find(kind, name);

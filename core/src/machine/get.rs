@@ -22,7 +22,7 @@ impl Machine {
         wish: Wish<&'a [u8]>,
     ) -> Result<u32, Option<Reply<'a>>> {
         let (kind, name) = (wish.kind(), *wish.name());
-        if self.draining && !bug!(DrainStillGrants) {
+        if self.drains(id) && !bug!(DrainStillGrants) {
             mark!(DrainRefusedAGet);
             return Err(Some(Reply::ShuttingDown));
         }

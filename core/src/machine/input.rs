@@ -12,14 +12,16 @@ use std::sync::Arc;
 /// ([`BorrowedInput`]). Logs and traces own them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input<C, A = Arc<Accounts>> {
-    /// A connection was accepted. Its number must be above all before it. Otherwise the input is ignored.
+    /// A connection was accepted. Its number must be above all before it on its node. Otherwise the input is ignored.
     Opened(Conn, Origin),
     /// A connection sent a line.
     Command(Conn, C),
     /// A connection ended. All it holds is released before the next input.
     Closed(Conn, Cause),
-    /// Time passed. Every input first does what is due by its time. A `Tick` then only frees a slice of what dead
-    /// tenures left behind.
+    /// A node is over. Each of its connections ends as if it were closed, by ascending number. Then what they held goes
+    /// to those who wait, so that nothing is granted to a connection that the same input ends. The node drains no longer.
+    Gone(u16),
+    /// Time passed. Every input first does what is due by its time. A `Tick` does nothing more.
     Tick,
     /// For this long before this input's time the driver served nobody, for example because its process was stopped.
     /// That is not silence of any connection. A lapse cannot begin before the last input: what is more is ignored.
@@ -27,8 +29,9 @@ pub enum Input<C, A = Arc<Accounts>> {
         /// Milliseconds.
         ms: u64,
     },
-    /// The daemon is about to stop. Every wait ends, and nothing is granted from now on.
-    Drain,
+    /// A node is about to stop; a single daemon is node 0. Every wait of its connections ends, and nothing is granted to
+    /// them from now on.
+    Drain(u16),
     /// Fencing tokens from `first` to `last` may be given out. The driver must make sure that no token from `first` on
     /// was ever given out. Tokens at or below an earlier `last` are ignored.
     Tokens {
@@ -52,7 +55,12 @@ impl<C, A> Input<C, A> {
     pub const fn conn(&self) -> Option<Conn> {
         match self {
             Self::Opened(conn, _) | Self::Command(conn, _) | Self::Closed(conn, _) => Some(*conn),
-            Self::Tick | Self::Lapse { .. } | Self::Drain | Self::Tokens { .. } | Self::Accounts(_) => None,
+            Self::Gone(_)
+            | Self::Tick
+            | Self::Lapse { .. }
+            | Self::Drain(_)
+            | Self::Tokens { .. }
+            | Self::Accounts(_) => None,
         }
     }
 
@@ -62,9 +70,10 @@ impl<C, A> Input<C, A> {
             Self::Opened(conn, origin) => Input::Opened(*conn, *origin),
             Self::Command(conn, command) => Input::Command(*conn, command),
             Self::Closed(conn, cause) => Input::Closed(*conn, *cause),
+            Self::Gone(node) => Input::Gone(*node),
             Self::Tick => Input::Tick,
             Self::Lapse { ms } => Input::Lapse { ms: *ms },
-            Self::Drain => Input::Drain,
+            Self::Drain(node) => Input::Drain(*node),
             Self::Tokens { first, last } => Input::Tokens { first: *first, last: *last },
             Self::Accounts(accounts) => Input::Accounts(accounts),
         }
@@ -76,9 +85,10 @@ impl<C, A> Input<C, A> {
             Self::Opened(conn, origin) => Input::Opened(conn, origin),
             Self::Command(conn, said) => Input::Command(conn, command(said)),
             Self::Closed(conn, cause) => Input::Closed(conn, cause),
+            Self::Gone(node) => Input::Gone(node),
             Self::Tick => Input::Tick,
             Self::Lapse { ms } => Input::Lapse { ms },
-            Self::Drain => Input::Drain,
+            Self::Drain(node) => Input::Drain(node),
             Self::Tokens { first, last } => Input::Tokens { first, last },
             Self::Accounts(accounts) => Input::Accounts(accounts),
         }
@@ -92,9 +102,10 @@ impl<C> Input<C, &Arc<Accounts>> {
             Self::Opened(conn, origin) => Input::Opened(conn, origin),
             Self::Command(conn, said) => Input::Command(conn, said),
             Self::Closed(conn, cause) => Input::Closed(conn, cause),
+            Self::Gone(node) => Input::Gone(node),
             Self::Tick => Input::Tick,
             Self::Lapse { ms } => Input::Lapse { ms },
-            Self::Drain => Input::Drain,
+            Self::Drain(node) => Input::Drain(node),
             Self::Tokens { first, last } => Input::Tokens { first, last },
             Self::Accounts(accounts) => Input::Accounts(Arc::clone(accounts)),
         }
@@ -122,11 +133,13 @@ pub enum Cause {
     Resumed,
     /// It logged in to an account that has no connection left. Only the machine itself reports this one.
     Refused,
+    /// The node that accepted it is gone. Only [`Input::Gone`] ends a connection so.
+    NodeLost,
 }
 
 impl Cause {
     /// Every cause, in the order in which figures show them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Eof,
         Self::Error,
         Self::Stalled,
@@ -136,13 +149,14 @@ impl Cause {
         Self::Kicked,
         Self::Resumed,
         Self::Refused,
+        Self::NodeLost,
     ];
 
     /// Whether a connection that asked for grace leaves a session. If not, it meant to end or is to lose its locks, or
     /// the session is another connection's already.
     pub(crate) fn leaves_a_session(self) -> bool {
         match self {
-            Self::Eof | Self::Error | Self::Stalled | Self::Shutdown => true,
+            Self::Eof | Self::Error | Self::Stalled | Self::Shutdown | Self::NodeLost => true,
             Self::Quit => bug!(QuitLingers),
             Self::Idle | Self::Kicked | Self::Resumed | Self::Refused => false,
         }
@@ -161,6 +175,7 @@ impl Cause {
             Self::Kicked => "kicked",
             Self::Resumed => "resumed",
             Self::Refused => "refused",
+            Self::NodeLost => "node_lost",
         }
     }
 

@@ -89,7 +89,7 @@ impl Machine {
         key: &[u8],
         out: &mut impl FnMut(Conn, Output<'_>),
     ) {
-        if self.draining {
+        if self.drains(id) {
             return self.fail(conn, Verb::Resume, Reply::ShuttingDown, out);
         }
         let own = self.holds_of(self.connections[id].tenure());

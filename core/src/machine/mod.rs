@@ -9,6 +9,7 @@ mod idle;
 mod input;
 mod linger;
 mod login;
+mod nodes;
 mod operator;
 mod output;
 mod waits;
@@ -52,6 +53,7 @@ pub struct Machine {
     pub(crate) seq: Seq,
     /// Nothing is due before this. It may be earlier than what is first due.
     pub(crate) quiet_until: Now,
+    /// Whether any node drains.
     pub(crate) draining: bool,
     pub(crate) connections: Connections,
     pub(crate) holds: Holds,
@@ -110,13 +112,9 @@ impl Machine {
                 }
                 None => self.counters.ignored += 1,
             },
-            Input::Tick => {
-                if self.holds.sweep(self.config.storage.sweep_slice) > 0 {
-                    mark!(TickSwept);
-                }
-            }
-            Input::Lapse { .. } => {}
-            Input::Drain => self.drain(out),
+            Input::Gone(node) => self.lose(node, out),
+            Input::Tick | Input::Lapse { .. } => {}
+            Input::Drain(node) => self.drain(node, out),
             Input::Tokens { first, last } => self.tokens.extend(first, last),
             Input::Accounts(accounts) => self.connections.set_accounts(Arc::clone(accounts), true),
         }
@@ -183,15 +181,32 @@ impl Machine {
         idle.min(self.holds.waits().nothing_before()).min(self.graces.nothing_before())
     }
 
-    /// When a `Tick` is next due. While there is something to sweep, that is the time of the last input. `None` if
-    /// nothing will be due without another input. While somebody waits, the time may be earlier than necessary.
+    /// When a `Tick` is next due. `None` if nothing will be due without another input. While somebody waits, the time
+    /// may be earlier than necessary. Ask [`is_swept`](Self::is_swept) too: what is dead is never due.
     #[must_use]
     pub fn deadline(&self) -> Option<Now> {
-        if !self.holds.is_swept() {
-            return Some(self.now);
-        }
         let idle = self.connections.oldest().map(|oldest| self.idle_deadline(oldest));
         idle.into_iter().chain(self.holds.waits().next_due()).chain(self.graces.next_due()).min()
+    }
+
+    /// Frees a few slices of the storage that dead tenures left behind. No reply depends on when that is done, or
+    /// whether, and it has no place in the order of inputs.
+    pub fn sweep(&mut self, slices: u32) {
+        if self.holds.sweep(self.config.storage.sweep_slice.saturating_mul(slices)) > 0 {
+            mark!(SliceSwept);
+        }
+    }
+
+    /// Whether [`sweep`](Self::sweep) has nothing to do.
+    #[must_use]
+    pub fn is_swept(&self) -> bool {
+        self.holds.is_swept()
+    }
+
+    /// The time of the latest input.
+    #[must_use]
+    pub const fn now(&self) -> Now {
+        self.now
     }
 
     /// The table of accounts.
@@ -259,8 +274,7 @@ impl Machine {
     }
 
     fn opened(&mut self, conn: Conn, origin: Origin, out: &mut impl FnMut(Conn, Output<'_>)) {
-        // This is right for one node only. With several nodes, each node's numbers would ascend by themselves.
-        if self.connections.highest() >= Some(conn) {
+        if self.connections.nodes().is_used(conn) {
             self.counters.ignored += 1;
             return;
         }
@@ -378,7 +392,8 @@ mod tests {
             Input::Command(conn, &Command::Ping),
             Input::Command(Conn::new(0, 2), &Command::get(Kind::Shared, "x")),
             Input::Tick,
-            Input::Drain,
+            Input::Drain(0),
+            Input::Gone(1),
             Input::Closed(conn, Cause::Eof),
         ];
         for (place, input) in (1..).zip(inputs) {

@@ -29,4 +29,7 @@ pub enum Reason {
     Kicked,
     /// Another connection said its key, and has its holds now.
     Resumed,
+    /// Its node cannot reach the others. It must be told `0 No Quorum`. Only drivers say so: a machine knows nothing of
+    /// quorums.
+    NoQuorum,
 }

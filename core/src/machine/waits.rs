@@ -118,18 +118,23 @@ impl Machine {
         self.end_wait(id);
     }
 
-    /// Begins the drain: nothing is granted from now on. Ends every wait with a reply, in the order in which they
-    /// began.
-    pub(crate) fn drain(&mut self, out: &mut impl FnMut(Conn, Output<'_>)) {
+    /// Begins a node's drain: nothing is granted to its connections from now on. Ends each of their waits with a reply,
+    /// in the order in which they began. Those who stood behind them may be next.
+    pub(crate) fn drain(&mut self, node: u16, out: &mut impl FnMut(Conn, Output<'_>)) {
+        self.connections.set_drains(node, true);
         self.draining = true;
-        while let Some(id) = self.holds.waits().oldest().filter(|_| !bug!(DrainForgetsWaits)) {
+        let is_its = |wait: &Wait| self.connections[wait.by()].conn().node() == node;
+        let by_beginning = self.holds.waits().by_beginning();
+        let of_node = by_beginning.filter(|(_, wait)| is_its(wait) && !bug!(DrainForgetsWaits));
+        let ended: Vec<_> = of_node.map(|(id, _)| id).collect();
+        for id in ended {
             mark!(DrainEndedAWait);
             self.counters.waits_drained += 1;
             self.answer(id, |_, _, _| Reply::ShuttingDown, out);
             let by = self.end_wait(id);
             self.is_active_again(by);
         }
-        self.holds.forget_dirty();
+        self.settle(Mark::GrantByDrain, out);
     }
 
     /// Age of the oldest current wait at a time that is not before the machine's; 0 if nobody waits.

@@ -50,8 +50,8 @@ marks! {
     GetMetADeadSoleHolder: Reference, Swarm;
     /// A get freed dead holds before it added one.
     GetSwept: Reference, Swarm;
-    /// A tick freed dead holds.
-    TickSwept: Reference, Swarm;
+    /// Dead holds were freed between inputs.
+    SliceSwept: Reference, Swarm;
     /// Slots whose memory had been given back are used again.
     FreedSlotsUsedAgain: Reference, Swarm;
     /// A chunk of long names was given back, because none of it was in use.
@@ -144,8 +144,12 @@ marks! {
     GrantByRelease: Reference, Swarm;
     /// The end of a connection let a waiting one have its lock.
     GrantByOrphaning: Reference, Swarm;
+    /// The end of a node let connections of another one have its locks.
+    GrantByNodeLoss: Reference;
     /// The head of a line timed out and let another in.
     GrantByTimeout: Reference, Swarm;
+    /// A node's drain took it out of a line, and let others in.
+    GrantByDrain: Reference;
     /// A lock was stolen and the head of its line got it.
     GrantBySteal: Reference, Swarm;
     /// A writer went on as a reader, and readers at the head of the line came in.

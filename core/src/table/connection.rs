@@ -5,6 +5,7 @@ use super::addresses::{Addresses, Source};
 use super::grace::{Grace, Registration};
 use super::line::{Aim, Place};
 use super::memory;
+use super::nodes::Nodes;
 use super::tenure::Tenure;
 use super::wait::Wait;
 use crate::accounts::Accounts;
@@ -131,8 +132,7 @@ pub(crate) struct Connections {
     /// The connection that sent the last command, as a cache: several commands in a row mostly come from one
     /// connection.
     speaker: Option<(Conn, Id<Connection>)>,
-    /// The highest number seen. Numbers up to it are never opened again.
-    highest: Option<Conn>,
+    nodes: Nodes,
     by_activity: List<ByActivity>,
     /// Registered names. The owner of each is the position of its connection.
     names: Texts,
@@ -155,7 +155,7 @@ impl Connections {
             slots: Slab::new(storage.chunk_slots),
             index: Index::new(index_tables),
             speaker: None,
-            highest: None,
+            nodes: Nodes::default(),
             by_activity: List::EMPTY,
             names: Texts::new(storage.text_chunk_bytes),
             lapsed: 0,
@@ -233,6 +233,7 @@ impl Connections {
         };
         let id = self.index.insert(&mut self.slots, connection, |connection| hash(connection.conn));
         self.note_number(conn);
+        self.nodes.add(conn, id);
         self.tally_mut(tally).add_connection();
         self.memory += memory::CONNECTION;
         Some((id, from_address))
@@ -242,6 +243,7 @@ impl Connections {
     pub(crate) fn close(&mut self, id: Id<Connection>) -> Connection {
         self.set_registered(id, None);
         let connection = self.index.remove(&mut self.slots, id, |connection| hash(connection.conn));
+        self.nodes.remove(connection.conn);
         self.speaker = self.speaker.filter(|(_, speaker)| *speaker != id);
         self.tally_mut(connection.tally).remove_connection();
         if let Some(source) = connection.origin.source() {
@@ -251,14 +253,35 @@ impl Connections {
         connection
     }
 
-    /// The highest number seen. Numbers up to it are never opened again.
-    pub(crate) fn highest(&self) -> Option<Conn> {
-        self.highest
+    pub(crate) fn nodes(&self) -> &Nodes {
+        &self.nodes
     }
 
-    /// Notes a number. It and all below it are never opened again.
+    /// Has a node drain from now on, or no longer.
+    pub(crate) fn set_drains(&mut self, node: u16, drains: bool) {
+        if drains { self.nodes.begin_drain(node) } else { self.nodes.end_drain(node) }
+    }
+
+    /// Whether the node drains that accepted a connection.
+    pub(crate) fn drains(&self, id: Id<Connection>) -> bool {
+        self.nodes.drains(self.slots[id].conn.node())
+    }
+
+    /// Every connection of a node, by number. Looks at no other, unless the node is a single daemon.
+    pub(crate) fn of_node(&self, node: u16) -> Vec<Id<Connection>> {
+        if node != Nodes::UNLISTED {
+            let listed = self.nodes.get(node).into_iter().flat_map(|node| node.connections().values());
+            return listed.copied().collect();
+        }
+        let is_its = |(_, connection): &(Id<Connection>, &Connection)| connection.conn.node() == node;
+        let mut all: Vec<_> = self.slots.iter().filter(is_its).map(|(id, _)| id).collect();
+        all.sort_by_key(|id| self.slots[*id].conn);
+        all
+    }
+
+    /// Notes a number. It and all below it on its node are never opened again.
     pub(crate) fn note_number(&mut self, conn: Conn) {
-        self.highest = self.highest.max(Some(conn));
+        self.nodes.note_number(conn);
     }
 
     /// The tally of an account. Adds one if the account is new.
@@ -480,9 +503,14 @@ impl Connections {
         self.tally_mut(tally).remove_wait(place.aim(), place.outer_bytes());
     }
 
-    /// Restores from a snapshot the highest number and the last registration.
-    pub(crate) fn restore_history(&mut self, highest: Option<Conn>, last_registration: u64) {
-        (self.highest, self.last_registration) = (highest, last_registration);
+    /// Restores from a snapshot the order of the last registration.
+    pub(crate) fn restore_last_registration(&mut self, last_registration: u64) {
+        self.last_registration = last_registration;
+    }
+
+    /// Restores from a snapshot what was known of a node.
+    pub(crate) fn restore_node(&mut self, node: u16, next_serial: u64, drains: bool) {
+        self.nodes.restore(node, next_serial, drains);
     }
 
     /// Gives a connection a registration that was another's, or is from a snapshot.

@@ -68,6 +68,7 @@ fn encode_any(reply: &Reply<'_>, out: &mut Vec<u8>) {
 pub fn encode_reason(reason: Reason, out: &mut Vec<u8>) {
     match reason {
         Reason::TooManyConnections => out.extend_from_slice(REFUSED),
+        Reason::NoQuorum => out.extend_from_slice(NO_QUORUM),
         // A client would take a line that it did not ask for as the answer to its next request.
         Reason::Quit | Reason::Idle | Reason::Kicked | Reason::Resumed => {}
     }
@@ -76,7 +77,11 @@ pub fn encode_reason(reason: Reason, out: &mut Vec<u8>) {
 /// Reads the last line that a connection got before it was closed. `None` if it is another line.
 #[must_use]
 pub fn read_reason(text: &[u8]) -> Option<Reason> {
-    (text == REFUSED).then_some(Reason::TooManyConnections)
+    match text {
+        REFUSED => Some(Reason::TooManyConnections),
+        NO_QUORUM => Some(Reason::NoQuorum),
+        _ => None,
+    }
 }
 
 fn write_figure(key: &str, figure: Figure<'_>, out: &mut Vec<u8>) {
@@ -98,6 +103,7 @@ fn line(out: &mut Vec<u8>, text: &[u8], name: &[u8]) {
 }
 
 const REFUSED: &[u8] = b"0 Too Many Connections\n";
+const NO_QUORUM: &[u8] = b"0 No Quorum\n";
 const LINGERS: &[u8] = b"1 Linger Success: ";
 const RESUMED: &[u8] = b"1 Resume Success: ";
 
@@ -256,7 +262,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn only_a_refused_connection_gets_a_last_line() {
+    fn only_who_is_refused_gets_a_last_line() {
         let line = |reason| {
             let mut out = Vec::new();
             encode_reason(reason, &mut out);
@@ -268,6 +274,7 @@ pub(super) mod tests {
             String::from_utf8(out).unwrap()
         };
         assert_eq!(line(Reason::TooManyConnections), "0 Too Many Connections\n");
+        assert_eq!(line(Reason::NoQuorum), "0 No Quorum\n");
         assert_eq!(line(Reason::Quit) + &line(Reason::Idle) + &line(Reason::Kicked), "");
     }
 }

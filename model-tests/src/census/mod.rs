@@ -75,7 +75,7 @@ impl Census {
         self.ends_of_waits(moment);
         self.account_input(moment);
         match &step.input {
-            Input::Tick | Input::Accounts(_) => {}
+            Input::Gone(_) | Input::Tick | Input::Accounts(_) => {}
             Input::Closed(conn, _) | Input::Command(conn, Command::Quit) => self.end(before, *conn),
             Input::Command(conn, command) if is_heard(moment, *conn) => {
                 let mut replies = events.iter().filter_map(|event| match event {
@@ -108,7 +108,7 @@ impl Census {
                 let saved = limit > 0 && after.open().iter().any(lives_on);
                 self.count_if(saved, "a lapse kept a connection from being idle for too long");
             }
-            Input::Drain => {
+            Input::Drain(_) => {
                 self.count_if(!before.locks().is_empty(), "the daemon was drained while locks were held");
             }
         }

@@ -132,7 +132,7 @@ impl Stage {
                 self.now.0 += ms;
                 self.apply(&Input::Lapse { ms: *ms })?;
             }
-            Act::Drain => self.apply(&Input::Drain)?,
+            Act::Drain => self.apply(&Input::Drain(0))?,
             Act::Account(row) => {
                 self.driver.set(row.clone());
                 self.apply(&Input::Accounts(self.driver.accounts()))?;

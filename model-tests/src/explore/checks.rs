@@ -447,8 +447,8 @@ fn whoever_waits_can_be_served(node: &Node, _: &[Edge<'_>]) -> Result<(), String
     let mut machine = node.machine.clone();
     let mut waiting: Vec<Conn> = node.reference.waits().iter().map(|wait| wait.conn).collect();
     let (now, left) = (node.reference.now(), node.reference.sessions());
-    if let Some(highest) = node.reference.highest().filter(|_| !left.is_empty()) {
-        let operator = Conn::new(0, highest.serial() + 1);
+    if !left.is_empty() {
+        let operator = Conn::new(0, node.reference.highest(0) + 1);
         let opened = Input::Opened(operator, origin(operator.serial(), Account::ADMIN.0));
         observe(&mut machine, now, opened);
         for session in left {

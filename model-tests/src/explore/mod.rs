@@ -316,7 +316,7 @@ impl Space {
     /// Every input to try on a state.
     fn steps(&self, reference: &Reference) -> Vec<Step> {
         let mut inputs = vec![Input::Tick];
-        let highest = reference.highest().map_or(0, Conn::serial);
+        let highest = reference.highest(0);
         if reference.open().len() < self.connections {
             for account in &self.accounts {
                 inputs.push(Input::Opened(Conn::new(0, highest + 1), origin(highest + 1, *account)));
@@ -347,7 +347,7 @@ impl Space {
             inputs.push(Input::Closed(gone, Cause::Eof));
         }
         if self.drains {
-            inputs.push(Input::Drain);
+            inputs.push(Input::Drain(0));
         }
         if self.tokens > 0 {
             let first = reference.next_token();
@@ -451,7 +451,8 @@ fn words(space: &Space, node: &Node) -> Box<[u8]> {
     conns.dedup();
     let call = |conn: Conn| conns.iter().position(|other| *other == conn).unwrap_or(conns.len()) as u32;
     let mut words = node.machine.shape(space.places, call);
-    words.push(u32::from(node.reference.is_draining()));
+    words.extend(node.reference.draining().iter().map(|node| u32::from(*node)));
+    words.push(u32::MAX);
     for conn in &conns {
         let client = node.reference.open().iter().find(|client| client.conn == *conn);
         words.push(u32::from(client.is_some()));

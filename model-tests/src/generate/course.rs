@@ -96,7 +96,7 @@ impl Course {
         let input = lapse.unwrap_or_else(|| {
             // Connections that are idle for too long are gone before the input comes.
             self.reference.apply(now, &Input::Tick);
-            if self.drain_at == Some(at) { Input::Drain } else { self.input(rng) }
+            if self.drain_at == Some(at) { Input::Drain(0) } else { self.input(rng) }
         });
         self.reference.apply(now, &input);
         Step { now, input }
@@ -498,6 +498,6 @@ fn prefix(rng: &mut Rng) -> Vec<u8> {
 }
 
 fn cause(rng: &mut Rng) -> Cause {
-    // Only the machine itself reports the last four.
+    // No driver says the others.
     Cause::ALL[rng.below(4) as usize]
 }

@@ -185,7 +185,8 @@ impl fmt::Debug for Step {
             Input::Closed(conn, cause) => write!(f, "{} closes: {cause:?}", conn.serial()),
             Input::Tick => f.write_str("tick"),
             Input::Lapse { ms } => write!(f, "a lapse of {ms} ms"),
-            Input::Drain => f.write_str("drain"),
+            Input::Gone(node) => write!(f, "node {node} is gone"),
+            Input::Drain(node) => write!(f, "node {node} drains"),
             Input::Tokens { first, last } => write!(f, "tokens {first} to {last}"),
             Input::Accounts(accounts) => write!(f, "{accounts:?}"),
             Input::Command(conn, command) => {

@@ -105,7 +105,7 @@ impl Reference {
 
     /// Returns the reply, and the connection that ends.
     pub(super) fn resume(&mut self, conn: Conn, key: &[u8]) -> (Vec<u8>, Option<Conn>) {
-        if self.draining {
+        if self.draining.contains(&conn.node()) {
             return (line("0 Shutting Down", b""), None);
         }
         let own = self.held.get(&conn).copied().unwrap_or(0);

@@ -22,7 +22,7 @@ use elockd_core::{
     Account, Accounts, Addr, Cause, Command, Config, Conn, Input, Kind, Limits, Now, Origin, Reason, Refusal,
     VerbSet,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use waits::word;
@@ -32,9 +32,10 @@ use waits::word;
 pub struct Reference {
     config: Config,
     now: u64,
-    draining: bool,
-    /// The highest connection number seen.
-    highest: Option<Conn>,
+    /// The nodes that drain.
+    draining: BTreeSet<u16>,
+    /// The highest serial that each node has used.
+    highest: BTreeMap<u16, u64>,
     /// The open connections, the longest idle first.
     open: Vec<Client>,
     /// The holders of each lock, in the order in which they got it. A name without holders is not in the map. A lock of
@@ -92,8 +93,8 @@ impl Reference {
     pub fn new(config: Config) -> Self {
         Self {
             now: 0,
-            draining: false,
-            highest: None,
+            draining: BTreeSet::new(),
+            highest: BTreeMap::new(),
             open: Vec::new(),
             locks: BTreeMap::new(),
             waits: Vec::new(),
@@ -142,7 +143,8 @@ impl Reference {
             }
             Input::Command(..) | Input::Closed(..) => self.count("ignored_inputs"),
             Input::Tick | Input::Lapse { .. } => {}
-            Input::Drain => events.extend(self.drain()),
+            Input::Gone(node) => self.lose(*node),
+            Input::Drain(node) => events.extend(self.drain(*node)),
             Input::Tokens { first, last } => self.reserve(*first, *last),
             Input::Accounts(table) => self.table = Arc::clone(table),
         }
@@ -156,10 +158,10 @@ impl Reference {
         &self.open
     }
 
-    /// The highest connection number seen.
+    /// The highest serial that a node has used; 0 if none.
     #[must_use]
-    pub fn highest(&self) -> Option<Conn> {
-        self.highest
+    pub fn highest(&self, node: u16) -> u64 {
+        self.highest.get(&node).copied().unwrap_or(0)
     }
 
     /// Its limits.
@@ -174,10 +176,10 @@ impl Reference {
         Now(self.now)
     }
 
-    /// Whether nothing is granted any more.
+    /// The nodes to whose connections nothing is granted any more.
     #[must_use]
-    pub fn is_draining(&self) -> bool {
-        self.draining
+    pub fn draining(&self) -> &BTreeSet<u16> {
+        &self.draining
     }
 
     /// The holders of each lock, in the order in which they got it.
@@ -270,11 +272,11 @@ impl Reference {
     }
 
     fn opened(&mut self, conn: Conn, origin: Origin) -> Option<Event> {
-        if self.highest >= Some(conn) {
+        if self.highest.get(&conn.node()).is_some_and(|highest| *highest >= conn.serial()) {
             self.count("ignored_inputs");
             return None;
         }
-        self.highest = Some(conn);
+        self.highest.insert(conn.node(), conn.serial());
         if self.has_no_connection_left(origin.account) {
             self.count("connections_refused");
             let last_line = b"0 Too Many Connections\n".to_vec();
@@ -320,7 +322,19 @@ impl Reference {
             Cause::Kicked => "closed_kicked",
             Cause::Resumed => "closed_resumed",
             Cause::Refused => "closed_refused",
+            Cause::NodeLost => "closed_node_lost",
         });
+    }
+
+    /// Ends all connections of a node.
+    fn lose(&mut self, node: u16) {
+        let mut lost: Vec<Conn> = self.open.iter().map(|client| client.conn).collect();
+        lost.retain(|conn| conn.node() == node);
+        lost.sort();
+        for conn in lost {
+            self.close(conn, Cause::NodeLost);
+        }
+        self.draining.remove(&node);
     }
 
     /// Ends all that a connection or a session holds, as orphans, and forgets its name.

@@ -104,7 +104,7 @@ impl Reference {
     /// `g`, `sg`, `gw`, `sgl`, `sgw`, `rg`, `rgw`, `wg`, `wgw`.
     pub(super) fn get(&mut self, conn: Conn, wish: &Wish<Vec<u8>>) -> Event {
         let (kind, name, limit, ms) = (wish.kind(), wish.name(), wish.limit(), wish.ms());
-        if self.draining {
+        if self.draining.contains(&conn.node()) {
             return Event::Sent(conn, line("0 Shutting Down", b""));
         }
         let deadline = self.now.saturating_add(ms.unwrap_or(0).into());
@@ -148,7 +148,7 @@ impl Reference {
 
     /// `iw`, `siw`.
     pub(super) fn wait_for_end(&mut self, conn: Conn, kind: Kind, ms: u32, name: &[u8]) -> Event {
-        if self.draining {
+        if self.draining.contains(&conn.node()) {
             return Event::Sent(conn, line("0 Shutting Down", b""));
         }
         let holders = self.holders(kind, name).to_vec();
@@ -219,10 +219,10 @@ impl Reference {
         due.into_iter().map(|wait| self.end_wait(&wait, "waits_timed_out", wait.failure("Timeout"))).collect()
     }
 
-    /// Ends every wait, because nothing is granted any more.
-    pub(super) fn drain(&mut self) -> Vec<Event> {
-        self.draining = true;
-        let waits = self.waits.clone();
+    /// Ends every wait of a node's connections, because nothing is granted to them any more.
+    pub(super) fn drain(&mut self, node: u16) -> Vec<Event> {
+        self.draining.insert(node);
+        let waits: Vec<Wait> = self.waits.iter().filter(|wait| wait.conn.node() == node).cloned().collect();
         let end = |wait: &Wait| self.end_wait(wait, "waits_drained", line("0 Shutting Down", b""));
         waits.iter().map(end).collect()
     }

@@ -112,7 +112,7 @@ impl<L: Locks> Hub<L> {
         });
     }
 
-    /// Does one slice of what is due, if anything is. Returns when the next is due.
+    /// Does one slice of what is due, if anything is, and sweeps one. Returns when there is work next.
     pub fn tick(&self, now: Now) -> Option<Now> {
         self.with(|state| {
             state.serve(now, None, &mut |_| {});
@@ -120,7 +120,8 @@ impl<L: Locks> Hub<L> {
             if state.machine.deadline().is_some_and(is_due) {
                 state.apply(now, DriverInput::Tick, &mut |_| {});
             }
-            state.machine.deadline()
+            state.machine.sweep(1);
+            state.next_work()
         })
     }
 
@@ -128,7 +129,7 @@ impl<L: Locks> Hub<L> {
     /// becomes so. There is one ticker: a second caller replaces the first.
     pub fn poll_due_before(&self, until: Option<Now>, waker: &Waker) -> Poll<()> {
         self.with(|state| {
-            if is_before(state.machine.deadline(), until) {
+            if is_before(state.next_work(), until) {
                 return Poll::Ready(());
             }
             state.ticker = TickerAsleep { until, waker: Some(waker.clone()) };
@@ -187,7 +188,7 @@ impl<L: Locks> Hub<L> {
     /// end.
     pub fn drain(&self, now: Now) {
         self.with(|state| {
-            state.apply(now, DriverInput::Drain, &mut |_| {});
+            state.apply(now, DriverInput::Drain(0), &mut |_| {});
             state.draining = true;
             for mailbox in state.post.boxes.values() {
                 mailbox.put(Mail::Ending(Ending::Drained));

@@ -69,6 +69,11 @@ impl<L: Locks> HubState<L> {
         }
     }
 
+    /// When the ticker has work next: what is due, or, at once, what is dead and to be swept.
+    pub(super) fn next_work(&self) -> Option<Now> {
+        if self.machine.is_swept() { self.machine.deadline() } else { Some(self.machine.now()) }
+    }
+
     pub(super) fn wake_keeper(&mut self) {
         if self.machine.tokens_left() < self.keeper.few
             && let Some(waker) = self.keeper.waker.take()
@@ -78,7 +83,7 @@ impl<L: Locks> HubState<L> {
     }
 
     pub(super) fn wake_ticker(&mut self) {
-        if is_before(self.machine.deadline(), self.ticker.until)
+        if is_before(self.next_work(), self.ticker.until)
             && let Some(waker) = self.ticker.waker.take()
         {
             waker.wake();

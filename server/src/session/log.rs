@@ -180,7 +180,11 @@ impl SessionLog {
     pub(super) fn disconnected(&mut self, cause: Cause) {
         self.fate = match cause {
             Cause::Resumed => "passed on",
-            Cause::Eof | Cause::Error | Cause::Stalled | Cause::Shutdown if self.lingers => "left behind",
+            Cause::Eof | Cause::Error | Cause::Stalled | Cause::Shutdown | Cause::NodeLost
+                if self.lingers =>
+            {
+                "left behind"
+            }
             _ => "orphaned",
         };
         if self.is_verbose {

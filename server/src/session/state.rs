@@ -84,6 +84,7 @@ impl End {
             Self::Closed(Reason::Resumed) => Cause::Resumed,
             Self::Closed(Reason::Quit) => Cause::Quit,
             Self::Closed(Reason::TooManyConnections) | Self::Stranger => Cause::Refused,
+            Self::Closed(Reason::NoQuorum) => Cause::NodeLost,
             Self::Drained => Cause::Shutdown,
         }
     }

@@ -262,11 +262,12 @@ impl Observed {
                 self.origins.insert(*conn, *origin);
             }
             Input::Closed(conn, cause) => self.pending = Some(Pending::Close(*conn, *cause)),
-            Input::Drain => self.pending = Some(Pending::Drain),
+            Input::Drain(_) => self.pending = Some(Pending::Drain),
             Input::Command(conn, command) => self.asked = Some((*conn, command.map(<[u8]>::to_vec))),
             Input::Tokens { first, last } => self.tokens.reserved(*first, *last),
             Input::Accounts(accounts) => self.accounts = Arc::clone(accounts),
-            Input::Tick | Input::Lapse { .. } => {}
+            // A single daemon has no other node.
+            Input::Gone(_) | Input::Tick | Input::Lapse { .. } => {}
         }
     }
 

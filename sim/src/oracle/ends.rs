@@ -59,12 +59,15 @@ impl Ends<'_> {
             Close::Said(Cause::Shutdown) => {
                 let drains = self.entries[..closed].iter().any(|entry| {
                     matches!(&entry.event, Event::Applied(applied)
-                        if applied.life == server.life && applied.input == Input::Drain)
+                        if applied.life == server.life && matches!(applied.input, Input::Drain(_)))
                 });
                 if drains { Ok(()) } else { wrong("and there was no shutdown") }
             }
             Close::Said(Cause::Quit | Cause::Idle | Cause::Kicked | Cause::Resumed | Cause::Refused) => {
                 wrong("which only the machine decides")
+            }
+            Close::Said(Cause::NodeLost) | Close::Decided(Reason::NoQuorum) => {
+                wrong("and a single daemon has no other node")
             }
             Close::Decided(Reason::Quit) => {
                 let said = server.commands.last().is_some_and(|run| run.command == Command::Quit);

@@ -191,13 +191,17 @@ fn lock_by_lock<'a>(plan: &Plan, life: Life, inputs: &[(Place, &'a Applied)]) ->
                 origins.insert(*conn, (applied.now, *origin));
             }
             Input::Closed(conn, cause) => end(*conn, *cause, &mut here),
-            Input::Drain => {
+            Input::Drain(node) => {
                 drained = Some(*place);
                 for lock in locks.keys() {
-                    here.entry(*lock).or_insert_with(|| about(vec![])).inputs.push(Input::Drain);
+                    here.entry(*lock).or_insert_with(|| about(vec![])).inputs.push(Input::Drain(*node));
                 }
             }
-            Input::Tick | Input::Lapse { .. } | Input::Tokens { .. } | Input::Accounts(_) => {}
+            Input::Gone(_)
+            | Input::Tick
+            | Input::Lapse { .. }
+            | Input::Tokens { .. }
+            | Input::Accounts(_) => {}
             Input::Command(conn, command) => {
                 let is_idle = applied.told.contains(&(*conn, Told::Disconnect(Reason::Idle)));
                 if let Some(lock) = lock_of(command)
@@ -247,7 +251,7 @@ fn lock_by_lock<'a>(plan: &Plan, life: Life, inputs: &[(Place, &'a Applied)]) ->
         // A lock that nobody asked for before must know of the shutdown too.
         let first = about.first().map(|about| about.place);
         if drained.is_some_and(|drained| first > Some(drained)) {
-            reference.apply(Now::default(), &Input::Drain);
+            reference.apply(Now::default(), &Input::Drain(0));
         }
         for About { place, applied, inputs, told } in about {
             let events: Vec<_> =

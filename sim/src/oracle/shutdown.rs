@@ -19,7 +19,7 @@ pub fn judge(plan: &Plan, entries: &[Entry], history: &History) -> Result<(), Fi
     let mut drain: Option<(Life, Place)> = None;
     for (place, entry) in entries.iter().enumerate() {
         match &entry.event {
-            Event::Applied(applied) if applied.input == Input::Drain => {
+            Event::Applied(applied) if matches!(applied.input, Input::Drain(_)) => {
                 drain.get_or_insert((applied.life, place));
             }
             Event::ServerEnded(life) => {

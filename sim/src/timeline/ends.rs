@@ -40,6 +40,8 @@ pub(super) const fn server_word(close: Close) -> &'static str {
         Close::Said(Cause::Kicked) | Close::Decided(Reason::Kicked) => "kicked",
         Close::Said(Cause::Resumed) | Close::Decided(Reason::Resumed) => "resumed",
         Close::Said(Cause::Refused) | Close::Decided(Reason::TooManyConnections) => "too many connections",
+        Close::Said(Cause::NodeLost) => "node lost",
+        Close::Decided(Reason::NoQuorum) => "no quorum",
     }
 }
 

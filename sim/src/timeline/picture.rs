@@ -161,7 +161,12 @@ fn is_about(event: &Event, conn: Conn) -> bool {
     let Event::Applied(Applied { input, told, .. }) = event else { return false };
     let is_its_input = match input {
         Input::Opened(other, _) | Input::Command(other, _) | Input::Closed(other, _) => *other == conn,
-        Input::Tick | Input::Lapse { .. } | Input::Drain | Input::Tokens { .. } | Input::Accounts(_) => false,
+        Input::Gone(_)
+        | Input::Tick
+        | Input::Lapse { .. }
+        | Input::Drain(_)
+        | Input::Tokens { .. }
+        | Input::Accounts(_) => false,
     };
     is_its_input || told.iter().any(|(to, _)| *to == conn)
 }

@@ -16,7 +16,7 @@ impl Machine {
             let number = grace.number();
             ensure!(numbers.insert(number), "two graces have the number {number:?}");
             ensure!(
-                self.connections.highest() >= Some(number),
+                self.connections.nodes().is_used(number),
                 "the grace {number:?} is above the highest number"
             );
             // Else the connection could ask for a second one.
@@ -35,7 +35,7 @@ impl Machine {
             let Some((left, due)) = grace.left().zip(grace.due()) else { continue };
             ensure!(grace.ms() > 0, "the grace {number:?} was taken back and lingers");
             ensure!(left_by.insert(left.conn), "{:?} left two sessions", left.conn);
-            ensure!(self.connections.highest() >= Some(left.conn), "a session of the future");
+            ensure!(self.connections.nodes().is_used(left.conn), "a session of the future");
             ensure!(self.connections.find(left.conn).is_none(), "{:?} is open and left a session", left.conn);
             let tenure = self.holds.tenures().get(left.tenure);
             ensure!(

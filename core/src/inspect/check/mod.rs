@@ -7,8 +7,8 @@ mod holds;
 mod waits;
 
 use crate::machine::{Cause, Machine};
-use crate::table::{Aim, Source, Tenure, memory};
-use crate::types::ByKind;
+use crate::table::{Aim, Connection, Nodes, Source, Tenure, memory};
+use crate::types::{ByKind, Conn};
 use crate::wire::Verb;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,10 +52,37 @@ impl Machine {
         self.check_tokens()?;
         self.check_connections()?;
         self.check_graces()?;
+        self.check_nodes()?;
         self.check_registrations()?;
         self.check_activity()?;
         self.check_memory()?;
         self.check_figures()
+    }
+
+    /// Each connection is listed under its node, and nothing else is. Nobody waits whose node drains.
+    fn check_nodes(&self) -> Result<(), Violation> {
+        let nodes = self.connections.nodes();
+        ensure!(nodes.iter().is_sorted_by(|a, b| a.number() < b.number()), "nodes are out of order");
+        let mut listed = 0;
+        for node in nodes.iter() {
+            ensure!(node.next_serial() > 0 || node.drains(), "node {} is kept for nothing", node.number());
+            for (serial, id) in node.connections() {
+                let conn = Conn::new(node.number(), *serial);
+                let found = self.connections.slots().get(*id).map(Connection::conn);
+                ensure!(found == Some(conn), "{found:?} is listed as {conn:?}");
+                listed += 1;
+            }
+        }
+        let is_listed = |conn: Conn| conn.node() != Nodes::UNLISTED;
+        let connections = self.connections.slots().iter().map(|(_, connection)| connection);
+        let to_list = connections.filter(|connection| is_listed(connection.conn())).count();
+        ensure!(listed == to_list, "{listed} of {to_list} connections are listed under their nodes");
+        ensure!(self.draining == nodes.any_drains(), "whether a node drains is {}", self.draining);
+        for (_, wait) in self.holds.waits().by_beginning() {
+            let conn = self.connections[wait.by()].conn();
+            ensure!(!nodes.drains(conn.node()), "{conn:?} waits while its node drains");
+        }
+        Ok(())
     }
 
     /// Each connection is found by its number, within its limits, and counted for its account.
@@ -72,7 +99,7 @@ impl Machine {
         for (id, connection) in slots.iter() {
             let conn = connection.conn();
             ensure!(self.connections.find(conn) == Some(id), "{conn:?} is not found by its number");
-            ensure!(self.connections.highest() >= Some(conn), "{conn:?} is above the highest number");
+            ensure!(self.connections.nodes().is_used(conn), "{conn:?} is above the highest number");
             let tenure = connection.tenure().map(|tenure| self.holds.tenure(tenure));
             ensure!(tenure.is_none_or(|tenure| tenure.owner() == Some(id)), "{conn:?} has another's tenure");
             let holds = tenure.map_or(0, Tenure::holds);

@@ -13,7 +13,7 @@ use bincode::{Decode, Encode};
 use std::net::SocketAddr;
 
 const MAGIC: &[u8] = b"elockd snapshot\n";
-const VERSION: u16 = 7;
+const VERSION: u16 = 8;
 /// Bytes that decoding may allocate. Without a limit a damaged length could ask for any amount.
 const LIMIT: usize = 1 << 30;
 
@@ -29,8 +29,8 @@ fn bincode_config() -> impl bincode::config::Config {
 pub(super) struct MachineRecord {
     pub(super) now: u64,
     pub(super) seq: u64,
-    pub(super) draining: bool,
-    pub(super) highest: Option<u64>,
+    /// By number.
+    pub(super) nodes: Vec<NodeRecord>,
     pub(super) last_registration: u64,
     pub(super) counters: CountersRecord,
     pub(super) hold_times: ByKind<TimesRecord>,
@@ -52,6 +52,15 @@ pub(super) struct MachineRecord {
     pub(super) ties: Vec<TieRecord>,
     /// By beginning.
     pub(super) waits: Vec<WaitRecord>,
+}
+
+/// What is known of a node.
+#[derive(Encode, Decode)]
+pub(super) struct NodeRecord {
+    pub(super) number: u16,
+    /// Serials below this are never opened again.
+    pub(super) next_serial: u64,
+    pub(super) drains: bool,
 }
 
 /// The table of accounts, by number.

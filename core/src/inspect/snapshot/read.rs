@@ -1,7 +1,8 @@
 //! Puts a record into a new machine. Anything wrong in the bytes is an error here or in `check`, never a panic.
 
 use super::format::{
-    ConnectionRecord, HolderRecord, MachineRecord, SessionRecord, SoleRecord, TieRecord, WaitRecord, kind_of,
+    ConnectionRecord, HolderRecord, MachineRecord, NodeRecord, SessionRecord, SoleRecord, TieRecord,
+    WaitRecord, kind_of,
 };
 use super::{RestoreError, damaged};
 use crate::config::Secret;
@@ -61,10 +62,25 @@ impl Machine {
         self.tokens = Tokens::restored(next, last);
         self.now = Now(record.now);
         self.seq = Seq(record.seq);
-        self.draining = record.draining;
-        self.connections.restore_history(record.highest.map(Conn::from_bits), record.last_registration);
+        self.set_nodes(record.nodes)?;
+        self.connections.restore_last_registration(record.last_registration);
         self.counters = record.counters.into();
         self.holds.restore_times(record.hold_times.map(Times::from), record.wait_times.map(Times::from));
+        Ok(())
+    }
+
+    /// Restores what is known of nodes. Whether each connection was opened by its node is seen by `check`.
+    fn set_nodes(&mut self, nodes: Vec<NodeRecord>) -> Result<(), RestoreError> {
+        if !nodes.is_sorted_by(|a, b| a.number < b.number) {
+            return Err(damaged("a node is in it twice".to_owned()));
+        }
+        for NodeRecord { number, next_serial, drains } in nodes {
+            if next_serial > 1 << Conn::SERIAL_BITS || next_serial == 0 && !drains {
+                return Err(damaged(format!("node {number} cannot have used {next_serial} serials")));
+            }
+            self.connections.restore_node(number, next_serial, drains);
+        }
+        self.draining = self.connections.nodes().any_drains();
         Ok(())
     }
 

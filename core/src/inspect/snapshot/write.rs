@@ -2,13 +2,13 @@
 //! stored.
 
 use super::format::{
-    AccountsRecord, ConnectionRecord, GraceRecord, HolderRecord, MachineRecord, SessionRecord, SoleRecord,
-    SumRecord, TieRecord, TimesRecord, WaitRecord,
+    AccountsRecord, ConnectionRecord, GraceRecord, HolderRecord, MachineRecord, NodeRecord, SessionRecord,
+    SoleRecord, SumRecord, TieRecord, TimesRecord, WaitRecord,
 };
 use crate::machine::Machine;
 use crate::storage::Id;
-use crate::table::{Aim, Connection, Grace, State, Tally, Tenure, TiedHold};
-use crate::types::{ByKind, Conn};
+use crate::table::{Aim, Connection, Grace, Node, State, Tally, Tenure, TiedHold};
+use crate::types::ByKind;
 use std::collections::BTreeMap;
 
 impl Machine {
@@ -55,8 +55,7 @@ impl Machine {
         MachineRecord {
             now: self.now.0,
             seq: self.seq.0,
-            draining: self.draining && !bug!(SnapshotForgetsDraining),
-            highest: self.connections.highest().map(Conn::bits),
+            nodes: self.connections.nodes().iter().map(node_record).collect(),
             last_registration: self.connections.last_registration(),
             counters: (&self.counters).into(),
             hold_times: self.holds.counts().hold_times().clone().map(TimesRecord::from),
@@ -156,6 +155,14 @@ impl Machine {
             token: hold.token().unwrap_or(0),
             order: hold.order(),
         }
+    }
+}
+
+fn node_record(node: &Node) -> NodeRecord {
+    NodeRecord {
+        number: node.number(),
+        next_serial: node.next_serial(),
+        drains: node.drains() && !bug!(SnapshotForgetsDraining),
     }
 }
 

@@ -162,9 +162,4 @@ impl Holds {
     pub(crate) fn has_dirty_line(&self) -> bool {
         !self.dirty.is_empty()
     }
-
-    /// Empties the list of dirty lines. For a drain, after which nothing is granted.
-    pub(crate) fn forget_dirty(&mut self) {
-        while self.next_dirty().is_some() {}
-    }
 }
