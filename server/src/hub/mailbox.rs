@@ -94,6 +94,14 @@ impl Contents {
         let reply = self.take_reply().map(|(bytes, flow)| Mail::Reply(bytes, flow));
         reply.or(self.ending.map(Mail::Ending))
     }
+
+    fn sleep(&mut self, waker: &Waker) -> Poll<Mail> {
+        match &mut self.waker {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+        Poll::Pending
+    }
 }
 
 impl<L: Locks> Mailbox<L> {
@@ -124,6 +132,41 @@ impl<L: Locks> Mailbox<L> {
         }
     }
 
+    /// Puts what a connection's inputs have come to into the slot for a reply. A wait that began in the reply before may
+    /// have ended before that was taken: then this is behind it. Nobody takes a reply whose connection was closed.
+    pub(super) fn answer(&self, mut bytes: Vec<u8>, flow: Flow) {
+        let waker = self.contents.with(|contents| {
+            if matches!(contents.ending, Some(Ending::Machine(_))) {
+                return None;
+            }
+            if let Some((mut before, flow)) = contents.take_reply() {
+                assert!(flow == Flow::Wait, "{flow:?}: a connection asks before it has its replies");
+                before.append(&mut bytes);
+                bytes = before;
+            }
+            contents.put_reply(bytes, flow);
+            contents.waker.take()
+        });
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Tells the owner that its node may not serve any more. No reply that is still here may be told, and no other
+    /// ending but the machine's is.
+    pub(super) fn lapse(&self) {
+        let waker = self.contents.with(|contents| {
+            contents.reply = None;
+            if !matches!(contents.ending, Some(Ending::Machine(_))) {
+                contents.ending = Some(Ending::Machine(Reason::NoQuorum));
+            }
+            contents.waker.take()
+        });
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.contents.with(|contents| contents.reply.is_none() && contents.ending.is_none())
     }
@@ -135,15 +178,17 @@ impl<L: Locks> Mailbox<L> {
 
     /// Looks for mail. If there is none, registers the waker in the same locked step.
     pub(super) fn poll(&self, waker: &Waker) -> Poll<Mail> {
-        self.contents.with(|contents| {
-            if let Some(mail) = contents.take() {
-                return Poll::Ready(mail);
-            }
-            match &mut contents.waker {
-                Some(known) => known.clone_from(waker),
-                none => *none = Some(waker.clone()),
-            }
-            Poll::Pending
+        self.contents.with(|contents| match contents.take() {
+            Some(mail) => Poll::Ready(mail),
+            None => contents.sleep(waker),
+        })
+    }
+
+    /// The same for an owner that is owed a reply: it is told of a shutdown behind that.
+    pub(super) fn poll_owed(&self, waker: &Waker) -> Poll<Mail> {
+        self.contents.with(|contents| match contents.take() {
+            None | Some(Mail::Ending(Ending::Drained)) => contents.sleep(waker),
+            Some(mail) => Poll::Ready(mail),
         })
     }
 }

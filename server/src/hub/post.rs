@@ -14,6 +14,13 @@ pub(super) struct Post<L: Locks> {
 }
 
 impl<L: Locks> Post<L> {
+    /// Makes a mailbox for a connection.
+    pub(super) fn open(&mut self, conn: Conn) -> Arc<Mailbox<L>> {
+        let mailbox = Arc::new(Mailbox::new());
+        self.boxes.insert(conn, Arc::clone(&mailbox));
+        mailbox
+    }
+
     /// Puts an output that another connection caused into a connection's box.
     pub(super) fn deliver(&mut self, to: Conn, output: Output<'_>) {
         let mailbox = self.boxes.get(&to).expect("a connection of the machine has a mailbox");
