@@ -89,7 +89,19 @@ impl Door {
     /// Whether bytes may be written to clients now. To be asked right before each write.
     #[must_use]
     pub fn may_write(&self) -> bool {
-        self.0.clock.now() < Moment(self.0.until.load(Ordering::SeqCst))
+        self.now() < self.deadline()
+    }
+
+    /// The moment from which on nothing may be written. 0 while there is no lease.
+    #[must_use]
+    pub fn deadline(&self) -> Moment {
+        Moment(self.0.until.load(Ordering::SeqCst))
+    }
+
+    /// Now, by the clock of leases.
+    #[must_use]
+    pub fn now(&self) -> Moment {
+        self.0.clock.now()
     }
 
     /// Whether the server may serve, and which epoch.

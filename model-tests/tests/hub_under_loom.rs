@@ -213,7 +213,7 @@ const TIMED_OUT: &[u8] = b"0 Lock Get Timeout: x\n";
 const SHUTTING_DOWN: &[u8] = b"0 Shutting Down\n";
 
 fn reply(text: &[u8]) -> Mail {
-    Mail::Reply(text.to_vec())
+    Mail::Reply(text.to_vec(), Flow::Go)
 }
 
 fn inspect(handle: &LoomHandle, kind: Kind) -> u32 {

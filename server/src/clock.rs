@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 /// A clock that started at `Now(0)`. Under a simulated runtime it is simulated too.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Clock {
+pub struct Clock {
     start: Instant,
 }
 

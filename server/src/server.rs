@@ -1,7 +1,7 @@
 //! The server: a hub, tasks that accept, one task for each connection, and an orderly end.
 
 use crate::config::Config;
-use crate::gate::{Gate, Local};
+use crate::gate::{Gate, Local, Replica, Replicated};
 use crate::hub::Witness;
 use crate::listen::{Acceptor, Handshake, Listener, NoHandshake, Peer, Stream};
 use crate::places::Unready;
@@ -9,9 +9,10 @@ use crate::session::{self, Asker, SessionLog};
 use crate::shared::Shared;
 use crate::tokens::{ClockTokens, Keeper, TokenSource};
 use crate::watch::Monitor;
+use elockd_cluster::Door;
 use elockd_core::{Account, Addr, Conn, Machine, Origin, Reason};
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,6 +60,27 @@ impl Server {
     }
 }
 
+impl Server<Replicated> {
+    /// A server of a node in a cluster. It serves while the door lets it, and refuses everybody otherwise. Its machine
+    /// is [`replica`](Self::replica), which the cluster drives.
+    ///
+    /// # Panics
+    ///
+    /// If there are accounts. Their quotas would be those of the whole cluster, and nothing makes the nodes agree.
+    #[must_use]
+    pub fn clustered(config: Config, door: Door) -> Self {
+        assert!(config.access.is_none(), "a node of a cluster has no accounts");
+        let gate = Replicated::new(door, Machine::new(config.machine.clone()), config.on_panic);
+        Self::through(gate, config)
+    }
+
+    /// The machine, for the cluster.
+    #[must_use]
+    pub fn replica(&self) -> Arc<Replica> {
+        Arc::clone(self.shared.gate.replica())
+    }
+}
+
 impl<G: Gate> Server<G> {
     /// A server for connections through a gate.
     pub(crate) fn through(gate: G, config: Config) -> Self {
@@ -82,7 +104,11 @@ impl<G: Gate> Server<G> {
     }
 
     /// The same for a listener whose sockets need a handshake before they are served.
-    pub fn listen_through<L: Listener, H: Handshake<L::Stream>>(&self, listener: L, handshake: H) {
+    pub fn listen_through<L: Listener, H: Handshake<G::Guarded<L::Stream>>>(
+        &self,
+        listener: L,
+        handshake: H,
+    ) {
         info!("listening on {listener}{}", fmt::from_fn(|f| handshake.describe(f)));
         let accepting =
             accept(Arc::clone(&self.shared), listener, Arc::new(handshake), self.accepting.subscribe());
@@ -102,9 +128,17 @@ impl<G: Gate> Server<G> {
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self { shared, acceptors, accepting, keeper } = self;
         let hub = shared.gate.hub();
-        let ticking = crate::ticker::run(hub, shared.clock, shared.config.machine.limits.idle_ms);
+        let tending = shared.gate.tend(shared.clock, shared.config.machine.limits.idle_ms);
         let (tried, first_try) = oneshot::channel();
-        let keeping = keeper.run(hub, shared.clock, &shared.token_failures, tried);
+        let keeping = async {
+            if G::NEEDS_TOKENS {
+                keeper.run(hub, shared.clock, &shared.token_failures, tried).await;
+            } else {
+                // Nobody waits for a first try.
+                drop(tried);
+                pending().await
+            }
+        };
         let serving = async {
             let mut shutdown = pin!(shutdown);
             tokio::select! {
@@ -133,14 +167,14 @@ impl<G: Gate> Server<G> {
             // Before the others, so that a source that is ready at once is asked before anything else happens.
             () = keeping => {}
             () = serving => {}
-            () = ticking => {}
+            () = tending => {}
             () = crate::watch::overdue::run(&shared) => {}
         }
     }
 }
 
 /// Accepts until told to stop. An error never ends it.
-async fn accept<L: Listener, H: Handshake<L::Stream>, G: Gate>(
+async fn accept<L: Listener, H: Handshake<G::Guarded<L::Stream>>, G: Gate>(
     shared: Arc<Shared<G>>,
     listener: L,
     handshake: Arc<H>,
@@ -157,14 +191,16 @@ async fn accept<L: Listener, H: Handshake<L::Stream>, G: Gate>(
             accepted = acceptor.next() => accepted,
         };
         let places = shared.places(peer.account() == Account::ADMIN);
+        let (stream, pass) = shared.gate.take_in(stream);
         if !H::IS_NEEDED {
             // It is ready at once, and never fails.
             if let Ok((stream, peer)) = handshake.run(stream, peer).await {
-                admit(&shared, stream, peer, None).await;
+                admit(&shared, (stream, peer), &pass, None).await;
             }
         } else if let Some(place) = places.enter_unready() {
-            let making_ready = make_ready(Arc::clone(&shared), Arc::clone(&handshake), stream, peer, place);
-            shared.sessions.spawn(making_ready);
+            let (shared_too, handshake) = (Arc::clone(&shared), Arc::clone(&handshake));
+            let making_ready = make_ready(shared_too, handshake, (stream, peer), pass.clone(), place);
+            shared.gate.in_care_of(&pass, false, shared.sessions.spawn(making_ready));
         }
         tokio::select! {
             biased;
@@ -179,8 +215,8 @@ async fn accept<L: Listener, H: Handshake<L::Stream>, G: Gate>(
 async fn make_ready<S: Stream, H: Handshake<S>, G: Gate>(
     shared: Arc<Shared<G>>,
     handshake: Arc<H>,
-    stream: S,
-    peer: Peer,
+    (stream, peer): (S, Peer),
+    pass: G::Pass,
     place: Unready,
 ) {
     let (address, time) = (peer.address(), shared.tunables().handshake_timeout);
@@ -190,7 +226,7 @@ async fn make_ready<S: Stream, H: Handshake<S>, G: Gate>(
         outcome = timeout(time, handshake.run(stream, peer)) => outcome,
     };
     let reason = match outcome {
-        Ok(Ok((stream, peer))) => return admit(&shared, stream, peer, Some(place)).await,
+        Ok(Ok(ready)) => return admit(&shared, ready, &pass, Some(place)).await,
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("it was not over after {time:?}"),
     };
@@ -201,10 +237,12 @@ async fn make_ready<S: Stream, H: Handshake<S>, G: Gate>(
 }
 
 /// Has a connection served, or refuses it. `place` is the one that it has already.
-async fn admit<S, G: Gate>(shared: &Arc<Shared<G>>, stream: S, peer: Peer, place: Option<Unready>)
-where
-    S: Stream,
-{
+async fn admit<S: Stream, G: Gate>(
+    shared: &Arc<Shared<G>>,
+    (stream, peer): (S, Peer),
+    pass: &G::Pass,
+    place: Option<Unready>,
+) {
     let is_operator = peer.account() == Account::ADMIN;
     let places = shared.places(is_operator);
     let newcomer = shared.access.as_ref().and_then(|control| Asker::of(control, &peer));
@@ -214,10 +252,11 @@ where
     if enters_first && !places.enter() {
         return session::refuse_at_once(stream, Reason::TooManyConnections).await;
     }
-    let addr_of = |conn: Conn| peer.address().map_or(Addr::Unix(conn.serial()), Addr::Ip);
+    let addr_of = |conn: Conn| peer.address().map_or(Addr::Unix(conn.bits()), Addr::Ip);
     let mut addr = None;
-    let opened =
-        shared.gate.open(shared.clock.now(), |conn| Origin { addr: *addr.insert(addr_of(conn)), account });
+    let opened = shared
+        .gate
+        .open(pass, shared.clock.now(), |conn| Origin { addr: *addr.insert(addr_of(conn)), account });
     let log = addr.and_then(|addr| SessionLog::of(addr, &peer, shared.tunables().verbose)).map(Box::new);
     match opened {
         Ok(handle) => {
@@ -233,17 +272,17 @@ where
                 _ => None,
             };
             let serving = session::serve(Arc::clone(shared), stream, handle, asker, log);
-            shared.sessions.spawn(serving);
+            shared.gate.in_care_of(pass, true, shared.sessions.spawn(serving));
         }
         Err(reason) => {
-            log.inspect(|log| log.refused());
+            log.filter(|_| reason == Reason::TooManyConnections).inspect(|log| log.refused());
             if enters_first {
                 places.leave();
             }
             match place.map_or_else(|| places.enter_refused(), Unready::refused) {
                 Some(closing) => {
                     let refusing = session::refuse(stream, reason, Arc::clone(places), closing);
-                    shared.sessions.spawn(refusing);
+                    shared.gate.in_care_of(pass, true, shared.sessions.spawn(refusing));
                 }
                 None => session::refuse_at_once(stream, reason).await,
             }

@@ -13,7 +13,7 @@ use crate::types::{Account, Addr, Conn, Kind, Now};
 use crate::wire::{Listing, Role, Subject};
 
 /// A listing in progress: its subject, and how far it has come.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scan {
     subject: Subject,
     name: Box<[u8]>,
@@ -22,7 +22,7 @@ pub struct Scan {
     seen_by: Option<Account>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Position {
     /// Next: the wait in this slot.
     Wait(u32),

@@ -2,10 +2,13 @@
 //! there when the call returns. It adds nothing to the hub's own calls.
 
 use super::{Gate, GateHandle};
+use crate::clock::Clock;
 use crate::hub::{Flow, Handle, Hub, Mail};
+use crate::listen::Stream;
 use elockd_core::{Account, Accounts, Addr, Cause, Command, Conn, Kind, Machine, Now, Origin, Reason};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
+use tokio::task::JoinHandle;
 
 /// A gate with a hub of its own.
 pub struct Local {
@@ -21,13 +24,31 @@ impl Local {
 
 impl Gate for Local {
     type Handle = Handle;
+    type Pass = ();
+    type Guarded<S: Stream> = S;
+
+    const NEEDS_TOKENS: bool = true;
 
     #[inline]
     fn hub(&self) -> &Hub {
         &self.hub
     }
 
-    fn open(&self, now: Now, origin: impl FnOnce(Conn) -> Origin) -> Result<Handle, Reason> {
+    fn node(&self) -> u16 {
+        0
+    }
+
+    fn time(&self, now: Now) -> Now {
+        now
+    }
+
+    fn take_in<S: Stream>(&self, stream: S) -> (S, ()) {
+        (stream, ())
+    }
+
+    fn in_care_of(&self, (): &(), _is_ready: bool, _task: JoinHandle<()>) {}
+
+    fn open(&self, (): &(), now: Now, origin: impl FnOnce(Conn) -> Origin) -> Result<Handle, Reason> {
         self.hub.open(now, origin)
     }
 
@@ -41,6 +62,10 @@ impl Gate for Local {
 
     fn drain(&self, now: Now) {
         self.hub.drain(now);
+    }
+
+    fn tend(&self, clock: Clock, idle_ms: u64) -> impl Future<Output = ()> + Send {
+        crate::ticker::run(&self.hub, clock, idle_ms)
     }
 }
 

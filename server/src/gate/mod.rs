@@ -7,34 +7,72 @@
 //! - **At once**: the reply is in the buffer when the call returns.
 //! - **Later**: the call returns [`Flow::Wait`], and the reply comes by [mail](GateHandle::poll_mail).
 //!
-//! There is one gate, [`Local`]. It applies inputs here and now. A server is generic over its gate, so a second gate is
-//! another file, and costs the first one nothing.
+//! There are two gates. [`Local`] applies inputs here and now. [`Replicated`] hands them to a cluster, and what comes of
+//! them comes by mail. A server is generic over its gate, so that neither costs the other anything.
 
+mod berths;
+mod leased;
 mod local;
+mod replica;
+mod replicated;
 #[cfg(test)]
 mod tests;
 
+pub use berths::{Berth, Berths};
+pub use leased::Leased;
 pub use local::Local;
+pub use replica::Replica;
+pub use replicated::{Replicated, ReplicatedHandle};
 
+use crate::clock::Clock;
 use crate::hub::{Flow, Hub, Mail};
+use crate::listen::Stream;
 use elockd_core::{Account, Accounts, Addr, Cause, Command, Conn, Kind, Now, Origin, Reason};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
+use tokio::task::JoinHandle;
 
 /// The way of all connections of a server to the machine.
 pub trait Gate: Send + Sync + 'static {
     /// One connection's way to the machine.
     type Handle: GateHandle;
 
+    /// What an accepted socket may do, as long as it is open. It was decided when it was accepted.
+    type Pass: Clone + Send + Sync + 'static;
+
+    /// An accepted stream, as everything above it has it: TLS, WebSockets, lines.
+    type Guarded<S: Stream>: Stream;
+
+    /// Whether the server must reserve fencing tokens for the machine.
+    const NEEDS_TOKENS: bool;
+
     /// The hub behind this gate, to look at: figures, slices of listings.
     fn hub(&self) -> &Hub;
 
-    /// Opens a connection. `origin` gets its number, for peers that have no address.
+    /// The node whose connections come through this gate. 0 for a single daemon.
+    fn node(&self) -> u16;
+
+    /// The machine's time. `now` is the server's own.
+    fn time(&self, now: Now) -> Now;
+
+    /// Takes in a socket that was just accepted.
+    fn take_in<S: Stream>(&self, stream: S) -> (Self::Guarded<S>, Self::Pass);
+
+    /// Notes which task has the socket. `is_ready` is whether its handshake is over.
+    fn in_care_of(&self, pass: &Self::Pass, is_ready: bool, task: JoinHandle<()>);
+
+    /// Opens a connection. `origin` gets its number, for peers that have no address. The machine may still refuse it:
+    /// then that comes by mail.
     ///
     /// # Errors
     ///
-    /// The machine's reason to refuse it.
-    fn open(&self, now: Now, origin: impl FnOnce(Conn) -> Origin) -> Result<Self::Handle, Reason>;
+    /// The reason to refuse it, if that is known at once.
+    fn open(
+        &self,
+        pass: &Self::Pass,
+        now: Now,
+        origin: impl FnOnce(Conn) -> Origin,
+    ) -> Result<Self::Handle, Reason>;
 
     /// Replaces the table of accounts.
     fn set_accounts(&self, now: Now, accounts: &Arc<Accounts>);
@@ -45,6 +83,10 @@ pub trait Gate: Send + Sync + 'static {
     /// Begins the shutdown: nothing is granted from here on, every wait is answered, and every connection is told to
     /// end.
     fn drain(&self, now: Now);
+
+    /// Does what the machine needs from time to time. Runs beside all connections, until it is dropped. `idle_ms` is
+    /// the idle limit, or 0.
+    fn tend(&self, clock: Clock, idle_ms: u64) -> impl Future<Output = ()> + Send;
 }
 
 /// One connection's way to the machine. If it is dropped, the connection ends there and its locks are released.

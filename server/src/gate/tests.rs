@@ -2,8 +2,9 @@
 //! What the hub answers at once, this gate answers by mail, and only when it was asked for mail twice.
 
 use super::{Gate, GateHandle, Local};
+use crate::clock::Clock;
 use crate::hub::{Flow, Handle, Hub, Mail};
-use crate::listen::{Listener, Peer};
+use crate::listen::{Listener, Peer, Stream};
 use crate::{Config, Server};
 use elockd_core::{Account, Accounts, Addr, Cause, Command, Conn, Kind, Machine, Now, Origin, Reason};
 use std::cell::Cell;
@@ -13,6 +14,7 @@ use std::io;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::task::JoinHandle;
 
 struct Late(Local);
 
@@ -39,13 +41,33 @@ impl LateHandle {
 
 impl Gate for Late {
     type Handle = LateHandle;
+    type Pass = ();
+    type Guarded<S: Stream> = S;
+
+    const NEEDS_TOKENS: bool = true;
 
     fn hub(&self) -> &Hub {
         self.0.hub()
     }
 
-    fn open(&self, now: Now, origin: impl FnOnce(Conn) -> Origin) -> Result<LateHandle, Reason> {
-        self.0.open(now, origin).map(|inner| LateHandle {
+    fn node(&self) -> u16 {
+        self.0.node()
+    }
+
+    fn time(&self, now: Now) -> Now {
+        self.0.time(now)
+    }
+
+    fn take_in<S: Stream>(&self, stream: S) -> (S, ()) {
+        self.0.take_in(stream)
+    }
+
+    fn in_care_of(&self, pass: &(), is_ready: bool, task: JoinHandle<()>) {
+        self.0.in_care_of(pass, is_ready, task);
+    }
+
+    fn open(&self, pass: &(), now: Now, origin: impl FnOnce(Conn) -> Origin) -> Result<LateHandle, Reason> {
+        self.0.open(pass, now, origin).map(|inner| LateHandle {
             inner,
             reply: Cell::default(),
             waker: Cell::default(),
@@ -62,6 +84,10 @@ impl Gate for Late {
 
     fn drain(&self, now: Now) {
         self.0.drain(now);
+    }
+
+    fn tend(&self, clock: Clock, idle_ms: u64) -> impl Future<Output = ()> + Send {
+        self.0.tend(clock, idle_ms)
     }
 }
 
@@ -123,7 +149,7 @@ impl GateHandle for LateHandle {
                 self.waker.set(Some(waker.clone()));
                 self.inner.poll_mail(waker)
             }
-            Some((reply, 0)) => Poll::Ready(Mail::Reply(reply)),
+            Some((reply, 0)) => Poll::Ready(Mail::Reply(reply, Flow::Go)),
             Some((reply, polls)) => {
                 self.reply.set(Some((reply, polls - 1)));
                 waker.wake_by_ref();

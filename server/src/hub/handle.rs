@@ -72,19 +72,19 @@ impl<L: Locks> Handle<L> {
     /// The account that its locks are counted for, while it is open. Later it is the default.
     #[must_use]
     pub fn account(&self) -> Account {
-        self.hub.with(|state| state.machine.account_of(self.conn)).unwrap_or_default()
+        self.hub.account_of(self.conn).unwrap_or_default()
     }
 
     /// Its address, while it is open.
     #[must_use]
     pub fn addr(&self) -> Option<Addr> {
-        self.hub.with(|state| state.machine.addr_of(self.conn))
+        self.hub.addr_of(self.conn)
     }
 
     /// Whether the connection holds this lock.
     #[must_use]
     pub fn is_holder(&self, kind: Kind, name: &[u8]) -> bool {
-        self.hub.with(|state| state.machine.is_holder(self.conn, kind, name))
+        self.hub.is_holder(self.conn, kind, name)
     }
 
     /// Ends the connection. All it holds is released and its wait is over before anything else happens. Returns the
@@ -108,7 +108,7 @@ impl<L: Locks> Handle<L> {
 
     fn close_with(&self, state: &mut HubState<L>, mailbox: &Mailbox<L>, now: Now, cause: Cause) -> Vec<u8> {
         state.post.boxes.remove(&self.conn);
-        let mut owed = mailbox.take_reply().unwrap_or_default();
+        let mut owed = mailbox.take_reply();
         let input = DriverInput::Closed(self.conn, cause);
         state.apply(now, input, &mut |output| match output {
             Output::Reply(reply) => encode(&reply, &mut owed),
@@ -143,8 +143,8 @@ impl<L: Locks> Drop for Handle<L> {
     }
 }
 
-/// What the connection must do after a batch.
-#[derive(Debug)]
+/// What the connection must do after a batch, or after a reply that came by mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Flow {
     /// Send the replies and go on.
     Go,

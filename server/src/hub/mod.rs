@@ -8,8 +8,10 @@
 
 mod handle;
 mod lock;
+mod logged;
 mod mailbox;
 mod post;
+mod seat;
 mod sleepers;
 mod state;
 #[cfg(test)]
@@ -19,13 +21,14 @@ mod witness;
 pub use handle::{Flow, Handle};
 pub use lock::{Lock, Locks, StdLocks};
 pub use mailbox::{Ending, Mail};
+pub use seat::{Debt, Seat};
 pub use witness::Witness;
 
 use elockd_core::bug;
 use elockd_core::wire::listing::Slice;
 use elockd_core::{
-    Accounts, Cause, Conn, DriverInput, Entry, Figures, Machine, Now, Origin, Output, OwnFigures, Reason,
-    Scan,
+    Account, Accounts, Addr, Cause, Conn, DriverInput, Entry, Figures, Kind, Machine, Now, Origin, Output,
+    OwnFigures, Reason, Scan,
 };
 use mailbox::Mailbox;
 use post::Post;
@@ -52,7 +55,15 @@ impl<L: Locks> Hub<L> {
     /// broken, and every later call panics too.
     #[must_use]
     pub fn new(machine: Machine, on_panic: Option<fn()>) -> Self {
+        Self::of_node(0, machine, on_panic)
+    }
+
+    /// The same for a node of a cluster. Its inputs come by a log, so that it needs no more than the methods in
+    /// `hub/logged.rs`, and those that only look.
+    #[must_use]
+    pub fn of_node(node: u16, machine: Machine, on_panic: Option<fn()>) -> Self {
         let state = HubState {
+            node,
             machine,
             post: Post { boxes: BTreeMap::new() },
             last_serial: 0,
@@ -224,6 +235,21 @@ impl<L: Locks> Hub<L> {
     /// Calls `look` with the figures of every account.
     pub fn figures_by_account<R>(&self, look: impl FnOnce(&[OwnFigures<'_>]) -> R) -> R {
         self.with(|state| look(&state.machine.figures_by_account()))
+    }
+
+    /// The account that an open connection's locks are counted for.
+    pub fn account_of(&self, conn: Conn) -> Option<Account> {
+        self.with(|state| state.machine.account_of(conn))
+    }
+
+    /// The address of an open connection.
+    pub fn addr_of(&self, conn: Conn) -> Option<Addr> {
+        self.with(|state| state.machine.addr_of(conn))
+    }
+
+    /// Whether a connection holds this lock.
+    pub fn is_holder(&self, conn: Conn, kind: Kind, name: &[u8]) -> bool {
+        self.with(|state| state.machine.is_holder(conn, kind, name))
     }
 
     fn with<R>(&self, act: impl FnOnce(&mut HubState<L>) -> R) -> R {

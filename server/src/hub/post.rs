@@ -1,7 +1,7 @@
 //! The post: all mailboxes. It delivers what one connection causes for another.
 
 use super::mailbox::Mailbox;
-use super::{Ending, Locks, Mail};
+use super::{Ending, Flow, Locks, Mail};
 use elockd_core::bug;
 use elockd_core::wire::encode;
 use elockd_core::{Conn, Output};
@@ -14,6 +14,13 @@ pub(super) struct Post<L: Locks> {
 }
 
 impl<L: Locks> Post<L> {
+    /// Makes a mailbox for a connection.
+    pub(super) fn open(&mut self, conn: Conn) -> Arc<Mailbox<L>> {
+        let mailbox = Arc::new(Mailbox::new());
+        self.boxes.insert(conn, Arc::clone(&mailbox));
+        mailbox
+    }
+
     /// Puts an output that another connection caused into a connection's box.
     pub(super) fn deliver(&mut self, to: Conn, output: Output<'_>) {
         let mailbox = self.boxes.get(&to).expect("a connection of the machine has a mailbox");
@@ -24,7 +31,7 @@ impl<L: Locks> Post<L> {
             Output::Reply(reply) => {
                 let mut bytes = Vec::new();
                 encode(&reply, &mut bytes);
-                Mail::Reply(bytes)
+                Mail::Reply(bytes, Flow::Go)
             }
             Output::Wait => panic!("{to:?} waits without having asked"),
         };

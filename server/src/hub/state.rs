@@ -6,6 +6,8 @@ use super::{Locks, Witness};
 use elockd_core::{BorrowedInput, Conn, DriverInput, Machine, Now, Output};
 
 pub(super) struct HubState<L: Locks> {
+    /// The number of this node. 0 for a single daemon.
+    pub(super) node: u16,
     pub(super) machine: Machine,
     pub(super) post: Post<L>,
     pub(super) last_serial: u64,
@@ -54,6 +56,19 @@ impl<L: Locks> HubState<L> {
         input: BorrowedInput<'_, N>,
         own: &mut impl FnMut(Output<'_>),
     ) {
+        self.apply_and_tell(now, input, &mut |post, to, output| {
+            if Some(to) == causer { own(output) } else { post.deliver(to, output) }
+        });
+    }
+
+    /// Applies an input, and calls `tell` with each of its outputs.
+    #[inline]
+    pub(super) fn apply_and_tell<N: AsRef<[u8]>>(
+        &mut self,
+        now: Now,
+        input: BorrowedInput<'_, N>,
+        tell: &mut impl FnMut(&mut Post<L>, Conn, Output<'_>),
+    ) {
         let Self { machine, post, witness, .. } = self;
         if let Some(witness) = witness {
             witness.input(now, input.map(|command| command.borrowed()).shared());
@@ -62,7 +77,7 @@ impl<L: Locks> HubState<L> {
             if let Some(witness) = witness {
                 witness.output(to, &output);
             }
-            if Some(to) == causer { own(output) } else { post.deliver(to, output) }
+            tell(post, to, output);
         });
         if let Some(witness) = witness {
             witness.applied(seq, machine);

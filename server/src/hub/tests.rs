@@ -271,7 +271,7 @@ fn wait(handle: &Handle, now: u64, ms: u32) -> Flow {
 }
 
 fn reply(text: &str) -> Poll<Mail> {
-    Poll::Ready(Mail::Reply(text.into()))
+    Poll::Ready(Mail::Reply(text.into(), Flow::Go))
 }
 
 #[test]

@@ -33,6 +33,10 @@ impl<S: Stream> Beneath<S> {
         let untaken = self.stream.untaken()?;
         Some(usize::MAX - self.written.saturating_sub(untaken))
     }
+
+    pub(super) fn may_say_last_word(&mut self) -> bool {
+        self.stream.may_say_last_word()
+    }
 }
 
 impl<S: Stream> AsyncRead for Beneath<S> {

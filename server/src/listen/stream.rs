@@ -34,6 +34,12 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     fn untaken(&self) -> Option<usize> {
         None
     }
+
+    /// Asks to write one more line although nothing else may be written any more: the lease of a node of a cluster is
+    /// over. Returns whether that may be done. It may not if a part of what was written before is still on its way.
+    fn may_say_last_word(&mut self) -> bool {
+        false
+    }
 }
 
 /// How a peer has ended.

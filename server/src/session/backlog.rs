@@ -45,6 +45,12 @@ impl<S, G: Gate> Session<S, G> {
         unrun.map_or(0, |unrun| unrun.input.len())
     }
 
+    /// Whether a whole line of input has not run.
+    pub(super) fn has_unrun_line(&self) -> bool {
+        let unrun = self.backlog.as_ref().and_then(|backlog| backlog.unrun.as_ref());
+        unrun.is_some_and(|unrun| unrun.input.contains(&b'\n'))
+    }
+
     /// Whether the peer sent FIN. Then nothing more is read.
     pub(super) fn is_at_end(&self) -> bool {
         self.backlog.as_ref().is_some_and(|backlog| backlog.is_at_end)

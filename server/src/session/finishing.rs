@@ -48,12 +48,16 @@ impl<S: Stream, G: Gate> Session<S, G> {
     /// Ends the connection in the machine. Input that has not run never runs. The reply that the machine still owes
     /// will be sent.
     pub(super) fn finish(&mut self, end: End) -> State {
+        let is_unanswered = matches!(end, End::Closed(Reason::NoQuorum)) && self.is_unanswered();
         drop(self.take_unrun());
         if matches!(end, End::Stranger) {
             self.note_stranger_closed();
         }
         let cause = end.cause();
-        if let End::Closed(reason) = end {
+        if let End::Closed(Reason::NoQuorum) = end {
+            self.handle.closed();
+            self.lapse(is_unanswered);
+        } else if let End::Closed(reason) = end {
             self.handle.closed();
             encode_reason(reason, self.unsent());
         } else if let End::Foreign(foreign) = end {
@@ -70,6 +74,25 @@ impl<S: Stream, G: Gate> Session<S, G> {
             log.disconnected(cause);
         }
         State::Logging(end)
+    }
+
+    /// Whether the peer has asked for something, and has had no part of the answer.
+    fn is_unanswered(&self) -> bool {
+        match &self.state {
+            State::Waiting | State::Braking(_) => true,
+            State::Listing(listing) => listing.has_no_text(),
+            _ => self.has_unrun_line(),
+        }
+    }
+
+    /// The node has no lease any more. Nothing that was answered may be told now. Who has asked for something hears that
+    /// instead, unless half of a reply is on its way.
+    #[cold]
+    fn lapse(&mut self, is_unanswered: bool) {
+        self.clear_unsent();
+        if is_unanswered && self.stream.may_say_last_word() {
+            encode_reason(Reason::NoQuorum, self.unsent());
+        }
     }
 
     /// Logs what was held. Ready when that is done.
@@ -105,7 +128,9 @@ impl<S: Stream, G: Gate> Session<S, G> {
     fn flush(&self, end: End) -> State {
         let is_over_soon = matches!(
             end,
-            End::Foreign(_) | End::Stranger | End::Closed(Reason::Kicked | Reason::Idle | Reason::Resumed)
+            End::Foreign(_)
+                | End::Stranger
+                | End::Closed(Reason::Kicked | Reason::Idle | Reason::Resumed | Reason::NoQuorum)
         );
         State::Flushing(Box::new(Flush {
             closing: (!matches!(end, End::Drained)).then(|| self.places().begin_closing()),

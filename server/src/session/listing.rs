@@ -24,6 +24,13 @@ pub(super) struct Listing {
     reservation: Reservation,
 }
 
+impl Listing {
+    /// Whether nothing of it was written yet.
+    pub(super) fn has_no_text(&self) -> bool {
+        matches!(self.stage, Stage::Collecting(_))
+    }
+}
+
 /// ```text
 ///                all slices are in          enough is unsent, or it was the last piece
 ///   Collecting -------------------> Printing ----------------------------> Sending ---> over

@@ -98,10 +98,10 @@ impl SessionLog {
         self.waiting = Some(command);
     }
 
-    /// The answer of a wait has come.
-    pub(super) fn answered(&mut self, is_success: bool) {
+    /// The answer of a wait has come. `is_success` is `None` if there was none.
+    pub(super) fn answered(&mut self, is_success: Option<bool>) {
         if let Some(command) = self.waiting.take() {
-            self.heard(command, Some(is_success));
+            self.heard(command, is_success);
         }
     }
 

@@ -158,7 +158,7 @@ impl<S: Stream, G: Gate> Session<S, G> {
     fn poll_ending(&self, cx: &mut Context<'_>) -> Poll<Ending> {
         self.handle.poll_mail(cx.waker()).map(|mail| match mail {
             Mail::Ending(ending) => ending,
-            Mail::Reply(reply) => panic!("a reply without a wait: {}", reply.escape_ascii()),
+            Mail::Reply(reply, _) => panic!("a reply without a wait: {}", reply.escape_ascii()),
         })
     }
 

@@ -17,7 +17,10 @@ use tokio::time::timeout;
 const MOMENT: Duration = Duration::from_millis(100);
 
 /// Tells a connection why it is refused, and closes it. Its socket has a place.
-pub(crate) async fn refuse<S: Stream>(mut stream: S, reason: Reason, places: Arc<Places>, closing: Closing) {
+pub(crate) async fn refuse<S: Stream>(stream: S, reason: Reason, places: Arc<Places>, closing: Closing) {
+    // Its place is given back last, also if this is cut off.
+    let _place = Leaving(places);
+    let (closing, mut stream) = (closing, stream);
     let line = line(reason);
     let mut flush = Flush::of_refused(closing);
     let is_told = tokio::select! {
@@ -31,7 +34,15 @@ pub(crate) async fn refuse<S: Stream>(mut stream: S, reason: Reason, places: Arc
     }
     drop(stream);
     drop(linger);
-    places.leave();
+}
+
+/// Gives a socket's place back when it is dropped.
+struct Leaving(Arc<Places>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
 }
 
 /// The same for a socket for which there is no place: it does not wait for the peer. A peer that talks first may lose

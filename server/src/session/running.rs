@@ -40,8 +40,11 @@ impl<S: Stream, G: Gate> Session<S, G> {
                 return Poll::Ready(Step::End(end));
             }
             if matches!(self.state, State::Waiting) {
-                if let Some(end) = ready!(self.poll_wait(cx, scratch, &mut turn)) {
-                    return Poll::Ready(Step::End(end));
+                if let Some(step) = ready!(self.poll_wait(cx, scratch, &mut turn)) {
+                    return Poll::Ready(step);
+                }
+                if matches!(self.state, State::Waiting) {
+                    continue;
                 }
                 let attempt = self.take_attempt();
                 match attempt.and_then(|attempt| self.after_login(&attempt, &mut scratch.replies)) {

@@ -29,7 +29,7 @@ fn daemon(change: impl FnOnce(&mut Config)) -> Arc<Shared<Local>> {
 /// A session of a daemon.
 fn open(shared: &Arc<Shared<Local>>, account: Account, stream: DuplexStream) -> Session<DuplexStream> {
     let origin = |conn: Conn| Origin { addr: Addr::Unix(conn.serial()), account };
-    let handle = shared.gate.open(shared.clock.now(), origin).expect("everybody is welcome");
+    let handle = shared.gate.open(&(), shared.clock.now(), origin).expect("everybody is welcome");
     Session::new(Arc::clone(shared), stream, handle, None, None)
 }
 

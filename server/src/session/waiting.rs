@@ -1,13 +1,14 @@
-//! A connection that waits for a lock: what happens until its wait is over. None of its commands run meanwhile.
+//! A connection that waits for a lock, or for replies that come by mail: what happens until it need not wait any more.
+//! None of its commands run meanwhile.
 
-use super::Session;
 use super::backlog::Unrun;
 use super::scratch::Scratch;
 use super::serving::give_way;
 use super::state::{End, State};
 use super::turn::Turn;
+use super::{Session, Step};
 use crate::gate::{Gate, GateHandle};
-use crate::hub::{Ending, Mail};
+use crate::hub::{Ending, Flow, Mail};
 use crate::listen::{Gone, Stream};
 use elockd_core::{bug, mark};
 use std::io;
@@ -20,32 +21,41 @@ use tokio::time::Instant;
 const MAX_AHEAD: usize = 64 << 10;
 
 impl<S: Stream, G: Gate> Session<S, G> {
-    /// Looks for the end of the wait. Also reads ahead, to notice the end of the connection. Ready when the wait is
-    /// over. If the connection ends too, returns how.
+    /// Looks for the end of the wait. Also reads ahead, to notice the end of the connection. Ready when replies have come,
+    /// and the wait mostly is over then. Returns what the session must do next, if it does not go on.
     pub(super) fn poll_wait(
         &mut self,
         cx: &mut Context<'_>,
         scratch: &mut Scratch,
         turn: &mut Turn,
-    ) -> Poll<Option<End>> {
+    ) -> Poll<Option<Step>> {
         loop {
             match self.handle.poll_mail(cx.waker()) {
-                Poll::Ready(Mail::Reply(reply)) => {
+                Poll::Ready(Mail::Reply(reply, flow)) => {
+                    scratch.replies.extend_from_slice(&reply);
+                    if matches!(flow, Flow::Wait) {
+                        return Poll::Ready(None);
+                    }
                     self.state = State::Running;
                     self.log_answer(&reply);
-                    scratch.replies.extend(reply);
                     if let Some(unrun) = self.backlog.as_mut().and_then(|backlog| backlog.unrun.as_mut()) {
                         mark!(InputWaitedForAGrant);
                         // Latency measures the daemon, not the holders of the lock.
                         unrun.read_at = Instant::now();
                     }
-                    return Poll::Ready(None);
+                    return Poll::Ready(match flow {
+                        Flow::Go | Flow::Wait => None,
+                        Flow::List(scan) => Some(Step::List(scan)),
+                        Flow::Close(reason) => Some(Step::End(End::Closed(reason))),
+                    });
                 }
                 Poll::Ready(Mail::Ending(Ending::Machine(reason))) => {
-                    return Poll::Ready(Some(End::Closed(reason)));
+                    return Poll::Ready(Some(Step::End(End::Closed(reason))));
                 }
                 // A shutdown answers a wait before it ends the connection. So the wait is over.
-                Poll::Ready(Mail::Ending(Ending::Drained)) => return Poll::Ready(Some(End::Drained)),
+                Poll::Ready(Mail::Ending(Ending::Drained)) => {
+                    return Poll::Ready(Some(Step::End(End::Drained)));
+                }
                 Poll::Pending => {}
             }
             if self.is_at_end() && !bug!(FinDoesNotEndTheWait) {
@@ -58,7 +68,7 @@ impl<S: Stream, G: Gate> Session<S, G> {
                 self.backlog().has_unseen = true;
                 return match ready!(self.stream.poll_gone(cx)) {
                     Gone::Fin => self.poll_end_wait(scratch),
-                    Gone::Error => Poll::Ready(Some(End::Error)),
+                    Gone::Error => Poll::Ready(Some(Step::End(End::Error))),
                 };
             }
             if bug!(WaitEndsTheReading) || self.is_at_end() {
@@ -79,18 +89,18 @@ impl<S: Stream, G: Gate> Session<S, G> {
                         self.backlog().unrun.get_or_insert_with(|| Unrun { input: Vec::new(), read_at });
                     unrun.input.extend_from_slice(buffer.filled());
                 }
-                Err(_) => return Poll::Ready(Some(End::Error)),
+                Err(_) => return Poll::Ready(Some(Step::End(End::Error))),
             }
         }
     }
 
     /// Ends the connection and its wait, because the peer sent FIN. Pending if the wait is over already: then its reply
     /// comes by mail, and that wakes this task. The end is met again where the input ends.
-    fn poll_end_wait(&mut self, scratch: &mut Scratch) -> Poll<Option<End>> {
+    fn poll_end_wait(&mut self, scratch: &mut Scratch) -> Poll<Option<Step>> {
         let Some(reply) = self.handle.close_waiting(self.now()) else { return Poll::Pending };
         self.log_answer(&reply);
         scratch.replies.extend(reply);
-        Poll::Ready(Some(End::Eof))
+        Poll::Ready(Some(Step::End(End::Eof)))
     }
 
     /// Reads, also what the stream has not told of since it was asked for the peer's end.
@@ -110,10 +120,10 @@ impl<S: Stream, G: Gate> Session<S, G> {
         read
     }
 
-    /// Logs how a wait ended, by its reply.
+    /// Logs how a wait ended, by its reply. It is empty if the connection was over before.
     pub(super) fn log_answer(&mut self, reply: &[u8]) {
         if let Some(log) = &mut self.log {
-            log.answered(!reply.starts_with(b"0 "));
+            log.answered((!reply.is_empty()).then(|| !reply.starts_with(b"0 ")));
         }
     }
 }

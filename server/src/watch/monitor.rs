@@ -33,7 +33,7 @@ impl<G: Gate> Monitor<G> {
     /// Calls `look` with the machine's figures as of now. No command runs meanwhile: copy them, and work afterwards.
     pub fn figures<R>(&self, look: impl FnOnce(Figures<'_>) -> R) -> R {
         let Shared { gate, clock, .. } = &*self.shared;
-        gate.hub().figures_at(clock.now(), look)
+        gate.hub().figures_at(gate.time(clock.now()), look)
     }
 
     /// The latency of commands. Empty unless [`Config::measure_latency`](crate::Config::measure_latency) is set.

@@ -76,9 +76,11 @@ struct Overdue {
     name: Vec<u8>,
 }
 
-/// Walks over all holds and reports those that are overdue and began after `warned_of`. Returns the time of the walk.
+/// Walks over all holds and reports those of this node's connections that are overdue and began after `warned_of`.
+/// Returns the time of the walk.
 async fn walk(shared: &Shared<impl Gate>, limit: Duration, warned_of: Option<Now>) -> Now {
-    let now = shared.clock.now();
+    let time = || shared.gate.time(shared.clock.now());
+    let now = time();
     let limit_ms = millis(limit);
     let mut overdue = 0;
     let mut warned = BTreeSet::new();
@@ -90,7 +92,10 @@ async fn walk(shared: &Shared<impl Gate>, limit: Duration, warned_of: Option<Now
             // This is read within the hub's lock: no hold of this slice began later.
             let mut read_at = None;
             shared.gate.hub().look(&mut scan, &mut |entry| {
-                let at = *read_at.get_or_insert_with(|| shared.clock.now());
+                let at = *read_at.get_or_insert_with(time);
+                if entry.conn.node() != shared.gate.node() {
+                    return;
+                }
                 // Its age when the walk began. A hold that is younger than the walk is not overdue.
                 let held_ms = entry.held_ms(at).saturating_sub(at.0 - now.0);
                 if held_ms < limit_ms {

@@ -42,6 +42,10 @@ impl<S: Stream> Stream for TlsStream<S> {
     fn untaken(&self) -> Option<usize> {
         self.0.get_ref().0.untaken()
     }
+
+    fn may_say_last_word(&mut self) -> bool {
+        self.0.get_mut().0.may_say_last_word()
+    }
 }
 
 impl<S: Stream> AsyncRead for TlsStream<S> {

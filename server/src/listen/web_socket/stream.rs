@@ -309,4 +309,8 @@ impl<S: Stream> Stream for WebSocket<S> {
     fn untaken(&self) -> Option<usize> {
         self.0.socket.get_ref().untaken()
     }
+
+    fn may_say_last_word(&mut self) -> bool {
+        self.0.beneath().may_say_last_word()
+    }
 }
