@@ -191,6 +191,29 @@ pub(super) struct Flags {
     #[arg(long, value_name = "WHICH", default_value = "tcp", help_heading = "Access")]
     pub(super) auth_required: AuthRequired,
 
+    /// Address to listen on for the other nodes of a cluster: `IP:PORT` or `HOST:PORT`; unset means no cluster.
+    ///
+    /// It needs --state-dir, which `elockd cluster init` or `elockd cluster join` has prepared. Whoever can reach the
+    /// port owns the locks: without the three files below it must be a loopback address. See the page on clusters.
+    #[arg(long, value_name = "ADDR", help_heading = "Cluster")]
+    pub(super) cluster_listen: Option<String>,
+
+    /// Host and port under which the other nodes reach this one; by default --cluster-listen.
+    #[arg(long, value_name = "HOST:PORT", help_heading = "Cluster")]
+    pub(super) cluster_advertise: Option<String>,
+
+    /// File with the authority of all nodes' certificates in PEM. (R)
+    #[arg(long, value_name = "PATH", help_heading = "Cluster")]
+    pub(super) cluster_ca: Option<PathBuf>,
+
+    /// File with this node's certificate in PEM, for the host that it advertises. (R)
+    #[arg(long, value_name = "PATH", help_heading = "Cluster")]
+    pub(super) cluster_cert: Option<PathBuf>,
+
+    /// File with the key of that certificate in PEM. (R)
+    #[arg(long, value_name = "PATH", help_heading = "Cluster")]
+    pub(super) cluster_key: Option<PathBuf>,
+
     #[command(flatten)]
     pub(super) limits: Limited,
 

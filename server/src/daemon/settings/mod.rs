@@ -5,6 +5,7 @@
 //! comes from.
 
 mod accounts;
+mod cluster;
 mod environment;
 mod file;
 mod flags;
@@ -14,6 +15,7 @@ mod report;
 mod token_file;
 mod values;
 
+pub(crate) use cluster::{ClusterSettings, TIMEOUT_MS};
 pub(crate) use flags::{LogFormat, LogLevel};
 pub(crate) use reload::{Changes, Opened};
 #[cfg(test)]
@@ -24,6 +26,7 @@ use crate::output::tell;
 use accounts::{AccountError, AccountTables};
 use clap::error::{ContextKind, ErrorKind};
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches};
+use cluster::ClusterRefusal;
 use elockd_core::{Features, Identity, Secret};
 use elockd_server::Config;
 use elockd_server::access::{Access, Required, Rulebook, RulebookError};
@@ -68,6 +71,8 @@ pub(crate) struct Settings {
     pub(crate) metrics: Option<SocketAddr>,
     pub(crate) pidfile: Option<PathBuf>,
     pub(crate) state_dir: Option<PathBuf>,
+    /// How it is a node of a cluster, if it is one.
+    pub(crate) cluster: Option<ClusterSettings>,
     /// Threads that serve connections.
     pub(crate) threads: usize,
     pub(crate) log: Log,
@@ -134,6 +139,8 @@ pub(crate) enum Refusal {
     OneSocket { path: PathBuf },
     #[error("in the token file {}: {error}", .path.display())]
     Tokens { path: PathBuf, error: ReadTokensError },
+    #[error(transparent)]
+    Cluster(#[from] ClusterRefusal),
     #[error("accounts: {0}")]
     Rulebook(#[from] RulebookError),
     #[error("cannot get random numbers from the system: {0}")]
@@ -301,8 +308,10 @@ fn settings(flags: &Flags, rulebook: Option<Rulebook>) -> Result<Settings, Refus
         (false, balancers) if balancers.is_empty() => Proxy::off(),
         (false, _) => return Err(Refusal::NoProxy),
     };
+    let cluster = cluster::cluster(flags, &server, rulebook.is_some())?;
     Ok(Settings {
         rulebook,
+        cluster,
         tcp,
         tls,
         tls_files,
