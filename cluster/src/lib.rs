@@ -10,6 +10,7 @@
 
 mod clock;
 mod door;
+pub mod lease;
 pub mod net;
 pub mod raft;
 mod served;
