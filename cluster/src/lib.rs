@@ -13,6 +13,8 @@ mod door;
 pub mod net;
 pub mod raft;
 mod served;
+pub mod store;
+mod wire;
 
 pub use clock::{Clock, Moment};
 pub use door::{Door, Inside, NodeInput, Service, door};
