@@ -4,7 +4,8 @@
 use crate::node::Founding;
 use crate::wire::{Malformed, decode, encode, seal, unseal};
 use bincode::{Decode, Encode};
-use elockd_core::replica::Settings;
+use elockd_core::replica::Act;
+use elockd_core::{Features, Limits, Settings};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -17,14 +18,14 @@ const UNFINISHED: &str = "cluster.charter.new";
 pub struct Charter {
     /// Limits and features: the same on every node.
     pub settings: Settings,
-    /// The tokens and the level that the cluster begins with, if this node founds it.
-    pub founds: Option<((u64, u64), u16)>,
+    /// The first and the last fencing token of the cluster, if this node founds it.
+    pub founds: Option<(u64, u64)>,
 }
 
 #[derive(Encode, Decode)]
 struct Written {
     settings: Vec<u8>,
-    founds: Option<((u64, u64), u16)>,
+    founds: Option<(u64, u64)>,
 }
 
 /// Why there is no charter.
@@ -52,8 +53,33 @@ impl Charter {
     /// What the node founds the cluster with, if it does.
     #[must_use]
     pub fn founding(&self) -> Option<Founding> {
-        let (tokens, level) = self.founds?;
-        Some(Founding { settings: self.settings.clone(), tokens, level })
+        Some(Founding { settings: self.settings.clone(), tokens: self.founds? })
+    }
+
+    /// The settings in the answer to a node that joins.
+    #[must_use]
+    pub fn settings_of(bytes: &[u8]) -> Option<Settings> {
+        match Act::decode(bytes) {
+            Ok(Act::Set(settings)) => Some(*settings),
+            _ => None,
+        }
+    }
+
+    /// The first setting in which a node's own differ from the cluster's: its name, its own value, and the cluster's.
+    #[must_use]
+    pub fn difference(&self, limits: &Limits, features: &Features) -> Option<(&'static str, String, String)> {
+        let common = &self.settings;
+        let limit = Limits::ROWS.iter().find(|row| (row.get)(limits) != (row.get)(&common.limits));
+        if let Some(row) = limit {
+            return Some((row.flag, (row.get)(limits).to_string(), (row.get)(&common.limits).to_string()));
+        }
+        let switches = [
+            ("dump", features.dump, common.features.dump),
+            ("registry", features.registry, common.features.registry),
+            ("silent-errors", features.silent_errors, common.features.silent_errors),
+        ];
+        let switch = switches.into_iter().find(|(_, own, common)| own != common);
+        switch.map(|(name, own, common)| (name, own.to_string(), common.to_string()))
     }
 
     /// Reads the charter of a state directory.
@@ -67,7 +93,7 @@ impl Charter {
         let damaged = |reason: String| CharterError::Damaged { path: path.clone(), reason };
         let bytes = unseal(&sealed).map_err(|Malformed(reason)| damaged(reason))?;
         let written: Written = decode(bytes).map_err(|Malformed(reason)| damaged(reason))?;
-        let settings = Settings::decode(&written.settings).map_err(|error| damaged(error.to_string()))?;
+        let settings = Self::settings_of(&written.settings).ok_or_else(|| damaged("its settings".to_owned()))?;
         Ok(Self { settings, founds: written.founds })
     }
 
@@ -78,7 +104,7 @@ impl Charter {
     /// The system's.
     pub fn write(&self, directory: &Path) -> Result<(), CharterError> {
         let path = directory.join(FILE);
-        let written = Written { settings: self.settings.encode(), founds: self.founds };
+        let written = Written { settings: Act::Set(Box::new(self.settings.clone())).encode(), founds: self.founds };
         let write = || -> io::Result<()> {
             let unfinished = directory.join(UNFINISHED);
             let mut file = File::create(&unfinished)?;
@@ -95,20 +121,21 @@ impl Charter {
 mod tests {
     use super::*;
     use elockd_core::Config;
+    use std::sync::Arc;
 
-    fn charter(founds: Option<((u64, u64), u16)>) -> Charter {
-        let Config { limits, features, secret, .. } = Config::default();
-        Charter { settings: Settings { limits, features, secret }, founds }
+    fn charter(founds: Option<(u64, u64)>) -> Charter {
+        let Config { limits, features, secret, accounts, .. } = Config::default();
+        Charter { settings: Settings { limits, features, secret, accounts: Arc::new(accounts) }, founds }
     }
 
     #[test]
     fn a_charter_is_read_as_it_was_written() {
         let directory = tempfile::tempdir().unwrap();
-        for charter in [charter(None), charter(Some(((5, 9), 1)))] {
+        for charter in [charter(None), charter(Some((5, 9)))] {
             charter.write(directory.path()).unwrap();
             assert_eq!(Charter::read(directory.path()).unwrap(), charter);
         }
-        assert_eq!(charter(Some(((5, 9), 1))).founding().unwrap().tokens, (5, 9));
+        assert_eq!(charter(Some((5, 9))).founding().unwrap().tokens, (5, 9));
     }
 
     #[test]
@@ -124,5 +151,17 @@ mod tests {
             fs::write(&path, damaged).unwrap();
             assert!(matches!(Charter::read(directory.path()), Err(CharterError::Damaged { .. })), "{place}");
         }
+    }
+
+    #[test]
+    fn the_setting_that_differs_is_named() {
+        let charter = charter(None);
+        let Settings { mut limits, mut features, .. } = charter.settings.clone();
+        assert_eq!(charter.difference(&limits, &features), None);
+        features.dump = !features.dump;
+        assert_eq!(charter.difference(&limits, &features).unwrap().0, "dump");
+        let row = &Limits::ROWS[0];
+        (row.set)(&mut limits, *row.allowed.start());
+        assert_eq!(charter.difference(&limits, &features).unwrap().0, row.flag);
     }
 }

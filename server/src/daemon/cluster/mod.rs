@@ -73,11 +73,10 @@ pub(crate) fn prepare(settings: &ClusterSettings) -> Result<Prepared, ClusterErr
 impl Prepared {
     /// Gives a machine's configuration what is the cluster's.
     pub(crate) fn adopt(&self, config: &mut Config) -> Result<(), ClusterError> {
-        let common = &self.charter.settings;
-        if let Some((flag, own, common)) = common.difference(&config.limits, &config.features) {
+        if let Some((flag, own, common)) = self.charter.difference(&config.limits, &config.features) {
             return Err(ClusterError::Differs { flag: format!("--{flag}"), own, common });
         }
-        config.secret = common.secret.clone();
+        config.secret = self.charter.settings.secret.clone();
         Ok(())
     }
 

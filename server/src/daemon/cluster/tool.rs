@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use elockd_cluster::net::{Bounds, Tcp, Tls, call};
 use elockd_cluster::store::{Identity, StateDirectory};
 use elockd_cluster::{Charter, ControlAnswer, ControlRequest, LEVELS, MemberStatus, StatusRecord};
-use elockd_core::replica::Settings;
+use elockd_core::Settings;
 use elockd_server::tokens::{FileTokens, HIGHEST_TOKEN, TokenSource};
 use serde_json::json;
 use std::ffi::OsString;
@@ -150,8 +150,9 @@ fn init(daemon: &Daemon) -> Result<ExitCode, Refused> {
     }
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let first = *runtime.block_on(tokens.reserve())?.start();
-    let common = Settings { limits: machine.limits, features: machine.features, secret: machine.secret };
-    let charter = Charter { settings: common, founds: Some(((first, HIGHEST_TOKEN), LEVELS.1)) };
+    let Config { limits, features, secret, accounts, .. } = machine;
+    let common = Settings { limits, features, secret, accounts: Arc::new(accounts) };
+    let charter = Charter { settings: common, founds: Some((first, HIGHEST_TOKEN)) };
     let identity = Identity::found(TIMEOUT_MS)?;
     charter.write(&cluster.state_dir)?;
     let directory = StateDirectory::create(&cluster.state_dir, identity)?;
@@ -185,14 +186,16 @@ fn join(join: &Join) -> Result<ExitCode, Refused> {
     let ControlAnswer::Joined { node, cluster: number, timeout_ms, settings: common, .. } = answer else {
         return Err(unexpected(answer));
     };
-    let common = Settings::decode(&common)?;
-    if let Some((flag, own, common)) = common.difference(&machine.limits, &machine.features) {
+    let common = Charter::settings_of(&common)
+        .ok_or_else(|| Refused::Reason("the cluster has settings that this release does not know".to_owned()))?;
+    let charter = Charter { settings: common, founds: None };
+    if let Some((flag, own, common)) = charter.difference(&machine.limits, &machine.features) {
         return Err(Refused::Reason(format!(
             "--{flag} is {own} here, and {common} in the cluster: they must be the same on all nodes; node {node} \
              has its number and is kept for this one: change the settings, and join again"
         )));
     }
-    Charter { settings: common, founds: None }.write(&cluster.state_dir)?;
+    charter.write(&cluster.state_dir)?;
     StateDirectory::create(&cluster.state_dir, Identity { cluster: number, node, timeout_ms })?;
     fs::remove_file(&draw)?;
     Ok(output::print(&format!(
