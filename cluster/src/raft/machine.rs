@@ -156,9 +156,10 @@ impl<P: Pace> RaftStateMachine<Types<P>> for Machine<P> {
         let files = self.files.clone();
         let (committed, installed) = P::elsewhere(move || {
             let SnapshotData { file, is_received } = snapshot;
-            let installed = file.state().and_then(|state| committed.install(index, &state)).and_then(|()| {
-                if is_received { files.keep(file, RECEIVED).map(drop) } else { Ok(()) }
-            });
+            let installed = file
+                .state()
+                .and_then(|state| committed.install(index, &state))
+                .and_then(|()| if is_received { files.keep(file, RECEIVED).map(drop) } else { Ok(()) });
             (committed, installed.map_err(|error| files.final_error(error)))
         })
         .await;
@@ -206,6 +207,7 @@ pub(crate) fn meta(header: &SnapshotHeader) -> io::Result<Meta> {
         none if none.position.is_none() => Some(StoredNodes::default()),
         some => stored_nodes(some.clone()),
     };
-    let damaged = || io::Error::new(io::ErrorKind::InvalidData, format!("a snapshot names no members; {DAMAGED}"));
+    let damaged =
+        || io::Error::new(io::ErrorKind::InvalidData, format!("a snapshot names no members; {DAMAGED}"));
     Ok(Meta { last_log_id: header.position.map(log_id), last_membership: members.ok_or_else(damaged)? })
 }

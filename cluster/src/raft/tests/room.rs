@@ -70,7 +70,8 @@ struct Disk {
 
 /// Runs a test on one thread, whose time passes only when everything waits.
 pub(super) fn run<F: Future<Output = ()>>(test: impl FnOnce(Room) -> F) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let test = seeded(7, test(Room::default()));
         timeout(Duration::from_mins(10), test).await.expect("the test hangs");
@@ -162,7 +163,9 @@ impl Room {
 
     /// Cuts what one node sends to another, or mends it.
     pub(super) fn cut(&self, from: u16, to: u16, is_cut: bool) {
-        self.inside(|inside| if is_cut { inside.cut.insert((from, to)) } else { inside.cut.remove(&(from, to)) });
+        self.inside(
+            |inside| if is_cut { inside.cut.insert((from, to)) } else { inside.cut.remove(&(from, to)) },
+        );
     }
 
     pub(super) fn answers_after(&self, after: Duration) {
