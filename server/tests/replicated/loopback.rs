@@ -24,6 +24,7 @@ pub(crate) fn hinged(node: u16) -> (Door, Arc<Inside>, Arc<AtomicU64>) {
 }
 
 /// A lease that no test outlives.
+#[allow(dead_code, reason = "each test file is a crate of its own")]
 pub(crate) const FOR_EVER: Moment = Moment(u64::MAX);
 
 /// The log, and whether it is held.
