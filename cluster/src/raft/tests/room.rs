@@ -3,7 +3,7 @@
 
 use crate::clock::{Clock, Moment};
 use crate::net::{Ask, LinkError, Purpose};
-use crate::raft::{Committed, Engine, EngineConfig, EngineStore, Proposal, Seeded, Standing, seeded};
+use crate::raft::{Committed, Engine, EngineConfig, EngineStore, Proposal, ProposeError, Seeded, Standing, seeded};
 use crate::store::{DiskLog, Folder, Log, Store, Writing};
 use crate::wire::{decode, encode};
 use std::collections::{BTreeMap, BTreeSet};
@@ -128,6 +128,19 @@ impl Room {
             standings.iter().all(agrees).then(|| leader.clone())
         })
         .await
+    }
+
+    /// Has an entry applied by whichever of these nodes leads. A leader whose quorum is not fresh refuses, also right
+    /// after its election.
+    pub(super) async fn say(&self, among: &[u16], entry: &str) -> u16 {
+        loop {
+            let leader = self.leader(among).await.node;
+            match self.node(leader).propose(entry).await.await {
+                Ok(_) => return leader,
+                Err(ProposeError::NotLeader { .. }) => sleep(Duration::from_millis(20)).await,
+                Err(error) => panic!("{error}"),
+            }
+        }
     }
 
     /// Waits for something.
