@@ -207,6 +207,13 @@ where
                 let Frame { kind, number, payload } = frame;
                 let answer = server.answer.answer(from, purpose, kind, payload).await;
                 let Some(payload) = answer else { return false };
+                if payload.len() > server.bounds.payload {
+                    let (bytes, most) = (payload.len(), server.bounds.payload);
+                    tracing::error!(
+                        "an answer of {bytes} bytes to node {from} is larger than the most of {most}"
+                    );
+                    return false;
+                }
                 // Nobody takes it if the link ends at this moment.
                 let _ = answers.send((Frame { kind, number, payload }, permit));
                 true
@@ -227,7 +234,7 @@ where
 type Answered = (Frame, OwnedSemaphorePermit);
 
 fn strange(from: u16) -> String {
-    format!("node {from} sent a request that should not have come")
+    format!("a request of node {from} has no answer")
 }
 
 /// Sends answers as they come. Returns why it ended.
