@@ -70,6 +70,7 @@ where
         let mut links = JoinSet::new();
         loop {
             tokio::select! {
+                biased;
                 _ = &mut stopped => break,
                 Some(_) = links.join_next() => {}
                 accepted = shared.net.accept(&mut listener) => match accepted {
@@ -117,6 +118,10 @@ where
         let address = peer.ip().to_string();
         match timeout(self.bounds.greeting, self.greet(accepted, &address)).await {
             Err(_) => self.tell(&address, "it did not say hello in time"),
+            // A peer that tried two addresses at once, or one that only looks whether somebody listens.
+            Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                tracing::debug!("{peer} closed before its hello");
+            }
             Ok(Err(error)) => self.tell(&address, &self.net.explain(&error)),
             Ok(Ok(None)) => {}
             Ok(Ok(Some((stream, from, purpose)))) => {

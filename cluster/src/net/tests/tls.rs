@@ -8,6 +8,7 @@ use rcgen::{
 };
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -247,4 +248,30 @@ async fn a_reload_is_for_new_links() {
     let third = there.links(&here, "localhost");
     assert_eq!(echo(&third, 2, b"x").await, Ok(b"x".to_vec()));
     assert_eq!(before.failures() + third.failures(), 0);
+}
+
+/// Goal: the commands of docs/cluster.md make files that nodes can use. Method: they are run, and the files of each
+/// node are loaded under its name, and under another's.
+#[test]
+fn the_commands_of_the_page_work() {
+    if Command::new("openssl").arg("version").output().is_err() {
+        assert!(std::env::var_os("CI").is_none(), "openssl is missing");
+        return;
+    }
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("docs").join("cluster.md");
+    let page = fs::read_to_string(page).unwrap();
+    let commands = page.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let made = Command::new("sh").args(["-ec", commands]).current_dir(folder.path()).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let load = |host: &str, advertised: &str| {
+        let path = |end: &str| folder.path().join(end);
+        let (certificate, key) = (path(&format!("{host}.crt")), path(&format!("{host}.key")));
+        Tls::new(TlsFiles { authority: path("ca.crt"), certificate, key }, Some(advertised))
+    };
+    for host in ["a.example", "b.example", "c.example"] {
+        load(host, &format!("{host}:9990")).unwrap();
+    }
+    let error = load("a.example", "b.example:9990").unwrap_err().to_string();
+    assert!(error.contains("not valid for name \"b.example\""), "{error}");
 }
