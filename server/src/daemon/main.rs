@@ -25,6 +25,7 @@ mod signals;
 mod tls;
 
 use elockd_server::Server;
+use elockd_server::gate::Gate;
 use elockd_server::listen::{AdminListener, TcpListener, Then, Tls, TlsError, TlsSetup, UnixListener};
 use elockd_server::tokens::{FileTokens, StateError};
 use files::Files;
@@ -206,14 +207,27 @@ async fn serve(
     files: &Files,
     logging: &Logging,
 ) -> Result<(), StartError> {
-    let settings = &loaded.settings;
-    let mut config = settings.server.clone();
+    let mut config = loaded.settings.server.clone();
     config.on_panic = Some(end_after_panic);
     info!("elockd {} is process {}", env!("CARGO_PKG_VERSION"), std::process::id());
     let mut server = Server::new(config);
     if let Some(tokens) = own.tokens {
         server = server.tokens_from(tokens);
     }
+    listen_and_run(server, args, loaded, signals, own.tls, files, logging).await
+}
+
+/// Gives a server its listeners and runs it, until a signal ends it.
+async fn listen_and_run<G: Gate>(
+    server: Server<G>,
+    args: &[OsString],
+    loaded: Loaded,
+    signals: Signals,
+    tls: Option<TlsSetup>,
+    files: &Files,
+    logging: &Logging,
+) -> Result<(), StartError> {
+    let settings = &loaded.settings;
     let bind = |address| {
         TcpListener::bind(address, settings.tcp_options.clone())
             .map_err(|source| StartError::Listen { address: format!("tcp {address}"), source })
@@ -225,7 +239,7 @@ async fn serve(
             server.listen(bind(address)?);
         }
     }
-    let tls = own.tls.map(|setup| {
+    let tls = tls.map(|setup| {
         tls::tell_of(&setup);
         Tls::new(setup)
     });

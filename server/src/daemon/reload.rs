@@ -6,6 +6,7 @@ use crate::logging::{self, LogError, Logging, Sink};
 use crate::settings::{self, Changes, Loaded, Occasion, Opened, Refusal};
 use crate::tls;
 use elockd_server::Monitor;
+use elockd_server::gate::Gate;
 use elockd_server::listen::{Tls, TlsError, TlsSetup};
 use std::ffi::OsString;
 use std::path::Path;
@@ -17,23 +18,23 @@ use tracing::{error, info, warn};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// All that a reload needs and changes.
-pub(crate) struct Reload<'a> {
+pub(crate) struct Reload<'a, G: Gate> {
     args: &'a [OsString],
     loaded: Loaded,
     files: &'a Files,
     logging: &'a Logging,
-    monitor: Monitor,
+    monitor: Monitor<G>,
     tls: Option<Tls>,
 }
 
-impl<'a> Reload<'a> {
+impl<'a, G: Gate> Reload<'a, G> {
     /// Begins with the settings that the daemon was started with.
     pub(crate) fn new(
         args: &'a [OsString],
         loaded: Loaded,
         files: &'a Files,
         logging: &'a Logging,
-        monitor: Monitor,
+        monitor: Monitor<G>,
         tls: Option<Tls>,
     ) -> Self {
         Self { args, loaded, files, logging, monitor, tls }

@@ -7,6 +7,7 @@ use crate::logging::Logging;
 use crate::reload::Reload;
 use crate::settings::Loaded;
 use elockd_server::Monitor;
+use elockd_server::gate::Gate;
 use elockd_server::listen::Tls;
 use rustix::process::Signal as Number;
 use std::ffi::OsString;
@@ -98,7 +99,7 @@ impl Signals {
         loaded: Loaded,
         files: &Files,
         logging: &Logging,
-        monitor: Monitor,
+        monitor: Monitor<impl Gate>,
         tls: Option<Tls>,
     ) -> Self {
         let Self { mut terminate, mut interrupt, mut hangup } = self;

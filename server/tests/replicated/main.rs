@@ -1,6 +1,6 @@
 //! Goal: servers behind an agreed log are one daemon for their clients, and let go of them in time when their lease is
-//! over. Method: production servers in this process, over streams in memory and a paused clock. There is no cluster: the
-//! log is taken from their doors and applied on all of them, and the tests say who has a lease.
+//! over. Method: production servers in this process, over streams in memory and a paused clock. There is no cluster:
+//! the log is taken from their doors and applied on all of them, and the tests say who has a lease.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 

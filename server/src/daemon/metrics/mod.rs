@@ -11,6 +11,7 @@ mod sample;
 pub(crate) use described::table;
 
 use elockd_server::Monitor;
+use elockd_server::gate::Gate;
 use elockd_server::listen::{Acceptor, Listener, Peer, TcpListener, TcpOptions, Tls};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -42,9 +43,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const REQUEST_BYTES: usize = 16 << 10;
 
 /// The listener.
-pub(crate) struct Metrics {
+pub(crate) struct Metrics<G: Gate> {
     acceptor: Acceptor<Http>,
-    source: Arc<Source>,
+    source: Arc<Source<G>>,
 }
 
 /// The same listener as for clients of locks, under another name in the log.
@@ -65,20 +66,20 @@ impl Listener for Http {
 }
 
 /// The source of every answer.
-struct Source {
-    monitor: Monitor,
+struct Source<G: Gate> {
+    monitor: Monitor<G>,
     /// Its certificates.
     tls: Option<Tls>,
     start: SystemTime,
 }
 
-impl Metrics {
+impl<G: Gate> Metrics<G> {
     /// Listens on an address. Must be called within a tokio runtime.
     ///
     /// # Errors
     ///
     /// The system's error: the address is in use, is not of this machine, or is not allowed.
-    pub(crate) fn bind(address: SocketAddr, monitor: Monitor, tls: Option<Tls>) -> io::Result<Self> {
+    pub(crate) fn bind(address: SocketAddr, monitor: Monitor<G>, tls: Option<Tls>) -> io::Result<Self> {
         // No timeout for dead peers: each client is cut off long before one would expire.
         let listener = Http(TcpListener::bind(address, TcpOptions { peer_timeout: None })?);
         info!("listening on {listener}");
@@ -103,7 +104,7 @@ impl Metrics {
 }
 
 /// One request of one client.
-async fn answer(stream: TcpStream, source: Arc<Source>) {
+async fn answer(stream: TcpStream, source: Arc<Source<impl Gate>>) {
     let service = service_fn(|request| {
         let response = respond(&request, &source);
         async { Ok::<_, Infallible>(response) }
@@ -118,7 +119,7 @@ async fn answer(stream: TcpStream, source: Arc<Source>) {
     let _ = timeout(PATIENCE, serving).await;
 }
 
-fn respond(request: &Request<Incoming>, source: &Source) -> Response<Full<Bytes>> {
+fn respond(request: &Request<Incoming>, source: &Source<impl Gate>) -> Response<Full<Bytes>> {
     if ![Method::GET, Method::HEAD].contains(request.method()) {
         let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered\n");
         response.headers_mut().insert(ALLOW, "GET, HEAD".parse().expect("it is a header's value"));
@@ -136,6 +137,7 @@ fn respond(request: &Request<Incoming>, source: &Source) -> Response<Full<Bytes>
         "/healthz" if source.monitor.is_shutting_down() => {
             text(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")
         }
+        "/healthz" if !source.monitor.is_serving() => text(StatusCode::SERVICE_UNAVAILABLE, "no quorum\n"),
         "/healthz" => text(StatusCode::OK, "ok\n"),
         _ => text(StatusCode::NOT_FOUND, "there are /metrics and /healthz\n"),
     }

@@ -3,6 +3,7 @@
 use super::process::Process;
 use elockd_core::figures::{FigureRow, Part, rows};
 use elockd_core::{Kind, OwnFigures, Times};
+use elockd_server::gate::Gate;
 use elockd_server::{LatencySnapshot, Monitor};
 use std::time::SystemTime;
 
@@ -58,7 +59,7 @@ impl AccountSample {
 }
 
 impl Sample {
-    pub(super) fn take(monitor: &Monitor, certificate_expiry: u64, start: SystemTime) -> Self {
+    pub(super) fn take(monitor: &Monitor<impl Gate>, certificate_expiry: u64, start: SystemTime) -> Self {
         monitor
             .figures(|figures| {
                 let parts = |row: &'static FigureRow| {
@@ -95,7 +96,7 @@ impl Sample {
     }
 
     /// Adds the accounts. An account that is gone, and has nothing any more, has no name.
-    fn with_accounts(self, monitor: &Monitor) -> Self {
+    fn with_accounts(self, monitor: &Monitor<impl Gate>) -> Self {
         let accounts = monitor.accounts(|accounts| {
             accounts.iter().filter(|own| !own.name.is_empty()).map(AccountSample::of).collect()
         });
