@@ -45,6 +45,8 @@ struct Shared {
     clock: Clock,
     /// The moment from which on nothing may be written to a client. 0 while there is no lease.
     until: AtomicU64,
+    /// The latest moment that this ever was.
+    latest: AtomicU64,
     service: watch::Sender<Service>,
     queue: Mutex<Queue>,
     /// Beats that the cluster wants to send, and those that passed through the server's runtime.
@@ -72,6 +74,7 @@ pub fn door(node: u16, clock: Clock) -> (Door, Inside) {
         node,
         clock,
         until: AtomicU64::new(0),
+        latest: AtomicU64::new(0),
         service: watch::Sender::new(Service::Silent),
         queue: Mutex::default(),
         beats: watch::Sender::new((0, 0)),
@@ -89,13 +92,13 @@ impl Door {
     /// Whether bytes may be written to clients now. To be asked right before each write.
     #[must_use]
     pub fn may_write(&self) -> bool {
-        self.now() < self.deadline()
+        self.now() < Moment(self.0.until.load(Ordering::SeqCst))
     }
 
-    /// The moment from which on nothing may be written. 0 while there is no lease.
+    /// When the lease ends, or ended. It is told also after a lapse, which may come before that.
     #[must_use]
-    pub fn deadline(&self) -> Moment {
-        Moment(self.0.until.load(Ordering::SeqCst))
+    pub fn end_of_lease(&self) -> Moment {
+        Moment(self.0.latest.load(Ordering::SeqCst))
     }
 
     /// Now, by the clock of leases.
@@ -167,6 +170,8 @@ impl Inside {
 
     /// Moves the deadline. It never goes back.
     pub fn renew(&self, until: Moment) {
+        // First, so that nobody who sees the lease sees an earlier end.
+        self.0.latest.fetch_max(until.0, Ordering::SeqCst);
         self.0.until.fetch_max(until.0, Ordering::SeqCst);
     }
 
@@ -260,6 +265,7 @@ mod tests {
         assert!(door.may_write());
         door.hand_in(1, said(4));
         inside.lapse();
+        assert_eq!(door.end_of_lease(), Moment(20), "it is known on");
         door.hand_in(1, said(5));
         assert_eq!((take(&inside), door.may_write()), (0, false));
         assert_eq!(*door.service().borrow(), Service::Lapsed(1));

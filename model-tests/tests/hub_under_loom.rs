@@ -3,9 +3,12 @@
 //! the race it looks for. The number of orders is printed and has a floor, so that no model can come to explore nothing
 //! unnoticed.
 
+use elockd_cluster::NodeInput;
 use elockd_core::probe::{Canary, Harness, plant};
-use elockd_core::{Account, Addr, Cause, Command, Config, Conn, Kind, Machine, Now, Origin, Reason, Wish};
-use elockd_server::hub::{Ending, Flow, Handle, Hub, Lock, Locks, Mail};
+use elockd_core::{
+    Account, Addr, Cause, Command, Config, Conn, Input, Kind, Machine, Now, Origin, Reason, Wish,
+};
+use elockd_server::hub::{Ending, Flow, Handle, Hub, Lock, Locks, Mail, Seat};
 use loom::future::block_on;
 use loom::thread;
 use std::any::{type_name, type_name_of_val};
@@ -570,6 +573,122 @@ fn a_reader_becomes_the_writer_while_another_ends() {
         assert_eq!(inspect(&waiter, Kind::Read), 1);
         let holds = (figure(&hub, "read_holds"), figure(&hub, "write_holds"));
         assert_eq!((holds, figure(&hub, "read_waiters")), ((1, 0), 0));
+    });
+}
+
+type LoomSeat = Seat<LoomLocks>;
+
+/// What connections of a node have handed in, in its order.
+type HandedIn = Arc<loom::sync::Mutex<Vec<NodeInput>>>;
+
+/// The hub of node 1 of a cluster.
+fn hub_of_node() -> Arc<LoomHub> {
+    Arc::new(Hub::of_node(1, Machine::new(Config::smallest_storage()), None))
+}
+
+/// A connection of it, whose beginning is handed in.
+fn enter(hub: &Arc<LoomHub>, log: &HandedIn) -> LoomSeat {
+    let origin = |conn: Conn| Origin { addr: Addr::Unix(conn.bits()), account: Account::default() };
+    hub.enter(|conn| log.lock().unwrap().push(Input::Opened(conn, origin(conn))))
+}
+
+/// Hands in a command that gets the lock.
+fn hand_in_get(seat: &LoomSeat, log: &HandedIn) {
+    assert!(seat.ask());
+    let get = Command::get(Kind::Exclusive, b"x".to_vec());
+    log.lock().unwrap().push(Input::Command(seat.conn(), get));
+}
+
+/// Applies what was handed in.
+fn apply(hub: &LoomHub, log: &HandedIn) {
+    let inputs = std::mem::take(&mut *log.lock().unwrap());
+    hub.apply(Now(1), &inputs);
+}
+
+fn mail_of(seat: &LoomSeat) -> Mail {
+    block_on(poll_fn(|cx| seat.poll_mail(cx.waker())))
+}
+
+#[test]
+fn two_connections_of_a_node_enter_while_its_log_is_applied() {
+    explore("two connections of a node enter while its log is applied", 400, || {
+        let (hub, log) = (hub_of_node(), HandedIn::default());
+        let entering = (Arc::clone(&hub), Arc::clone(&log));
+        let entering = thread::spawn(move || enter(&entering.0, &entering.1));
+        let applying = (Arc::clone(&hub), Arc::clone(&log));
+        let applying = thread::spawn(move || apply(&applying.0, &applying.1));
+        let mut a = enter(&hub, &log);
+        applying.join().unwrap();
+        let mut b = entering.join().unwrap();
+        apply(&hub, &log);
+        assert_eq!((figure(&hub, "connections"), figure(&hub, "ignored_inputs")), (2, 0));
+        assert!(a.leave() && b.leave());
+        assert_eq!(hub.mailboxes(), 0);
+    });
+}
+
+#[test]
+fn the_replies_of_a_batch_meet_the_close_of_their_connection() {
+    explore("the replies of a batch meet the close of their connection", 10, || {
+        let (hub, log) = (hub_of_node(), HandedIn::default());
+        let mut seat = enter(&hub, &log);
+        hand_in_get(&seat, &log);
+        let applying = (Arc::clone(&hub), Arc::clone(&log));
+        let applying = thread::spawn(move || apply(&applying.0, &applying.1));
+        // It fails, whether its replies have come or not.
+        assert!(seat.leave(), "its end must be handed in");
+        log.lock().unwrap().push(Input::Closed(seat.conn(), Cause::Error));
+        applying.join().unwrap();
+        apply(&hub, &log);
+        assert_eq!((hub.mailboxes(), figure(&hub, "locks"), figure(&hub, "closed_error")), (0, 0, 1));
+        assert!(!seat.leave(), "once");
+    });
+}
+
+#[test]
+fn a_node_lapses_while_a_batch_is_answered() {
+    explore("a node lapses while a batch is answered", 20_000, || {
+        let (hub, log) = (hub_of_node(), HandedIn::default());
+        let seat = enter(&hub, &log);
+        hand_in_get(&seat, &log);
+        let applying = (Arc::clone(&hub), Arc::clone(&log));
+        let applying = thread::spawn(move || apply(&applying.0, &applying.1));
+        let lapsing = Arc::clone(&hub);
+        let lapsing = thread::spawn(move || lapsing.lapse());
+        // A reply that is taken before the lapse may be told. Behind it there is none.
+        let lapsed = Mail::Ending(Ending::Machine(Reason::NoQuorum));
+        match mail_of(&seat) {
+            Mail::Reply(bytes, flow) => {
+                assert_eq!((&*bytes, flow), (GRANTED, Flow::Go));
+                assert_eq!(mail_of(&seat), lapsed);
+            }
+            ending => assert_eq!(ending, lapsed),
+        }
+        lapsing.join().unwrap();
+        applying.join().unwrap();
+        assert_eq!(mail_of(&seat), lapsed, "nothing is told any more");
+        assert_eq!((hub.mailboxes(), figure(&hub, "locks")), (0, 1));
+    });
+}
+
+#[test]
+fn a_node_drains_while_a_batch_is_under_way() {
+    explore("a node drains while a batch is under way", 200, || {
+        let (hub, log) = (hub_of_node(), HandedIn::default());
+        let seat = enter(&hub, &log);
+        apply(&hub, &log);
+        hand_in_get(&seat, &log);
+        log.lock().unwrap().insert(0, Input::Drain(1));
+        let applying = (Arc::clone(&hub), Arc::clone(&log));
+        let applying = thread::spawn(move || {
+            let (hub, log) = applying;
+            let drain = log.lock().unwrap().remove(0);
+            hub.apply(Now(1), &[drain]);
+            apply(&hub, &log);
+        });
+        assert_eq!(mail_of(&seat), Mail::Reply(SHUTTING_DOWN.to_vec(), Flow::Go), "the answer comes first");
+        assert_eq!(mail_of(&seat), Mail::Ending(Ending::Drained));
+        applying.join().unwrap();
     });
 }
 

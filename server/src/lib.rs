@@ -28,6 +28,10 @@ pub use watch::{Latency, LatencySnapshot, Monitor};
 /// The exit status of a process whose machine panicked: `EX_SOFTWARE` of BSD's sysexits.
 pub const EXIT_PANIC: i32 = 70;
 
+/// The exit status of a node that could not close its sockets in time when its lease was over: `EX_TEMPFAIL` of BSD's
+/// sysexits.
+pub const EXIT_LATE: i32 = 75;
+
 /// Ends the process with [`EXIT_PANIC`]: what a daemon does when its machine panics
 /// ([`Config::on_panic`]).
 pub fn end_process() {

@@ -13,8 +13,10 @@ use elockd_cluster::Door;
 use elockd_core::{Account, Addr, Conn, Machine, Origin, Reason};
 use std::fmt;
 use std::future::{Future, pending, poll_fn};
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
@@ -24,6 +26,9 @@ use tracing::{info, warn};
 /// How long it waits for the first fencing tokens before it serves without: a disk that hangs must not keep locks
 /// from being had.
 const TOKENS_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often the watchdog of lapses looks.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 /// A lock server that has not started yet. Give it listeners, then [`run`](Self::run) it.
 ///
@@ -78,6 +83,27 @@ impl Server<Replicated> {
     #[must_use]
     pub fn replica(&self) -> Arc<Replica> {
         Arc::clone(self.shared.gate.replica())
+    }
+
+    /// Begins to watch that a lapse closes all sockets in time, whatever becomes of the runtime. `late` is called if it
+    /// does not, by a thread that does nothing else. It should end the process with [`EXIT_LATE`](crate::EXIT_LATE):
+    /// then the kernel closes them.
+    ///
+    /// # Errors
+    ///
+    /// The system's, if it has no thread left.
+    pub fn watch_lapses(&self, late: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let shared = Arc::downgrade(&self.shared);
+        let watch = move || {
+            while let Some(shared) = shared.upgrade() {
+                if shared.gate.is_overdue() {
+                    return late();
+                }
+                drop(shared);
+                thread::sleep(BETWEEN_LOOKS);
+            }
+        };
+        thread::Builder::new().name("lapse".to_owned()).spawn(watch).map(drop)
     }
 }
 

@@ -92,7 +92,9 @@ impl<K: Kit> Actor<K> {
                 self.take(turn);
             }
         }
-        self.serving.lease.applied(index);
+        // The engine's own entries never come here, but are committed like others.
+        let of_engine = self.standing.applied.map_or(0, |last| last.index);
+        self.serving.lease.applied(index.max(of_engine));
     }
 
     /// Does what is due for this node's clients.
@@ -203,10 +205,7 @@ impl<K: Kit> Actor<K> {
     pub(super) fn take(&mut self, turn: Option<Turn>) {
         match turn {
             None => {}
-            Some(Turn::Serve { epoch, until }) => {
-                info!(epoch, "serving epoch {epoch}");
-                self.inside.serve(epoch, until);
-            }
+            Some(Turn::Serve { epoch, until }) => self.inside.serve(epoch, until),
             Some(Turn::Renew { until }) => self.inside.renew(until),
             Some(Turn::Lapse { epoch, cause }) => {
                 self.inside.lapse();

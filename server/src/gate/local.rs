@@ -28,6 +28,7 @@ impl Gate for Local {
     type Guarded<S: Stream> = S;
 
     const NEEDS_TOKENS: bool = true;
+    const ANSWERS_BY_MAIL: bool = false;
 
     #[inline]
     fn hub(&self) -> &Hub {
@@ -36,6 +37,10 @@ impl Gate for Local {
 
     fn node(&self) -> u16 {
         0
+    }
+
+    fn is_serving(&self) -> bool {
+        true
     }
 
     fn time(&self, now: Now) -> Now {

@@ -7,8 +7,8 @@
 //! - **At once**: the reply is in the buffer when the call returns.
 //! - **Later**: the call returns [`Flow::Wait`], and the reply comes by [mail](GateHandle::poll_mail).
 //!
-//! There are two gates. [`Local`] applies inputs here and now. [`Replicated`] hands them to a cluster, and what comes of
-//! them comes by mail. A server is generic over its gate, so that neither costs the other anything.
+//! There are two gates. [`Local`] applies inputs here and now. [`Replicated`] hands them to a cluster, and what comes
+//! of them comes by mail. A server is generic over its gate, so that neither costs the other anything.
 
 mod berths;
 mod leased;
@@ -46,11 +46,17 @@ pub trait Gate: Send + Sync + 'static {
     /// Whether the server must reserve fencing tokens for the machine.
     const NEEDS_TOKENS: bool;
 
+    /// Whether all replies come by mail. Otherwise only those of waits do.
+    const ANSWERS_BY_MAIL: bool;
+
     /// The hub behind this gate, to look at: figures, slices of listings.
     fn hub(&self) -> &Hub;
 
     /// The node whose connections come through this gate. 0 for a single daemon.
     fn node(&self) -> u16;
+
+    /// Whether connections are served now.
+    fn is_serving(&self) -> bool;
 
     /// The machine's time. `now` is the server's own.
     fn time(&self, now: Now) -> Now;

@@ -1,5 +1,5 @@
-//! The gate of a node in a cluster. What connections say is handed to the cluster, which applies it in the agreed order.
-//! Every reply comes by mail, also to a command that waits for nobody.
+//! The gate of a node in a cluster. What connections say is handed to the cluster, which applies it in the agreed
+//! order. Every reply comes by mail, also to a command that waits for nobody.
 //!
 //! A server serves in epochs, and each ends by a lapse: see [`Service`]. From the lease's end on nothing can be written
 //! to a socket ([`Leased`]). Then the connections are ended by mail, and those whose tasks are too slow are cut off.
@@ -21,6 +21,10 @@ use tracing::{info, warn};
 
 /// How long connections that have lapsed may take to be told `0 No Quorum`. A socket's buffer takes it at once.
 const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// Milliseconds after the lease's end at which no socket may be open: half of what lies between that end and the moment
+/// from which on others may have what this node's clients hold.
+const GRACE_MS: u64 = 200;
 
 /// A gate to a cluster.
 pub struct Replicated {
@@ -53,6 +57,12 @@ impl Replicated {
 
     pub(crate) fn replica(&self) -> &Arc<Replica> {
         &self.replica
+    }
+
+    /// Whether a socket can still be written to so long after the lease's end that its locks may soon be others'.
+    pub(crate) fn is_overdue(&self) -> bool {
+        let is_written_to = self.lock().as_ref().is_some_and(|berths| !berths.is_empty());
+        is_written_to && self.door.now() >= self.door.end_of_lease().plus(GRACE_MS)
     }
 
     /// A place for a socket in the epoch that is served now.
@@ -126,6 +136,7 @@ impl Gate for Replicated {
 
     /// They come by the log.
     const NEEDS_TOKENS: bool = false;
+    const ANSWERS_BY_MAIL: bool = true;
 
     fn hub(&self) -> &Hub {
         self.replica.hub()
@@ -133,6 +144,10 @@ impl Gate for Replicated {
 
     fn node(&self) -> u16 {
         self.door.node()
+    }
+
+    fn is_serving(&self) -> bool {
+        matches!(*self.service.borrow(), Service::Serving(_)) && self.door.may_write()
     }
 
     /// That of the log. It stands still while nothing is applied.
@@ -252,5 +267,55 @@ impl GateHandle for ReplicatedHandle {
 impl Drop for ReplicatedHandle {
     fn drop(&mut self) {
         self.close(Now::default(), Cause::Error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use elockd_cluster::{Moment, door};
+    use elockd_core::Config;
+    use std::sync::atomic::Ordering;
+    use tokio::io::duplex;
+
+    /// Goal: the watchdog's judgement. Method: a socket that is never closed, and every moment that matters.
+    #[tokio::test]
+    async fn a_socket_that_is_open_long_after_the_lease_is_overdue() {
+        let (clock, hand) = elockd_cluster::Clock::by_hand();
+        let (door, inside) = door(1, clock);
+        let gate = Replicated::new(door, Machine::new(Config::smallest_storage()), None);
+        let at = |ms: u64| hand.store(ms, Ordering::SeqCst);
+        at(5000);
+        let (refused, _) = gate.take_in(duplex(1).0);
+        assert!(!gate.is_overdue(), "that socket is of no epoch");
+        inside.serve(1, Moment(6000));
+        let (socket, _) = gate.take_in(duplex(1).0);
+        for (lapses, ms, is_overdue) in
+            [(false, 5999, false), (false, 6199, false), (true, 6199, false), (true, 6200, true)]
+        {
+            at(ms);
+            if lapses {
+                inside.lapse();
+            }
+            assert_eq!(gate.is_overdue(), is_overdue, "at {ms}");
+        }
+        drop(socket);
+        assert!(!gate.is_overdue(), "it is closed");
+        drop(refused);
+    }
+
+    /// Goal: a lapse that comes before the lease's end, because a disk has failed, has no less time.
+    #[tokio::test]
+    async fn an_early_lapse_is_not_overdue_before_the_leases_end() {
+        let (clock, hand) = elockd_cluster::Clock::by_hand();
+        let (door, inside) = door(1, clock);
+        let gate = Replicated::new(door, Machine::new(Config::smallest_storage()), None);
+        inside.serve(1, Moment(1000));
+        let (_socket, _) = gate.take_in(duplex(1).0);
+        inside.lapse();
+        for (ms, is_overdue) in [(0, false), (1199, false), (1200, true)] {
+            hand.store(ms, Ordering::SeqCst);
+            assert_eq!(gate.is_overdue(), is_overdue, "at {ms}");
+        }
     }
 }

@@ -45,6 +45,7 @@ impl Gate for Late {
     type Guarded<S: Stream> = S;
 
     const NEEDS_TOKENS: bool = true;
+    const ANSWERS_BY_MAIL: bool = true;
 
     fn hub(&self) -> &Hub {
         self.0.hub()
@@ -52,6 +53,10 @@ impl Gate for Late {
 
     fn node(&self) -> u16 {
         self.0.node()
+    }
+
+    fn is_serving(&self) -> bool {
+        true
     }
 
     fn time(&self, now: Now) -> Now {

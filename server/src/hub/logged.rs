@@ -1,6 +1,6 @@
-//! The hub of a node in a cluster. The inputs of all nodes come by one agreed log, so nothing is applied when a connection
-//! says it. When a part of the log is applied, this node's connections are told what came of it, by mail. Other nodes'
-//! connections are told by their nodes.
+//! The hub of a node in a cluster. The inputs of all nodes come by one agreed log, so nothing is applied when a
+//! connection says it. When a part of the log is applied, this node's connections are told what came of it, by mail.
+//! Other nodes' connections are told by their nodes.
 //!
 //! Time is the log's alone: it goes on by what is applied, and no clock is read.
 
@@ -19,8 +19,8 @@ use std::task::{Poll, Waker};
 const SLICES: u32 = 1;
 
 impl<L: Locks> Hub<L> {
-    /// Gives a new connection its number and its mailbox. `hand_in` is called within the hub's lock, so that numbers are
-    /// handed in as they ascend: the machine ignores one that is not above those before it.
+    /// Gives a new connection its number and its mailbox. `hand_in` is called within the hub's lock, so that numbers
+    /// are handed in as they ascend: the machine ignores one that is not above those before it.
     pub fn enter(self: &Arc<Self>, hand_in: impl FnOnce(Conn)) -> Seat<L> {
         let (conn, mailbox) = self.with(|state| {
             let serial = state.last_serial.max(state.machine.highest(state.node)) + 1;
@@ -62,8 +62,8 @@ impl<L: Locks> Hub<L> {
         })
     }
 
-    /// Ready if there is something to sweep. Otherwise the waker is called when that becomes so. There is one sweeper: a
-    /// second caller replaces the first.
+    /// Ready if there is something to sweep. Otherwise the waker is called when that becomes so. There is one sweeper:
+    /// a second caller replaces the first.
     pub fn poll_unswept(&self, waker: &Waker) -> Poll<()> {
         self.with(|state| {
             if !state.machine.is_swept() {

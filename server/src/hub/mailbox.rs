@@ -132,8 +132,8 @@ impl<L: Locks> Mailbox<L> {
         }
     }
 
-    /// Puts what a connection's inputs have come to into the slot for a reply. A wait that began in the reply before may
-    /// have ended before that was taken: then this is behind it. Nobody takes a reply whose connection was closed.
+    /// Puts what a connection's inputs have come to into the slot for a reply. A wait that began in the reply before
+    /// may have ended before that was taken: then this is behind it. Nobody takes a reply whose connection was closed.
     pub(super) fn answer(&self, mut bytes: Vec<u8>, flow: Flow) {
         let waker = self.contents.with(|contents| {
             if matches!(contents.ending, Some(Ending::Machine(_))) {

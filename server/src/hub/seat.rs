@@ -1,5 +1,5 @@
-//! A connection's place in the hub of a node in a cluster: its number, its mailbox, and what it is owed. What it says goes
-//! into a log, by another way than this.
+//! A connection's place in the hub of a node in a cluster: its number, its mailbox, and what it is owed. What it says
+//! goes into a log, by another way than this.
 
 use super::mailbox::Mailbox;
 use super::{Flow, Hub, Locks, Mail, StdLocks};
@@ -67,8 +67,8 @@ impl<L: Locks> Seat<L> {
         true
     }
 
-    /// Notes that the peer has sent FIN while the connection waits. Returns whether its end must be handed in: not while
-    /// replies are under way that are no wait, nor a second time.
+    /// Notes that the peer has sent FIN while the connection waits. Returns whether its end must be handed in: not
+    /// while replies are under way that are no wait, nor a second time.
     pub fn peer_ends(&self) -> bool {
         let is_waiting =
             self.debt.get() == Debt::Wait && self.mailbox.as_ref().is_some_and(|own| own.is_empty());
@@ -95,8 +95,8 @@ impl<L: Locks> Seat<L> {
         mail
     }
 
-    /// Leaves it: nothing is told any more. Returns whether the connection's end must be handed in: not if it was, nor a
-    /// second time.
+    /// Leaves it: nothing is told any more. Returns whether the connection's end must be handed in: not if it was, nor
+    /// a second time.
     pub fn leave(&mut self) -> bool {
         if self.mailbox.take().is_none() {
             return false;

@@ -15,8 +15,16 @@ pub(super) struct Backlog {
     pub(super) is_at_end: bool,
     /// Whether the stream may have input that only `poll_read_unseen` finds.
     pub(super) has_unseen: bool,
+    /// Commands whose replies come by mail, and are to be timed.
+    pub(super) asked: Option<Asked>,
     /// Replies that were not sent at once.
     pub(super) unsent: Unsent,
+}
+
+/// Commands that are under way, how many there are and when they were read.
+pub(super) struct Asked {
+    pub(super) commands: u64,
+    pub(super) read_at: Instant,
 }
 
 /// Input that waits, and when it was read.
@@ -85,6 +93,7 @@ impl<S, G: Gate> Session<S, G> {
             backlog.unrun.is_none()
                 && !backlog.is_at_end
                 && !backlog.has_unseen
+                && backlog.asked.is_none()
                 && backlog.unsent.rest().is_empty()
         };
         if self.backlog.as_deref().is_some_and(is_empty) {

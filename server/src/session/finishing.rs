@@ -85,8 +85,8 @@ impl<S: Stream, G: Gate> Session<S, G> {
         }
     }
 
-    /// The node has no lease any more. Nothing that was answered may be told now. Who has asked for something hears that
-    /// instead, unless half of a reply is on its way.
+    /// The node has no lease any more. Nothing that was answered may be told now. Who has asked for something hears
+    /// that instead, unless half of a reply is on its way.
     #[cold]
     fn lapse(&mut self, is_unanswered: bool) {
         self.clear_unsent();

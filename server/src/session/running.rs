@@ -1,6 +1,6 @@
 //! A connection that runs. In turns, it reads, runs the commands in batches, and writes all replies at once.
 
-use super::backlog::Unrun;
+use super::backlog::{Asked, Unrun};
 use super::scratch::{self, Scratch};
 use super::serving::give_way;
 use super::state::{End, State};
@@ -179,7 +179,11 @@ impl<S: Stream, G: Gate> Session<S, G> {
             };
             turn.ran(allowance.work, replies.len() - before);
             if let Some(latency) = &self.shared.latency {
-                latency.note(commands, read_at.elapsed());
+                if G::ANSWERS_BY_MAIL && matches!(flow, Flow::Wait) {
+                    self.backlog().asked = Some(Asked { commands, read_at });
+                } else {
+                    latency.note(commands, read_at.elapsed());
+                }
             }
             let login = match (attempt, &flow) {
                 (Some(attempt), Flow::Go) => self.after_login(&attempt, replies),

@@ -21,8 +21,8 @@ use tokio::time::Instant;
 const MAX_AHEAD: usize = 64 << 10;
 
 impl<S: Stream, G: Gate> Session<S, G> {
-    /// Looks for the end of the wait. Also reads ahead, to notice the end of the connection. Ready when replies have come,
-    /// and the wait mostly is over then. Returns what the session must do next, if it does not go on.
+    /// Looks for the end of the wait. Also reads ahead, to notice the end of the connection. Ready when replies have
+    /// come, and the wait mostly is over then. Returns what the session must do next, if it does not go on.
     pub(super) fn poll_wait(
         &mut self,
         cx: &mut Context<'_>,
@@ -32,6 +32,9 @@ impl<S: Stream, G: Gate> Session<S, G> {
         loop {
             match self.handle.poll_mail(cx.waker()) {
                 Poll::Ready(Mail::Reply(reply, flow)) => {
+                    if G::ANSWERS_BY_MAIL {
+                        self.note_latency();
+                    }
                     scratch.replies.extend_from_slice(&reply);
                     if matches!(flow, Flow::Wait) {
                         return Poll::Ready(None);
@@ -91,6 +94,15 @@ impl<S: Stream, G: Gate> Session<S, G> {
                 }
                 Err(_) => return Poll::Ready(Some(Step::End(End::Error))),
             }
+        }
+    }
+
+    /// Takes the time of the commands that were under way.
+    fn note_latency(&mut self) {
+        let asked = self.backlog.as_mut().and_then(|backlog| backlog.asked.take());
+        if let (Some(asked), Some(latency)) = (asked, &self.shared.latency) {
+            latency.note(asked.commands, asked.read_at.elapsed());
+            self.tidy();
         }
     }
 

@@ -135,6 +135,12 @@ impl<G: Gate> Monitor<G> {
         }
     }
 
+    /// Whether connections are served now. A node of a cluster serves none while it has no lease.
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        self.shared.gate.is_serving()
+    }
+
     /// Whether the shutdown has begun.
     #[must_use]
     pub fn is_shutting_down(&self) -> bool {

@@ -52,7 +52,8 @@ async fn who_waits_or_has_a_request_under_way_hears_why() {
     assert_eq!(figure(&world.nodes[0], "locks"), 1);
 }
 
-/// Goal: no byte of a reply is sent from the deadline on. Method: the reply comes behind the deadline, and the lapse later.
+/// Goal: no byte of a reply is sent from the deadline on. Method: the reply comes behind the deadline, and the lapse
+/// later.
 #[tokio::test(start_paused = true)]
 async fn no_reply_is_written_from_the_deadline_on() {
     for (at, is_told) in [(LEASE.0 - 1, true), (LEASE.0, false), (LEASE.0 + 5000, false)] {
@@ -118,8 +119,8 @@ async fn half_a_listing_is_half_a_reply() {
     assert_eq!(world.nodes[0].service(), Service::Silent);
 }
 
-/// Goal: no socket outlives its epoch, whatever its session does. Method: clients that take nothing. One of them is in the
-/// middle of a reply. Another has ended, and only its last replies are still to be sent.
+/// Goal: no socket outlives its epoch, whatever its session does. Method: clients that take nothing. One of them is in
+/// the middle of a reply. Another has ended, and only its last replies are still to be sent.
 #[tokio::test(start_paused = true)]
 async fn sockets_whose_peers_take_nothing_are_closed_too() {
     let world = World::new(1, |_| {});

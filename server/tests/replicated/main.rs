@@ -1,10 +1,11 @@
 //! Goal: servers behind an agreed log are one daemon for their clients, and let go of them in time when their lease is
-//! over. Method: production servers in this process, over streams in memory and a paused clock. There is no cluster: the
-//! log is taken from their doors and applied on all of them, and the tests say who has a lease.
+//! over. Method: production servers in this process, over streams in memory and a paused clock. There is no cluster:
+//! the log is taken from their doors and applied on all of them, and the tests say who has a lease.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod lapse;
+mod log;
 mod loopback;
 mod nodes;
 #[cfg(feature = "tls")]
@@ -93,6 +94,11 @@ impl Node {
         self.inside.serve(epoch, until);
     }
 
+    /// What a log knows of it.
+    fn member(&self) -> Member<Replica> {
+        Member { inside: Arc::clone(&self.inside), replica: Arc::clone(&self.replica) }
+    }
+
     fn service(&self) -> Service {
         *self.inside.service().borrow()
     }
@@ -122,9 +128,7 @@ impl World {
         let mut config = Config { write_timeout: None, ..Config::default() };
         change(&mut config);
         let nodes: Vec<_> = (1..=nodes).map(|number| Node::start(number, config.clone(), &listen)).collect();
-        let member =
-            |node: &Node| Member { inside: Arc::clone(&node.inside), replica: Arc::clone(&node.replica) };
-        let (log, hold) = Loopback::new(nodes.iter().map(member).collect());
+        let (log, hold) = Loopback::new(nodes.iter().map(Node::member).collect());
         tokio::spawn(log.run());
         nodes.iter().for_each(|node| node.serve(1, LEASE));
         Self { nodes, hold }

@@ -1,6 +1,9 @@
 //! Several nodes, one set of locks: what a client does at one of them, those at others see.
 
-use super::{World, ask, heard, line, over, rest, say, settle, silence};
+use super::loopback::Loopback;
+use super::{LEASE, Node, World, ask, figure, heard, line, over, rest, say, settle, silence};
+use elockd_cluster::Served;
+use elockd_server::Config;
 use elockd_server::listen::Peer;
 use std::time::Duration;
 use tokio::io::{AsyncWriteExt, duplex};
@@ -116,8 +119,8 @@ async fn an_operator_kicks_a_client_of_another_node() {
     assert_eq!(ask(&mut operator, "g x\n").await, "1 Lock Get Success: x\n");
 }
 
-/// Goal: the silence of a connection is counted in the cluster's time. Method: two silent ones, at two nodes, and one that
-/// speaks now and then.
+/// Goal: the silence of a connection is counted in the cluster's time. Method: two silent ones, at two nodes, and one
+/// that speaks now and then.
 #[tokio::test(start_paused = true)]
 async fn a_silent_connection_is_closed_at_every_node() {
     let world = World::new(2, |config| config.machine.limits.idle_ms = 60_000);
@@ -144,6 +147,58 @@ async fn what_dead_tenures_left_is_swept_on_every_node() {
     for node in &world.nodes {
         assert_eq!(node.monitor.figures(|figures| (figures.dead_holds(), figures.connections())), (0, 0));
     }
+}
+
+/// Goal: figures are of the cluster's time, which stands still while nothing is applied. Method: this server's own clock
+/// goes on for an hour in silence.
+#[tokio::test(start_paused = true)]
+async fn figures_are_of_the_clusters_time() {
+    let world = World::new(2, |_| {});
+    let mut a = world.connect(1);
+    sleep(Duration::from_millis(5000)).await;
+    assert_eq!(ask(&mut a, "g x\n").await, "1 Lock Get Success: x\n");
+    let uptime = || [0, 1].map(|node: usize| figure(&world.nodes[node], "uptime_ms"));
+    assert_eq!(uptime(), [5000; 2]);
+    sleep(Duration::from_hours(1)).await;
+    assert_eq!(uptime(), [5000; 2]);
+    assert_eq!(ask(&mut a, "ping\n").await, "1 pong\n");
+    assert_eq!(uptime(), [3_605_000; 2]);
+}
+
+/// Goal: numbers of connections are never used again, whoever used them. Method: a node's machine is replaced by one that
+/// knows of more, as after a restart.
+#[tokio::test(start_paused = true)]
+async fn serials_go_on_from_those_of_the_machine() {
+    let world = World::new(2, |_| {});
+    for serial in 1..=3 {
+        let address = format!("unix:{}", (1_u64 << 48) + serial);
+        assert_eq!(ask(&mut world.connect(1), "me\n").await, format!("1 {address} {address}\n"));
+    }
+    settle().await;
+    let mut again = Node::start(1, Config::default(), |server, handed| server.listen(handed));
+    again.replica.install(world.nodes[1].replica.copy());
+    let (log, _hold) = Loopback::new(vec![again.member()]);
+    tokio::spawn(log.run());
+    again.serve(5, LEASE);
+    let address = format!("unix:{}", (1_u64 << 48) + 4);
+    assert_eq!(ask(&mut again.connect(), "me\n").await, format!("1 {address} {address}\n"));
+    assert_eq!(figure(&again, "connections_opened"), 4);
+    drop(again.stop.take());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_latency_has_what_the_log_takes() {
+    let world = World::new(1, |config| config.measure_latency = true);
+    let mut client = world.connect(1);
+    assert_eq!(ask(&mut client, "ping\n").await, "1 pong\n");
+    world.hold();
+    say(&mut client, "ping\nping\n").await;
+    sleep(Duration::from_millis(250)).await;
+    world.go_on();
+    assert_eq!(heard(&mut client).await.0, "1 pong\n1 pong\n");
+    let latency = world.nodes[0].monitor.latency();
+    assert_eq!(latency.counts.iter().sum::<u64>(), 3);
+    assert_eq!(latency.sum, Duration::from_millis(500));
 }
 
 /// Goal: replicas are the same machine. Method: they are compared after a conversation at both.

@@ -93,8 +93,8 @@ async fn a_record_that_is_half_sent_is_never_completed() {
     assert!(bytes.len() <= 600, "{} bytes", bytes.len());
 }
 
-/// Goal: a handshake that is over when the lease is not is the last thing a lapsed node writes. Method: the peer is silent
-/// in the middle of the handshake.
+/// Goal: a handshake that is over when the lease is not is the last thing a lapsed node writes. Method: the peer is
+/// silent in the middle of the handshake.
 #[tokio::test(start_paused = true)]
 async fn a_handshake_is_not_gone_on_with_after_the_lapse() {
     let (world, connector) = world();

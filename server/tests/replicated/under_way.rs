@@ -30,8 +30,8 @@ async fn what_was_said_before_fin_runs_and_is_answered() {
     assert_eq!(ask(&mut other, "g x\n").await, "1 Lock Get Success: x\n", "it has ended");
 }
 
-/// Goal: FIN in a wait is an input like others: what the log says came first is the reply. Method: the release of the lock
-/// is handed in before the FIN, or after it, and both are under way together.
+/// Goal: FIN in a wait is an input like others: what the log says came first is the reply. Method: the release of the
+/// lock is handed in before the FIN, or after it, and both are under way together.
 #[tokio::test(start_paused = true)]
 async fn a_grant_and_a_fin_come_in_the_order_of_the_log() {
     for is_granted in [true, false] {
@@ -75,8 +75,8 @@ async fn who_breaks_with_a_request_under_way_holds_nothing_afterwards() {
     assert_eq!(world.nodes[0].monitor.mailboxes(), 0);
 }
 
-/// Goal: a reply that comes by mail behind a wait's beginning is not lost. Method: all of it is applied in one entry, so
-/// that the session is told of the beginning and of the end together.
+/// Goal: a reply that comes by mail behind a wait's beginning is not lost. Method: all of it is applied in one entry,
+/// so that the session is told of the beginning and of the end together.
 #[tokio::test(start_paused = true)]
 async fn a_wait_that_ends_in_the_entry_it_began_in_is_answered_once() {
     let world = World::new(1, |_| {});

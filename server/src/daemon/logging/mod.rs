@@ -17,7 +17,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use thiserror::Error;
 use tracing::field::Field;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -34,7 +34,7 @@ static LINES: OnceLock<Arc<Lines>> = OnceLock::new();
 #[derive(Debug)]
 pub(crate) struct Logging {
     lines: Arc<Lines>,
-    level: reload::Handle<LevelFilter, Registry>,
+    level: reload::Handle<Targets, Registry>,
 }
 
 /// Why there is no log.
@@ -107,12 +107,15 @@ fn write_message(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug)
     writer.write_str(&escaped(&format!("{value:?}"), &['\t']))
 }
 
-fn filter(level: LogLevel) -> LevelFilter {
-    match level {
+fn filter(level: LogLevel) -> Targets {
+    let level = match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Info => LevelFilter::INFO,
-    }
+    };
+    // The consensus engine tells each of its steps, and twenty times a second that a node is down. What an operator
+    // needs of that the cluster says itself.
+    Targets::new().with_default(level).with_target("openraft", LevelFilter::ERROR)
 }
 
 /// Where lines go when they are made.

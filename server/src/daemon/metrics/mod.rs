@@ -146,8 +146,9 @@ fn respond<G: Gate>(request: &Request<Incoming>, source: &Source<G>) -> Response
         "/healthz" if source.monitor.is_shutting_down() => {
             text(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")
         }
-        "/healthz" if source.node.as_ref().is_some_and(|tell| tell().lease_ms == 0) => {
-            text(StatusCode::SERVICE_UNAVAILABLE, "no quorum: this node serves nobody\n")
+        "/healthz" if !source.monitor.is_serving() => {
+            text(StatusCode::SERVICE_UNAVAILABLE, "no quorum: this node serves nobody
+")
         }
         "/healthz" => text(StatusCode::OK, "ok\n"),
         _ => text(StatusCode::NOT_FOUND, "there are /metrics and /healthz\n"),
