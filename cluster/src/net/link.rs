@@ -12,8 +12,12 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, split};
+use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+/// Longer than anybody waits, and short enough to be added to a time.
+const LONGEST: Duration = Duration::from_hours(24 * 365);
 
 /// Links to the other nodes of a cluster. All clones are one; when the last is dropped, the links end.
 #[derive(Clone)]
@@ -26,6 +30,8 @@ struct All<N> {
     bounds: Arc<Bounds>,
     told: Arc<Told>,
     state: Mutex<State>,
+    /// Where links run, whoever asks: a request may come from another runtime.
+    runtime: Handle,
 }
 
 #[derive(Default)]
@@ -42,11 +48,12 @@ struct Link {
 }
 
 impl<N: Net> Links<N> {
-    /// Links of the node `me`, which knows no other yet.
+    /// Links of the node `me`, which knows no other yet. They run on the tokio runtime that this is called in.
     #[must_use]
     pub fn new(net: N, me: LinkEnd, bounds: Bounds) -> Self {
         let (told, state) = (Arc::default(), Mutex::default());
-        Self(Arc::new(All { net, me, bounds: Arc::new(bounds), told, state }))
+        let runtime = Handle::current();
+        Self(Arc::new(All { net, me, bounds: Arc::new(bounds), told, state, runtime }))
     }
 
     /// Says which nodes there are, and the `HOST:PORT` of each. A link to a node that is gone or has moved ends.
@@ -63,7 +70,7 @@ impl<N: Net> Links<N> {
         self.0.told.count()
     }
 
-    /// The same as [`Ask::ask`], and the future does not borrow the links. It is called within a tokio runtime.
+    /// The same as [`Ask::ask`], and the future does not borrow the links.
     ///
     /// # Errors
     ///
@@ -76,7 +83,7 @@ impl<N: Net> Links<N> {
         payload: Vec<u8>,
         within: Duration,
     ) -> impl Future<Output = Result<Vec<u8>, LinkError>> + Send + use<N> {
-        let deadline = Instant::now() + within;
+        let deadline = Instant::now() + within.min(LONGEST);
         let down = move |reason| LinkError::Down { to, reason };
         // Queued before the future is first polled: requests arrive in the order of the calls.
         let ticket = if to == self.0.me.node {
@@ -115,7 +122,7 @@ impl<N: Net> Links<N> {
             told: Arc::clone(&self.0.told),
             asked: Arc::clone(&asked),
         };
-        Link { address, asked, task: tokio::spawn(keeper.run()).abort_handle() }
+        Link { address, asked, task: self.0.runtime.spawn(keeper.run()).abort_handle() }
     }
 }
 
@@ -213,7 +220,10 @@ pub(super) async fn connect<N: Net>(
         }
         Ok(Err(error)) => Err(net.explain(&error)),
         Ok(Ok((_, HelloReply::Refused(reason)))) => Err(format!("it refused this node: {reason}")),
-        Ok(Ok((stream, HelloReply::Welcome { me, .. }))) => Ok((stream, me)),
+        Ok(Ok((stream, HelloReply::Welcome { version, me }))) => {
+            hello.judge_welcome(version, me)?;
+            Ok((stream, me))
+        }
     }
 }
 

@@ -132,7 +132,7 @@ async fn a_late_answer_is_dropped() {
 #[tokio::test]
 async fn a_client_can_call() {
     let there = Node::new(2).await;
-    let (net, bounds) = (Tcp::plain(), Bounds::default());
+    let (net, bounds) = (Tcp::plain(), patient());
     let called = call(&net, &there.address, ECHO, b"status".to_vec(), LONG, &bounds).await;
     assert_eq!(called, Ok(Called { by: node(2), answer: b"status".to_vec() }));
     let begun = Begun { from: 0, purpose: Purpose::Control, kind: ECHO, payload: b"status".to_vec() };

@@ -19,7 +19,7 @@ async fn a_broken_link_fails_at_once_and_is_made_again() {
     assert!(reason(echo(&links, 2, b"x").await).contains("refused"));
     assert_eq!(links.failures(), 1);
 
-    let again = Node::at(&there.address, 2, Bounds::default()).await;
+    let again = Node::at(&there.address, 2, patient()).await;
     assert_eq!(echo(&links, 2, b"x").await, Ok(b"x".to_vec()));
     assert_eq!(again.answering.begun.borrow().len(), 1);
 }
@@ -91,7 +91,7 @@ async fn a_silent_end_is_given_up() {
 #[tokio::test]
 async fn links_follow_the_members() {
     let (two, three, moved) = (Node::new(2).await, Node::new(3).await, Node::new(2).await);
-    let links = Links::new(Tcp::plain(), node(1), Bounds::default());
+    let links = Links::new(Tcp::plain(), node(1), patient());
     assert_eq!(echo(&links, 2, b"x").await, Err(LinkError::Unknown(2)));
     links.set_members(BTreeMap::from([(2, two.address.clone()), (3, three.address.clone())]));
     let held = |to| tokio::spawn(links.ask(to, Purpose::Beats, HELD, vec![0], LONG));
@@ -115,7 +115,7 @@ async fn links_follow_the_members() {
 #[tokio::test]
 async fn no_task_outlives_its_handle() {
     let (two, mute) = (Node::new(2).await, listen().await);
-    let links = Links::new(Tcp::plain(), node(1), Bounds::default());
+    let links = Links::new(Tcp::plain(), node(1), patient());
     let mute_address = mute.address().unwrap().to_string();
     let nobody = { listen().await.address().unwrap().to_string() };
     links.set_members(BTreeMap::from([(2, two.address.clone()), (3, mute_address), (4, nobody)]));

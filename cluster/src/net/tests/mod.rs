@@ -21,6 +21,11 @@ const CLUSTER: u128 = 0xc1;
 /// Longer than anything here takes.
 const LONG: Duration = Duration::from_mins(1);
 
+/// The bounds of tests on a clock that runs: a machine that is busy must not break their links.
+fn patient() -> Bounds {
+    Bounds { greeting: LONG, silence: LONG, ..Bounds::default() }
+}
+
 /// A kind of request that is answered at once, with its payload.
 const ECHO: u8 = 1;
 /// One that is answered with its payload when the test says so.
@@ -115,7 +120,7 @@ struct Node {
 
 impl Node {
     async fn new(number: u16) -> Self {
-        Self::with(number, Bounds::default()).await
+        Self::with(number, patient()).await
     }
 
     async fn with(number: u16, bounds: Bounds) -> Self {
@@ -133,7 +138,7 @@ impl Node {
 
     /// Links of node `from` to this node alone, which is known as `to`.
     fn links(&self, from: LinkEnd, to: u16) -> Links<Tcp> {
-        links_to(Tcp::plain(), from, Bounds::default(), to, &self.address)
+        links_to(Tcp::plain(), from, patient(), to, &self.address)
     }
 }
 

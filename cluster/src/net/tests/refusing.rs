@@ -127,7 +127,7 @@ async fn a_hello_has_to_come_in_time() {
 /// bound, and another after one has ended.
 #[tokio::test]
 async fn connections_are_bounded() {
-    let there = Node::with(2, Bounds { connections: 2, ..Bounds::default() }).await;
+    let there = Node::with(2, Bounds { connections: 2, ..patient() }).await;
     let mut streams = Vec::new();
     for _ in 0..2 {
         let mut stream = TcpStream::connect(&there.address).await.unwrap();
@@ -149,7 +149,7 @@ async fn connections_are_bounded() {
 async fn strange_answers_end_the_link() {
     for (kind, number, part) in [(ECHO, 5, "has number 5"), (HELD, 1, "was answered with kind 2")] {
         let (net, mut listener) = Pipes::new();
-        let links = links_to(net, node(1), Bounds::default(), 2, "there");
+        let links = links_to(net, node(1), patient(), 2, "there");
         let asked = tokio::spawn({
             let links = links.clone();
             async move { echo(&links, 2, b"x").await }

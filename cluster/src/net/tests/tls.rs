@@ -98,13 +98,13 @@ impl TlsNode {
         let listener = tls.listen("127.0.0.1:0").await.unwrap();
         let port = listener.address().unwrap().port();
         let answering = Answering::new();
-        let (bounds, admit) = (Bounds::default(), answering.admit());
+        let (bounds, admit) = (patient(), answering.admit());
         let serving = serve(tls.clone(), listener, node(2), bounds, admit, answering.clone());
         Self { answering, serving, port }
     }
 
     fn links(&self, tls: &Tls, host: &str) -> Links<Tls> {
-        links_to(tls.clone(), node(1), Bounds::default(), 2, &format!("{host}:{}", self.port))
+        links_to(tls.clone(), node(1), patient(), 2, &format!("{host}:{}", self.port))
     }
 }
 
@@ -121,7 +121,7 @@ async fn nodes_of_one_authority_have_links() {
         assert_eq!(echo(&links, 2, &payload).await, Ok(payload));
     }
     let address = format!("localhost:{}", there.port);
-    let called = crate::net::call(&here, &address, ECHO, vec![7], LONG, &Bounds::default()).await;
+    let called = crate::net::call(&here, &address, ECHO, vec![7], LONG, &patient()).await;
     assert_eq!(called.map(|called| (called.by, called.answer)), Ok((node(2), vec![7])));
     assert_eq!((links.failures(), there.serving.refused()), (0, 0));
     drop((links, there));
@@ -146,7 +146,7 @@ async fn all_others_are_refused_with_a_reason() {
     refused(&trusting, "localhost", "the other end does not know this end's authority").await;
     refused(&here, "127.0.0.1", "not valid for name").await;
 
-    let plain = links_to(Tcp::plain(), node(1), Bounds::default(), 2, &format!("127.0.0.1:{}", there.port));
+    let plain = links_to(Tcp::plain(), node(1), patient(), 2, &format!("127.0.0.1:{}", there.port));
     assert_ne!(reason(echo(&plain, 2, b"x").await), "");
 
     let mut roots = RootCertStore::empty();
@@ -171,7 +171,7 @@ async fn all_others_are_refused_with_a_reason() {
     // The other way round: a node with TLS finds one without.
     let plain = Node::new(2).await;
     let address = format!("localhost:{}", plain.address.rsplit_once(':').unwrap().1);
-    let links = links_to(here, node(1), Bounds::default(), 2, &address);
+    let links = links_to(here, node(1), patient(), 2, &address);
     assert_ne!(reason(echo(&links, 2, b"x").await), "");
 }
 
