@@ -3,11 +3,12 @@
 
 use super::asked::Asked;
 use super::frame::Frame;
-use super::halves::{FrameReader, FrameWriter};
+use super::halves::{FrameReader, FrameWriter, both};
 use super::hello::{Hello, HelloReply};
 use super::told::Told;
 use super::{Ask, Bounds, LinkEnd, LinkError, Net, Purpose};
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -262,13 +263,9 @@ pub(super) async fn flow<S: AsyncRead + AsyncWrite>(
             }
         }
     };
-    let reason = tokio::select! {
-        biased;
-        reason = reading => reason,
-        error = writing => {
-            let Err::<std::convert::Infallible, std::io::Error>(error) = error;
-            error.to_string()
-        }
+    let writing = async {
+        let Err::<Infallible, std::io::Error>(error) = writing.await;
+        error.to_string()
     };
-    (reason, was_useful)
+    (both(reading, writing).await, was_useful)
 }

@@ -2,14 +2,14 @@
 //! requests are answered, many at a time.
 
 use super::frame::Frame;
-use super::halves::{FrameReader, FrameWriter};
+use super::halves::{FrameReader, FrameWriter, both};
 use super::hello::{Hello, HelloReply};
 use super::told::Told;
 use super::{Answer, Bounds, LinkEnd, Net, Purpose};
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -162,11 +162,8 @@ where
         let reader = FrameReader::new(read, self.bounds.payload);
         // It is never full: a permit comes with each answer.
         let (answers, answered) = mpsc::unbounded_channel();
-        tokio::select! {
-            biased;
-            reason = self.requests(reader, answers, from, purpose) => reason,
-            error = answers_out(write, answered, &self.bounds) => error.to_string(),
-        }
+        let reading = self.requests(reader, answers, from, purpose);
+        both(reading, answers_out(write, answered, &self.bounds)).await
     }
 
     /// Begins the answers to requests, in the order in which they come.
@@ -247,7 +244,7 @@ async fn answers_out<S: AsyncRead + AsyncWrite>(
     half: WriteHalf<S>,
     mut answers: mpsc::UnboundedReceiver<Answered>,
     bounds: &Bounds,
-) -> io::Error {
+) -> String {
     let mut writer = FrameWriter::new(half, bounds.payload);
     let sending = async {
         loop {
@@ -266,7 +263,6 @@ async fn answers_out<S: AsyncRead + AsyncWrite>(
             }
         }
     };
-    let result: io::Result<std::convert::Infallible> = pin!(sending).await;
-    let Err(error) = result;
-    error
+    let Err::<Infallible, io::Error>(error) = sending.await;
+    error.to_string()
 }

@@ -86,6 +86,24 @@ async fn an_end_answers_a_bounded_number_at_a_time() {
     }
 }
 
+/// Goal: a peer that asks and does not read answers costs bounded memory: no more requests are taken than are answered
+/// at a time. Method: a pipe on which a hundred large requests are sent and nothing is read, on a paused clock.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_read_answers_is_bounded() {
+    let (net, listener) = Pipes::new();
+    let (bounds, answering) = (Bounds::default(), Answering::new());
+    let _serving = serve(net.clone(), listener, node(2), bounds, answering.admit(), answering.clone());
+    let mut here = net.connect("there").await.unwrap();
+    super::refusing::greet(&mut here, node(1), 2, Purpose::Appends).await;
+    let sending = async {
+        for number in 1..=100 {
+            super::refusing::request(&mut here, ECHO, number, &vec![0; 100_000]).await;
+        }
+    };
+    assert!(tokio::time::timeout(LONG, sending).await.is_err(), "all were taken");
+    assert_eq!(answering.begun.borrow().len(), 64);
+}
+
 /// Goal: a peer that does not read costs bounded memory: further requests fail at once. Method: the other end is a pipe
 /// that nobody reads after the hello.
 #[tokio::test(start_paused = true)]

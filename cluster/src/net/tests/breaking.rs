@@ -1,6 +1,7 @@
 //! Links that break: by their other end, by silence, by a change of members, and by their own end.
 
 use super::*;
+use crate::net::halves::FrameReader;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
@@ -84,6 +85,36 @@ async fn a_silent_end_is_given_up() {
     let begin = tokio::time::Instant::now();
     super::refusing::read_to_end(&mut here).await;
     assert_eq!(begin.elapsed(), bounds.silence);
+}
+
+/// Goal: a link that worked is made again fast, each time. One that breaks before it is of use is made more and more
+/// slowly. Method: the other end of a pipe breaks ten links after an answer, and then ten before one, on a paused clock.
+#[tokio::test(start_paused = true)]
+async fn retries_are_fast_after_use_and_slow_without() {
+    let (net, mut listener) = Pipes::new();
+    let links = links_to(net, node(1), Bounds::default(), 2, "there");
+    let asking = tokio::spawn(async move {
+        loop {
+            let _ = echo(&links, 2, b"x").await;
+        }
+    });
+    let mut delays = Vec::new();
+    for round in 0..20 {
+        let broken = tokio::time::Instant::now();
+        let mut there = listener.recv().await.unwrap();
+        delays.push(broken.elapsed().as_millis());
+        super::refusing::welcome(&mut there, 2).await;
+        let frame = FrameReader::new(&mut there, 100).next(LONG).await.unwrap().unwrap();
+        if round < 10 {
+            super::refusing::request(&mut there, frame.kind, frame.number, &frame.payload).await;
+            // The answer is read before the pipe ends.
+            tokio::task::yield_now().await;
+        }
+    }
+    let (used, useless) = delays.split_at(11);
+    assert!(used.iter().all(|&delay| delay <= 50), "{delays:?}");
+    assert!(useless[4..].iter().all(|&delay| delay >= 200), "{delays:?}");
+    asking.abort();
 }
 
 /// Goal: a link to a node that moved goes to the new address, one to a node that was removed ends, and those to others
