@@ -170,7 +170,7 @@ where
     async fn requests<R: AsyncRead + Unpin>(
         self: &Arc<Self>,
         mut reader: FrameReader<R>,
-        answers: mpsc::UnboundedSender<Answered>,
+        answers: mpsc::UnboundedSender<ReadyAnswer>,
         from: u16,
         purpose: Purpose,
     ) -> String {
@@ -233,7 +233,7 @@ where
 }
 
 /// An answer, and the room that its request takes until the answer is sent.
-type Answered = (Frame, OwnedSemaphorePermit);
+type ReadyAnswer = (Frame, OwnedSemaphorePermit);
 
 fn strange(from: u16) -> String {
     format!("a request of node {from} has no answer")
@@ -242,7 +242,7 @@ fn strange(from: u16) -> String {
 /// Sends answers as they come. Returns why it ended.
 async fn answers_out<S: AsyncRead + AsyncWrite>(
     half: WriteHalf<S>,
-    mut answers: mpsc::UnboundedReceiver<Answered>,
+    mut answers: mpsc::UnboundedReceiver<ReadyAnswer>,
     bounds: &Bounds,
 ) -> String {
     let mut writer = FrameWriter::new(half, bounds.payload);

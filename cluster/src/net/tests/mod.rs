@@ -39,7 +39,7 @@ const fn node(node: u16) -> LinkEnd {
 
 /// What answers the requests of a test's node. Its copies are one.
 #[derive(Clone)]
-struct Answering {
+struct Responder {
     /// What came, in the order in which answers began.
     begun: Arc<watch::Sender<Vec<Begun>>>,
     /// Held requests by the first byte of the payload: how many of them may be answered.
@@ -58,7 +58,7 @@ struct Begun {
     payload: Vec<u8>,
 }
 
-impl Answering {
+impl Responder {
     fn new() -> Self {
         Self {
             begun: Arc::new(watch::Sender::default()),
@@ -85,7 +85,7 @@ impl Answering {
     }
 }
 
-impl Answer for Answering {
+impl Answer for Responder {
     async fn answer(&self, from: u16, purpose: Purpose, kind: u8, payload: Vec<u8>) -> Option<Vec<u8>> {
         /// Counts down also where the future is dropped.
         struct Running<'a>(&'a AtomicUsize);
@@ -112,13 +112,13 @@ impl Answer for Answering {
 }
 
 /// A node that answers, over plain TCP.
-struct Node {
-    answering: Answering,
+struct PlainNode {
+    responder: Responder,
     serving: Serving,
     address: String,
 }
 
-impl Node {
+impl PlainNode {
     async fn new(number: u16) -> Self {
         Self::with(number, patient()).await
     }
@@ -130,10 +130,10 @@ impl Node {
     async fn at(address: &str, number: u16, bounds: Bounds) -> Self {
         let listener = Tcp::plain().listen(address).await.unwrap();
         let address = listener.address().unwrap().to_string();
-        let answering = Answering::new();
+        let responder = Responder::new();
         let serving =
-            serve(Tcp::plain(), listener, node(number), bounds, answering.admit(), answering.clone());
-        Self { answering, serving, address }
+            serve(Tcp::plain(), listener, node(number), bounds, responder.admit(), responder.clone());
+        Self { responder, serving, address }
     }
 
     /// Links of node `from` to this node alone, which is known as `to`.
