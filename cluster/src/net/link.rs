@@ -75,7 +75,8 @@ impl<N: Net> Links<N> {
     ///
     /// # Errors
     ///
-    /// There is no answer. A request that is too large, or that finds too many before it, is [`LinkError::Down`] at once.
+    /// There is no answer. A request that is too large, or that finds too many before it, is [`LinkError::Down`] at
+    /// once.
     pub fn ask(
         &self,
         to: u16,

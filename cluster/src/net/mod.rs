@@ -5,8 +5,8 @@
 //! the hello is accepted.
 //!
 //! [`Links`] asks, [`serve()`] answers, and both work over any [`Net`]: [`Tcp`] on loopback addresses, [`Tls`] on all
-//! others. A simulation brings a network of its own. All tasks are spawned on the tokio runtime in which [`Links::new`] and
-//! [`serve()`] are called.
+//! others. A simulation brings a network of its own. All tasks are spawned on the tokio runtime in which [`Links::new`]
+//! and [`serve()`] are called.
 
 mod asked;
 mod bounds;

@@ -61,8 +61,8 @@ async fn an_idle_link_stays() {
     assert_eq!(net.made.load(Ordering::SeqCst), 1);
 }
 
-/// Goal: an end that is silent is given up after the silence that is allowed, at either side. Method: a pipe whose other
-/// end says hello and nothing more, held open on a paused clock.
+/// Goal: an end that is silent is given up after the silence that is allowed, at either side. Method: a pipe whose
+/// other end says hello and nothing more, held open on a paused clock.
 #[tokio::test(start_paused = true)]
 async fn a_silent_end_is_given_up() {
     let bounds = Bounds::default();
@@ -88,7 +88,8 @@ async fn a_silent_end_is_given_up() {
 }
 
 /// Goal: a link that worked is made again fast, each time. One that breaks before it is of use is made more and more
-/// slowly. Method: the other end of a pipe breaks ten links after an answer, and then ten before one, on a paused clock.
+/// slowly. Method: the other end of a pipe breaks ten links after an answer, and then ten before one, on a paused
+/// clock.
 #[tokio::test(start_paused = true)]
 async fn retries_are_fast_after_use_and_slow_without() {
     let (net, mut listener) = Pipes::new();
@@ -109,6 +110,9 @@ async fn retries_are_fast_after_use_and_slow_without() {
             super::refusing::request(&mut there, frame.kind, frame.number, &frame.payload).await;
             // The answer is read before the pipe ends.
             tokio::task::yield_now().await;
+        } else {
+            // To be alive is of no use to anybody.
+            super::refusing::request(&mut there, 0, 0, b"").await;
         }
     }
     let (used, useless) = delays.split_at(11);

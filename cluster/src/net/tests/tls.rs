@@ -130,7 +130,8 @@ async fn nodes_of_one_authority_have_links() {
 }
 
 /// Goal: who is not of the authority gets no link, at either end, and the reason is said. Method: a peer of another
-/// authority; one that trusts ours but is not of it; one under another name; one without TLS; one without a certificate.
+/// authority; one that trusts ours but is not of it; one under another name; one without TLS; one without a
+/// certificate.
 #[tokio::test]
 async fn all_others_are_refused_with_a_reason() {
     let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
@@ -176,8 +177,8 @@ async fn all_others_are_refused_with_a_reason() {
     assert_ne!(reason(echo(&links, 2, b"x").await), "");
 }
 
-/// Goal: a mistake in the files is found when they are read, and the error names the file and the mistake. Method: files
-/// with each mistake.
+/// Goal: a mistake in the files is found when they are read, and the error names the file and the mistake. Method:
+/// files with each mistake.
 #[test]
 fn mistakes_in_files_are_named() {
     let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
