@@ -217,7 +217,8 @@ mod tests {
         assert!(Arc::new(Asked::default()).ask(1, vec![0; 100], &narrow).is_ok());
     }
 
-    /// Goal: a link that breaks fails all its requests with the reason. Method: one that was sent, and one that was not.
+    /// Goal: a link that breaks fails all its requests with the reason. Method: one that was sent, and one that was
+    /// not.
     #[tokio::test]
     async fn all_fail_together() {
         let asked = Arc::new(Asked::default());

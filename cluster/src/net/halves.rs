@@ -2,7 +2,10 @@
 
 use super::frame::{Frame, FrameCodec};
 use bytes::BytesMut;
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
@@ -88,5 +91,48 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
             self.buffer = BytesMut::new();
         }
         self.half.flush().await
+    }
+}
+
+/// Runs the two halves of a link until one of them ends.
+///
+/// They share a task, and with it tokio's budget of a poll. Each is polled first every other time: a half that could
+/// always go on would otherwise leave the other nothing, and the other end would take the link for silent.
+pub(super) async fn both<T>(one: impl Future<Output = T>, other: impl Future<Output = T>) -> T {
+    let (mut one, mut other) = (pin!(one), pin!(other));
+    let mut turn = false;
+    poll_fn(|cx| {
+        turn = !turn;
+        if turn && let Poll::Ready(ended) = one.as_mut().poll(cx) {
+            return Poll::Ready(ended);
+        }
+        if let Poll::Ready(ended) = other.as_mut().poll(cx) {
+            return Poll::Ready(ended);
+        }
+        if turn { Poll::Pending } else { one.as_mut().poll(cx) }
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use tokio::task::coop::consume_budget;
+
+    /// Goal: no half starves the other. Method: two halves that can always go on run until one has had a thousand
+    /// turns of a budget; by then the other has had its share.
+    #[tokio::test]
+    async fn halves_share_their_budget() {
+        let counts = [Cell::new(0_u32), Cell::new(0)];
+        let busy = async |count: &Cell<u32>| {
+            while count.get() < 128_000 {
+                consume_budget().await;
+                count.set(count.get() + 1);
+            }
+        };
+        both(busy(&counts[0]), busy(&counts[1])).await;
+        let [one, other] = counts.map(Cell::into_inner);
+        assert!(one.min(other) > 60_000, "{one} and {other}");
     }
 }

@@ -90,6 +90,21 @@ impl Hello {
         Self { versions: (LOWEST, HIGHEST), me, to, purpose: number(purpose) }
     }
 
+    /// Judges the welcome that came in answer. Its end judged this hello already, so only a fault can be found here.
+    ///
+    /// # Errors
+    ///
+    /// The text says why there is no link.
+    pub(super) fn judge_welcome(&self, version: u16, by: LinkEnd) -> Result<(), String> {
+        if !(LOWEST..=HIGHEST).contains(&version) {
+            return Err(format!("it chose version {version} of links, which this node does not speak"));
+        }
+        if self.to != 0 && by != (LinkEnd { cluster: self.me.cluster, node: self.to }) {
+            return Err(format!("it is node {} of cluster {:032x}", by.node, by.cluster));
+        }
+        Ok(())
+    }
+
     /// Judges a hello that came to `own`. Returns the version to speak, and what the link is for.
     pub(super) fn judge(
         &self,
@@ -297,6 +312,20 @@ mod tests {
         refused(hello(9, 2, Purpose::Beats), "node 9 was removed");
         refused(hello(0, 2, Purpose::Beats), "only give operators' commands");
         refused(Hello { purpose: 6, ..good }, "purpose 6");
+    }
+
+    /// Goal: a welcome of somebody else is no welcome, and neither is one in another version. Method: each of them.
+    #[test]
+    fn only_the_right_welcome_is_taken() {
+        let said = hello(1, 2, Purpose::Beats);
+        let client = Hello::new(LinkEnd::default(), 0, Purpose::Control);
+        assert_eq!(said.judge_welcome(1, OWN), Ok(()));
+        assert_eq!(client.judge_welcome(1, OWN), Ok(()));
+        for (version, by) in
+            [(0, OWN), (2, OWN), (1, LinkEnd { node: 3, ..OWN }), (1, LinkEnd { cluster: 0xc2, ..OWN })]
+        {
+            assert!(said.judge_welcome(version, by).is_err(), "{version} {by:?}");
+        }
     }
 
     /// Goal: what is sent is received, and not a byte more is read. Method: both messages over a pipe, with a byte

@@ -3,17 +3,22 @@
 
 use super::asked::Asked;
 use super::frame::Frame;
-use super::halves::{FrameReader, FrameWriter};
+use super::halves::{FrameReader, FrameWriter, both};
 use super::hello::{Hello, HelloReply};
 use super::told::Told;
 use super::{Ask, Bounds, LinkEnd, LinkError, Net, Purpose};
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, split};
+use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+/// Longer than anybody waits, and short enough to be added to a time.
+const LONGEST: Duration = Duration::from_hours(24 * 365);
 
 /// Links to the other nodes of a cluster. All clones are one; when the last is dropped, the links end.
 #[derive(Clone)]
@@ -26,6 +31,8 @@ struct All<N> {
     bounds: Arc<Bounds>,
     told: Arc<Told>,
     state: Mutex<State>,
+    /// Where links run, whoever asks: a request may come from another runtime.
+    runtime: Handle,
 }
 
 #[derive(Default)]
@@ -42,11 +49,12 @@ struct Link {
 }
 
 impl<N: Net> Links<N> {
-    /// Links of the node `me`, which knows no other yet.
+    /// Links of the node `me`, which knows no other yet. They run on the tokio runtime that this is called in.
     #[must_use]
     pub fn new(net: N, me: LinkEnd, bounds: Bounds) -> Self {
         let (told, state) = (Arc::default(), Mutex::default());
-        Self(Arc::new(All { net, me, bounds: Arc::new(bounds), told, state }))
+        let runtime = Handle::current();
+        Self(Arc::new(All { net, me, bounds: Arc::new(bounds), told, state, runtime }))
     }
 
     /// Says which nodes there are, and the `HOST:PORT` of each. A link to a node that is gone or has moved ends.
@@ -63,11 +71,12 @@ impl<N: Net> Links<N> {
         self.0.told.count()
     }
 
-    /// The same as [`Ask::ask`], and the future does not borrow the links. It is called within a tokio runtime.
+    /// The same as [`Ask::ask`], and the future does not borrow the links.
     ///
     /// # Errors
     ///
-    /// There is no answer. A request that is too large, or that finds too many before it, is [`LinkError::Down`] at once.
+    /// There is no answer. A request that is too large, or that finds too many before it, is [`LinkError::Down`] at
+    /// once.
     pub fn ask(
         &self,
         to: u16,
@@ -76,7 +85,7 @@ impl<N: Net> Links<N> {
         payload: Vec<u8>,
         within: Duration,
     ) -> impl Future<Output = Result<Vec<u8>, LinkError>> + Send + use<N> {
-        let deadline = Instant::now() + within;
+        let deadline = Instant::now() + within.min(LONGEST);
         let down = move |reason| LinkError::Down { to, reason };
         // Queued before the future is first polled: requests arrive in the order of the calls.
         let ticket = if to == self.0.me.node {
@@ -115,7 +124,7 @@ impl<N: Net> Links<N> {
             told: Arc::clone(&self.0.told),
             asked: Arc::clone(&asked),
         };
-        Link { address, asked, task: tokio::spawn(keeper.run()).abort_handle() }
+        Link { address, asked, task: self.0.runtime.spawn(keeper.run()).abort_handle() }
     }
 }
 
@@ -213,7 +222,10 @@ pub(super) async fn connect<N: Net>(
         }
         Ok(Err(error)) => Err(net.explain(&error)),
         Ok(Ok((_, HelloReply::Refused(reason)))) => Err(format!("it refused this node: {reason}")),
-        Ok(Ok((stream, HelloReply::Welcome { me, .. }))) => Ok((stream, me)),
+        Ok(Ok((stream, HelloReply::Welcome { version, me }))) => {
+            hello.judge_welcome(version, me)?;
+            Ok((stream, me))
+        }
     }
 }
 
@@ -252,13 +264,9 @@ pub(super) async fn flow<S: AsyncRead + AsyncWrite>(
             }
         }
     };
-    let reason = tokio::select! {
-        biased;
-        reason = reading => reason,
-        error = writing => {
-            let Err::<std::convert::Infallible, std::io::Error>(error) = error;
-            error.to_string()
-        }
+    let writing = async {
+        let Err::<Infallible, std::io::Error>(error) = writing.await;
+        error.to_string()
     };
-    (reason, was_useful)
+    (both(reading, writing).await, was_useful)
 }

@@ -4,8 +4,9 @@
 //! has two links for each [`Purpose`], one for each direction. A link begins with a hello, and no frame passes before
 //! the hello is accepted.
 //!
-//! [`Links`] asks, [`serve`] answers, and both work over any [`Net`]: [`Tcp`] on loopback addresses, [`Tls`] on all
-//! others. A simulation brings a network of its own. All tasks are spawned by [`tokio::spawn`].
+//! [`Links`] asks, [`serve()`] answers, and both work over any [`Net`]: [`Tcp`] on loopback addresses, [`Tls`] on all
+//! others. A simulation brings a network of its own. All tasks are spawned on the tokio runtime in which [`Links::new`]
+//! and [`serve()`] are called.
 
 mod asked;
 mod bounds;
@@ -109,7 +110,7 @@ pub enum LinkError {
     Late(u16),
 }
 
-/// Asks other nodes. It is called within a tokio runtime.
+/// Asks other nodes.
 pub trait Ask: Clone + Send + Sync + 'static {
     /// Sends a request to a node, and returns its answer. Requests of one purpose arrive in the order in which this
     /// was called, as long as the link holds. Answers may come in any order.

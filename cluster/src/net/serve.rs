@@ -2,14 +2,14 @@
 //! requests are answered, many at a time.
 
 use super::frame::Frame;
-use super::halves::{FrameReader, FrameWriter};
+use super::halves::{FrameReader, FrameWriter, both};
 use super::hello::{Hello, HelloReply};
 use super::told::Told;
 use super::{Answer, Bounds, LinkEnd, Net, Purpose};
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -162,18 +162,15 @@ where
         let reader = FrameReader::new(read, self.bounds.payload);
         // It is never full: a permit comes with each answer.
         let (answers, answered) = mpsc::unbounded_channel();
-        tokio::select! {
-            biased;
-            reason = self.requests(reader, answers, from, purpose) => reason,
-            error = answers_out(write, answered, &self.bounds) => error.to_string(),
-        }
+        let reading = self.requests(reader, answers, from, purpose);
+        both(reading, answers_out(write, answered, &self.bounds)).await
     }
 
     /// Begins the answers to requests, in the order in which they come.
     async fn requests<R: AsyncRead + Unpin>(
         self: &Arc<Self>,
         mut reader: FrameReader<R>,
-        answers: mpsc::UnboundedSender<Answered>,
+        answers: mpsc::UnboundedSender<ReadyAnswer>,
         from: u16,
         purpose: Purpose,
     ) -> String {
@@ -236,7 +233,7 @@ where
 }
 
 /// An answer, and the room that its request takes until the answer is sent.
-type Answered = (Frame, OwnedSemaphorePermit);
+type ReadyAnswer = (Frame, OwnedSemaphorePermit);
 
 fn strange(from: u16) -> String {
     format!("a request of node {from} has no answer")
@@ -245,9 +242,9 @@ fn strange(from: u16) -> String {
 /// Sends answers as they come. Returns why it ended.
 async fn answers_out<S: AsyncRead + AsyncWrite>(
     half: WriteHalf<S>,
-    mut answers: mpsc::UnboundedReceiver<Answered>,
+    mut answers: mpsc::UnboundedReceiver<ReadyAnswer>,
     bounds: &Bounds,
-) -> io::Error {
+) -> String {
     let mut writer = FrameWriter::new(half, bounds.payload);
     let sending = async {
         loop {
@@ -266,7 +263,6 @@ async fn answers_out<S: AsyncRead + AsyncWrite>(
             }
         }
     };
-    let result: io::Result<std::convert::Infallible> = pin!(sending).await;
-    let Err(error) = result;
-    error
+    let Err::<Infallible, io::Error>(error) = sending.await;
+    error.to_string()
 }

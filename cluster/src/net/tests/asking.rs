@@ -7,7 +7,7 @@ use crate::net::{Called, call};
 /// order. Method: fifty requests, their futures polled from the last, and freed from the last.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_keep_their_order_and_answers_need_not() {
-    let there = Node::new(2).await;
+    let there = PlainNode::new(2).await;
     let links = there.links(node(1), 2);
     let mut asked: Vec<_> =
         (0..50).map(|number| links.ask(2, Purpose::Batches, HELD, vec![number], LONG)).collect();
@@ -15,11 +15,11 @@ async fn requests_keep_their_order_and_answers_need_not() {
     while let Some(ask) = asked.pop() {
         answers.push(tokio::spawn(ask));
     }
-    there.answering.begun(50).await;
-    let begun: Vec<_> = there.answering.begun.borrow().iter().map(|begun| begun.payload[0]).collect();
+    there.responder.begun(50).await;
+    let begun: Vec<_> = there.responder.begun.borrow().iter().map(|begun| begun.payload[0]).collect();
     assert_eq!(begun, (0..50).collect::<Vec<_>>());
     for (number, answer) in (0..50).rev().zip(answers) {
-        there.answering.free[usize::from(number)].add_permits(1);
+        there.responder.free[usize::from(number)].add_permits(1);
         assert_eq!(answer.await.unwrap(), Ok(vec![number]));
     }
 }
@@ -28,15 +28,15 @@ async fn requests_keep_their_order_and_answers_need_not() {
 /// request of each purpose, while one of each is held.
 #[tokio::test]
 async fn each_purpose_has_its_own_link() {
-    let there = Node::new(2).await;
+    let there = PlainNode::new(2).await;
     let links = there.links(node(7), 2);
     let purposes = [Purpose::Beats, Purpose::Appends, Purpose::Batches, Purpose::Snapshots, Purpose::Control];
     let held = purposes.map(|purpose| links.ask(2, purpose, HELD, vec![0], LONG));
     for (count, purpose) in purposes.into_iter().enumerate() {
         assert_eq!(links.ask(2, purpose, ECHO, vec![1], LONG).await, Ok(vec![1]));
-        there.answering.begun(count + 6).await;
+        there.responder.begun(count + 6).await;
     }
-    let mut begun = there.answering.begun.borrow().clone();
+    let mut begun = there.responder.begun.borrow().clone();
     begun.sort_by_key(|begun| begun.purpose);
     let expected = purposes.iter().flat_map(|&purpose| {
         [(HELD, vec![0]), (ECHO, vec![1])].map(|(kind, payload)| Begun { from: 7, purpose, kind, payload })
@@ -49,7 +49,7 @@ async fn each_purpose_has_its_own_link() {
 /// large as the bound allows, compared byte by byte.
 #[tokio::test]
 async fn many_requests_come_through_whole() {
-    let there = Node::new(2).await;
+    let there = PlainNode::new(2).await;
     let links = there.links(node(1), 2);
     let mut tasks = tokio::task::JoinSet::new();
     for number in 0..4000_u32 {
@@ -72,18 +72,36 @@ async fn many_requests_come_through_whole() {
 #[tokio::test]
 async fn an_end_answers_a_bounded_number_at_a_time() {
     for (requests, bytes, most) in [(200, 1, 64), (40, 1 << 20, 32)] {
-        let there = Node::new(2).await;
+        let there = PlainNode::new(2).await;
         let links = there.links(node(1), 2);
         let asked: Vec<_> = (0..requests)
             .map(|_| tokio::spawn(links.ask(2, Purpose::Appends, HELD, vec![0; bytes], LONG)))
             .collect();
-        there.answering.begun(most).await;
-        there.answering.free[0].add_permits(requests);
+        there.responder.begun(most).await;
+        there.responder.free[0].add_permits(requests);
         for answer in asked {
             assert_eq!(answer.await.unwrap().map(|answer| answer.len()), Ok(bytes));
         }
-        assert_eq!(there.answering.most_running.load(Ordering::SeqCst), most);
+        assert_eq!(there.responder.most_running.load(Ordering::SeqCst), most);
     }
+}
+
+/// Goal: a peer that asks and does not read answers costs bounded memory: no more requests are taken than are answered
+/// at a time. Method: a pipe on which a hundred large requests are sent and nothing is read, on a paused clock.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_read_answers_is_bounded() {
+    let (net, listener) = Pipes::new();
+    let (bounds, responder) = (Bounds::default(), Responder::new());
+    let _serving = serve(net.clone(), listener, node(2), bounds, responder.admit(), responder.clone());
+    let mut here = net.connect("there").await.unwrap();
+    super::refusing::greet(&mut here, node(1), 2, Purpose::Appends).await;
+    let sending = async {
+        for number in 1..=100 {
+            super::refusing::request(&mut here, ECHO, number, &vec![0; 100_000]).await;
+        }
+    };
+    assert!(tokio::time::timeout(LONG, sending).await.is_err(), "all were taken");
+    assert_eq!(responder.begun.borrow().len(), 64);
 }
 
 /// Goal: a peer that does not read costs bounded memory: further requests fail at once. Method: the other end is a pipe
@@ -113,16 +131,16 @@ async fn a_peer_that_does_not_read_is_bounded() {
 #[tokio::test(start_paused = true)]
 async fn a_late_answer_is_dropped() {
     let (net, listener) = Pipes::new();
-    let (bounds, answering) = (Bounds::default(), Answering::new());
+    let (bounds, responder) = (Bounds::default(), Responder::new());
     let _serving =
-        serve(net.clone(), listener, node(2), bounds.clone(), answering.admit(), answering.clone());
+        serve(net.clone(), listener, node(2), bounds.clone(), responder.admit(), responder.clone());
     let links = links_to(net.clone(), node(1), bounds, 2, "there");
     let short = tokio::spawn(links.ask(2, Purpose::Beats, HELD, vec![1], Duration::from_millis(900)));
     let long = tokio::spawn(links.ask(2, Purpose::Beats, HELD, vec![2], LONG));
-    answering.begun(2).await;
+    responder.begun(2).await;
     assert_eq!(short.await.unwrap(), Err(LinkError::Late(2)));
-    answering.free[1].add_permits(1);
-    answering.free[2].add_permits(1);
+    responder.free[1].add_permits(1);
+    responder.free[2].add_permits(1);
     assert_eq!(long.await.unwrap(), Ok(vec![2]));
     assert_eq!((links.failures(), net.made.load(Ordering::SeqCst)), (0, 1));
 }
@@ -131,12 +149,12 @@ async fn a_late_answer_is_dropped() {
 /// calls to a node, to nobody, and one whose answer does not come.
 #[tokio::test]
 async fn a_client_can_call() {
-    let there = Node::new(2).await;
-    let (net, bounds) = (Tcp::plain(), Bounds::default());
+    let there = PlainNode::new(2).await;
+    let (net, bounds) = (Tcp::plain(), patient());
     let called = call(&net, &there.address, ECHO, b"status".to_vec(), LONG, &bounds).await;
     assert_eq!(called, Ok(Called { by: node(2), answer: b"status".to_vec() }));
     let begun = Begun { from: 0, purpose: Purpose::Control, kind: ECHO, payload: b"status".to_vec() };
-    assert_eq!(*there.answering.begun.borrow(), [begun]);
+    assert_eq!(*there.responder.begun.borrow(), [begun]);
     let late = call(&net, &there.address, HELD, vec![0], Duration::from_millis(50), &bounds).await;
     assert_eq!(late, Err(LinkError::Late(0)));
     let closed = call(&net, &there.address, STRANGE, vec![0], LONG, &bounds).await;

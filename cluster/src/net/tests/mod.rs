@@ -21,6 +21,11 @@ const CLUSTER: u128 = 0xc1;
 /// Longer than anything here takes.
 const LONG: Duration = Duration::from_mins(1);
 
+/// The bounds of tests on a clock that runs: a machine that is busy must not break their links.
+fn patient() -> Bounds {
+    Bounds { greeting: LONG, silence: LONG, ..Bounds::default() }
+}
+
 /// A kind of request that is answered at once, with its payload.
 const ECHO: u8 = 1;
 /// One that is answered with its payload when the test says so.
@@ -34,7 +39,7 @@ const fn node(node: u16) -> LinkEnd {
 
 /// What answers the requests of a test's node. Its copies are one.
 #[derive(Clone)]
-struct Answering {
+struct Responder {
     /// What came, in the order in which answers began.
     begun: Arc<watch::Sender<Vec<Begun>>>,
     /// Held requests by the first byte of the payload: how many of them may be answered.
@@ -53,7 +58,7 @@ struct Begun {
     payload: Vec<u8>,
 }
 
-impl Answering {
+impl Responder {
     fn new() -> Self {
         Self {
             begun: Arc::new(watch::Sender::default()),
@@ -80,7 +85,7 @@ impl Answering {
     }
 }
 
-impl Answer for Answering {
+impl Answer for Responder {
     async fn answer(&self, from: u16, purpose: Purpose, kind: u8, payload: Vec<u8>) -> Option<Vec<u8>> {
         /// Counts down also where the future is dropped.
         struct Running<'a>(&'a AtomicUsize);
@@ -107,15 +112,15 @@ impl Answer for Answering {
 }
 
 /// A node that answers, over plain TCP.
-struct Node {
-    answering: Answering,
+struct PlainNode {
+    responder: Responder,
     serving: Serving,
     address: String,
 }
 
-impl Node {
+impl PlainNode {
     async fn new(number: u16) -> Self {
-        Self::with(number, Bounds::default()).await
+        Self::with(number, patient()).await
     }
 
     async fn with(number: u16, bounds: Bounds) -> Self {
@@ -125,15 +130,15 @@ impl Node {
     async fn at(address: &str, number: u16, bounds: Bounds) -> Self {
         let listener = Tcp::plain().listen(address).await.unwrap();
         let address = listener.address().unwrap().to_string();
-        let answering = Answering::new();
+        let responder = Responder::new();
         let serving =
-            serve(Tcp::plain(), listener, node(number), bounds, answering.admit(), answering.clone());
-        Self { answering, serving, address }
+            serve(Tcp::plain(), listener, node(number), bounds, responder.admit(), responder.clone());
+        Self { responder, serving, address }
     }
 
     /// Links of node `from` to this node alone, which is known as `to`.
     fn links(&self, from: LinkEnd, to: u16) -> Links<Tcp> {
-        links_to(Tcp::plain(), from, Bounds::default(), to, &self.address)
+        links_to(Tcp::plain(), from, patient(), to, &self.address)
     }
 }
 

@@ -44,11 +44,11 @@ impl Authority {
 }
 
 /// The files of a node, in a folder that goes with it.
-struct Files {
+struct NodeFiles {
     folder: TempDir,
 }
 
-impl Files {
+impl NodeFiles {
     /// A certificate for `localhost` of one authority.
     fn of(authority: &Authority) -> Self {
         Self::with(&authority.pem, authority.issue("localhost", |_| {}))
@@ -88,7 +88,7 @@ impl Files {
 
 /// A node that answers over TLS at `localhost`.
 struct TlsNode {
-    answering: Answering,
+    responder: Responder,
     serving: Serving,
     port: u16,
 }
@@ -97,14 +97,14 @@ impl TlsNode {
     async fn new(tls: &Tls) -> Self {
         let listener = tls.listen("127.0.0.1:0").await.unwrap();
         let port = listener.address().unwrap().port();
-        let answering = Answering::new();
-        let (bounds, admit) = (Bounds::default(), answering.admit());
-        let serving = serve(tls.clone(), listener, node(2), bounds, admit, answering.clone());
-        Self { answering, serving, port }
+        let responder = Responder::new();
+        let (bounds, admit) = (patient(), responder.admit());
+        let serving = serve(tls.clone(), listener, node(2), bounds, admit, responder.clone());
+        Self { responder, serving, port }
     }
 
     fn links(&self, tls: &Tls, host: &str) -> Links<Tls> {
-        links_to(tls.clone(), node(1), Bounds::default(), 2, &format!("{host}:{}", self.port))
+        links_to(tls.clone(), node(1), patient(), 2, &format!("{host}:{}", self.port))
     }
 }
 
@@ -113,7 +113,8 @@ impl TlsNode {
 #[tokio::test]
 async fn nodes_of_one_authority_have_links() {
     let authority = Authority::new("ours");
-    let (here, there) = (Files::of(&authority).load().unwrap(), Files::of(&authority).load().unwrap());
+    let (here, there) =
+        (NodeFiles::of(&authority).load().unwrap(), NodeFiles::of(&authority).load().unwrap());
     let there = TlsNode::new(&there).await;
     let links = there.links(&here, "localhost");
     for bytes in [0, 1, 20_000, 1 << 20, Bounds::default().payload] {
@@ -121,7 +122,7 @@ async fn nodes_of_one_authority_have_links() {
         assert_eq!(echo(&links, 2, &payload).await, Ok(payload));
     }
     let address = format!("localhost:{}", there.port);
-    let called = crate::net::call(&here, &address, ECHO, vec![7], LONG, &Bounds::default()).await;
+    let called = crate::net::call(&here, &address, ECHO, vec![7], LONG, &patient()).await;
     assert_eq!(called.map(|called| (called.by, called.answer)), Ok((node(2), vec![7])));
     assert_eq!((links.failures(), there.serving.refused()), (0, 0));
     drop((links, there));
@@ -129,24 +130,25 @@ async fn nodes_of_one_authority_have_links() {
 }
 
 /// Goal: who is not of the authority gets no link, at either end, and the reason is said. Method: a peer of another
-/// authority; one that trusts ours but is not of it; one under another name; one without TLS; one without a certificate.
+/// authority; one that trusts ours but is not of it; one under another name; one without TLS; one without a
+/// certificate.
 #[tokio::test]
 async fn all_others_are_refused_with_a_reason() {
     let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
-    let there = TlsNode::new(&Files::of(&ours).load().unwrap()).await;
+    let there = TlsNode::new(&NodeFiles::of(&ours).load().unwrap()).await;
     let refused = async |tls: &Tls, host: &str, part: &str| {
         let reason = reason(echo(&there.links(tls, host), 2, b"x").await);
         assert!(reason.contains(part), "{reason:?} has no {part:?}");
     };
-    let here = Files::of(&ours).load().unwrap();
-    refused(&Files::of(&theirs).load().unwrap(), "localhost", "the certificate is of another authority")
+    let here = NodeFiles::of(&ours).load().unwrap();
+    refused(&NodeFiles::of(&theirs).load().unwrap(), "localhost", "the certificate is of another authority")
         .await;
     let both = format!("{}{}", ours.pem, theirs.pem);
-    let trusting = Files::with(&both, theirs.issue("localhost", |_| {})).load().unwrap();
+    let trusting = NodeFiles::with(&both, theirs.issue("localhost", |_| {})).load().unwrap();
     refused(&trusting, "localhost", "the other end does not know this end's authority").await;
     refused(&here, "127.0.0.1", "not valid for name").await;
 
-    let plain = links_to(Tcp::plain(), node(1), Bounds::default(), 2, &format!("127.0.0.1:{}", there.port));
+    let plain = links_to(Tcp::plain(), node(1), patient(), 2, &format!("127.0.0.1:{}", there.port));
     assert_ne!(reason(echo(&plain, 2, b"x").await), "");
 
     let mut roots = RootCertStore::empty();
@@ -160,7 +162,7 @@ async fn all_others_are_refused_with_a_reason() {
     stream.write_all(b"elockd/h").await.unwrap();
     let error = stream.read_u8().await.unwrap_err().to_string();
     assert!(error.contains("CertificateRequired"), "{error}");
-    assert!(there.answering.begun.borrow().is_empty());
+    assert!(there.responder.begun.borrow().is_empty());
     let told = async {
         while there.serving.refused() < 5 {
             tokio::task::yield_now().await;
@@ -169,19 +171,19 @@ async fn all_others_are_refused_with_a_reason() {
     tokio::time::timeout(LONG, told).await.unwrap();
 
     // The other way round: a node with TLS finds one without.
-    let plain = Node::new(2).await;
+    let plain = PlainNode::new(2).await;
     let address = format!("localhost:{}", plain.address.rsplit_once(':').unwrap().1);
-    let links = links_to(here, node(1), Bounds::default(), 2, &address);
+    let links = links_to(here, node(1), patient(), 2, &address);
     assert_ne!(reason(echo(&links, 2, b"x").await), "");
 }
 
-/// Goal: a mistake in the files is found when they are read, and the error names the file and the mistake. Method: files
-/// with each mistake.
+/// Goal: a mistake in the files is found when they are read, and the error names the file and the mistake. Method:
+/// files with each mistake.
 #[test]
 fn mistakes_in_files_are_named() {
     let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
     let issue = |change: &dyn Fn(&mut CertificateParams)| ours.issue("localhost", change);
-    let of = |certificate| Files::with(&ours.pem, certificate);
+    let of = |certificate| NodeFiles::with(&ours.pem, certificate);
     let good = issue(&|_| {});
     assert!(of(good.clone()).load().is_ok());
 
@@ -202,7 +204,7 @@ fn mistakes_in_files_are_named() {
         (of((good.0.clone(), issue(&|_| {}).1)), ["cannot use key.pem", "not the key of the certificate in"]),
         (of((good.1.clone(), good.1.clone())), ["cannot read cert.pem", "no certificate"]),
         (of((good.0.clone(), good.0.clone())), ["cannot read key.pem", "no private key"]),
-        (Files::with("", good.clone()), ["cannot read ca.pem", "no certificate"]),
+        (NodeFiles::with("", good.clone()), ["cannot read ca.pem", "no certificate"]),
     ] {
         let error = files.error();
         assert!(parts.iter().all(|part| error.contains(part)), "{error:?} has not all of {parts:?}");
@@ -228,7 +230,7 @@ fn mistakes_in_files_are_named() {
 #[tokio::test]
 async fn a_reload_is_for_new_links() {
     let (old, new) = (Authority::new("old"), Authority::new("new"));
-    let (here_files, there_files) = (Files::of(&old), Files::of(&old));
+    let (here_files, there_files) = (NodeFiles::of(&old), NodeFiles::of(&old));
     let (here, there_tls) = (here_files.load().unwrap(), there_files.load().unwrap());
     let there = TlsNode::new(&there_tls).await;
     let before = there.links(&here, "localhost");
