@@ -1,5 +1,6 @@
 //! What replicas of one machine compare. It costs nothing that grows with locks or connections, and has nothing in it
-//! that depends on storage or on how far sweeping has come: how long dead holds lasted is counted as they are swept.
+//! that depends on storage or on how far sweeping has come. How long dead holds lasted is counted as they are swept, and
+//! the orders of holds and waits depend on whether a lock is tied.
 
 use super::snapshot::{CountersRecord, SumRecord, TimesRecord};
 use super::{Violation, ensure};
@@ -14,7 +15,6 @@ struct DigestRecord {
     seq: u64,
     nodes: Vec<(u16, u64, bool)>,
     last_registration: u64,
-    last_order: u64,
     tokens: (u64, u64),
     counters: CountersRecord,
     wait_times: ByKind<TimesRecord>,
@@ -36,7 +36,6 @@ impl Machine {
             seq: self.seq.0,
             nodes: nodes.map(|node| (node.number(), node.next_serial(), node.drains())).collect(),
             last_registration: self.connections.last_registration(),
-            last_order: self.holds.ties().last_order(),
             tokens: (self.tokens.next(), self.tokens.last()),
             counters: (&self.counters).into(),
             wait_times: counts.wait_times().clone().map(TimesRecord::from),
