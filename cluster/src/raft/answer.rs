@@ -74,7 +74,8 @@ impl<P: Pace> Answering<P> {
     async fn vote(&self, kind: u8, asked: VoteAsk) -> Option<VoteAnswer> {
         let mut request = VoteRequest::<Types<P>>::new(vote(asked.ballot), asked.last.map(log_id));
         request.leadership_transfer = asked.is_transfer;
-        let answer = if kind == VOTE { self.raft.vote(request).await } else { self.raft.pre_vote(request).await };
+        let answer =
+            if kind == VOTE { self.raft.vote(request).await } else { self.raft.pre_vote(request).await };
         let answer = answer.ok()?;
         Some(VoteAnswer {
             ballot: ballot(&answer.vote),
@@ -90,10 +91,9 @@ impl<P: Pace> Answering<P> {
             Err(TransferLeaderError::VoteChanged { expected, actual }) => {
                 TransferAnswer::VoteChanged { expected: ballot(&expected), actual: ballot(&actual) }
             }
-            Err(TransferLeaderError::LogNotFlushed { expected, actual }) => TransferAnswer::NotFlushed {
-                expected: expected.map(position),
-                actual: actual.map(position),
-            },
+            Err(TransferLeaderError::LogNotFlushed { expected, actual }) => {
+                TransferAnswer::NotFlushed { expected: expected.map(position), actual: actual.map(position) }
+            }
         })
     }
 
@@ -126,7 +126,7 @@ impl<P: Pace> Answering<P> {
     /// Writes a piece if it is the next one. Returns how much there is then.
     fn write(&self, receiving: &mut Option<Receiving>, asked: &PieceAsk) -> std::io::Result<u64> {
         if asked.offset == 0 {
-            let part = SnapshotPart::receive(self.files.shelf(), asked.header.clone())?;
+            let part = SnapshotPart::receive(self.files.depot(), asked.header.clone())?;
             *receiving = Some(Receiving { ballot: asked.ballot, part });
         }
         let same = |present: &&mut Receiving| {

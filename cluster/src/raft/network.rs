@@ -17,8 +17,8 @@ use bincode::{Decode, Encode};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
 use openraft::network::{Backoff, RPCOption, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderError, TransferLeaderRequest,
-    TransferLeaderResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderError,
+    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use std::future::Future;
 use std::marker::PhantomData;
@@ -32,7 +32,7 @@ const VOTE_WITHIN: Duration = Duration::from_millis(500);
 /// How long an answer to a piece of a snapshot may take.
 const PIECE_WITHIN: Duration = Duration::from_secs(5);
 /// How long an answer to the last piece may take: the snapshot is installed first.
-const INSTALL_WITHIN: Duration = Duration::from_secs(120);
+const INSTALL_WITHIN: Duration = Duration::from_mins(2);
 /// How long the engine waits before it asks a node again that could not be reached.
 const BACKOFF: Duration = Duration::from_millis(100);
 
@@ -153,7 +153,8 @@ impl<P: Pace, A: Ask> RaftNetworkV2<Types<P>> for Network<P, A> {
             AppendAnswer::Done => AppendEntriesResponse::Success,
             AppendAnswer::Part(last) => AppendEntriesResponse::PartialSuccess(last.map(log_id)),
             AppendAnswer::Conflict if question.previous.is_none() => {
-                let wrong = NetworkError::from_string("nothing stands before the first entry to conflict with");
+                let wrong =
+                    NetworkError::from_string("nothing stands before the first entry to conflict with");
                 return Err(wrong.into());
             }
             AppendAnswer::Conflict => AppendEntriesResponse::Conflict,

@@ -3,7 +3,9 @@
 
 use crate::clock::{Clock, Moment};
 use crate::net::{Ask, LinkError, Purpose};
-use crate::raft::{Committed, Engine, EngineConfig, EngineStore, Proposal, ProposeError, Seeded, Standing, seeded};
+use crate::raft::{
+    Committed, Engine, EngineConfig, EngineStore, Proposal, ProposeError, Seeded, Standing, seeded,
+};
 use crate::store::{DiskLog, Folder, Log, Store, Writing};
 use crate::wire::{decode, encode};
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,7 +72,8 @@ struct Disk {
 
 /// Runs a test on one thread, whose time passes only when everything waits.
 pub(super) fn run<F: Future<Output = ()>>(test: impl FnOnce(Room) -> F) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let test = seeded(7, test(Room::default()));
         timeout(Duration::from_mins(10), test).await.expect("the test hangs");
@@ -86,7 +89,7 @@ impl Room {
     }
 
     pub(super) async fn start_on(&self, node: u16, log: Arc<Store>, folder: &Path) {
-        let shelf = Arc::new(Folder(folder.to_owned()));
+        let depot = Arc::new(Folder(folder.to_owned()));
         let ledger = Arc::default();
         let (room, began) = (self.clone(), Instant::now());
         let config = EngineConfig {
@@ -98,7 +101,7 @@ impl Room {
             }),
         };
         let (state, ask) = (LedgerState(Arc::clone(&ledger)), RoomAsk { room: self.clone(), from: node });
-        let engine = Engine::start(config, EngineStore { log, shelf }, state, ask).await.unwrap();
+        let engine = Engine::start(config, EngineStore { log, depot }, state, ask).await.unwrap();
         self.inside(|inside| inside.nodes.insert(node, Node { engine, ledger }));
     }
 
@@ -175,7 +178,9 @@ impl Room {
 
     /// Cuts what one node sends to another, or mends it.
     pub(super) fn cut(&self, from: u16, to: u16, is_cut: bool) {
-        self.inside(|inside| if is_cut { inside.cut.insert((from, to)) } else { inside.cut.remove(&(from, to)) });
+        self.inside(
+            |inside| if is_cut { inside.cut.insert((from, to)) } else { inside.cut.remove(&(from, to)) },
+        );
     }
 
     pub(super) fn answers_after(&self, after: Duration) {

@@ -4,8 +4,8 @@
 use crate::raft::Committed;
 use crate::raft::log::EngineLog;
 use crate::raft::machine::{Files, Machine};
-use crate::raft::{Pace, Seeded, Threads};
 use crate::raft::types::Types;
+use crate::raft::{Pace, Seeded, Threads};
 use crate::store::{DiskLog, Folder, Store, Writing};
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
@@ -43,8 +43,8 @@ impl<P: Pace> StoreBuilder<Types<P>, EngineLog, Machine<P>, TempDir> for Builder
             DiskLog::in_memory().unwrap()
         };
         let store = Arc::new(Store::open(Arc::new(log), self.0).unwrap());
-        let shelf = Arc::new(Folder(folder.path().to_owned()));
-        let files = Files::open(shelf, Arc::clone(&store)).unwrap();
+        let depot = Arc::new(Folder(folder.path().to_owned()));
+        let files = Files::open(depot, Arc::clone(&store)).unwrap();
         Ok((folder, EngineLog(store), Machine::new(Box::new(Nothing), files)))
     }
 }
@@ -56,5 +56,7 @@ async fn the_engines_suite_passes_on_a_disk() {
 
 #[tokio::test]
 async fn the_engines_suite_passes_in_memory() {
-    crate::raft::seeded(1, Suite::test_all(Builder::<Seeded>(Writing::Inline, false, PhantomData))).await.unwrap();
+    crate::raft::seeded(1, Suite::test_all(Builder::<Seeded>(Writing::Inline, false, PhantomData)))
+        .await
+        .unwrap();
 }
