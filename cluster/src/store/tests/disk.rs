@@ -1,5 +1,5 @@
-//! A disk that crashes. What was synced stays. Of what was not, each write is kept, lost, or cut in the middle, for
-//! itself: a later one may be there and an earlier one not.
+//! A disk that crashes. What was synced stays. What was not is kept, or lost, or each write fares for itself: it is
+//! kept, lost, or cut in the middle, and a later one may be there and an earlier one not.
 
 use redb::StorageBackend;
 use std::io;
@@ -69,11 +69,13 @@ impl CrashDisk {
     pub(super) fn crash(self, draw: &mut Draw) -> Self {
         let mut platter = self.0.lock().unwrap();
         let mut bytes = std::mem::take(&mut platter.synced);
+        let is_kept = draw.below(3) == 0;
         for write in platter.unsynced.drain(..) {
-            match (write, draw.below(4)) {
+            let fate = if is_kept { 3 } else { draw.below(4) };
+            match (write, fate) {
                 (_, 0) => {}
                 (Write::Length(length), _) => bytes.resize(length as usize, 0),
-                (Write::Bytes(offset, mut written), fate) => {
+                (Write::Bytes(offset, mut written), _) => {
                     if fate == 1 {
                         written.truncate(draw.below(written.len() as u64 + 1) as usize);
                     }
