@@ -126,7 +126,7 @@ impl<P: Pace> Answering<P> {
     /// Writes a piece if it is the next one. Returns how much there is then.
     fn write(&self, receiving: &mut Option<Receiving>, asked: &PieceAsk) -> std::io::Result<u64> {
         if asked.offset == 0 {
-            let part = SnapshotPart::receive(self.files.shelf(), asked.header.clone())?;
+            let part = SnapshotPart::receive(self.files.depot(), asked.header.clone())?;
             *receiving = Some(Receiving { ballot: asked.ballot, part });
         }
         let same = |present: &&mut Receiving| {

@@ -73,3 +73,46 @@ impl<I: Instant> Calendar<I> {
         instant.saturating_duration_since(self.began).as_millis() as u64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use openraft_rt_tokio::TokioInstant;
+    use std::sync::atomic::Ordering;
+    use std::time::Duration;
+
+    /// Goal: a time never comes out later than it was, also when the machine slept since. Method: two clocks by hand, of
+    /// which one stands still for a while.
+    #[tokio::test(start_paused = true)]
+    async fn a_time_before_a_sleep_stays_before_it() {
+        let (clock, hand) = Clock::by_hand();
+        let passes = async |ms| {
+            hand.fetch_add(ms, Ordering::SeqCst);
+            tokio::time::advance(Duration::from_millis(ms)).await;
+        };
+        hand.store(1_000, Ordering::SeqCst);
+        let calendar = Calendar::<TokioInstant>::new(clock);
+        passes(100).await;
+        calendar.look();
+        let before = TokioInstant::now();
+        assert_eq!(calendar.moment(before), Moment(1_100));
+        // Later, and nobody looked before the sleep.
+        passes(10).await;
+        let unseen = TokioInstant::now();
+        hand.fetch_add(10_000, Ordering::SeqCst);
+        passes(20).await;
+        calendar.look();
+        let after = TokioInstant::now();
+        assert_eq!(calendar.moment(before), Moment(1_100));
+        assert_eq!(calendar.moment(unseen), Moment(1_110));
+        assert_eq!((calendar.moment(after), calendar.now()), (Moment(11_130), Moment(11_130)));
+        // Long ago, with more steps behind it than are kept: earlier than it was.
+        for _ in 0..2 * STEPS {
+            hand.fetch_add(1_000, Ordering::SeqCst);
+            passes(1).await;
+            calendar.look();
+        }
+        assert!(calendar.moment(TokioInstant::now()) == calendar.now());
+        assert!(calendar.moment(before) <= Moment(1_100), "{:?}", calendar.moment(before));
+    }
+}

@@ -12,7 +12,7 @@ use crate::raft::runtime::Pace;
 use crate::raft::standing::{Changes, Standing};
 use crate::raft::types::{Payload, Responder, Types, node};
 use crate::raft::{Committed, Raft};
-use crate::store::{DiskError, Shelf, Store};
+use crate::store::{Depot, DiskError, Store};
 use openraft::alias::InstantOf;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, ForwardToLeader, RaftError};
 use openraft::vote::leader_id_std::CommittedLeaderId;
@@ -39,7 +39,7 @@ pub struct EngineStore {
     /// The log.
     pub log: Arc<Store>,
     /// Where the snapshot is.
-    pub shelf: Arc<dyn Shelf>,
+    pub depot: Arc<dyn Depot>,
 }
 
 /// Why an engine did not start.
@@ -110,7 +110,7 @@ impl<P: Pace> Engine<P> {
     ) -> Result<Self, EngineError> {
         let EngineConfig { node, clock, on_leader_heard } = config;
         let calendar = Arc::new(Calendar::new(clock));
-        let files = Files::open(store.shelf, Arc::clone(&store.log))?;
+        let files = Files::open(store.depot, Arc::clone(&store.log))?;
         let machine = Machine::new(Box::new(committed), files.clone());
         let networks = Networks { node, ask, pace: PhantomData };
         let settings = Arc::new(settings().validate().expect("the settings fit together"));

@@ -5,7 +5,7 @@ use crate::raft::Committed;
 use crate::raft::runtime::Pace;
 use crate::raft::types::{LogId, StoredNodes, Types, log_id, position, stored_members, stored_nodes};
 use crate::store::snapshot::{BUILT, RECEIVED};
-use crate::store::{DAMAGED, Shelf, SnapshotFile, SnapshotHeader, Store};
+use crate::store::{DAMAGED, Depot, SnapshotFile, SnapshotHeader, Store};
 use futures_util::{Stream, StreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine, Snapshot, SnapshotMeta};
 use openraft::vote::leader_id_std::CommittedLeaderId;
@@ -49,19 +49,19 @@ type Encode = Box<dyn FnOnce() -> Vec<u8> + Send>;
 /// The present snapshot, and where it is.
 #[derive(Clone)]
 pub(crate) struct Files {
-    shelf: Arc<dyn Shelf>,
+    depot: Arc<dyn Depot>,
     store: Arc<Store>,
     present: Arc<Mutex<Option<SnapshotFile>>>,
 }
 
 impl Files {
-    pub(crate) fn open(shelf: Arc<dyn Shelf>, store: Arc<Store>) -> io::Result<Self> {
-        let present = SnapshotFile::open(&*shelf)?;
-        Ok(Self { shelf, store, present: Arc::new(Mutex::new(present)) })
+    pub(crate) fn open(depot: Arc<dyn Depot>, store: Arc<Store>) -> io::Result<Self> {
+        let present = SnapshotFile::open(&*depot)?;
+        Ok(Self { depot, store, present: Arc::new(Mutex::new(present)) })
     }
 
-    pub(crate) fn shelf(&self) -> &dyn Shelf {
-        &*self.shelf
+    pub(crate) fn depot(&self) -> &dyn Depot {
+        &*self.depot
     }
 
     pub(crate) fn present(&self) -> Option<SnapshotFile> {
@@ -74,7 +74,7 @@ impl Files {
         if let Some(present) = present.as_ref().filter(|it| it.header().position > file.header().position) {
             return Ok(present.clone());
         }
-        file.keep(&*self.shelf, name)?;
+        file.keep(&*self.depot, name)?;
         *present = Some(file.clone());
         Ok(file)
     }
@@ -186,7 +186,7 @@ fn install(
     } else if files.present().is_none_or(|present| present.header() != file.header()) {
         // It is another node's.
         let SnapshotHeader { position, members, .. } = file.header().clone();
-        files.keep(SnapshotFile::build(files.shelf(), position, members, &state)?, BUILT)?;
+        files.keep(SnapshotFile::build(files.depot(), position, members, &state)?, BUILT)?;
     }
     Ok(())
 }
@@ -201,7 +201,7 @@ impl<P: Pace> RaftSnapshotBuilder<Types<P>> for SnapshotBuilder<P> {
         let files = self.files.clone();
         P::elsewhere(move || {
             let state = encode();
-            SnapshotFile::build(files.shelf(), applied, members, &state)
+            SnapshotFile::build(files.depot(), applied, members, &state)
                 .and_then(|file| files.keep(file, BUILT))
                 .and_then(snapshot)
                 .map_err(|error| files.final_error(error))

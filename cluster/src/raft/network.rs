@@ -32,7 +32,7 @@ const VOTE_WITHIN: Duration = Duration::from_millis(500);
 /// How long an answer to a piece of a snapshot may take.
 const PIECE_WITHIN: Duration = Duration::from_secs(5);
 /// How long an answer to the last piece may take: the snapshot is installed first.
-const INSTALL_WITHIN: Duration = Duration::from_secs(120);
+const INSTALL_WITHIN: Duration = Duration::from_mins(2);
 /// How long the engine waits before it asks a node again that could not be reached.
 const BACKOFF: Duration = Duration::from_millis(100);
 

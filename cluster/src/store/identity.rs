@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 const LOCK: &str = "cluster.lock";
 const IDENTITY: &str = "cluster.identity";
 const LOG: &str = "cluster.log";
+const LOG_PART: &str = "cluster.log.part";
 const REFUSED: &str = "cluster.refused";
 
 /// How the directory is laid out. Another number is another layout.
@@ -101,11 +102,13 @@ impl StateDirectory {
     /// If another process has it, or it has files of a cluster, or the disk fails.
     pub fn create(path: &Path, identity: Identity) -> Result<Self, IdentityError> {
         let lock = lock(path)?;
-        for file in [IDENTITY, LOG, SNAPSHOT, REFUSED] {
+        // A log without an identity is what a crash left of an earlier call.
+        for file in [IDENTITY, SNAPSHOT, REFUSED] {
             if fs::exists(path.join(file))? {
                 return Err(IdentityError::NotEmpty { directory: path.to_owned(), file });
             }
         }
+        make_log(path)?;
         write(path, IDENTITY, &record(identity))?;
         Ok(Self { path: path.to_owned(), identity, _lock: lock })
     }
@@ -163,16 +166,16 @@ impl StateDirectory {
     ///
     /// # Errors
     ///
-    /// If the disk fails, or the log is damaged.
+    /// If the disk fails, or the log is damaged or missing.
     pub fn log(&self) -> io::Result<DiskLog> {
-        let path = self.path.join(LOG);
-        let is_new = !fs::exists(&path)?;
-        let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
-        let log = DiskLog::open_file(file)?;
-        if is_new {
-            File::open(&self.path)?.sync_all()?;
-        }
-        Ok(log)
+        let file = File::options().read(true).write(true).open(self.path.join(LOG));
+        DiskLog::open_file(file.map_err(|error| match error.kind() {
+            // A node that forgot what it voted for must not vote again.
+            ErrorKind::NotFound => {
+                io::Error::new(ErrorKind::InvalidData, format!("the log is missing; {DAMAGED}"))
+            }
+            _ => error,
+        })?)
     }
 
     /// Bytes of the log's file.
@@ -210,6 +213,7 @@ impl StateDirectory {
         for file in [LOG, SNAPSHOT, BUILT, RECEIVED] {
             remove(&self.path.join(file))?;
         }
+        make_log(&self.path)?;
         write(&self.path, IDENTITY, &record(identity))?;
         self.identity = identity;
         remove(&self.path.join(REFUSED))?;
@@ -250,6 +254,17 @@ fn lock(path: &Path) -> Result<File, IdentityError> {
         Err(TryLockError::WouldBlock) => Err(IdentityError::InUse(path.to_owned())),
         Err(TryLockError::Error(error)) => Err(error.into()),
     }
+}
+
+/// Makes an empty log. A log that a crash left half made never has its name.
+fn make_log(directory: &Path) -> io::Result<()> {
+    let part = directory.join(LOG_PART);
+    remove(&part)?;
+    let file = File::options().read(true).write(true).create_new(true).open(&part)?;
+    drop(DiskLog::open_file(file)?);
+    File::open(&part)?.sync_all()?;
+    fs::rename(part, directory.join(LOG))?;
+    File::open(directory)?.sync_all()
 }
 
 /// Writes a file as a whole: after a crash it is there, or what was there before.

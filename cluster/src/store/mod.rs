@@ -9,12 +9,14 @@ mod queue;
 pub mod record;
 pub mod snapshot;
 mod tail;
+#[cfg(test)]
+mod tests;
 
 pub use identity::{Identity, IdentityError, StateDirectory};
 pub use log::{Change, DiskLog, Head, Log};
 pub use queue::{DiskError, Writing};
 pub use record::{Ballot, Content, Members, Position, Record, StoredMembers};
-pub use snapshot::{Folder, Shelf, SnapshotFile, SnapshotHeader, SnapshotPart, Volume};
+pub use snapshot::{Depot, Folder, SnapshotFile, SnapshotHeader, SnapshotPart, Volume};
 pub use tail::Store;
 
 /// What to do with a node whose disk has damaged records.

@@ -84,7 +84,7 @@ impl Queue {
                 // The writer is gone only if it panicked.
                 if let Err(mpsc::SendError(job)) = jobs.send(job) {
                     let reason = "the writer of the log ended".to_owned();
-                    fail(vec![job.done], &self.failure, DiskError { kind: io::ErrorKind::Other, reason });
+                    fail(vec![job.done], &self.failure, &DiskError { kind: io::ErrorKind::Other, reason });
                 }
             }
         }
@@ -96,7 +96,7 @@ impl Queue {
     }
 
     /// Says that the disk failed elsewhere.
-    pub(crate) fn fail(&self, error: DiskError) {
+    pub(crate) fn fail(&self, error: &DiskError) {
         fail(Vec::new(), &self.failure, error);
     }
 
@@ -136,15 +136,15 @@ fn write(log: &dyn Log, step: Vec<Job>, failure: &watch::Sender<Option<DiskError
     }
     let failed = failure.borrow().clone();
     if let Some(error) = failed {
-        return fail(done, failure, error);
+        return fail(done, failure, &error);
     }
     match log.change(&changes) {
         Ok(()) => done.into_iter().for_each(|done| done(Ok(()))),
-        Err(error) => fail(done, failure, DiskError::from(&error)),
+        Err(error) => fail(done, failure, &DiskError::from(&error)),
     }
 }
 
-fn fail(done: Vec<Done>, failure: &watch::Sender<Option<DiskError>>, error: DiskError) {
+fn fail(done: Vec<Done>, failure: &watch::Sender<Option<DiskError>>, error: &DiskError) {
     failure.send_if_modified(|failure| {
         let is_first = failure.is_none();
         if is_first {

@@ -44,7 +44,7 @@ pub struct SnapshotHeader {
     pub checksum: u32,
 }
 
-/// A file of a [`Shelf`].
+/// A file of a [`Depot`].
 pub trait Volume: Send + Sync + fmt::Debug {
     /// Reads all of `bytes`, from an offset on.
     ///
@@ -76,7 +76,7 @@ pub trait Volume: Send + Sync + fmt::Debug {
 }
 
 /// Where snapshots are kept.
-pub trait Shelf: Send + Sync + 'static {
+pub trait Depot: Send + Sync + 'static {
     /// An empty file of this name, in place of one that was there.
     ///
     /// # Errors
@@ -103,7 +103,7 @@ pub trait Shelf: Send + Sync + 'static {
 #[derive(Clone, Debug)]
 pub struct Folder(pub PathBuf);
 
-impl Shelf for Folder {
+impl Depot for Folder {
     fn create(&self, name: &str) -> io::Result<Arc<dyn Volume>> {
         let path = self.0.join(name);
         // Not truncated: somebody may still be reading it.
@@ -162,7 +162,7 @@ impl SnapshotFile {
     ///
     /// If the disk fails.
     pub fn build(
-        shelf: &dyn Shelf,
+        depot: &dyn Depot,
         position: Option<Position>,
         members: StoredMembers,
         state: &[u8],
@@ -173,7 +173,7 @@ impl SnapshotFile {
             length: state.len() as u64,
             checksum: crc32fast::hash(state),
         };
-        let mut part = SnapshotPart::create(shelf, BUILT, header)?;
+        let mut part = SnapshotPart::create(depot, BUILT, header)?;
         part.write(state)?;
         part.finish()
     }
@@ -183,8 +183,8 @@ impl SnapshotFile {
     /// # Errors
     ///
     /// If the disk fails, or the snapshot is damaged.
-    pub fn open(shelf: &dyn Shelf) -> io::Result<Option<Self>> {
-        let Some(volume) = shelf.open(SNAPSHOT)? else { return Ok(None) };
+    pub fn open(depot: &dyn Depot) -> io::Result<Option<Self>> {
+        let Some(volume) = depot.open(SNAPSHOT)? else { return Ok(None) };
         let (header, begin) = read_header(&*volume)?;
         let snapshot = Self { header, volume, begin };
         snapshot.check()?;
@@ -196,9 +196,9 @@ impl SnapshotFile {
     /// # Errors
     ///
     /// If the disk fails.
-    pub fn keep(&self, shelf: &dyn Shelf, name: &str) -> io::Result<()> {
+    pub fn keep(&self, depot: &dyn Depot, name: &str) -> io::Result<()> {
         self.volume.sync()?;
-        shelf.rename(name, SNAPSHOT)
+        depot.rename(name, SNAPSHOT)
     }
 
     /// What it holds.
@@ -266,18 +266,18 @@ impl SnapshotPart {
     /// # Errors
     ///
     /// If the disk fails, or the state would be too large.
-    pub fn receive(shelf: &dyn Shelf, header: SnapshotHeader) -> io::Result<Self> {
+    pub fn receive(depot: &dyn Depot, header: SnapshotHeader) -> io::Result<Self> {
         if header.length > STATE_BYTES_MAX {
             return Err(io::Error::new(
                 ErrorKind::InvalidData,
                 format!("a snapshot of {} bytes is too large", header.length),
             ));
         }
-        Self::create(shelf, RECEIVED, header)
+        Self::create(depot, RECEIVED, header)
     }
 
-    fn create(shelf: &dyn Shelf, name: &str, header: SnapshotHeader) -> io::Result<Self> {
-        let volume = shelf.create(name)?;
+    fn create(depot: &dyn Depot, name: &str, header: SnapshotHeader) -> io::Result<Self> {
+        let volume = depot.create(name)?;
         let sealed = seal(&encode(&header));
         let mut head = MAGIC.to_vec();
         head.extend_from_slice(&(sealed.len() as u32).to_le_bytes());

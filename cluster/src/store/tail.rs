@@ -81,7 +81,7 @@ impl Store {
 
     /// Says that a file beside the log failed. That is final too.
     pub fn fail(&self, error: &io::Error) {
-        self.queue.fail(DiskError::from(error));
+        self.queue.fail(&DiskError::from(error));
     }
 
     /// Bytes of the entries that came since [`Store::mark`] was called last, or that the log had when it was opened.
@@ -157,7 +157,7 @@ impl Store {
                 Some(Err(error)) => {
                     drop(view);
                     let error = DiskError::from(&error);
-                    self.queue.fail(error.clone());
+                    self.queue.fail(&error);
                     return done(Err(error));
                 }
                 Some(Ok(Some(record))) if view.begin < from => {

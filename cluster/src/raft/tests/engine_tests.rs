@@ -2,8 +2,12 @@
 //! engines in a room, and one event a test.
 
 use super::room::{Room, run};
+use crate::raft::message::{APPEND, AppendAsk, PIECE, PIECE_BYTES, PieceAnswer, PieceAsk};
 use crate::raft::{ProposeError, Role};
-use crate::store::{Change, Head, Log, Record, Store, Writing};
+use crate::store::{
+    Ballot, Change, Content, Head, Log, Position, Record, SnapshotHeader, Store, StoredMembers, Writing,
+};
+use crate::wire::{decode, encode};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -190,6 +194,45 @@ fn a_leader_is_noted_before_it_is_answered() {
             }
         }
         assert_eq!(room.heard(leader).0, []);
+    });
+}
+
+/// Goal: a question that makes no sense closes the link, notes nothing and harms nobody. Method: one of each kind.
+#[test]
+fn nonsense_is_not_answered() {
+    run(async |room: Room| {
+        let leader = room.found(&ALL).await;
+        let term = room.node(leader).engine.standing().term;
+        let engine = room.node(others(leader)[0]).engine;
+        let elected = Ballot { term, node: leader, is_elected: true };
+        let append = |ballot, indexes: &[u64]| {
+            let record =
+                |index: &u64| Record { position: Position { term, index: *index }, content: Content::Blank };
+            let records = indexes.iter().map(record).collect();
+            encode(&AppendAsk { ballot, previous: None, committed: None, records })
+        };
+        assert!(engine.answer(leader, APPEND, &append(elected, &[])).await.is_some());
+        let noted = room.heard(others(leader)[0]).0.len();
+        let candidate = Ballot { is_elected: false, ..elected };
+        assert_eq!(engine.answer(leader, APPEND, &append(candidate, &[])).await, None);
+        assert_eq!(engine.answer(9, APPEND, &append(elected, &[])).await, None);
+        assert_eq!(room.heard(others(leader)[0]).0.len(), noted);
+        for gap in [&[1_u64][..], &[0, 2], &[0, 0], &[1, 0]] {
+            assert_eq!(engine.answer(leader, APPEND, &append(elected, gap)).await, None);
+        }
+        for kind in 0..=255 {
+            assert_eq!(engine.answer(leader, kind, b"nonsense, and too long").await, None, "kind {kind}");
+            assert_eq!(engine.answer(leader, kind, &[]).await, None, "kind {kind}");
+        }
+        let members = StoredMembers::default();
+        let header = SnapshotHeader { position: None, members, length: u64::MAX, checksum: 0 };
+        let piece =
+            |header, length| encode(&PieceAsk { ballot: elected, header, offset: 0, piece: vec![0; length] });
+        assert_eq!(engine.answer(leader, PIECE, &piece(header.clone(), PIECE_BYTES + 1)).await, None);
+        let refused = engine.answer(leader, PIECE, &piece(header, 1)).await.unwrap();
+        assert!(matches!(decode(&refused), Ok(PieceAnswer::Refused(_))));
+        room.say(&ALL, "a").await;
+        room.applied(&ALL, &["a"]).await;
     });
 }
 

@@ -91,6 +91,17 @@ fn a_late_learner_gets_a_snapshot() {
         let expected: Vec<&str> = entries.iter().map(String::as_str).collect();
         room.applied(&[1, 2, 3, 4], &expected).await;
         assert_eq!(room.node(4).engine.standing().snapshot, Some(last));
+        // Another one is cut off in the middle.
+        room.answers_after(Duration::from_millis(20));
+        room.start(5).await;
+        leader.engine.add_learner(5, address(5)).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(room.node(5).entries().is_empty(), "it is too early to cut it off");
+        room.isolate(5, true);
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert!(room.node(5).entries().is_empty(), "it is too late to cut it off");
+        room.isolate(5, false);
+        room.applied(&[5], &expected).await;
         for node in [4, 3] {
             room.stop(node).await;
             room.start(node).await;

@@ -89,7 +89,7 @@ impl Room {
     }
 
     pub(super) async fn start_on(&self, node: u16, log: Arc<Store>, folder: &Path) {
-        let shelf = Arc::new(Folder(folder.to_owned()));
+        let depot = Arc::new(Folder(folder.to_owned()));
         let ledger = Arc::default();
         let (room, began) = (self.clone(), Instant::now());
         let config = EngineConfig {
@@ -101,7 +101,7 @@ impl Room {
             }),
         };
         let (state, ask) = (LedgerState(Arc::clone(&ledger)), RoomAsk { room: self.clone(), from: node });
-        let engine = Engine::start(config, EngineStore { log, shelf }, state, ask).await.unwrap();
+        let engine = Engine::start(config, EngineStore { log, depot }, state, ask).await.unwrap();
         self.inside(|inside| inside.nodes.insert(node, Node { engine, ledger }));
     }
 

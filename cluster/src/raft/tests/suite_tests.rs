@@ -43,8 +43,8 @@ impl<P: Pace> StoreBuilder<Types<P>, EngineLog, Machine<P>, TempDir> for Builder
             DiskLog::in_memory().unwrap()
         };
         let store = Arc::new(Store::open(Arc::new(log), self.0).unwrap());
-        let shelf = Arc::new(Folder(folder.path().to_owned()));
-        let files = Files::open(shelf, Arc::clone(&store)).unwrap();
+        let depot = Arc::new(Folder(folder.path().to_owned()));
+        let files = Files::open(depot, Arc::clone(&store)).unwrap();
         Ok((folder, EngineLog(store), Machine::new(Box::new(Nothing), files)))
     }
 }
