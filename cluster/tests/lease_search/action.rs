@@ -49,12 +49,8 @@ impl World {
             self.actions_of(node, &mut actions);
         }
         for (from, to) in PAIRS {
-            if budget.appends > 0 && self.leads(from) && self.see(from).log.has_room() {
-                actions.push(Action::Append { from, to });
-                // If there is nothing to send, the append is one.
-                if self.detail.heartbeats && self.see(from).log != self.see(to).log {
-                    actions.push(Action::Heartbeat { from, to });
-                }
+            if budget.appends > 0 && self.leads(from) {
+                self.appends(from, to, &mut actions);
             }
             if self.detail.words != Words::AtOnce && self.may_tell(from, to) {
                 actions.push(Action::Tell { from, to });
@@ -110,6 +106,19 @@ impl World {
         // What another node does not do it need not stand still for.
         if budget.pauses > 0 && of.is_leader() {
             actions.push(Action::Pause { node });
+        }
+    }
+
+    fn appends(&self, from: u8, to: u8, actions: &mut Vec<Action>) {
+        let (leader, follower) = (self.see(from), self.see(to));
+        let is_news = leader.log != follower.log;
+        let is_wanted = !self.detail.lean || leader.waiting > 0 || follower.term < leader.term;
+        if leader.log.has_room() && (is_news || is_wanted) {
+            actions.push(Action::Append { from, to });
+        }
+        // If there is nothing to send, the append is one.
+        if self.detail.heartbeats && is_news && is_wanted {
+            actions.push(Action::Heartbeat { from, to });
         }
     }
 
@@ -387,10 +396,15 @@ impl World {
 
     /// Drops mail that nobody waits for, and sorts the rest.
     fn tidy(&mut self) {
-        let nodes = &self.nodes;
+        let (nodes, lean) = (&self.nodes, self.detail.lean);
         self.mail.retain(|mail| match *mail {
             Mail::Append { to, term, .. } => nodes[usize::from(to)].term <= term,
-            Mail::Acked { to, term, .. } | Mail::Word { to, term, .. } => {
+            Mail::Acked { from, to, term, len, .. } => {
+                let node = &nodes[usize::from(to)];
+                let Role::Leader(lens) = node.role else { return false };
+                node.term == term && (!lean || node.waiting > 0 || len > lens[usize::from(from)])
+            }
+            Mail::Word { to, term, .. } => {
                 let node = &nodes[usize::from(to)];
                 node.is_leader() && node.term == term
             }

@@ -22,7 +22,7 @@ pub(crate) struct Entry {
 }
 
 /// More entries than any search makes.
-const MOST: usize = 12;
+const MOST: usize = 16;
 
 /// A log. Before its first entry there is another one of term 1, which all nodes have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,6 +95,11 @@ pub(crate) struct Epochs {
 impl Epochs {
     pub(crate) fn of(&self, node: u8) -> Option<u8> {
         self.present[usize::from(node)]
+    }
+
+    /// How many have begun.
+    pub(crate) fn ups(&self) -> u8 {
+        self.ups
     }
 
     /// The present ones, as the lease machines want them.

@@ -7,6 +7,7 @@
 mod action;
 mod log;
 mod search;
+mod walk;
 mod world;
 
 use search::{Seen, search};
@@ -18,7 +19,8 @@ fn all(rates: &[[u8; 3]], victims: &[u8], budget: Budget, detail: Detail) -> See
         for [of_victim, b, c] in rates {
             let mut rates = [*b, *b, *c];
             rates[usize::from(*victim)] = *of_victim;
-            let mut world = World::new(rates, &[*victim], budget);
+            let begin = if std::env::var("IDLE").is_ok() { World::idle } else { World::new };
+            let mut world = begin(rates, &[*victim], budget);
             world.detail = detail;
             match search(world) {
                 Ok(more) => {
@@ -48,7 +50,7 @@ fn measure() {
     let began = std::time::Instant::now();
     let detail = Detail {
         words: [Words::AtAnyTime, Words::AtOnce, Words::Travelling][usize::from(get("WORDS"))],
-        renewed: get("RENEWED") > 0,
+        lean: get("LEAN") > 0,
         heartbeats: get("HEARTBEATS") > 0,
         elections: get("APART") > 0,
     };
@@ -60,4 +62,21 @@ fn measure() {
     let rates: &[[u8; 3]] = if get("SHARP") > 0 { &[[9, 11, 11]] } else { &[[9, 11, 11], [10, 10, 10]] };
     let seen = all(rates, victims, budget, detail);
     println!("{budget:?} {seen:?} {:?}", began.elapsed());
+}
+
+#[test]
+fn walks() {
+    let count = std::env::var("WALKS").ok().and_then(|v| v.parse().ok()).unwrap_or(1000);
+    let mut seen = Seen::default();
+    let mut marks = [0; 4];
+    for seed in 0..count {
+        match walk::walk(seed) {
+            Ok(world) => {
+                marks[0] += usize::from(world.has_ended());
+                marks[1] += usize::from(world.nodes.iter().any(|node| node.epochs.ups() > 3));
+            }
+            Err(found) => panic!("{}\n{:#?}", found.what, found.how),
+        }
+    }
+    println!("{marks:?} {seen:?}");
 }

@@ -47,8 +47,8 @@ pub(crate) struct Detail {
     pub(crate) heartbeats: bool,
     /// A candidate, its voters and its office are apart in time.
     pub(crate) elections: bool,
-    /// Only what may come of a lease that is renewed is looked at.
-    pub(crate) renewed: bool,
+    /// Only what may come of a lease that is renewed is looked at, and of messages that somebody waits for.
+    pub(crate) lean: bool,
 }
 
 /// A message on its way.
@@ -172,7 +172,8 @@ impl Node {
 }
 
 impl World {
-    /// Nodes with clocks of these rates. Node 0 leads, and has just answered a beat of each node in `serving`.
+    /// Nodes with clocks of these rates. Node 0 leads, and has just answered a beat of each node in `serving`. All others
+    /// serve no clients.
     pub(crate) fn new(rates: [u8; 3], serving: &[u8], budget: Budget) -> Self {
         let node = |id: u8| {
             let rate = rates[usize::from(id)];
@@ -220,6 +221,13 @@ impl World {
             world.serve_at_once(*of);
         }
         world.node(0).leader.word(term, 1, 0, Moment(1_000_000));
+        world
+    }
+
+    /// Nodes none of which serves yet. Those in `serving` will, once their `Up` is applied.
+    pub(crate) fn idle(rates: [u8; 3], serving: &[u8], budget: Budget) -> Self {
+        let mut world = Self::new(rates, &[], budget);
+        world.serving = serving.iter().fold(0, |bits, of| bits | 1 << of);
         world
     }
 
@@ -288,7 +296,7 @@ impl World {
 
     /// Whether nothing can go wrong any more: nobody serves or will, or no end of an epoch can be committed.
     pub(crate) fn is_over(&self) -> bool {
-        let serves = self.nodes.iter().any(|node| node.socket.is_some());
+        let serves = (0..3).any(|id| self.may_serve(id));
         let ends = |log: &Log, from: u8| {
             let is_end = |entry: &Entry| matches!(entry.act, Act::Gone { .. });
             log.entries()[usize::from(from.min(log.len()))..].iter().any(is_end)
@@ -298,9 +306,20 @@ impl World {
             Mail::Acked { from, len, .. } => *len > self.applied.len() && ends(&self.see(*from).log, 0),
             _ => false,
         });
-        (self.detail.renewed && !self.may_renew())
+        (self.detail.lean && !self.may_renew())
             || (self.budget.ups == 0 && !serves)
-            || (self.budget.appends == 0 && !is_coming)
+            || (self.budget.appends == 0 && !is_coming && !self.has_ended())
+    }
+
+    /// Whether a node serves, or asked for what it would serve.
+    fn may_serve(&self, id: u8) -> bool {
+        let node = self.see(id);
+        let is_its = |entry: &Entry| match (entry.act, node.lease.asks()) {
+            (Act::Up { node, nonce }, Some(asked)) => node == id && u64::from(nonce) == asked,
+            _ => false,
+        };
+        let is_proposed = self.nodes.iter().any(|node| node.log.entries().iter().any(is_its));
+        node.lease.next_beat().is_some() || is_proposed
     }
 
     /// Whether a lease was renewed, or may yet be.
