@@ -4,7 +4,7 @@
 use crate::door::NodeInput;
 use crate::raft::Committed;
 use crate::served::Served;
-use elockd_core::replica::{Act, Entry, Replica, Roll, Ruling};
+use elockd_core::replica::{Act, LogEntry, Replica, Roll, Ruling, digest};
 use elockd_core::{Config, Input, Now};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,8 +28,6 @@ pub(crate) struct Applied {
     pub(crate) roll: Roll,
     /// How often a snapshot took the place of the state.
     pub(crate) installs: u64,
-    /// Acts that did not count.
-    pub(crate) skipped: u64,
     /// What the replica came to at the last check: the entry and the digest.
     pub(crate) digest: Option<(u64, u64)>,
 }
@@ -37,7 +35,7 @@ pub(crate) struct Applied {
 impl Progress {
     /// Nothing yet.
     pub(crate) fn new() -> Arc<Self> {
-        let state = Applied { index: 0, stamp: Now::default(), roll: Roll::new(), installs: 0, skipped: 0, digest: None };
+        let state = Applied { index: 0, stamp: Now::default(), roll: Roll::new(), installs: 0, digest: None };
         Arc::new(Self { state: Mutex::new(state), index: watch::Sender::new(0) })
     }
 
@@ -74,33 +72,57 @@ impl<S: Served> Applier<S> {
 impl<S: Served> Committed for Applier<S> {
     fn apply(&mut self, index: u64, entry: &[u8]) {
         // Every node would read the same: there is no way on from here but `recover`.
-        let entry = Entry::decode(entry).unwrap_or_else(|error| panic!("entry {index} cannot be read: {error}"));
+        let entry = LogEntry::decode(entry).unwrap_or_else(|error| panic!("entry {index} cannot be read: {error}"));
         let mut inputs: Vec<NodeInput> = Vec::new();
-        let mut settings = None;
+        let (mut settings, mut is_check) = (None, false);
         self.progress.change(|applied| {
             for act in entry.acts {
-                match applied.roll.judge(&act) {
-                    Ruling::Skip => applied.skipped += 1,
-                    Ruling::Up { .. } | Ruling::Joined(_) | Ruling::Level | Ruling::Check => {}
-                    Ruling::Gone(node) => inputs.push(Input::Gone(node)),
-                    Ruling::Tick => inputs.push(Input::Tick),
-                    Ruling::Tokens { first, last } => inputs.push(Input::Tokens { first, last }),
-                    Ruling::Set => settings = applied.roll.settings().cloned(),
-                    Ruling::Inputs => {
-                        if let Act::Batch { inputs: batch, .. } = act {
-                            inputs.extend(batch);
-                        }
+                let is_batch = match applied.roll.judge(&act) {
+                    Ruling::Inputs { .. } => true,
+                    Ruling::Gone(node) => {
+                        inputs.push(Input::Gone(node));
+                        false
                     }
+                    Ruling::Tick => {
+                        inputs.push(Input::Tick);
+                        false
+                    }
+                    Ruling::Tokens { first, last } => {
+                        inputs.push(Input::Tokens { first, last });
+                        false
+                    }
+                    Ruling::Set(set) => {
+                        settings = Some(set.clone());
+                        false
+                    }
+                    Ruling::Check => {
+                        is_check = true;
+                        false
+                    }
+                    Ruling::Skip | Ruling::Up { .. } | Ruling::Joined(_) | Ruling::Level(_) => false,
+                };
+                if let Act::Batch { inputs: batch, .. } = act
+                    && is_batch
+                {
+                    inputs.extend(batch);
                 }
             }
         });
         if let Some(settings) = settings {
             self.served.configure(&settings);
         }
-        self.served.apply(entry.stamp, &inputs);
+        if !inputs.is_empty() {
+            self.served.apply(entry.stamp, &inputs);
+        }
+        let mut found = None;
+        if is_check {
+            let roll = self.progress.with(|applied| applied.roll.clone());
+            self.served.look(&mut |machine| found = Some((index, digest(&roll, machine))));
+        }
         self.progress.change(|applied| {
             applied.index = index;
             applied.stamp = applied.stamp.max(entry.stamp);
+            applied.digest = found.or(applied.digest);
         });
         self.progress.index.send_replace(index);
     }
@@ -112,11 +134,13 @@ impl<S: Served> Committed for Applier<S> {
     }
 
     fn install(&mut self, index: u64, state: &[u8]) -> io::Result<()> {
-        let replica = Replica::restore(self.config.clone(), state)
+        let Config { storage, identity, .. } = self.config.clone();
+        let replica = Replica::restore(storage, identity, state)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
         let stamp = replica.machine.now();
         self.progress.change(|applied| {
             applied.installs += 1;
+            applied.digest = None;
             applied.index = index;
             applied.stamp = stamp;
             applied.roll = replica.roll;

@@ -8,13 +8,24 @@
 
 #![forbid(unsafe_code)]
 
+mod apply;
+mod charter;
 mod clock;
 mod door;
 pub mod lease;
 pub mod net;
 pub mod raft;
+mod merge;
+mod message;
+mod node;
+mod propose;
 mod served;
+pub mod store;
+mod wire;
 
+pub use charter::{Charter, CharterError};
 pub use clock::{Clock, Moment};
 pub use door::{Door, Inside, NodeInput, Service, door};
+pub use message::{ControlAnswer, ControlRequest, MemberStatus, StatusRecord};
+pub use node::{Fatal, Founding, Kit, LEVELS, Members, Node, NodeConfig, NodeFigures, StartError};
 pub use served::Served;

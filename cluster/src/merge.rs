@@ -2,7 +2,7 @@
 
 use crate::propose::{MOST_BYTES, MOST_INPUTS, weight};
 use elockd_core::Now;
-use elockd_core::replica::{Act, Entry};
+use elockd_core::replica::{Act, LogEntry};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Entries that were proposed and not applied yet, at most.
@@ -75,7 +75,7 @@ impl Merge {
     }
 
     /// Makes the next entry, if there is something for it and few are under way.
-    pub(crate) fn next(&mut self, stamp: Now) -> Option<Entry> {
+    pub(crate) fn next(&mut self, stamp: Now) -> Option<LogEntry> {
         if !self.is_ready() {
             return None;
         }
@@ -93,7 +93,7 @@ impl Merge {
             acts.extend(self.waiting.pop_front());
         }
         self.under_way += 1;
-        Some(Entry { stamp, acts })
+        Some(LogEntry { stamp, acts })
     }
 
     /// Notes that an entry was applied here, or will never be. `had_tick` says whether a tick was in it.

@@ -158,6 +158,9 @@ pub struct MemberStatus {
 }
 
 impl ControlRequest {
+    /// The number of this kind of request.
+    pub const KIND: u8 = kind::CONTROL;
+
     /// As bytes.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {

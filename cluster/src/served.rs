@@ -1,13 +1,16 @@
 //! The machine of this process, as the cluster drives it. The server's hub is one.
 
 use crate::NodeInput;
-use elockd_core::{Machine, Now};
+use elockd_core::{Machine, Now, Settings};
 
 /// A machine that entries are applied to, while connections are served from it.
 pub trait Served: Send + Sync + 'static {
     /// Applies inputs in one go, all at the time `stamp`. Outputs for connections of this node are told to them.
     /// Outputs for other nodes' connections are dropped: their node tells them.
     fn apply(&self, stamp: Now, inputs: &[NodeInput]);
+
+    /// Gives the machine the cluster's settings.
+    fn configure(&self, settings: &Settings);
 
     /// When something is next due in the machine. `None` if nothing will be without another input.
     fn deadline(&self) -> Option<Now>;

@@ -89,7 +89,7 @@ impl<K: Kit> Node<K> {
         self.0.tell(Event::Join { nonce });
         let node = self.until(deadline, || self.0.progress.with(|applied| applied.roll.joined(nonce))).await?;
         self.change(deadline, || self.0.engine.add_learner(node, address.clone())).await?;
-        let settings = self.0.progress.with(|applied| applied.roll.settings().map(|settings| settings.encode()));
+        let settings = self.0.progress.with(|applied| applied.roll.settings().map(|settings| Act::Set(Box::new((**settings).clone())).encode()));
         let settings = settings.ok_or("the cluster has no settings yet: try again")?;
         info!(node, address, "node {node} has joined, at {address}");
         Ok(ControlAnswer::Joined {

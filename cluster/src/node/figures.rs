@@ -74,7 +74,7 @@ impl<K: Kit> Node<K> {
     pub fn figures(&self) -> NodeFigures {
         let standing = self.0.engine.standing();
         let at = self.0.clock.now();
-        let (applied, skipped) = self.0.progress.with(|applied| (applied.index, applied.skipped));
+        let (applied, skipped) = self.0.progress.with(|applied| (applied.index, applied.roll.skipped()));
         let (lease_ms, lapses, leader_changes) = self.0.with_kept(|kept| {
             (kept.lease_until.map_or(0, |until| until.since(at)), kept.lapses, kept.leader_changes)
         });
@@ -114,7 +114,7 @@ impl<K: Kit> Node<K> {
                 node,
                 is_voter: standing.members.voters.iter().any(|voters| voters.contains(&node)),
                 address: address.clone(),
-                epoch: roll.epoch_of(node).map(|of| of.epoch),
+                epoch: roll.epoch_of(node).map(|of| of.number),
                 connections: connections.get(&node).copied().unwrap_or(0),
                 heard_ms,
                 applied,

@@ -1,6 +1,7 @@
 //! What a cluster begins with. Its first node proposes it, once it leads alone.
 
-use elockd_core::replica::{Act, Roll, Settings};
+use elockd_core::Settings;
+use elockd_core::replica::{Act, Roll};
 
 /// The first entries of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,8 +10,6 @@ pub struct Founding {
     pub settings: Settings,
     /// The fencing tokens that may be given out, from the first to the last.
     pub tokens: (u64, u64),
-    /// The level to begin with.
-    pub level: u16,
 }
 
 impl Founding {
@@ -20,10 +19,6 @@ impl Founding {
             return Vec::new();
         }
         let (first, last) = self.tokens;
-        vec![
-            Act::Set(Box::new(self.settings.clone())),
-            Act::Level(self.level),
-            Act::Tokens { first, last },
-        ]
+        vec![Act::Set(Box::new(self.settings.clone())), Act::Tokens { first, last }]
     }
 }

@@ -11,7 +11,7 @@ use crate::net::Purpose;
 use crate::served::Served;
 use crate::raft::Standing;
 use crate::wire::{decode, encode};
-use elockd_core::replica::{Act, Entry};
+use elockd_core::replica::{Act, LogEntry, Roll};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub(super) struct Leading {
     /// Whether its first own entry is applied: from then on it knows all that was committed before.
     is_ready: bool,
     merge: Merge,
-    proposer: mpsc::UnboundedSender<Entry>,
+    proposer: mpsc::UnboundedSender<LogEntry>,
     /// Beats that were not answered yet.
     beats: Vec<(Answered, oneshot::Sender<Option<Vec<u8>>>)>,
     /// Epochs as they were last looked at.
@@ -45,7 +45,7 @@ impl Leading {
     fn new(
         term: u64,
         epochs: BTreeMap<u16, u64>,
-        proposer: mpsc::UnboundedSender<Entry>,
+        proposer: mpsc::UnboundedSender<LogEntry>,
         at: Moment,
     ) -> Self {
         Self {
@@ -104,7 +104,7 @@ impl<K: Kit> Actor<K> {
         info!(term, "leading in term {term}");
         self.shared.with_word(|word| word.leads(term, at));
         let epochs: BTreeMap<u16, u64> =
-            self.with_applied(|applied| applied.roll.epochs().map(|of| (of.node, of.epoch)).collect());
+            self.with_applied(|applied| epochs(&applied.roll));
         let election = Election {
             term,
             voters: sets(&self.standing),
@@ -121,7 +121,7 @@ impl<K: Kit> Actor<K> {
         let present: BTreeMap<u16, u64> = self
             .shared
             .progress
-            .with(|applied| applied.roll.epochs().map(|of| (of.node, of.epoch)).collect());
+            .with(|applied| epochs(&applied.roll));
         for (node, epoch) in &leading.epochs {
             if present.get(node) != Some(epoch) {
                 self.lease.gone(*node, *epoch);
@@ -227,8 +227,7 @@ impl<K: Kit> Actor<K> {
 
     /// A batch came from a node.
     pub(super) fn batch_came(&mut self, from: u16, payload: &[u8], at: Moment) -> Option<Vec<u8>> {
-        let mut acts = Entry::decode(payload).ok()?.acts;
-        let act = acts.pop().filter(|_| acts.is_empty())?;
+        let act = Act::decode(payload).ok()?;
         let Act::Batch { node, epoch, number, .. } = act else { return None };
         if node != from {
             return None;
@@ -238,7 +237,7 @@ impl<K: Kit> Actor<K> {
         };
         self.lease.batch(node, epoch, at);
         let applied = self.shared.progress.with(|applied| {
-            applied.roll.epoch_of(node).filter(|of| of.epoch == epoch).map(|of| of.batches)
+            applied.roll.epoch_of(node).filter(|of| of.number == epoch).map(|of| of.last_batch)
         });
         let taken = match applied {
             Some(applied) => leading.merge.batch(node, epoch, applied, (number, act)),
@@ -308,6 +307,11 @@ impl<K: Kit> Actor<K> {
     }
 }
 
+/// The epochs that are present, by node.
+fn epochs(roll: &Roll) -> BTreeMap<u16, u64> {
+    roll.epochs().map(|(node, of)| (node, of.number)).collect()
+}
+
 /// The sets of voters that are in force.
 fn sets(standing: &Standing) -> Vec<Vec<u16>> {
     standing.members.voters.iter().map(|voters| voters.iter().copied().collect()).collect()
@@ -316,8 +320,8 @@ fn sets(standing: &Standing) -> Vec<Vec<u16>> {
 impl<K: Kit> Shared<K> {
     /// Where entries of a term are proposed: in their order, in that term and in no later one. What a leader decided is
     /// no later leader's decision.
-    fn proposer(self: &Arc<Self>, term: u64) -> mpsc::UnboundedSender<Entry> {
-        let (sender, mut entries) = mpsc::unbounded_channel::<Entry>();
+    fn proposer(self: &Arc<Self>, term: u64) -> mpsc::UnboundedSender<LogEntry> {
+        let (sender, mut entries) = mpsc::unbounded_channel::<LogEntry>();
         let shared = Arc::clone(self);
         tokio::spawn(async move {
             while let Some(entry) = entries.recv().await {

@@ -28,6 +28,7 @@ use crate::served::Served;
 use crate::store::{DiskError, Identity};
 use actor::{Actor, Event};
 use elockd_core::Config;
+use elockd_core::replica::{LEVEL, LEVEL_BEFORE};
 use figures::Kept;
 use serving::Serving;
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +37,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
+
+/// The levels that this release knows: what counts as the same inputs giving the same outputs.
+pub const LEVELS: (u16, u16) = (LEVEL_BEFORE, LEVEL);
 
 /// What a node is made of, apart from this crate: in production, and in simulations.
 pub trait Kit: Send + Sync + 'static {
@@ -59,8 +63,6 @@ pub struct NodeConfig {
     pub identity: Identity,
     /// Where other nodes reach it: host and port.
     pub advertise: String,
-    /// The lowest and the highest level that it knows.
-    pub levels: (u16, u16),
     /// What it founds the cluster with, if its log is empty and it is to.
     pub founding: Option<Founding>,
     /// What a machine is made with that comes from a snapshot.
@@ -103,7 +105,6 @@ pub enum StartError {
 struct Shared<K: Kit> {
     identity: Identity,
     times: Times,
-    levels: (u16, u16),
     founding: Option<Founding>,
     clock: Clock,
     engine: Engine<K::Pace>,
@@ -186,7 +187,7 @@ impl<K: Kit> Node<K> {
         inside: Inside,
         ask: K::Ask,
     ) -> Result<Self, StartError> {
-        let NodeConfig { identity, advertise, levels, founding, machine, nonce, on_fatal } = config;
+        let NodeConfig { identity, advertise, founding, machine, nonce, on_fatal } = config;
         let clock = inside.clock().clone();
         let progress = Progress::new();
         let word = Arc::new(Mutex::new(LastWord::new(clock.now())));
@@ -209,7 +210,6 @@ impl<K: Kit> Node<K> {
         let shared = Arc::new(Shared {
             identity,
             times,
-            levels,
             founding,
             clock,
             engine,

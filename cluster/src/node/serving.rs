@@ -1,6 +1,6 @@
 //! The node's side: it asks for an epoch, sends beats and batches, and lets go of its clients in time.
 
-use super::{Fatal, Kit};
+use super::{Fatal, Kit, LEVELS};
 use super::actor::{Actor, Event};
 use crate::clock::Moment;
 use crate::lease::{LapseCause, NodeLease, Times, Turn};
@@ -9,7 +9,7 @@ use crate::net::{LinkError, Purpose};
 use crate::propose::Outbox;
 use crate::wire::{decode, encode};
 use elockd_core::Now;
-use elockd_core::replica::{Act, Entry};
+use elockd_core::replica::Act;
 use std::time::Duration;
 use tracing::{info, warn};
 
@@ -64,16 +64,16 @@ impl<K: Kit> Actor<K> {
     pub(super) fn own_progress(&mut self, at: Moment) {
         let me = self.shared.me();
         let (present, installs, index) = self.with_applied(|applied| {
-            (applied.roll.epoch_of(me), applied.installs, applied.index)
+            (applied.roll.epoch_of(me).copied(), applied.installs, applied.index)
         });
         if installs != self.installs {
             self.installs = installs;
-            let turn = self.serving.lease.installed(present.map(|of| (of.nonce, of.epoch)), at);
+            let turn = self.serving.lease.installed(present.map(|of| (of.nonce, of.number)), at);
             self.take(turn);
             self.serving.epoch = None;
         }
         if let Some(epoch) = self.serving.epoch
-            && present.is_none_or(|of| of.epoch != epoch)
+            && present.is_none_or(|of| of.number != epoch)
         {
             self.serving.epoch = None;
             let turn = self.serving.lease.gone(epoch);
@@ -81,15 +81,15 @@ impl<K: Kit> Actor<K> {
         }
         if let Some(of) = present {
             if self.serving.lease.asks() == Some(of.nonce) {
-                self.serving.lease.up(of.nonce, of.epoch, at);
+                self.serving.lease.up(of.nonce, of.number, at);
                 self.serving.outbox = Outbox::new();
             }
             if self.serving.epoch.is_none() && self.serving.lease.next_beat().is_some() {
-                self.serving.epoch = Some(of.epoch);
+                self.serving.epoch = Some(of.number);
             }
-            if self.serving.epoch == Some(of.epoch) {
-                self.serving.outbox.applied(of.batches, at);
-                let turn = self.serving.lease.batch_applied(of.batches, at);
+            if self.serving.epoch == Some(of.number) {
+                self.serving.outbox.applied(of.last_batch, at);
+                let turn = self.serving.lease.batch_applied(of.last_batch, at);
                 self.take(turn);
             }
         }
@@ -125,7 +125,7 @@ impl<K: Kit> Actor<K> {
             return;
         }
         self.serving.ask_at = at.plus(self.shared.times.again());
-        let payload = encode(&UpWanted { nonce, levels: self.shared.levels });
+        let payload = encode(&UpWanted { nonce, levels: LEVELS });
         let asking = self.shared.ask(leader, Purpose::Beats, kind::UP, payload, self.patience());
         // What comes of it is seen in the log.
         tokio::spawn(asking);
@@ -177,7 +177,7 @@ impl<K: Kit> Actor<K> {
         while let Some((batch, is_first)) = self.serving.outbox.next(at) {
             let number = batch.number;
             let act = Act::Batch { node: self.shared.me(), epoch, number, inputs: batch.inputs.clone() };
-            let payload = Entry { stamp: Now::default(), acts: vec![act] }.encode();
+            let payload = act.encode();
             if is_first {
                 self.serving.lease.batch_sent(number, at);
             }
@@ -239,7 +239,7 @@ impl<K: Kit> Actor<K> {
             return;
         };
         let me = self.shared.me();
-        if self.with_applied(|applied| applied.roll.epoch_of(me).is_none_or(|of| of.epoch != epoch)) {
+        if self.with_applied(|applied| applied.roll.epoch_of(me).is_none_or(|of| of.number != epoch)) {
             self.stopping.take().map(|done| done.send(()));
             return;
         }

@@ -2,13 +2,15 @@
 //! token` and `elockd rules` are tools for those who look after it.
 //!
 //! Exit status: 0 after SIGTERM or SIGINT, also if a second one cut the shutdown short; 1 if it cannot start; 2 for
-//! wrong settings; 70 if the machine panicked, which is a bug.
+//! wrong settings; 70 if the machine panicked, which is a bug. Of a node of a cluster also 70 if its state is not that
+//! of the others, 74 if its disk failed, and 75 if it could not let go of its clients in time.
 
 // They panic if nobody takes what they print.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 mod access;
 mod allocator;
+mod cluster;
 mod files;
 mod logging;
 mod metrics;
@@ -27,6 +29,9 @@ mod tls;
 use elockd_server::Server;
 use elockd_server::listen::{AdminListener, TcpListener, Then, Tls, TlsError, TlsSetup, UnixListener};
 use elockd_server::tokens::{FileTokens, StateError};
+use cluster::{ClusterError, Member, Prepared};
+use elockd_cluster::store::StateDirectory;
+use elockd_server::gate::Gate;
 use files::Files;
 use logging::{LogError, Logging};
 use metrics::Metrics;
@@ -36,6 +41,7 @@ use settings::{Loaded, Occasion, Settings};
 use signals::{Earliest, Signals};
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use thiserror::Error;
@@ -57,6 +63,10 @@ enum StartError {
     PidFile(#[from] PidFileError),
     #[error(transparent)]
     State(#[from] StateError),
+    #[error("{} belongs to a node of a cluster: set --cluster-listen, or use another --state-dir", .path.display())]
+    NeedsCluster { path: PathBuf },
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error(transparent)]
@@ -78,6 +88,9 @@ fn main() -> ExitCode {
     }
     if access::is_meant(&args) {
         return access::main(&args);
+    }
+    if cluster::is_meant(&args) {
+        return cluster::main(&args);
     }
     // First of all: by default SIGHUP ends a process, and a supervisor may send it at any time.
     let earliest = match Earliest::new() {
@@ -127,7 +140,7 @@ fn run(args: &[OsString], mut loaded: Loaded, earliest: Earliest) -> Result<(), 
     let runtime =
         runtime::make(loaded.settings.threads, i32::from(CANNOT_START)).map_err(StartError::Runtime)?;
     let files = Files::start().map_err(StartError::Files)?;
-    let Some(OwnFiles { pidfile, tokens, tls }) =
+    let Some(OwnFiles { pidfile, tokens, tls, node }) =
         runtime.block_on(own(&files, &loaded.settings, &mut signals))?
     else {
         return Ok(());
@@ -136,7 +149,7 @@ fn run(args: &[OsString], mut loaded: Loaded, earliest: Earliest) -> Result<(), 
     let Settings { tcp, tls: with_tls, ws, wss, server, .. } = &mut loaded.settings;
     let addresses = tcp.len() + with_tls.len() + ws.len() + wss.len();
     open_files::divide(descriptors, addresses, server);
-    let own = OwnFiles { pidfile: None, tokens, tls };
+    let own = OwnFiles { pidfile: None, tokens, tls, node };
     let served = runtime.block_on(serve(args, loaded, signals, own, &files, &logging));
     // A disk that hangs may still be writing a record of tokens, on a thread of its own. It is safe not to wait for it.
     runtime.shutdown_timeout(LAST_TASKS);
@@ -171,6 +184,7 @@ struct OwnFiles {
     pidfile: Option<PidFile>,
     tokens: Option<FileTokens>,
     tls: Option<TlsSetup>,
+    node: Option<Prepared>,
 }
 
 /// Opens them. A signal that ends the daemon is heeded meanwhile, and then there are none.
@@ -180,12 +194,22 @@ async fn own(
     signals: &mut Signals,
 ) -> Result<Option<OwnFiles>, StartError> {
     let (pidfile, state_dir) = (settings.pidfile.clone(), settings.state_dir.clone());
-    let tls_files = settings.tls_files.clone();
+    let (tls_files, clustered) = (settings.tls_files.clone(), settings.cluster.clone());
     let mut opening = files.run(move || -> Result<OwnFiles, StartError> {
         let pidfile = pidfile.as_deref().map(PidFile::create).transpose()?;
-        let tokens = state_dir.as_deref().map(FileTokens::open).transpose()?;
         let tls = tls_files.as_ref().map(tls::load).transpose()?;
-        Ok(OwnFiles { pidfile, tokens, tls })
+        let node = clustered.as_ref().map(cluster::prepare).transpose()?;
+        // Those of a cluster come by its log.
+        let tokens = match state_dir {
+            Some(dir) if node.is_none() => {
+                if StateDirectory::is_one(&dir).unwrap_or(false) {
+                    return Err(StartError::NeedsCluster { path: dir });
+                }
+                Some(FileTokens::open(&dir)?)
+            }
+            _ => None,
+        };
+        Ok(OwnFiles { pidfile, tokens, tls, node })
     });
     tokio::select! {
         opened = &mut opening => opened.unwrap_or(Err(StartError::FilesEnded)).map(Some),
@@ -210,10 +234,35 @@ async fn serve(
     let mut config = settings.server.clone();
     config.on_panic = Some(end_after_panic);
     info!("elockd {} is process {}", env!("CARGO_PKG_VERSION"), std::process::id());
-    let mut server = Server::new(config);
-    if let Some(tokens) = own.tokens {
-        server = server.tokens_from(tokens);
-    }
+    let OwnFiles { tokens, tls, node, .. } = own;
+    let (Some(prepared), Some(clustered)) = (node, settings.cluster.clone()) else {
+        let mut server = Server::new(config);
+        if let Some(tokens) = tokens {
+            server = server.tokens_from(tokens);
+        }
+        return serve_through(server, args, loaded, signals, tls, files, logging).await;
+    };
+    prepared.adopt(&mut config.machine)?;
+    let machine = config.machine.clone();
+    let (door, inside) = prepared.door();
+    let server = Server::clustered(config, door);
+    let member = Member::start(prepared, &clustered, server.replica(), inside, machine).await?;
+    let served = serve_through(server, args, loaded, signals, tls, files, logging).await;
+    member.stop().await;
+    served
+}
+
+/// Listens, and serves until a signal says stop.
+async fn serve_through<G: Gate>(
+    server: Server<G>,
+    args: &[OsString],
+    loaded: Loaded,
+    signals: Signals,
+    tls: Option<TlsSetup>,
+    files: &Files,
+    logging: &Logging,
+) -> Result<(), StartError> {
+    let settings = &loaded.settings;
     let bind = |address| {
         TcpListener::bind(address, settings.tcp_options.clone())
             .map_err(|source| StartError::Listen { address: format!("tcp {address}"), source })
@@ -225,7 +274,7 @@ async fn serve(
             server.listen(bind(address)?);
         }
     }
-    let tls = own.tls.map(|setup| {
+    let tls = tls.map(|setup| {
         tls::tell_of(&setup);
         Tls::new(setup)
     });

@@ -1,0 +1,316 @@
+//! `elockd cluster`: the commands by which operators found a cluster, and add and remove its nodes.
+
+use crate::output::{self, tell};
+use crate::settings::{self, ClusterSettings, Occasion, TIMEOUT_MS};
+use clap::{Args, Parser, Subcommand};
+use elockd_cluster::net::{Bounds, Tcp, Tls, call};
+use elockd_cluster::store::{Identity, StateDirectory};
+use elockd_cluster::{Charter, ControlAnswer, ControlRequest, LEVELS, MemberStatus, StatusRecord};
+use elockd_core::Settings;
+use elockd_server::tokens::{FileTokens, HIGHEST_TOKEN, TokenSource};
+use serde_json::json;
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::fs;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::runtime::Builder;
+
+/// A member is missing.
+const MISSING: u8 = 1;
+/// It cannot be done; of `status`: there is no leader.
+const FAILED: u8 = 2;
+/// How long an answer is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Parser)]
+#[command(name = "elockd cluster", bin_name = "elockd cluster", version, max_term_width = 100)]
+struct Line {
+    #[command(subcommand)]
+    command: Tool,
+}
+
+/// Founds a cluster, and adds and removes its nodes.
+#[derive(Debug, Subcommand)]
+enum Tool {
+    /// Founds a cluster: prepares the state directory of its first node. Then start the daemon.
+    ///
+    /// Limits and features are those of the settings given here, and will be the same on all nodes.
+    Init(Daemon),
+    /// Joins a cluster: asks a member for a number, and prepares the state directory. Then start the daemon.
+    ///
+    /// The new node has no vote until `promote`.
+    Join(Join),
+    /// Gives a node that has joined a vote, once it has caught up.
+    Promote(Other),
+    /// Removes a node: its clients are let go, and its locks are freed.
+    Remove(Other),
+    /// Tells what the cluster looks like. The status is 0, 1 if a member is missing, 2 if there is no leader.
+    Status(Status),
+}
+
+/// The daemon's own settings: the same flags, variables and file.
+#[derive(Args, Debug)]
+struct Daemon {
+    /// The settings that the daemon is started with, such as `--config FILE`.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "SETTINGS")]
+    settings: Vec<OsString>,
+}
+
+#[derive(Args, Debug)]
+struct Join {
+    /// Where a member is reached: what it has as `--cluster-advertise`.
+    #[arg(value_name = "HOST:PORT")]
+    member: String,
+    #[command(flatten)]
+    daemon: Daemon,
+}
+
+#[derive(Args, Debug)]
+struct Other {
+    /// Ask this member. By default it is the node of the settings.
+    #[arg(long, value_name = "HOST:PORT")]
+    at: Option<String>,
+    /// The number of the node.
+    #[arg(value_name = "NODE")]
+    node: u16,
+    #[command(flatten)]
+    daemon: Daemon,
+}
+
+#[derive(Args, Debug)]
+struct Status {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    /// Ask this member. By default it is the node of the settings.
+    #[arg(long, value_name = "HOST:PORT")]
+    at: Option<String>,
+    #[command(flatten)]
+    daemon: Daemon,
+}
+
+/// Whether the program was started as this tool.
+pub(crate) fn is_meant(args: &[OsString]) -> bool {
+    args.get(1).is_some_and(|argument| argument == "cluster")
+}
+
+/// Does what the arguments say.
+pub(crate) fn main(args: &[OsString]) -> ExitCode {
+    let line = Line::parse_from(args.iter().skip(1));
+    let done = match line.command {
+        Tool::Init(daemon) => init(&daemon),
+        Tool::Join(join) => self::join(&join),
+        Tool::Promote(other) => {
+            change(&other, ControlRequest::Promote(other.node), "votes now")
+        }
+        Tool::Remove(other) => change(&other, ControlRequest::Remove(other.node), "is removed"),
+        Tool::Status(status) => self::status(&status),
+    };
+    match done {
+        Ok(status) => status,
+        Err(Refused::Settings(refusal)) => refusal.exit(),
+        Err(Refused::Reason(reason)) => {
+            tell(format_args!("error: {reason}"));
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// Why something is not done.
+enum Refused {
+    Settings(settings::Refusal),
+    Reason(String),
+}
+
+impl<E: std::error::Error> From<E> for Refused {
+    fn from(error: E) -> Self {
+        Self::Reason(error.to_string())
+    }
+}
+
+/// The settings of a daemon that is a node.
+fn load(daemon: &Daemon) -> Result<(settings::Settings, ClusterSettings), Refused> {
+    let args: Vec<OsString> = ["elockd".into()].into_iter().chain(daemon.settings.iter().cloned()).collect();
+    let loaded = settings::load(&args, Occasion::Start).map_err(Refused::Settings)?;
+    let cluster = loaded.settings.cluster.clone().ok_or_else(|| {
+        Refused::Reason("these settings are not a node's: set --cluster-listen and --state-dir".to_owned())
+    })?;
+    Ok((loaded.settings, cluster))
+}
+
+fn init(daemon: &Daemon) -> Result<ExitCode, Refused> {
+    let (settings, cluster) = load(daemon)?;
+    let machine = settings.server.machine;
+    // Also makes the directory, and keeps tokens above those that a daemon alone gave out of it.
+    let mut tokens = FileTokens::open(&cluster.state_dir)?;
+    if StateDirectory::is_one(&cluster.state_dir)? {
+        let reason = format!("{} belongs to a cluster already", cluster.state_dir.display());
+        return Err(Refused::Reason(reason));
+    }
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let first = *runtime.block_on(tokens.reserve())?.start();
+    let Config { limits, features, secret, accounts, .. } = machine;
+    let common = Settings { limits, features, secret, accounts: Arc::new(accounts) };
+    let charter = Charter { settings: common, founds: Some((first, HIGHEST_TOKEN)) };
+    let identity = Identity::found(TIMEOUT_MS)?;
+    charter.write(&cluster.state_dir)?;
+    let directory = StateDirectory::create(&cluster.state_dir, identity)?;
+    Ok(output::print(&format!(
+        "founded the cluster {:032x}\nnode 1 at {}: start its daemon, and join others to it\n",
+        directory.identity().cluster,
+        cluster.advertise
+    )))
+}
+
+fn join(join: &Join) -> Result<ExitCode, Refused> {
+    let (settings, cluster) = load(&join.daemon)?;
+    let machine = settings.server.machine;
+    drop(FileTokens::open(&cluster.state_dir)?);
+    if StateDirectory::is_one(&cluster.state_dir)? {
+        let reason = format!("{} belongs to a cluster already", cluster.state_dir.display());
+        return Err(Refused::Reason(reason));
+    }
+    // Asked again after a failure, it gets the same number: the draw is kept.
+    let draw = cluster.state_dir.join("cluster.joining");
+    let nonce = match fs::read_to_string(&draw).ok().and_then(|text| text.trim().parse().ok()) {
+        Some(nonce) => nonce,
+        None => {
+            let nonce = getrandom::u64().map_err(|error| Refused::Reason(error.to_string()))?;
+            fs::write(&draw, format!("{nonce}\n"))?;
+            nonce
+        }
+    };
+    let request = ControlRequest::Join { nonce, address: cluster.advertise.clone(), levels: LEVELS };
+    let answer = ask(&cluster, &join.member, &request)?;
+    let ControlAnswer::Joined { node, cluster: number, timeout_ms, settings: common, .. } = answer else {
+        return Err(unexpected(answer));
+    };
+    let common = Charter::settings_of(&common)
+        .ok_or_else(|| Refused::Reason("the cluster has settings that this release does not know".to_owned()))?;
+    let charter = Charter { settings: common, founds: None };
+    if let Some((flag, own, common)) = charter.difference(&machine.limits, &machine.features) {
+        return Err(Refused::Reason(format!(
+            "--{flag} is {own} here, and {common} in the cluster: they must be the same on all nodes; node {node} \
+             has its number and is kept for this one: change the settings, and join again"
+        )));
+    }
+    charter.write(&cluster.state_dir)?;
+    StateDirectory::create(&cluster.state_dir, Identity { cluster: number, node, timeout_ms })?;
+    fs::remove_file(&draw)?;
+    Ok(output::print(&format!(
+        "joined the cluster {number:032x} as node {node}, at {}: start its daemon, and then give it a vote with\n\
+         elockd cluster promote --at {} {node}\n",
+        cluster.advertise, join.member
+    )))
+}
+
+fn change(other: &Other, request: ControlRequest, what: &str) -> Result<ExitCode, Refused> {
+    let (_, cluster) = load(&other.daemon)?;
+    let at = other.at.clone().unwrap_or_else(|| cluster.advertise.clone());
+    match ask(&cluster, &at, &request)? {
+        ControlAnswer::Done => Ok(output::print(&format!("node {} {what}\n", other.node))),
+        answer => Err(unexpected(answer)),
+    }
+}
+
+fn status(status: &Status) -> Result<ExitCode, Refused> {
+    let (_, cluster) = load(&status.daemon)?;
+    let at = status.at.clone().unwrap_or_else(|| cluster.advertise.clone());
+    let answer = ask(&cluster, &at, &ControlRequest::Status)?;
+    let ControlAnswer::Status(record) = answer else { return Err(unexpected(answer)) };
+    let text = if status.json { json(&record) } else { table(&record) };
+    output::print(&text);
+    Ok(match record.leader {
+        None => ExitCode::from(FAILED),
+        Some(_) if record.members.iter().any(|member| member.epoch.is_none()) => ExitCode::from(MISSING),
+        Some(_) => ExitCode::SUCCESS,
+    })
+}
+
+fn ask(cluster: &ClusterSettings, at: &str, request: &ControlRequest) -> Result<ControlAnswer, Refused> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let (kind, payload, bounds) = (ControlRequest::KIND, request.to_bytes(), Bounds::default());
+    let called = match &cluster.files {
+        Some(files) => {
+            let tls = Tls::new(files.clone(), None)?;
+            runtime.block_on(call(&tls, at, kind, payload, PATIENCE, &bounds))
+        }
+        None => runtime.block_on(call(&Tcp::plain(), at, kind, payload, PATIENCE, &bounds)),
+    };
+    let called = called.map_err(|error| Refused::Reason(format!("no answer from {at}: {error}")))?;
+    ControlAnswer::from_bytes(&called.answer).map_err(Refused::from)
+}
+
+fn unexpected(answer: ControlAnswer) -> Refused {
+    Refused::Reason(match answer {
+        ControlAnswer::Refused(reason) => reason,
+        answer => format!("an answer that this release does not know: {answer:?}"),
+    })
+}
+
+/// For people.
+fn table(record: &StatusRecord) -> String {
+    let mut text = String::new();
+    let leader = record.leader.map_or("no leader".to_owned(), |leader| format!("node {leader} leads"));
+    // Writing to a string does not fail.
+    let _ = writeln!(
+        text,
+        "cluster {:032x}  level {}  timeout {} ms\n{leader}, term {}; cluster time {} ms; committed {}; as node {} \
+         sees it\n",
+        record.cluster, record.level, record.timeout_ms, record.term, record.time_ms, record.committed, record.node
+    );
+    let _ = writeln!(
+        text,
+        "{:>4}  {:<7}  {:<21}  {:>6}  {:>11}  {:>9}  {:>8}  {:>8}",
+        "node", "role", "address", "epoch", "connections", "applied", "heard ms", "lease ms"
+    );
+    let number = |value: Option<u64>| value.map_or("-".to_owned(), |value| value.to_string());
+    for member in &record.members {
+        let role = match (record.leader == Some(member.node), member.is_voter) {
+            (true, _) => "leader",
+            (false, true) => "voter",
+            (false, false) => "learner",
+        };
+        let _ = writeln!(
+            text,
+            "{:>4}  {role:<7}  {:<21}  {:>6}  {:>11}  {:>9}  {:>8}  {:>8}",
+            member.node,
+            member.address,
+            number(member.epoch),
+            member.connections,
+            number(member.applied),
+            number(member.heard_ms),
+            number(member.lease_ms)
+        );
+    }
+    text
+}
+
+/// For programs.
+fn json(record: &StatusRecord) -> String {
+    let member = |member: &MemberStatus| {
+        json!({
+            "node": member.node,
+            "voter": member.is_voter,
+            "address": member.address,
+            "epoch": member.epoch,
+            "connections": member.connections,
+            "heard_ms": member.heard_ms,
+            "applied": member.applied,
+            "lease_ms": member.lease_ms,
+        })
+    };
+    let record = json!({
+        "cluster": format!("{:032x}", record.cluster),
+        "node": record.node,
+        "level": record.level,
+        "timeout_ms": record.timeout_ms,
+        "leader": record.leader,
+        "term": record.term,
+        "time_ms": record.time_ms,
+        "committed": record.committed,
+        "members": record.members.iter().map(member).collect::<Vec<_>>(),
+    });
+    format!("{record}\n")
+}
