@@ -203,6 +203,7 @@ impl Client {
     async fn get_all(&mut self, dialogue: &mut Dialogue, left: &mut Vec<(Kind, &'static str)>) -> Heard<Never> {
         while let Some((kind, name)) = left.last().copied() {
             let wish = Wish::at_once(kind, name.as_bytes().to_vec()).waiting(LIVELY_MS);
+            let wish = if kind == Kind::Shared { wish.limited(SHARES) } else { wish };
             let answers = dialogue.ask(&[Command::Get(wish)]).await?;
             if matches!(Reply::read(&answers[0]), Some(Reply::Got { .. })) {
                 dialogue.ask(&[Command::Release(kind, name.into())]).await?;

@@ -1,7 +1,7 @@
 //! What clients saw: their connections, what they sent, what they were answered, and how each connection ended. Judges
 //! go by this alone, and by what was done to the world.
 
-use elockd_core::{Command, Kind, Reply};
+use elockd_core::{Command, Reply};
 use std::net::SocketAddr;
 
 /// A point in a run. Places are in the order in which things happened.
@@ -38,20 +38,18 @@ pub(super) struct ClientAsked {
 }
 
 impl ClientAsked {
-    /// The number of its answer. `None` without one, or if it was refused.
-    pub(super) fn number(&self) -> Option<u64> {
-        let (text, _) = self.answer.as_ref()?;
-        let is_refused = matches!(Reply::read(text.as_bytes()), None | Some(Reply::Refused(_)));
-        (!is_refused).then(|| text.split(' ').next().and_then(|word| word.parse().ok()))?
+    /// The answer, read.
+    pub(super) fn reply(&self) -> Option<Reply<'_>> {
+        self.answer.as_ref().and_then(|(text, _)| Reply::read(text.as_bytes()))
     }
+}
 
-    /// The longest that it may wait, in milliseconds.
-    pub(super) fn waits_ms(&self) -> u32 {
-        match &self.command {
-            Command::Get(wish) => wish.ms().unwrap_or(0),
-            Command::AwaitEnd { ms, .. } => *ms,
-            _ => 0,
-        }
+/// The longest that a request may wait, in milliseconds.
+pub(super) fn waits_ms(command: &Command<Vec<u8>>) -> u32 {
+    match command {
+        Command::Get(wish) => wish.ms().unwrap_or(0),
+        Command::AwaitEnd { ms, .. } => *ms,
+        _ => 0,
     }
 }
 
@@ -66,9 +64,6 @@ pub(super) struct ClientConn {
     pub(super) requests: Vec<ClientAsked>,
     pub(super) ended: Option<(Point, SeenEnd)>,
 }
-
-/// A lock as clients know it: one of readers and writers is one, whatever the request.
-pub(super) type LockName = (Kind, Vec<u8>);
 
 /// All that clients saw.
 #[derive(Debug, Default)]
@@ -130,7 +125,7 @@ impl ClientHistory {
                 let line = line.trim_ascii_end().escape_ascii();
                 lines.push((asked.sent, format!("#{number} asks {nth}: {line}")));
                 if let Some((text, at)) = &asked.answer {
-                    lines.push((*at, format!("#{number} is answered {nth}: {text}")));
+                    lines.push((*at, format!("#{number} is answered {nth}: {}", text.trim_end())));
                 }
             }
             if let Some((at, how)) = ended {

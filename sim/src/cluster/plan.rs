@@ -24,6 +24,13 @@ pub(super) enum Target {
     All,
 }
 
+impl Target {
+    /// Whether it is this node.
+    pub(super) fn is(self, node: u16) -> bool {
+        self == Self::Node(node) || self == Self::All
+    }
+}
+
 /// Which messages between nodes are lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Split {

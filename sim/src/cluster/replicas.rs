@@ -21,6 +21,8 @@ pub(super) struct AppliedEntry {
 #[derive(Debug, Default)]
 pub(super) struct LoggedConn {
     pub(super) commands: Vec<Command<Vec<u8>>>,
+    /// When the first replica applied its beginning.
+    pub(super) opened_ms: u32,
     /// When the first replica applied its end.
     pub(super) ended_ms: Option<u32>,
 }
@@ -99,7 +101,7 @@ impl Ledger {
                 Input::Opened(conn, origin) => {
                     let Addr::Ip(address) = origin.addr else { continue };
                     self.open.insert(*conn, address);
-                    self.conns.insert((conn.node(), address), LoggedConn::default());
+                    self.conns.insert((conn.node(), address), LoggedConn { opened_ms: ms, ..LoggedConn::default() });
                 }
                 Input::Command(conn, command) => {
                     if let Some(logged) = self.logged(*conn) {
