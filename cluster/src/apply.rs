@@ -72,7 +72,8 @@ impl<S: Served> Applier<S> {
 impl<S: Served> Committed for Applier<S> {
     fn apply(&mut self, index: u64, entry: &[u8]) {
         // Every node would read the same: there is no way on from here but `recover`.
-        let entry = LogEntry::decode(entry).unwrap_or_else(|error| panic!("entry {index} cannot be read: {error}"));
+        let entry =
+            LogEntry::decode(entry).unwrap_or_else(|error| panic!("entry {index} cannot be read: {error}"));
         let mut inputs: Vec<NodeInput> = Vec::new();
         let (mut settings, mut is_check) = (None, false);
         self.progress.change(|applied| {

@@ -93,7 +93,8 @@ impl Charter {
         let damaged = |reason: String| CharterError::Damaged { path: path.clone(), reason };
         let bytes = unseal(&sealed).map_err(|Malformed(reason)| damaged(reason))?;
         let written: Written = decode(bytes).map_err(|Malformed(reason)| damaged(reason))?;
-        let settings = Self::settings_of(&written.settings).ok_or_else(|| damaged("its settings".to_owned()))?;
+        let settings =
+            Self::settings_of(&written.settings).ok_or_else(|| damaged("its settings".to_owned()))?;
         Ok(Self { settings, founds: written.founds })
     }
 
@@ -104,7 +105,8 @@ impl Charter {
     /// The system's.
     pub fn write(&self, directory: &Path) -> Result<(), CharterError> {
         let path = directory.join(FILE);
-        let written = Written { settings: Act::Set(Box::new(self.settings.clone())).encode(), founds: self.founds };
+        let written =
+            Written { settings: Act::Set(Box::new(self.settings.clone())).encode(), founds: self.founds };
         let write = || -> io::Result<()> {
             let unfinished = directory.join(UNFINISHED);
             let mut file = File::create(&unfinished)?;

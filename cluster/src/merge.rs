@@ -157,7 +157,8 @@ mod tests {
     #[test]
     fn what_waits_has_a_bound() {
         let mut merge = Merge::default();
-        let taken = (1..).take_while(|number| merge.batch(1, 1, 0, batch(1, *number, 1)) == Taken::Yes).count();
+        let taken =
+            (1..).take_while(|number| merge.batch(1, 1, 0, batch(1, *number, 1)) == Taken::Yes).count();
         assert_eq!(taken, MOST_WAITING);
     }
 }

@@ -141,7 +141,8 @@ mod tests {
     }
 
     fn sent(outbox: &mut Outbox, at: u64) -> Vec<(u64, bool)> {
-        std::iter::from_fn(|| outbox.next(Moment(at)).map(|(batch, is_first)| (batch.number, is_first))).collect()
+        std::iter::from_fn(|| outbox.next(Moment(at)).map(|(batch, is_first)| (batch.number, is_first)))
+            .collect()
     }
 
     #[test]

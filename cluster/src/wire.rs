@@ -12,7 +12,7 @@ pub(crate) const VALUE_BYTES_MAX: usize = 16 << 20;
 /// Bytes that are not what they should be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("malformed bytes: {0}")]
-pub(crate) struct Malformed(pub(crate) String);
+pub struct Malformed(pub(crate) String);
 
 const BYTES: Configuration<LittleEndian, Varint, Limit<VALUE_BYTES_MAX>> =
     standard().with_limit::<VALUE_BYTES_MAX>();

@@ -208,6 +208,9 @@ pub(super) async fn connect<N: Net>(
     });
     match greeted.await {
         Err(_) => Err(format!("no answer within {:?}", bounds.greeting)),
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            Err("it closed the connection without a word: see its log".to_owned())
+        }
         Ok(Err(error)) => Err(net.explain(&error)),
         Ok(Ok((_, HelloReply::Refused(reason)))) => Err(format!("it refused this node: {reason}")),
         Ok(Ok((stream, HelloReply::Welcome { me, .. }))) => Ok((stream, me)),

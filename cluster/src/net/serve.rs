@@ -70,6 +70,7 @@ where
         let mut links = JoinSet::new();
         loop {
             tokio::select! {
+                biased;
                 _ = &mut stopped => break,
                 Some(_) = links.join_next() => {}
                 accepted = shared.net.accept(&mut listener) => match accepted {
@@ -117,6 +118,10 @@ where
         let address = peer.ip().to_string();
         match timeout(self.bounds.greeting, self.greet(accepted, &address)).await {
             Err(_) => self.tell(&address, "it did not say hello in time"),
+            // A peer that tried two addresses at once, or one that only looks whether somebody listens.
+            Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                tracing::debug!("{peer} closed before its hello");
+            }
             Ok(Err(error)) => self.tell(&address, &self.net.explain(&error)),
             Ok(Ok(None)) => {}
             Ok(Ok(Some((stream, from, purpose)))) => {
@@ -207,6 +212,13 @@ where
                 let Frame { kind, number, payload } = frame;
                 let answer = server.answer.answer(from, purpose, kind, payload).await;
                 let Some(payload) = answer else { return false };
+                if payload.len() > server.bounds.payload {
+                    let (bytes, most) = (payload.len(), server.bounds.payload);
+                    tracing::error!(
+                        "an answer of {bytes} bytes to node {from} is larger than the most of {most}"
+                    );
+                    return false;
+                }
                 // Nobody takes it if the link ends at this moment.
                 let _ = answers.send((Frame { kind, number, payload }, permit));
                 true
@@ -227,7 +239,7 @@ where
 type Answered = (Frame, OwnedSemaphorePermit);
 
 fn strange(from: u16) -> String {
-    format!("node {from} sent a request that should not have come")
+    format!("a request of node {from} has no answer")
 }
 
 /// Sends answers as they come. Returns why it ended.

@@ -4,6 +4,10 @@ use super::Net;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::task::JoinSet;
+
+/// The most addresses of a name that are tried.
+const MOST_ADDRESSES: usize = 8;
 
 /// TCP, as the system has it.
 #[derive(Clone, Debug)]
@@ -72,10 +76,15 @@ impl Net for Tcp {
     type Listener = LinkListener;
 
     async fn connect(&self, address: &str) -> io::Result<TcpStream> {
-        let mut last = None;
-        for address in lookup_host(address).await? {
+        // All at once: one of them may lead nowhere, and there is no time to wait for it.
+        let mut tries = JoinSet::new();
+        for address in lookup_host(address).await?.take(MOST_ADDRESSES) {
             self.check(address.ip())?;
-            match TcpStream::connect(address).await {
+            tries.spawn(TcpStream::connect(address));
+        }
+        let mut last = None;
+        while let Some(tried) = tries.join_next().await {
+            match tried.unwrap_or_else(|error| Err(io::Error::other(error))) {
                 Ok(stream) => {
                     stream.set_nodelay(true)?;
                     return Ok(stream);

@@ -73,7 +73,7 @@ pub enum TlsError {
 pub struct Tls<N = Tcp> {
     beneath: N,
     files: Arc<TlsFiles>,
-    advertised: Arc<str>,
+    advertised: Option<Arc<str>>,
     setup: Arc<Mutex<Setup>>,
 }
 
@@ -85,12 +85,12 @@ struct Setup {
 }
 
 impl Tls<Tcp> {
-    /// TLS over TCP, with a certificate for the host of `advertised` (`HOST:PORT`).
+    /// TLS over TCP, with a certificate for the host of `advertised` (`HOST:PORT`). It is `None` for who only calls.
     ///
     /// # Errors
     ///
     /// A file cannot be read, or peers would not take what is in it.
-    pub fn new(files: TlsFiles, advertised: &str) -> Result<Self, TlsError> {
+    pub fn new(files: TlsFiles, advertised: Option<&str>) -> Result<Self, TlsError> {
         Self::over(Tcp::beneath(), files, advertised)
     }
 
@@ -110,10 +110,10 @@ impl<N: Net> Tls<N> {
     /// # Errors
     ///
     /// A file cannot be read, or peers would not take what is in it.
-    pub fn over(beneath: N, files: TlsFiles, advertised: &str) -> Result<Self, TlsError> {
+    pub fn over(beneath: N, files: TlsFiles, advertised: Option<&str>) -> Result<Self, TlsError> {
         let setup = Setup::load(&files, advertised)?;
         let (files, setup) = (Arc::new(files), Arc::new(Mutex::new(setup)));
-        Ok(Self { beneath, files, advertised: advertised.into(), setup })
+        Ok(Self { beneath, files, advertised: advertised.map(Into::into), setup })
     }
 
     /// Reads the files again. Handshakes that begin from now on use them, and links that there are go on.
@@ -122,7 +122,7 @@ impl<N: Net> Tls<N> {
     ///
     /// As for [`Tls::new`]. Then all stays as it was.
     pub fn reload(&self) -> Result<(), TlsError> {
-        let setup = Setup::load(&self.files, &self.advertised)?;
+        let setup = Setup::load(&self.files, self.advertised.as_deref())?;
         *self.setup.lock().unwrap_or_else(PoisonError::into_inner) = setup;
         Ok(())
     }
@@ -193,8 +193,9 @@ fn name(address: &str) -> Option<ServerName<'static>> {
 }
 
 impl Setup {
-    fn load(files: &TlsFiles, advertised: &str) -> Result<Self, TlsError> {
-        let name = name(advertised).ok_or_else(|| TlsError::Address(advertised.to_owned()))?;
+    fn load(files: &TlsFiles, advertised: Option<&str>) -> Result<Self, TlsError> {
+        let of_address = |address: &str| name(address).ok_or_else(|| TlsError::Address(address.to_owned()));
+        let name = advertised.map(of_address).transpose()?;
         let of_authority = |reason: &dyn fmt::Display| unusable(&files.authority, reason);
         let mut roots = RootCertStore::empty();
         for certificate in certificates(&files.authority)? {
@@ -210,9 +211,11 @@ impl Setup {
         let chain = certificates(&files.certificate)?;
         let (own, between) = chain.split_first().expect("a file without a certificate was refused");
         let now = UnixTime::now();
-        let as_server = servers.verify_server_cert(own, between, &name, &[], now).map(|_| ());
-        let as_client = clients.verify_client_cert(own, between, now).map(|_| ());
-        as_server.and(as_client).map_err(|error| unusable(&files.certificate, &words(&error)))?;
+        let of_own = |error| unusable(&files.certificate, &words(&error));
+        clients.verify_client_cert(own, between, now).map_err(of_own)?;
+        if let Some(name) = name {
+            servers.verify_server_cert(own, between, &name, &[], now).map_err(of_own)?;
+        }
 
         let key = PrivateKeyDer::from_pem_slice(&read(&files.key)?);
         let key = key.map_err(|error| of_pem(&files.key, &error, "private key"))?;

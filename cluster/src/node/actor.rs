@@ -10,6 +10,7 @@ use crate::message::kind;
 use crate::net::LinkError;
 use crate::propose::Room;
 use crate::raft::{Changes, Standing};
+use crate::served::Served as _;
 use crate::store::DiskError;
 use crate::wire::{decode, encode};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,12 +25,7 @@ use tracing::error;
 /// Something that the actor is told.
 pub(super) enum Event {
     /// A node asks something that only the actor knows. No answer closes the link.
-    Asked {
-        from: u16,
-        kind: u8,
-        payload: Vec<u8>,
-        answer: oneshot::Sender<Option<Vec<u8>>>,
-    },
+    Asked { from: u16, kind: u8, payload: Vec<u8>, answer: oneshot::Sender<Option<Vec<u8>>> },
     /// The server's runtime let a beat through.
     BeatPassed,
     /// What came of a beat.
@@ -218,7 +214,11 @@ impl<K: Kit> Actor<K> {
             Event::Proposed { term, had_tick, is_taken } => self.proposed(term, had_tick, is_taken),
             Event::Join { nonce } => self.join(nonce),
             Event::Retire { node, is_over } => {
-                if is_over { self.retired.remove(&node) } else { self.retired.insert(node) };
+                if is_over {
+                    self.retired.remove(&node)
+                } else {
+                    self.retired.insert(node)
+                };
             }
             Event::Stop { done } => {
                 self.stopping = Some(done);

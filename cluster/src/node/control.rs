@@ -59,7 +59,10 @@ impl<K: Kit> Node<K> {
         let deadline = Instant::now() + LEADER_TRIES;
         let done = match request {
             ControlRequest::Join { nonce, address, levels } => {
-                return self.join(nonce, address, levels, deadline).await.unwrap_or_else(ControlAnswer::Refused);
+                return self
+                    .join(nonce, address, levels, deadline)
+                    .await
+                    .unwrap_or_else(ControlAnswer::Refused);
             }
             ControlRequest::Promote(node) => self.promote(node, deadline).await,
             ControlRequest::Remove(node) => self.remove(node, deadline).await,
@@ -84,12 +87,17 @@ impl<K: Kit> Node<K> {
         }
         let members = self.0.engine.standing().members.addresses;
         if let Some((node, _)) = members.iter().find(|(_, known)| **known == address) {
-            return Err(format!("node {node} is at {address}: remove it first, or advertise another address"));
+            return Err(format!(
+                "node {node} is at {address}: remove it first, or advertise another address"
+            ));
         }
         self.0.tell(Event::Join { nonce });
-        let node = self.until(deadline, || self.0.progress.with(|applied| applied.roll.joined(nonce))).await?;
+        let node =
+            self.until(deadline, || self.0.progress.with(|applied| applied.roll.joined(nonce))).await?;
         self.change(deadline, || self.0.engine.add_learner(node, address.clone())).await?;
-        let settings = self.0.progress.with(|applied| applied.roll.settings().map(|settings| Act::Set(Box::new((**settings).clone())).encode()));
+        let settings = self.0.progress.with(|applied| {
+            applied.roll.settings().map(|settings| Act::Set(Box::new((**settings).clone())).encode())
+        });
         let settings = settings.ok_or("the cluster has no settings yet: try again")?;
         info!(node, address, "node {node} has joined, at {address}");
         Ok(ControlAnswer::Joined {
@@ -134,8 +142,7 @@ impl<K: Kit> Node<K> {
         }
         // From here on it is answered no more. So it lets go of its clients, and its epoch ends when that is certain.
         self.0.tell(Event::Retire { node, is_over: false });
-        let is_gone =
-            || self.0.progress.with(|applied| applied.roll.epoch_of(node).is_none().then_some(()));
+        let is_gone = || self.0.progress.with(|applied| applied.roll.epoch_of(node).is_none().then_some(()));
         let done = match self.until(deadline, is_gone).await {
             Ok(()) => self.change(deadline, || self.0.engine.remove(node)).await,
             Err(error) => Err(error),

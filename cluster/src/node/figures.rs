@@ -3,6 +3,7 @@
 use super::actor::Actor;
 use super::{Fatal, Kit, Moment, Node};
 use crate::message::{MemberStatus, StatusRecord};
+use crate::served::Served as _;
 use std::collections::BTreeMap;
 
 /// A node's figures, for metrics.
@@ -86,7 +87,10 @@ impl<K: Kit> Node<K> {
             lapses,
             leader_changes,
             applied,
-            lag: standing.committed.unwrap_or(0).saturating_sub(standing.applied.map_or(0, |last| last.index)),
+            lag: standing
+                .committed
+                .unwrap_or(0)
+                .saturating_sub(standing.applied.map_or(0, |last| last.index)),
             log_bytes: self.0.engine.bytes_since_snapshot(),
             snapshot_bytes: self.0.engine.snapshot_bytes(),
             skipped,
@@ -131,7 +135,12 @@ impl<K: Kit> Node<K> {
             term: standing.term,
             time_ms: stamp.0,
             committed: standing.committed.unwrap_or(0),
-            members: standing.members.addresses.iter().map(|(node, address)| member(*node, address)).collect(),
+            members: standing
+                .members
+                .addresses
+                .iter()
+                .map(|(node, address)| member(*node, address))
+                .collect(),
         }
     }
 }

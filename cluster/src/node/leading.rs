@@ -2,14 +2,14 @@
 //! that are silent. All of it belongs to one term, and is dropped with it.
 
 use super::actor::{Actor, Event};
-use super::{Fatal, Kit, Shared};
+use super::{Kit, Shared};
 use crate::clock::Moment;
 use crate::lease::{Answered, Condemned, Election};
 use crate::merge::{Merge, Taken};
 use crate::message::{BatchAnswered, BeatAnswered, BeatSent, OfLeader, UpWanted, kind};
 use crate::net::Purpose;
-use crate::served::Served;
 use crate::raft::Standing;
+use crate::served::Served;
 use crate::wire::{decode, encode};
 use elockd_core::replica::{Act, LogEntry, Roll};
 use std::collections::BTreeMap;
@@ -103,8 +103,7 @@ impl<K: Kit> Actor<K> {
     fn take_office(&mut self, term: u64, at: Moment) {
         info!(term, "leading in term {term}");
         self.shared.with_word(|word| word.leads(term, at));
-        let epochs: BTreeMap<u16, u64> =
-            self.with_applied(|applied| epochs(&applied.roll));
+        let epochs: BTreeMap<u16, u64> = self.with_applied(|applied| epochs(&applied.roll));
         let election = Election {
             term,
             voters: sets(&self.standing),
@@ -118,10 +117,7 @@ impl<K: Kit> Actor<K> {
     pub(super) fn look_at_progress(&mut self, at: Moment) {
         self.own_progress(at);
         let Some(leading) = &mut self.leading else { return };
-        let present: BTreeMap<u16, u64> = self
-            .shared
-            .progress
-            .with(|applied| epochs(&applied.roll));
+        let present: BTreeMap<u16, u64> = self.shared.progress.with(|applied| epochs(&applied.roll));
         for (node, epoch) in &leading.epochs {
             if present.get(node) != Some(epoch) {
                 self.lease.gone(*node, *epoch);
@@ -140,7 +136,9 @@ impl<K: Kit> Actor<K> {
         self.ask_for_words(at);
         let condemned = self.lease.next_tick().filter(|due| at >= *due).map(|_| self.lease.tick(at));
         for Condemned { term, node, epoch } in condemned.into_iter().flatten() {
-            let Some(leading) = self.leading.as_mut().filter(|leading| leading.term == term) else { continue };
+            let Some(leading) = self.leading.as_mut().filter(|leading| leading.term == term) else {
+                continue;
+            };
             warn!(node, epoch, "node {node} is silent: ending its epoch {epoch}");
             leading.merge.push(Act::Gone { node, epoch });
         }
@@ -151,9 +149,10 @@ impl<K: Kit> Actor<K> {
         }
         if at >= leading.settle_at {
             leading.settle_at = at.plus(self.shared.times.again());
-            let acts = self.shared.progress.with(|applied| {
-                self.shared.founding.as_ref().map(|founding| founding.acts(&applied.roll))
-            });
+            let acts = self
+                .shared
+                .progress
+                .with(|applied| self.shared.founding.as_ref().map(|founding| founding.acts(&applied.roll)));
             for act in acts.into_iter().flatten() {
                 leading.merge.push(act);
             }
@@ -214,7 +213,11 @@ impl<K: Kit> Actor<K> {
 
     fn answer_beats(&mut self, answers: &[Answered], at: Moment) {
         let Some(leading) = self.leading.as_mut().filter(|_| !answers.is_empty()) else { return };
-        let told = BeatAnswered { commit: self.standing.committed.unwrap_or(0), time: self.time.now(at).0, agreed: leading.agreed };
+        let told = BeatAnswered {
+            commit: self.standing.committed.unwrap_or(0),
+            time: self.time.now(at).0,
+            agreed: leading.agreed,
+        };
         let bytes = encode(&OfLeader::Here(told));
         let (now, later) =
             std::mem::take(&mut leading.beats).into_iter().partition(|(beat, _)| answers.contains(beat));

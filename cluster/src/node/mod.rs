@@ -22,7 +22,7 @@ use crate::clock::{Clock, Moment};
 use crate::door::Inside;
 use crate::lease::{LastWord, LeaderLease, LeaderTime, Times};
 use crate::message::kind;
-use crate::net::{Answer, Ask, LinkError, Purpose};
+use crate::net::{Answer, Ask, LinkError, Links, Net, Purpose};
 use crate::raft::{Engine, EngineConfig, EngineError, EngineStore, MemberError, Pace};
 use crate::served::Served;
 use crate::store::{DiskError, Identity};
@@ -55,6 +55,12 @@ pub trait Kit: Send + Sync + 'static {
 pub trait Members {
     /// These are all members, with the address of each.
     fn set_members(&self, members: BTreeMap<u16, String>);
+}
+
+impl<N: Net> Members for Links<N> {
+    fn set_members(&self, members: BTreeMap<u16, String>) {
+        Links::set_members(self, members);
+    }
 }
 
 /// What a node is started with.
@@ -257,13 +263,19 @@ impl<K: Kit> Node<K> {
         let me = self.0.me();
         let voters: BTreeSet<u16> = standing.members.voters.iter().flatten().copied().collect();
         let ready = voters.into_iter().filter(|voter| *voter != me);
-        let Some(heir) = ready.max_by_key(|voter| standing.matched.get(voter).copied().flatten()) else { return };
+        let Some(heir) = ready.max_by_key(|voter| standing.matched.get(voter).copied().flatten()) else {
+            return;
+        };
         if !standing.leads() {
             return;
         }
         self.0.engine.transfer_leadership(heir).await;
         let taken = async {
-            while changes.next().await.is_some_and(|standing| standing.leader.is_none_or(|leader| leader == me)) {}
+            while changes
+                .next()
+                .await
+                .is_some_and(|standing| standing.leader.is_none_or(|leader| leader == me))
+            {}
         };
         let _ = timeout(HANDING_OVER, taken).await;
     }

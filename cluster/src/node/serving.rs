@@ -1,7 +1,7 @@
 //! The node's side: it asks for an epoch, sends beats and batches, and lets go of its clients in time.
 
-use super::{Fatal, Kit, LEVELS};
 use super::actor::{Actor, Event};
+use super::{Fatal, Kit, LEVELS};
 use crate::clock::Moment;
 use crate::lease::{LapseCause, NodeLease, Times, Turn};
 use crate::message::{BatchAnswered, BeatAnswered, BeatSent, OfLeader, UpWanted, kind};
@@ -63,9 +63,8 @@ impl<K: Kit> Actor<K> {
     /// Notes what was applied for this node.
     pub(super) fn own_progress(&mut self, at: Moment) {
         let me = self.shared.me();
-        let (present, installs, index) = self.with_applied(|applied| {
-            (applied.roll.epoch_of(me).copied(), applied.installs, applied.index)
-        });
+        let (present, installs, index) = self
+            .with_applied(|applied| (applied.roll.epoch_of(me).copied(), applied.installs, applied.index));
         if installs != self.installs {
             self.installs = installs;
             let turn = self.serving.lease.installed(present.map(|of| (of.nonce, of.number)), at);

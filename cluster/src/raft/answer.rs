@@ -74,7 +74,8 @@ impl<P: Pace> Answering<P> {
     async fn vote(&self, kind: u8, asked: VoteAsk) -> Option<VoteAnswer> {
         let mut request = VoteRequest::<Types<P>>::new(vote(asked.ballot), asked.last.map(log_id));
         request.leadership_transfer = asked.is_transfer;
-        let answer = if kind == VOTE { self.raft.vote(request).await } else { self.raft.pre_vote(request).await };
+        let answer =
+            if kind == VOTE { self.raft.vote(request).await } else { self.raft.pre_vote(request).await };
         let answer = answer.ok()?;
         Some(VoteAnswer {
             ballot: ballot(&answer.vote),
@@ -90,10 +91,9 @@ impl<P: Pace> Answering<P> {
             Err(TransferLeaderError::VoteChanged { expected, actual }) => {
                 TransferAnswer::VoteChanged { expected: ballot(&expected), actual: ballot(&actual) }
             }
-            Err(TransferLeaderError::LogNotFlushed { expected, actual }) => TransferAnswer::NotFlushed {
-                expected: expected.map(position),
-                actual: actual.map(position),
-            },
+            Err(TransferLeaderError::LogNotFlushed { expected, actual }) => {
+                TransferAnswer::NotFlushed { expected: expected.map(position), actual: actual.map(position) }
+            }
         })
     }
 

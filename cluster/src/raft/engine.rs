@@ -118,8 +118,7 @@ impl<P: Pace> Engine<P> {
         let raft = Raft::new(node.into(), settings, networks, log, machine);
         let raft = raft.await.map_err(|fatal| EngineError::Engine(fatal.to_string()))?;
         let heard: Heard = on_leader_heard;
-        let answering =
-            Arc::new(Answering { raft: raft.clone(), files, heard, receiving: Arc::default() });
+        let answering = Arc::new(Answering { raft: raft.clone(), files, heard, receiving: Arc::default() });
         Ok(Self { raft, log: store.log, answering, calendar })
     }
 

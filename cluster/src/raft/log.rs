@@ -22,7 +22,8 @@ pub(crate) struct EngineLog(pub(crate) Arc<Store>);
 impl EngineLog {
     fn read(&self, range: Range<u64>, bytes_max: usize) -> io::Result<Vec<Entry>> {
         let records = self.0.read(range, bytes_max)?;
-        let damaged = || io::Error::new(io::ErrorKind::InvalidData, format!("an entry names no members; {DAMAGED}"));
+        let damaged =
+            || io::Error::new(io::ErrorKind::InvalidData, format!("an entry names no members; {DAMAGED}"));
         records.into_iter().map(|record| entry(record).ok_or_else(damaged)).collect()
     }
 }

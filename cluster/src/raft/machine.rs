@@ -155,10 +155,7 @@ impl<P: Pace> RaftStateMachine<Types<P>> for Machine<P> {
         let index = meta.last_log_id.map_or(0, |last| last.index);
         let files = self.files.clone();
         let (committed, installed) = P::elsewhere(move || {
-            let SnapshotData { file, is_received } = snapshot;
-            let installed = file.state().and_then(|state| committed.install(index, &state)).and_then(|()| {
-                if is_received { files.keep(file, RECEIVED).map(drop) } else { Ok(()) }
-            });
+            let installed = install(&mut *committed, index, snapshot, &files);
             (committed, installed.map_err(|error| files.final_error(error)))
         })
         .await;
@@ -172,6 +169,21 @@ impl<P: Pace> RaftStateMachine<Types<P>> for Machine<P> {
     async fn get_current_snapshot(&mut self) -> io::Result<Option<EngineSnapshot>> {
         self.files.present().map(snapshot).transpose().map_err(|error| self.files.final_error(error))
     }
+}
+
+/// Restores the state, and makes the snapshot the present one if it is not.
+fn install(committed: &mut dyn Committed, index: u64, snapshot: SnapshotData, files: &Files) -> io::Result<()> {
+    let SnapshotData { file, is_received } = snapshot;
+    let state = file.state()?;
+    committed.install(index, &state)?;
+    if is_received {
+        files.keep(file, RECEIVED)?;
+    } else if files.present().is_none_or(|present| present.header() != file.header()) {
+        // It is another node's.
+        let SnapshotHeader { position, members, .. } = file.header().clone();
+        files.keep(SnapshotFile::build(files.shelf(), position, members, &state)?, BUILT)?;
+    }
+    Ok(())
 }
 
 impl<P: Pace> RaftSnapshotBuilder<Types<P>> for SnapshotBuilder<P> {

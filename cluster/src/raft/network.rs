@@ -17,8 +17,8 @@ use bincode::{Decode, Encode};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
 use openraft::network::{Backoff, RPCOption, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderError, TransferLeaderRequest,
-    TransferLeaderResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderError,
+    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use std::future::Future;
 use std::marker::PhantomData;
@@ -153,7 +153,8 @@ impl<P: Pace, A: Ask> RaftNetworkV2<Types<P>> for Network<P, A> {
             AppendAnswer::Done => AppendEntriesResponse::Success,
             AppendAnswer::Part(last) => AppendEntriesResponse::PartialSuccess(last.map(log_id)),
             AppendAnswer::Conflict if question.previous.is_none() => {
-                let wrong = NetworkError::from_string("nothing stands before the first entry to conflict with");
+                let wrong =
+                    NetworkError::from_string("nothing stands before the first entry to conflict with");
                 return Err(wrong.into());
             }
             AppendAnswer::Conflict => AppendEntriesResponse::Conflict,

@@ -86,9 +86,11 @@ impl Standing {
     #[must_use]
     pub fn is_quorum(&self, nodes: impl Fn(u16) -> bool) -> bool {
         !self.members.voters.is_empty()
-            && self.members.voters.iter().all(|voters| {
-                voters.iter().filter(|voter| nodes(**voter)).count() > voters.len() / 2
-            })
+            && self
+                .members
+                .voters
+                .iter()
+                .all(|voters| voters.iter().filter(|voter| nodes(**voter)).count() > voters.len() / 2)
     }
 
     pub(crate) fn of<P: Pace>(

@@ -75,7 +75,9 @@ pub enum IdentityError {
     #[error("the identity: {0}; {DAMAGED}")]
     Damaged(String),
     /// The node was found to differ from the others.
-    #[error("this node is not to be started again: {0}; remove it, empty the state directory, and join again")]
+    #[error(
+        "this node is not to be started again: {0}; remove it, empty the state directory, and join again"
+    )]
     Refused(String),
     /// The disk failed.
     #[error(transparent)]

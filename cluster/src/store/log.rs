@@ -205,7 +205,10 @@ fn record(index: u64, sealed: &[u8]) -> io::Result<Record> {
     Ok(record)
 }
 
-fn mark<T: Decode<()>>(marks: &impl ReadableTable<&'static str, &'static [u8]>, name: &str) -> io::Result<Option<T>> {
+fn mark<T: Decode<()>>(
+    marks: &impl ReadableTable<&'static str, &'static [u8]>,
+    name: &str,
+) -> io::Result<Option<T>> {
     let Some(sealed) = marks.get(name).map_err(failed)? else { return Ok(None) };
     let bytes = unseal(sealed.value()).map_err(|error| damaged(&format!("{name}: {error}")))?;
     decode(bytes).map(Some).map_err(|error| damaged(&format!("{name}: {error}")))

@@ -167,8 +167,12 @@ impl SnapshotFile {
         members: StoredMembers,
         state: &[u8],
     ) -> io::Result<Self> {
-        let header =
-            SnapshotHeader { position, members, length: state.len() as u64, checksum: crc32fast::hash(state) };
+        let header = SnapshotHeader {
+            position,
+            members,
+            length: state.len() as u64,
+            checksum: crc32fast::hash(state),
+        };
         let mut part = SnapshotPart::create(shelf, BUILT, header)?;
         part.write(state)?;
         part.finish()
@@ -336,7 +340,8 @@ fn read_header(volume: &dyn Volume) -> io::Result<(SnapshotHeader, u64)> {
     }
     let mut sealed = vec![0; length as usize];
     volume.read_at(&mut sealed, head.len() as u64).map_err(short)?;
-    let header = unseal(&sealed).and_then(decode).map_err(|error| damaged(&format!("its header: {error}")))?;
+    let header =
+        unseal(&sealed).and_then(decode).map_err(|error| damaged(&format!("its header: {error}")))?;
     Ok((header, (head.len() + sealed.len()) as u64))
 }
 

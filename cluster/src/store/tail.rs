@@ -151,7 +151,8 @@ impl Store {
         if view.recent.is_empty() {
             // The last one that remains is on the disk, or purged.
             let before = from.checked_sub(1);
-            let last = before.map(|index| self.log.read(index..from, 1).map(|records| records.first().cloned()));
+            let last =
+                before.map(|index| self.log.read(index..from, 1).map(|records| records.first().cloned()));
             match last {
                 Some(Err(error)) => {
                     drop(view);
@@ -215,7 +216,8 @@ impl Store {
         let recent = view.recent.front().map_or(u64::MAX, |record| record.position.index);
         if start < end.min(recent) {
             // Under the lock: nobody purges or truncates meanwhile.
-            records = self.log.read(start..end.min(recent), bytes_max).inspect_err(|error| self.fail(error))?;
+            records =
+                self.log.read(start..end.min(recent), bytes_max).inspect_err(|error| self.fail(error))?;
             bytes = records.iter().map(Record::size).sum();
             let expected = start..start + records.len() as u64;
             let is_whole = records.iter().map(|record| record.position.index).eq(expected.clone());
@@ -242,7 +244,12 @@ impl Store {
     fn put(&self, view: MutexGuard<'_, View>, changes: Vec<Change>, done: Done) {
         // Inline, `done` takes the lock itself. There is one thread then, and no order to lose.
         let is_inline = self.queue.is_inline();
-        let view = if is_inline { drop(view); None } else { Some(view) };
+        let view = if is_inline {
+            drop(view);
+            None
+        } else {
+            Some(view)
+        };
         self.queue.put(changes, done);
         drop(view);
     }

@@ -15,6 +15,12 @@ impl Machine {
         self.connections.nodes().next_serial(node).saturating_sub(1)
     }
 
+    /// How many connections a node of a cluster has. 0 for a daemon that is alone, whose connections are not listed so.
+    #[must_use]
+    pub fn connections_of(&self, node: u16) -> u64 {
+        self.connections.nodes().get(node).map_or(0, |node| node.connections().len() as u64)
+    }
+
     /// Ends all connections of a node, by ascending number: slots differ between replicas. The lines are settled once,
     /// after the last. Otherwise a connection might get a lock that is about to end itself.
     #[cold]

@@ -26,12 +26,12 @@ mod settings;
 mod signals;
 mod tls;
 
-use elockd_server::Server;
-use elockd_server::listen::{AdminListener, TcpListener, Then, Tls, TlsError, TlsSetup, UnixListener};
-use elockd_server::tokens::{FileTokens, StateError};
 use cluster::{ClusterError, Member, Prepared};
 use elockd_cluster::store::StateDirectory;
+use elockd_server::Server;
 use elockd_server::gate::Gate;
+use elockd_server::listen::{AdminListener, TcpListener, Then, Tls, TlsError, TlsSetup, UnixListener};
+use elockd_server::tokens::{FileTokens, StateError};
 use files::Files;
 use logging::{LogError, Logging};
 use metrics::Metrics;

@@ -2,7 +2,7 @@
 
 use crate::hub::Hub;
 use elockd_cluster::{NodeInput, Served};
-use elockd_core::{Machine, Now};
+use elockd_core::{Machine, Now, Settings};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -35,6 +35,10 @@ impl Served for Replica {
         // First, so that who looks at the machine has no time before the machine's.
         self.time.fetch_max(stamp.0, Ordering::AcqRel);
         self.hub.apply(stamp, inputs);
+    }
+
+    fn configure(&self, settings: &Settings) {
+        self.hub.configure(settings);
     }
 
     fn deadline(&self) -> Option<Now> {

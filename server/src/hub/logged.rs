@@ -8,6 +8,7 @@ use super::{Ending, Flow, Hub, Locks, Mail, Seat};
 use crate::hub::post::Post;
 use crate::hub::sleepers::TickerAsleep;
 use elockd_cluster::NodeInput;
+use elockd_core::Settings;
 use elockd_core::wire::encode;
 use elockd_core::{Conn, Input, Machine, Now, Output, Reply, Scan};
 use std::collections::BTreeMap;
@@ -77,6 +78,11 @@ impl<L: Locks> Hub<L> {
     /// When something is next due in the machine.
     pub fn deadline(&self) -> Option<Now> {
         self.with(|state| state.machine.deadline())
+    }
+
+    /// Gives the machine the settings of its cluster.
+    pub fn configure(&self, settings: &Settings) {
+        self.with(|state| state.machine.configure(settings));
     }
 
     /// A copy of the machine.

@@ -55,9 +55,8 @@ fn a_dead_leader_is_replaced_and_what_it_committed_stays() {
         room.node(dead).propose("a").await.await.unwrap();
         let term = room.node(dead).engine.standing().term;
         room.stop(dead).await;
-        let leader = room.leader(&others(dead)).await;
-        assert!(leader.term > term);
-        room.node(leader.node).propose("b").await.await.unwrap();
+        assert!(room.leader(&others(dead)).await.term > term);
+        room.say(&others(dead), "b").await;
         room.applied(&others(dead), &["a", "b"]).await;
         room.start(dead).await;
         room.applied(&ALL, &["a", "b"]).await;
@@ -71,8 +70,7 @@ fn a_leader_that_is_cut_off_commits_nothing() {
         let old = room.found(&ALL).await;
         room.isolate(old, true);
         let lost = room.node(old).propose("lost").await;
-        let leader = room.leader(&others(old)).await;
-        room.node(leader.node).propose("kept").await.await.unwrap();
+        room.say(&others(old), "kept").await;
         room.applied(&others(old), &["kept"]).await;
         assert!(room.node(old).entries().is_empty());
         room.isolate(old, false);
@@ -111,8 +109,7 @@ fn after_a_restart_of_all_everything_is_there() {
         for node in ALL {
             room.start(node).await;
         }
-        let leader = room.leader(&ALL).await;
-        room.node(leader.node).propose("d").await.await.unwrap();
+        room.say(&ALL, "d").await;
         room.applied(&ALL, &["a", "b", "c", "d"]).await;
     });
 }
@@ -140,8 +137,7 @@ fn leadership_is_handed_over() {
         let heir = others(old)[1];
         room.node(old).engine.transfer_leadership(heir).await;
         room.until("the heir leads", || room.node(heir).engine.standing().leads().then_some(())).await;
-        assert_eq!(room.leader(&ALL).await.node, heir);
-        room.node(heir).propose("b").await.await.unwrap();
+        assert_eq!(room.say(&ALL, "b").await, heir);
         room.applied(&ALL, &["a", "b"]).await;
     });
 }
@@ -243,8 +239,7 @@ fn a_failing_disk_stops_its_node_for_good() {
         assert_eq!((error.kind, error.reason.as_str()), (io::ErrorKind::StorageFull, "no room"));
         room.until("it stops", || (room.node(1).engine.standing().role == Role::Stopped).then_some(())).await;
         assert!(room.node(1).engine.standing().failure.is_some());
-        let leader = room.leader(&[2, 3]).await;
-        room.node(leader.node).propose("b").await.await.unwrap();
+        room.say(&[2, 3], "b").await;
         let later = store.head().last;
         tokio::time::sleep(Duration::from_secs(2)).await;
         assert_eq!(store.head().last, later, "nothing more is written");

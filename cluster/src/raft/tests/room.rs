@@ -3,7 +3,7 @@
 
 use crate::clock::{Clock, Moment};
 use crate::net::{Ask, LinkError, Purpose};
-use crate::raft::{Committed, Engine, EngineConfig, EngineStore, Proposal, Seeded, Standing, seeded};
+use crate::raft::{Committed, Engine, EngineConfig, EngineStore, Proposal, ProposeError, Seeded, Standing, seeded};
 use crate::store::{DiskLog, Folder, Log, Store, Writing};
 use crate::wire::{decode, encode};
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,7 +70,8 @@ struct Disk {
 
 /// Runs a test on one thread, whose time passes only when everything waits.
 pub(super) fn run<F: Future<Output = ()>>(test: impl FnOnce(Room) -> F) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let test = seeded(7, test(Room::default()));
         timeout(Duration::from_mins(10), test).await.expect("the test hangs");
@@ -129,6 +130,19 @@ impl Room {
         .await
     }
 
+    /// Has an entry applied by whichever of these nodes leads. A leader whose quorum is not fresh refuses, also right
+    /// after its election.
+    pub(super) async fn say(&self, among: &[u16], entry: &str) -> u16 {
+        loop {
+            let leader = self.leader(among).await.node;
+            match self.node(leader).propose(entry).await.await {
+                Ok(_) => return leader,
+                Err(ProposeError::NotLeader { .. }) => sleep(Duration::from_millis(20)).await,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
     /// Waits for something.
     pub(super) async fn until<T>(&self, what: &str, mut found: impl FnMut() -> Option<T>) -> T {
         for _ in 0..10_000 {
@@ -162,7 +176,9 @@ impl Room {
 
     /// Cuts what one node sends to another, or mends it.
     pub(super) fn cut(&self, from: u16, to: u16, is_cut: bool) {
-        self.inside(|inside| if is_cut { inside.cut.insert((from, to)) } else { inside.cut.remove(&(from, to)) });
+        self.inside(
+            |inside| if is_cut { inside.cut.insert((from, to)) } else { inside.cut.remove(&(from, to)) },
+        );
     }
 
     pub(super) fn answers_after(&self, after: Duration) {

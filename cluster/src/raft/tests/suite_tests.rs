@@ -4,8 +4,8 @@
 use crate::raft::Committed;
 use crate::raft::log::EngineLog;
 use crate::raft::machine::{Files, Machine};
-use crate::raft::{Pace, Seeded, Threads};
 use crate::raft::types::Types;
+use crate::raft::{Pace, Seeded, Threads};
 use crate::store::{DiskLog, Folder, Store, Writing};
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
@@ -56,5 +56,7 @@ async fn the_engines_suite_passes_on_a_disk() {
 
 #[tokio::test]
 async fn the_engines_suite_passes_in_memory() {
-    crate::raft::seeded(1, Suite::test_all(Builder::<Seeded>(Writing::Inline, false, PhantomData))).await.unwrap();
+    crate::raft::seeded(1, Suite::test_all(Builder::<Seeded>(Writing::Inline, false, PhantomData)))
+        .await
+        .unwrap();
 }

@@ -10,7 +10,9 @@ use crate::settings::ClusterSettings;
 use elockd_cluster::net::{Bounds, LinkEnd, LinkListener, Links, Net, Tcp, Tls, TlsError, serve};
 use elockd_cluster::raft::{EngineStore, Threads};
 use elockd_cluster::store::{IdentityError, StateDirectory, Store, Writing};
-use elockd_cluster::{Charter, CharterError, Clock, Door, Fatal, Inside, Kit, Node, NodeConfig, NodeFigures, door};
+use elockd_cluster::{
+    Charter, CharterError, Clock, Door, Fatal, Inside, Kit, Node, NodeConfig, NodeFigures, door,
+};
 use elockd_core::Config;
 use elockd_server::Replica;
 use std::io;
@@ -123,7 +125,14 @@ impl Member {
                 Ok(runtime) => runtime,
                 Err(error) => return drop(begun.send(Err(ClusterError::Thread(error)))),
             };
-            let parts = Parts { directory: prepared.directory, charter: prepared.charter, settings, replica, inside, machine };
+            let parts = Parts {
+                directory: prepared.directory,
+                charter: prepared.charter,
+                settings,
+                replica,
+                inside,
+                machine,
+            };
             match prepared.tls {
                 Some(tls) => {
                     let listening = tls.clone();
@@ -209,7 +218,8 @@ async fn start<N: Net>(
     links: Links<N>,
 ) -> Result<(Node<Production<N>>, StateDirectory), ClusterError> {
     let Parts { directory, charter, settings, replica, inside, machine } = parts;
-    let log = Store::open(directory.log().map_err(ClusterError::Log)?, Writing::Thread).map_err(ClusterError::Log)?;
+    let log = Store::open(directory.log().map_err(ClusterError::Log)?, Writing::Thread)
+        .map_err(ClusterError::Log)?;
     let store = EngineStore { log: Arc::new(log), shelf: Arc::new(directory.folder()) };
     let nonce = getrandom::u64().map_err(|error| ClusterError::Start(error.to_string()))?;
     let config = NodeConfig {

@@ -101,9 +101,7 @@ pub(crate) fn main(args: &[OsString]) -> ExitCode {
     let done = match line.command {
         Tool::Init(daemon) => init(&daemon),
         Tool::Join(join) => self::join(&join),
-        Tool::Promote(other) => {
-            change(&other, ControlRequest::Promote(other.node), "votes now")
-        }
+        Tool::Promote(other) => change(&other, ControlRequest::Promote(other.node), "votes now"),
         Tool::Remove(other) => change(&other, ControlRequest::Remove(other.node), "is removed"),
         Tool::Status(status) => self::status(&status),
     };
@@ -186,8 +184,9 @@ fn join(join: &Join) -> Result<ExitCode, Refused> {
     let ControlAnswer::Joined { node, cluster: number, timeout_ms, settings: common, .. } = answer else {
         return Err(unexpected(answer));
     };
-    let common = Charter::settings_of(&common)
-        .ok_or_else(|| Refused::Reason("the cluster has settings that this release does not know".to_owned()))?;
+    let common = Charter::settings_of(&common).ok_or_else(|| {
+        Refused::Reason("the cluster has settings that this release does not know".to_owned())
+    })?;
     let charter = Charter { settings: common, founds: None };
     if let Some((flag, own, common)) = charter.difference(&machine.limits, &machine.features) {
         return Err(Refused::Reason(format!(
@@ -258,7 +257,13 @@ fn table(record: &StatusRecord) -> String {
         text,
         "cluster {:032x}  level {}  timeout {} ms\n{leader}, term {}; cluster time {} ms; committed {}; as node {} \
          sees it\n",
-        record.cluster, record.level, record.timeout_ms, record.term, record.time_ms, record.committed, record.node
+        record.cluster,
+        record.level,
+        record.timeout_ms,
+        record.term,
+        record.time_ms,
+        record.committed,
+        record.node
     );
     let _ = writeln!(
         text,

@@ -29,7 +29,9 @@ pub(crate) enum ClusterRefusal {
     NoStateDir,
     #[error("{flag} is set, and --cluster-listen is not: set both")]
     NoListener { flag: &'static str },
-    #[error("links to other nodes need --cluster-ca, --cluster-cert and --cluster-key: set all three, or none")]
+    #[error(
+        "links to other nodes need --cluster-ca, --cluster-cert and --cluster-key: set all three, or none"
+    )]
     SomeFiles,
     #[error(
         "{flag} is {ms} ms, but must be 0 or at least {TIMEOUT_MS} ms in a cluster: before that, a client whose \
