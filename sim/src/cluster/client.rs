@@ -120,7 +120,7 @@ impl Client {
         if self.rng.random_bool(0.25) {
             let answers = dialogue.ask(&[Command::Linger(self.rng.random_range(500..6_000))]).await?;
             if let Some(Reply::Lingers { key, .. }) = Reply::read(&answers[0]) {
-                self.key = key.map(|key| key.to_string().into_bytes());
+                self.key = key.map(<[u8]>::to_vec);
             }
         }
         Ok(())

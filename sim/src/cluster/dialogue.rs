@@ -55,7 +55,7 @@ impl Dialogue {
             for nth in 0..commands.len() {
                 let line = self.line().await?;
                 let text = String::from_utf8_lossy(&line).into_owned();
-                self.common.record(|history| history.answered(number, first + nth, text));
+                self.common.record(|history| history.answered(number, first + nth, &text));
                 answers.push(line);
             }
             Ok(answers)

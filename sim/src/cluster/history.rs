@@ -19,14 +19,10 @@ pub(super) enum SeenEnd {
     Closed,
     /// It said `0 No Quorum`.
     NoQuorum,
-    /// It said `0 Shutting Down`.
-    ShuttingDown,
     /// The client closed it.
     Dropped,
     /// The client gave it up, because nothing was answered for long.
     GivenUp,
-    /// The run was over.
-    Over,
 }
 
 /// A request of a client.

@@ -113,7 +113,7 @@ impl NodeHost {
         let identity = self.identity(seed).await;
         let (door, inside) = door(self.number, self.clock.clone());
         let settings = settings();
-        let machine = settings.config();
+        let machine = MachineConfig::smallest_storage();
         let server = Server::clustered(Config { machine: machine.clone(), ..Config::default() }, door);
         let served = Arc::new(WatchedReplica::new(server.replica(), self.number, &self.common.replicas));
         let store = open(&disk).map_err(|error| format!("its log does not open: {error}"))?;
@@ -124,7 +124,6 @@ impl NodeHost {
         let config = NodeConfig {
             identity,
             advertise: address(self.number),
-            levels: LEVELS,
             founding,
             machine,
             nonce: seed << 16,

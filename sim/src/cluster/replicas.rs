@@ -2,7 +2,7 @@
 //! the others applied at the same index, in this and in earlier processes.
 
 use elockd_cluster::{NodeInput, Served};
-use elockd_core::{Addr, Command, Conn, Input, Machine, Now};
+use elockd_core::{Addr, Command, Conn, Input, Machine, Now, Settings};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,8 +13,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(super) struct AppliedEntry {
     pub(super) stamp: Now,
     pub(super) inputs: Vec<NodeInput>,
-    /// When the first replica applied it.
-    pub(super) ms: u32,
 }
 
 /// A connection, as the log has it.
@@ -92,7 +90,7 @@ impl Ledger {
             }
         }
         self.note(ms, inputs);
-        self.entries.insert(index, AppliedEntry { stamp, inputs: inputs.to_vec(), ms });
+        self.entries.insert(index, AppliedEntry { stamp, inputs: inputs.to_vec() });
     }
 
     fn note(&mut self, ms: u32, inputs: &[NodeInput]) {
@@ -159,6 +157,10 @@ impl<S: Served> Served for WatchedReplica<S> {
         let before = self.last.swap(next, Ordering::SeqCst);
         self.replicas.with(|ledger| ledger.applied(self.node, before, next, (stamp, inputs)));
         self.inner.apply(stamp, inputs);
+    }
+
+    fn configure(&self, settings: &Settings) {
+        self.inner.configure(settings);
     }
 
     fn deadline(&self) -> Option<Now> {

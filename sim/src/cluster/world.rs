@@ -258,7 +258,7 @@ impl ClusterWorld {
             }
             Mishap::Cut(split) => {
                 self.marks.cuts += 1;
-                let node = |target| self.nodes(target).first().map_or(target, |number| Target::Node(*number));
+                let mut node = |target| self.nodes(target).first().map_or(target, |number| Target::Node(*number));
                 Mishap::Cut(match split {
                     Split::Alone(target) => Split::Alone(node(target)),
                     Split::Mute(target) => Split::Mute(node(target)),

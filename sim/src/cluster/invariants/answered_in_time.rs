@@ -17,7 +17,7 @@ pub(super) fn judge(run: &ClusterRun<'_>, marks: &mut ClusterMarks) -> Result<()
             continue;
         }
         for (nth, asked) in conn.requests.iter().enumerate() {
-            let is_own_end = matches!(conn.ended, Some((_, SeenEnd::Dropped | SeenEnd::Over)));
+            let is_own_end = matches!(conn.ended, Some((_, SeenEnd::Dropped)));
             let over = asked.answer.as_ref().map(|(_, at)| at.ms).or(end);
             let over_ms = over.unwrap_or(run.end_ms);
             let waits_ms = waits_ms(&asked.command);

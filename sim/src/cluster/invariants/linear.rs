@@ -59,6 +59,7 @@ fn operations<'a>(
     let mut has_resumed = false;
     for asked in &conn.requests {
         let answer = asked.answer.as_ref().map(|(text, _)| number(text.as_bytes()));
+        let known: BTreeSet<Lock<'a>> = locks.keys().copied().collect();
         let mut note = |lock: Lock<'a>, kind: Kind, verb: LockVerb, answer: Option<u32>| {
             let operations = locks.entry(lock).or_default();
             let n = operations.len() as u32;
@@ -84,12 +85,10 @@ fn operations<'a>(
                 }
             }
             Command::ReleaseAll if answer != Some(None) => {
-                let own: Vec<Lock<'a>> = if has_resumed {
-                    LOCKS.iter().map(|(kind, name)| (*kind, name.as_bytes())).collect()
-                } else {
-                    locks.keys().copied().collect()
-                };
-                for lock in own {
+                // Who has resumed may hold any.
+                let is_own = |lock: &Lock<'_>| has_resumed || known.contains(lock);
+                let all = LOCKS.map(|(kind, name)| (kind, name.as_bytes()));
+                for lock in all.into_iter().filter(is_own) {
                     note(lock, lock.0, LockVerb::ReleaseAll, answer.flatten());
                 }
             }
