@@ -123,11 +123,10 @@ impl Charter {
 mod tests {
     use super::*;
     use elockd_core::Config;
-    use std::sync::Arc;
 
     fn charter(founds: Option<(u64, u64)>) -> Charter {
         let Config { limits, features, secret, accounts, .. } = Config::default();
-        Charter { settings: Settings { limits, features, secret, accounts: Arc::new(accounts) }, founds }
+        Charter { settings: Settings { limits, features, secret, accounts }, founds }
     }
 
     #[test]

@@ -172,7 +172,12 @@ impl<P: Pace> RaftStateMachine<Types<P>> for Machine<P> {
 }
 
 /// Restores the state, and makes the snapshot the present one if it is not.
-fn install(committed: &mut dyn Committed, index: u64, snapshot: SnapshotData, files: &Files) -> io::Result<()> {
+fn install(
+    committed: &mut dyn Committed,
+    index: u64,
+    snapshot: SnapshotData,
+    files: &Files,
+) -> io::Result<()> {
     let SnapshotData { file, is_received } = snapshot;
     let state = file.state()?;
     committed.install(index, &state)?;
@@ -218,6 +223,7 @@ pub(crate) fn meta(header: &SnapshotHeader) -> io::Result<Meta> {
         none if none.position.is_none() => Some(StoredNodes::default()),
         some => stored_nodes(some.clone()),
     };
-    let damaged = || io::Error::new(io::ErrorKind::InvalidData, format!("a snapshot names no members; {DAMAGED}"));
+    let damaged =
+        || io::Error::new(io::ErrorKind::InvalidData, format!("a snapshot names no members; {DAMAGED}"));
     Ok(Meta { last_log_id: header.position.map(log_id), last_membership: members.ok_or_else(damaged)? })
 }

@@ -26,7 +26,8 @@ mod settings;
 mod signals;
 mod tls;
 
-use cluster::{ClusterError, Member, Prepared};
+use cluster::{ClusterError, Member, Prepared, TellNode};
+use elockd_cluster::net::Tls as LinkTls;
 use elockd_cluster::store::StateDirectory;
 use elockd_server::Server;
 use elockd_server::gate::Gate;
@@ -37,6 +38,7 @@ use logging::{LogError, Logging};
 use metrics::Metrics;
 use output::tell;
 use pidfile::{PidFile, PidFileError};
+use reload::Certificates;
 use settings::{Loaded, Occasion, Settings};
 use signals::{Earliest, Signals};
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -240,16 +242,28 @@ async fn serve(
         if let Some(tokens) = tokens {
             server = server.tokens_from(tokens);
         }
-        return serve_through(server, args, loaded, signals, tls, files, logging).await;
+        let seen = Seen { tls, links: None, node: None };
+        return serve_through(server, args, loaded, signals, seen, files, logging).await;
     };
     prepared.adopt(&mut config.machine)?;
     let machine = config.machine.clone();
+    let links = prepared.tls();
     let (door, inside) = prepared.door();
     let server = Server::clustered(config, door);
     let member = Member::start(prepared, &clustered, server.replica(), inside, machine).await?;
-    let served = serve_through(server, args, loaded, signals, tls, files, logging).await;
+    let seen = Seen { tls, links, node: Some(member.tell()) };
+    let served = serve_through(server, args, loaded, signals, seen, files, logging).await;
     member.stop().await;
     served
+}
+
+/// What of a server depends on how it runs.
+struct Seen {
+    tls: Option<TlsSetup>,
+    /// The certificates of links to other nodes.
+    links: Option<LinkTls>,
+    /// Tells of this node.
+    node: Option<TellNode>,
 }
 
 /// Listens, and serves until a signal says stop.
@@ -258,7 +272,7 @@ async fn serve_through<G: Gate>(
     args: &[OsString],
     loaded: Loaded,
     signals: Signals,
-    tls: Option<TlsSetup>,
+    seen: Seen,
     files: &Files,
     logging: &Logging,
 ) -> Result<(), StartError> {
@@ -274,7 +288,7 @@ async fn serve_through<G: Gate>(
             server.listen(bind(address)?);
         }
     }
-    let tls = tls.map(|setup| {
+    let tls = seen.tls.map(|setup| {
         tls::tell_of(&setup);
         Tls::new(setup)
     });
@@ -294,7 +308,7 @@ async fn serve_through<G: Gate>(
         }
     }
     let metrics = settings.metrics.map(|address| {
-        Metrics::bind(address, server.monitor(), tls.clone())
+        Metrics::bind(address, server.monitor(), seen.node, tls.clone())
             .map_err(|source| StartError::Listen { address: format!("http {address}"), source })
     });
     let metrics = metrics.transpose()?;
@@ -311,8 +325,9 @@ async fn serve_through<G: Gate>(
     let metrics = metrics.map(|metrics| tokio::spawn(metrics.serve()));
     let monitor = server.monitor();
     let (begin, has_begun) = oneshot::channel();
+    let certificates = Certificates { clients: tls, links: seen.links };
     let shutdown = async {
-        let signals = signals.until_shutdown(args, loaded, files, logging, monitor, tls).await;
+        let signals = signals.until_shutdown(args, loaded, files, logging, monitor, certificates).await;
         // This fails only if the server has ended.
         let _ = begin.send(signals);
     };

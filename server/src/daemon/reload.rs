@@ -5,7 +5,9 @@ use crate::files::Files;
 use crate::logging::{self, LogError, Logging, Sink};
 use crate::settings::{self, Changes, Loaded, Occasion, Opened, Refusal};
 use crate::tls;
+use elockd_cluster::net::{Tls as LinkTls, TlsError as LinkTlsError};
 use elockd_server::Monitor;
+use elockd_server::gate::Gate;
 use elockd_server::listen::{Tls, TlsError, TlsSetup};
 use std::ffi::OsString;
 use std::path::Path;
@@ -17,32 +19,42 @@ use tracing::{error, info, warn};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// All that a reload needs and changes.
-pub(crate) struct Reload<'a> {
+pub(crate) struct Reload<'a, G: Gate> {
     args: &'a [OsString],
     loaded: Loaded,
     files: &'a Files,
     logging: &'a Logging,
-    monitor: Monitor,
-    tls: Option<Tls>,
+    monitor: Monitor<G>,
+    certificates: Certificates,
 }
 
-impl<'a> Reload<'a> {
+/// Certificates that are in use.
+#[derive(Clone)]
+pub(crate) struct Certificates {
+    /// Those that clients see.
+    pub(crate) clients: Option<Tls>,
+    /// Those of the links to the other nodes of a cluster.
+    pub(crate) links: Option<LinkTls>,
+}
+
+impl<'a, G: Gate> Reload<'a, G> {
     /// Begins with the settings that the daemon was started with.
     pub(crate) fn new(
         args: &'a [OsString],
         loaded: Loaded,
         files: &'a Files,
         logging: &'a Logging,
-        monitor: Monitor,
-        tls: Option<Tls>,
+        monitor: Monitor<G>,
+        certificates: Certificates,
     ) -> Self {
-        Self { args, loaded, files, logging, monitor, tls }
+        Self { args, loaded, files, logging, monitor, certificates }
     }
 
     /// Reloads once.
     pub(crate) async fn run(&mut self) {
         let (args, log_file) = (self.args.to_vec(), self.loaded.settings.log.file.clone());
-        let mut reading = self.files.run(move || Found::look(&args, log_file.as_deref()));
+        let links = self.certificates.links.clone();
+        let mut reading = self.files.run(move || Found::look(&args, log_file.as_deref(), links.as_ref()));
         let in_time = timeout(PATIENCE, &mut reading).await;
         if in_time.is_err() {
             warn!("a file hangs that SIGHUP reads or opens again: it changes nothing until that is over");
@@ -67,7 +79,7 @@ impl<'a> Reload<'a> {
             Err(refusal) => return error!("reloaded nothing, the settings are wrong: {}", refusal.line()),
         };
         let (old, new) = (self.loaded.settings.log.level, newer.settings.log.level);
-        let certificates = match (&self.tls, found.tls) {
+        let certificates = match (&self.certificates.clients, found.tls) {
             (Some(tls), Some(Ok(setup))) => {
                 tls::tell_of(&setup);
                 tls.replace(setup);
@@ -79,6 +91,13 @@ impl<'a> Reload<'a> {
             }
             _ => false,
         };
+        match found.links {
+            Some(Ok(())) => info!("read the certificates of links to other nodes again"),
+            Some(Err(error)) => {
+                error!("{error}; links to other nodes go on with the certificates that they have")
+            }
+            None => {}
+        }
         let opened = Opened { log: found.is_log_open, certificates };
         let Changes { applied, ignored, failed, is_other_rulebook } = self.loaded.replace(newer, opened);
         self.monitor.tune(self.loaded.settings.server.tunables());
@@ -128,11 +147,13 @@ struct Found {
     is_log_open: bool,
     /// The certificates, if there are any.
     tls: Option<Result<TlsSetup, TlsError>>,
+    /// Whether the certificates of links were read again, if there are any.
+    links: Option<Result<(), LinkTlsError>>,
 }
 
 impl Found {
     /// Reads the settings and the certificates, and opens the log's file: the new one, or else the old one.
-    fn look(args: &[OsString], old_log: Option<&Path>) -> Self {
+    fn look(args: &[OsString], old_log: Option<&Path>, links: Option<&LinkTls>) -> Self {
         let newer = settings::load(args, Occasion::Reload);
         let new_log = newer.as_ref().ok().map(|newer| newer.settings.log.file.as_deref());
         let mut errors = Vec::new();
@@ -143,6 +164,6 @@ impl Found {
         let sink = opened.or_else(|| if is_other { open(old_log) } else { None });
         let tls_files = newer.as_ref().ok().and_then(|newer| newer.settings.tls_files.as_ref());
         let tls = tls_files.map(tls::load_valid);
-        Self { newer, sink, errors, is_log_open, tls }
+        Self { newer, sink, errors, is_log_open, tls, links: links.map(LinkTls::reload) }
     }
 }

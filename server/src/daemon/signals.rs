@@ -4,10 +4,10 @@
 
 use crate::files::Files;
 use crate::logging::Logging;
-use crate::reload::Reload;
+use crate::reload::{Certificates, Reload};
 use crate::settings::Loaded;
 use elockd_server::Monitor;
-use elockd_server::listen::Tls;
+use elockd_server::gate::Gate;
 use rustix::process::Signal as Number;
 use std::ffi::OsString;
 use std::ops::RangeInclusive;
@@ -92,17 +92,17 @@ impl Signals {
 
     /// Reloads on each SIGHUP, until a signal ends the daemon. Returns itself, for a second such signal. While it
     /// reloads, further SIGHUPs are kept, and count as one.
-    pub(crate) async fn until_shutdown(
+    pub(crate) async fn until_shutdown<G: Gate>(
         self,
         args: &[OsString],
         loaded: Loaded,
         files: &Files,
         logging: &Logging,
-        monitor: Monitor,
-        tls: Option<Tls>,
+        monitor: Monitor<G>,
+        certificates: Certificates,
     ) -> Self {
         let Self { mut terminate, mut interrupt, mut hangup } = self;
-        let mut reload = Reload::new(args, loaded, files, logging, monitor, tls);
+        let mut reload = Reload::new(args, loaded, files, logging, monitor, certificates);
         let name = {
             let mut reloads = pin!(async {
                 while hangup.recv().await.is_some() {

@@ -27,7 +27,8 @@ fn a_learner_follows_is_promoted_and_removed() {
         room.isolate(4, false);
         room.isolate(away, false);
         let leader = room.say(&[1, 2, 3, 4], "c").await;
-        let away = if away == leader { [1, 2, 3].into_iter().find(|node| *node != leader).unwrap() } else { away };
+        let away =
+            if away == leader { [1, 2, 3].into_iter().find(|node| *node != leader).unwrap() } else { away };
         room.node(leader).engine.remove(away).await.unwrap();
         let standing = room.node(leader).engine.standing();
         assert_eq!(standing.members.addresses.len(), 3);

@@ -3,7 +3,9 @@
 
 use crate::clock::{Clock, Moment};
 use crate::net::{Ask, LinkError, Purpose};
-use crate::raft::{Committed, Engine, EngineConfig, EngineStore, Proposal, ProposeError, Seeded, Standing, seeded};
+use crate::raft::{
+    Committed, Engine, EngineConfig, EngineStore, Proposal, ProposeError, Seeded, Standing, seeded,
+};
 use crate::store::{DiskLog, Folder, Log, Store, Writing};
 use crate::wire::{decode, encode};
 use std::collections::{BTreeMap, BTreeSet};

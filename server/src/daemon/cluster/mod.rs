@@ -14,7 +14,7 @@ use elockd_cluster::{
     Charter, CharterError, Clock, Door, Fatal, Inside, Kit, Node, NodeConfig, NodeFigures, door,
 };
 use elockd_core::Config;
-use elockd_server::Replica;
+use elockd_server::gate::Replica;
 use std::io;
 use std::marker::PhantomData;
 use std::process;
@@ -102,9 +102,12 @@ impl<N: Net> Kit for Production<N> {
     type Pace = Threads;
 }
 
+/// Tells the figures of a node, as they are now.
+pub(crate) type TellNode = Arc<dyn Fn() -> NodeFigures + Send + Sync>;
+
 /// What the daemon sees of its node.
 pub(crate) struct Member {
-    figures: Arc<dyn Fn() -> NodeFigures + Send + Sync>,
+    figures: TellNode,
     stop: oneshot::Sender<()>,
     stopped: oneshot::Receiver<()>,
 }
@@ -149,8 +152,8 @@ impl Member {
         beginning.await.unwrap_or(Err(ClusterError::Ended))
     }
 
-    /// Tells the figures of now.
-    pub(crate) fn figures(&self) -> Arc<dyn Fn() -> NodeFigures + Send + Sync> {
+    /// Who tells of the node.
+    pub(crate) fn tell(&self) -> TellNode {
         Arc::clone(&self.figures)
     }
 
@@ -218,7 +221,7 @@ async fn start<N: Net>(
     links: Links<N>,
 ) -> Result<(Node<Production<N>>, StateDirectory), ClusterError> {
     let Parts { directory, charter, settings, replica, inside, machine } = parts;
-    let log = Store::open(directory.log().map_err(ClusterError::Log)?, Writing::Thread)
+    let log = Store::open(Arc::new(directory.log().map_err(ClusterError::Log)?), Writing::Thread)
         .map_err(ClusterError::Log)?;
     let store = EngineStore { log: Arc::new(log), shelf: Arc::new(directory.folder()) };
     let nonce = getrandom::u64().map_err(|error| ClusterError::Start(error.to_string()))?;

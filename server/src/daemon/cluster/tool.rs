@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use elockd_cluster::net::{Bounds, Tcp, Tls, call};
 use elockd_cluster::store::{Identity, StateDirectory};
 use elockd_cluster::{Charter, ControlAnswer, ControlRequest, LEVELS, MemberStatus, StatusRecord};
-use elockd_core::Settings;
+use elockd_core::{Config, Settings};
 use elockd_server::tokens::{FileTokens, HIGHEST_TOKEN, TokenSource};
 use serde_json::json;
 use std::ffi::OsString;
@@ -149,7 +149,7 @@ fn init(daemon: &Daemon) -> Result<ExitCode, Refused> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let first = *runtime.block_on(tokens.reserve())?.start();
     let Config { limits, features, secret, accounts, .. } = machine;
-    let common = Settings { limits, features, secret, accounts: Arc::new(accounts) };
+    let common = Settings { limits, features, secret, accounts };
     let charter = Charter { settings: common, founds: Some((first, HIGHEST_TOKEN)) };
     let identity = Identity::found(TIMEOUT_MS)?;
     charter.write(&cluster.state_dir)?;

@@ -10,7 +10,9 @@ mod sample;
 #[cfg(test)]
 pub(crate) use described::table;
 
+use crate::cluster::TellNode;
 use elockd_server::Monitor;
+use elockd_server::gate::Gate;
 use elockd_server::listen::{Acceptor, Listener, Peer, TcpListener, TcpOptions, Tls};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -42,9 +44,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const REQUEST_BYTES: usize = 16 << 10;
 
 /// The listener.
-pub(crate) struct Metrics {
+pub(crate) struct Metrics<G: Gate> {
     acceptor: Acceptor<Http>,
-    source: Arc<Source>,
+    source: Arc<Source<G>>,
 }
 
 /// The same listener as for clients of locks, under another name in the log.
@@ -65,24 +67,31 @@ impl Listener for Http {
 }
 
 /// The source of every answer.
-struct Source {
-    monitor: Monitor,
+struct Source<G: Gate> {
+    monitor: Monitor<G>,
+    /// Tells of this node of a cluster, if it is one.
+    node: Option<TellNode>,
     /// Its certificates.
     tls: Option<Tls>,
     start: SystemTime,
 }
 
-impl Metrics {
+impl<G: Gate> Metrics<G> {
     /// Listens on an address. Must be called within a tokio runtime.
     ///
     /// # Errors
     ///
     /// The system's error: the address is in use, is not of this machine, or is not allowed.
-    pub(crate) fn bind(address: SocketAddr, monitor: Monitor, tls: Option<Tls>) -> io::Result<Self> {
+    pub(crate) fn bind(
+        address: SocketAddr,
+        monitor: Monitor<G>,
+        node: Option<TellNode>,
+        tls: Option<Tls>,
+    ) -> io::Result<Self> {
         // No timeout for dead peers: each client is cut off long before one would expire.
         let listener = Http(TcpListener::bind(address, TcpOptions { peer_timeout: None })?);
         info!("listening on {listener}");
-        let source = Arc::new(Source { monitor, tls, start: SystemTime::now() });
+        let source = Arc::new(Source { monitor, node, tls, start: SystemTime::now() });
         Ok(Self { acceptor: Acceptor::new(listener), source })
     }
 
@@ -103,7 +112,7 @@ impl Metrics {
 }
 
 /// One request of one client.
-async fn answer(stream: TcpStream, source: Arc<Source>) {
+async fn answer<G: Gate>(stream: TcpStream, source: Arc<Source<G>>) {
     let service = service_fn(|request| {
         let response = respond(&request, &source);
         async { Ok::<_, Infallible>(response) }
@@ -118,7 +127,7 @@ async fn answer(stream: TcpStream, source: Arc<Source>) {
     let _ = timeout(PATIENCE, serving).await;
 }
 
-fn respond(request: &Request<Incoming>, source: &Source) -> Response<Full<Bytes>> {
+fn respond<G: Gate>(request: &Request<Incoming>, source: &Source<G>) -> Response<Full<Bytes>> {
     if ![Method::GET, Method::HEAD].contains(request.method()) {
         let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered\n");
         response.headers_mut().insert(ALLOW, "GET, HEAD".parse().expect("it is a header's value"));
@@ -127,7 +136,8 @@ fn respond(request: &Request<Incoming>, source: &Source) -> Response<Full<Bytes>
     match request.uri().path() {
         "/metrics" => {
             let expiry = source.tls.as_ref().map_or(0, |tls| u64::try_from(tls.expiry()).unwrap_or(0));
-            let sample = Sample::take(&source.monitor, expiry, source.start);
+            let sample =
+                Sample::take(&source.monitor, source.node.as_ref().map(|tell| tell()), expiry, source.start);
             let mut response = Response::new(Full::new(exposition::text(sample).into()));
             let content_type = exposition::CONTENT_TYPE.parse().expect("it is a header's value");
             response.headers_mut().insert(CONTENT_TYPE, content_type);
@@ -135,6 +145,9 @@ fn respond(request: &Request<Incoming>, source: &Source) -> Response<Full<Bytes>
         }
         "/healthz" if source.monitor.is_shutting_down() => {
             text(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")
+        }
+        "/healthz" if source.node.as_ref().is_some_and(|tell| tell().lease_ms == 0) => {
+            text(StatusCode::SERVICE_UNAVAILABLE, "no quorum: this node serves nobody\n")
         }
         "/healthz" => text(StatusCode::OK, "ok\n"),
         _ => text(StatusCode::NOT_FOUND, "there are /metrics and /healthz\n"),

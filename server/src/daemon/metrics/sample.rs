@@ -1,8 +1,10 @@
 //! A copy of all figures at one moment, so that nobody waits while they are written out.
 
 use super::process::Process;
+use elockd_cluster::NodeFigures;
 use elockd_core::figures::{FigureRow, Part, rows};
 use elockd_core::{Kind, OwnFigures, Times};
+use elockd_server::gate::Gate;
 use elockd_server::{LatencySnapshot, Monitor};
 use std::time::SystemTime;
 
@@ -24,6 +26,8 @@ pub(super) struct Sample {
     pub(super) foreign_connections: u64,
     /// In seconds of Unix time. 0 if there is none.
     pub(super) certificate_expiry: u64,
+    /// Of a node of a cluster.
+    pub(super) node: Option<NodeFigures>,
     pub(super) log_lines_dropped: u64,
     pub(super) long_holds: u64,
     pub(super) token_failures: u64,
@@ -58,7 +62,12 @@ impl AccountSample {
 }
 
 impl Sample {
-    pub(super) fn take(monitor: &Monitor, certificate_expiry: u64, start: SystemTime) -> Self {
+    pub(super) fn take<G: Gate>(
+        monitor: &Monitor<G>,
+        node: Option<NodeFigures>,
+        certificate_expiry: u64,
+        start: SystemTime,
+    ) -> Self {
         monitor
             .figures(|figures| {
                 let parts = |row: &'static FigureRow| {
@@ -81,6 +90,7 @@ impl Sample {
                     handshakes_failed: monitor.handshakes_failed(),
                     foreign_connections: monitor.foreign_connections(),
                     certificate_expiry,
+                    node,
                     log_lines_dropped: crate::logging::dropped(),
                     long_holds: monitor.long_holds(),
                     token_failures: monitor.token_failures(),
@@ -95,7 +105,7 @@ impl Sample {
     }
 
     /// Adds the accounts. An account that is gone, and has nothing any more, has no name.
-    fn with_accounts(self, monitor: &Monitor) -> Self {
+    fn with_accounts<G: Gate>(self, monitor: &Monitor<G>) -> Self {
         let accounts = monitor.accounts(|accounts| {
             accounts.iter().filter(|own| !own.name.is_empty()).map(AccountSample::of).collect()
         });

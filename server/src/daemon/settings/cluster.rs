@@ -2,7 +2,7 @@
 
 use super::Refusal;
 use super::flags::Flags;
-use elockd_cluster::net::LinkFiles;
+use elockd_cluster::net::TlsFiles as LinkFiles;
 use elockd_server::Config;
 use std::path::PathBuf;
 

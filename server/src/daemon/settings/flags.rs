@@ -202,15 +202,17 @@ pub(super) struct Flags {
     #[arg(long, value_name = "HOST:PORT", help_heading = "Cluster")]
     pub(super) cluster_advertise: Option<String>,
 
-    /// File with the authority of all nodes' certificates in PEM. (R)
+    /// File with the authority of all nodes' certificates in PEM.
+    ///
+    /// On SIGHUP it is read again, and so are the two below.
     #[arg(long, value_name = "PATH", help_heading = "Cluster")]
     pub(super) cluster_ca: Option<PathBuf>,
 
-    /// File with this node's certificate in PEM, for the host that it advertises. (R)
+    /// File with this node's certificate in PEM, for the host that it advertises.
     #[arg(long, value_name = "PATH", help_heading = "Cluster")]
     pub(super) cluster_cert: Option<PathBuf>,
 
-    /// File with the key of that certificate in PEM. (R)
+    /// File with the key of that certificate in PEM.
     #[arg(long, value_name = "PATH", help_heading = "Cluster")]
     pub(super) cluster_key: Option<PathBuf>,
 
