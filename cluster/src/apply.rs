@@ -109,6 +109,7 @@ impl<S: Served> Committed for Applier<S> {
                 }
             }
         });
+        self.served.at(index);
         if let Some(settings) = settings {
             self.served.configure(&settings);
         }
@@ -146,6 +147,7 @@ impl<S: Served> Committed for Applier<S> {
             applied.stamp = stamp;
             applied.roll = replica.roll;
         });
+        self.served.at(index);
         self.served.install(replica.machine);
         self.progress.index.send_replace(index);
         Ok(())

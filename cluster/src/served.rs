@@ -5,6 +5,9 @@ use elockd_core::{Machine, Now, Settings};
 
 /// A machine that entries are applied to, while connections are served from it.
 pub trait Served: Send + Sync + 'static {
+    /// What is applied, configured or installed next is that of this entry of the log. For who compares replicas.
+    fn at(&self, _index: u64) {}
+
     /// Applies inputs in one go, all at the time `stamp`. Outputs for connections of this node are told to them.
     /// Outputs for other nodes' connections are dropped: their node tells them.
     fn apply(&self, stamp: Now, inputs: &[NodeInput]);

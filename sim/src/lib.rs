@@ -15,6 +15,7 @@ compile_error!(
 );
 
 pub mod accounts;
+pub mod cluster;
 pub mod conversation;
 pub mod draw;
 pub mod guards;

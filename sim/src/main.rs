@@ -5,6 +5,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use elockd_core::probe::{Canary, plant};
+use elockd_sim::cluster::{self, ClusterReport, Clusters};
 use elockd_sim::guards::{self, Guards};
 use elockd_sim::plan::{Orphaning, Plan};
 use elockd_sim::script::Step;
@@ -74,6 +75,21 @@ enum Command {
         /// Number of threads; by default one for each core.
         #[arg(long)]
         threads: Option<usize>,
+    },
+    /// Run a cluster: several nodes, faults, and clients that see one set of locks.
+    Cluster {
+        /// How many seeds.
+        #[arg(long, default_value_t = 150)]
+        seeds: u64,
+        /// The first of them.
+        #[arg(long, alias = "seed", default_value_t = 0)]
+        from: u64,
+        /// Number of threads; by default one for each core.
+        #[arg(long)]
+        threads: Option<usize>,
+        /// Run the first seed alone, and print everything that happened, in order.
+        #[arg(long)]
+        log: bool,
     },
     /// Run a mass orphaning: many connections with many locks end at once.
     Mass {
@@ -179,6 +195,11 @@ fn main() -> ExitCode {
             let threads = threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
             Ok(run_guards(&Guards { seeds: from..from.saturating_add(seeds), threads }))
         }
+        Command::Cluster { from, log: true, .. } => Ok(log_cluster(from)),
+        Command::Cluster { seeds, from, threads, log: false } => {
+            let threads = threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+            Ok(run_clusters(&Clusters { seeds: from..from.saturating_add(seeds), threads }))
+        }
         Command::Mass { how, connections, locks, seed, show } => {
             let how = match how {
                 How::Crash => Orphaning::Crash,
@@ -261,6 +282,47 @@ fn run_guards(many: &Guards) -> bool {
     }
     println!("every promise held");
     true
+}
+
+/// Returns whether every promise held, and everything was seen.
+fn run_clusters(many: &Clusters) -> bool {
+    /// So many seeds are expected to see everything.
+    const MANY: u64 = 100;
+    let begin = Instant::now();
+    let (marks, virtual_ms, failure) = many.run();
+    let seconds = begin.elapsed().as_secs_f64();
+    println!("{marks}; {} s of virtual time, {seconds:.1} s on {} threads", virtual_ms / 1000, many.threads);
+    if let Some((seed, wrong)) = failure {
+        println!();
+        for mishap in cluster::told(seed) {
+            println!("{mishap}");
+        }
+        println!("seed {seed} failed: {wrong}");
+        println!("again: {} cluster --from {seed} --log", program());
+        return false;
+    }
+    let missing = marks.missing();
+    if many.seeds.end - many.seeds.start >= MANY && !missing.is_empty() {
+        println!("failed: never seen, so not judged: {missing:?}");
+        return false;
+    }
+    println!("every promise held");
+    true
+}
+
+/// Runs one seed and prints all of it. Returns whether every promise held.
+fn log_cluster(seed: u64) -> bool {
+    for mishap in cluster::told(seed) {
+        println!("{mishap}");
+    }
+    let ClusterReport { marks, lines, wrong, .. } = cluster::run(seed);
+    for line in lines {
+        println!("{line}");
+    }
+    println!("{marks}");
+    let is_well = wrong.is_none();
+    println!("{}", wrong.map_or("every promise held".to_owned(), |wrong| format!("failed: {wrong}")));
+    is_well
 }
 
 /// Reports to the terminal.

@@ -40,6 +40,8 @@ pub(super) enum Event {
     Join { nonce: u64 },
     /// A member is to be let go: it is answered no more. Or it is a member again.
     Retire { node: u16, is_over: bool },
+    /// A snapshot is to be written, however short the log is.
+    TakeSnapshot,
     /// The server has ended its connections in order: the epoch is to end.
     Stop { done: oneshot::Sender<()> },
     /// The node has stopped.
@@ -219,6 +221,10 @@ impl<K: Kit> Actor<K> {
                 } else {
                     self.retired.insert(node)
                 };
+            }
+            Event::TakeSnapshot => {
+                let engine = self.shared.engine.clone();
+                tokio::spawn(async move { engine.trigger_snapshot().await });
             }
             Event::Stop { done } => {
                 self.stopping = Some(done);

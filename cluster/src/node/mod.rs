@@ -245,6 +245,11 @@ impl<K: Kit> Node<K> {
         Err(format!("node {from} is no member"))
     }
 
+    /// Has the node write a snapshot soon, however short its log is.
+    pub fn take_snapshot(&self) {
+        self.0.tell(Event::TakeSnapshot);
+    }
+
     /// Ends this node's epoch, whose connections have ended in order, hands leadership over, and stops. What takes too
     /// long is left out: the others find out by themselves.
     pub async fn stop(&self) {

@@ -64,25 +64,25 @@ pub fn judge(plan: &Plan, entries: &[Entry], history: &History, judged: &mut Jud
 
 /// An operation, and the time in which it can have happened.
 #[derive(Clone, Debug)]
-struct Timed {
-    operation: Operation,
-    called: Place,
+pub(crate) struct Timed {
+    pub(crate) operation: Operation,
+    pub(crate) called: Place,
     /// `None`: any time after that.
-    answered: Option<Place>,
+    pub(crate) answered: Option<Place>,
     /// When it happened according to the server, if the server reports it.
-    said: Option<Moment>,
+    pub(crate) said: Option<Moment>,
 }
 
 /// A connection's operation on a lock.
 #[derive(Clone, Debug)]
-struct Operation {
-    connection: u32,
-    kind: Kind,
-    what: Happening,
+pub(crate) struct Operation {
+    pub(crate) connection: u32,
+    pub(crate) kind: Kind,
+    pub(crate) what: Happening,
 }
 
 #[derive(Clone, Debug)]
-enum Happening {
+pub(crate) enum Happening {
     /// The `n`th request about the lock, counted from 0, was answered.
     Answered { n: u32, verb: LockVerb, answer: u32 },
     /// The `n`th request was not answered.
@@ -94,7 +94,7 @@ enum Happening {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LockVerb {
+pub(crate) enum LockVerb {
     Get,
     /// With a time to wait.
     Wait,
@@ -121,7 +121,7 @@ enum LockVerb {
 
 impl LockVerb {
     /// The request about one lock that this command is; `line` says whether any client ever waits for that lock.
-    fn of<'a>(
+    pub(crate) fn of<'a>(
         command: &'a Command<Vec<u8>>,
         line: &BTreeSet<(Kind, &[u8])>,
     ) -> Option<(Self, Kind, &'a [u8])> {
@@ -379,7 +379,7 @@ impl EndCalled {
 const SLACK_MS: u32 = 4;
 
 /// The number at the start of an answer, which is all that matters here; `None` for a refusal.
-fn number(text: &[u8]) -> Option<u32> {
+pub(crate) fn number(text: &[u8]) -> Option<u32> {
     Some(match Reply::read(text)? {
         Reply::Got { holders, .. } | Reply::Inspected { holders, .. } => holders,
         Reply::ReleasedAll { holds } => holds,
@@ -511,7 +511,7 @@ fn is_explained_by_the_server(operations: &[Timed]) -> bool {
 }
 
 /// Whether some order explains the operations on one lock; `None` if the search takes too long.
-fn explain(mut operations: Vec<Timed>) -> Option<bool> {
+pub(crate) fn explain(mut operations: Vec<Timed>) -> Option<bool> {
     /// The most steps of a search.
     const MOST: u32 = 200_000;
     operations.sort_by_key(|timed| timed.called);
