@@ -18,9 +18,8 @@ use crate::client::{Asked, Shared};
 use crate::error::Error;
 use crate::guard::Guard;
 use crate::hold::{Hold, Proof};
-use crate::link::{Grace, Link, Resume, Want, proof};
+use crate::link::{Link, Want, proof};
 use crate::lost::Lost;
-use crate::server::Server;
 use crate::transport::Transport;
 use elockd_core::{Command, Reply};
 use std::collections::VecDeque;
@@ -53,7 +52,7 @@ enum Question {
 
 /// Owns a connection and its holds.
 pub(crate) struct Keeper<T: Transport> {
-    shared: Arc<Shared<T>>,
+    pub(crate) shared: Arc<Shared<T>>,
     /// `None` before a session's first lock, and after the connection was lost.
     link: Option<Link<T>>,
     holds: Vec<Arc<Hold>>,
@@ -384,57 +383,6 @@ impl<T: Transport> Keeper<T> {
                     // It may have been released, and it may not. Nobody can count on it having been held.
                     answer_release(done, Err(hold.lose(lost)));
                 }
-            }
-        }
-    }
-
-    /// Asks for the holds on new connections, until the grace is over.
-    async fn resume(&mut self, server: &Server, grace: &Grace, holds: &[Arc<Hold>]) -> Result<Link<T>, Lost> {
-        let mut backoff = self.shared.backoff();
-        loop {
-            let Some(end) = holds.iter().filter_map(|hold| hold.expiry()).min() else {
-                return Err(Lost::NotResumed);
-            };
-            let try_once = async {
-                let mut link = self.shared.dial(server).await?;
-                if link.resume(grace).await? == Resume::Gone {
-                    return Ok(None);
-                }
-                let sent = Instant::now();
-                for hold in holds {
-                    link.connection.send(&Command::Fence(hold.kind, &hold.name[..]));
-                }
-                let mut proofs = Vec::new();
-                for hold in holds {
-                    let answer = link.receive(Duration::ZERO).await?;
-                    proofs.push(proof(&answer, hold.kind, &hold.name, sent));
-                }
-                Ok::<_, Error>(Some((link, proofs)))
-            };
-            // One attempt that hangs must not take all of the grace.
-            let limit = end.min(Instant::now() + 2 * self.shared.settings.heartbeat);
-            match timeout_at(limit, try_once).await {
-                Ok(Ok(Some((link, proofs)))) => {
-                    let good_for = self.shared.good_for(&link);
-                    for (hold, proof) in holds.iter().zip(proofs) {
-                        match proof {
-                            Ok(proof) => hold.end_resuming(proof, good_for),
-                            Err(error) => {
-                                hold.lose(Lost::by(&error));
-                            }
-                        }
-                    }
-                    return Ok(link);
-                }
-                Ok(Ok(None)) => return Err(Lost::NotResumed),
-                Ok(Err(_)) => {
-                    let pause = backoff.pause(self.shared.random());
-                    sleep_until((Instant::now() + pause).min(end)).await;
-                }
-                Err(_) => {}
-            }
-            if Instant::now() >= end {
-                return Err(Lost::NotResumed);
             }
         }
     }

@@ -50,6 +50,7 @@ mod name;
 mod pool;
 mod rate;
 mod request;
+mod resume;
 mod server;
 mod session;
 mod settings;

@@ -5,6 +5,7 @@
 
 mod faults;
 mod getting;
+mod line;
 mod lingering;
 mod losing;
 mod scripted;
