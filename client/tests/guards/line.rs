@@ -5,12 +5,17 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 pub(crate) struct Line(pub(crate) DuplexStream);
 
 impl Line {
-    pub(crate) async fn hears(&mut self, request: &str) {
+    /// The next request.
+    pub(crate) async fn request(&mut self) -> String {
         let mut line = Vec::new();
         while line.last() != Some(&b'\n') {
             line.push(self.0.read_u8().await.unwrap());
         }
-        assert_eq!(String::from_utf8(line).unwrap().trim_end(), request);
+        String::from_utf8(line).unwrap().trim_end().to_owned()
+    }
+
+    pub(crate) async fn hears(&mut self, request: &str) {
+        assert_eq!(self.request().await, request);
     }
 
     pub(crate) async fn says(&mut self, answer: &str) {
@@ -28,4 +33,21 @@ impl Line {
         self.says("1 Lock Get Success: a").await;
         self.says(token).await;
     }
+
+    /// A request for a grace that is granted.
+    pub(crate) async fn grants_linger(&mut self, ms: u32) {
+        self.hears(&format!("linger {ms}")).await;
+        self.says(&format!("1 Linger Success: {KEY} {ms}")).await;
+    }
+
+    /// A resumption of `a` that succeeds.
+    pub(crate) async fn resumes_a(&mut self, token: &str) {
+        self.hears(&format!("resume {KEY}")).await;
+        self.says("1 Resume Success: 1").await;
+        self.hears("f a").await;
+        self.says(token).await;
+    }
 }
+
+/// The key of a grace.
+pub(crate) const KEY: &str = "0123456789abcdef0123456789abcdef";
