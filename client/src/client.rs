@@ -12,31 +12,45 @@ use crate::name::folded;
 use crate::pool::Pool;
 use crate::server::Server;
 use crate::settings::{Builder, Settings};
+use crate::times::Times;
 use crate::transport::{Net, Transport};
+use crate::tries::Tries;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
 /// Does something on a connection that holds nothing. One that was used before may have ended meanwhile. Then it held
-/// nothing, so the same is done on a new one. Gives the link and the result.
+/// nothing, so the same is done on a new one. In a cluster the same is done at the next node if one fails, because
+/// nothing is held of what the failed one was asked for. Gives the link and the result.
 macro_rules! on_a_link {
-    ($shared:expr, $name:expr, $link:ident => $what:expr) => {{
-        let mut $link = $shared.open($name, true).await?;
-        let mut result = $what;
-        if let Err(error) = &result
-            && $link.past == $crate::link::Past::Used
-            && error.is_end()
-        {
-            // If the daemon was restarted, the other unused ones have ended too.
-            $shared.pool.clear();
-            $link = $shared.open($name, false).await?;
-            result = $what;
+    ($shared:expr, $name:expr, $patience:expr, $link:ident => $what:expr) => {{
+        let mut tries = $crate::tries::Tries::new(&$shared, $patience);
+        let mut may_be_used = true;
+        loop {
+            let mut $link = $shared.open($name, may_be_used, &mut tries).await?;
+            may_be_used = false;
+            let error = match $what {
+                Ok(done) => break ($link, Ok(done)),
+                Err(error) => error,
+            };
+            if $link.past == $crate::link::Past::Used && error.is_end() {
+                // If the daemon was restarted, the other unused ones have ended too.
+                $shared.pool.clear();
+                continue;
+            }
+            let reason = match $crate::tries::Tries::reason_in_request(&$shared, error) {
+                Ok(reason) => reason,
+                Err(error) => break ($link, Err(error)),
+            };
+            let server = $link.server.clone();
+            // Whatever it holds is free before the same is asked for again.
+            $link.abandon();
+            tries.next_after_request(&$shared, &server, reason).await?;
         }
-        ($link, result)
     }};
 }
 pub(crate) use on_a_link;
@@ -117,7 +131,7 @@ impl<T: Transport> Client<T> {
     ///
     /// [`Error::Unreachable`], [`Error::Io`] and [`Error::Refused`].
     pub async fn ping(&self) -> Result<Duration, Error> {
-        let (link, result) = on_a_link!(self.shared, None, link => link.ping().await);
+        let (link, result) = on_a_link!(self.shared, None, Patience::None, link => link.ping().await);
         self.shared.put_back(link, result.as_ref().err()).await;
         result
     }
@@ -151,7 +165,9 @@ impl<T: Transport> Client<T> {
     /// too large.
     pub async fn list(&self, prefix: impl AsRef<[u8]>) -> Result<Vec<Holder>, Error> {
         let prefix = folded(prefix)?;
-        let (link, result) = on_a_link!(self.shared, None, link => link.list(&prefix).await);
+        let more = self.shared.settings.times.listing_more;
+        let (link, result) =
+            on_a_link!(self.shared, None, Patience::None, link => link.list(&prefix, more).await);
         self.shared.put_back(link, result.as_ref().err()).await;
         result
     }
@@ -162,7 +178,7 @@ impl<T: Transport> Client<T> {
     ///
     /// [`Error::Unreachable`], [`Error::Io`] and [`Error::Refused`].
     pub async fn stats(&self) -> Result<BTreeMap<String, String>, Error> {
-        let (link, result) = on_a_link!(self.shared, None, link => link.stats().await);
+        let (link, result) = on_a_link!(self.shared, None, Patience::None, link => link.stats().await);
         self.shared.put_back(link, result.as_ref().err()).await;
         result
     }
@@ -180,37 +196,57 @@ impl<T: Transport> Shared<T> {
     }
 
     pub(crate) fn backoff(&self) -> Backoff {
-        Backoff::new(self.settings.first_pause, self.settings.longest_pause)
+        Backoff::new(self.settings.times.first_pause, self.settings.times.longest_pause)
     }
 
     /// For how long a proof is good: with a grace, at least for that.
     pub(crate) fn good_for(&self, link: &Link<T>) -> Duration {
-        let lost_after = self.settings.lost_after;
-        link.grace.as_ref().map_or(lost_after, |grace| grace.time.max(lost_after))
+        let times = &self.settings.times;
+        link.grace.as_ref().map_or(times.lost_after, |grace| times.counted(grace.time).max(times.lost_after))
+    }
+
+    /// Which address answered last, or is to be tried first.
+    pub(crate) fn last(&self) -> usize {
+        self.last.load(Ordering::Relaxed)
+    }
+
+    /// This address has failed. If it is the one to be tried first, the next one is, from now on.
+    pub(crate) fn leave(&self, at: usize) {
+        let next = (at + 1) % self.settings.servers.len();
+        // If it is another one by now, somebody else has left this one.
+        let _ = self.last.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// A connection that holds nothing, with this registered name or that of the settings.
-    pub(crate) async fn open(&self, name: Option<&[u8]>, may_be_used: bool) -> Result<Link<T>, Error> {
-        let used = if may_be_used { self.pool.take() } else { None };
-        let mut link = match used {
-            Some((connection, server)) => self.link(connection, server, Past::Used),
-            None => self.dial_any().await?,
-        };
-        if let Some(name) = name.or(self.settings.name.as_deref())
-            && let Err(error) = link.register(name).await
-        {
-            if !(link.past == Past::Used && error.is_end()) {
-                return Err(error);
+    pub(crate) async fn open(
+        &self,
+        name: Option<&[u8]>,
+        may_be_used: bool,
+        tries: &mut Tries,
+    ) -> Result<Link<T>, Error> {
+        let mut used = if may_be_used { self.pool.take() } else { None };
+        loop {
+            let mut link = match used.take() {
+                Some((connection, server)) => self.link(connection, server, Past::Used),
+                None => self.dial_any(tries).await?,
+            };
+            tries.begin();
+            let Some(name) = name.or(self.settings.name.as_deref()) else { return Ok(link) };
+            match link.register(name).await {
+                Ok(()) => return Ok(link),
+                Err(error) if link.past == Past::Used && error.is_end() => self.pool.clear(),
+                Err(error) => {
+                    let reason = Tries::reason_in_request(self, error)?;
+                    let server = link.server.clone();
+                    link.abandon();
+                    tries.next_after_request(self, &server, reason).await?;
+                }
             }
-            self.pool.clear();
-            link = self.dial_any().await?;
-            link.register(name).await?;
         }
-        Ok(link)
     }
 
     fn link(&self, connection: Connection<T::Stream>, server: Server, past: Past) -> Link<T> {
-        let Settings { answer_timeout, explains_held, .. } = self.settings;
+        let Settings { times: Times { answer_timeout, .. }, explains_held, .. } = self.settings;
         Link {
             connection,
             server,
@@ -231,36 +267,23 @@ impl<T: Transport> Shared<T> {
     }
 
     /// A new connection to the first address that takes one, tried for as long as is set.
-    async fn dial_any(&self) -> Result<Link<T>, Error> {
-        let begin = Instant::now();
-        let mut backoff = self.backoff();
+    async fn dial_any(&self, tries: &mut Tries) -> Result<Link<T>, Error> {
         loop {
-            let servers = &self.settings.servers;
-            let first = self.last.load(Ordering::Relaxed);
-            let mut tried = Vec::new();
-            for at in (0..servers.len()).map(|at| (first + at) % servers.len()) {
-                match self.dial(&servers[at]).await {
-                    Ok(link) => {
-                        self.last.store(at, Ordering::Relaxed);
-                        return Ok(link);
-                    }
-                    Err(Error::Io(error)) => tried.push((servers[at].clone(), error)),
-                    // It has answered.
-                    Err(error) => return Err(error),
+            let at = tries.at();
+            match self.dial(&self.settings.servers[at]).await {
+                Ok(link) => {
+                    self.last.store(at, Ordering::Relaxed);
+                    return Ok(link);
                 }
+                Err(error) => tries.next(self, Tries::reason(self, error)?).await?,
             }
-            let pause = backoff.pause(self.random());
-            if begin.elapsed() + pause > self.settings.keep_trying {
-                return Err(Error::Unreachable(tried));
-            }
-            sleep(pause).await;
         }
     }
 
     /// A new connection to this address. It has said which account it is.
     pub(crate) async fn dial(&self, server: &Server) -> Result<Link<T>, Error> {
         let connecting = self.transport.connect(server);
-        let stream = timeout(server.connect_limit(self.settings.connect_timeout), connecting)
+        let stream = timeout(server.connect_limit(self.settings.times.connect_timeout), connecting)
             .await
             .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "it does not answer")))?;
         let mut link = self.link(Connection::new(stream), server.clone(), Past::New);
@@ -273,10 +296,12 @@ impl<T: Transport> Shared<T> {
     /// Gets locks, all on one connection: all of them or none. If the future is dropped, the connection is closed, and
     /// the daemon releases what it held.
     pub(crate) async fn get(self: &Arc<Self>, asked: &Asked, wants: &[Want]) -> Result<Vec<Guard>, Error> {
-        let (link, result) =
-            on_a_link!(self, asked.name.as_deref(), link => link.get_all(wants, asked.patience).await);
+        let (patience, linger) = (asked.patience, asked.linger.or(self.settings.linger));
+        let (link, result) = on_a_link!(self, asked.name.as_deref(), patience, link => {
+            link.get_all(wants, patience, linger).await
+        });
         match result {
-            Ok(proofs) => self.hold(link, asked, wants, proofs).await,
+            Ok(proofs) => Ok(self.hold(link, wants, proofs)),
             Err(error) => {
                 self.put_back(link, Some(&error)).await;
                 Err(error)
@@ -285,40 +310,12 @@ impl<T: Transport> Shared<T> {
     }
 
     /// Has a task keep what a link holds.
-    pub(crate) async fn hold(
-        self: &Arc<Self>,
-        mut link: Link<T>,
-        asked: &Asked,
-        wants: &[Want],
-        mut proofs: Vec<Proof>,
-    ) -> Result<Vec<Guard>, Error> {
-        if let Some(time) = asked.linger.or(self.settings.linger)
-            && let Err(error) = link.linger(time).await
-        {
-            return Err(self.give_up(link, error).await);
-        }
-        // The first of several was proven some time ago.
-        if wants.len() > 1 {
-            match link.prove_all(wants).await {
-                Ok(all) => proofs = all,
-                Err(error) => return Err(self.give_up(link, error).await),
-            }
-        }
+    pub(crate) fn hold(self: &Arc<Self>, link: Link<T>, wants: &[Want], proofs: Vec<Proof>) -> Vec<Guard> {
         let good_for = self.good_for(&link);
         let holds = wants.iter().zip(proofs);
         let holds =
             holds.map(|(want, proof)| Hold::new(want.kind, want.name.clone(), proof, good_for)).map(Arc::new);
-        Ok(Keeper::keep(Arc::clone(self), link, holds.collect()))
-    }
-
-    /// Releases what a link holds, because of an error.
-    pub(crate) async fn give_up(&self, mut link: Link<T>, error: Error) -> Error {
-        if error.breaks() {
-            return error;
-        }
-        let released = link.release_all().await;
-        self.put_back(link, released.as_ref().err()).await;
-        error
+        Keeper::keep(Arc::clone(self), link, holds.collect())
     }
 }
 

@@ -5,7 +5,7 @@ use crate::access_token::AccessToken;
 use crate::answer::Answer;
 use crate::error::{Error, Refusal};
 use elockd_core::wire::{parse, read_reason};
-use elockd_core::{Command, Reason, Reply};
+use elockd_core::{Command, Reply};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -158,7 +158,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if the connection ends. [`Error::Refused`] if the daemon has too many connections.
+    /// [`Error::Io`] if the connection ends. [`Error::Refused`] if the daemon has too many connections or no quorum.
     /// [`Error::Protocol`] if the daemon says what nobody asked for. The connection must not be used after an error.
     pub async fn receive(&mut self) -> Result<Answer, Error> {
         loop {
@@ -240,9 +240,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// The next answer, if all of it was read.
     fn take_answer(&mut self) -> Result<Option<Answer>, Error> {
         if let Some(end) = self.input.iter().position(|byte| *byte == b'\n')
-            && read_reason(&self.input[..=end]) == Some(Reason::TooManyConnections)
+            && let Some(refusal) = read_reason(&self.input[..=end]).and_then(Refusal::of_reason)
         {
-            return Err(Error::Refused(Refusal::TooManyConnections));
+            return Err(Error::Refused(refusal));
         }
         let Some(ending) = self.expected.front() else {
             return if self.input.is_empty() {
@@ -359,6 +359,19 @@ mod tests {
         near.send(&Command::ListAll(""));
         far.write_all(b"0 Too Many Connections\n").await.unwrap();
         assert!(matches!(near.receive().await, Err(Error::Refused(Refusal::TooManyConnections))));
+
+        // Nobody has asked, and somebody has.
+        let (mut near, mut far) = pair(64);
+        far.write_all(b"0 No Quorum\n").await.unwrap();
+        assert!(!near.is_idle());
+        assert!(matches!(near.receive().await, Err(Error::Refused(Refusal::NoQuorum))));
+
+        let (mut near, mut far) = pair(64);
+        near.send(&Command::<&str>::Ping);
+        near.send(&Command::ListAll(""));
+        far.write_all(b"1 pong\n0 No Quorum\n").await.unwrap();
+        assert_eq!(near.receive().await.unwrap().reply(), Some(Reply::Pong));
+        assert!(matches!(near.receive().await, Err(Error::Refused(Refusal::NoQuorum))));
 
         let (mut near, mut far) = pair(64);
         near.send(&Command::ListAll(""));

@@ -39,7 +39,8 @@ impl<T: Transport> EndRequest<T> {
         Self { kind: Kind::Shared, ..self }
     }
 
-    /// Waits for up to so long. Returns at once if nobody has the lock.
+    /// Waits for up to so long. Returns at once if nobody has the lock. If a node of a cluster fails meanwhile, the
+    /// wait begins anew at another one, for whoever has the lock then.
     ///
     /// # Errors
     ///
@@ -62,7 +63,7 @@ impl<T: Transport> EndRequest<T> {
         let Self { client, kind, name } = self;
         let name = name?;
         let (link, result) =
-            on_a_link!(client.shared, None, link => link.await_end(kind, &name, patience).await);
+            on_a_link!(client.shared, None, patience, link => link.await_end(kind, &name, patience).await);
         client.shared.put_back(link, result.as_ref().err()).await;
         result
     }

@@ -3,7 +3,7 @@
 use crate::holder::Holder;
 use crate::lost::Lost;
 use crate::server::{ParseServerError, Server};
-use elockd_core::{Reply, Verb};
+use elockd_core::{Reason, Reply, Verb};
 use std::fmt::{self, Write};
 use std::io;
 use std::time::Duration;
@@ -33,7 +33,8 @@ pub enum Error {
     /// The daemon refuses.
     #[error("the daemon refuses: {0}")]
     Refused(Refusal),
-    /// No daemon could be reached. Each address with its error, in the order in which they were tried last.
+    /// No daemon could be reached, or no node of a cluster serves. Each address with its error, in the order in which
+    /// they were tried last.
     #[error("no daemon can be reached{}", reasons(.0))]
     Unreachable(Vec<(Server, io::Error)>),
     /// A name of a lock or of a client has a line end in it.
@@ -98,7 +99,7 @@ impl Error {
 
     /// Whether the connection must not be used any more.
     pub(crate) fn breaks(&self) -> bool {
-        let is_closing = [Refusal::ShuttingDown, Refusal::TooManyConnections];
+        let is_closing = [Refusal::ShuttingDown, Refusal::TooManyConnections, Refusal::NoQuorum];
         match self {
             Self::Io(_) | Self::Protocol { .. } => true,
             Self::Refused(refusal) => is_closing.contains(refusal),
@@ -146,6 +147,10 @@ pub enum Refusal {
     /// It is shutting down.
     #[error("it is shutting down")]
     ShuttingDown,
+    /// It is a node of a cluster that cannot reach enough of the others. The request has or has not run; nothing of it
+    /// stays held but what lingers.
+    #[error("it has no quorum: it cannot reach enough of the other nodes")]
+    NoQuorum,
     /// The name is longer than `--max-name-bytes`.
     #[error("the name is too long")]
     NameTooLong,
@@ -200,6 +205,15 @@ impl Refusal {
         })
     }
 
+    /// The refusal that is told in a last line, which may stand in the place of any answer.
+    pub(crate) fn of_reason(reason: Reason) -> Option<Self> {
+        match reason {
+            Reason::TooManyConnections => Some(Self::TooManyConnections),
+            Reason::NoQuorum => Some(Self::NoQuorum),
+            _ => None,
+        }
+    }
+
     /// Whether the same request may succeed later.
     #[must_use]
     pub fn is_transient(self) -> bool {
@@ -210,6 +224,7 @@ impl Refusal {
                 | Self::OutOfMemory
                 | Self::TooManyConnections
                 | Self::ShuttingDown
+                | Self::NoQuorum
                 | Self::TooLarge
         )
     }

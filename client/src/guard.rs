@@ -45,7 +45,7 @@ impl Guard {
         self.hold.kind
     }
 
-    /// The daemon.
+    /// The daemon that gave the lock. In a cluster a lock that was resumed may be kept by another node.
     #[must_use]
     pub fn server(&self) -> &Server {
         &self.server

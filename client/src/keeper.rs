@@ -18,10 +18,10 @@ use crate::client::{Asked, Shared};
 use crate::error::Error;
 use crate::guard::Guard;
 use crate::hold::{Hold, Proof};
-use crate::link::{Grace, Link, Resume, Want, proof};
+use crate::link::{Link, Want, proof};
 use crate::lost::Lost;
-use crate::server::Server;
 use crate::transport::Transport;
+use crate::tries::Tries;
 use elockd_core::{Command, Reply};
 use std::collections::VecDeque;
 use std::future::pending;
@@ -53,7 +53,7 @@ enum Question {
 
 /// Owns a connection and its holds.
 pub(crate) struct Keeper<T: Transport> {
-    shared: Arc<Shared<T>>,
+    pub(crate) shared: Arc<Shared<T>>,
     /// `None` before a session's first lock, and after the connection was lost.
     link: Option<Link<T>>,
     holds: Vec<Arc<Hold>>,
@@ -93,6 +93,8 @@ impl<T: Transport> Keeper<T> {
     ) -> (Self, UnboundedSender<Order>) {
         let (sender, orders) = unbounded_channel();
         let now = Instant::now();
+        // A late answer leaves little time until the next question.
+        let last_beat = holds.iter().map(|hold| hold.proven()).min().unwrap_or(now);
         let keeper = Self {
             shared,
             link,
@@ -101,7 +103,7 @@ impl<T: Transport> Keeper<T> {
             sender: sender.downgrade(),
             asked: VecDeque::new(),
             first_since: now,
-            last_beat: now,
+            last_beat,
             unwanted: Vec::new(),
         };
         (keeper, sender)
@@ -148,9 +150,9 @@ impl<T: Transport> Keeper<T> {
         let expiry =
             if self.holds.iter().any(|hold| hold.lost().is_some()) { Some(Instant::now()) } else { expiry };
         let other = if self.asked.is_empty() {
-            (!self.holds.is_empty()).then(|| self.last_beat + self.shared.settings.heartbeat)
+            (!self.holds.is_empty()).then(|| self.last_beat + self.shared.settings.times.heartbeat)
         } else {
-            Some(self.first_since + self.shared.settings.answer_timeout)
+            Some(self.first_since + self.shared.settings.times.answer_timeout)
         };
         expiry.into_iter().chain(other).min()
     }
@@ -159,11 +161,11 @@ impl<T: Transport> Keeper<T> {
     async fn look(&mut self) {
         let now = Instant::now();
         let is_silent =
-            !self.asked.is_empty() && now >= self.first_since + self.shared.settings.answer_timeout;
+            !self.asked.is_empty() && now >= self.first_since + self.shared.settings.times.answer_timeout;
         // A hold that is over by the clock may still stand in the daemon. The end of the connection ends it there.
         if is_silent || self.holds.iter().any(|hold| hold.lost().is_some()) {
             self.break_off(Lost::Silent).await;
-        } else if self.asked.is_empty() && now >= self.last_beat + self.shared.settings.heartbeat {
+        } else if self.asked.is_empty() && now >= self.last_beat + self.shared.settings.times.heartbeat {
             self.beat();
         }
     }
@@ -260,27 +262,25 @@ impl<T: Transport> Keeper<T> {
         if self.holds.iter().any(is_same) {
             return drop(done.send(Err(Error::Deadlock)));
         }
-        if self.link.is_none() {
-            // A new one: a used one may turn out to have ended.
-            match self.shared.open(asked.name.as_deref(), false).await {
-                Ok(link) => self.link = Some(link),
-                Err(error) => return drop(done.send(Err(error))),
-            }
-        }
-        let Some(link) = &mut self.link else { return };
-        let server = link.server.clone();
-        self.holds.iter().for_each(|hold| hold.stop_asking());
         let holds_nothing = self.holds.is_empty();
-        let linger = asked.linger.or(self.shared.settings.linger);
+        self.holds.iter().for_each(|hold| hold.stop_asking());
+        let getting = get_on(&mut self.link, &self.shared, &want, &asked, holds_nothing);
         let got = tokio::select! {
             biased;
-            got = link.get_another(&want, asked.patience, linger) => got,
+            got = getting => got,
             // Nobody wants it any more. Only the end of the connection ends a wait.
             () = done.closed(), if holds_nothing => {
                 self.link.take().into_iter().for_each(Link::abandon);
                 return;
             }
         };
+        let Some(link) = &mut self.link else {
+            if let Err(error) = got {
+                let _ = done.send(Err(error));
+            }
+            return;
+        };
+        let server = link.server.clone();
         let result = match got {
             Ok(proof) => {
                 let good_for = self.shared.good_for(link);
@@ -308,7 +308,7 @@ impl<T: Transport> Keeper<T> {
     /// Waits until all questions are answered, or the connection is lost.
     async fn settle(&mut self) {
         while !self.asked.is_empty() {
-            let limit = self.first_since + self.shared.settings.answer_timeout;
+            let limit = self.first_since + self.shared.settings.times.answer_timeout;
             let Some(link) = &mut self.link else { return };
             let said = timeout_at(limit, link.connection.receive()).await;
             self.hear(said.unwrap_or_else(|_| Err(Error::silent()))).await;
@@ -317,7 +317,7 @@ impl<T: Transport> Keeper<T> {
 
     async fn close(&mut self) -> Result<(), Error> {
         self.settle().await;
-        let patience = self.shared.settings.answer_timeout;
+        let patience = self.shared.settings.times.answer_timeout;
         self.lose_all(Lost::SessionClosed);
         match self.link.take() {
             Some(link) => link.connection.quit(patience).await,
@@ -335,6 +335,11 @@ impl<T: Transport> Keeper<T> {
     async fn break_off(&mut self, lost: Lost) {
         let Some(link) = self.link.take() else { return };
         let (grace, server) = (link.grace.clone(), link.server.clone());
+        if self.shared.settings.is_cluster
+            && let Some(at) = self.shared.settings.servers.iter().position(|of| *of == server)
+        {
+            self.shared.leave(at);
+        }
         let asked = std::mem::take(&mut self.asked);
         let unwanted = std::mem::take(&mut self.unwanted);
         // Whoever waits for a release holds as much as the others do until it is known.
@@ -351,7 +356,7 @@ impl<T: Transport> Keeper<T> {
             Some(grace) if all.iter().any(|hold| hold.lost().is_none()) => {
                 drop(link);
                 for hold in &all {
-                    hold.begin_resuming(grace.time);
+                    hold.begin_resuming(self.shared.settings.times.counted(grace.time));
                 }
                 self.resume(&server, &grace, &all).await
             }
@@ -387,56 +392,37 @@ impl<T: Transport> Keeper<T> {
             }
         }
     }
+}
 
-    /// Asks for the holds on new connections, until the grace is over.
-    async fn resume(&mut self, server: &Server, grace: &Grace, holds: &[Arc<Hold>]) -> Result<Link<T>, Lost> {
-        let mut backoff = self.shared.backoff();
-        loop {
-            let Some(end) = holds.iter().filter_map(|hold| hold.expiry()).min() else {
-                return Err(Lost::NotResumed);
-            };
-            let try_once = async {
-                let mut link = self.shared.dial(server).await?;
-                if link.resume(grace).await? == Resume::Gone {
-                    return Ok(None);
-                }
-                let sent = Instant::now();
-                for hold in holds {
-                    link.connection.send(&Command::Fence(hold.kind, &hold.name[..]));
-                }
-                let mut proofs = Vec::new();
-                for hold in holds {
-                    let answer = link.receive(Duration::ZERO).await?;
-                    proofs.push(proof(&answer, hold.kind, &hold.name, sent));
-                }
-                Ok::<_, Error>(Some((link, proofs)))
-            };
-            // One attempt that hangs must not take all of the grace.
-            let limit = end.min(Instant::now() + 2 * self.shared.settings.heartbeat);
-            match timeout_at(limit, try_once).await {
-                Ok(Ok(Some((link, proofs)))) => {
-                    let good_for = self.shared.good_for(&link);
-                    for (hold, proof) in holds.iter().zip(proofs) {
-                        match proof {
-                            Ok(proof) => hold.end_resuming(proof, good_for),
-                            Err(error) => {
-                                hold.lose(Lost::by(&error));
-                            }
-                        }
-                    }
-                    return Ok(link);
-                }
-                Ok(Ok(None)) => return Err(Lost::NotResumed),
-                Ok(Err(_)) => {
-                    let pause = backoff.pause(self.shared.random());
-                    sleep_until((Instant::now() + pause).min(end)).await;
-                }
-                Err(_) => {}
-            }
-            if Instant::now() >= end {
-                return Err(Lost::NotResumed);
-            }
+/// Gets a lock on a session's connection, and connects first if there is none. If the session holds nothing and a node
+/// of a cluster fails, it is got at the next one. If there is no connection afterwards, there is an error.
+async fn get_on<T: Transport>(
+    link: &mut Option<Link<T>>,
+    shared: &Shared<T>,
+    want: &Want,
+    asked: &Asked,
+    holds_nothing: bool,
+) -> Result<Proof, Error> {
+    let mut tries = Tries::new(shared, asked.patience);
+    loop {
+        let here = match link {
+            Some(link) => link,
+            // A new one: a used one may turn out to have ended.
+            None => link.insert(shared.open(asked.name.as_deref(), false, &mut tries).await?),
+        };
+        tries.begin();
+        let linger = asked.linger.or(shared.settings.linger);
+        let error = match here.get_another(want, asked.patience, linger).await {
+            Ok(proof) => return Ok(proof),
+            Err(error) => error,
+        };
+        if !holds_nothing {
+            return Err(error);
         }
+        let reason = Tries::reason_in_request(shared, error)?;
+        let server = here.server.clone();
+        link.take().into_iter().for_each(Link::abandon);
+        tries.next_after_request(shared, &server, reason).await?;
     }
 }
 

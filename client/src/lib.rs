@@ -28,6 +28,7 @@
 //! * A hold is what is known of one lock, and decides by the clock whether it can be counted on.
 //! * A keeper is the task that owns the link of one or more holds. It asks, notices, releases and resumes.
 //! * The pool has links that carry nothing.
+//! * Tries decide which address is next after one that failed, and when.
 
 #![forbid(unsafe_code)]
 
@@ -50,15 +51,18 @@ mod name;
 mod pool;
 mod rate;
 mod request;
+mod resume;
 mod server;
 mod session;
 mod settings;
 mod slot;
 #[cfg(feature = "ssh")]
 pub mod ssh;
+mod times;
 #[cfg(feature = "tls")]
 mod tls;
 mod transport;
+mod tries;
 
 pub use access_token::AccessToken;
 pub use answer::Answer;
@@ -76,8 +80,9 @@ pub use rate::RateRequest;
 pub use request::LockRequest;
 pub use server::{DEFAULT_PORT, ParseServerError, Server};
 pub use session::Session;
-pub use settings::{Builder, HEARTBEAT, LOST_AFTER};
+pub use settings::Builder;
 pub use slot::Slot;
+pub use times::{CLUSTER_GRACE_PERCENT, CLUSTER_HEARTBEAT, CLUSTER_LOST_AFTER, HEARTBEAT, LOST_AFTER};
 #[cfg(feature = "tls")]
 pub use tls::{TlsOptions, TlsServer};
 pub use transport::{Net, NetStream, PEER_TIMEOUT, Transport};

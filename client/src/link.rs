@@ -43,6 +43,11 @@ impl Patience {
         Instant::now().checked_add(wait).map_or(Self::Endless, Self::Until)
     }
 
+    /// Whether it has an end, which will have come when so much time has passed.
+    pub(crate) fn is_over_in(self, time: Duration) -> bool {
+        matches!(self, Self::Until(end) if end <= Instant::now() + time)
+    }
+
     /// The milliseconds that are left, as the protocol can say them, and whether they are the last. `None` if the wait
     /// has none: then the request is not one that waits.
     fn left(self) -> Option<(u32, bool)> {
@@ -193,8 +198,13 @@ impl<T: Transport> Link<T> {
         }
     }
 
-    /// Gets locks, one after the other: all of them or none. An error that is `Held` says by whom.
-    pub(crate) async fn get_all(&mut self, wants: &[Want], patience: Patience) -> Result<Vec<Proof>, Error> {
+    /// Gets locks to keep, one after the other: all of them or none. An error that is `Held` says by whom.
+    pub(crate) async fn get_all(
+        &mut self,
+        wants: &[Want],
+        patience: Patience,
+        linger: Option<Duration>,
+    ) -> Result<Vec<Proof>, Error> {
         let mut proofs = Vec::new();
         for want in wants {
             match self.get(want, patience).await {
@@ -202,7 +212,30 @@ impl<T: Transport> Link<T> {
                 Err(error) => return Err(self.undo(want, error, !proofs.is_empty()).await),
             }
         }
-        Ok(proofs)
+        self.settle(wants, proofs, linger).await
+    }
+
+    /// Makes sure of locks that were got one after the other, and of their grace. After an error none is held.
+    pub(crate) async fn settle(
+        &mut self,
+        wants: &[Want],
+        proofs: Vec<Proof>,
+        linger: Option<Duration>,
+    ) -> Result<Vec<Proof>, Error> {
+        let settling = async {
+            if let Some(time) = linger {
+                self.linger(time).await?;
+            }
+            // The first of several was proven some time ago.
+            if wants.len() > 1 { self.prove_all(wants).await } else { Ok(proofs) }
+        };
+        match settling.await {
+            Err(error) if !error.breaks() => {
+                self.is_broken |= self.release_all().await.is_err();
+                Err(error)
+            }
+            result => result,
+        }
     }
 
     /// After a lock was not to be had: releases the others, and finds out who has it. If that fails, so has the link.
@@ -307,9 +340,10 @@ impl<T: Transport> Link<T> {
         }
     }
 
-    /// The rows of `ls` for all locks whose names begin so.
-    pub(crate) async fn list(&mut self, prefix: &[u8]) -> Result<Vec<Holder>, Error> {
-        let answer = self.ask(&Command::ListAll(prefix)).await?;
+    /// The rows of `ls` for all locks whose names begin so. It may take `more` than other answers.
+    pub(crate) async fn list(&mut self, prefix: &[u8], more: Duration) -> Result<Vec<Holder>, Error> {
+        self.connection.send(&Command::ListAll(prefix));
+        let answer = self.receive(more).await?;
         Ok(answer.rows(Subject::All)?.iter().filter_map(Holder::of).collect())
     }
 
@@ -360,7 +394,7 @@ pub(crate) fn proof(answer: &Answer, kind: Kind, name: &[u8], sent: Instant) -> 
 impl<T: Transport> Link<T> {
     /// Who has a lock, for an error. `None` if the daemon does not tell.
     async fn holder(&mut self, want: &Want) -> Result<Option<Holder>, Error> {
-        let rows = match self.list(&want.name).await {
+        let rows = match self.list(&want.name, Duration::ZERO).await {
             Err(Error::Refused(_)) => return Ok(None),
             rows => rows?,
         };

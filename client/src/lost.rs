@@ -1,6 +1,6 @@
 //! Why a lock cannot be counted on any more.
 
-use crate::error::Error;
+use crate::error::{Error, Refusal};
 use std::io;
 
 /// Why a lock was lost.
@@ -13,6 +13,9 @@ pub enum Lost {
     /// The connection broke.
     #[error("the connection broke ({0})")]
     Broken(io::ErrorKind),
+    /// The connection led to a node of a cluster that has lost touch with the others, so that it cannot keep locks.
+    #[error("the node has no quorum: it cannot reach enough of the other nodes")]
+    NoQuorum,
     /// The daemon has not answered for so long that it may soon give the lock to somebody else. It also happens to a
     /// process that was stopped for as long.
     #[error("the daemon has not answered for too long")]
@@ -43,6 +46,7 @@ impl Lost {
             Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => Self::Silent,
             Error::Io(error) => Self::Broken(error.kind()),
             Error::Lost(lost) => *lost,
+            Error::Refused(Refusal::NoQuorum) => Self::NoQuorum,
             Error::Refused(_) => Self::Closed,
             _ => Self::Protocol,
         }

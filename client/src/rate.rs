@@ -72,7 +72,7 @@ impl<T: Transport> RateRequest<T> {
         }
         let share = Want { name: name?, kind: Kind::Shared, limit: count };
         let (link, result) =
-            on_a_link!(client.shared, None, link => link.permit(&share, per, patience).await);
+            on_a_link!(client.shared, None, patience, link => link.permit(&share, per, patience).await);
         match result {
             // The end of the connection begins the time. No `quit`: that would release the share at once.
             Ok(()) => drop(link),

@@ -1,8 +1,9 @@
 //! One of so many places, each with a number of its own.
 
-use crate::client::{Asked, Client, on_a_link};
+use crate::client::{Client, on_a_link};
 use crate::error::Error;
 use crate::guard::{Guard, Guards};
+use crate::hold::Proof;
 use crate::link::{Link, Patience, Want};
 use crate::lost::Lost;
 use crate::name::folded;
@@ -51,14 +52,14 @@ impl<T: Transport> Client<T> {
         }
         let share = Want { name: folded(name)?, kind: Kind::Shared, limit: count };
         let patience = wait.map_or(Patience::None, Patience::of);
-        let asked = Asked { name: None, linger: None, patience };
         let shared = &self.shared;
-        let (link, result) = on_a_link!(shared, None, link => link.get_slot(&share, patience).await);
+        let linger = shared.settings.linger;
+        let (link, result) = on_a_link!(shared, None, patience, link => {
+            link.get_slot(&share, patience, linger).await
+        });
         match result {
-            Ok((index, place)) => {
-                // The place is released first, so that whoever gets the share finds a place that is free.
-                let guards = shared.hold(link, &asked, &[place, share], Vec::new()).await?;
-                Ok(Slot { index, guards: Guards::new(guards) })
+            Ok((index, wants, proofs)) => {
+                Ok(Slot { index, guards: Guards::new(shared.hold(link, &wants, proofs)) })
             }
             Err(error) => {
                 shared.put_back(link, Some(&error)).await;
@@ -69,8 +70,13 @@ impl<T: Transport> Client<T> {
 }
 
 impl<T: Transport> Link<T> {
-    /// Gets a share, and then a place that is free.
-    async fn get_slot(&mut self, share: &Want, patience: Patience) -> Result<(u32, Want), Error> {
+    /// Gets a share, and then a place that is free. Returns its number, and both locks with their proofs.
+    async fn get_slot(
+        &mut self,
+        share: &Want,
+        patience: Patience,
+        linger: Option<Duration>,
+    ) -> Result<(u32, [Want; 2], Vec<Proof>), Error> {
         if let Err(error) = self.get(share, patience).await {
             return Err(self.undo(share, error, false).await);
         }
@@ -79,7 +85,12 @@ impl<T: Transport> Link<T> {
             let name = [&share.name[..], format!("#{index}").as_bytes()].concat();
             let place = Want { name, kind: Kind::Exclusive, limit: 0 };
             match self.get(&place, Patience::None).await {
-                Ok(_) => return Ok((index, place)),
+                Ok(_) => {
+                    // The place is released first, so that whoever gets the share finds a place that is free.
+                    let wants = [place, share.clone()];
+                    let proofs = self.settle(&wants, Vec::new(), linger).await?;
+                    return Ok((index, wants, proofs));
+                }
                 Err(Error::Held { .. }) => {}
                 Err(error) => {
                     result = error;

@@ -10,9 +10,10 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 
-const EXAMPLES: [(&str, &str); 3] = [
+const EXAMPLES: [(&str, &str); 4] = [
     ("backup", include_str!("../examples/backup.rs")),
     ("without_async", include_str!("../examples/without_async.rs")),
+    ("in_a_cluster", include_str!("../examples/in_a_cluster.rs")),
     ("kinds", include_str!("../examples/kinds.rs")),
 ];
 
@@ -35,10 +36,14 @@ fn daemon() -> String {
 
 /// What an example prints.
 fn run(example: &str, server: &str) -> String {
+    run_with(example, &[server])
+}
+
+fn run_with(example: &str, servers: &[&str]) -> String {
     // Cargo builds the examples before it runs a test, beside the folder of the tests.
     let tests: PathBuf = std::env::current_exe().unwrap();
     let program = tests.parent().unwrap().parent().unwrap().join("examples").join(example);
-    let output = Command::new(program).arg(server).output().unwrap();
+    let output = Command::new(program).args(servers).output().unwrap();
     assert!(output.status.success(), "{example}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
@@ -56,6 +61,7 @@ fn the_examples_do_what_they_say() {
     let server = daemon();
     assert_eq!(run("backup", &server), "backing up, with a token: true\n");
     assert_eq!(run("without_async", &server), "part 0\npart 1\npart 2\n");
+    assert_eq!(run_with("in_a_cluster", &["127.0.0.1:1", &server]), format!("held, by way of {server}\n"));
     assert_eq!(run("kinds", &server), "card 0\n2 locks\nled: true\n");
 
     let client = blocking::connect(&server).unwrap();

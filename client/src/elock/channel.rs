@@ -5,11 +5,14 @@ use crate::status::{Failure, NO_DAEMON, NOT_ALLOWED, NOT_OBTAINED, PROTOCOL, USA
 use elockd_client::{
     AccessToken, Answer, Command, Connection, Error, Net, NetStream, Refusal, Server, Transport,
 };
+use std::io;
 use std::time::Duration;
 use tokio::time::timeout;
 
 /// How long one daemon may take to accept a connection. There may be others.
 const CONNECT: Duration = Duration::from_secs(5);
+/// How long a node of a cluster may take to accept a connection and to answer. There are others.
+const NODE: Duration = Duration::from_secs(3);
 /// How long an answer may take that needs no wait.
 const ANSWER: Duration = Duration::from_secs(10);
 /// How long the daemon may take to close a connection that is done.
@@ -25,6 +28,9 @@ pub(crate) struct Channel {
 impl Channel {
     /// Connects to the first daemon that answers.
     pub(crate) async fn open(options: &Options) -> Result<Self, Failure> {
+        if options.is_cluster {
+            return Self::open_at_a_node(options).await.map_err(Failure::from);
+        }
         let mut channel = Self::open_one_of(&options.servers).await?;
         if let Some(token) = &options.token {
             channel.log_in(token).await?;
@@ -49,11 +55,43 @@ impl Channel {
         })
     }
 
+    /// Connects to the first node that serves. A node without a quorum takes connections too, and says so.
+    async fn open_at_a_node(options: &Options) -> Result<Self, Error> {
+        let mut tried = Vec::new();
+        for server in &options.servers {
+            // A login by SSH has a limit of its own.
+            let limit = server.connect_limit(NODE);
+            let reaching = timeout(limit, Self::reach(server, options.token.as_ref())).await;
+            match reaching.unwrap_or_else(|_| Err(Error::Io(io::ErrorKind::TimedOut.into()))) {
+                Ok(channel) => return Ok(channel),
+                Err(Error::Io(error)) => tried.push((server.clone(), error)),
+                Err(Error::Refused(refusal @ (Refusal::NoQuorum | Refusal::ShuttingDown))) => {
+                    tried.push((server.clone(), io::Error::other(refusal)));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::Unreachable(tried))
+    }
+
+    /// Connects to a node and makes sure that it answers.
+    async fn reach(server: &Server, token: Option<&AccessToken>) -> Result<Self, Error> {
+        let mut connection = Connection::new(Net.connect(server).await?);
+        if let Some(token) = token {
+            connection.log_in(token).await?;
+        }
+        let answer = connection.ask(&Command::<&[u8]>::Ping).await?;
+        match answer.refusal() {
+            Some(refusal) => Err(Error::Refused(refusal)),
+            None => Ok(Self { connection, server: server.clone() }),
+        }
+    }
+
     async fn open_one_of(servers: &[Server]) -> Result<Self, Failure> {
         let mut tried = Vec::new();
         for server in servers {
             let connected = timeout(server.connect_limit(CONNECT), Net.connect(server)).await;
-            match connected.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
+            match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
                 Ok(stream) => {
                     return Ok(Self { connection: Connection::new(stream), server: server.clone() });
                 }
@@ -101,6 +139,7 @@ impl From<Error> for Failure {
             Error::Refused(
                 Refusal::NotAllowed(_) | Refusal::Disabled | Refusal::AuthRequired | Refusal::AuthFailure,
             ) => NOT_ALLOWED,
+            Error::Refused(Refusal::NoQuorum) => NO_DAEMON,
             Error::Refused(Refusal::UnknownCommand) | Error::Protocol { .. } => PROTOCOL,
             Error::Refused(refusal) if refusal.is_transient() => NOT_OBTAINED,
             Error::Refused(_) | Error::BadName => USAGE,

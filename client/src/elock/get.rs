@@ -12,6 +12,7 @@ use serde_json::json;
 use std::io::Read;
 use std::os::unix::fs::FileTypeExt;
 use std::process::ExitCode;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 #[derive(Args, Debug)]
@@ -28,7 +29,7 @@ pub(crate) async fn get(
     GetArgs { lock, waiting }: &GetArgs,
     signals: &mut Signals,
 ) -> Outcome {
-    let lock = match or_signal(lock.get(options, *waiting), signals).await {
+    let lock = match or_signal(lock.get(options, *waiting, Duration::ZERO), signals).await {
         Ok(lock) => lock?,
         Err(signal) => return Ok(die_of(signal).into()),
     };

@@ -101,7 +101,7 @@ pub(crate) fn hold(options: &Options, args: HoldArgs) -> Outcome {
 /// Gets the lock, says so on stdout, and keeps it.
 async fn steward(options: &Options, args: HoldArgs, signals: &mut Signals) -> Outcome {
     let lock = args.lock.or_as(user_at_host());
-    let lock = match or_signal(lock.get(options, args.waiting), signals).await {
+    let lock = match or_signal(lock.get(options, args.waiting, Duration::ZERO), signals).await {
         Ok(lock) => lock?,
         Err(signal) => return Ok(die_of(signal).into()),
     };

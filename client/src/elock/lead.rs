@@ -32,9 +32,10 @@ pub(crate) async fn lead(
 ) -> Outcome {
     let task = command.task()?;
     let lock = lock.or_as(user_at_host());
+    let stopping = command.on_lost(options).span();
     let mut pause = PAUSES.0;
     loop {
-        let held = match or_signal(lock.get(options, WaitingArgs::FOR_EVER), signals).await {
+        let held = match or_signal(lock.get(options, WaitingArgs::FOR_EVER, stopping), signals).await {
             Ok(Ok(held)) => held,
             // The daemon is away, or has no room now.
             Ok(Err(Failure { status: NO_DAEMON | NOT_OBTAINED, message })) => {

@@ -5,18 +5,16 @@ use crate::inherited::Inheritable;
 use crate::name::{self, Name};
 use crate::options::Options;
 use crate::progress;
-use crate::silence::{LOST_AFTER, silence};
+use crate::silence::Trust;
 use crate::span;
 use crate::status::{Failure, NOT_OBTAINED};
 use clap::Args;
-use elockd_client::{Client, Error, Guard, Kind, Lost, Slot, State};
+use elockd_client::{Error, Guard, Kind, Lost, Slot, State};
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How often the daemon is asked for the hold.
-const HEARTBEAT: Duration = Duration::from_secs(2);
 /// Silence is judged here and not by the library, which would judge a process that was stopped without asking. It is
 /// the longest that the library takes.
 const NEVER: Duration = Duration::from_hours(24);
@@ -111,17 +109,23 @@ impl LockArgs {
         self
     }
 
-    /// Gets the lock. If the future is dropped, the wait is over.
-    pub(crate) async fn get(&self, options: &Options, waiting: WaitingArgs) -> Result<Obtained, Failure> {
+    /// Gets the lock. If the future is dropped, the wait is over. `stopping` is how long it takes to stop what is done
+    /// under the lock.
+    pub(crate) async fn get(
+        &self,
+        options: &Options,
+        waiting: WaitingArgs,
+        stopping: Duration,
+    ) -> Result<Obtained, Failure> {
         let connections = Inheritable::default();
-        let answer = if self.linger.is_some() { ANSWER } else { LOST_AFTER };
-        let mut builder =
-            Client::builder().heartbeat(HEARTBEAT, NEVER).answer_timeout(answer).idle_connections(0, NEVER);
-        for server in &options.servers {
-            builder = builder.server(server.clone());
-        }
-        if let Some(token) = &options.token {
-            builder = builder.token(token.clone());
+        let trust = if options.is_cluster {
+            Trust::in_cluster(self.linger, stopping)
+        } else {
+            Trust::in_daemon(self.linger)
+        };
+        let mut builder = options.builder().heartbeat(trust.heartbeat, NEVER).idle_connections(0, NEVER);
+        if !options.is_cluster {
+            builder = builder.answer_timeout(if self.linger.is_some() { ANSWER } else { trust.lost_after });
         }
         if let Some(who) = &self.who {
             builder = builder.name(who.bytes());
@@ -151,8 +155,7 @@ impl LockArgs {
         });
         let got = progress::telling(options, self.kind(), &self.name, getting).await;
         let grip = got.map_err(|error| waiting.failure(&self.name, error))?;
-        let lost_after = LOST_AFTER.max(self.linger.unwrap_or_default());
-        Ok(Obtained { name: self.name.clone(), grip, connections, lost_after })
+        Ok(Obtained { name: self.name.clone(), grip, connections, trust })
     }
 }
 
@@ -185,7 +188,7 @@ pub(crate) struct Obtained {
     name: Name,
     grip: Grip,
     connections: Inheritable,
-    lost_after: Duration,
+    trust: Trust,
 }
 
 impl Obtained {
@@ -234,12 +237,12 @@ impl Obtained {
     async fn silent(&self) {
         let guard = self.grip.guard();
         loop {
-            silence(self.lost_after, || guard.proven()).await;
+            self.trust.silence(|| guard.proven()).await;
             // While a new connection is being tried, the library counts the grace.
-            if guard.state() != State::Resuming {
+            if self.trust.counts_grace || guard.state() != State::Resuming {
                 return;
             }
-            tokio::time::sleep(HEARTBEAT).await;
+            tokio::time::sleep(self.trust.heartbeat).await;
         }
     }
 
@@ -250,7 +253,12 @@ impl Obtained {
 
     /// How long after the last proof it counts as lost.
     pub(crate) fn lost_after(&self) -> Duration {
-        self.lost_after
+        self.trust.lost_after
+    }
+
+    /// How often it is proven.
+    pub(crate) fn heartbeat(&self) -> Duration {
+        self.trust.heartbeat
     }
 
     /// Releases it, and tells whether it was held until then.

@@ -7,7 +7,8 @@ use crate::status::Failure;
 use crate::tls::{TlsArgs, TlsTable};
 use crate::token::{TokenArgs, TokenInFile};
 use clap::Args;
-use elockd_client::{AccessToken, Server};
+use clap::builder::FalseyValueParser;
+use elockd_client::{AccessToken, Builder, Client, Server};
 use serde::Deserialize;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,10 @@ pub(crate) struct Common {
     /// several addresses with commas between them: the first that answers is used. Default: 127.0.0.1:9999.
     #[arg(long = "server", value_name = "ADDR", env = "ELOCK_SERVER", value_delimiter = ',', global = true)]
     servers: Vec<Server>,
+    /// The addresses are nodes of one cluster. If one of them fails, the next is used. Without this, only one of several
+    /// daemons may run at a time.
+    #[arg(long, env = "ELOCK_CLUSTER", value_parser = FalseyValueParser::new(), global = true)]
+    cluster: bool,
     /// The daemon's administrative socket, for kick and steal. Default: /run/elockd/admin.sock.
     #[arg(long, value_name = "PATH", env = "ELOCK_ADMIN", global = true)]
     admin: Option<PathBuf>,
@@ -48,6 +53,8 @@ pub(crate) struct Common {
 pub(crate) struct Options {
     /// Addresses of daemons; never none.
     pub(crate) servers: Vec<Server>,
+    /// Whether they are nodes of one cluster.
+    pub(crate) is_cluster: bool,
     pub(crate) admin: PathBuf,
     pub(crate) is_json: bool,
     pub(crate) color: Color,
@@ -59,6 +66,16 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    /// A client of these daemons, with what else it is told.
+    pub(crate) fn builder(&self) -> Builder {
+        let builder = if self.is_cluster { Client::builder().cluster() } else { Client::builder() };
+        let builder = self.servers.iter().fold(builder, |builder, server| builder.server(server.clone()));
+        match &self.token {
+            Some(token) => builder.token(token.clone()),
+            None => builder,
+        }
+    }
+
     /// The addresses of daemons, as they are reached from here. All lead through one login.
     fn through_ssh(mut self) -> Self {
         if let Some(ssh) = self.ssh.through() {
@@ -84,6 +101,8 @@ impl Options {
 struct File {
     #[serde(default)]
     server: Servers,
+    #[serde(default)]
+    cluster: bool,
     admin: Option<PathBuf>,
     color: Option<Color>,
     ssh: Option<String>,
@@ -140,6 +159,7 @@ impl Common {
             operates_by_token: token.is_some() && self.admin.is_none() && file.admin.is_none(),
             token,
             servers,
+            is_cluster: self.cluster || file.cluster,
             admin: self.admin.or(file.admin).unwrap_or_else(|| ADMIN.into()),
             is_json: self.json,
             color: self.color.or(file.color).unwrap_or_default(),
@@ -187,7 +207,8 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         let (tls, token) = (TlsArgs::default(), TokenArgs::default());
         let (ssh, config) = (SshArgs::default(), Some(path));
-        (folder, Common { servers: vec![], admin: None, json: false, color: None, config, ssh, tls, token })
+        let (servers, admin, color) = (vec![], None, None);
+        (folder, Common { servers, cluster: false, admin, json: false, color, config, ssh, tls, token })
     }
 
     fn shown(options: &Options) -> String {
@@ -210,6 +231,20 @@ mod tests {
         let options = common.options().unwrap();
         assert_eq!(shown(&options), "127.0.0.1:9999");
         assert_eq!(options.admin, Path::new("/run/elockd/admin.sock"));
+    }
+
+    #[test]
+    fn a_cluster_is_one_by_the_flag_or_by_the_file() {
+        for (flag, text, is_cluster) in [
+            (false, "", false),
+            (true, "", true),
+            (false, "cluster = true", true),
+            (false, "cluster = false", false),
+        ] {
+            let (_folder, common) = common(text);
+            let options = Common { cluster: flag, ..common }.options().unwrap();
+            assert_eq!(options.is_cluster, is_cluster, "{flag}, {text:?}");
+        }
     }
 
     #[test]

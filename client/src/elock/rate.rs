@@ -8,7 +8,7 @@ use crate::progress;
 use crate::span;
 use crate::status::{Failure, Outcome};
 use clap::Args;
-use elockd_client::{Client, Error, Kind};
+use elockd_client::{Error, Kind};
 use std::ffi::OsString;
 use std::str::FromStr;
 use std::time::Duration;
@@ -61,14 +61,7 @@ impl FromStr for Rate {
 pub(crate) async fn rate(options: &Options, args: &RateArgs) -> Outcome {
     let RateArgs { name, rate: Rate { count, per }, waiting, line, command } = args;
     let task = Task::new(command, line.as_deref())?;
-    let mut builder = Client::builder();
-    for server in &options.servers {
-        builder = builder.server(server.clone());
-    }
-    if let Some(token) = &options.token {
-        builder = builder.token(token.clone());
-    }
-    let client = builder.build()?;
+    let client = options.builder().build()?;
     let request = client.rate(name.bytes(), *count, *per);
     let asking = async {
         match waiting.patience() {

@@ -24,8 +24,8 @@ use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
-/// How often it is looked whether the lock was proven anew.
-const LOOK: Duration = Duration::from_millis(500);
+/// How often in a heartbeat it is looked whether the lock was proven anew.
+const LOOKS: u32 = 4;
 /// How much longer than its steps the guard may take.
 const SLACK: Duration = Duration::from_secs(2);
 /// Bytes that are read at once.
@@ -103,7 +103,7 @@ pub(crate) async fn supervise(
                         guard.signal(name_of(Signal::SIGPIPE)).await;
                     }
                 }
-                () = sleep(LOOK), if lost.is_none() => {
+                () = sleep(lock.heartbeat() / LOOKS), if lost.is_none() => {
                     let proven = lock.proven();
                     if proven != beaten {
                         beaten = proven;

@@ -19,6 +19,8 @@ use tokio::time::Instant;
 
 /// What happens to the command if nothing else is said.
 pub(crate) const ON_LOST: &str = "term,5s,kill";
+/// The same in a cluster, whose locks are given away sooner.
+pub(crate) const CLUSTER_ON_LOST: &str = "term,400ms,kill";
 
 #[derive(Args, Debug)]
 pub(crate) struct RunArgs {
@@ -38,8 +40,9 @@ pub(crate) struct RunArgs {
 #[derive(Args, Debug)]
 pub(crate) struct CommandArgs {
     /// What happens to the command and to all that it started when the lock is lost: signals and pauses, or none.
-    #[arg(long, value_name = "STEPS", default_value = ON_LOST)]
-    on_lost: OnLost,
+    /// Default: term,5s,kill; with --cluster: term,400ms,kill.
+    #[arg(long, value_name = "STEPS")]
+    on_lost: Option<OnLost>,
     /// Close the connection in the command. Then the lock is free if elock is killed, though the command still runs.
     #[arg(short = 'o', long)]
     close: bool,
@@ -59,6 +62,12 @@ impl CommandArgs {
         Task::new(&self.command, self.line.as_deref())
     }
 
+    /// What happens to it when the lock is lost.
+    pub(crate) fn on_lost(&self, options: &Options) -> OnLost {
+        let default = if options.is_cluster { CLUSTER_ON_LOST } else { ON_LOST };
+        self.on_lost.clone().unwrap_or_else(|| default.parse().expect("a test reads both defaults"))
+    }
+
     /// Runs it under the lock.
     pub(crate) async fn run(
         &self,
@@ -67,12 +76,13 @@ impl CommandArgs {
         lock: &Obtained,
         signals: &mut Signals,
     ) -> Result<Ended, Failure> {
+        let on_lost = self.on_lost(options);
         match &self.on {
             Some(host) => {
                 let ssh = options.ssh.to(host);
-                remote::supervise(&ssh, &task.words_elsewhere(), lock, &self.on_lost, signals).await
+                remote::supervise(&ssh, &task.words_elsewhere(), lock, &on_lost, signals).await
             }
-            None => supervise(task, lock, !self.close, &self.on_lost, signals).await,
+            None => supervise(task, lock, !self.close, &on_lost, signals).await,
         }
     }
 }
@@ -80,7 +90,8 @@ impl CommandArgs {
 /// Gets the lock, runs the command, releases the lock.
 pub(crate) async fn run(options: &Options, args: &RunArgs, signals: &mut Signals) -> Outcome {
     let task = args.command.task()?;
-    let lock = match or_signal(args.lock.get(options, args.waiting), signals).await {
+    let stopping = args.command.on_lost(options).span();
+    let lock = match or_signal(args.lock.get(options, args.waiting, stopping), signals).await {
         Ok(lock) => lock?,
         Err(signal) => return Ok(die_of(signal).into()),
     };

@@ -3,10 +3,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod cluster;
 mod faults;
 mod getting;
+mod lease;
+mod line;
 mod lingering;
 mod losing;
+mod nodes;
 mod scripted;
 mod several;
 mod world;

@@ -1,9 +1,10 @@
 //! What the production server never says, or only after weeks. The daemon is played by the test, line by line.
 
+use crate::line::Line;
 use elockd_client::{Client, Error, Lost, Refusal, Server, State, Transport};
 use std::io;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{DuplexStream, duplex};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep};
 
@@ -25,38 +26,9 @@ impl Transport for Stage {
 /// The connections that come to the daemon.
 struct Daemon(UnboundedReceiver<DuplexStream>);
 
-/// The daemon's end of one connection.
-struct Line(DuplexStream);
-
 impl Daemon {
     async fn accept(&mut self) -> Line {
         Line(self.0.recv().await.unwrap())
-    }
-}
-
-impl Line {
-    async fn hears(&mut self, request: &str) {
-        let mut line = Vec::new();
-        while line.last() != Some(&b'\n') {
-            line.push(self.0.read_u8().await.unwrap());
-        }
-        assert_eq!(String::from_utf8(line).unwrap().trim_end(), request);
-    }
-
-    async fn says(&mut self, answer: &str) {
-        self.0.write_all(format!("{answer}\n").as_bytes()).await.unwrap();
-    }
-
-    async fn ends(&mut self) {
-        assert_eq!(self.0.read(&mut [0; 64]).await.unwrap(), 0, "nothing is said before the end");
-    }
-
-    /// A get of `a` that succeeds, without waiting.
-    async fn gives_a(&mut self, token: &str) {
-        self.hears("g a").await;
-        self.hears("f a").await;
-        self.says("1 Lock Get Success: a").await;
-        self.says(token).await;
     }
 }
 
