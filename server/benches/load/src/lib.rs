@@ -14,6 +14,7 @@ mod filler;
 mod http;
 mod link;
 mod meter;
+mod order;
 mod poll;
 mod protocol;
 mod reconnect;
@@ -98,7 +99,20 @@ impl Load {
     /// If a reply is not the expected one, if the target is silent for ten seconds, if a socket fails, or if the
     /// target's protocol has no such scenario.
     pub fn run(&self, target: Target, at_edge: &mut dyn FnMut(Edge)) -> Result<Report, LoadError> {
-        let Target { address, protocol } = target;
+        self.run_over(&[target.address], target.protocol, at_edge)
+    }
+
+    /// Runs it with connections that are spread evenly over the nodes of a cluster. `Reconnect` goes to the first alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn run_over(
+        &self,
+        addresses: &[SocketAddr],
+        protocol: Protocol,
+        at_edge: &mut dyn FnMut(Edge),
+    ) -> Result<Report, LoadError> {
         let window = Window::new(self.warm_up, self.measured, at_edge);
         let Self { scenario, connections, depth, .. } = *self;
         if !protocol.has(scenario) {
@@ -108,25 +122,25 @@ impl Load {
         match scenario {
             Scenario::Uncontended => {
                 let scripts = scripts(&|who| Script::uncontended(protocol, &name(who), depth));
-                steady::run(address, &scripts, window)
+                steady::run(addresses, &scripts, window)
             }
             Scenario::Fresh => {
-                steady::run(address, &scripts(&|who| Script::fresh(protocol, who, depth)), window)
+                steady::run(addresses, &scripts(&|who| Script::fresh(protocol, who, depth)), window)
             }
-            Scenario::Fight => steady::run(address, &scripts(&|_| Script::fight(protocol, depth)), window),
-            Scenario::LinePipelined => steady::run(address, &scripts(&|_| Script::line(depth)), window),
+            Scenario::Fight => steady::run(addresses, &scripts(&|_| Script::fight(protocol, depth)), window),
+            Scenario::LinePipelined => steady::run(addresses, &scripts(&|_| Script::line(depth)), window),
             Scenario::Mixed => {
-                steady::run(address, &scripts(&|who| Script::mixed(who, connections, depth)), window)
+                steady::run(addresses, &scripts(&|who| Script::mixed(who, connections, depth)), window)
             }
             Scenario::Crowd { names } => {
                 let scripts = scripts(&|who| Script::crowd(who, connections, names));
-                steady::run(address, &scripts, window)
+                steady::run(addresses, &scripts, window)
             }
-            Scenario::LineTurns => ring::line(address, connections, window),
-            Scenario::Token => ring::token(address, connections, window),
+            Scenario::LineTurns => ring::line(addresses, connections, window),
+            Scenario::Token => ring::token(addresses, connections, window),
             Scenario::Reconnect => {
                 let scripts = scripts(&|who| Script::uncontended(protocol, &name(who), 1));
-                reconnect::run(address, &scripts, window)
+                reconnect::run(addresses[0], &scripts, window)
             }
         }
     }

@@ -60,7 +60,7 @@ impl Watch {
             let script = |who| Script::uncontended(Protocol::Elockd, &name(FIRST_NAME + who), 1);
             let scripts: Vec<_> = (0..connections).map(script).collect();
             meter.samples.reserve_exact(room);
-            steady::play(target.address, &scripts, filler.as_mut(), &mut meter)?;
+            steady::play(&[target.address], &scripts, filler.as_mut(), &mut meter)?;
             Ok(Latencies { began: meter.began, samples: meter.samples })
         });
         Ok(Self { stop, held, thread })
