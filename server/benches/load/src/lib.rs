@@ -2,6 +2,8 @@
 //! and check every byte that they hear. It must never be the bottleneck. So nothing allocates once a run has begun, and
 //! a turn of a connection is one read and one write. It must never count a reply that it has not checked.
 //!
+//! The clients of etcd over gRPC are the exception: they are in `etcd/`, with a runtime.
+//!
 //! [`Load`] measures for a set time. [`Watch`] records every latency until it is told to stop. A [`Caller`] sends one
 //! request after the other, and can hold a million locks.
 
@@ -9,6 +11,7 @@
 
 mod caller;
 mod error;
+mod etcd;
 mod expect;
 mod filler;
 mod http;
@@ -25,6 +28,7 @@ mod watch;
 
 pub use caller::{Caller, Grip};
 pub use error::LoadError;
+pub use etcd::{EtcdCaller, etcd_leads};
 pub use meter::{Edge, Report};
 pub use protocol::{ECHO_REPLY, Protocol, name};
 pub use script::FRESH_NAMES;
@@ -117,6 +121,12 @@ impl Load {
         let Self { scenario, connections, depth, .. } = *self;
         if !protocol.has(scenario) {
             return Err(LoadError::NoSuchScenario { scenario, protocol });
+        }
+        if protocol == Protocol::EtcdGrpc {
+            return match scenario {
+                Scenario::LineTurns => etcd::line(addresses, connections, window),
+                _ => etcd::uncontended(addresses, connections, window),
+            };
         }
         let scripts = |script: &dyn Fn(usize) -> Script| (0..connections).map(script).collect::<Vec<_>>();
         match scenario {

@@ -18,7 +18,7 @@ pub(super) fn line(
     connections: usize,
     window: Window<'_>,
 ) -> Result<Report, LoadError> {
-    let Exchange { request: wait, yes: granted, .. } = get_waiting();
+    let Exchange { request: wait, yes: granted, .. } = get_waiting(&name(0));
     let Exchange { request: release, yes: released, .. } = Protocol::Elockd.release(&name(0));
     let join = Turn::of(&[(&wait, &granted)]);
     let pass = Turn::of(&[(&release, &released), (&wait, &granted)]);
@@ -46,7 +46,7 @@ pub(super) fn token(
     connections: usize,
     window: Window<'_>,
 ) -> Result<Report, LoadError> {
-    let Exchange { request: wait, .. } = get_waiting();
+    let Exchange { request: wait, .. } = get_waiting(&name(0));
     let Exchange { request: release, .. } = Protocol::Elockd.release(&name(0));
     let pass = || Turn::of(&[(&release, ECHO_REPLY), (&wait, ECHO_REPLY)]);
     let mut ring = Ring::new(addresses, connections, [pass(), pass(), pass()], window)?;
