@@ -45,7 +45,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 2)]
     etcd_lease: u64,
 
-    /// Milliseconds after which a client of etcd asks again, for `orphans`, `follower` and `leader`
+    /// Milliseconds after which a client of etcd asks again, for `follower` and `leader`
     #[arg(long, default_value_t = 500)]
     etcd_patience: u64,
 

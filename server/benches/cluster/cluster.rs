@@ -102,6 +102,13 @@ impl Cluster {
         self.nodes.iter().map(|node| node.places.clients).collect()
     }
 
+    /// The indexes of its nodes, the leader's at last. Most clients of a cluster are at a follower, so whoever has one
+    /// client takes the first.
+    pub(crate) fn followers_first(&self) -> Result<Vec<usize>, Failure> {
+        let (leader, count) = (self.leader()?, self.nodes.len());
+        Ok((1..=count).map(|nth| (leader + nth) % count).collect())
+    }
+
     /// The index of the node that leads.
     pub(crate) fn leader(&self) -> Result<usize, Failure> {
         match self.system {

@@ -58,7 +58,7 @@ pub(crate) fn run(
     let mut waiter = Client::connect(&cluster, survivors[0], Duration::from_mins(1))?;
     let waiting = spawn(move || waiter.wait_for(0).map(|()| Instant::now()));
     let addresses = survivors.iter().map(|&nth| cluster.nodes[nth].places.clients).collect();
-    let others = Others::start(&cluster, addresses, &mut holder, arguments)?;
+    let others = Others::start(&cluster, addresses, &mut holder, arguments.etcd_patience(), arguments)?;
     let death = Instant::now();
     cluster.kill(killed)?;
     others.watch_until(death + AFTERMATH);

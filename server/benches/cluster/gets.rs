@@ -1,5 +1,5 @@
 //! Gets and releases, a lock for each connection, with one request under way on each. Connections are spread evenly over
-//! the nodes. Processor time is that of all nodes together.
+//! the nodes; one alone is at a follower. Processor time is that of all nodes together.
 
 use crate::arguments::Arguments;
 use crate::cluster::Cluster;
@@ -19,6 +19,8 @@ pub(crate) fn p99(connections: usize) -> String {
 #[allow(clippy::cast_precision_loss, reason = "counts of one turn are far below 2^52")]
 pub(crate) fn run(cluster: &Cluster, arguments: &Arguments) -> Result<Turn, Failure> {
     let mut turn = Turn::new();
+    let all = cluster.addresses();
+    let addresses: Vec<_> = cluster.followers_first()?.into_iter().map(|nth| all[nth]).collect();
     for &connections in &arguments.connections {
         let load = Load {
             scenario: Scenario::Uncontended,
@@ -29,7 +31,7 @@ pub(crate) fn run(cluster: &Cluster, arguments: &Arguments) -> Result<Turn, Fail
         };
         let mut cpu_seconds = Vec::with_capacity(2);
         let mut at_edge = |_| cpu_seconds.push(cluster.cpu_seconds());
-        let report = load.run_over(&cluster.addresses(), cluster.system.protocol(), &mut at_edge)?;
+        let report = load.run_over(&addresses, cluster.system.protocol(), &mut at_edge)?;
         let cpu_seconds = cpu_seconds.into_iter().collect::<Result<Vec<_>, _>>()?;
         let [before, after] = cpu_seconds[..] else { return Err("the turn has no two edges".into()) };
         let of = |figure: &str| format!("get or release, {connections} in flight: {figure}");

@@ -23,15 +23,16 @@ pub(crate) struct Others {
 }
 
 impl Others {
-    /// Starts them at these nodes, and watches them for a while with nothing else going on. Meanwhile `holder` says that
+    /// Starts them at these nodes, and watches them for a while with nothing else going on. Those of etcd ask again after
+    /// `patience`. Meanwhile `holder` says that
     /// it lives, as often as it should: three times in its lease. It said so last half of such an interval ago.
     pub(crate) fn start(
         cluster: &Cluster,
         addresses: Vec<SocketAddr>,
         holder: &mut Client,
+        patience: Duration,
         arguments: &Arguments,
     ) -> Result<Self, Failure> {
-        let patience = arguments.etcd_patience();
         let watch = Watch::start_over(addresses, cluster.system.protocol(), arguments.others, ROOM, patience);
         let interval = arguments.etcd_lease() / 3;
         let begin = Instant::now() + WARM_UP;
@@ -68,12 +69,12 @@ pub(crate) struct Watched {
 impl Watched {
     /// The 99th percentile before anything happened, in milliseconds.
     pub(crate) fn p99_before_ms(&self) -> f64 {
-        quantile_us(&self.latencies.between(self.quiet.0, self.quiet.1), 0.99) / 1e3
+        quantile_us(&self.latencies.answered_between(self.quiet.0, self.quiet.1), 0.99) / 1e3
     }
 
     /// The longest time of a request then, in milliseconds.
     pub(crate) fn worst_before_ms(&self) -> f64 {
-        self.worst_ms(self.quiet.0, self.quiet.1)
+        quantile_us(&self.latencies.answered_between(self.quiet.0, self.quiet.1), 1.0) / 1e3
     }
 
     /// The 99th percentile in this time, in milliseconds.

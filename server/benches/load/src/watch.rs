@@ -130,6 +130,18 @@ fn scripts(connections: usize) -> Vec<Script> {
 }
 
 impl Latencies {
+    /// The latencies of all requests that were answered between two points in time, sorted as
+    /// [`between`](Self::between) does. So a wait that begins in this time and lasts longer is not among them.
+    #[must_use]
+    pub fn answered_between(&self, from: Instant, to: Instant) -> Vec<u32> {
+        let [from, to] = [from, to].map(|point| point.saturating_duration_since(self.began).as_micros());
+        let is_within = |sample: &&Sample| (from..=to).contains(&u128::from(sample.at_us));
+        let mut within: Vec<u32> =
+            self.samples.iter().filter(is_within).map(|sample| sample.latency_ns).collect();
+        within.sort_unstable();
+        within
+    }
+
     /// The latencies of all requests that were in progress at any moment between two points in time, from the shortest
     /// to the longest, in nanoseconds.
     #[must_use]
