@@ -49,7 +49,7 @@ pub(crate) fn draw(rows: &[ClusterRow], about: &str, path: &Path) -> Result<bool
     let systems: Vec<&str> = SYSTEMS.into_iter().filter(is_there).collect();
     let legend: Vec<_> = systems.iter().map(|system| (*system, sheet::colour(system))).collect();
     let height: i32 = panels.iter().map(Panel::height).sum();
-    let caption = "A cluster of three nodes, the logarithm of what was measured";
+    let caption = "A cluster of three nodes; all lengths are logarithmic";
     let area = sheet::begin(path, u32::try_from(height + 90)?, (caption, about), &legend)?;
     let mut top = 0;
     for panel in &panels {

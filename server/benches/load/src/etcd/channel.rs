@@ -98,3 +98,37 @@ fn check(trailers: &HeaderMap) -> Result<(), LoadError> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::etcd::messages::DeleteAnswer;
+
+    /// Goal: an answer is one whole message, and every prefix of it and every byte more is refused.
+    #[test]
+    fn an_answer_is_one_whole_message() {
+        let answer = DeleteAnswer { deleted: 300 };
+        let bytes = framed(&answer);
+        assert_eq!(unframed::<DeleteAnswer>(&bytes).expect("it is whole"), answer);
+        for length in 0..bytes.len() {
+            assert!(unframed::<DeleteAnswer>(&bytes[..length]).is_err(), "the first {length} bytes");
+        }
+        assert!(unframed::<DeleteAnswer>(&[&bytes[..], b"x"].concat()).is_err());
+        // The first byte of a compressed message is 1.
+        assert!(unframed::<DeleteAnswer>(&[&[1], &bytes[1..]].concat()).is_err());
+    }
+
+    /// Goal: status 0 alone is a success, and a refusal has etcd's words in it.
+    #[test]
+    fn only_status_0_is_a_success() {
+        let trailers = |fields: &[(&'static str, &str)]| {
+            let value = |text: &str| text.parse().expect("it is a value");
+            fields.iter().map(|&(key, text)| (http::HeaderName::from_static(key), value(text))).collect()
+        };
+        check(&trailers(&[("grpc-status", "0")])).expect("it is a success");
+        assert!(check(&trailers(&[])).is_err());
+        let refused = check(&trailers(&[("grpc-status", "14"), ("grpc-message", "no leader")]));
+        let refused = refused.expect_err("it is a refusal").to_string();
+        assert_eq!(refused, "etcd refused, status 14: no leader");
+    }
+}
