@@ -93,7 +93,7 @@ fn etcd_is_understood() {
     assert_eq!(latencies.asked_again, 0);
 }
 
-/// Goal: a client of which etcd's lease is over is told so.
+/// Goal: a client whose lease is over is told so, and a refusal is known as one.
 #[test]
 fn a_lease_that_is_over_is_found() {
     let Some(etcd) = Etcd::start() else { return };
@@ -102,4 +102,6 @@ fn a_lease_that_is_over_is_found() {
     caller.hold(0..1).unwrap();
     etcd.caller().wait_for(0).unwrap();
     assert!(matches!(caller.keep(), Err(LoadError::Wrong { .. })));
+    let refused = caller.wait_for(1);
+    assert!(matches!(refused, Err(LoadError::Refused { .. })), "{refused:?}");
 }
