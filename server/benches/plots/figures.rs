@@ -16,6 +16,13 @@ pub(crate) struct Run {
     pub(crate) curve: Vec<(f64, f64)>,
 }
 
+/// One figure of `cluster`.
+pub(crate) struct ClusterRow {
+    pub(crate) what: String,
+    /// The systems, and for each its values, round by round.
+    systems: Vec<(String, Vec<f64>)>,
+}
+
 /// One part of `scale`.
 pub(crate) struct Part {
     pub(crate) closings: Vec<Closing>,
@@ -75,6 +82,29 @@ impl Run {
     /// The median rate.
     pub(crate) fn rate(&self) -> Option<f64> {
         Spread::of(self.rates.iter().copied()).map(|spread| spread.median)
+    }
+}
+
+impl ClusterRow {
+    /// Every figure in the file. Empty if it is not of `cluster`.
+    pub(crate) fn all(json: &Value) -> Result<Vec<Self>, Failure> {
+        list(json, "cluster").iter().map(Self::of).collect()
+    }
+
+    fn of(json: &Value) -> Result<Self, Failure> {
+        let systems = json["rounds"].as_object().ok_or("no rounds")?;
+        let values = |(system, rounds): (&String, &Value)| {
+            let rounds = rounds.as_array().map_or(&[][..], Vec::as_slice);
+            Ok((system.clone(), rounds.iter().map(number).collect::<Result<_, Failure>>()?))
+        };
+        let systems = systems.iter().map(values).collect::<Result<_, Failure>>()?;
+        Ok(Self { what: text(json, "what")?.to_owned(), systems })
+    }
+
+    /// The spread of a system's rounds.
+    pub(crate) fn spread(&self, system: &str) -> Option<Spread> {
+        let (_, rounds) = self.systems.iter().find(|(name, _)| name == system)?;
+        Spread::of(rounds.iter().copied())
     }
 }
 

@@ -2,6 +2,7 @@
 //! `docs/benchmarks.md` lists the pictures.
 
 mod axis;
+mod cluster;
 mod figures;
 mod orphaning;
 mod percentiles;
@@ -12,13 +13,13 @@ mod sheet;
 mod support;
 
 use clap::Parser;
-use figures::{Part, Run};
+use figures::{ClusterRow, Part, Run};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use support::Failure;
 
-/// Draws pictures from the files that `peers` and `scale` write with `--json`.
+/// Draws pictures from the files that `peers`, `scale` and `cluster` write with `--json`.
 #[derive(Parser)]
 #[command(name = "plots", override_usage = "plots [FILE]... FOLDER")]
 struct Arguments {
@@ -65,6 +66,7 @@ fn draw(file: &Path, folder: &Path) -> Result<(), Failure> {
     };
     picture("percentiles.svg", &|path| percentiles::draw(&runs, about, path))?;
     picture("rates.svg", &|path| rates::draw(&runs, about, path))?;
+    picture("cluster.svg", &|path| cluster::draw(&ClusterRow::all(&json)?, about, path))?;
     if let Some(part) = Part::all(&json)?.into_iter().find(|part| !part.closings.is_empty()) {
         picture("orphaning.svg", &|path| orphaning::draw(&part, about, path))?;
     }

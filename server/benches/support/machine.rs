@@ -21,6 +21,12 @@ pub(crate) fn describe() -> String {
     )
 }
 
+/// The load average of the last one, five and fifteen minutes.
+pub(crate) fn load_average() -> String {
+    let all = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    all.split(' ').take(3).collect::<Vec<_>>().join(", ")
+}
+
 /// Raises the limit of open files as far as possible. Returns the limit.
 pub(crate) fn raise_file_limit() -> usize {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);

@@ -1,7 +1,8 @@
 //! A connection that sends one request after the other and waits for each reply. It is for what is not measured itself,
 //! such as taking a million locks and asking for figures.
 
-use super::protocol::{replies, requests};
+use super::protocol::{Exchange, replies, requests};
+use super::script::get_waiting;
 use super::{LoadError, Protocol, Target, name};
 use elockd_core::wire::read_figures;
 use elockd_core::{Command, Kind, Reply};
@@ -101,6 +102,16 @@ impl Caller {
         let key = heard.split(|byte| *byte == b' ').find(|word| word.len() == zeros.len());
         let wanted = lingers(key.unwrap_or(&zeros));
         if heard == wanted { Ok(()) } else { Err(super::expect::difference(&wanted, &heard)) }
+    }
+
+    /// Waits until it has the lock with this number, at most a minute.
+    ///
+    /// # Errors
+    ///
+    /// If it does not get it.
+    pub fn wait_for(&mut self, number: usize) -> Result<(), LoadError> {
+        let Exchange { request, yes, .. } = get_waiting(&name(number));
+        self.exchange(&request, &yes)
     }
 
     /// Gets one lock and releases it.

@@ -42,6 +42,20 @@ pub enum LoadError {
         /// The server's protocol.
         protocol: Protocol,
     },
+    /// etcd refused a request.
+    #[error("etcd refused, status {status}: {message}")]
+    Refused {
+        /// The status of gRPC.
+        status: String,
+        /// What etcd says about it.
+        message: String,
+    },
+    /// A connection to etcd failed.
+    #[error("{0}")]
+    Http2(#[from] h2::Error),
+    /// etcd's answer cannot be read.
+    #[error("{0}")]
+    Message(#[from] prost::DecodeError),
     /// No port was left for a new connection.
     #[error("no free port for a new connection: widen net.ipv4.ip_local_port_range")]
     NoPort,

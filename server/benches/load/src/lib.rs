@@ -2,6 +2,8 @@
 //! and check every byte that they hear. It must never be the bottleneck. So nothing allocates once a run has begun, and
 //! a turn of a connection is one read and one write. It must never count a reply that it has not checked.
 //!
+//! The clients of etcd over gRPC are the exception: they are in `etcd/`, with a runtime.
+//!
 //! [`Load`] measures for a set time. [`Watch`] records every latency until it is told to stop. A [`Caller`] sends one
 //! request after the other, and can hold a million locks.
 
@@ -9,11 +11,13 @@
 
 mod caller;
 mod error;
+mod etcd;
 mod expect;
 mod filler;
 mod http;
 mod link;
 mod meter;
+mod order;
 mod poll;
 mod protocol;
 mod reconnect;
@@ -24,6 +28,7 @@ mod watch;
 
 pub use caller::{Caller, Grip};
 pub use error::LoadError;
+pub use etcd::{EtcdCaller, etcd_leads};
 pub use meter::{Edge, Report};
 pub use protocol::{ECHO_REPLY, Protocol, name};
 pub use script::FRESH_NAMES;
@@ -98,35 +103,54 @@ impl Load {
     /// If a reply is not the expected one, if the target is silent for ten seconds, if a socket fails, or if the
     /// target's protocol has no such scenario.
     pub fn run(&self, target: Target, at_edge: &mut dyn FnMut(Edge)) -> Result<Report, LoadError> {
-        let Target { address, protocol } = target;
+        self.run_over(&[target.address], target.protocol, at_edge)
+    }
+
+    /// Runs it with connections that are spread evenly over the nodes of a cluster. `Reconnect` goes to the first alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn run_over(
+        &self,
+        addresses: &[SocketAddr],
+        protocol: Protocol,
+        at_edge: &mut dyn FnMut(Edge),
+    ) -> Result<Report, LoadError> {
         let window = Window::new(self.warm_up, self.measured, at_edge);
         let Self { scenario, connections, depth, .. } = *self;
         if !protocol.has(scenario) {
             return Err(LoadError::NoSuchScenario { scenario, protocol });
         }
+        if protocol == Protocol::EtcdGrpc {
+            return match scenario {
+                Scenario::LineTurns => etcd::line(addresses, connections, window),
+                _ => etcd::uncontended(addresses, connections, window),
+            };
+        }
         let scripts = |script: &dyn Fn(usize) -> Script| (0..connections).map(script).collect::<Vec<_>>();
         match scenario {
             Scenario::Uncontended => {
                 let scripts = scripts(&|who| Script::uncontended(protocol, &name(who), depth));
-                steady::run(address, &scripts, window)
+                steady::run(addresses, &scripts, window)
             }
             Scenario::Fresh => {
-                steady::run(address, &scripts(&|who| Script::fresh(protocol, who, depth)), window)
+                steady::run(addresses, &scripts(&|who| Script::fresh(protocol, who, depth)), window)
             }
-            Scenario::Fight => steady::run(address, &scripts(&|_| Script::fight(protocol, depth)), window),
-            Scenario::LinePipelined => steady::run(address, &scripts(&|_| Script::line(depth)), window),
+            Scenario::Fight => steady::run(addresses, &scripts(&|_| Script::fight(protocol, depth)), window),
+            Scenario::LinePipelined => steady::run(addresses, &scripts(&|_| Script::line(depth)), window),
             Scenario::Mixed => {
-                steady::run(address, &scripts(&|who| Script::mixed(who, connections, depth)), window)
+                steady::run(addresses, &scripts(&|who| Script::mixed(who, connections, depth)), window)
             }
             Scenario::Crowd { names } => {
                 let scripts = scripts(&|who| Script::crowd(who, connections, names));
-                steady::run(address, &scripts, window)
+                steady::run(addresses, &scripts, window)
             }
-            Scenario::LineTurns => ring::line(address, connections, window),
-            Scenario::Token => ring::token(address, connections, window),
+            Scenario::LineTurns => ring::line(addresses, connections, window),
+            Scenario::Token => ring::token(addresses, connections, window),
             Scenario::Reconnect => {
                 let scripts = scripts(&|who| Script::uncontended(protocol, &name(who), 1));
-                reconnect::run(address, &scripts, window)
+                reconnect::run(addresses[0], &scripts, window)
             }
         }
     }

@@ -13,6 +13,11 @@ use std::time::Instant;
 /// The most bytes of one read: far more than the replies of a turn.
 pub(super) const SCRATCH: usize = 64 << 10;
 
+/// The address for a connection. One after the other has its turn, so that they are spread evenly.
+pub(super) fn nth(addresses: &[SocketAddr], who: usize) -> SocketAddr {
+    addresses[who % addresses.len()]
+}
+
 pub(super) struct Link {
     socket: TcpStream,
     ear: Ear,

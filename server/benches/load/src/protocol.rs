@@ -23,6 +23,8 @@ pub enum Protocol {
     /// each reply is checked, because replies have revisions too. So a [`Caller`](super::Caller) cannot speak it. One
     /// request at a time.
     Etcd,
+    /// etcd's own, gRPC, as clients of a cluster speak it. Requests are not rendered beforehand. One at a time.
+    EtcdGrpc,
     /// The echo's: elockd's requests are sent, and each line is answered with [`ECHO_REPLY`].
     Echo,
 }
@@ -59,14 +61,14 @@ impl Protocol {
     #[must_use]
     pub fn has(self, scenario: Scenario) -> bool {
         match scenario {
-            Scenario::Uncontended | Scenario::Fresh => true,
-            Scenario::Reconnect => self != Self::Etcd,
+            Scenario::Uncontended => true,
+            Scenario::Fresh => self != Self::EtcdGrpc,
+            Scenario::Reconnect => !matches!(self, Self::Etcd | Self::EtcdGrpc),
             Scenario::Token => self == Self::Echo,
-            Scenario::Fight
-            | Scenario::LinePipelined
-            | Scenario::LineTurns
-            | Scenario::Crowd { .. }
-            | Scenario::Mixed => self == Self::Elockd,
+            Scenario::LineTurns => matches!(self, Self::Elockd | Self::EtcdGrpc),
+            Scenario::Fight | Scenario::LinePipelined | Scenario::Crowd { .. } | Scenario::Mixed => {
+                self == Self::Elockd
+            }
         }
     }
 
@@ -84,6 +86,7 @@ impl Protocol {
                 Exchange::new(format!("add {name} 0 0 1\r\n1\r\n"), "STORED\r\n", "NOT_STORED\r\n")
             }
             Self::PoolCounter => Exchange::new(format!("ACQ4ME {name} 1 1 0\n"), "LOCKED\n", "QUEUE_FULL\n"),
+            Self::EtcdGrpc => unreachable!("its clients are in etcd/"),
             Self::Etcd => {
                 let (key, value) = (http::base64(name.as_bytes()), http::base64(b"1"));
                 let is_new = format!(r#"{{"key":"{key}","target":"CREATE","create_revision":"0"}}"#);
@@ -109,6 +112,7 @@ impl Protocol {
             }
             Self::Memcached => Exchange::new(format!("delete {name}\r\n"), "DELETED\r\n", "NOT_FOUND\r\n"),
             Self::PoolCounter => Exchange::new("RELEASE\n", "RELEASED\n", "NOT_LOCKED\n"),
+            Self::EtcdGrpc => unreachable!("its clients are in etcd/"),
             Self::Etcd => {
                 let body = format!(r#"{{"key":"{}"}}"#, http::base64(name.as_bytes()));
                 Exchange::http(http::post("/v3/kv/deleterange", &body), r#""deleted":"1""#)

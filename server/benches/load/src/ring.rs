@@ -1,9 +1,10 @@
-//! Connections that have their turns one after the other: in line for a lock, or passing round a token. The first round
-//! sets the order of turns. It must be the same in every later round.
+//! Connections that have their turns one after the other: in line for a lock, or passing round a token. Their order must
+//! stay the same.
 
 use super::LoadError;
-use super::link::{Link, SCRATCH};
+use super::link::{Link, SCRATCH, nth};
 use super::meter::{Meter, Report, Window};
+use super::order::Order;
 use super::poll::Poll;
 use super::protocol::{ECHO_REPLY, Exchange, Protocol, name};
 use super::script::{Turn, get_waiting};
@@ -12,13 +13,17 @@ use std::time::Instant;
 
 /// Waiting in line for one lock. A turn is one round trip: the grant comes, and the release and the next wait go out in
 /// one write. The release grants the lock to the next connection.
-pub(super) fn line(address: SocketAddr, connections: usize, window: Window<'_>) -> Result<Report, LoadError> {
-    let Exchange { request: wait, yes: granted, .. } = get_waiting();
+pub(super) fn line(
+    addresses: &[SocketAddr],
+    connections: usize,
+    window: Window<'_>,
+) -> Result<Report, LoadError> {
+    let Exchange { request: wait, yes: granted, .. } = get_waiting(&name(0));
     let Exchange { request: release, yes: released, .. } = Protocol::Elockd.release(&name(0));
     let join = Turn::of(&[(&wait, &granted)]);
     let pass = Turn::of(&[(&release, &released), (&wait, &granted)]);
     let leave = Turn::of(&[(&release, &released)]);
-    let mut ring = Ring::new(address, connections, [join, pass, leave], window)?;
+    let mut ring = Ring::new(addresses, connections, [join, pass, leave], window)?;
     let now = ring.start();
     for who in 0..connections {
         ring.say(who, JOIN, now)?;
@@ -37,14 +42,14 @@ pub(super) fn line(address: SocketAddr, connections: usize, window: Window<'_>) 
 
 /// Passing a token round an echo without locks: the same bytes, and the same round trip for a turn.
 pub(super) fn token(
-    address: SocketAddr,
+    addresses: &[SocketAddr],
     connections: usize,
     window: Window<'_>,
 ) -> Result<Report, LoadError> {
-    let Exchange { request: wait, .. } = get_waiting();
+    let Exchange { request: wait, .. } = get_waiting(&name(0));
     let Exchange { request: release, .. } = Protocol::Elockd.release(&name(0));
     let pass = || Turn::of(&[(&release, ECHO_REPLY), (&wait, ECHO_REPLY)]);
-    let mut ring = Ring::new(address, connections, [pass(), pass(), pass()], window)?;
+    let mut ring = Ring::new(addresses, connections, [pass(), pass(), pass()], window)?;
     let mut last = ring.start();
     ring.say(0, PASS, last)?;
     while let Some((who, now)) = ring.next()? {
@@ -72,15 +77,12 @@ struct Ring<'e> {
     owed: usize,
     /// The number of events that were taken, and the index of the next.
     events: (usize, usize),
-    /// The connections in the order of the first round.
-    order: Vec<usize>,
-    /// Turns so far.
-    turn: usize,
+    order: Order,
 }
 
 impl<'e> Ring<'e> {
     fn new(
-        address: SocketAddr,
+        addresses: &[SocketAddr],
         connections: usize,
         turns: [Turn; 3],
         window: Window<'e>,
@@ -88,13 +90,13 @@ impl<'e> Ring<'e> {
         let poll = Poll::new()?;
         let mut links = Vec::with_capacity(connections);
         for who in 0..connections {
-            let link = Link::connect(address)?;
+            let link = Link::connect(nth(addresses, who))?;
             poll.add(&link, who)?;
             links.push(link);
         }
         let scratch = vec![0; SCRATCH];
-        let order = Vec::with_capacity(connections);
-        Ok(Self { poll, links, turns, scratch, window, owed: 0, events: (0, 0), order, turn: 0 })
+        let order = Order::new(connections);
+        Ok(Self { poll, links, turns, scratch, window, owed: 0, events: (0, 0), order })
     }
 
     fn start(&mut self) -> Instant {
@@ -137,13 +139,7 @@ impl<'e> Ring<'e> {
     /// Notes that a connection has its turn. The turn began at `last`, when the connection before had its own. Returns
     /// false if the run is over.
     fn has_turn(&mut self, who: usize, last: Instant, now: Instant) -> Result<bool, LoadError> {
-        let place = self.turn % self.links.len();
-        match self.order.get(place) {
-            None => self.order.push(who),
-            Some(&expected) if expected != who => return Err(LoadError::OutOfTurn { expected, got: who }),
-            Some(_) => {}
-        }
-        self.turn += 1;
+        self.order.turn(who)?;
         let goes_on = self.window.goes_on(now);
         self.window.record(last, now, 1);
         Ok(goes_on)

@@ -119,7 +119,7 @@ impl Script {
 
     /// Waits in line for a lock that everybody wants. The release is sent with the request.
     pub(super) fn line(depth: usize) -> Self {
-        let (wait, release) = (get_waiting(), Protocol::Elockd.release(&name(0)));
+        let (wait, release) = (get_waiting(&name(0)), Protocol::Elockd.release(&name(0)));
         Self::cut(depth.max(2), &[&|turn| turn.succeeding(&wait), &|turn| turn.succeeding(&release)])
     }
 
@@ -181,9 +181,9 @@ impl Script {
 /// What adds a request to a turn.
 type Step<'s> = &'s dyn Fn(&mut Turn);
 
-/// Waits in line for the lock that everybody wants.
-pub(super) fn get_waiting() -> Exchange {
-    elockd_get(Wish::at_once(Kind::Exclusive, name(0).as_str()).waiting(WAIT_MS))
+/// Waits in line for a lock.
+pub(super) fn get_waiting(name: &str) -> Exchange {
+    elockd_get(Wish::at_once(Kind::Exclusive, name).waiting(WAIT_MS))
 }
 
 #[cfg(test)]

@@ -3,32 +3,33 @@
 
 use super::LoadError;
 use super::filler::Filler;
-use super::link::{Link, SCRATCH};
+use super::link::{Link, SCRATCH, nth};
 use super::meter::{Meter, Report, Window};
 use super::poll::Poll;
 use super::script::Script;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-/// Measures a window of it.
+/// Measures a window of it. Connections are spread over the addresses.
 pub(super) fn run(
-    address: SocketAddr,
+    addresses: &[SocketAddr],
     scripts: &[Script],
     mut window: Window<'_>,
 ) -> Result<Report, LoadError> {
-    play(address, scripts, None, &mut window)?;
+    play(addresses, scripts, None, &mut window)?;
     window.report()
 }
 
 /// Plays every script, and lets a filler fill beside them, unmeasured.
 pub(super) fn play(
-    address: SocketAddr,
+    addresses: &[SocketAddr],
     scripts: &[Script],
     mut filler: Option<&mut Filler>,
     meter: &mut impl Meter,
 ) -> Result<(), LoadError> {
     let mut poll = Poll::new()?;
-    let links = scripts.iter().map(|_| Link::connect(address)).collect::<Result<Vec<_>, _>>()?;
+    let links =
+        (0..scripts.len()).map(|who| Link::connect(nth(addresses, who))).collect::<Result<Vec<_>, _>>()?;
     let mut stage = Stage { links, scripts, playing: scripts.len(), scratch: vec![0; SCRATCH] };
     for (who, link) in stage.links.iter().enumerate() {
         poll.add(link, who)?;

@@ -1,10 +1,12 @@
 //! Connections that each get and release a lock of their own, on a separate thread, while something else happens. It
 //! records when every single reply came, and how long it took.
 
+use super::etcd::{self, Failing};
 use super::filler::Filler;
 use super::meter::Meter;
 use super::script::Script;
 use super::{LoadError, Protocol, Target, name, steady};
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -37,6 +39,8 @@ pub struct Latencies {
     pub began: Instant,
     /// The replies, in the order in which they came.
     pub samples: Vec<Sample>,
+    /// How often a client of etcd had to ask again. elockd's never do.
+    pub asked_again: u64,
 }
 
 impl Watch {
@@ -52,18 +56,49 @@ impl Watch {
         room: usize,
         fill: Option<Range<usize>>,
     ) -> Result<Self, LoadError> {
-        let (stop, held) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let held = Arc::new(AtomicUsize::new(0));
         let filler = fill.map(|names| Filler::new(target.address, names, Arc::clone(&held)));
         let mut filler = filler.transpose()?;
+        let begin = move |meter: &mut Recorder| {
+            steady::play(&[target.address], &scripts(connections), filler.as_mut(), meter).map(|()| 0)
+        };
+        Ok(Self::begin(begin, held, room))
+    }
+
+    /// Watches connections that are spread evenly over the nodes of a cluster. Clients of etcd ask again if they are
+    /// refused, or not answered within `etcd_patience`; those of elockd never do.
+    #[must_use]
+    pub fn start_over(
+        addresses: Vec<SocketAddr>,
+        protocol: Protocol,
+        connections: usize,
+        room: usize,
+        etcd_patience: Duration,
+    ) -> Self {
+        let begin = move |meter: &mut Recorder| {
+            if protocol == Protocol::EtcdGrpc {
+                let names: Vec<_> = (0..connections).map(|who| name(FIRST_NAME + who)).collect();
+                etcd::play(&addresses, &names, Failing::AsksAgain { after: etcd_patience }, meter)
+            } else {
+                steady::play(&addresses, &scripts(connections), None, meter).map(|()| 0)
+            }
+        };
+        Self::begin(begin, Arc::default(), room)
+    }
+
+    fn begin(
+        play: impl FnOnce(&mut Recorder) -> Result<u64, LoadError> + Send + 'static,
+        held: Arc<AtomicUsize>,
+        room: usize,
+    ) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
         let mut meter = Recorder { stop: Arc::clone(&stop), began: Instant::now(), samples: vec![], room };
         let thread = std::thread::spawn(move || {
-            let script = |who| Script::uncontended(Protocol::Elockd, &name(FIRST_NAME + who), 1);
-            let scripts: Vec<_> = (0..connections).map(script).collect();
             meter.samples.reserve_exact(room);
-            steady::play(target.address, &scripts, filler.as_mut(), &mut meter)?;
-            Ok(Latencies { began: meter.began, samples: meter.samples })
+            let asked_again = play(&mut meter)?;
+            Ok(Latencies { began: meter.began, samples: meter.samples, asked_again })
         });
-        Ok(Self { stop, held, thread })
+        Self { stop, held, thread }
     }
 
     /// How many locks the filler has got so far.
@@ -89,7 +124,24 @@ impl Watch {
     }
 }
 
+fn scripts(connections: usize) -> Vec<Script> {
+    let script = |who| Script::uncontended(Protocol::Elockd, &name(FIRST_NAME + who), 1);
+    (0..connections).map(script).collect()
+}
+
 impl Latencies {
+    /// The latencies of all requests that were answered between two points in time, sorted as
+    /// [`between`](Self::between) does. So a wait that begins in this time and lasts longer is not among them.
+    #[must_use]
+    pub fn answered_between(&self, from: Instant, to: Instant) -> Vec<u32> {
+        let [from, to] = [from, to].map(|point| point.saturating_duration_since(self.began).as_micros());
+        let is_within = |sample: &&Sample| (from..=to).contains(&u128::from(sample.at_us));
+        let mut within: Vec<u32> =
+            self.samples.iter().filter(is_within).map(|sample| sample.latency_ns).collect();
+        within.sort_unstable();
+        within
+    }
+
     /// The latencies of all requests that were in progress at any moment between two points in time, from the shortest
     /// to the longest, in nanoseconds.
     #[must_use]
