@@ -15,11 +15,11 @@ async fn requests_keep_their_order_and_answers_need_not() {
     while let Some(ask) = asked.pop() {
         answers.push(tokio::spawn(ask));
     }
-    there.responder.begun(50).await;
-    let begun: Vec<_> = there.responder.begun.borrow().iter().map(|begun| begun.payload[0]).collect();
+    there.answerer.begun(50).await;
+    let begun: Vec<_> = there.answerer.begun.borrow().iter().map(|begun| begun.payload[0]).collect();
     assert_eq!(begun, (0..50).collect::<Vec<_>>());
     for (number, answer) in (0..50).rev().zip(answers) {
-        there.responder.free[usize::from(number)].add_permits(1);
+        there.answerer.free[usize::from(number)].add_permits(1);
         assert_eq!(answer.await.unwrap(), Ok(vec![number]));
     }
 }
@@ -34,9 +34,9 @@ async fn each_purpose_has_its_own_link() {
     let held = purposes.map(|purpose| links.ask(2, purpose, HELD, vec![0], LONG));
     for (count, purpose) in purposes.into_iter().enumerate() {
         assert_eq!(links.ask(2, purpose, ECHO, vec![1], LONG).await, Ok(vec![1]));
-        there.responder.begun(count + 6).await;
+        there.answerer.begun(count + 6).await;
     }
-    let mut begun = there.responder.begun.borrow().clone();
+    let mut begun = there.answerer.begun.borrow().clone();
     begun.sort_by_key(|begun| begun.purpose);
     let expected = purposes.iter().flat_map(|&purpose| {
         [(HELD, vec![0]), (ECHO, vec![1])].map(|(kind, payload)| Begun { from: 7, purpose, kind, payload })
@@ -77,12 +77,12 @@ async fn an_end_answers_a_bounded_number_at_a_time() {
         let asked: Vec<_> = (0..requests)
             .map(|_| tokio::spawn(links.ask(2, Purpose::Appends, HELD, vec![0; bytes], LONG)))
             .collect();
-        there.responder.begun(most).await;
-        there.responder.free[0].add_permits(requests);
+        there.answerer.begun(most).await;
+        there.answerer.free[0].add_permits(requests);
         for answer in asked {
             assert_eq!(answer.await.unwrap().map(|answer| answer.len()), Ok(bytes));
         }
-        assert_eq!(there.responder.most_running.load(Ordering::SeqCst), most);
+        assert_eq!(there.answerer.most_running.load(Ordering::SeqCst), most);
     }
 }
 
@@ -91,8 +91,8 @@ async fn an_end_answers_a_bounded_number_at_a_time() {
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_does_not_read_answers_is_bounded() {
     let (net, listener) = Pipes::new();
-    let (bounds, responder) = (Bounds::default(), Responder::new());
-    let _serving = serve(net.clone(), listener, node(2), bounds, responder.admit(), responder.clone());
+    let (bounds, answerer) = (Bounds::default(), Answerer::new());
+    let _serving = serve(net.clone(), listener, node(2), bounds, answerer.admit(), answerer.clone());
     let mut here = net.connect("there").await.unwrap();
     super::refusing::greet(&mut here, node(1), 2, Purpose::Appends).await;
     let sending = async {
@@ -101,7 +101,7 @@ async fn a_peer_that_does_not_read_answers_is_bounded() {
         }
     };
     assert!(tokio::time::timeout(LONG, sending).await.is_err(), "all were taken");
-    assert_eq!(responder.begun.borrow().len(), 64);
+    assert_eq!(answerer.begun.borrow().len(), 64);
 }
 
 /// Goal: a peer that does not read costs bounded memory: further requests fail at once. Method: the other end is a pipe
@@ -131,16 +131,15 @@ async fn a_peer_that_does_not_read_is_bounded() {
 #[tokio::test(start_paused = true)]
 async fn a_late_answer_is_dropped() {
     let (net, listener) = Pipes::new();
-    let (bounds, responder) = (Bounds::default(), Responder::new());
-    let _serving =
-        serve(net.clone(), listener, node(2), bounds.clone(), responder.admit(), responder.clone());
+    let (bounds, answerer) = (Bounds::default(), Answerer::new());
+    let _serving = serve(net.clone(), listener, node(2), bounds.clone(), answerer.admit(), answerer.clone());
     let links = links_to(net.clone(), node(1), bounds, 2, "there");
     let short = tokio::spawn(links.ask(2, Purpose::Beats, HELD, vec![1], Duration::from_millis(900)));
     let long = tokio::spawn(links.ask(2, Purpose::Beats, HELD, vec![2], LONG));
-    responder.begun(2).await;
+    answerer.begun(2).await;
     assert_eq!(short.await.unwrap(), Err(LinkError::Late(2)));
-    responder.free[1].add_permits(1);
-    responder.free[2].add_permits(1);
+    answerer.free[1].add_permits(1);
+    answerer.free[2].add_permits(1);
     assert_eq!(long.await.unwrap(), Ok(vec![2]));
     assert_eq!((links.failures(), net.made.load(Ordering::SeqCst)), (0, 1));
 }
@@ -154,7 +153,7 @@ async fn a_client_can_call() {
     let called = call(&net, &there.address, ECHO, b"status".to_vec(), LONG, &bounds).await;
     assert_eq!(called, Ok(Called { by: node(2), answer: b"status".to_vec() }));
     let begun = Begun { from: 0, purpose: Purpose::Control, kind: ECHO, payload: b"status".to_vec() };
-    assert_eq!(*there.responder.begun.borrow(), [begun]);
+    assert_eq!(*there.answerer.begun.borrow(), [begun]);
     let late = call(&net, &there.address, HELD, vec![0], Duration::from_millis(50), &bounds).await;
     assert_eq!(late, Err(LinkError::Late(0)));
     let closed = call(&net, &there.address, STRANGE, vec![0], LONG, &bounds).await;

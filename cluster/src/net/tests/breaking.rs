@@ -13,16 +13,16 @@ async fn a_broken_link_fails_at_once_and_is_made_again() {
     let there = PlainNode::new(2).await;
     let links = there.links(node(1), 2);
     let held = tokio::spawn(links.ask(2, Purpose::Beats, HELD, vec![0], LONG));
-    there.responder.begun(1).await;
+    there.answerer.begun(1).await;
     there.serving.shutdown().await;
-    assert_eq!(there.responder.running.load(Ordering::SeqCst), 0, "an answer outlived its link");
+    assert_eq!(there.answerer.running.load(Ordering::SeqCst), 0, "an answer outlived its link");
     assert_ne!(reason(held.await.unwrap()), "");
     assert!(reason(echo(&links, 2, b"x").await).contains("refused"));
     assert_eq!(links.failures(), 1);
 
     let again = PlainNode::at(&there.address, 2, patient()).await;
     assert_eq!(echo(&links, 2, b"x").await, Ok(b"x".to_vec()));
-    assert_eq!(again.responder.begun.borrow().len(), 1);
+    assert_eq!(again.answerer.begun.borrow().len(), 1);
 }
 
 /// Goal: a request that should not have come closes its link, and the other links go on. Method: such a request beside
@@ -33,11 +33,11 @@ async fn a_strange_request_closes_its_link_alone() {
     let links = there.links(node(1), 2);
     let beside = tokio::spawn(links.ask(2, Purpose::Beats, HELD, vec![0], LONG));
     let other = tokio::spawn(links.ask(2, Purpose::Appends, HELD, vec![1], LONG));
-    there.responder.begun(2).await;
+    there.answerer.begun(2).await;
     let strange = links.ask(2, Purpose::Beats, STRANGE, vec![0], LONG).await;
     assert_eq!(reason(strange), "the other end closed it");
     assert_eq!(reason(beside.await.unwrap()), "the other end closed it");
-    there.responder.free[1].add_permits(1);
+    there.answerer.free[1].add_permits(1);
     assert_eq!(other.await.unwrap(), Ok(vec![1]));
     assert_eq!(echo(&links, 2, b"x").await, Ok(b"x".to_vec()));
 }
@@ -47,14 +47,14 @@ async fn a_strange_request_closes_its_link_alone() {
 #[tokio::test(start_paused = true)]
 async fn an_idle_link_stays() {
     let (net, listener) = Pipes::new();
-    let responder = Responder::new();
+    let answerer = Answerer::new();
     let _serving =
-        serve(net.clone(), listener, node(2), Bounds::default(), responder.admit(), responder.clone());
+        serve(net.clone(), listener, node(2), Bounds::default(), answerer.admit(), answerer.clone());
     let links = links_to(net.clone(), node(1), Bounds::default(), 2, "there");
     let hour = Duration::from_hours(1);
     let held = tokio::spawn(links.ask(2, Purpose::Beats, HELD, vec![0], 2 * hour));
     tokio::time::sleep(hour).await;
-    responder.free[0].add_permits(1);
+    answerer.free[0].add_permits(1);
     assert_eq!(held.await.unwrap(), Ok(vec![0]));
     tokio::time::sleep(hour).await;
     assert_eq!(echo(&links, 2, b"x").await, Ok(b"x".to_vec()));
@@ -75,13 +75,12 @@ async fn a_silent_end_is_given_up() {
     assert_eq!(reason(asked.await.unwrap()), "nothing came for 1s");
     assert_eq!(begin.elapsed(), bounds.silence);
 
-    let responder = Responder::new();
-    let _serving =
-        serve(net.clone(), listener, node(2), bounds.clone(), responder.admit(), responder.clone());
+    let answerer = Answerer::new();
+    let _serving = serve(net.clone(), listener, node(2), bounds.clone(), answerer.admit(), answerer.clone());
     let mut here = net.connect("there").await.unwrap();
     super::refusing::greet(&mut here, node(1), 2, Purpose::Beats).await;
     super::refusing::request(&mut here, HELD, 1, &[0]).await;
-    responder.begun(1).await;
+    answerer.begun(1).await;
     let begin = tokio::time::Instant::now();
     super::refusing::read_to_end(&mut here).await;
     assert_eq!(begin.elapsed(), bounds.silence);
@@ -131,16 +130,16 @@ async fn links_follow_the_members() {
     links.set_members(BTreeMap::from([(2, two.address.clone()), (3, three.address.clone())]));
     let held = |to| tokio::spawn(links.ask(to, Purpose::Beats, HELD, vec![0], LONG));
     let (to_two, to_three) = (held(2), held(3));
-    two.responder.begun(1).await;
-    three.responder.begun(1).await;
+    two.answerer.begun(1).await;
+    three.answerer.begun(1).await;
 
     links.set_members(BTreeMap::from([(2, moved.address.clone()), (3, three.address.clone())]));
     assert_eq!(reason(to_two.await.unwrap()), "the link was ended");
     assert_eq!(echo(&links, 2, b"x").await, Ok(b"x".to_vec()));
-    assert_eq!(moved.responder.begun.borrow().len(), 1);
+    assert_eq!(moved.answerer.begun.borrow().len(), 1);
     links.set_members(BTreeMap::from([(3, three.address.clone())]));
     assert_eq!(echo(&links, 2, b"x").await, Err(LinkError::Unknown(2)));
-    three.responder.free[0].add_permits(1);
+    three.answerer.free[0].add_permits(1);
     assert_eq!(to_three.await.unwrap(), Ok(vec![0]));
     assert_eq!(reason(echo(&links, 1, b"x").await), "it is this node itself");
 }
@@ -160,12 +159,12 @@ async fn no_task_outlives_its_handle() {
         let first = poll_fn(|cx| Poll::Ready(std::pin::Pin::new(&mut *pending).poll(cx))).await;
         assert!(first.is_pending());
     }
-    two.responder.begun(1).await;
+    two.answerer.begun(1).await;
     assert!(reason(echo(&links, 4, b"x").await).contains("refused"));
     drop(links);
     assert_eq!(reason(held.await), "the link was ended");
     assert_eq!(reason(unanswered.await), "the link was ended");
     drop(two.serving);
     no_task_is_left().await;
-    assert_eq!(two.responder.running.load(Ordering::SeqCst), 0);
+    assert_eq!(two.answerer.running.load(Ordering::SeqCst), 0);
 }

@@ -39,7 +39,7 @@ const fn node(node: u16) -> LinkEnd {
 
 /// What answers the requests of a test's node. Its copies are one.
 #[derive(Clone)]
-struct Responder {
+struct Answerer {
     /// What came, in the order in which answers began.
     begun: Arc<watch::Sender<Vec<Begun>>>,
     /// Held requests by the first byte of the payload: how many of them may be answered.
@@ -58,7 +58,7 @@ struct Begun {
     payload: Vec<u8>,
 }
 
-impl Responder {
+impl Answerer {
     fn new() -> Self {
         Self {
             begun: Arc::new(watch::Sender::default()),
@@ -85,7 +85,7 @@ impl Responder {
     }
 }
 
-impl Answer for Responder {
+impl Answer for Answerer {
     async fn answer(&self, from: u16, purpose: Purpose, kind: u8, payload: Vec<u8>) -> Option<Vec<u8>> {
         /// Counts down also where the future is dropped.
         struct Running<'a>(&'a AtomicUsize);
@@ -113,7 +113,7 @@ impl Answer for Responder {
 
 /// A node that answers, over plain TCP.
 struct PlainNode {
-    responder: Responder,
+    answerer: Answerer,
     serving: Serving,
     address: String,
 }
@@ -130,10 +130,9 @@ impl PlainNode {
     async fn at(address: &str, number: u16, bounds: Bounds) -> Self {
         let listener = Tcp::plain().listen(address).await.unwrap();
         let address = listener.address().unwrap().to_string();
-        let responder = Responder::new();
-        let serving =
-            serve(Tcp::plain(), listener, node(number), bounds, responder.admit(), responder.clone());
-        Self { responder, serving, address }
+        let answerer = Answerer::new();
+        let serving = serve(Tcp::plain(), listener, node(number), bounds, answerer.admit(), answerer.clone());
+        Self { answerer, serving, address }
     }
 
     /// Links of node `from` to this node alone, which is known as `to`.

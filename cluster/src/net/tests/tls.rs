@@ -88,7 +88,7 @@ impl NodeFiles {
 
 /// A node that answers over TLS at `localhost`.
 struct TlsNode {
-    responder: Responder,
+    answerer: Answerer,
     serving: Serving,
     port: u16,
 }
@@ -97,10 +97,10 @@ impl TlsNode {
     async fn new(tls: &Tls) -> Self {
         let listener = tls.listen("127.0.0.1:0").await.unwrap();
         let port = listener.address().unwrap().port();
-        let responder = Responder::new();
-        let (bounds, admit) = (patient(), responder.admit());
-        let serving = serve(tls.clone(), listener, node(2), bounds, admit, responder.clone());
-        Self { responder, serving, port }
+        let answerer = Answerer::new();
+        let (bounds, admit) = (patient(), answerer.admit());
+        let serving = serve(tls.clone(), listener, node(2), bounds, admit, answerer.clone());
+        Self { answerer, serving, port }
     }
 
     fn links(&self, tls: &Tls, host: &str) -> Links<Tls> {
@@ -162,7 +162,7 @@ async fn all_others_are_refused_with_a_reason() {
     stream.write_all(b"elockd/h").await.unwrap();
     let error = stream.read_u8().await.unwrap_err().to_string();
     assert!(error.contains("CertificateRequired"), "{error}");
-    assert!(there.responder.begun.borrow().is_empty());
+    assert!(there.answerer.begun.borrow().is_empty());
     let told = async {
         while there.serving.refused() < 5 {
             tokio::task::yield_now().await;
