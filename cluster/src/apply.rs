@@ -6,6 +6,7 @@ use crate::raft::Committed;
 use crate::served::Served;
 use elockd_core::replica::{Act, LogEntry, Replica, Roll, Ruling, digest};
 use elockd_core::{Config, Input, Now};
+use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
@@ -30,18 +31,40 @@ pub(crate) struct Applied {
     pub(crate) installs: u64,
     /// What the replica came to at the last check: the entry and the digest.
     pub(crate) digest: Option<(u64, u64)>,
+    /// Entries of the last while with their stamps, about one for each second. The oldest first.
+    stamps: VecDeque<(u64, Now)>,
 }
 
 impl Progress {
     /// Nothing yet.
     pub(crate) fn new() -> Arc<Self> {
-        let state = Applied { index: 0, stamp: Now::default(), roll: Roll::new(), installs: 0, digest: None };
+        let state = Applied {
+            index: 0,
+            stamp: Now::default(),
+            roll: Roll::new(),
+            installs: 0,
+            digest: None,
+            stamps: VecDeque::new(),
+        };
         Arc::new(Self { state: Mutex::new(state), index: watch::Sender::new(0) })
     }
 
     /// Looks at what was applied.
     pub(crate) fn with<R>(&self, look: impl FnOnce(&Applied) -> R) -> R {
         look(&self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The last entry whose stamp is at least so many milliseconds before the last one's. 0 if none is known.
+    pub(crate) fn old_enough(&self, ms: u64) -> u64 {
+        self.change(|applied| {
+            let Applied { stamp, stamps, .. } = applied;
+            let is_old = |(_, of): &(u64, Now)| of.0 + ms <= stamp.0;
+            // One that is old enough stays, so that it is known.
+            while stamps.get(1).is_some_and(is_old) {
+                stamps.pop_front();
+            }
+            stamps.front().filter(|first| is_old(first)).map_or(0, |(index, _)| *index)
+        })
     }
 
     /// Told of each step.
@@ -125,6 +148,9 @@ impl<S: Served> Committed for Applier<S> {
             applied.index = index;
             applied.stamp = applied.stamp.max(entry.stamp);
             applied.digest = found.or(applied.digest);
+            if applied.stamps.back().is_none_or(|(_, last)| last.0 + 1000 <= entry.stamp.0) {
+                applied.stamps.push_back((index, entry.stamp));
+            }
         });
         self.progress.index.send_replace(index);
     }
@@ -146,6 +172,7 @@ impl<S: Served> Committed for Applier<S> {
             applied.index = index;
             applied.stamp = stamp;
             applied.roll = replica.roll;
+            applied.stamps.clear();
         });
         self.served.at(index);
         self.served.install(replica.machine);

@@ -22,6 +22,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep;
 use tracing::error;
 
+/// Bytes of entries after which a snapshot is written, at least. It is also at least twice as large as the last one.
+const SNAPSHOT_BYTES: u64 = 64 << 20;
+/// How often the length of the log is looked at.
+const TIDY_EVERY_MS: u64 = 1000;
+
 /// Something that the actor is told.
 pub(super) enum Event {
     /// A node asks something that only the actor knows. No answer closes the link.
@@ -81,6 +86,8 @@ pub(super) struct Actor<K: Kit> {
     pub(super) addresses: BTreeMap<u16, String>,
     /// How many snapshots were installed.
     pub(super) installs: u64,
+    /// When the length of the log is looked at again.
+    tidy_at: Moment,
     /// Who waits for the end of this node's epoch.
     pub(super) stopping: Option<oneshot::Sender<()>>,
 }
@@ -105,6 +112,7 @@ impl<K: Kit> Actor<K> {
             retired: BTreeSet::new(),
             addresses: BTreeMap::new(),
             installs: shared.progress.with(|applied| applied.installs),
+            tidy_at: Moment::default(),
             stopping: None,
             shared,
             inside,
@@ -202,6 +210,7 @@ impl<K: Kit> Actor<K> {
         }
         self.serve(at);
         self.lead(at);
+        self.keep_log_short(at);
         self.keep_figures();
     }
 
@@ -260,6 +269,28 @@ impl<K: Kit> Actor<K> {
         let asked: u64 = decode(payload).ok()?;
         let follows = self.standing.leader.map(|_| self.standing.term);
         Some(encode(&self.shared.with_word(|word| word.tell(asked, follows, at))))
+    }
+
+    /// Has a snapshot written when the log has grown, and drops entries that are old enough. Those of the last while
+    /// stay, so that a node that still has a lease never needs a snapshot.
+    fn keep_log_short(&mut self, at: Moment) {
+        if at < self.tidy_at {
+            return;
+        }
+        self.tidy_at = at.plus(TIDY_EVERY_MS);
+        let engine = &self.shared.engine;
+        let most = SNAPSHOT_BYTES.max(2 * engine.snapshot_bytes());
+        if engine.bytes_since_snapshot() > most {
+            let engine = engine.clone();
+            tokio::spawn(async move { engine.trigger_snapshot().await });
+        }
+        let kept_ms = 2 * self.shared.times.timeout();
+        let old = self.shared.progress.old_enough(kept_ms);
+        let purgeable = old.min(self.standing.snapshot.unwrap_or(0));
+        if purgeable > self.standing.purged.unwrap_or(0) {
+            let engine = self.shared.engine.clone();
+            tokio::spawn(async move { engine.purge(purgeable).await });
+        }
     }
 
     /// Tells the links where members are.

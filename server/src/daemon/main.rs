@@ -73,6 +73,8 @@ enum StartError {
     Tls(#[from] TlsError),
     #[error(transparent)]
     Log(#[from] LogError),
+    #[error("cannot start the thread that watches lapses: {0}")]
+    Watchdog(std::io::Error),
     #[error("cannot start the runtime: {0}")]
     Runtime(std::io::Error),
     #[error("cannot watch for signals: {0}")]
@@ -181,6 +183,13 @@ fn end_after_panic() {
     elockd_server::end_process();
 }
 
+/// Ends the process because sockets are open after a lapse: the kernel closes them.
+fn end_after_late_lapse() {
+    error!("a lapse did not close all sockets in time: ending, so that the system does");
+    logging::flush();
+    std::process::exit(elockd_server::EXIT_LATE);
+}
+
 /// Files that are the daemon's own while it runs.
 struct OwnFiles {
     pidfile: Option<PidFile>,
@@ -250,6 +259,7 @@ async fn serve(
     let links = prepared.tls();
     let (door, inside) = prepared.door();
     let server = Server::clustered(config, door);
+    server.watch_lapses(end_after_late_lapse).map_err(StartError::Watchdog)?;
     let member = Member::start(prepared, &clustered, server.replica(), inside, machine).await?;
     let seen = Seen { tls, links, node: Some(member.tell()) };
     let served = serve_through(server, args, loaded, signals, seen, files, logging).await;

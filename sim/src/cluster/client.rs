@@ -200,7 +200,11 @@ impl Client {
     }
 
     /// Gets each lock, and releases it.
-    async fn get_all(&mut self, dialogue: &mut Dialogue, left: &mut Vec<(Kind, &'static str)>) -> Heard<Never> {
+    async fn get_all(
+        &mut self,
+        dialogue: &mut Dialogue,
+        left: &mut Vec<(Kind, &'static str)>,
+    ) -> Heard<Never> {
         while let Some((kind, name)) = left.last().copied() {
             let wish = Wish::at_once(kind, name.as_bytes().to_vec()).waiting(LIVELY_MS);
             let wish = if kind == Kind::Shared { wish.limited(SHARES) } else { wish };

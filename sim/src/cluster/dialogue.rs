@@ -70,7 +70,8 @@ impl Dialogue {
             Ok(Err(end)) => Err(end),
             Ok(Ok(line)) => {
                 let line = line.escape_ascii().to_string();
-                self.common.blame(&format!("connection #{} was told {line}, and had asked nothing", self.number));
+                self.common
+                    .blame(&format!("connection #{} was told {line}, and had asked nothing", self.number));
                 Err(SeenEnd::Closed)
             }
         }

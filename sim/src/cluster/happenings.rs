@@ -80,7 +80,9 @@ impl Happenings {
         let mut runs = true;
         for (ms, what) in self.0.iter().filter(|(ms, _)| *ms <= to_ms) {
             match what {
-                Happened::Down(of, _) | Happened::Leaving(of) if *of == node && *ms >= from_ms => return false,
+                Happened::Down(of, _) | Happened::Leaving(of) if *of == node && *ms >= from_ms => {
+                    return false;
+                }
                 Happened::Down(of, _) | Happened::Leaving(of) if *of == node => runs = false,
                 Happened::Up(of) if *of == node && *ms > from_ms => return false,
                 Happened::Up(of) if *of == node => runs = true,
@@ -102,7 +104,8 @@ impl Happenings {
 
     /// Whether a node lost power while a connection to it was open.
     pub(super) fn lost_power(&self, node: u16, from_ms: u32, to_ms: u32) -> bool {
-        self.deaths().any(|(ms, of, death)| of == node && death == Death::Power && (from_ms..=to_ms).contains(&ms))
+        self.deaths()
+            .any(|(ms, of, death)| of == node && death == Death::Power && (from_ms..=to_ms).contains(&ms))
     }
 }
 

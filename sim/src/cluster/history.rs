@@ -115,7 +115,10 @@ impl ClientHistory {
         let mut lines: Vec<(Point, String)> = Vec::new();
         for (number, conn) in self.conns.iter().enumerate() {
             let ClientConn { client, node, opened, requests, ended, address } = conn;
-            lines.push((*opened, format!("#{number}: client {client} connects to node {node} from {address}")));
+            lines.push((
+                *opened,
+                format!("#{number}: client {client} connects to node {node} from {address}"),
+            ));
             for (nth, asked) in requests.iter().enumerate() {
                 let line = asked.command.line();
                 let line = line.trim_ascii_end().escape_ascii();

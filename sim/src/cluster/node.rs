@@ -11,7 +11,8 @@ use elockd_cluster::net::{Bounds, LinkEnd, Links, call, serve};
 use elockd_cluster::raft::{EngineStore, Seeded, seeded};
 use elockd_cluster::store::{DiskLog, Identity, Store, Writing};
 use elockd_cluster::{
-    Clock, ControlAnswer, ControlRequest, Fatal, Founding, Kit, LEVELS, Moment, Node, NodeConfig, NodeFigures, door,
+    Clock, ControlAnswer, ControlRequest, Fatal, Founding, Kit, LEVELS, Moment, Node, NodeConfig,
+    NodeFigures, door,
 };
 use elockd_core::{Config as MachineConfig, Secret, Settings};
 use elockd_server::gate::Replica;
@@ -159,7 +160,9 @@ impl NodeHost {
                 break;
             }
             let request = ControlRequest::Join { nonce: seed, address: address(self.number), levels: LEVELS };
-            if let Some(ControlAnswer::Joined { node, cluster, timeout_ms, .. }) = self.order(1, &request).await {
+            if let Some(ControlAnswer::Joined { node, cluster, timeout_ms, .. }) =
+                self.order(1, &request).await
+            {
                 assert_eq!(node, self.number, "nodes join in the order of their numbers");
                 self.identity.set(Some(Identity { cluster, node, timeout_ms }));
             } else {
@@ -183,8 +186,9 @@ impl NodeHost {
         const PATIENCE: Duration = Duration::from_secs(30);
         let net = SimNet(self.common.wires.clone());
         let payload = request.to_bytes();
-        let called =
-            call(&net, &address(to), ControlRequest::KIND, payload, PATIENCE, &Bounds::default()).await.ok()?;
+        let called = call(&net, &address(to), ControlRequest::KIND, payload, PATIENCE, &Bounds::default())
+            .await
+            .ok()?;
         ControlAnswer::from_bytes(&called.answer).ok()
     }
 

@@ -118,7 +118,11 @@ impl ClusterPlan {
             let mishap = Self::mishap(&mut rng, nodes);
             let to_ms = at + rng.random_range(50..if is_calm { 4_000 } else { 6_000 });
             mishaps.push(TimedMishap { from_ms: at, to_ms, mishap });
-            at = if is_calm { to_ms + rng.random_range(3_000..8_000) } else { at + rng.random_range(20..3_500) };
+            at = if is_calm {
+                to_ms + rng.random_range(3_000..8_000)
+            } else {
+                at + rng.random_range(20..3_500)
+            };
         }
         Self { seed, rates, mishaps }
     }
@@ -174,7 +178,15 @@ mod tests {
         };
         let kinds: BTreeSet<String> =
             (0..300).flat_map(|seed| ClusterPlan::draw(seed).mishaps).map(|mishap| word(&mishap)).collect();
-        for kind in ["Cut(Sides(", "Cut(OneWay(", "Cut(Bridge(", "Cut(Alone(Leader", "Hold(", "Slow(", "Snapshot(Leader"] {
+        for kind in [
+            "Cut(Sides(",
+            "Cut(OneWay(",
+            "Cut(Bridge(",
+            "Cut(Alone(Leader",
+            "Hold(",
+            "Slow(",
+            "Snapshot(Leader",
+        ] {
             assert!(kinds.iter().any(|drawn| drawn.starts_with(kind)), "{kind} is not among {kinds:?}");
         }
         for death in ["Killed, Torn", "Power, Dropped", "Disk(", "Shutdown", "All, Killed"] {

@@ -64,7 +64,9 @@ impl Ledger {
         }
         let skipped = self.entries.range(before.saturating_add(1)..index.max(before + 1)).next();
         if let Some(skipped) = skipped.map(|(skipped, _)| *skipped) {
-            self.blame(|| format!("node {node} applied entry {index}, and before it not {skipped}, but {before}"));
+            self.blame(|| {
+                format!("node {node} applied entry {index}, and before it not {skipped}, but {before}")
+            });
         }
         if let Some(known) = self.entries.get(&index) {
             self.compared += 1;
@@ -81,7 +83,9 @@ impl Ledger {
         if let Some((last, entry)) = self.entries.last_key_value() {
             let (last, last_stamp) = (*last, entry.stamp);
             if last > index {
-                self.blame(|| format!("node {node} applied entry {index}, which was missing before entry {last}"));
+                self.blame(|| {
+                    format!("node {node} applied entry {index}, which was missing before entry {last}")
+                });
             }
             if last_stamp > stamp {
                 self.blame(|| {
@@ -99,7 +103,10 @@ impl Ledger {
                 Input::Opened(conn, origin) => {
                     let Addr::Ip(address) = origin.addr else { continue };
                     self.open.insert(*conn, address);
-                    self.conns.insert((conn.node(), address), LoggedConn { opened_ms: ms, ..LoggedConn::default() });
+                    self.conns.insert(
+                        (conn.node(), address),
+                        LoggedConn { opened_ms: ms, ..LoggedConn::default() },
+                    );
                 }
                 Input::Command(conn, command) => {
                     if let Some(logged) = self.logged(*conn) {

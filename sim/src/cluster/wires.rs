@@ -82,7 +82,11 @@ impl Drop for NodeWire {
         let dropped: Vec<TcpStream> = self.wires.with(|wires| {
             if wires.dying == Some(here) {
                 // The first one ends all others with it.
-                wires.ends.extract_if(.., |(local, _), _| local.ip() == here).map(|(_, stream)| stream).collect()
+                wires
+                    .ends
+                    .extract_if(.., |(local, _), _| local.ip() == here)
+                    .map(|(_, stream)| stream)
+                    .collect()
             } else {
                 wires.ends.remove(&self.end).into_iter().collect()
             }

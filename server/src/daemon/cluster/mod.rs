@@ -223,7 +223,7 @@ async fn start<N: Net>(
     let Parts { directory, charter, settings, replica, inside, machine } = parts;
     let log = Store::open(Arc::new(directory.log().map_err(ClusterError::Log)?), Writing::Thread)
         .map_err(ClusterError::Log)?;
-    let store = EngineStore { log: Arc::new(log), shelf: Arc::new(directory.folder()) };
+    let store = EngineStore { log: Arc::new(log), depot: Arc::new(directory.folder()) };
     let nonce = getrandom::u64().map_err(|error| ClusterError::Start(error.to_string()))?;
     let config = NodeConfig {
         identity: directory.identity(),

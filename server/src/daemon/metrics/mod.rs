@@ -146,10 +146,11 @@ fn respond<G: Gate>(request: &Request<Incoming>, source: &Source<G>) -> Response
         "/healthz" if source.monitor.is_shutting_down() => {
             text(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")
         }
-        "/healthz" if !source.monitor.is_serving() => {
-            text(StatusCode::SERVICE_UNAVAILABLE, "no quorum: this node serves nobody
-")
-        }
+        "/healthz" if !source.monitor.is_serving() => text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no quorum: this node serves nobody
+",
+        ),
         "/healthz" => text(StatusCode::OK, "ok\n"),
         _ => text(StatusCode::NOT_FOUND, "there are /metrics and /healthz\n"),
     }

@@ -24,7 +24,8 @@ pub(super) fn judge(run: &ClusterRun<'_>, marks: &mut ClusterMarks) -> Result<()
         marks.connections_logged += 1;
     }
     let Some(((node, address), _)) = run.ledger.conns.iter().find(|((node, address), logged)| {
-        let is_it = |conn: &crate::cluster::history::ClientConn| (conn.node, conn.address) == (*node, *address);
+        let is_it =
+            |conn: &crate::cluster::history::ClientConn| (conn.node, conn.address) == (*node, *address);
         !logged.commands.is_empty() && !run.history.conns.iter().any(is_it)
     }) else {
         return Ok(());

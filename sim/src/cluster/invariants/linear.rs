@@ -115,9 +115,10 @@ fn end(run: &ClusterRun<'_>, conn: &ClientConn, (id, kind): (u32, Kind), operati
         Happening::Answered { verb: LockVerb::Get | LockVerb::Wait, answer: 0, .. } => true,
         _ => false,
     };
-    let last = operations.iter().rev().find(|timed| {
-        !matches!(timed.operation.what, Happening::Answered { verb: LockVerb::Inspect, .. })
-    });
+    let last = operations
+        .iter()
+        .rev()
+        .find(|timed| !matches!(timed.operation.what, Happening::Answered { verb: LockVerb::Inspect, .. }));
     if last.is_none_or(is_over) {
         return;
     }

@@ -11,9 +11,8 @@ pub(super) fn judge(run: &ClusterRun<'_>, marks: &mut ClusterMarks) -> Result<()
     let mut holds = seen(run.history, run.happenings);
     holds.sort_by_key(|hold| hold.from);
     for (nth, hold) in holds.iter().enumerate() {
-        let is_beside = |other: &&SeenHold| {
-            other.conn != hold.conn && other.lock() == hold.lock() && other.meets(hold)
-        };
+        let is_beside =
+            |other: &&SeenHold| other.conn != hold.conn && other.lock() == hold.lock() && other.meets(hold);
         marks.holds_compared += 1;
         let beside: Vec<&SeenHold> = holds[..nth].iter().filter(is_beside).collect();
         let is_wrong = match hold.kind {

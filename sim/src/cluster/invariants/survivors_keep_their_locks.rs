@@ -31,7 +31,10 @@ pub(super) fn judge(run: &ClusterRun<'_>, marks: &mut ClusterMarks) -> Result<()
         let end_ms = conn.ended.map_or(run.end_ms, |(at, _)| at.ms);
         let others = happenings.deaths().filter(|(ms, node, _)| {
             // Until then the death would have ended it.
-            *node != conn.node && conn.opened.ms < *ms && ms + 2_500 < end_ms && is_calm(conn.node, ms + 2_500)
+            *node != conn.node
+                && conn.opened.ms < *ms
+                && ms + 2_500 < end_ms
+                && is_calm(conn.node, ms + 2_500)
         });
         marks.survivors += others.count() as u64;
     }
