@@ -279,7 +279,8 @@ static ROWS: &[FigureRow] = &[
     FigureRow::by_cause("closed", |figures, cause| figures.counters.closed[cause.index()])
         .metric("connections_closed")
         .help("Connections that have ended, by cause.")
-        .note("`error` is a reset or a dead peer. `resumed` is a connection whose locks another took over."),
+        .note("`error` is a reset or a dead peer. `resumed` is a connection whose locks another took over. \
+              `node_lost` is for clusters."),
     // Sessions.
     FigureRow::whole("lingering", Gauge, |figures| figures.lingering.into())
         .help("Sessions now: connections that have ended and whose locks linger."),

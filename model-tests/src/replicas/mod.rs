@@ -22,6 +22,7 @@ use elockd_core::{
 };
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::fmt;
+use std::rc::Rc;
 
 /// A small log, to be searched to its end.
 #[derive(Clone, Debug)]
@@ -76,7 +77,13 @@ struct LogState {
     replica: Replica,
     reference: Reference,
     ledger: Ledger,
-    path: Vec<Act>,
+    path: Option<Rc<Way>>,
+}
+
+/// How a state was reached: the last act, and those before it.
+struct Way {
+    act: Act,
+    before: Option<Rc<Way>>,
 }
 
 /// Searches a log to its end.
@@ -89,7 +96,8 @@ pub fn search(space: &LogSpace) -> Result<LogSeen, String> {
     let mut known = HashSet::new();
     let mut queue = VecDeque::from([LogState::first()]);
     while let Some(state) = queue.pop_front() {
-        let at = |what: String, acts: &[Act]| format!("{what}. It takes {:?} and then {acts:?}", state.path);
+        let at =
+            |what: String, acts: &[Act]| format!("{what}. It takes {:?} and then {acts:?}", state.acts());
         let other = state.restored().map_err(|what| at(what, &[]))?;
         state.look(&state.replica).map_err(|what| at(what, &[]))?;
         state.stray(space, &mut seen)?;
@@ -122,7 +130,15 @@ impl LogState {
         let settings = Act::Set(Box::new(Settings { limits, features, secret, accounts }));
         replica.apply(&LogEntry { stamp: Now(0), acts: vec![settings] }, &mut |_, _| {});
         let reference = Reference::new(Config::smallest_storage());
-        Self { replica, reference, ledger: Ledger::default(), path: Vec::new() }
+        Self { replica, reference, ledger: Ledger::default(), path: None }
+    }
+
+    /// The acts that lead here.
+    fn acts(&self) -> Vec<&Act> {
+        let ways = std::iter::successors(self.path.as_deref(), |way| way.before.as_deref());
+        let mut acts: Vec<&Act> = ways.map(|way| &way.act).collect();
+        acts.reverse();
+        acts
     }
 
     /// An entry with one act. Time passes with a tick.
@@ -171,7 +187,9 @@ impl LogState {
         if matches!(entry.acts[..], [Act::Gone { .. }]) {
             seen.inherited += u64::from(!expected.is_empty());
         }
-        after.path.extend(entry.acts.iter().cloned());
+        for act in &entry.acts {
+            after.path = Some(Rc::new(Way { act: act.clone(), before: after.path.take() }));
+        }
         Ok(after)
     }
 
@@ -194,7 +212,7 @@ impl LogState {
             return Ok(());
         }
         let stray = strays.iter().find(|act| !is_ignored(std::slice::from_ref(act)));
-        Err(format!("{stray:?} counts. It takes {:?}", self.path))
+        Err(format!("{stray:?} counts. It takes {:?}", self.acts()))
     }
 
     /// Looks at a replica: every invariant holds, the roll is as the ledger says, and what is held and waited for is the

@@ -20,6 +20,7 @@ const SERIES: &[(&str, &str)] = &[
     ("elockd_connections_closed_total{cause=\"error\"}", "closed_error"),
     ("elockd_connections_closed_total{cause=\"idle\"}", "closed_idle"),
     ("elockd_connections_closed_total{cause=\"kicked\"}", "closed_kicked"),
+    ("elockd_connections_closed_total{cause=\"node_lost\"}", "closed_node_lost"),
     ("elockd_connections_closed_total{cause=\"quit\"}", "closed_quit"),
     ("elockd_connections_closed_total{cause=\"resumed\"}", "closed_resumed"),
     ("elockd_connections_closed_total{cause=\"refused\"}", "closed_refused"),
