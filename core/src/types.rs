@@ -52,6 +52,16 @@ impl Conn {
     }
 }
 
+/// Its serial, behind its node unless that is 0: `7`, `2.7`.
+impl fmt::Display for Conn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.node() {
+            0 => write!(f, "{}", self.serial()),
+            node => write!(f, "{node}.{}", self.serial()),
+        }
+    }
+}
+
 /// The place of an input in the machine's total order, counted from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seq(pub u64);
@@ -237,6 +247,7 @@ mod tests {
             assert_eq!(Conn::from_bits(conn.bits()), conn);
         }
         assert!(Conn::new(0, last) < Conn::new(1, 0));
+        assert_eq!([Conn::new(0, 7), Conn::new(2, 7)].map(|conn| conn.to_string()), ["7", "2.7"]);
     }
 
     #[test]

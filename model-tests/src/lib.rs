@@ -8,6 +8,7 @@
 //! * [`wire`] turns raw bytes into runs, for fuzzers.
 //! * [`example`] plays scripts written by hand, on the reference and on the machine.
 //! * [`explore`] tries every input in every state of a small world.
+//! * [`replicas`] tries every act of a small cluster's log in every state.
 //! * [`observe`] has what the outside sees of either machine, in a form that can be compared.
 //!
 //! `docs/verification.md` says what each covers, and has the commands for longer runs.
@@ -33,5 +34,6 @@ pub mod listing;
 pub mod observe;
 pub mod properties;
 pub mod reference;
+pub mod replicas;
 pub mod runner;
 pub mod wire;

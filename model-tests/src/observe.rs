@@ -21,17 +21,17 @@ pub enum Event {
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Sent(conn, text) => write!(f, "{}<\"{}\"", conn.serial(), text.escape_ascii()),
-            Self::Waits(conn) => write!(f, "{} waits", conn.serial()),
+            Self::Sent(conn, text) => write!(f, "{}<\"{}\"", conn, text.escape_ascii()),
+            Self::Waits(conn) => write!(f, "{} waits", conn),
             Self::Disconnected(conn, reason, text) => {
-                write!(f, "{}<\"{}\" and closed: {reason:?}", conn.serial(), text.escape_ascii())
+                write!(f, "{}<\"{}\" and closed: {reason:?}", conn, text.escape_ascii())
             }
         }
     }
 }
 
-/// Applies one input to the real machine, and behind a `Tick` sweeps a slice. Reads a listing at once, slice by slice, with no input in between. It shows
-/// what the asker's account may see.
+/// Applies one input to the real machine, and behind a `Tick` sweeps a slice. Reads a listing at once, slice by slice,
+/// with no input in between. It shows what the asker's account may see.
 pub fn observe(machine: &mut Machine, now: Now, input: BorrowedInput<'_, Vec<u8>>) -> Vec<Event> {
     let mut events = Vec::new();
     let mut listing = None;

@@ -2,6 +2,7 @@
 //! snapshots.
 
 mod check;
+mod digest;
 mod figure_row;
 mod figures;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod shape;
 mod snapshot;
 
 pub use check::Violation;
+pub(crate) use check::ensure;
 pub use figure_row::{Family, FigureRow, Metric, Nature, Part, Shown};
 pub(crate) use figures::{ByVerb, Counters, for_each_counter};
 pub use figures::{Figure, Figures, rows};

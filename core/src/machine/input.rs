@@ -18,8 +18,9 @@ pub enum Input<C, A = Arc<Accounts>> {
     Command(Conn, C),
     /// A connection ended. All it holds is released before the next input.
     Closed(Conn, Cause),
-    /// A node is over. Each of its connections ends as if it were closed, by ascending number. Then what they held goes
-    /// to those who wait, so that nothing is granted to a connection that the same input ends. The node drains no longer.
+    /// A node is over. Each of its connections ends as if it were closed, by ascending number. Only then what they held
+    /// goes to those who wait, so that nothing is granted to a connection that the same input ends. The node drains no
+    /// longer.
     Gone(u16),
     /// Time passed. Every input first does what is due by its time. A `Tick` does nothing more.
     Tick,
@@ -29,8 +30,8 @@ pub enum Input<C, A = Arc<Accounts>> {
         /// Milliseconds.
         ms: u64,
     },
-    /// A node is about to stop; a single daemon is node 0. Every wait of its connections ends, and nothing is granted to
-    /// them from now on.
+    /// A node is about to stop; a single daemon is node 0. Every wait of its connections ends, and nothing is granted
+    /// to them from now on.
     Drain(u16),
     /// Fencing tokens from `first` to `last` may be given out. The driver must make sure that no token from `first` on
     /// was ever given out. Tokens at or below an earlier `last` are ignored.

@@ -22,6 +22,7 @@ use crate::accounts::Accounts;
 use crate::config::Config;
 use crate::inspect::{Counters, Figures};
 use crate::probe::Mark;
+use crate::settings::Settings;
 use crate::storage::Id;
 use crate::table::{Connection, Connections, Graces, Holds, Lock, TallyId, Tenure, Tokens};
 use crate::types::{Account, Addr, ByKind, Conn, Kind, Now, Origin, Seq};
@@ -85,6 +86,20 @@ impl Machine {
             grants: Vec::new(),
             config,
         }
+    }
+
+    /// Gives a machine other settings. Panics if a connection was opened before: it might have more than they allow.
+    pub fn configure(&mut self, settings: &Settings) {
+        assert!(!self.has_opened(), "settings come before the first connection");
+        let Settings { limits, features, secret, accounts } = settings.clone();
+        let config = Config { limits, features, secret, accounts, ..self.config.clone() };
+        let Self { now, seq, tokens, .. } = *self;
+        *self = Self { now, seq, tokens, ..Self::new(config) };
+    }
+
+    /// Whether any connection was ever opened.
+    pub(crate) const fn has_opened(&self) -> bool {
+        self.counters.opened > 0
     }
 
     /// Applies one input and pushes its outputs into `out`, in this order: what is due by `now`; the reply to the

@@ -82,7 +82,7 @@ macro_rules! verbs {
                 [$(VerbRow { word: $word, help: $help, right: Right::$right, flags: 0 $(| $flag)* }),+];
 
             /// The verb that is this word.
-            pub(super) const fn of(word: &[u8]) -> Option<Self> {
+            pub(crate) const fn of(word: &[u8]) -> Option<Self> {
                 #[allow(non_upper_case_globals, reason = "each is called as its verb is")]
                 mod words {
                     $(pub(super) const $verb: &[u8] = $word.as_bytes();)+

@@ -75,7 +75,8 @@ impl Census {
         self.ends_of_waits(moment);
         self.account_input(moment);
         match &step.input {
-            Input::Gone(_) | Input::Tick | Input::Accounts(_) => {}
+            Input::Tick | Input::Accounts(_) => {}
+            Input::Gone(node) => self.gone(before, after, *node),
             Input::Closed(conn, _) | Input::Command(conn, Command::Quit) => self.end(before, *conn),
             Input::Command(conn, command) if is_heard(moment, *conn) => {
                 let mut replies = events.iter().filter_map(|event| match event {
@@ -108,10 +109,24 @@ impl Census {
                 let saved = limit > 0 && after.open().iter().any(lives_on);
                 self.count_if(saved, "a lapse kept a connection from being idle for too long");
             }
-            Input::Drain(_) => {
+            Input::Drain(node) => {
                 self.count_if(!before.locks().is_empty(), "the daemon was drained while locks were held");
+                let is_others = |client: &Client| client.conn.node() != *node;
+                let others = before.open().iter().any(is_others);
+                self.count_if(others, "one node drained, and another went on");
             }
         }
+    }
+
+    /// The end of a node.
+    fn gone(&mut self, before: &Reference, after: &Reference, node: u16) {
+        let is_its = |client: &Client| client.conn.node() == node;
+        let has_its = before.open().iter().any(is_its);
+        let has_others = after.open().iter().any(|client| !is_its(client));
+        self.count_if(has_its && has_others, "a node was lost, and another lived on");
+        self.count_if(has_its && before.draining().contains(&node), "a node was lost that drained");
+        let left = after.sessions().len() > before.sessions().len();
+        self.count_if(left, "a connection left a session because its node was lost");
     }
 
     /// Prints all counts, and how often each of `marks` was reached. Panics if one of `expected` or of `marks` came up
@@ -290,50 +305,21 @@ impl Census {
 }
 
 /// Everything that counts as something to have happened.
-pub const EXPECTED: [&str; 148] = [
-    "a token came to the machine",
-    "a driver asked for a login",
-    "a driver did not allow a command",
-    "a holder could not log in",
-    "a key was another account's",
-    "a listing left a lock out",
-    "a login changed the account",
-    "a login found no account",
-    "a login found no connection left",
-    "a login took a grace along",
-    "a login took a registered name along",
-    "a login was to the account that it had",
-    "an account had more than a new table allows",
-    "an account in use was removed",
-    "an account was shown its own figures alone",
-    "an account's quota of connections was used up",
-    "an account's quota of locks was used up",
-    "an account's quota of memory was used up",
-    "an account's quota of waits was used up",
-    "another account's name was not shown",
-    "the accounts were replaced",
+pub const EXPECTED: [&str; 152] = [
     "a change passed those who waited",
     "a command was disabled",
     "a command was disabled, and an empty line followed",
     "a command was ignored",
+    "a connection left a session because its node was lost",
     "a connection was kicked by its name",
     "a cycle that is harmless was allowed",
     "a deadlock of exclusive locks was refused",
     "a deadlock of limits was refused",
     "a deadlock of readers and writers was refused",
     "a deadlock of several kinds was refused",
-    "an end was told",
-    "an end was told of a lock that is held again",
-    "one input told several of an end",
-    "one input told of an end and granted",
-    "a wait for an end timed out",
-    "a wait for an end began",
-    "an end was there already",
-    "who asked for an end would not wait",
-    "the end of one's own was asked for",
-    "an end was a deadlock",
-    "too many waited for an end",
     "a deadlock was refused although a holder does not wait",
+    "a driver asked for a login",
+    "a driver did not allow a command",
     "a dump had more than 2 shared locks",
     "a dump had more than 3 locks",
     "a free lock was inspected amid dead holds",
@@ -346,11 +332,13 @@ pub const EXPECTED: [&str; 148] = [
     "a get was over a limit because of a wait",
     "a get would not wait",
     "a holder asked with a limit or to wait",
+    "a holder could not log in",
     "a holder got its exclusive lock again",
     "a holder got its shared lock again",
     "a holder of 3 or more ended",
     "a holder of own and of shared locks ended",
     "a holder's get came after the drain",
+    "a key was another account's",
     "a kick granted",
     "a kick met nobody",
     "a kick was not allowed",
@@ -360,16 +348,25 @@ pub const EXPECTED: [&str; 148] = [
     "a line was full",
     "a line was too long",
     "a listing had more than 3 rows",
+    "a listing left a lock out",
     "a listing of one name had more than 1 row",
     "a listing was made amid dead holds",
     "a lock was stolen",
     "a lock with one holder was inspected",
     "a lock with several holders was inspected",
+    "a login changed the account",
+    "a login found no account",
+    "a login found no connection left",
+    "a login took a grace along",
+    "a login took a registered name along",
+    "a login was to the account that it had",
     "a name was got that does not fit its slot",
     "a name was got that is held in another kind",
     "a name was got that just fits its slot",
     "a name was registered over another",
     "a name was too long, and an empty line followed",
+    "a node was lost that drained",
+    "a node was lost, and another lived on",
     "a quit granted",
     "a read wait began",
     "a reader beside others did not go on as a writer",
@@ -391,10 +388,13 @@ pub const EXPECTED: [&str; 148] = [
     "a silent holder's end granted",
     "a theft was not allowed",
     "a third shared holder came",
-    "a token was kept with none left",
+    "a token came to the machine",
     "a token was kept",
+    "a token was kept with none left",
     "a wait began behind two others",
     "a wait began that only the line keeps from the lock",
+    "a wait for an end began",
+    "a wait for an end timed out",
     "a wait timed out before one that began earlier",
     "a wait was over a limit of locks",
     "a wait was over just before the next command",
@@ -403,9 +403,20 @@ pub const EXPECTED: [&str; 148] = [
     "a write wait began",
     "a writer let readers in",
     "a writer went on as a reader",
+    "an account had more than a new table allows",
     "an account had too many waits",
+    "an account in use was removed",
+    "an account was shown its own figures alone",
+    "an account's quota of connections was used up",
+    "an account's quota of locks was used up",
+    "an account's quota of memory was used up",
+    "an account's quota of waits was used up",
     "an argument was bad",
+    "an end was a deadlock",
     "an end was ignored",
+    "an end was there already",
+    "an end was told",
+    "an end was told of a lock that is held again",
     "an exclusive lock was got",
     "an exclusive lock was released",
     "an exclusive wait began",
@@ -414,6 +425,7 @@ pub const EXPECTED: [&str; 148] = [
     "an operator kicked itself",
     "an unknown verb was answered",
     "an unknown verb was passed over",
+    "another account's name was not shown",
     "another's exclusive lock was not released",
     "another's shared lock was not released",
     "another's token was asked for",
@@ -426,18 +438,25 @@ pub const EXPECTED: [&str; 148] = [
     "nothing was stolen from readers",
     "one input granted one name to several",
     "one input granted several names",
+    "one input told of an end and granted",
+    "one input told several of an end",
+    "one node drained, and another went on",
     "orphaning granted",
     "read and write locks were released together",
     "several connections were kicked",
     "several silent connections were closed at once",
     "several waits timed out at once",
     "statistics were asked for amid dead holds",
+    "the accounts were replaced",
     "the daemon was drained while locks were held",
     "the empty name was got",
+    "the end of one's own was asked for",
     "the end of who waits granted",
     "time went back",
     "tokens came that were over already",
     "tokens came while some were left",
+    "too many waited for an end",
+    "who asked for an end would not wait",
     "who waits said something",
 ];
 

@@ -3,6 +3,7 @@
 use super::rng::Rng;
 use super::tables::{ACCOUNTS, table};
 use super::{Step, origin};
+use crate::observe::Event;
 use crate::reference::{Reference, line_of, rival};
 use elockd_core::{
     Account, Accounts, Cause, Command, Config, Conn, Input, Kind, Now, Origin, Refusal, Verb, VerbSet, Wish,
@@ -26,6 +27,9 @@ const NAMES: [(&[u8], u32); 11] = [
 ];
 const TOO_LONG: &[u8] = b"forty-one-bytes-are-over-the-limit-of-all";
 
+/// The nodes of a case. Half of the cases have a single daemon.
+const NODES: [&[u16]; 6] = [&[0], &[0], &[0], &[1, 2], &[0, u16::MAX], &[1, 2, 3]];
+
 /// A sequence in the making.
 #[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 pub(super) struct Course {
@@ -33,8 +37,10 @@ pub(super) struct Course {
     reference: Reference,
     /// How many connections it tries to keep open.
     connections: u64,
-    /// The last number given to a connection.
+    /// The last serial given to a connection. Nodes share the count, so that each has gaps.
     serial: u64,
+    /// The nodes that connections come to: a single daemon, or several.
+    nodes: &'static [u16],
     accounts: u64,
     /// Whether there is a table of accounts, and connections log in.
     logs_in: bool,
@@ -68,6 +74,7 @@ impl Course {
         Self {
             connections: most.min(4 + rng.below(3)),
             serial: 0,
+            nodes: NODES[rng.below(NODES.len() as u64) as usize],
             // With a short idle limit, connections could do nothing if time passed fast.
             standstill: match config.limits.idle_ms {
                 2 => 88,
@@ -96,7 +103,7 @@ impl Course {
         let input = lapse.unwrap_or_else(|| {
             // Connections that are idle for too long are gone before the input comes.
             self.reference.apply(now, &Input::Tick);
-            if self.drain_at == Some(at) { Input::Drain(0) } else { self.input(rng) }
+            if self.drain_at == Some(at) { Input::Drain(self.node(rng)) } else { self.input(rng) }
         });
         self.reference.apply(now, &input);
         Step { now, input }
@@ -128,6 +135,14 @@ impl Course {
 
     fn input(&mut self, rng: &mut Rng) -> Input<Command<Vec<u8>>> {
         let is_lonely = (self.reference.open().len() as u64) < self.connections;
+        if self.nodes.len() > 1 {
+            match rng.below(120) {
+                0 => return Input::Drain(self.node(rng)),
+                1..25 if let Some(node) = self.node_in_the_way() => return Input::Drain(node),
+                25..28 => return Input::Gone(self.node(rng)),
+                _ => {}
+            }
+        }
         match rng.below(100) {
             0..4 => Input::Tick,
             4 => self.tokens(rng),
@@ -162,7 +177,20 @@ impl Course {
     /// Opens a connection. Sometimes numbers are skipped.
     fn open(&mut self, rng: &mut Rng) -> Input<Command<Vec<u8>>> {
         self.serial += 1 + u64::from(rng.below(10) == 0);
-        Input::Opened(Conn::new(0, self.serial), self.origin(rng, self.serial))
+        Input::Opened(Conn::new(self.node(rng), self.serial), self.origin(rng, self.serial))
+    }
+
+    fn node(&self, rng: &mut Rng) -> u16 {
+        self.nodes[rng.below(self.nodes.len() as u64) as usize]
+    }
+
+    /// A node whose drain would let connections of another one have what they wait for.
+    fn node_in_the_way(&self) -> Option<u16> {
+        let lets_in = |node: &&u16| {
+            let events = self.reference.clone().apply(self.reference.now(), &Input::Drain(**node));
+            events.iter().any(|event| matches!(event, Event::Sent(conn, _) if conn.node() != **node))
+        };
+        self.nodes.iter().find(lets_in).copied()
     }
 
     fn origin(&self, rng: &mut Rng, serial: u64) -> Origin {
@@ -194,7 +222,7 @@ impl Course {
 
     /// Any number up to the next one, open or not.
     fn old_conn(&self, rng: &mut Rng) -> Conn {
-        Conn::new(0, 1 + rng.below(self.serial + 1))
+        Conn::new(self.node(rng), 1 + rng.below(self.serial + 1))
     }
 
     /// The connection with the most holds.
@@ -202,7 +230,7 @@ impl Course {
         let holds = |conn| self.reference.locks().values().filter(|holders| holders.contains(&conn)).count();
         let greediest =
             self.reference.open().iter().map(|client| client.conn).max_by_key(|conn| holds(*conn));
-        greediest.unwrap_or(Conn::new(0, self.serial))
+        greediest.unwrap_or(Conn::new(self.nodes[0], self.serial))
     }
 
     fn command(&self, rng: &mut Rng, conn: Conn) -> Command<Vec<u8>> {

@@ -180,9 +180,9 @@ impl fmt::Debug for Step {
         write!(f, "@{} ", self.now.0)?;
         match &self.input {
             Input::Opened(conn, origin) => {
-                write!(f, "{} opens from {} in account {}", conn.serial(), origin.addr, origin.account.0)
+                write!(f, "{conn} opens from {} in account {}", origin.addr, origin.account.0)
             }
-            Input::Closed(conn, cause) => write!(f, "{} closes: {cause:?}", conn.serial()),
+            Input::Closed(conn, cause) => write!(f, "{} closes: {cause:?}", conn),
             Input::Tick => f.write_str("tick"),
             Input::Lapse { ms } => write!(f, "a lapse of {ms} ms"),
             Input::Gone(node) => write!(f, "node {node} is gone"),
@@ -192,12 +192,12 @@ impl fmt::Debug for Step {
             Input::Command(conn, command) => {
                 let line = command.line();
                 match command {
-                    Command::Login(account) => write!(f, "{} logs in to {account:?}", conn.serial()),
+                    Command::Login(account) => write!(f, "{} logs in to {account:?}", conn),
                     Command::Refused(verb, why) => {
-                        write!(f, "{}> \"{}\", refused: {why:?}", conn.serial(), verb.word())
+                        write!(f, "{}> \"{}\", refused: {why:?}", conn, verb.word())
                     }
-                    Command::LineTooLong => write!(f, "{}> (a line over the limit)", conn.serial()),
-                    _ => write!(f, "{}> \"{}\"", conn.serial(), line.escape_ascii()),
+                    Command::LineTooLong => write!(f, "{}> (a line over the limit)", conn),
+                    _ => write!(f, "{}> \"{}\"", conn, line.escape_ascii()),
                 }
             }
         }

@@ -23,6 +23,7 @@ const COUNTED: &[&str] = &[
     "closed_kicked",
     "closed_quit",
     "closed_refused",
+    "closed_node_lost",
     "closed_resumed",
     "closed_shutdown",
     "closed_stalled",

@@ -162,7 +162,8 @@ impl Reference {
         let Some((number, ms)) = self.graces.remove(&conn) else { return false };
         let origin = self.client(conn).origin;
         let due = self.now.saturating_add(ms.into());
-        let is_asked = [Cause::Eof, Cause::Error, Cause::Stalled, Cause::Shutdown].contains(&cause);
+        let lasting = [Cause::Eof, Cause::Error, Cause::Stalled, Cause::Shutdown, Cause::NodeLost];
+        let is_asked = lasting.contains(&cause);
         let holds = self.held.get(&conn).copied().unwrap_or(0);
         let leaves = is_asked && holds > 0 && due > self.now;
         if leaves {

@@ -1,16 +1,16 @@
-//! The contents of a snapshot, and its bytes. Only this file knows of bincode.
+//! The contents of a snapshot, and its bytes.
 
 use super::{RestoreError, damaged};
-use crate::accounts::{Accounts, Profile, Quotas};
 use crate::inspect::{ByVerb, Counters, for_each_counter};
 use crate::machine::Cause;
+use crate::record::shared::{AccountsRecord, AddrRecord};
+use crate::record::{RecordError, decode, encode_into};
 use crate::table::{Tally, Times};
-use crate::types::{Account, Addr, ByKind, Kind};
-use bincode::de::{BorrowDecode, BorrowDecoder, Decoder};
+use crate::types::{ByKind, Kind};
+use bincode::de::Decoder;
 use bincode::enc::Encoder;
 use bincode::error::{DecodeError, EncodeError};
 use bincode::{Decode, Encode};
-use std::net::SocketAddr;
 
 const MAGIC: &[u8] = b"elockd snapshot\n";
 const VERSION: u16 = 8;
@@ -20,10 +20,6 @@ const LIMIT: usize = 1 << 30;
 /// The highest value of anything counted. Sums of a few such values fit into 64 bits. At a billion a second a machine
 /// gets there in 36 years.
 pub(super) const MAX_FIGURE: u64 = 1 << 60;
-
-fn bincode_config() -> impl bincode::config::Config {
-    bincode::config::standard().with_limit::<LIMIT>()
-}
 
 #[derive(Encode, Decode)]
 pub(super) struct MachineRecord {
@@ -63,29 +59,9 @@ pub(super) struct NodeRecord {
     pub(super) drains: bool,
 }
 
-/// The table of accounts, by number.
-#[derive(Encode, Decode)]
-pub(super) struct AccountsRecord {
-    pub(super) profiles: Vec<(u16, ProfileRecord)>,
-    pub(super) others: ProfileRecord,
-    pub(super) is_replaced: bool,
-}
-
-#[derive(Encode, Decode)]
-pub(super) struct ProfileRecord {
-    pub(super) name: String,
-    pub(super) connections: Option<u32>,
-    pub(super) locks: Option<u32>,
-    pub(super) memory_bytes: Option<u64>,
-    pub(super) waiters: Option<u32>,
-    pub(super) is_operator: bool,
-    pub(super) names: Option<Vec<Vec<u8>>>,
-    pub(super) all_figures: bool,
-}
-
 /// What one account has.
 #[derive(Debug, Encode, Decode, PartialEq, Eq)]
-pub(super) struct SumRecord {
+pub(in crate::inspect) struct SumRecord {
     pub(super) account: u16,
     pub(super) connections: u32,
     pub(super) holds: u32,
@@ -168,21 +144,9 @@ pub(super) struct WaitRecord {
 }
 
 #[derive(Encode, Decode)]
-pub(super) struct TimesRecord {
+pub(in crate::inspect) struct TimesRecord {
     pub(super) counts: [u64; Times::BOUNDS_MS.len() + 1],
     pub(super) sum_ms: u64,
-}
-
-impl<T: Encode> Encode for ByKind<T> {
-    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
-        self.iter().try_for_each(|(_, value)| value.encode(encoder))
-    }
-}
-
-impl<C, T: Decode<C> + 'static> Decode<C> for ByKind<T> {
-    fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
-        Decode::decode(decoder).map(Self::from_array)
-    }
 }
 
 impl Encode for ByVerb {
@@ -199,26 +163,11 @@ impl<C> Decode<C> for ByVerb {
 
 bincode::impl_borrow_decode!(ByVerb);
 
-/// Needed for the derived `Decode` of records that have a `ByKind`.
-impl<'de, C, T: BorrowDecode<'de, C> + 'static> BorrowDecode<'de, C> for ByKind<T> {
-    fn borrow_decode<D: BorrowDecoder<'de, Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
-        BorrowDecode::borrow_decode(decoder).map(Self::from_array)
-    }
-}
-
-/// bincode knows the standard library's addresses only with its own `std` feature.
-#[derive(Encode, Decode)]
-pub(super) enum AddrRecord {
-    V4 { ip: [u8; 4], port: u16 },
-    V6 { ip: [u8; 16], port: u16, flow: u32, scope: u32 },
-    Unix(u64),
-}
-
 /// The counters, field by field as the machine has them.
 macro_rules! counters_record {
     ($($(#[doc = $doc:literal])* $field:ident: $type:ty,)+) => {
         #[derive(Encode, Decode)]
-        pub(super) struct CountersRecord {
+        pub(in crate::inspect) struct CountersRecord {
             $(pub(super) $field: $type,)+
         }
 
@@ -288,8 +237,7 @@ impl MachineRecord {
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         bytes.extend_from_slice(&VERSION.to_le_bytes());
-        let words = bincode::encode_to_vec(self, bincode_config());
-        bytes.extend(words.expect("encoding to memory does not fail"));
+        encode_into(self, &mut bytes);
         assert!(bytes.len() <= LIMIT, "a snapshot of {} bytes could not be restored", bytes.len());
         bytes
     }
@@ -305,11 +253,10 @@ impl MachineRecord {
         if found != VERSION {
             return Err(RestoreError::Version { found, known: VERSION });
         }
-        let decoded: Result<(Self, usize), DecodeError> = bincode::decode_from_slice(rest, bincode_config());
-        let (record, consumed) = decoded.map_err(|error| damaged(error.to_string()))?;
-        if consumed != rest.len() {
-            return Err(damaged(format!("{} bytes follow its end", rest.len() - consumed)));
-        }
+        let record = decode::<Self, LIMIT>(rest).map_err(|error| match error {
+            RecordError::Trailing(left) => damaged(format!("{left} bytes follow its end")),
+            error => damaged(error.to_string()),
+        })?;
         if record.figures().any(|figure| figure > MAX_FIGURE) {
             return Err(damaged("a figure is impossibly high".to_owned()));
         }
@@ -344,37 +291,6 @@ impl From<TimesRecord> for Times {
     }
 }
 
-impl From<&Accounts> for AccountsRecord {
-    fn from(accounts: &Accounts) -> Self {
-        let profiles = accounts.iter().map(|(account, profile)| (account.0, profile.into()));
-        Self { profiles: profiles.collect(), others: accounts.others().into(), is_replaced: false }
-    }
-}
-
-impl From<AccountsRecord> for Accounts {
-    fn from(AccountsRecord { profiles, others, .. }: AccountsRecord) -> Self {
-        let profiles = profiles.into_iter().map(|(account, profile)| (Account(account), profile.into()));
-        Self::restored(profiles.collect(), others.into())
-    }
-}
-
-impl From<&Profile> for ProfileRecord {
-    fn from(profile: &Profile) -> Self {
-        let Profile { name, quotas, is_operator, names, all_figures } = profile.clone();
-        let Quotas { connections, locks, memory_bytes, waiters } = quotas;
-        Self { name, connections, locks, memory_bytes, waiters, is_operator, names, all_figures }
-    }
-}
-
-impl From<ProfileRecord> for Profile {
-    fn from(record: ProfileRecord) -> Self {
-        let ProfileRecord { name, connections, locks, memory_bytes, waiters, .. } = record;
-        let quotas = Quotas { connections, locks, memory_bytes, waiters };
-        let ProfileRecord { is_operator, names, all_figures, .. } = record;
-        Self { name, quotas, is_operator, names, all_figures }
-    }
-}
-
 impl From<&Tally> for SumRecord {
     fn from(tally: &Tally) -> Self {
         Self {
@@ -384,34 +300,6 @@ impl From<&Tally> for SumRecord {
             waits: tally.waits(),
             ends: tally.ends(),
             memory_bytes: tally.memory(),
-        }
-    }
-}
-
-impl From<Addr> for AddrRecord {
-    fn from(addr: Addr) -> Self {
-        match addr {
-            Addr::Ip(SocketAddr::V4(addr)) => Self::V4 { ip: addr.ip().octets(), port: addr.port() },
-            Addr::Ip(SocketAddr::V6(addr)) => Self::V6 {
-                ip: addr.ip().octets(),
-                port: addr.port(),
-                flow: addr.flowinfo(),
-                scope: addr.scope_id(),
-            },
-            Addr::Unix(number) => Self::Unix(number),
-        }
-    }
-}
-
-impl From<AddrRecord> for Addr {
-    fn from(record: AddrRecord) -> Self {
-        use std::net::{SocketAddrV4, SocketAddrV6};
-        match record {
-            AddrRecord::V4 { ip, port } => Self::Ip(SocketAddrV4::new(ip.into(), port).into()),
-            AddrRecord::V6 { ip, port, flow, scope } => {
-                Self::Ip(SocketAddrV6::new(ip.into(), port, flow, scope).into())
-            }
-            AddrRecord::Unix(number) => Self::Unix(number),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::inspect::Violation;
 use crate::machine::Machine;
 use format::MachineRecord;
+pub(in crate::inspect) use format::{CountersRecord, SumRecord, TimesRecord};
 
 /// Why bytes did not become a machine.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

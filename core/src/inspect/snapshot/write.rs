@@ -2,10 +2,11 @@
 //! stored.
 
 use super::format::{
-    AccountsRecord, ConnectionRecord, GraceRecord, HolderRecord, MachineRecord, NodeRecord, SessionRecord,
-    SoleRecord, SumRecord, TieRecord, TimesRecord, WaitRecord,
+    ConnectionRecord, GraceRecord, HolderRecord, MachineRecord, NodeRecord, SessionRecord, SoleRecord,
+    SumRecord, TieRecord, TimesRecord, WaitRecord,
 };
 use crate::machine::Machine;
+use crate::record::shared::AccountsRecord;
 use crate::storage::Id;
 use crate::table::{Aim, Connection, Grace, Node, State, Tally, Tenure, TiedHold};
 use crate::types::ByKind;
@@ -76,7 +77,7 @@ impl Machine {
     }
 
     /// What each account has that has anything, by number.
-    pub(super) fn sum_records(&self) -> Vec<SumRecord> {
+    pub(in crate::inspect) fn sum_records(&self) -> Vec<SumRecord> {
         let has_any = |tally: &&Tally| tally.memory() > 0;
         let tallies = self.connections.tallies().iter().filter(has_any);
         let mut sums: Vec<SumRecord> = tallies.map(SumRecord::from).collect();
