@@ -162,7 +162,7 @@ impl<G: Gate> Server<G> {
             } else {
                 // Nobody waits for a first try.
                 drop(tried);
-                pending().await
+                pending::<()>().await;
             }
         };
         let serving = async {

@@ -110,7 +110,9 @@ impl<L: Locks> Hub<L> {
     /// Tells every connection of this node that it is not served any more. No reply that has not been taken is told.
     pub fn lapse(&self) {
         let boxes = self.with(|state| std::mem::take(&mut state.post.boxes));
-        boxes.values().for_each(|mailbox| mailbox.lapse());
+        for mailbox in boxes.values() {
+            mailbox.lapse();
+        }
     }
 }
 
