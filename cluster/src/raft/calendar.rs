@@ -8,7 +8,7 @@ use openraft::Instant;
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-/// How many steps are remembered. Times before them come out too early.
+/// How many steps are remembered. Times between the first and the second come out too early.
 const STEPS: usize = 16;
 /// Milliseconds that the difference grows by before it is a step. Reading two clocks takes time.
 const STEP_MS: u64 = 5;
@@ -52,7 +52,8 @@ impl<I: Instant> Calendar<I> {
         if difference > last.difference + STEP_MS {
             steps.push_back(Step { from: engine, difference });
             if steps.len() > STEPS {
-                steps.pop_front();
+                // The first one stays: its difference is the smallest.
+                steps.remove(1);
             }
         } else {
             last.difference = last.difference.min(difference);
@@ -64,8 +65,7 @@ impl<I: Instant> Calendar<I> {
         let engine = self.since_began(instant);
         let steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
         let step = steps.iter().rev().find(|step| step.from <= engine);
-        let first = || steps.front().expect("there is one from the beginning on");
-        let difference = step.unwrap_or_else(first).difference;
+        let difference = step.expect("the first is from the beginning on").difference;
         Moment(engine + difference)
     }
 

@@ -2,7 +2,7 @@
 //! changes on a disk that dies within one of them, and keeps, loses or cuts each write that was not synced. A model
 //! beside it says what there must be.
 
-use super::disk::{CrashDisk, Draw};
+use super::disk::{CrashDisk, Draw, Stepped};
 use crate::store::{Ballot, Change, Content, DiskLog, Head, Log, Position, Record, Store, Writing};
 use std::sync::{Arc, Mutex};
 
@@ -163,11 +163,9 @@ fn what_the_store_called_durable_is_there_after_a_crash() {
 #[test]
 fn appends_that_wait_share_a_sync() {
     let disk = CrashDisk::default();
-    let gate = Arc::new(Mutex::new(()));
-    let log = Gated(DiskLog::open(disk.clone()).unwrap(), Arc::clone(&gate));
+    let (log, steps) = Stepped::new(DiskLog::open(disk.clone()).unwrap());
     let store = Store::open(Arc::new(log), Writing::Thread).unwrap();
     let before = disk.syncs();
-    let closed = gate.lock().unwrap();
     for index in 0..500 {
         let record = Record { position: Position { term: 1, index }, content: Content::Blank };
         store.append(vec![record], Box::new(|result| result.unwrap()));
@@ -177,27 +175,9 @@ fn appends_that_wait_share_a_sync() {
         500,
         "they can be read before they are durable"
     );
-    drop(closed);
+    drop(steps);
     drop(store);
     let syncs = disk.syncs() - before;
     assert!((1..=6).contains(&syncs), "{syncs} syncs");
     assert_eq!(Model::of(&DiskLog::open(disk.crash(&mut Draw(1))).unwrap()).next(), 500);
-}
-
-/// A log that writes only while the gate is open.
-struct Gated(DiskLog, Arc<Mutex<()>>);
-
-impl Log for Gated {
-    fn head(&self) -> std::io::Result<(Head, u64)> {
-        self.0.head()
-    }
-
-    fn change(&self, changes: &[Change]) -> std::io::Result<()> {
-        let _open = self.1.lock().unwrap();
-        self.0.change(changes)
-    }
-
-    fn read(&self, range: std::ops::Range<u64>, bytes_max: usize) -> std::io::Result<Vec<Record>> {
-        self.0.read(range, bytes_max)
-    }
 }

@@ -1,9 +1,11 @@
 //! A disk that crashes. What was synced stays. What was not is kept, or lost, or each write fares for itself: it is
 //! kept, lost, or cut in the middle, and a later one may be there and an earlier one not.
 
+use crate::store::{Change, DiskLog, Head, Log, Record};
 use redb::StorageBackend;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, mpsc};
 
 /// Numbers that look random, and are the same each time.
 pub(super) struct Draw(pub(super) u64);
@@ -145,5 +147,55 @@ impl StorageBackend for CrashDisk {
         put(&mut platter.seen, offset, data);
         platter.unsynced.push(Write::Bytes(offset, data.to_vec()));
         Ok(())
+    }
+}
+
+/// A log that waits before each step, until it is told to go on. At the end it goes on by itself.
+pub(super) struct Stepped {
+    log: DiskLog,
+    /// Says that a step waits.
+    waits: mpsc::Sender<()>,
+    go_on: Mutex<mpsc::Receiver<io::Result<()>>>,
+}
+
+/// The other side of a [`Stepped`].
+pub(super) struct Steps {
+    waits: mpsc::Receiver<()>,
+    go_on: mpsc::Sender<io::Result<()>>,
+}
+
+impl Stepped {
+    pub(super) fn new(log: DiskLog) -> (Self, Steps) {
+        let ((waits, waiting), (go_on, goes_on)) = (mpsc::channel(), mpsc::channel());
+        (Self { log, waits, go_on: Mutex::new(goes_on) }, Steps { waits: waiting, go_on })
+    }
+}
+
+impl Steps {
+    /// Waits until a step waits.
+    pub(super) fn wait(&self) {
+        self.waits.recv().unwrap();
+    }
+
+    /// Lets the next step be made, or fail.
+    pub(super) fn go_on(&self, how: io::Result<()>) {
+        self.go_on.send(how).unwrap();
+    }
+}
+
+impl Log for Stepped {
+    fn head(&self) -> io::Result<(Head, u64)> {
+        self.log.head()
+    }
+
+    fn change(&self, changes: &[Change]) -> io::Result<()> {
+        // Nobody steps any more.
+        let _ = self.waits.send(());
+        self.go_on.lock().unwrap().recv().unwrap_or(Ok(()))?;
+        self.log.change(changes)
+    }
+
+    fn read(&self, range: Range<u64>, bytes_max: usize) -> io::Result<Vec<Record>> {
+        self.log.read(range, bytes_max)
     }
 }
