@@ -1,8 +1,9 @@
 //! What may happen next in a [`World`], and what comes of it.
 
+use crate::budget::Words;
 use crate::log::{Act, Entry, Log};
-use crate::world::{INSTANT, Mail, Role, STEP, Words, World};
-use elockd_cluster::lease::Answered;
+use crate::mail::Mail;
+use crate::world::{INSTANT, Role, STEP, World};
 
 /// One thing that happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -150,7 +151,7 @@ impl World {
         voter.word.tell(u64::from(leader.term), Some(u64::from(voter.term)), self.clock(from))
     }
 
-    fn may_tell(&self, from: u8, to: u8) -> bool {
+    pub(crate) fn may_tell(&self, from: u8, to: u8) -> bool {
         self.leads(to)
             && !self.see(from).is_paused
             && self.wants_word(from, to)
@@ -165,14 +166,14 @@ impl World {
 
     fn may_grant(&self, from: u8, to: u8) -> bool {
         let (voter, candidate) = (self.see(from), self.see(to));
-        let Role::Candidate(votes) = candidate.role else { return false };
+        let Role::Candidate(granted) = candidate.role else { return false };
         let is_free = voter.term < candidate.term || (voter.term == candidate.term && voter.vote.is_none());
-        !voter.is_paused && votes & (1 << from) == 0 && is_free && candidate.log.rank() >= voter.log.rank()
+        !voter.is_paused && granted & (1 << from) == 0 && is_free && candidate.log.rank() >= voter.log.rank()
     }
 
     fn may_elect(&self, node: u8, voter: u8) -> bool {
-        let (candidate, voter) = (self.see(node), self.see(voter));
-        !voter.is_paused && candidate.term + 1 > voter.term && candidate.log.rank() >= voter.log.rank()
+        let (candidate, of) = (self.see(node), self.see(voter));
+        !of.is_paused && candidate.term + 1 > of.term && candidate.log.rank() >= of.log.rank()
     }
 
     /// Has something happen. Returns whether it could.
@@ -245,7 +246,7 @@ impl World {
         self.tidy();
     }
 
-    fn tell(&mut self, from: u8, to: u8) {
+    pub(crate) fn tell(&mut self, from: u8, to: u8) {
         let age = self.word_of(from, to).expect("it may tell");
         let mail = Mail::Word { from, to, term: self.see(to).term, age };
         if self.detail.words == Words::Travelling {
@@ -294,29 +295,6 @@ impl World {
         self.see(from).log
     }
 
-    pub(crate) fn post_append(&mut self, from: u8, to: u8, log: Log) {
-        let sent = self.clock(from).0;
-        let of = self.see(from);
-        self.mail.push(Mail::Append { from, to, term: of.term, sent, commit: of.applied, log });
-    }
-
-    pub(crate) fn send_beat(&mut self, from: u8, to: u8) {
-        let at = self.clock(from);
-        if let Some(beat) = self.node(from).lease.beat(at) {
-            let (epoch, number) = (beat.epoch as u8, beat.number as u8);
-            self.mail.push(Mail::Beat { from, to, epoch, number });
-        }
-    }
-
-    pub(crate) fn send_answers(&mut self, from: u8, answers: &[Answered]) {
-        let commit = self.see(from).applied;
-        for answer in answers {
-            self.node(from).waiting -= 1;
-            let (to, epoch, number) = (answer.node as u8, answer.epoch as u8, answer.number as u8);
-            self.mail.push(Mail::Answer { to, epoch, number, commit });
-        }
-    }
-
     fn campaign(&mut self, node: u8) {
         self.budget.elections -= 1;
         let of = self.node(node);
@@ -337,80 +315,5 @@ impl World {
         if let Role::Candidate(votes) = &mut self.node(to).role {
             *votes |= 1 << from;
         }
-    }
-
-    pub(crate) fn deliver(&mut self, mail: Mail) {
-        let id = mail.to();
-        let at = self.clock(id);
-        match mail {
-            Mail::Append { from, to, term, sent, commit, log } => {
-                // The transport notes it before the engine looks at it.
-                self.node(to).word.heard(u64::from(term), at);
-                if term < self.see(to).term {
-                    return;
-                }
-                self.see_term(to, term);
-                let node = self.node(to);
-                node.role = Role::Follower;
-                node.log.follow(&log);
-                // What it has beyond the leader's log need not be what is committed.
-                self.apply(to, commit.min(log.len()));
-                self.mail.push(Mail::Acked { from: to, to: from, term, sent, len: log.len() });
-            }
-            Mail::Acked { from, to, term, sent, len } => self.acked(from, to, term, sent, len),
-            Mail::Beat { from, to, epoch, number } => {
-                let (epoch, number) = (u64::from(epoch), u64::from(number));
-                self.node(to).waiting += u8::from(self.see(to).is_leader());
-                let answers = self.node(to).leader.beat(u16::from(from), epoch, number, at);
-                self.send_answers(to, &answers);
-            }
-            Mail::Answer { to, epoch, number, commit } => {
-                let (epoch, number) = (u64::from(epoch), u64::from(number));
-                let turn = self.node(to).lease.answered(epoch, number, u64::from(commit), at);
-                self.turn(to, turn);
-            }
-            Mail::Word { from, to, term, age } => {
-                self.node(to).leader.word(u64::from(term), u16::from(from), age, at);
-            }
-        }
-    }
-
-    /// A quorum is the leader and one other.
-    fn acked(&mut self, from: u8, to: u8, term: u8, sent: u64, len: u8) {
-        let node = self.node(to);
-        let Role::Leader(lens) = &mut node.role else { return };
-        if node.term != term {
-            return;
-        }
-        let of = &mut lens[usize::from(from)];
-        *of = len.max(*of);
-        let most = lens.into_iter().max().map_or(0, |len| *len);
-        // What an earlier leader left is committed along with the first entry of this one.
-        let is_own = most > 0 && node.log.get(most - 1).term == term;
-        let answers = node.leader.quorum_acked(u64::from(term), elockd_cluster::Moment(sent));
-        self.send_answers(to, &answers);
-        if is_own {
-            self.apply(to, most);
-        }
-    }
-
-    /// Drops mail that nobody waits for, and sorts the rest.
-    fn tidy(&mut self) {
-        let (nodes, lean) = (&self.nodes, self.detail.lean);
-        self.mail.retain(|mail| match *mail {
-            Mail::Append { to, term, .. } => nodes[usize::from(to)].term <= term,
-            Mail::Acked { from, to, term, len, .. } => {
-                let node = &nodes[usize::from(to)];
-                let Role::Leader(lens) = node.role else { return false };
-                node.term == term && (!lean || node.waiting > 0 || len > lens[usize::from(from)])
-            }
-            Mail::Word { to, term, .. } => {
-                let node = &nodes[usize::from(to)];
-                node.is_leader() && node.term == term
-            }
-            Mail::Beat { from, .. } => nodes[usize::from(from)].lease.next_beat().is_some(),
-            Mail::Answer { to, .. } => nodes[usize::from(to)].lease.next_beat().is_some(),
-        });
-        self.mail.sort_unstable();
     }
 }

@@ -93,17 +93,17 @@ pub(crate) struct Epochs {
 }
 
 impl Epochs {
-    pub(crate) fn of(&self, node: u8) -> Option<u8> {
+    pub(crate) fn of(self, node: u8) -> Option<u8> {
         self.present[usize::from(node)]
     }
 
     /// How many have begun.
-    pub(crate) fn ups(&self) -> u8 {
+    pub(crate) fn ups(self) -> u8 {
         self.ups
     }
 
     /// The present ones, as the lease machines want them.
-    pub(crate) fn present(&self) -> Vec<(u16, u64)> {
+    pub(crate) fn present(self) -> Vec<(u16, u64)> {
         (0..3).filter_map(|node| Some((u16::from(node), u64::from(self.of(node)?)))).collect()
     }
 

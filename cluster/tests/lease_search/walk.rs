@@ -1,8 +1,9 @@
 //! Random walks, for what is too large to search. What goes wrong on a walk is shrunk before it is shown.
 
 use crate::action::Action;
+use crate::budget::{Budget, Detail, Words};
 use crate::search::Found;
-use crate::world::{Budget, Detail, Words, World};
+use crate::world::World;
 
 /// Random numbers, the same for the same seed.
 struct Draw(u64);
@@ -26,7 +27,7 @@ impl Draw {
 
 /// The world that a walk begins in: all three nodes serve, with more of everything than a search could have.
 fn world_of(draw: &mut Draw) -> World {
-    let rates = [(); 3].map(|()| draw.one_of(&[9, 9, 10, 11, 11]));
+    let rates = [(); 3].map(|()| draw.one_of(&[90, 90, 100, 110, 110]));
     let budget = Budget {
         steps: 14,
         appends: 24,
@@ -43,7 +44,7 @@ fn world_of(draw: &mut Draw) -> World {
 }
 
 /// How much more often this happens than a crash does.
-fn weight(action: &Action) -> usize {
+fn weight(action: Action) -> usize {
     match action {
         Action::Deliver { .. } | Action::Tell { .. } | Action::Grant { .. } | Action::Win { .. } => 8,
         Action::Append { .. } | Action::Beat { .. } | Action::Resume { .. } | Action::AskUp { .. } => 4,
@@ -63,17 +64,17 @@ pub(crate) fn walk(seed: u64) -> Result<World, Found> {
     let (mut world, mut how) = (begin.clone(), Vec::new());
     loop {
         let actions = world.actions();
-        let all: usize = actions.iter().map(weight).sum();
+        let all: usize = actions.iter().copied().map(weight).sum();
         if all == 0 {
             return Ok(world);
         }
         let mut left = draw.below(all);
-        let is_it = |action: &&Action| {
-            let is_it = left < weight(action);
-            left = left.saturating_sub(weight(action));
+        let is_it = |action: &Action| {
+            let is_it = left < weight(*action);
+            left = left.saturating_sub(weight(*action));
             is_it
         };
-        let action = *actions.iter().find(is_it).expect("the weights add up");
+        let action = actions.iter().copied().find(is_it).expect("the weights add up");
         world.happen(action);
         how.push(action);
         if let Some(what) = world.wrong() {

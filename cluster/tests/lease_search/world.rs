@@ -4,7 +4,9 @@
 //!
 //! In true time, **no `Gone` is applied while its epoch may write**.
 
+use crate::budget::{Budget, Detail};
 use crate::log::{Act, Entry, Epochs, Log};
+use crate::mail::Mail;
 use elockd_cluster::Moment;
 use elockd_cluster::lease::{LastWord, LeaderLease, NodeLease, Times, Turn};
 
@@ -12,71 +14,6 @@ use elockd_cluster::lease::{LastWord, LeaderLease, NodeLease, Times, Turn};
 pub(crate) const STEP: u32 = 400;
 /// The least that passes between two things that happen one strictly after the other.
 pub(crate) const INSTANT: u32 = 10;
-
-/// How often the adversary may do what makes the search large.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Budget {
-    pub(crate) steps: u8,
-    pub(crate) appends: u8,
-    pub(crate) beats: u8,
-    pub(crate) elections: u8,
-    pub(crate) crashes: u8,
-    pub(crate) pauses: u8,
-    pub(crate) ups: u8,
-    /// Messages that come twice.
-    pub(crate) doubles: u8,
-}
-
-/// When voters tell a leader their last words.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) enum Words {
-    /// As soon as they can, and in no time.
-    AtOnce,
-    /// At any time or never, but in no time. No more than a quorum tell theirs.
-    #[default]
-    AtAnyTime,
-    /// All of them, at any time or never, and they travel for any time.
-    Travelling,
-}
-
-/// How closely a world is looked at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Detail {
-    pub(crate) words: Words,
-    /// A leader may send heartbeats without its log.
-    pub(crate) heartbeats: bool,
-    /// A candidate, its voters and its office are apart in time.
-    pub(crate) elections: bool,
-    /// Only what may come of a lease that is renewed is looked at, and of messages that somebody waits for.
-    pub(crate) lean: bool,
-}
-
-/// A message on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Mail {
-    /// An append, which is a heartbeat, too.
-    Append { from: u8, to: u8, term: u8, sent: u64, commit: u8, log: Log },
-    /// Its acknowledgement, up to a length of the log.
-    Acked { from: u8, to: u8, term: u8, sent: u64, len: u8 },
-    /// A beat for a leader.
-    Beat { from: u8, to: u8, epoch: u8, number: u8 },
-    /// The answer to it.
-    Answer { to: u8, epoch: u8, number: u8, commit: u8 },
-    /// A last word for the leader of a term.
-    Word { from: u8, to: u8, term: u8, age: u64 },
-}
-
-impl Mail {
-    pub(crate) fn to(self) -> u8 {
-        match self {
-            Self::Append { to, .. }
-            | Self::Acked { to, .. }
-            | Self::Beat { to, .. }
-            | Self::Answer { to, .. }
-            | Self::Word { to, .. } => to,
-        }
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Role {
@@ -96,7 +33,7 @@ pub(crate) struct Socket {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Node {
-    /// Tenths of true time that its clock goes in.
+    /// Hundredths of true time that its clock goes in.
     pub(crate) rate: u8,
     pub(crate) is_paused: bool,
     /// How often its process was started.
@@ -142,7 +79,7 @@ pub(crate) fn times() -> Times {
 impl Node {
     /// Its own time.
     fn clock(&self, now: u32) -> Moment {
-        Moment(u64::from(now) * u64::from(self.rate) / 10 + 1_000_000)
+        Moment(u64::from(now) * u64::from(self.rate) / 100 + 1_000_000)
     }
 
     pub(crate) fn start(&mut self, id: u8, at: Moment) {
