@@ -55,7 +55,7 @@ macro_rules! on_a_link {
 }
 pub(crate) use on_a_link;
 
-/// A client of one daemon. It is cheap to clone, and all its methods may be called at the same time.
+/// A client of one daemon, or of one cluster. It is cheap to clone, and all its methods may be called at the same time.
 ///
 /// Each lock has a connection of its own, because to the daemon the connection is the holder. So two tasks that share a
 /// client are two holders, and one of them waits for the other. Unused connections are kept for the next lock. They

@@ -112,7 +112,6 @@ impl Tries {
         let settings = &shared.settings;
         let all = settings.servers.len();
         let server = &settings.servers[self.at];
-        shared.leave(self.at);
         self.tried.retain(|(of, _)| of != server);
         self.tried.push((server.clone(), reason));
         self.at = (self.at + 1) % all;

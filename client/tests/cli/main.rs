@@ -14,6 +14,7 @@ mod others;
 mod page;
 mod processes;
 mod proxy;
+mod real_cluster;
 mod running;
 mod ssh;
 mod terminal;

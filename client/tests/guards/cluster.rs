@@ -338,6 +338,41 @@ async fn an_unused_connection_to_a_dead_node_is_no_failure() {
     assert_eq!(nodes.tried(), ["n1", "n1", "n2"]);
 }
 
+/// Goal: what comes next depends on the node that has failed, and not on the one that was left before. Method: a guard
+/// has left the second node for the third when an unused connection to the second one fails.
+#[tokio::test(start_paused = true)]
+async fn after_an_unused_connection_comes_the_node_behind_its_own() {
+    let mut nodes = Nodes::start();
+    nodes.down(&["n1"]);
+    let client = nodes.client();
+    let pinging = tokio::spawn({
+        let client = client.clone();
+        async move { client.ping().await }
+    });
+    let mut unused = nodes.accept("n2").await;
+    unused.hears("ping").await;
+    let (guard, mut line) = tokio::join!(client.lock("a").try_now(), async {
+        let mut line = nodes.accept("n2").await;
+        line.gives_a("7 Lock Fence: a").await;
+        line
+    });
+    unused.says("1 pong").await;
+    pinging.await.unwrap().unwrap();
+    line.says("0 No Quorum").await;
+    assert_eq!(guard.unwrap().lost().await, Lost::NoQuorum);
+    nodes.attempts();
+    let (pinged, _line) = tokio::join!(client.ping(), async {
+        unused.hears("ping").await;
+        unused.says("0 No Quorum").await;
+        let mut line = nodes.accept("n3").await;
+        line.hears("ping").await;
+        line.says("1 pong").await;
+        line
+    });
+    pinged.unwrap();
+    assert_eq!(nodes.tried(), ["n3"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_an_end_and_who_lists_go_on_too() {
     let mut nodes = Nodes::start();

@@ -166,6 +166,29 @@ async fn a_node_that_is_silent_is_left_before_the_grace_is_over() {
     assert!(guard.is_held());
 }
 
+/// A short grace leaves time for more than one attempt, too.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_takes_no_more_than_half_of_what_is_left() {
+    let mut nodes = Nodes::start();
+    let client = nodes.client();
+    let (guard, line) = tokio::join!(client.lock("a").linger(3 * SECOND).try_now(), async {
+        let mut line = nodes.accept("n1").await;
+        line.gives_a("7 Lock Fence: a").await;
+        line.grants_linger(3000).await;
+        line
+    });
+    let guard = guard.unwrap();
+    drop(line);
+    let begin = Instant::now();
+    let mut hanging = nodes.accept("n2").await;
+    hanging.hears(&format!("resume {KEY}")).await;
+    hanging.ends().await;
+    assert_eq!(begin.elapsed(), 1440 * MS);
+    let mut line = nodes.accept("n3").await;
+    line.resumes_a("7 Lock Fence: a").await;
+    assert!(guard.is_held());
+}
+
 /// Goal: no client counts on a grace that is over by the leader's clock, if both clocks are 2 % wrong. Method: no node is
 /// left, and the moment is exact at which the guard gives up.
 #[tokio::test(start_paused = true)]
