@@ -9,7 +9,7 @@ use std::process::Command;
 
 /// The limits of every daemon: more than any part asks for. They are the cluster's, so all nodes have the same.
 const LIMITS: [&str; 6] =
-    ["--max-connections", "20000", "--max-locks", "1000000", "--max-locks-per-connection", "1000000"];
+    ["--max-connections", "2000", "--max-locks", "1000000", "--max-locks-per-connection", "1000000"];
 
 pub(crate) fn start(
     cluster: &mut Cluster,
