@@ -1,5 +1,5 @@
-//! Gets and releases, a lock for each connection, with one request under way on each. Connections are spread evenly over
-//! the nodes; one alone is at a follower. Processor time is that of all nodes together.
+//! Gets and releases, a lock for each connection, with one request under way on each. Connections are spread evenly
+//! over the nodes; one alone is at a follower. Processor time is that of all nodes together.
 
 use crate::arguments::Arguments;
 use crate::cluster::Cluster;

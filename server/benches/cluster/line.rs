@@ -1,5 +1,5 @@
-//! A line for one lock. The one that gets it releases it at once and joins the line again. elockd's order must be exact:
-//! the load ends with an error if it is not. Of etcd only that nobody shares the lock is checked.
+//! A line for one lock. The one that gets it releases it at once and joins the line again. elockd's order must be
+//! exact: the load ends with an error if it is not. Of etcd only that nobody shares the lock is checked.
 
 use crate::arguments::Arguments;
 use crate::cluster::Cluster;

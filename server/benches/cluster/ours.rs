@@ -7,36 +7,27 @@ use crate::support::Failure;
 use serde_json::Value;
 use std::process::Command;
 
-/// The limits of every daemon: more than any part asks for.
+/// The limits of every daemon: more than any part asks for. They are the cluster's, so all nodes have the same.
 const LIMITS: [&str; 6] =
-    ["--max-connections", "20000", "--max-locks", "1000000", "--max-locks-per-connection", "1000000"];
+    ["--max-connections", "2000", "--max-locks", "1000000", "--max-locks-per-connection", "1000000"];
 
 pub(crate) fn start(
     cluster: &mut Cluster,
     places: Vec<Places>,
     arguments: &Arguments,
 ) -> Result<(), Failure> {
-    let first = places[0].peers;
+    let first = places[0].peers.to_string();
     for (nth, places) in places.into_iter().enumerate() {
-        let mut found = Command::new(&cluster.daemon);
-        found.arg("cluster");
-        if nth == 0 {
-            found.arg("init").args(LIMITS);
-        } else {
-            found.arg("join").arg(first.to_string());
-        }
-        found.arg("--state-dir").arg(&places.folder);
-        found.args(["--cluster-advertise", &places.peers.to_string()]);
-        cluster.until("the node has an identity", || output(&mut found))?;
-        let mut command = daemon(&places, arguments);
-        command.arg("--state-dir").arg(&places.folder);
-        command.args(["--cluster-listen", &places.peers.to_string()]);
-        command.args(["--cluster-advertise", &places.peers.to_string()]);
+        let settings = settings(&places, arguments);
+        let words: &[&str] = if nth == 0 { &["init"] } else { &["join", &first] };
+        cluster.until("the node has an identity", || ask(cluster, words, &settings))?;
+        let mut command = Command::new(&cluster.daemon);
+        command.args(&settings);
         cluster.add(command, places)?;
         if nth > 0 {
-            // It is promoted once it has caught up.
             let number = (nth + 1).to_string();
-            cluster.until("the node is promoted", || ask(cluster, &["promote", &number]))?;
+            let words = ["promote", "--at", &first, &number];
+            cluster.until("the node is promoted", || ask(cluster, &words, &settings))?;
         }
     }
     cluster.until("there is a leader", || leader(cluster)).map(drop)
@@ -48,38 +39,49 @@ pub(crate) fn start_alone(
     arguments: &Arguments,
 ) -> Result<(), Failure> {
     for places in places {
-        cluster.add(daemon(&places, arguments), places)?;
+        let mut command = Command::new(&cluster.daemon);
+        command.args(common(&places, arguments));
+        cluster.add(command, places)?;
     }
     Ok(())
 }
 
 /// The index of the node that leads.
 pub(crate) fn leader(cluster: &Cluster) -> Result<usize, Failure> {
-    let status: Value = serde_json::from_slice(&ask(cluster, &["status", "--json"])?)?;
+    let places = &cluster.nodes[0].places;
+    let status = ask(cluster, &["status", "--json"], &member(places))?;
+    let status: Value = serde_json::from_slice(&status)?;
     let number = status["leader"].as_u64().ok_or("the status names no leader")?;
     // Nodes are numbered from 1, in the order in which they joined.
     Ok(usize::try_from(number)? - 1)
 }
 
-fn daemon(places: &Places, arguments: &Arguments) -> Command {
-    let mut command = Command::new(&arguments.daemon);
+/// The settings of a node: the same for the daemon and for the commands of its operator.
+fn settings(places: &Places, arguments: &Arguments) -> Vec<String> {
+    [common(places, arguments), member(places)].concat()
+}
+
+/// What makes it a node.
+fn member(places: &Places) -> Vec<String> {
+    let (folder, peers) = (places.folder.display().to_string(), places.peers.to_string());
+    let [dir, listen, advertise] =
+        ["--state-dir", "--cluster-listen", "--cluster-advertise"].map(str::to_owned);
+    vec![dir, folder, listen, peers.clone(), advertise, peers]
+}
+
+/// What a daemon is told with and without a cluster.
+fn common(places: &Places, arguments: &Arguments) -> Vec<String> {
     let (address, port) = (places.clients.ip().to_string(), places.clients.port().to_string());
-    command.args(["--listen", &address, "--port", &port, "--log-level", "warn"]);
-    command.args(LIMITS).args(&arguments.daemon_arg);
-    command
+    let own = ["--listen", &address, "--port", &port, "--log-level", "warn"];
+    let all = own.into_iter().chain(LIMITS).map(str::to_owned);
+    all.chain(arguments.daemon_arg.iter().cloned()).collect()
 }
 
-/// Asks the first node something as an operator does.
-fn ask(cluster: &Cluster, words: &[&str]) -> Result<Vec<u8>, Failure> {
-    let mut command = Command::new(&cluster.daemon);
-    command.arg("cluster").args(words).arg("--node").arg(cluster.nodes[0].places.peers.to_string());
-    output(&mut command)
-}
-
-fn output(command: &mut Command) -> Result<Vec<u8>, Failure> {
-    let output = command.output()?;
+/// Runs one of the operator's commands.
+fn ask(cluster: &Cluster, words: &[&str], settings: &[String]) -> Result<Vec<u8>, Failure> {
+    let output = Command::new(&cluster.daemon).arg("cluster").args(words).args(settings).output()?;
     if output.status.success() {
         return Ok(output.stdout);
     }
-    Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)).into())
+    Err(format!("cluster {}: {}", words.join(" "), String::from_utf8_lossy(&output.stderr)).into())
 }

@@ -23,9 +23,9 @@ pub(crate) struct Others {
 }
 
 impl Others {
-    /// Starts them at these nodes, and watches them for a while with nothing else going on. Those of etcd ask again after
-    /// `patience`. Meanwhile `holder` says that
-    /// it lives, as often as it should: three times in its lease. It said so last half of such an interval ago.
+    /// Starts them at these nodes, and watches them for a while with nothing else going on. Those of etcd ask again
+    /// after `patience`. Meanwhile `holder` says that it lives, three times in its lease. At the return it said so half
+    /// of such an interval ago.
     pub(crate) fn start(
         cluster: &Cluster,
         addresses: Vec<SocketAddr>,

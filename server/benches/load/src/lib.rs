@@ -106,7 +106,8 @@ impl Load {
         self.run_over(&[target.address], target.protocol, at_edge)
     }
 
-    /// Runs it with connections that are spread evenly over the nodes of a cluster. `Reconnect` goes to the first alone.
+    /// Runs it with connections that are spread evenly over the nodes of a cluster. `Reconnect` goes to the first node
+    /// alone.
     ///
     /// # Errors
     ///

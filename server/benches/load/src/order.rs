@@ -1,5 +1,5 @@
-//! The order of turns in a line. The first turns set it, as soon as everybody has had one. It must be the same from then
-//! on, because whoever has had a turn joins again at the end.
+//! The order of turns in a line. The first turns set it, as soon as everybody has had one. It must be the same from
+//! then on, because whoever has had a turn joins again at the end.
 
 use super::LoadError;
 use std::collections::VecDeque;

@@ -1,5 +1,5 @@
-//! Connections that have their turns one after the other: in line for a lock, or passing round a token. Their order must
-//! stay the same.
+//! Connections that have their turns one after the other: in line for a lock, or passing round a token. Their order
+//! must stay the same.
 
 use super::LoadError;
 use super::link::{Link, SCRATCH, nth};

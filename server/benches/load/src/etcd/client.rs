@@ -1,6 +1,6 @@
 //! A client of etcd as its users are told to write one: a lease that ends with the client, and keys that end with the
-//! lease. A lock that is taken at once is a key, put by a transaction if it was never created. A lock that is waited for
-//! is etcd's own lock service, which keeps the order.
+//! lease. A lock that is taken at once is a key, put by a transaction if it was never created. A lock that is waited
+//! for is etcd's own lock service, which keeps the order.
 
 use super::channel::Channel;
 use super::messages::{
