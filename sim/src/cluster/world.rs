@@ -180,7 +180,8 @@ impl ClusterWorld {
             });
             history.lines()
         });
-        let lines = lines.into_iter().chain(happenings.iter().map(|(ms, what)| format!("{ms:>6} ms {what:?}")));
+        let entries = common.replicas.with(|ledger| ledger.lines().collect::<Vec<_>>());
+        let lines = lines.into_iter().chain(entries).chain(happenings.iter().map(|(ms, what)| format!("{ms:>6} ms {what:?}")));
         ClusterReport { marks, virtual_ms: at_ms, lines: lines.collect(), wrong }
     }
 
