@@ -207,8 +207,10 @@ impl<K: Kit> Node<K> {
             }),
         };
         let applier = Applier::new(Arc::clone(&served), Arc::clone(&progress), machine);
+        // Looked at here: a while after its start the engine still tells of no entry.
+        let is_empty = store.log.head().last.is_none();
         let engine = Engine::start(engine_config, store, applier, ask.clone()).await?;
-        if founding.is_some() && engine.standing().last.is_none() {
+        if founding.is_some() && is_empty {
             engine.initialize(BTreeMap::from([(identity.node, advertise)])).await?;
         }
         let (events, heard) = mpsc::unbounded_channel();

@@ -48,7 +48,7 @@ impl Client {
         while self.common.phase() != ClusterPhase::Quiet {
             let Some(mut dialogue) = self.connect().await else { continue };
             let end = self.work(&mut dialogue).await;
-            self.part(dialogue, end);
+            self.part(dialogue, end).await;
         }
         self.common.is_idle();
         while self.common.phase() != ClusterPhase::Lively {
@@ -58,7 +58,7 @@ impl Client {
         while !left.is_empty() {
             let Some(mut dialogue) = self.connect().await else { continue };
             let end = self.get_all(&mut dialogue, &mut left).await;
-            self.part(dialogue, end);
+            self.part(dialogue, end).await;
         }
         self.common.is_done();
     }
@@ -75,8 +75,11 @@ impl Client {
         None
     }
 
-    fn part(&mut self, dialogue: Dialogue, Err(end): Heard<Never>) {
+    async fn part(&mut self, dialogue: Dialogue, Err(end): Heard<Never>) {
         dialogue.end(end);
+        if end != SeenEnd::Dropped {
+            sleep(Duration::from_millis(self.rng.random_range(20..200))).await;
+        }
         if self.key.is_none() {
             self.held.clear();
         }

@@ -39,7 +39,8 @@ impl Dialogue {
     /// Sends requests at once, and returns their answers.
     pub(super) async fn ask(&mut self, commands: &[Command<Vec<u8>>]) -> Heard<Vec<Vec<u8>>> {
         let number = self.number;
-        let lines: Vec<u8> = commands.iter().flat_map(Command::line).collect();
+        let lines: Vec<u8> =
+            commands.iter().flat_map(|command| [&command.line()[..], b"\n"].concat()).collect();
         let waits_ms = commands.iter().map(super::history::waits_ms).sum::<u32>();
         let first = self.common.record(|history| {
             let numbers: Vec<usize> =

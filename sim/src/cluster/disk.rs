@@ -1,7 +1,7 @@
 //! A node's disk. It outlives the node's process. What was written and not synced may be lost in a crash, or a part of
 //! it. Files are those of the log, which redb writes, and of snapshots.
 
-use elockd_cluster::store::{Shelf, Volume};
+use elockd_cluster::store::{Depot, Volume};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
@@ -178,7 +178,7 @@ impl BootedDisk {
     }
 }
 
-impl Shelf for BootedDisk {
+impl Depot for BootedDisk {
     fn create(&self, name: &str) -> io::Result<Arc<dyn Volume>> {
         self.check(true)?;
         let file = Arc::<Mutex<SimFile>>::default();

@@ -227,7 +227,7 @@ impl NodeHost {
 
 fn open(disk: &BootedDisk) -> std::io::Result<EngineStore> {
     let log = Store::open(Arc::new(DiskLog::open(disk.log())?), Writing::Inline)?;
-    Ok(EngineStore { log: Arc::new(log), shelf: Arc::new(disk.clone()) })
+    Ok(EngineStore { log: Arc::new(log), depot: Arc::new(disk.clone()) })
 }
 
 async fn bind(port: u16) -> Result<TcpListener, String> {

@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(super) struct AppliedEntry {
     pub(super) stamp: Now,
     pub(super) inputs: Vec<NodeInput>,
+    /// When the first replica applied it.
+    pub(super) ms: u32,
 }
 
 /// A connection, as the log has it.
@@ -52,6 +54,14 @@ impl Replicas {
 }
 
 impl Ledger {
+    /// Everything in words, a line for each entry.
+    pub(super) fn lines(&self) -> impl Iterator<Item = String> {
+        self.entries.iter().map(|(index, entry)| {
+            let AppliedEntry { stamp, inputs, ms } = entry;
+            format!("{ms:>6} ms entry {index} at {} ms: {inputs:?}", stamp.0)
+        })
+    }
+
     fn blame(&mut self, what: impl FnOnce() -> String) {
         self.wrong.get_or_insert_with(what);
     }
@@ -94,7 +104,7 @@ impl Ledger {
             }
         }
         self.note(ms, inputs);
-        self.entries.insert(index, AppliedEntry { stamp, inputs: inputs.to_vec() });
+        self.entries.insert(index, AppliedEntry { stamp, inputs: inputs.to_vec(), ms });
     }
 
     fn note(&mut self, ms: u32, inputs: &[NodeInput]) {
