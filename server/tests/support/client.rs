@@ -53,6 +53,11 @@ impl Client {
         Self::new(OwnedFd::from(stream), None)
     }
 
+    /// Over what is connected already.
+    pub(crate) fn over(socket: impl Into<OwnedFd>) -> Self {
+        Self::new(socket.into(), None)
+    }
+
     fn new(socket: OwnedFd, local: Option<SocketAddr>) -> Self {
         let socket = Socket::from(socket);
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -214,6 +219,14 @@ impl Client {
         }
     }
 
+    /// All that is still to come, up to an end of any kind.
+    pub(crate) fn late(&mut self) -> String {
+        self.wait_for_end();
+        let late = String::from_utf8_lossy(self.unread()).into_owned();
+        self.taken = self.received.len();
+        late
+    }
+
     /// Whether a reply has begun to arrive. Does not wait.
     pub(crate) fn has_reply(&mut self) -> bool {
         if self.unread().is_empty() {
@@ -222,6 +235,11 @@ impl Client {
             self.socket.set_nonblocking(false).unwrap();
         }
         !self.unread().is_empty()
+    }
+
+    /// Sends FIN, if the connection is not over.
+    pub(crate) fn try_half_close(&mut self) {
+        let _ = self.socket.shutdown(Shutdown::Write);
     }
 
     /// Sends FIN: nothing more will be asked, but answers are still read.

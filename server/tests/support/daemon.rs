@@ -110,6 +110,11 @@ impl Daemon {
         (status, self.log())
     }
 
+    /// Whether it has ended by now, and how.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.0.try_wait().unwrap()
+    }
+
     /// Stops it as an operator would.
     pub(crate) fn stop(&mut self) {
         self.signal(Signal::TERM);

@@ -1,0 +1,78 @@
+//! Goal: nodes come and go while clients are served, and clients of other nodes notice nothing. Method: restarts,
+//! `join`, `promote`, `remove` and a replacement under load, which is judged.
+
+use crate::load::Load;
+use crate::nodes::{Cluster, LONG, get, until_got};
+use crate::support::{poll, tell};
+
+/// Goal: a restart of one node after the other takes nothing from clients of other nodes. Method: at each step a
+/// client of another node holds a lock over it, and the stopped node's lock is free.
+#[test]
+fn a_rolling_restart_is_a_short_pause() {
+    let mut cluster = Cluster::start(3);
+    let load = Load::start(&cluster);
+    for stops in 0..3 {
+        load.goes_on(0..3);
+        let other = (stops + 1) % 3;
+        let mut leaves = cluster.nodes[stops].client();
+        get(&mut leaves, "leaves");
+        let mut stays = cluster.nodes[other].client();
+        get(&mut stays, "stays");
+        cluster.nodes[stops].stop();
+        leaves.expect_end();
+        let took = until_got(&mut stays, "leaves");
+        tell(format!("the lock of a node that was shut down was free {took:?} after its end"));
+        assert_eq!(stays.ask("r stays"), "1 Lock Release Success: stays");
+        drop(stays);
+        cluster.nodes[stops].start();
+        cluster.until_whole();
+    }
+    let history = load.end();
+    tell(history.summary());
+    assert_eq!(history.overlap(), None);
+    assert_eq!(history.disorder(), None);
+}
+
+/// Goal: nodes are added, removed and replaced. Method: the page's commands, under load at the nodes that stay.
+#[test]
+fn nodes_are_added_removed_and_replaced() {
+    let mut cluster = Cluster::start(3);
+    let load = Load::start(&cluster);
+    load.goes_on(0..3);
+    let mut keeper = cluster.nodes[0].client();
+    get(&mut keeper, "kept");
+
+    // A dead one is replaced. Its lock is free before it is no member any more.
+    let mut lost = cluster.nodes[2].client();
+    get(&mut lost, "lost");
+    cluster.nodes[2].kill();
+    cluster.done(&["remove", "3"]);
+    assert_eq!(keeper.ask("g lost"), "1 Lock Get Success: lost");
+    let fresh = cluster.folder_for("fresh");
+    let fresh = cluster.add(fresh);
+    assert_eq!(cluster.nodes[fresh].number, 4);
+    load.goes_on(0..2);
+    let mut at_fresh = cluster.nodes[fresh].client();
+    assert_eq!(at_fresh.ask("g kept"), "0 Lock Get Failure: kept");
+
+    // One that lives is removed: it lets go of its clients first, and serves no more.
+    get(&mut at_fresh, "of fresh");
+    cluster.done(&["remove", "4"]);
+    at_fresh.wait_for_end();
+    assert_eq!(keeper.ask("g of fresh"), "1 Lock Get Success: of fresh");
+    poll("it to serve no more", LONG, || (!cluster.nodes[fresh].serves()).then_some(()));
+    let status = cluster.nodes[0].status().unwrap();
+    assert_eq!(status["members"].as_array().unwrap().len(), 2, "{status}");
+    let twice = cluster.nodes[cluster.leader()].tool(&["remove", "4"]);
+    assert_eq!(twice.status, Some(2));
+    assert!(twice.err.contains("no member"), "{}", twice.err);
+
+    // The old node's state directory is of no use any more.
+    cluster.nodes[2].spawn();
+    assert!(!cluster.nodes[2].serves());
+    assert_eq!(keeper.ask("r kept"), "1 Lock Release Success: kept");
+    let history = load.end();
+    tell(history.summary());
+    assert_eq!(history.overlap(), None);
+    assert_eq!(history.disorder(), None);
+}

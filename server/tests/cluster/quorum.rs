@@ -1,0 +1,51 @@
+//! Goal: without a majority nobody is served, and everybody is told; with one, service goes on. Method: two nodes of
+//! three are killed, and one of them comes back. Then all are killed, and all come back.
+
+use crate::nodes::{Cluster, LONG, get};
+use crate::support::{Client, poll};
+
+fn token(client: &mut Client, name: &str) -> u64 {
+    let said = client.ask(&format!("f {name}"));
+    let token = said.split(' ').next().unwrap().parse().unwrap();
+    assert_ne!(token, 0, "{said}");
+    token
+}
+
+#[test]
+fn a_majority_is_lost_and_comes_back() {
+    let mut cluster = Cluster::start(3);
+    let mut alone = cluster.nodes[0].client();
+    get(&mut alone, "x");
+    let first = token(&mut alone, "x");
+    let mut asks = cluster.nodes[0].client();
+    get(&mut asks, "y");
+    cluster.nodes[1].kill();
+    cluster.nodes[2].kill();
+    asks.send("ping\n");
+    asks.expect("0 No Quorum\n");
+    asks.expect_end();
+    alone.expect_end();
+    assert_eq!(cluster.nodes[0].first_words(b"g x\n"), "0 No Quorum\n");
+    poll("status to say so", LONG, || (cluster.nodes[0].tool(&["status"]).status == Some(2)).then_some(()));
+
+    cluster.nodes[1].start();
+    cluster.nodes[0].until_serves();
+    let mut back = cluster.nodes[0].client();
+    get(&mut back, "x");
+    let second = token(&mut back, "x");
+    assert!(second > first, "{second} after {first}");
+
+    cluster.nodes[0].kill();
+    cluster.nodes[1].kill();
+    back.wait_for_end();
+    for node in &mut cluster.nodes {
+        node.spawn();
+    }
+    cluster.until_whole();
+    let mut anew = cluster.nodes[2].client();
+    anew.send("d\n");
+    assert_eq!(anew.lines(), [""; 0]);
+    get(&mut anew, "x");
+    let third = token(&mut anew, "x");
+    assert!(third > second, "{third} after {second}");
+}

@@ -1,0 +1,96 @@
+//! Goal: a daemon that would break the cluster's promises does not start, and says what to do. Method: wrong settings
+//! and wrong folders, and what the program says of them.
+
+use crate::nodes::{Cluster, Node, Said, run, tool};
+use crate::support::program;
+use tempfile::TempDir;
+
+/// Wrong settings.
+const USAGE: i32 = 2;
+
+/// What a daemon says that does not start.
+fn refused(flags: &[&str]) -> Said {
+    let said = run(program().args(["--listen", "127.0.0.1:0"]).args(flags));
+    assert_ne!(said.status, Some(0), "{flags:?}");
+    said
+}
+
+#[track_caller]
+fn says(said: &Said, parts: &[&str]) {
+    assert!(parts.iter().all(|part| said.err.contains(part)), "{parts:?} in {said:?}");
+}
+
+#[test]
+fn settings_that_are_no_nodes_are_refused() {
+    let folder = TempDir::new().unwrap();
+    let empty = folder.path().to_str().unwrap();
+    let link = "127.0.0.1:0";
+    let said = refused(&["--cluster-listen", link]);
+    assert_eq!(said.status, Some(USAGE));
+    says(&said, &["--cluster-listen needs --state-dir"]);
+    says(&refused(&["--cluster-listen", link, "--state-dir", empty]), &["cluster init", "join"]);
+    says(&refused(&["--cluster-advertise", link]), &["--cluster-advertise", "--cluster-listen"]);
+    says(&refused(&["--cluster-listen", link, "--state-dir", empty, "--cluster-ca", "x"]), &["--cluster-key"]);
+    let idle = ["--cluster-listen", link, "--state-dir", empty, "--idle-timeout", "1s"];
+    says(&refused(&idle), &["--idle-timeout", "2500 ms"]);
+    let tokens = folder.path().join("accounts");
+    std::fs::write(&tokens, "").unwrap();
+    let accounts = ["--cluster-listen", link, "--state-dir", empty, "--auth-required"];
+    says(&refused(&accounts), &["account"]);
+    // None of them has touched the folder but for the list of accounts.
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+
+    let words = ["--cluster-listen", "192.0.2.1:9990", "--state-dir", empty];
+    let said = tool(&[&["init"], &words[..]].concat());
+    assert_eq!(said.status, Some(0), "{said:?}");
+    says(&refused(&words), &["loopback", "certificates"]);
+}
+
+#[test]
+fn nodes_that_do_not_belong_are_refused() {
+    let mut cluster = Cluster::start(1);
+    let folder = cluster.nodes[0].folder.to_str().unwrap().to_owned();
+    // A second founding, and a second joining.
+    says(&cluster.nodes[0].tool(&["init"]), &["belongs to a cluster already"]);
+    let link = cluster.nodes[0].link.clone();
+    says(&cluster.nodes[0].tool(&["join", &link]), &["belongs to a cluster already"]);
+    // A daemon alone, or two at once, on what is a node's.
+    says(&refused(&["--state-dir", &folder]), &["belongs to a node of a cluster", "--cluster-listen"]);
+    let words: Vec<_> = cluster.nodes[0].settings();
+    let words: Vec<_> = words[2..].iter().map(String::as_str).collect();
+    says(&refused(&words), &["another process uses the state directory"]);
+
+    // Other limits: refused when it joins, and when it starts.
+    let mut node = cluster.folder_for("other-limits");
+    node.more = ["--max-locks", "77"].map(str::to_owned).into();
+    let said = node.tool(&["join", &link]);
+    assert_eq!(said.status, Some(2));
+    says(&said, &["--max-locks", "77"]);
+    cluster.nodes[0].stop();
+    cluster.nodes[0].more = ["--max-locks", "77"].map(str::to_owned).into();
+    cluster.nodes[0].spawn();
+    let (status, log) = cluster.nodes[0].end();
+    assert_ne!(status.code(), Some(0));
+    assert!(log.contains("--max-locks is 77 here"), "{log}");
+    // Nobody answers now.
+    let said = cluster.folder_for("late").tool(&["join", &link]);
+    says(&said, &["no answer from", &link]);
+}
+
+/// Goal: a node of another cluster does not get in. Method: it takes the place of one that is known.
+#[test]
+fn a_node_of_another_cluster_is_refused() {
+    let mut cluster = Cluster::start(2);
+    let mut stranger = Node::new(cluster.path().join("stranger"));
+    stranger.must(&["init"]);
+    let place = cluster.nodes[1].link.clone();
+    cluster.nodes[1].kill();
+    stranger.link = place;
+    stranger.start();
+    cluster.nodes[0].daemon().wait_for_log("it belongs to another cluster");
+    // With one of two voters there is no majority, whatever the stranger says.
+    assert_eq!(cluster.nodes[0].first_words(b"ping\n"), "0 No Quorum\n");
+    drop(stranger);
+    cluster.nodes[1].start();
+    cluster.nodes[0].until_serves();
+}
