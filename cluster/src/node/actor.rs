@@ -13,6 +13,7 @@ use crate::raft::{Changes, Standing};
 use crate::served::Served as _;
 use crate::store::DiskError;
 use crate::wire::{decode, encode};
+use elockd_core::replica::Act;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -43,6 +44,8 @@ pub(super) enum Event {
     Proposed { term: u64, had_tick: bool, is_taken: bool },
     /// A new node is to have a number.
     Join { nonce: u64 },
+    /// The level is to be raised.
+    Raise { level: u16 },
     /// A member is to be let go: it is answered no more. Or it is a member again.
     Retire { node: u16, is_over: bool },
     /// A snapshot is to be written, however short the log is.
@@ -224,6 +227,7 @@ impl<K: Kit> Actor<K> {
             Event::Word { term, from, age_ms } => self.lease.word(term, from, age_ms, at),
             Event::Proposed { term, had_tick, is_taken } => self.proposed(term, had_tick, is_taken),
             Event::Join { nonce } => self.join(nonce),
+            Event::Raise { level } => self.propose_act(Act::Level(level)),
             Event::Retire { node, is_over } => {
                 if is_over {
                     self.retired.remove(&node)

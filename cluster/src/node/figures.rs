@@ -31,6 +31,8 @@ pub struct NodeFigures {
     pub snapshot_bytes: u64,
     /// Acts that did not count: what was sent twice, or too late.
     pub skipped: u64,
+    /// Links that could not be made, or were refused. The node does not know: who runs its links adds them.
+    pub links_refused: u64,
 }
 
 /// What the actor leaves for others to look at.
@@ -94,6 +96,7 @@ impl<K: Kit> Node<K> {
             log_bytes: self.0.engine.bytes_since_snapshot(),
             snapshot_bytes: self.0.engine.snapshot_bytes(),
             skipped,
+            links_refused: 0,
         }
     }
 

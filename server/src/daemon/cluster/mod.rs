@@ -191,6 +191,7 @@ async fn run<N: Net<Listener = LinkListener>>(
     };
     let me = LinkEnd { cluster: parts.directory.identity().cluster, node: parts.directory.identity().node };
     let links = Links::new(net.clone(), me, Bounds::default());
+    let seen = links.clone();
     // It is locked as long as the thread lives.
     let (node, _directory) = match start::<N>(parts, links).await {
         Ok(started) => started,
@@ -204,7 +205,9 @@ async fn run<N: Net<Listener = LinkListener>>(
     let (stop, stopping) = oneshot::channel();
     let (ended, stopped) = oneshot::channel();
     let looking = node.clone();
-    let member = Member { figures: Arc::new(move || looking.figures()), stop, stopped };
+    let refused = serving.refusals();
+    let figures = move || NodeFigures { links_refused: seen.failures() + refused(), ..looking.figures() };
+    let member = Member { figures: Arc::new(figures), stop, stopped };
     if begun.send(Ok(member)).is_err() {
         return;
     }
