@@ -7,13 +7,14 @@ use elockd_core::{Account, Addr, Cause, Config, Conn, Figure, Input, Now, Origin
 use siphasher::sip::SipHasher13;
 use std::borrow::Cow;
 
-/// For each level that this release knows, what [`INPUTS`] inputs come to. If a change of core makes this another number,
-/// it changes what replicas say: raise [`LEVEL`], and keep the old ways for clusters that still work by the old level.
+/// For each level that this release knows, what [`INPUTS`] inputs come to. If a change of core makes this another
+/// number, it changes what replicas say: raise [`LEVEL`], and keep the old ways for clusters that still work by the old
+/// level.
 const COMES_TO: [(u16, u64); 1] = [(1, 7_101_937_132_733_426_094)];
 const INPUTS: u64 = 100_000;
 
-/// Goal: a change that replicas of two releases would disagree about is noticed. Method: what connections of three nodes
-/// are told in many inputs, and the state in the end, as one hash.
+/// Goal: a change that replicas of two releases would disagree about is noticed. Method: what connections of three
+/// nodes are told in many inputs, and the state in the end, as one hash.
 #[test]
 fn what_a_level_says_stays() {
     for level in [LEVEL, LEVEL_BEFORE] {

@@ -450,7 +450,8 @@ impl Space {
     }
 }
 
-/// A state as bytes: the part of both machines that decides their future. Connections are named by their node and their rank.
+/// A state as bytes: the part of both machines that decides their future. Connections are named by their node and their
+/// rank.
 fn words(space: &Space, node: &Node) -> Box<[u8]> {
     let mut conns: Vec<Conn> = node.reference.open().iter().map(|client| client.conn).collect();
     conns.extend(node.reference.sessions().iter().flat_map(|session| [session.conn, session.number]));
