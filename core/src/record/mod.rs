@@ -1,6 +1,7 @@
-//! Records as bytes and back, with bincode. Whatever is stored or sent goes through here, so hostile bytes are dealt with
-//! in one place: no byte may follow a record's end, and what decoding allocates is bounded by a record's limit, and for
-//! [`List`] and [`Bytes`] by the length of the bytes. Only this folder and the derived codecs of records know of bincode.
+//! Records as bytes and back, with bincode. Whatever is stored or sent goes through here, so hostile bytes are dealt
+//! with in one place: no byte may follow a record's end, and what decoding allocates is bounded by a record's limit,
+//! and for [`List`] and [`Bytes`] by the length of the bytes. Only this folder and the derived codecs of records know
+//! of bincode.
 
 pub(crate) mod shared;
 
@@ -39,8 +40,8 @@ pub(crate) fn encode_into<T: Encode>(record: &T, bytes: &mut Vec<u8>) {
     bincode::encode_into_writer(record, Tail(bytes), config).expect("encoding to memory does not fail");
 }
 
-/// The record in these bytes. Fails if there are more than `LIMIT` of them, if decoding would allocate more at a time, or
-/// if any are left.
+/// The record in these bytes. Fails if there are more than `LIMIT` of them, if decoding would allocate more at a time,
+/// or if any are left.
 pub(crate) fn decode<T: Decode<()>, const LIMIT: usize>(bytes: &[u8]) -> Result<T, RecordError> {
     if bytes.len() > LIMIT {
         return Err(RecordError::TooLong(bytes.len()));

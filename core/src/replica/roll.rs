@@ -1,6 +1,6 @@
-//! The roll of a cluster's nodes: who has an epoch, how much of it has run, and which acts of the log count. It is pure,
-//! and the same on every replica. So a batch runs exactly once however often it is sent, and what an ended epoch sent late
-//! never runs.
+//! The roll of a cluster's nodes: who has an epoch, how much of it has run, and which acts of the log count. It is
+//! pure, and the same on every replica. So a batch runs exactly once however often it is sent, and what an ended epoch
+//! sent late never runs.
 //!
 //! ```text
 //!           Up                                Batch: its epoch, and the next number

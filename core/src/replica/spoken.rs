@@ -1,5 +1,5 @@
-//! Commands and inputs as they are written into a log. Nothing in the bytes depends on how this release numbers its verbs,
-//! causes and kinds: a later one has more of them.
+//! Commands and inputs as they are written into a log. Nothing in the bytes depends on how this release numbers its
+//! verbs, causes and kinds: a later one has more of them.
 
 use crate::accounts::Accounts;
 use crate::machine::{Cause, Input};
