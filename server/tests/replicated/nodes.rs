@@ -149,8 +149,8 @@ async fn what_dead_tenures_left_is_swept_on_every_node() {
     }
 }
 
-/// Goal: figures are of the cluster's time, which stands still while nothing is applied. Method: this server's own clock
-/// goes on for an hour in silence.
+/// Goal: figures are of the cluster's time, which stands still while nothing is applied. Method: this server's own
+/// clock goes on for an hour in silence.
 #[tokio::test(start_paused = true)]
 async fn figures_are_of_the_clusters_time() {
     let world = World::new(2, |_| {});
@@ -165,8 +165,8 @@ async fn figures_are_of_the_clusters_time() {
     assert_eq!(uptime(), [3_605_000; 2]);
 }
 
-/// Goal: numbers of connections are never used again, whoever used them. Method: a node's machine is replaced by one that
-/// knows of more, as after a restart.
+/// Goal: numbers of connections are never used again, whoever used them. Method: a node's machine is replaced by one
+/// that knows of more, as after a restart.
 #[tokio::test(start_paused = true)]
 async fn serials_go_on_from_those_of_the_machine() {
     let world = World::new(2, |_| {});
