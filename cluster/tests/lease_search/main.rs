@@ -147,11 +147,31 @@ fn two_changes_at_the_end() {
     assert!(seen.renewed > 0, "{seen:?}");
 }
 
+/// Goal: the same, with a restart in place of heartbeats.
+#[test]
+fn two_changes_and_a_crash_at_the_end() {
+    let budget = Budget { steps: 2, appends: 3, beats: 1, elections: 2, crashes: 1, ..Budget::default() };
+    let detail = Detail { words: Words::AtOnce, lean: true, ..Detail::default() };
+    let seen = search_all(Begin::ServingForLong, SHARP, budget, detail);
+    assert!(seen.renewed > 0, "{seen:?}");
+}
+
+/// Goal: a change of leader between two beats, and messages that come twice.
+#[test]
+fn two_beats_at_the_end() {
+    let detail = Detail { words: Words::AtOnce, lean: true, ..Detail::default() };
+    for (steps, beats, doubles) in [(3, 2, 0), (2, 1, 1)] {
+        let budget = Budget { steps, appends: 3, beats, elections: 1, doubles, ..Budget::default() };
+        let seen = search_all(Begin::ServingForLong, SHARP, budget, detail);
+        assert!(seen.renewed > 0, "{seen:?}");
+    }
+}
+
 /// Goal: what no search is large enough for. Method: all nodes serve, and all budgets are larger; walks are random.
 #[test]
 fn random_walks() {
     let (mut ended, mut began) = (0, 0);
-    let walks = if is_more() { 3_000_000 } else { 20_000 };
+    let walks = if is_more() { 3_000_000 } else { 50_000 };
     for seed in 0..walks {
         match walk::walk(seed) {
             Ok(world) => {
