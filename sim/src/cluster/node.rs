@@ -157,7 +157,12 @@ impl NodeHost {
             if self.number == 1 {
                 self.identity.set(Some(found));
                 self.votes.set(true);
+                self.common.joined.set(1);
                 break;
+            }
+            if self.common.joined.get() + 1 < self.number {
+                sleep(AGAIN).await;
+                continue;
             }
             let request = ControlRequest::Join { nonce: seed, address: address(self.number), levels: LEVELS };
             if let Some(ControlAnswer::Joined { node, cluster, timeout_ms, .. }) =
@@ -176,7 +181,11 @@ impl NodeHost {
     async fn promote(&self) {
         while !self.votes.get() {
             let answer = self.order(1, &ControlRequest::Promote(self.number)).await;
-            self.votes.set(answer == Some(ControlAnswer::Done));
+            if answer == Some(ControlAnswer::Done) {
+                self.votes.set(true);
+                self.common.joined.set(self.number);
+                break;
+            }
             sleep(AGAIN).await;
         }
     }
