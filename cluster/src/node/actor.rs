@@ -50,7 +50,7 @@ pub(super) enum Event {
     Retire { node: u16, is_over: bool },
     /// A snapshot is to be written, however short the log is.
     TakeSnapshot,
-    /// The server has ended its connections in order: the epoch is to end.
+    /// The server has ended, and its connections in order: the epoch is to end.
     Stop { done: oneshot::Sender<()> },
     /// The node has stopped.
     Over,
@@ -243,6 +243,7 @@ impl<K: Kit> Actor<K> {
                 self.stopping = Some(done);
                 let turn = self.serving.lease.stop();
                 self.take(turn);
+                self.inside.server_ended();
             }
             Event::Over => {}
         }

@@ -206,10 +206,11 @@ async fn own(
 ) -> Result<Option<OwnFiles>, StartError> {
     let (pidfile, state_dir) = (settings.pidfile.clone(), settings.state_dir.clone());
     let (tls_files, clustered) = (settings.tls_files.clone(), settings.cluster.clone());
+    let machine = settings.server.machine.clone();
     let mut opening = files.run(move || -> Result<OwnFiles, StartError> {
         let pidfile = pidfile.as_deref().map(PidFile::create).transpose()?;
         let tls = tls_files.as_ref().map(tls::load).transpose()?;
-        let node = clustered.as_ref().map(cluster::prepare).transpose()?;
+        let node = clustered.as_ref().map(|clustered| cluster::prepare(clustered, &machine)).transpose()?;
         // Those of a cluster come by its log.
         let tokens = match state_dir {
             Some(dir) if node.is_none() => {
@@ -254,7 +255,7 @@ async fn serve(
         let seen = Seen { tls, links: None, node: None };
         return serve_through(server, args, loaded, signals, seen, files, logging).await;
     };
-    prepared.adopt(&mut config.machine)?;
+    prepared.adopt(&mut config.machine);
     let machine = config.machine.clone();
     let links = prepared.tls();
     let (door, inside) = prepared.door();

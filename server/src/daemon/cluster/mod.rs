@@ -13,7 +13,7 @@ use elockd_cluster::store::{IdentityError, StateDirectory, Store, Writing};
 use elockd_cluster::{
     Charter, CharterError, Clock, Door, Fatal, Inside, Kit, Node, NodeConfig, NodeFigures, door,
 };
-use elockd_core::Config;
+use elockd_core::{Config, Settings};
 use elockd_server::gate::Replica;
 use std::io;
 use std::marker::PhantomData;
@@ -64,22 +64,24 @@ pub(crate) struct Prepared {
     tls: Option<Tls>,
 }
 
-/// Opens the state directory, and reads the certificates.
-pub(crate) fn prepare(settings: &ClusterSettings) -> Result<Prepared, ClusterError> {
+/// Opens the state directory, and reads the certificates. `machine` is what the settings say: it must be what the
+/// cluster was founded with.
+pub(crate) fn prepare(settings: &ClusterSettings, machine: &Config) -> Result<Prepared, ClusterError> {
     let directory = StateDirectory::open(&settings.state_dir)?;
     let charter = Charter::read(directory.path())?;
+    if let Some((flag, own, common)) = charter.difference(&machine.limits, &machine.features) {
+        return Err(ClusterError::Differs { flag: format!("--{flag}"), own, common });
+    }
     let tls = settings.files.clone().map(|files| Tls::new(files, Some(&settings.advertise))).transpose()?;
     Ok(Prepared { directory, charter, tls })
 }
 
 impl Prepared {
-    /// Gives a machine's configuration what is the cluster's.
-    pub(crate) fn adopt(&self, config: &mut Config) -> Result<(), ClusterError> {
-        if let Some((flag, own, common)) = self.charter.difference(&config.limits, &config.features) {
-            return Err(ClusterError::Differs { flag: format!("--{flag}"), own, common });
-        }
-        config.secret = self.charter.settings.secret.clone();
-        Ok(())
+    /// Gives a machine's configuration what is the cluster's. A node that may open few files has fewer sockets, and not
+    /// another limit.
+    pub(crate) fn adopt(&self, config: &mut Config) {
+        let Settings { limits, features, secret, .. } = self.charter.settings.clone();
+        (config.limits, config.features, config.secret) = (limits, features, secret);
     }
 
     /// The door of the node, and its inner side.
