@@ -1,7 +1,9 @@
 //! Goal: no epoch is ended while its node may write, whatever happens to three nodes, their clocks and their messages;
-//! and a dead node's epoch ends in time. Method: the lease machines of production run in an abstract cluster. All that
-//! can happen in it is searched within budgets of messages, and walked at random beyond. Then, with everything forced in
-//! time, a node dies and leaders change at each moment.
+//! and a dead node's epoch ends in time.
+//!
+//! Method: the lease machines of production run in an abstract cluster. All that can happen in it is searched within
+//! budgets of messages, and walked at random beyond. Then, with everything forced in time, a node dies and leaders
+//! change at each moment.
 //!
 //! `LEASE_SEARCH_MORE=1 cargo test --release -p elockd-cluster --test lease_search` searches and walks much further.
 
