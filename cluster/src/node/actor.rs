@@ -131,12 +131,11 @@ impl<K: Kit> Actor<K> {
             self.work(at);
             let heard = self.next(self.pause(at)).await;
             match heard {
-                Heard::Event(Event::Over) => return,
+                Heard::Event(Event::Over) | Heard::Stands(None) => return,
                 Heard::Event(event) => self.hear(event),
                 Heard::Said(inputs) => self.serving.outbox.push(inputs),
                 Heard::Moved => {}
                 Heard::Stands(Some(standing)) => self.standing = standing,
-                Heard::Stands(None) => return,
                 Heard::Failed(fatal) => return self.fail(fatal),
             }
             if let Some(reason) = self.standing.failure.take() {

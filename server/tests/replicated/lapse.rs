@@ -68,7 +68,7 @@ async fn no_reply_is_written_from_the_deadline_on() {
         assert_eq!(text, if is_told { "1 Lock Get Success: x\n" } else { "" }, "at {at}");
         assert_eq!(figure(&world.nodes[0], "command_g"), 1, "it ran");
         world.nodes[0].inside.lapse();
-        assert_eq!(heard(&mut client).await.1, true);
+        assert!(heard(&mut client).await.1);
         assert_eq!(world.nodes[0].service(), Service::Silent);
     }
 }

@@ -3,6 +3,8 @@
 //! the log is taken from their doors and applied on all of them, and the tests say who has a lease.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+#![allow(clippy::format_collect, reason = "these texts are short")]
+#![allow(clippy::redundant_closure_for_method_calls, reason = "the method is generic")]
 
 mod lapse;
 mod log;

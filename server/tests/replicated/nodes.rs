@@ -155,7 +155,7 @@ async fn what_dead_tenures_left_is_swept_on_every_node() {
 async fn figures_are_of_the_clusters_time() {
     let world = World::new(2, |_| {});
     let mut a = world.connect(1);
-    sleep(Duration::from_millis(5000)).await;
+    sleep(Duration::from_secs(5)).await;
     assert_eq!(ask(&mut a, "g x\n").await, "1 Lock Get Success: x\n");
     let uptime = || [0, 1].map(|node: usize| figure(&world.nodes[node], "uptime_ms"));
     assert_eq!(uptime(), [5000; 2]);
