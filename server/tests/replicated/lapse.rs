@@ -164,7 +164,7 @@ impl Handshake<elockd_server::gate::Leased<DuplexStream>> for Slow {
 
 #[tokio::test(start_paused = true)]
 async fn a_handshake_under_way_is_cut_off() {
-    let world = World::through(Slow);
+    let world = World::through(&Slow);
     let (mut hasty, mut slow) = (world.connect(1), world.connect(1));
     hasty.write_all(b"!").await.unwrap();
     assert_eq!(ask(&mut hasty, "ping\n").await, "1 pong\n");

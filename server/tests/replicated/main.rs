@@ -118,7 +118,7 @@ impl World {
     }
 
     /// The same with sockets that need a handshake.
-    fn through<H: Handshake<elockd_server::gate::Leased<DuplexStream>> + Clone>(handshake: H) -> Self {
+    fn through<H: Handshake<elockd_server::gate::Leased<DuplexStream>> + Clone>(handshake: &H) -> Self {
         Self::listening(1, |_| {}, |server, handed| server.listen_through(handed, handshake.clone()))
     }
 
@@ -132,7 +132,9 @@ impl World {
         let nodes: Vec<_> = (1..=nodes).map(|number| Node::start(number, config.clone(), &listen)).collect();
         let (log, hold) = Loopback::new(nodes.iter().map(Node::member).collect());
         tokio::spawn(log.run());
-        nodes.iter().for_each(|node| node.serve(1, LEASE));
+        for node in &nodes {
+            node.serve(1, LEASE);
+        }
         Self { nodes, hold }
     }
 
