@@ -86,7 +86,7 @@ fn what_was_acknowledged_is_there_after_a_crash() {
                     disk.die_after(draw.below(30));
                 }
                 let mut changes = Vec::new();
-                for _ in 0..1 + draw.below(3) {
+                for _ in 0..=draw.below(3) {
                     changes.push(after.draw(&mut draw));
                     after.make(&changes[changes.len() - 1]);
                 }

@@ -51,9 +51,9 @@ fn a_log_reads_as_a_list_does() {
             assert!(part.iter().eq(expected[..part.len()].iter().copied()), "seed {seed}");
             assert!(part.len() == read.len() || bytes(&part) >= 2_000_000, "seed {seed}");
             assert!(part.is_empty() || bytes(&part[..part.len() - 1]) < 2_000_000, "seed {seed}");
-            let last = list.last().map(|record| record.position.index);
+            let end = list.last().map(|record| record.position.index);
             let known = store.head().last.map(|last| last.index);
-            assert_eq!(last.or(begin.checked_sub(1)), known, "seed {seed}");
+            assert_eq!(end.or(begin.checked_sub(1)), known, "seed {seed}");
         }
         let head = store.head();
         drop(store);
@@ -89,8 +89,8 @@ fn what_is_not_durable_is_not_forgotten() {
     drop(store);
 }
 
-/// Goal: the first error is the last thing that the disk is asked for, and everybody gets it. Method: one step fails, and
-/// the disk would be well again.
+/// Goal: the first error is the last thing that the disk is asked for, and everybody gets it. Method: one step fails,
+/// and the disk would be well again.
 #[test]
 fn nothing_is_tried_again() {
     let (log, steps) = Stepped::new(DiskLog::in_memory().unwrap());
