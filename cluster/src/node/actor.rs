@@ -136,18 +136,18 @@ impl<K: Kit> Actor<K> {
                 Heard::Said(inputs) => self.serving.outbox.push(inputs),
                 Heard::Moved => {}
                 Heard::Stands(Some(standing)) => self.standing = standing,
-                Heard::Failed(fatal) => return self.fail(fatal),
+                Heard::Failed(fatal) => return self.fail(&fatal),
             }
             if let Some(reason) = self.standing.failure.take() {
-                return self.fail(Fatal::Engine(reason));
+                return self.fail(&Fatal::Engine(reason));
             }
             if let Some(fatal) = self.shared.with_kept(|kept| kept.fatal.take()) {
-                return self.fail(fatal);
+                return self.fail(&fatal);
             }
         }
     }
 
-    fn fail(&self, fatal: Fatal) {
+    fn fail(&self, fatal: &Fatal) {
         error!("this node cannot go on: {fatal}");
         self.inside.lapse();
         (self.shared.on_fatal)(fatal);

@@ -253,7 +253,7 @@ async fn serve(
             server = server.tokens_from(tokens);
         }
         let seen = Seen { tls, links: None, node: None };
-        return serve_through(server, args, loaded, signals, seen, files, logging).await;
+        return Box::pin(serve_through(server, args, loaded, signals, seen, files, logging)).await;
     };
     prepared.adopt(&mut config.machine);
     let machine = config.machine.clone();
@@ -263,9 +263,9 @@ async fn serve(
     server.watch_lapses(end_after_late_lapse).map_err(StartError::Watchdog)?;
     let member = Member::start(prepared, &clustered, server.replica(), inside, machine).await?;
     let seen = Seen { tls, links, node: Some(member.tell()) };
-    let served = serve_through(server, args, loaded, signals, seen, files, logging).await;
+    let outcome = Box::pin(serve_through(server, args, loaded, signals, seen, files, logging)).await;
     member.stop().await;
-    served
+    outcome
 }
 
 /// What of a server depends on how it runs.

@@ -138,16 +138,13 @@ impl Member {
                 inside,
                 machine,
             };
-            match prepared.tls {
-                Some(tls) => {
-                    let listening = tls.clone();
-                    let listen = async move |address: &str| listening.listen(address).await;
-                    runtime.block_on(run(parts, tls, listen, begun));
-                }
-                None => {
-                    let listen = async move |address: &str| Tcp::plain().listen(address).await;
-                    runtime.block_on(run(parts, Tcp::plain(), listen, begun));
-                }
+            if let Some(tls) = prepared.tls {
+                let listening = tls.clone();
+                let listen = async move |address: &str| listening.listen(address).await;
+                runtime.block_on(run(parts, tls, listen, begun));
+            } else {
+                let listen = async move |address: &str| Tcp::plain().listen(address).await;
+                runtime.block_on(run(parts, Tcp::plain(), listen, begun));
             }
         };
         thread::Builder::new().name("cluster".to_owned()).spawn(body).map_err(ClusterError::Thread)?;
@@ -243,7 +240,7 @@ async fn start<N: Net>(
 }
 
 /// Ends the process: it must not go on. The kernel closes what is open.
-fn end(fatal: Fatal) {
+fn end(fatal: &Fatal) {
     let status = match fatal {
         Fatal::Disk(_) => DISK_FAILED,
         Fatal::Engine(_) | Fatal::Diverged { .. } => IS_A_BUG,

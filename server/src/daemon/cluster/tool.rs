@@ -128,8 +128,8 @@ pub(crate) fn main(args: &[OsString]) -> ExitCode {
     let done = match line.command {
         Tool::Init(daemon) => init(&daemon),
         Tool::Join(join) => self::join(&join),
-        Tool::Promote(other) => change(&other, ControlRequest::Promote(other.node), "votes now"),
-        Tool::Remove(other) => change(&other, ControlRequest::Remove(other.node), "is removed"),
+        Tool::Promote(other) => change(&other, &ControlRequest::Promote(other.node), "votes now"),
+        Tool::Remove(other) => change(&other, &ControlRequest::Remove(other.node), "is removed"),
         Tool::Upgrade(whole) => upgrade(&whole),
         Tool::Recover(recover) => self::recover(&recover),
         Tool::Status(status) => self::status(&status),
@@ -200,13 +200,13 @@ fn join(join: &Join) -> Result<ExitCode, Refused> {
     }
     // Asked again after a failure, it gets the same number: the draw is kept.
     let draw = cluster.state_dir.join("cluster.joining");
-    let nonce = match fs::read_to_string(&draw).ok().and_then(|text| text.trim().parse().ok()) {
-        Some(nonce) => nonce,
-        None => {
-            let nonce = getrandom::u64().map_err(|error| Refused::Reason(error.to_string()))?;
-            fs::write(&draw, format!("{nonce}\n"))?;
-            nonce
-        }
+    let drawn = fs::read_to_string(&draw).ok().and_then(|text| text.trim().parse().ok());
+    let nonce = if let Some(nonce) = drawn {
+        nonce
+    } else {
+        let nonce = getrandom::u64().map_err(|error| Refused::Reason(error.to_string()))?;
+        fs::write(&draw, format!("{nonce}\n"))?;
+        nonce
     };
     let request = ControlRequest::Join { nonce, address: cluster.advertise.clone(), levels: LEVELS };
     let answer = ask(&cluster, &join.member, &request)?;
@@ -233,10 +233,10 @@ fn join(join: &Join) -> Result<ExitCode, Refused> {
     )))
 }
 
-fn change(other: &Other, request: ControlRequest, what: &str) -> Result<ExitCode, Refused> {
+fn change(other: &Other, request: &ControlRequest, what: &str) -> Result<ExitCode, Refused> {
     let (_, cluster) = load(&other.daemon)?;
     let at = other.at.clone().unwrap_or_else(|| cluster.advertise.clone());
-    match ask(&cluster, &at, &request)? {
+    match ask(&cluster, &at, request)? {
         ControlAnswer::Done => Ok(output::print(&format!("node {} {what}\n", other.node))),
         answer => Err(unexpected(answer)),
     }
