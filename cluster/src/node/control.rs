@@ -206,6 +206,12 @@ impl<K: Kit> Node<K> {
     where
         F: Future<Output = Result<(), MemberError>>,
     {
+        // The actor must know its office first: the lease counts with the members that elected this node.
+        let in_office = || {
+            let term = self.0.engine.standing().term;
+            (self.0.with_kept(|kept| kept.office) == Some(term)).then_some(())
+        };
+        self.until(deadline, in_office).await?;
         loop {
             match timeout_at(deadline, change()).await {
                 Ok(Err(MemberError::UnderWay)) => sleep(BETWEEN_LOOKS).await,

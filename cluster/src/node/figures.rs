@@ -1,6 +1,7 @@
 //! What can be seen of a node: figures for metrics, and its part of the status.
 
 use super::actor::Actor;
+use super::leading::Leading;
 use super::{Fatal, Kit, Moment, Node};
 use crate::message::{MemberStatus, StatusRecord};
 use crate::served::Served as _;
@@ -44,6 +45,8 @@ pub(super) struct Kept {
     leader_changes: u64,
     /// Of a leader: the last entry that each node has applied, and when its last beat came.
     followers: BTreeMap<u16, (u64, Moment)>,
+    /// The term in which the actor knows that this node leads.
+    pub(super) office: Option<u64>,
     /// Why the node cannot go on, once it is known.
     pub(super) fatal: Option<Fatal>,
 }
@@ -55,6 +58,7 @@ impl<K: Kit> Actor<K> {
         self.shared.with_kept(|kept| {
             kept.lease_until = self.serving.lease.deadline();
             kept.lapses = self.serving.lapses;
+            kept.office = self.leading.as_ref().map(Leading::term);
             if leader.is_some() && leader != kept.leader {
                 kept.leader_changes += u64::from(kept.leader.is_some());
                 kept.leader = leader;

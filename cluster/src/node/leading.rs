@@ -64,6 +64,13 @@ impl Leading {
     }
 }
 
+impl Leading {
+    /// The term that all of it belongs to.
+    pub(super) const fn term(&self) -> u64 {
+        self.term
+    }
+}
+
 /// Replicas compare digests this often, while there is traffic.
 const CHECK_EVERY_MS: u64 = 10_000;
 

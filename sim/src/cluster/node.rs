@@ -116,7 +116,7 @@ impl NodeHost {
         let settings = settings();
         let machine = MachineConfig::smallest_storage();
         let server = Server::clustered(Config { machine: machine.clone(), ..Config::default() }, door);
-        let served = Arc::new(WatchedReplica::new(server.replica(), self.number, &self.common.replicas));
+        let watched = Arc::new(WatchedReplica::new(server.replica(), self.number, &self.common.replicas));
         let store = open(&disk).map_err(|error| format!("its log does not open: {error}"))?;
         let me = LinkEnd { cluster: identity.cluster, node: self.number };
         let links = Links::new(SimNet(wires.clone()), me, Bounds::default());
@@ -128,12 +128,12 @@ impl NodeHost {
             founding,
             machine,
             nonce: seed << 16,
-            on_fatal: Box::new(move |reason: Fatal| {
+            on_fatal: Box::new(move |reason: &Fatal| {
                 let mut state = fatal.lock().unwrap_or_else(PoisonError::into_inner);
                 *state = LifeState::Failed(reason.to_string());
             }),
         };
-        let started = Node::start(config, store, served, inside, links).await;
+        let started = Node::start(config, store, watched, inside, links).await;
         let node: Node<SimKit> = started.map_err(|error| format!("it does not start: {error}"))?;
         let listener = bind(CLUSTER_PORT).await?;
         let admitting = node.clone();
