@@ -159,8 +159,8 @@ impl<T: Transport> Builder<T> {
     }
 
     /// For how long connecting is tried again if no address answers (not at all: each address is tried once; in a
-    /// cluster 10 s). In a cluster it is also for how long a request is tried again. A wait for a lock is tried until it
-    /// is over, if that is sooner. The time begins anew when a wait has stood in a node's line.
+    /// cluster 10 s). In a cluster it is also for how long a request is tried again. A wait for a lock is tried until
+    /// it is over, if that is sooner. The time begins anew when a wait has stood in a node's line.
     pub fn keep_trying(mut self, time: Duration) -> Self {
         self.times.keep_trying = Some(time);
         self

@@ -1,6 +1,6 @@
 //! What comes after an attempt that failed: the next address. A client of one daemon tries its addresses one after the
-//! other, and pauses when all have failed. A client of a cluster pauses after each node. It also goes on when a node has
-//! failed it in the middle of a request, because whatever the request has got is over with its connection.
+//! other, and pauses when all have failed. A client of a cluster pauses after each node. It also goes on when a node
+//! has failed it in the middle of a request, because whatever the request has got is over with its connection.
 
 use crate::backoff::Backoff;
 use crate::client::Shared;

@@ -2,6 +2,7 @@
 //! the node founds the cluster or joins it.
 
 use crate::node::Founding;
+use crate::propose::MOST_INPUTS;
 use crate::wire::{Malformed, decode, encode, seal, unseal};
 use bincode::{Decode, Encode};
 use elockd_core::replica::Act;
@@ -20,12 +21,15 @@ pub struct Charter {
     pub settings: Settings,
     /// The first and the last fencing token of the cluster, if this node founds it.
     pub founds: Option<(u64, u64)>,
+    /// A fencing token that was above all others when this was written.
+    pub token: u64,
 }
 
 #[derive(Encode, Decode)]
 struct Written {
     settings: Vec<u8>,
     founds: Option<(u64, u64)>,
+    token: u64,
 }
 
 /// Why there is no charter.
@@ -50,6 +54,19 @@ pub enum CharterError {
 }
 
 impl Charter {
+    /// The highest fencing token that there can be.
+    pub const HIGHEST_TOKEN: u64 = (1 << 53) - 1;
+
+    /// A token above all that a cluster with this charter gave out, for who founds it anew from a log whose last entry
+    /// is `last`. Each input draws one token at most, and an entry has a bounded number of inputs. The log may lack what
+    /// others had: a million entries are added for that.
+    #[must_use]
+    pub fn token_above(&self, last: u64) -> u64 {
+        const LACKING: u64 = 1 << 20;
+        let entries = last.saturating_add(LACKING);
+        self.token.saturating_add(entries.saturating_mul(MOST_INPUTS as u64)).min(Self::HIGHEST_TOKEN)
+    }
+
     /// What the node founds the cluster with, if it does.
     #[must_use]
     pub fn founding(&self) -> Option<Founding> {
@@ -95,7 +112,7 @@ impl Charter {
         let written: Written = decode(bytes).map_err(|Malformed(reason)| damaged(reason))?;
         let settings =
             Self::settings_of(&written.settings).ok_or_else(|| damaged("its settings".to_owned()))?;
-        Ok(Self { settings, founds: written.founds })
+        Ok(Self { settings, founds: written.founds, token: written.token })
     }
 
     /// Writes it, whole or not at all.
@@ -105,8 +122,11 @@ impl Charter {
     /// The system's.
     pub fn write(&self, directory: &Path) -> Result<(), CharterError> {
         let path = directory.join(FILE);
-        let written =
-            Written { settings: Act::Set(Box::new(self.settings.clone())).encode(), founds: self.founds };
+        let written = Written {
+            settings: Act::Set(Box::new(self.settings.clone())).encode(),
+            founds: self.founds,
+            token: self.token,
+        };
         let write = || -> io::Result<()> {
             let unfinished = directory.join(UNFINISHED);
             let mut file = File::create(&unfinished)?;
@@ -126,7 +146,7 @@ mod tests {
 
     fn charter(founds: Option<(u64, u64)>) -> Charter {
         let Config { limits, features, secret, accounts, .. } = Config::default();
-        Charter { settings: Settings { limits, features, secret, accounts }, founds }
+        Charter { settings: Settings { limits, features, secret, accounts }, founds, token: 5 }
     }
 
     #[test]

@@ -188,6 +188,17 @@ impl Inside {
         });
     }
 
+    /// Notes that no socket of a lapsed epoch is open, because the server itself has ended.
+    pub fn server_ended(&self) {
+        self.0.service.send_if_modified(|service| {
+            let is_closed = matches!(service, Service::Lapsed(_));
+            if is_closed {
+                *service = Service::Silent;
+            }
+            is_closed
+        });
+    }
+
     /// What the server is doing.
     #[must_use]
     pub fn service(&self) -> watch::Receiver<Service> {

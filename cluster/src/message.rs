@@ -86,6 +86,8 @@ pub enum ControlRequest {
     Remove(u16),
     /// What the cluster looks like.
     Status,
+    /// The level is raised to the highest that all members know.
+    Upgrade,
 }
 
 /// The answer to an operator's command.
@@ -101,11 +103,13 @@ pub enum ControlAnswer {
         timeout_ms: u64,
         /// Limits and features, as core writes them.
         settings: Vec<u8>,
-        /// Members, with their addresses.
-        members: Vec<(u16, String)>,
+        /// A fencing token that is above all that were given out so far.
+        token: u64,
     },
     /// It is done.
     Done,
+    /// The level that is in force now.
+    Level(u16),
     /// It cannot be done, and why.
     Refused(String),
     /// What the cluster looks like.

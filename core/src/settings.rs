@@ -4,7 +4,7 @@
 use crate::accounts::Accounts;
 use crate::config::{Features, Limits, Secret};
 use crate::record::shared::AccountsRecord;
-use crate::record::{Bytes, List, RecordError};
+use crate::record::{Bytes, RecordError, Sequence};
 use bincode::{Decode, Encode};
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub struct Settings {
 /// Settings as they are written. A limit has its flag as its name: a later release may have more of them.
 #[derive(Encode, Decode)]
 pub(crate) struct SettingsRecord {
-    limits: List<(Bytes<Vec<u8>>, u64)>,
+    limits: Sequence<(Bytes<Vec<u8>>, u64)>,
     dump: bool,
     registry: bool,
     silent_errors: bool,
@@ -38,7 +38,7 @@ impl From<&Settings> for SettingsRecord {
         let limit = |row: &crate::Limit<Limits>| (Bytes(row.flag.as_bytes().to_vec()), (row.get)(limits));
         let Features { dump, registry, silent_errors } = *features;
         Self {
-            limits: List(Limits::ROWS.iter().map(limit).collect()),
+            limits: Sequence(Limits::ROWS.iter().map(limit).collect()),
             dump,
             registry,
             silent_errors,

@@ -22,7 +22,7 @@ impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sent(conn, text) => write!(f, "{}<\"{}\"", conn, text.escape_ascii()),
-            Self::Waits(conn) => write!(f, "{} waits", conn),
+            Self::Waits(conn) => write!(f, "{conn} waits"),
             Self::Disconnected(conn, reason, text) => {
                 write!(f, "{}<\"{}\" and closed: {reason:?}", conn, text.escape_ascii())
             }

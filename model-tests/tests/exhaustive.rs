@@ -105,6 +105,14 @@ fn three_connections_while_the_daemon_drains() {
     all_of("3 connections, 1 name of both kinds, drain", &space, 608);
 }
 
+/// A node is lost, and what it held goes to another one that waits.
+#[test]
+fn three_connections_at_two_nodes() {
+    let space = Space { nodes: &[1, 2], drains: true, waits_ms: vec![2], ..space(3, &[(X, "a"), (X, "b")]) };
+    let seen = all_of("3 connections at 2 nodes, 2 exclusive names, drains, waits", &space, 1);
+    assert!(seen.grants > 0 && seen.several_grants > 0, "{seen}");
+}
+
 #[test]
 fn three_connections_that_may_be_silent_too_long() {
     let mut space = Space { time: Time::Passes(vec![1]), ..space(3, &[(X, "a"), (S, "a")]) };

@@ -67,6 +67,6 @@ fn two_nodes_that_drain() {
 fn two_nodes_whose_connections_linger() {
     let says = vec![wait(Kind::Exclusive, "x"), Command::Linger(2)];
     let space = LogSpace { connections: [2, 1], ms: 1, ..small(says) };
-    let seen = all_of("2 nodes, 1 exclusive name, grace", &space, 1);
+    let seen = all_of("2 nodes, 1 exclusive name, grace", &space, 3_635);
     assert!(seen.with_sessions > 0, "{seen}");
 }

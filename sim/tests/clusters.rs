@@ -33,6 +33,7 @@ fn a_seed_of_a_cluster_gives_the_same_run_whatever_runs_before_it() {
 fn clusters_keep_their_promises() {
     let (marks, _, failure) = Clusters { seeds: 0..12, threads: 2 }.run();
     assert_eq!(failure, None);
-    let counts = [marks.answers, marks.gets, marks.elections, marks.epochs_gone, marks.restarts, marks.linear];
+    let counts =
+        [marks.answers, marks.gets, marks.elections, marks.epochs_gone, marks.restarts, marks.linear];
     assert!(counts.iter().all(|count| *count > 10), "{marks}");
 }

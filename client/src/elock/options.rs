@@ -24,8 +24,8 @@ pub(crate) struct Common {
     /// several addresses with commas between them: the first that answers is used. Default: 127.0.0.1:9999.
     #[arg(long = "server", value_name = "ADDR", env = "ELOCK_SERVER", value_delimiter = ',', global = true)]
     servers: Vec<Server>,
-    /// The addresses are nodes of one cluster. If one of them fails, the next is used. Without this, only one of several
-    /// daemons may run at a time.
+    /// The addresses are nodes of one cluster. If one of them fails, the next is used. Without this, only one of
+    /// several daemons may run at a time.
     #[arg(long, env = "ELOCK_CLUSTER", value_parser = FalseyValueParser::new(), global = true)]
     cluster: bool,
     /// The daemon's administrative socket, for kick and steal. Default: /run/elockd/admin.sock.

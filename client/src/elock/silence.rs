@@ -5,8 +5,8 @@
 //! of `--on-lost` take 5 s unless it says otherwise. So the command is gone 2 s before anybody else can get the lock.
 //!
 //! A cluster gives the locks of a dead node away 2 s after its last sign of life. The lock counts as lost so early that
-//! the steps of `--on-lost` are over 1.6 s after the sending of the last heartbeat that was answered. With `--linger` it
-//! is the grace that they must be over in.
+//! the steps of `--on-lost` are over 1.6 s after the sending of the last heartbeat that was answered. With `--linger`
+//! it is the grace that they must be over in.
 //!
 //! A process that was stopped could not ask. When it goes on it asks before it judges, as a person would expect of
 //! Ctrl-Z and `fg`. Until the answer is there, nobody knows whether the lock is held.

@@ -1,5 +1,5 @@
-//! `--cluster`: the way to another node, and what becomes of the command. The nodes are two ways to one daemon, because a
-//! cluster has one set of locks. A way that is cut or silent is a node that is dead or cut off.
+//! `--cluster`: the way to another node, and what becomes of the command. The nodes are two ways to one daemon,
+//! because a cluster has one set of locks. A way that is cut or silent is a node that is dead or cut off.
 
 use crate::daemon::Daemon;
 use crate::proxy::Proxy;

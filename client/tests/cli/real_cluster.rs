@@ -21,6 +21,12 @@ fn elockd() -> Option<PathBuf> {
     help.status.success().then_some(program)
 }
 
+/// Addresses that were free a moment ago. They are open together, so that none is there twice.
+fn free_addresses() -> Vec<String> {
+    let listeners: Vec<_> = (0..6).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    listeners.iter().map(|listener| listener.local_addr().unwrap().to_string()).collect()
+}
+
 /// A node, by the address for clients, and how it is started.
 struct Node {
     address: String,
@@ -37,9 +43,7 @@ struct RealCluster {
 impl RealCluster {
     fn start(program: PathBuf) -> Self {
         let mut cluster = Self { program, nodes: Vec::new(), folder: TempDir::new().unwrap() };
-        // They are open together, so that none is there twice.
-        let free: Vec<_> = (0..6).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let free: Vec<_> = free.iter().map(|port| port.local_addr().unwrap().to_string()).collect();
+        let free = free_addresses();
         for at in 0..3 {
             let state = cluster.folder.path().join(format!("state-{at}"));
             fs::create_dir(&state).unwrap();

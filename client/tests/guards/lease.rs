@@ -189,8 +189,8 @@ async fn an_attempt_takes_no_more_than_half_of_what_is_left() {
     assert!(guard.is_held());
 }
 
-/// Goal: no client counts on a grace that is over by the leader's clock, if both clocks are 2 % wrong. Method: no node is
-/// left, and the moment is exact at which the guard gives up.
+/// Goal: no client counts on a grace that is over by the leader's clock, if both clocks are 2 % wrong. Method: no node
+/// is left, and the moment is exact at which the guard gives up.
 #[tokio::test(start_paused = true)]
 async fn of_a_grace_96_percent_count() {
     let mut nodes = Nodes::start();

@@ -215,8 +215,8 @@ impl LeaderLease {
 }
 
 impl Office {
-    /// Notices that a tick is late by more than a beat: this process stood still, and so nothing was heard. The lateness
-    /// is added to every time.
+    /// Notices that a tick is late by more than a beat: this process stood still, and so nothing was heard. The
+    /// lateness is added to every time.
     fn awake(&mut self, times: Times, at: Moment) {
         let late = at.since(self.next_tick);
         if late > times.beat() {

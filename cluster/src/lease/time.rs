@@ -86,5 +86,7 @@ mod tests {
         time.elected(Moment(50));
         assert_eq!(time.now(Moment(60)), Now(810));
         assert_eq!(time.now(Moment(40)), Now(800), "a clock that goes back takes no time along");
+        time.stamped(Now(810));
+        assert_eq!(time.now(Moment(55)), Now(810), "nor behind what it stamped itself");
     }
 }

@@ -38,6 +38,12 @@ impl Serving {
         self.told.count()
     }
 
+    /// Tells the same, for who does not have this handle.
+    pub fn refusals(&self) -> impl Fn() -> u64 + Send + Sync + 'static + use<> {
+        let told = Arc::clone(&self.told);
+        move || told.count()
+    }
+
     /// Ends all links, and returns when nothing of them runs any more.
     pub async fn shutdown(mut self) {
         self.stop = None;

@@ -13,6 +13,7 @@ use crate::raft::{Changes, Standing};
 use crate::served::Served as _;
 use crate::store::DiskError;
 use crate::wire::{decode, encode};
+use elockd_core::replica::Act;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -43,11 +44,13 @@ pub(super) enum Event {
     Proposed { term: u64, had_tick: bool, is_taken: bool },
     /// A new node is to have a number.
     Join { nonce: u64 },
+    /// The level is to be raised.
+    Raise { level: u16 },
     /// A member is to be let go: it is answered no more. Or it is a member again.
     Retire { node: u16, is_over: bool },
     /// A snapshot is to be written, however short the log is.
     TakeSnapshot,
-    /// The server has ended its connections in order: the epoch is to end.
+    /// The server has ended, and its connections in order: the epoch is to end.
     Stop { done: oneshot::Sender<()> },
     /// The node has stopped.
     Over,
@@ -128,24 +131,23 @@ impl<K: Kit> Actor<K> {
             self.work(at);
             let heard = self.next(self.pause(at)).await;
             match heard {
-                Heard::Event(Event::Over) => return,
+                Heard::Event(Event::Over) | Heard::Stands(None) => return,
                 Heard::Event(event) => self.hear(event),
                 Heard::Said(inputs) => self.serving.outbox.push(inputs),
                 Heard::Moved => {}
                 Heard::Stands(Some(standing)) => self.standing = standing,
-                Heard::Stands(None) => return,
-                Heard::Failed(fatal) => return self.fail(fatal),
+                Heard::Failed(fatal) => return self.fail(&fatal),
             }
             if let Some(reason) = self.standing.failure.take() {
-                return self.fail(Fatal::Engine(reason));
+                return self.fail(&Fatal::Engine(reason));
             }
             if let Some(fatal) = self.shared.with_kept(|kept| kept.fatal.take()) {
-                return self.fail(fatal);
+                return self.fail(&fatal);
             }
         }
     }
 
-    fn fail(&self, fatal: Fatal) {
+    fn fail(&self, fatal: &Fatal) {
         error!("this node cannot go on: {fatal}");
         self.inside.lapse();
         (self.shared.on_fatal)(fatal);
@@ -224,6 +226,7 @@ impl<K: Kit> Actor<K> {
             Event::Word { term, from, age_ms } => self.lease.word(term, from, age_ms, at),
             Event::Proposed { term, had_tick, is_taken } => self.proposed(term, had_tick, is_taken),
             Event::Join { nonce } => self.join(nonce),
+            Event::Raise { level } => self.propose_act(Act::Level(level)),
             Event::Retire { node, is_over } => {
                 if is_over {
                     self.retired.remove(&node)
@@ -239,6 +242,7 @@ impl<K: Kit> Actor<K> {
                 self.stopping = Some(done);
                 let turn = self.serving.lease.stop();
                 self.take(turn);
+                self.inside.server_ended();
             }
             Event::Over => {}
         }

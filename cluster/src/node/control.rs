@@ -2,9 +2,11 @@
 
 use super::actor::{Actor, Event};
 use super::{Kit, Node};
+use crate::charter::Charter;
 use crate::message::{ControlAnswer, ControlRequest, kind};
 use crate::net::{Ask, Purpose};
 use crate::raft::MemberError;
+use crate::served::Served as _;
 use crate::wire::{decode, encode};
 use elockd_core::replica::Act;
 use std::time::Duration;
@@ -66,6 +68,12 @@ impl<K: Kit> Node<K> {
             }
             ControlRequest::Promote(node) => self.promote(node, deadline).await,
             ControlRequest::Remove(node) => self.remove(node, deadline).await,
+            ControlRequest::Upgrade => {
+                return self
+                    .upgrade(deadline)
+                    .await
+                    .map_or_else(ControlAnswer::Refused, ControlAnswer::Level);
+            }
             ControlRequest::Status => return ControlAnswer::Status(Box::new(self.status())),
         };
         done.map_or_else(ControlAnswer::Refused, |()| ControlAnswer::Done)
@@ -105,8 +113,34 @@ impl<K: Kit> Node<K> {
             cluster: self.0.identity.cluster,
             timeout_ms: self.0.identity.timeout_ms,
             settings,
-            members: self.0.engine.standing().members.addresses.into_iter().collect(),
+            token: self.next_token(),
         })
+    }
+
+    /// A token above all that were given out, as far as entries are applied here.
+    fn next_token(&self) -> u64 {
+        let mut left = 0;
+        self.0.served.look(&mut |machine| left = machine.tokens_left());
+        Charter::HIGHEST_TOKEN + 1 - left
+    }
+
+    /// Raises the level to the highest that all members know. Those that are away are not known to know it.
+    async fn upgrade(&self, deadline: Instant) -> Result<u16, String> {
+        let members = self.0.engine.standing().members.addresses;
+        let roll = self.0.progress.with(|applied| applied.roll.clone());
+        if let Some((node, address)) = members.iter().find(|(node, _)| roll.epoch_of(**node).is_none()) {
+            return Err(format!("node {node} at {address} is away: start it, or remove it"));
+        }
+        let highest = roll.epochs().map(|(_, epoch)| epoch.levels.1).min().unwrap_or(roll.level());
+        if highest <= roll.level() {
+            return Ok(roll.level());
+        }
+        self.0.tell(Event::Raise { level: highest });
+        let raised = || {
+            let level = self.0.progress.with(|applied| applied.roll.level());
+            (level >= highest).then_some(level)
+        };
+        self.until(deadline, raised).await
     }
 
     async fn promote(&self, node: u16, deadline: Instant) -> Result<(), String> {
@@ -172,6 +206,12 @@ impl<K: Kit> Node<K> {
     where
         F: Future<Output = Result<(), MemberError>>,
     {
+        // The actor must know its office first: the lease counts with the members that elected this node.
+        let in_office = || {
+            let term = self.0.engine.standing().term;
+            (self.0.with_kept(|kept| kept.office) == Some(term)).then_some(())
+        };
+        self.until(deadline, in_office).await?;
         loop {
             match timeout_at(deadline, change()).await {
                 Ok(Err(MemberError::UnderWay)) => sleep(BETWEEN_LOOKS).await,

@@ -1,6 +1,7 @@
 //! What can be seen of a node: figures for metrics, and its part of the status.
 
 use super::actor::Actor;
+use super::leading::Leading;
 use super::{Fatal, Kit, Moment, Node};
 use crate::message::{MemberStatus, StatusRecord};
 use crate::served::Served as _;
@@ -31,6 +32,8 @@ pub struct NodeFigures {
     pub snapshot_bytes: u64,
     /// Acts that did not count: what was sent twice, or too late.
     pub skipped: u64,
+    /// Links that could not be made, or were refused. The node does not know: who runs its links adds them.
+    pub links_refused: u64,
 }
 
 /// What the actor leaves for others to look at.
@@ -42,6 +45,8 @@ pub(super) struct Kept {
     leader_changes: u64,
     /// Of a leader: the last entry that each node has applied, and when its last beat came.
     followers: BTreeMap<u16, (u64, Moment)>,
+    /// The term in which the actor knows that this node leads.
+    pub(super) office: Option<u64>,
     /// Why the node cannot go on, once it is known.
     pub(super) fatal: Option<Fatal>,
 }
@@ -53,6 +58,7 @@ impl<K: Kit> Actor<K> {
         self.shared.with_kept(|kept| {
             kept.lease_until = self.serving.lease.deadline();
             kept.lapses = self.serving.lapses;
+            kept.office = self.leading.as_ref().map(Leading::term);
             if leader.is_some() && leader != kept.leader {
                 kept.leader_changes += u64::from(kept.leader.is_some());
                 kept.leader = leader;
@@ -94,6 +100,7 @@ impl<K: Kit> Node<K> {
             log_bytes: self.0.engine.bytes_since_snapshot(),
             snapshot_bytes: self.0.engine.snapshot_bytes(),
             skipped,
+            links_refused: 0,
         }
     }
 

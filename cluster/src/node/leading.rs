@@ -64,6 +64,13 @@ impl Leading {
     }
 }
 
+impl Leading {
+    /// The term that all of it belongs to.
+    pub(super) const fn term(&self) -> u64 {
+        self.term
+    }
+}
+
 /// Replicas compare digests this often, while there is traffic.
 const CHECK_EVERY_MS: u64 = 10_000;
 
@@ -207,6 +214,10 @@ impl<K: Kit> Actor<K> {
         leading.beats.push((answered, answer));
         self.keep_follower(from, beat.applied, at);
         self.compare(from, beat.digest);
+        if self.retired.contains(&from) {
+            // It lapses for want of answers, and is condemned for want of beats that count.
+            return;
+        }
         let answers = self.lease.beat(from, beat.epoch, beat.number, at);
         self.answer_beats(&answers, at);
     }
@@ -238,7 +249,9 @@ impl<K: Kit> Actor<K> {
         let Some(leading) = self.leading.as_mut().filter(|leading| leading.is_ready) else {
             return Some(self.elsewhere());
         };
-        self.lease.batch(node, epoch, at);
+        if !self.retired.contains(&node) {
+            self.lease.batch(node, epoch, at);
+        }
         let applied = self.shared.progress.with(|applied| {
             applied.roll.epoch_of(node).filter(|of| of.number == epoch).map(|of| of.last_batch)
         });

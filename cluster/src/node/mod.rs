@@ -76,7 +76,7 @@ pub struct NodeConfig {
     /// A random number: no other process of the cluster may have it, or one of the next few.
     pub nonce: u64,
     /// Is called once if the node cannot go on. The process must end.
-    pub on_fatal: Box<dyn Fn(Fatal) + Send + Sync>,
+    pub on_fatal: Box<dyn Fn(&Fatal) + Send + Sync>,
 }
 
 /// Why a node cannot go on.
@@ -120,7 +120,7 @@ struct Shared<K: Kit> {
     word: Arc<Mutex<LastWord>>,
     events: mpsc::UnboundedSender<Event>,
     kept: Mutex<Kept>,
-    on_fatal: Box<dyn Fn(Fatal) + Send + Sync>,
+    on_fatal: Box<dyn Fn(&Fatal) + Send + Sync>,
 }
 
 impl<K: Kit> Shared<K> {

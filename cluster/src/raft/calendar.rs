@@ -81,8 +81,8 @@ mod tests {
     use std::sync::atomic::Ordering;
     use std::time::Duration;
 
-    /// Goal: a time never comes out later than it was, also when the machine slept since. Method: two clocks by hand, of
-    /// which one stands still for a while.
+    /// Goal: a time never comes out later than it was, also when the machine slept since. Method: two clocks by hand.
+    /// One of them stands still for a while.
     #[tokio::test(start_paused = true)]
     async fn a_time_before_a_sleep_stays_before_it() {
         let (clock, hand) = Clock::by_hand();

@@ -1,7 +1,7 @@
 //! The consensus engine, openraft. Only files of this folder name it.
 //!
-//! A node has one [`Engine`]. Entries that it proposes reach the [`Committed`] state of every node, in one order, once a
-//! majority has them on its disks. What nodes ask each other comes in by [`Engine::answer`], and goes out by
+//! A node has one [`Engine`]. Entries that it proposes reach the [`Committed`] state of every node, in one order, once
+//! a majority has them on its disks. What nodes ask each other comes in by [`Engine::answer`], and goes out by
 //! [`Ask`](crate::net::Ask).
 
 mod answer;

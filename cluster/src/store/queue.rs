@@ -50,7 +50,7 @@ struct Job {
 }
 
 /// The queue.
-pub(crate) struct Queue {
+pub(crate) struct DiskQueue {
     log: Arc<dyn Log>,
     failure: watch::Sender<Option<DiskError>>,
     /// `None` if changes are written inline.
@@ -58,7 +58,7 @@ pub(crate) struct Queue {
     writer: Option<JoinHandle<()>>,
 }
 
-impl Queue {
+impl DiskQueue {
     pub(crate) fn new(log: Arc<dyn Log>, writing: Writing) -> io::Result<Self> {
         let failure = watch::Sender::new(None);
         let (jobs, writer) = match writing {
@@ -106,7 +106,7 @@ impl Queue {
     }
 }
 
-impl Drop for Queue {
+impl Drop for DiskQueue {
     /// Waits until all that was handed in is written.
     fn drop(&mut self) {
         self.jobs = None;

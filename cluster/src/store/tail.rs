@@ -7,7 +7,7 @@
 //! ```
 
 use crate::store::log::{Change, Head, Log};
-use crate::store::queue::{DiskError, Done, Queue, Writing};
+use crate::store::queue::{DiskError, DiskQueue, Done, Writing};
 use crate::store::record::{Ballot, Position, Record};
 use std::collections::VecDeque;
 use std::fmt;
@@ -23,7 +23,7 @@ const RECENT_BYTES: usize = 16 << 20;
 pub struct Store {
     log: Arc<dyn Log>,
     view: Arc<Mutex<View>>,
-    queue: Queue,
+    queue: DiskQueue,
 }
 
 #[derive(Debug, Default)]
@@ -52,7 +52,7 @@ impl Store {
     /// If the disk fails, or a record is damaged.
     pub fn open(log: Arc<dyn Log>, writing: Writing) -> io::Result<Self> {
         let (head, bytes) = log.head()?;
-        let queue = Queue::new(Arc::clone(&log), writing)?;
+        let queue = DiskQueue::new(Arc::clone(&log), writing)?;
         let (begin, durable) = (next(head.purged), next(head.last));
         let view = View { head, begin, durable, bytes_since_mark: bytes, ..View::default() };
         Ok(Self { log, view: Arc::new(Mutex::new(view)), queue })

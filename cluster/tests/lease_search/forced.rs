@@ -1,5 +1,5 @@
-//! The same world with everything forced in time: beats, appends and words go when they are due, and arrive. Only what a
-//! [`Plan`] says happens besides: a node dies, and leaders change.
+//! The same world with everything forced in time: beats, appends and words go when they are due, and arrive. Only what
+//! a [`Plan`] says happens besides: a node dies, and leaders change.
 
 use crate::action::Action;
 use crate::budget::Budget;

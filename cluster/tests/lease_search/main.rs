@@ -1,7 +1,9 @@
 //! Goal: no epoch is ended while its node may write, whatever happens to three nodes, their clocks and their messages;
-//! and a dead node's epoch ends in time. Method: the lease machines of production run in an abstract cluster. All that
-//! can happen in it is searched within budgets of messages, and walked at random beyond. Then, with everything forced in
-//! time, a node dies and leaders change at each moment.
+//! and a dead node's epoch ends in time.
+//!
+//! Method: the lease machines of production run in an abstract cluster. All that can happen in it is searched within
+//! budgets of messages, and walked at random beyond. Then, with everything forced in time, a node dies and leaders
+//! change at each moment.
 //!
 //! `LEASE_SEARCH_MORE=1 cargo test --release -p elockd-cluster --test lease_search` searches and walks much further.
 
@@ -147,11 +149,31 @@ fn two_changes_at_the_end() {
     assert!(seen.renewed > 0, "{seen:?}");
 }
 
+/// Goal: the same, with a restart in place of heartbeats.
+#[test]
+fn two_changes_and_a_crash_at_the_end() {
+    let budget = Budget { steps: 2, appends: 3, beats: 1, elections: 2, crashes: 1, ..Budget::default() };
+    let detail = Detail { words: Words::AtOnce, lean: true, ..Detail::default() };
+    let seen = search_all(Begin::ServingForLong, SHARP, budget, detail);
+    assert!(seen.renewed > 0, "{seen:?}");
+}
+
+/// Goal: a change of leader between two beats, and messages that come twice.
+#[test]
+fn two_beats_at_the_end() {
+    let detail = Detail { words: Words::AtOnce, lean: true, ..Detail::default() };
+    for (steps, beats, doubles) in [(3, 2, 0), (2, 1, 1)] {
+        let budget = Budget { steps, appends: 3, beats, elections: 1, doubles, ..Budget::default() };
+        let seen = search_all(Begin::ServingForLong, SHARP, budget, detail);
+        assert!(seen.renewed > 0, "{seen:?}");
+    }
+}
+
 /// Goal: what no search is large enough for. Method: all nodes serve, and all budgets are larger; walks are random.
 #[test]
 fn random_walks() {
     let (mut ended, mut began) = (0, 0);
-    let walks = if is_more() { 3_000_000 } else { 20_000 };
+    let walks = if is_more() { 3_000_000 } else { 50_000 };
     for seed in 0..walks {
         match walk::walk(seed) {
             Ok(world) => {

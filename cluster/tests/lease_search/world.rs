@@ -109,8 +109,8 @@ impl Node {
 }
 
 impl World {
-    /// Nodes with clocks of these rates. Node 0 leads, and has just answered a beat of each node in `serving`. All others
-    /// serve no clients.
+    /// Nodes with clocks of these rates. Node 0 leads, and has just answered a beat of each node in `serving`. All
+    /// others serve no clients.
     pub(crate) fn new(rates: [u8; 3], serving: &[u8], budget: Budget) -> Self {
         let node = |id: u8| {
             let rate = rates[usize::from(id)];

@@ -1,6 +1,6 @@
 //! What replicas of one machine compare. It costs nothing that grows with locks or connections, and has nothing in it
-//! that depends on storage or on how far sweeping has come. How long dead holds lasted is counted as they are swept, and
-//! the orders of holds and waits depend on whether a lock is tied.
+//! that depends on storage or on how far sweeping has come. How long dead holds lasted is counted as they are swept,
+//! and the orders of holds and waits depend on whether a lock is tied.
 
 use super::snapshot::{CountersRecord, SumRecord, TimesRecord};
 use super::{Violation, ensure};
@@ -49,8 +49,8 @@ impl Machine {
         encode_into(&record, bytes);
     }
 
-    /// Checks that a cluster's roll and the machine agree about nodes. `drains` returns whether a node drains, and `None`
-    /// if it has no epoch: then it has no connection either.
+    /// Checks that a cluster's roll and the machine agree about nodes. `drains` returns whether a node drains, and
+    /// `None` if it has no epoch: then it has no connection either.
     pub(crate) fn check_nodes_are(&self, drains: impl Fn(u16) -> Option<bool>) -> Result<(), Violation> {
         for node in self.connections.nodes().iter() {
             let (number, epoch) = (node.number(), drains(node.number()));

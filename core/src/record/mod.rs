@@ -1,6 +1,7 @@
-//! Records as bytes and back, with bincode. Whatever is stored or sent goes through here, so hostile bytes are dealt with
-//! in one place: no byte may follow a record's end, and what decoding allocates is bounded by a record's limit, and for
-//! [`List`] and [`Bytes`] by the length of the bytes. Only this folder and the derived codecs of records know of bincode.
+//! Records as bytes and back, with bincode. Whatever is stored or sent goes through here, so hostile bytes are dealt
+//! with in one place: no byte may follow a record's end, and what decoding allocates is bounded by a record's limit,
+//! and for [`Sequence`] and [`Bytes`] by the length of the bytes. Only this folder and the derived codecs of records
+//! know of bincode.
 
 pub(crate) mod shared;
 
@@ -36,11 +37,11 @@ pub enum RecordError {
 /// Appends a record to bytes.
 pub(crate) fn encode_into<T: Encode>(record: &T, bytes: &mut Vec<u8>) {
     let config = bincode::config::standard();
-    bincode::encode_into_writer(record, Tail(bytes), config).expect("encoding to memory does not fail");
+    bincode::encode_into_writer(record, Appended(bytes), config).expect("encoding to memory does not fail");
 }
 
-/// The record in these bytes. Fails if there are more than `LIMIT` of them, if decoding would allocate more at a time, or
-/// if any are left.
+/// The record in these bytes. Fails if there are more than `LIMIT` of them, if decoding would allocate more at a time,
+/// or if any are left.
 pub(crate) fn decode<T: Decode<()>, const LIMIT: usize>(bytes: &[u8]) -> Result<T, RecordError> {
     if bytes.len() > LIMIT {
         return Err(RecordError::TooLong(bytes.len()));
@@ -55,9 +56,9 @@ pub(crate) fn decode<T: Decode<()>, const LIMIT: usize>(bytes: &[u8]) -> Result<
 }
 
 /// Bytes that are written to at their end.
-struct Tail<'a>(&'a mut Vec<u8>);
+struct Appended<'a>(&'a mut Vec<u8>);
 
-impl Writer for Tail<'_> {
+impl Writer for Appended<'_> {
     fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
         self.0.extend_from_slice(bytes);
         Ok(())
@@ -90,16 +91,16 @@ bincode::impl_borrow_decode!(Bytes<Vec<u8>>);
 
 /// Several records. Decoding allocates room as they come, and not for as many as the bytes say.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct List<T>(pub(crate) Vec<T>);
+pub(crate) struct Sequence<T>(pub(crate) Vec<T>);
 
-impl<T: Encode> Encode for List<T> {
+impl<T: Encode> Encode for Sequence<T> {
     fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
         (self.0.len() as u64).encode(encoder)?;
         self.0.iter().try_for_each(|value| value.encode(encoder))
     }
 }
 
-impl<C, T: Decode<C>> Decode<C> for List<T> {
+impl<C, T: Decode<C>> Decode<C> for Sequence<T> {
     fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
         let mut values = Vec::new();
         for _ in 0..length(decoder)? {
@@ -109,7 +110,7 @@ impl<C, T: Decode<C>> Decode<C> for List<T> {
     }
 }
 
-impl<'de, C, T: BorrowDecode<'de, C>> BorrowDecode<'de, C> for List<T> {
+impl<'de, C, T: BorrowDecode<'de, C>> BorrowDecode<'de, C> for Sequence<T> {
     fn borrow_decode<D: BorrowDecoder<'de, Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
         let mut values = Vec::new();
         for _ in 0..length(decoder)? {
@@ -138,15 +139,15 @@ mod tests {
 
     #[test]
     fn a_record_is_what_was_written_and_nothing_more() {
-        let list = List(vec![Bytes(b"one".to_vec()), Bytes(Vec::new()), Bytes(vec![0xff; 3])]);
+        let list = Sequence(vec![Bytes(b"one".to_vec()), Bytes(Vec::new()), Bytes(vec![0xff; 3])]);
         let mut written = bytes(&list);
-        assert_eq!(decode::<List<Bytes<Vec<u8>>>, LIMIT>(&written), Ok(list));
+        assert_eq!(decode::<Sequence<Bytes<Vec<u8>>>, LIMIT>(&written), Ok(list));
         for end in 0..written.len() {
-            let cut = decode::<List<Bytes<Vec<u8>>>, LIMIT>(&written[..end]);
+            let cut = decode::<Sequence<Bytes<Vec<u8>>>, LIMIT>(&written[..end]);
             assert!(matches!(cut, Err(RecordError::Damaged(_))), "{cut:?}");
         }
         written.push(0);
-        let longer = decode::<List<Bytes<Vec<u8>>>, LIMIT>(&written);
+        let longer = decode::<Sequence<Bytes<Vec<u8>>>, LIMIT>(&written);
         assert_eq!(longer, Err(RecordError::Trailing(1)));
     }
 
@@ -156,8 +157,8 @@ mod tests {
         for claimed in [1 << 20, 1 << 40, u64::MAX] {
             let claimed = bytes(&claimed);
             assert!(decode::<Bytes<Vec<u8>>, LIMIT>(&claimed).is_err());
-            assert!(decode::<List<Bytes<Vec<u8>>>, LIMIT>(&claimed).is_err());
-            assert!(decode::<List<u64>, { 1 << 30 }>(&claimed).is_err());
+            assert!(decode::<Sequence<Bytes<Vec<u8>>>, LIMIT>(&claimed).is_err());
+            assert!(decode::<Sequence<u64>, { 1 << 30 }>(&claimed).is_err());
         }
     }
 

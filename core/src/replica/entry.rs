@@ -3,7 +3,7 @@
 
 use super::spoken::InputRecord;
 use crate::machine::Input;
-use crate::record::{Bytes, List, RecordError, decode, encode_into};
+use crate::record::{Bytes, RecordError, Sequence, decode, encode_into};
 use crate::settings::{Settings, SettingsRecord};
 use crate::types::Now;
 use crate::wire::Command;
@@ -83,7 +83,7 @@ impl LogEntry {
     /// The entry as bytes. Panics if they are more than [`MOST_BYTES`](Self::MOST_BYTES).
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let acts = List(self.acts.iter().map(ActRecord::of).collect());
+        let acts = Sequence(self.acts.iter().map(ActRecord::of).collect());
         written(&EntryRecord { stamp: self.stamp.0, acts })
     }
 
@@ -134,13 +134,13 @@ fn read<T: Decode<()>>(bytes: &[u8]) -> Result<T, RecordError> {
 #[derive(Encode, Decode)]
 struct EntryRecord<N> {
     stamp: u64,
-    acts: List<ActRecord<N>>,
+    acts: Sequence<ActRecord<N>>,
 }
 
 #[derive(Encode, Decode)]
 enum ActRecord<N> {
     Up { node: u16, nonce: u64, levels: (u16, u16) },
-    Batch { node: u16, epoch: u64, number: u64, inputs: List<InputRecord<N>> },
+    Batch { node: u16, epoch: u64, number: u64, inputs: Sequence<InputRecord<N>> },
     Gone { node: u16, epoch: u64 },
     Tick,
     Join { nonce: u64 },
@@ -155,7 +155,7 @@ impl<'a> ActRecord<Bytes<&'a [u8]>> {
         match act {
             Act::Up { node, nonce, levels } => Self::Up { node: *node, nonce: *nonce, levels: *levels },
             Act::Batch { node, epoch, number, inputs } => {
-                let inputs = List(inputs.iter().map(|input| InputRecord::of(*node, input)).collect());
+                let inputs = Sequence(inputs.iter().map(|input| InputRecord::of(*node, input)).collect());
                 Self::Batch { node: *node, epoch: *epoch, number: *number, inputs }
             }
             Act::Gone { node, epoch } => Self::Gone { node: *node, epoch: *epoch },

@@ -1,5 +1,5 @@
-//! A replica: the [`Roll`] and the machine as one, driven by the entries of a cluster's log. Two replicas that applied the
-//! same entries tell every connection the same, whatever their storage looks like and however far they have swept.
+//! A replica: the [`Roll`] and the machine as one, driven by the entries of a cluster's log. Two replicas that applied
+//! the same entries tell every connection the same, whatever their storage looks like and however far they have swept.
 //!
 //! A cluster that keeps the machine elsewhere needs only the roll: it judges each act, and a [`Ruling`] says what the
 //! machine gets.
@@ -55,8 +55,8 @@ impl Replica {
         }
     }
 
-    /// What replicas compare: a hash over the roll, and over what the machine has done and counted. It does not depend on
-    /// storage or sweeping. Two replicas that differ in it have diverged.
+    /// What replicas compare: a hash over the roll, and over what the machine has done and counted. It does not depend
+    /// on storage or sweeping. Two replicas that differ in it have diverged.
     #[must_use]
     pub fn digest(&self) -> u64 {
         digest(&self.roll, &self.machine)
@@ -76,8 +76,8 @@ impl Replica {
         bytes
     }
 
-    /// A replica that goes on where the original was. `storage` and `identity` are this node's own. There is no checksum:
-    /// changed bytes may describe another sound replica.
+    /// A replica that goes on where the original was. `storage` and `identity` are this node's own. There is no
+    /// checksum: changed bytes may describe another sound replica.
     ///
     /// # Errors
     ///

@@ -1,6 +1,6 @@
-//! The roll of a cluster's nodes: who has an epoch, how much of it has run, and which acts of the log count. It is pure,
-//! and the same on every replica. So a batch runs exactly once however often it is sent, and what an ended epoch sent late
-//! never runs.
+//! The roll of a cluster's nodes: who has an epoch, how much of it has run, and which acts of the log count. It is
+//! pure, and the same on every replica. So a batch runs exactly once however often it is sent, and what an ended epoch
+//! sent late never runs.
 //!
 //! ```text
 //!           Up                                Batch: its epoch, and the next number
@@ -14,7 +14,7 @@ use super::entry::{Act, NodeInput};
 use super::{LEVEL, LEVEL_BEFORE};
 use crate::accounts::Accounts;
 use crate::machine::Input;
-use crate::record::{List, RecordError, decode, encode_into};
+use crate::record::{RecordError, Sequence, decode, encode_into};
 use crate::settings::{Settings, SettingsRecord};
 use crate::wire::Command;
 use bincode::{Decode, Encode};
@@ -259,9 +259,9 @@ impl Roll {
         let Self { epochs, begun, joined, last_node, settings, level, skipped } = self;
         let mut bytes = Vec::new();
         let record = RollRecord {
-            epochs: List(epochs.iter().map(|(node, epoch)| (*node, *epoch)).collect()),
+            epochs: Sequence(epochs.iter().map(|(node, epoch)| (*node, *epoch)).collect()),
             begun: *begun,
-            joined: List(joined.iter().map(|(nonce, node)| (*nonce, *node)).collect()),
+            joined: Sequence(joined.iter().map(|(nonce, node)| (*nonce, *node)).collect()),
             last_node: *last_node,
             settings: settings.as_deref().map(SettingsRecord::from),
             level: *level,
@@ -336,9 +336,9 @@ fn is_of(node: u16, input: &NodeInput) -> bool {
 
 #[derive(Encode, Decode)]
 struct RollRecord {
-    epochs: List<(u16, Epoch)>,
+    epochs: Sequence<(u16, Epoch)>,
     begun: u64,
-    joined: List<(u64, u16)>,
+    joined: Sequence<(u64, u16)>,
     last_node: u16,
     settings: Option<SettingsRecord>,
     level: u16,

@@ -1,10 +1,10 @@
-//! Commands and inputs as they are written into a log. Nothing in the bytes depends on how this release numbers its verbs,
-//! causes and kinds: a later one has more of them.
+//! Commands and inputs as they are written into a log. Nothing in the bytes depends on how this release numbers its
+//! verbs, causes and kinds: a later one has more of them.
 
 use crate::accounts::Accounts;
 use crate::machine::{Cause, Input};
 use crate::record::shared::{AccountsRecord, AddrRecord};
-use crate::record::{Bytes, List, RecordError};
+use crate::record::{Bytes, RecordError, Sequence};
 use crate::types::{Account, Addr, Conn, Kind, Origin};
 use crate::wire::{Command, Refusal, Verb, VerbSet, Wish};
 use bincode::{Decode, Encode};
@@ -46,7 +46,7 @@ pub(super) enum CommandRecord<N> {
     Auth(N),
     Login(Option<u16>),
     Ping,
-    Help(List<Bytes<Vec<u8>>>),
+    Help(Sequence<Bytes<Vec<u8>>>),
     Quit,
     Refused { verb: Bytes<Vec<u8>>, is_stranger: bool },
     BadArgument(Bytes<Vec<u8>>),
@@ -134,7 +134,7 @@ impl<'a> CommandRecord<Bytes<&'a [u8]>> {
             Command::Auth(token) => Self::Auth(text(token)),
             Command::Login(account) => Self::Login(account.map(|account| account.0)),
             Command::Ping => Self::Ping,
-            Command::Help(verbs) => Self::Help(List(verbs.iter().map(word).collect())),
+            Command::Help(verbs) => Self::Help(Sequence(verbs.iter().map(word).collect())),
             Command::Quit => Self::Quit,
             Command::Refused(verb, why) => {
                 Self::Refused { verb: word(*verb), is_stranger: *why == Refusal::AuthRequired }

@@ -52,7 +52,9 @@ pub struct Space {
     pub operators: bool,
     /// The accounts that connections open in and log in to. The first is that of the rest.
     pub accounts: Vec<u16>,
-    /// Whether the machine may be told to drain.
+    /// The nodes that connections come to. With several, each may be lost.
+    pub nodes: &'static [u16],
+    /// Whether the machine may be told that a node drains.
     pub drains: bool,
     /// Whether states also differ if something is in another slot.
     pub places: bool,
@@ -308,6 +310,7 @@ impl Space {
             tokens: 0,
             operators: false,
             accounts: vec![0],
+            nodes: &[0],
             drains: false,
             places: false,
         }
@@ -316,14 +319,20 @@ impl Space {
     /// Every input to try on a state.
     fn steps(&self, reference: &Reference) -> Vec<Step> {
         let mut inputs = vec![Input::Tick];
-        let highest = reference.highest(0);
-        if reference.open().len() < self.connections {
-            for account in &self.accounts {
-                inputs.push(Input::Opened(Conn::new(0, highest + 1), origin(highest + 1, *account)));
+        for node in self.nodes {
+            if reference.open().len() < self.connections {
+                let next = reference.highest(*node) + 1;
+                let admin = self.operators.then_some(&Account::ADMIN.0);
+                let accounts = self.accounts.iter().chain(admin);
+                inputs.extend(
+                    accounts.map(|account| Input::Opened(Conn::new(*node, next), origin(next, *account))),
+                );
             }
-            if self.operators {
-                let account = Account::ADMIN.0;
-                inputs.push(Input::Opened(Conn::new(0, highest + 1), origin(highest + 1, account)));
+            if self.nodes.len() > 1 {
+                inputs.push(Input::Gone(*node));
+            }
+            if self.drains {
+                inputs.push(Input::Drain(*node));
             }
         }
         let mut conns: Vec<Conn> = reference.open().iter().map(|client| client.conn).collect();
@@ -337,17 +346,16 @@ impl Space {
             }
             inputs.push(Input::Command(*conn, Command::Quit));
         }
+        let node = self.nodes[0];
+        let highest = reference.highest(node);
         // A number that is open or was. Below: a connection that was open and is not.
         if highest > 0 {
-            inputs.push(Input::Opened(Conn::new(0, highest), origin(highest, 0)));
+            inputs.push(Input::Opened(Conn::new(node, highest), origin(highest, 0)));
         }
-        let gone = (1..=highest).map(|serial| Conn::new(0, serial)).find(|conn| !conns.contains(conn));
+        let gone = (1..=highest).map(|serial| Conn::new(node, serial)).find(|conn| !conns.contains(conn));
         if let (Some(gone), Some((kind, name))) = (gone, self.locks.first()) {
             inputs.push(Input::Command(gone, Command::get(*kind, name.as_bytes().to_vec())));
             inputs.push(Input::Closed(gone, Cause::Eof));
-        }
-        if self.drains {
-            inputs.push(Input::Drain(0));
         }
         if self.tokens > 0 {
             let first = reference.next_token();
@@ -442,14 +450,18 @@ impl Space {
     }
 }
 
-/// A state as bytes: the part of both machines that decides their future. Connections are named by their rank.
+/// A state as bytes: the part of both machines that decides their future. Connections are named by their node and their
+/// rank.
 fn words(space: &Space, node: &Node) -> Box<[u8]> {
     let mut conns: Vec<Conn> = node.reference.open().iter().map(|client| client.conn).collect();
     conns.extend(node.reference.sessions().iter().flat_map(|session| [session.conn, session.number]));
     conns.extend(node.reference.graces().values().map(|(number, _)| *number));
     conns.sort();
     conns.dedup();
-    let call = |conn: Conn| conns.iter().position(|other| *other == conn).unwrap_or(conns.len()) as u32;
+    let call = |conn: Conn| {
+        let rank = conns.iter().position(|other| *other == conn).unwrap_or(conns.len()) as u32;
+        u32::from(conn.node()) << 16 | rank
+    };
     let mut words = node.machine.shape(space.places, call);
     words.extend(node.reference.draining().iter().map(|node| u32::from(*node)));
     words.push(u32::MAX);

@@ -182,7 +182,7 @@ impl fmt::Debug for Step {
             Input::Opened(conn, origin) => {
                 write!(f, "{conn} opens from {} in account {}", origin.addr, origin.account.0)
             }
-            Input::Closed(conn, cause) => write!(f, "{} closes: {cause:?}", conn),
+            Input::Closed(conn, cause) => write!(f, "{conn} closes: {cause:?}"),
             Input::Tick => f.write_str("tick"),
             Input::Lapse { ms } => write!(f, "a lapse of {ms} ms"),
             Input::Gone(node) => write!(f, "node {node} is gone"),
@@ -192,11 +192,11 @@ impl fmt::Debug for Step {
             Input::Command(conn, command) => {
                 let line = command.line();
                 match command {
-                    Command::Login(account) => write!(f, "{} logs in to {account:?}", conn),
+                    Command::Login(account) => write!(f, "{conn} logs in to {account:?}"),
                     Command::Refused(verb, why) => {
                         write!(f, "{}> \"{}\", refused: {why:?}", conn, verb.word())
                     }
-                    Command::LineTooLong => write!(f, "{}> (a line over the limit)", conn),
+                    Command::LineTooLong => write!(f, "{conn}> (a line over the limit)"),
                     _ => write!(f, "{}> \"{}\"", conn, line.escape_ascii()),
                 }
             }

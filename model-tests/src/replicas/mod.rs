@@ -1,10 +1,10 @@
 //! Exhaustive search of replicas under a log that does its worst: every state that two nodes with a few connections can
 //! lead to, by every act in every order. Batches are lost, doubled and out of order. Nodes come, go and come again.
 //!
-//! Three things run beside each other. The replica is the real one. The [`Ledger`] says naively which acts count, and the
-//! reference model what they lead to. The other replica is restored from the first one's snapshot in every state, with
-//! another storage. It is swept, and has everything in other slots. It must say the same, and be in the same state. So a
-//! restored replica goes on like the original from any state on, however often it is restored.
+//! Three things run beside each other. The replica is the real one. The [`Ledger`] says naively which acts count, and
+//! the reference model what they lead to. The other replica is restored from the first one's snapshot in every state,
+//! with another storage. It is swept, and has everything in other slots. It must say the same, and be in the same
+//! state. So a restored replica goes on like the original from any state on, however often it is restored.
 //!
 //! Replicas whose [`shape`](elockd_core::Machine::shape) and roll are the same count as one state.
 
@@ -215,8 +215,8 @@ impl LogState {
         Err(format!("{stray:?} counts. It takes {:?}", self.acts()))
     }
 
-    /// Looks at a replica: every invariant holds, the roll is as the ledger says, and what is held and waited for is the
-    /// reference's. Nothing of a node without an epoch remains, but what lingers.
+    /// Looks at a replica: every invariant holds, the roll is as the ledger says, and what is held and waited for is
+    /// the reference's. Nothing of a node without an epoch remains, but what lingers.
     fn look(&self, replica: &Replica) -> Result<(), String> {
         let Self { reference, ledger, .. } = self;
         replica.machine.check().map_err(|violation| violation.to_string())?;

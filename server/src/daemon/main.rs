@@ -206,10 +206,11 @@ async fn own(
 ) -> Result<Option<OwnFiles>, StartError> {
     let (pidfile, state_dir) = (settings.pidfile.clone(), settings.state_dir.clone());
     let (tls_files, clustered) = (settings.tls_files.clone(), settings.cluster.clone());
+    let machine = settings.server.machine.clone();
     let mut opening = files.run(move || -> Result<OwnFiles, StartError> {
         let pidfile = pidfile.as_deref().map(PidFile::create).transpose()?;
         let tls = tls_files.as_ref().map(tls::load).transpose()?;
-        let node = clustered.as_ref().map(cluster::prepare).transpose()?;
+        let node = clustered.as_ref().map(|clustered| cluster::prepare(clustered, &machine)).transpose()?;
         // Those of a cluster come by its log.
         let tokens = match state_dir {
             Some(dir) if node.is_none() => {
@@ -252,9 +253,9 @@ async fn serve(
             server = server.tokens_from(tokens);
         }
         let seen = Seen { tls, links: None, node: None };
-        return serve_through(server, args, loaded, signals, seen, files, logging).await;
+        return Box::pin(serve_through(server, args, loaded, signals, seen, files, logging)).await;
     };
-    prepared.adopt(&mut config.machine)?;
+    prepared.adopt(&mut config.machine);
     let machine = config.machine.clone();
     let links = prepared.tls();
     let (door, inside) = prepared.door();
@@ -262,9 +263,9 @@ async fn serve(
     server.watch_lapses(end_after_late_lapse).map_err(StartError::Watchdog)?;
     let member = Member::start(prepared, &clustered, server.replica(), inside, machine).await?;
     let seen = Seen { tls, links, node: Some(member.tell()) };
-    let served = serve_through(server, args, loaded, signals, seen, files, logging).await;
+    let outcome = Box::pin(serve_through(server, args, loaded, signals, seen, files, logging)).await;
     member.stop().await;
-    served
+    outcome
 }
 
 /// What of a server depends on how it runs.

@@ -94,7 +94,7 @@ impl<'a, G: Gate> Reload<'a, G> {
         match found.links {
             Some(Ok(())) => info!("read the certificates of links to other nodes again"),
             Some(Err(error)) => {
-                error!("{error}; links to other nodes go on with the certificates that they have")
+                error!("{error}; links to other nodes go on with the certificates that they have");
             }
             None => {}
         }

@@ -68,7 +68,7 @@ async fn no_reply_is_written_from_the_deadline_on() {
         assert_eq!(text, if is_told { "1 Lock Get Success: x\n" } else { "" }, "at {at}");
         assert_eq!(figure(&world.nodes[0], "command_g"), 1, "it ran");
         world.nodes[0].inside.lapse();
-        assert_eq!(heard(&mut client).await.1, true);
+        assert!(heard(&mut client).await.1);
         assert_eq!(world.nodes[0].service(), Service::Silent);
     }
 }
@@ -164,7 +164,7 @@ impl Handshake<elockd_server::gate::Leased<DuplexStream>> for Slow {
 
 #[tokio::test(start_paused = true)]
 async fn a_handshake_under_way_is_cut_off() {
-    let world = World::through(Slow);
+    let world = World::through(&Slow);
     let (mut hasty, mut slow) = (world.connect(1), world.connect(1));
     hasty.write_all(b"!").await.unwrap();
     assert_eq!(ask(&mut hasty, "ping\n").await, "1 pong\n");

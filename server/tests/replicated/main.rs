@@ -3,6 +3,8 @@
 //! the log is taken from their doors and applied on all of them, and the tests say who has a lease.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+#![allow(clippy::format_collect, reason = "these texts are short")]
+#![allow(clippy::redundant_closure_for_method_calls, reason = "the method is generic")]
 
 mod lapse;
 mod log;
@@ -116,7 +118,7 @@ impl World {
     }
 
     /// The same with sockets that need a handshake.
-    fn through<H: Handshake<elockd_server::gate::Leased<DuplexStream>> + Clone>(handshake: H) -> Self {
+    fn through<H: Handshake<elockd_server::gate::Leased<DuplexStream>> + Clone>(handshake: &H) -> Self {
         Self::listening(1, |_| {}, |server, handed| server.listen_through(handed, handshake.clone()))
     }
 
@@ -130,7 +132,9 @@ impl World {
         let nodes: Vec<_> = (1..=nodes).map(|number| Node::start(number, config.clone(), &listen)).collect();
         let (log, hold) = Loopback::new(nodes.iter().map(Node::member).collect());
         tokio::spawn(log.run());
-        nodes.iter().for_each(|node| node.serve(1, LEASE));
+        for node in &nodes {
+            node.serve(1, LEASE);
+        }
         Self { nodes, hold }
     }
 

@@ -149,13 +149,13 @@ async fn what_dead_tenures_left_is_swept_on_every_node() {
     }
 }
 
-/// Goal: figures are of the cluster's time, which stands still while nothing is applied. Method: this server's own clock
-/// goes on for an hour in silence.
+/// Goal: figures are of the cluster's time, which stands still while nothing is applied. Method: this server's own
+/// clock goes on for an hour in silence.
 #[tokio::test(start_paused = true)]
 async fn figures_are_of_the_clusters_time() {
     let world = World::new(2, |_| {});
     let mut a = world.connect(1);
-    sleep(Duration::from_millis(5000)).await;
+    sleep(Duration::from_secs(5)).await;
     assert_eq!(ask(&mut a, "g x\n").await, "1 Lock Get Success: x\n");
     let uptime = || [0, 1].map(|node: usize| figure(&world.nodes[node], "uptime_ms"));
     assert_eq!(uptime(), [5000; 2]);
@@ -165,8 +165,8 @@ async fn figures_are_of_the_clusters_time() {
     assert_eq!(uptime(), [3_605_000; 2]);
 }
 
-/// Goal: numbers of connections are never used again, whoever used them. Method: a node's machine is replaced by one that
-/// knows of more, as after a restart.
+/// Goal: numbers of connections are never used again, whoever used them. Method: a node's machine is replaced by one
+/// that knows of more, as after a restart.
 #[tokio::test(start_paused = true)]
 async fn serials_go_on_from_those_of_the_machine() {
     let world = World::new(2, |_| {});

@@ -29,7 +29,7 @@ fn world() -> (World, TlsConnector) {
         client_authorities: None,
         client_auth: ClientAuth::Optional,
     };
-    let world = World::through(Tls::new(TlsSetup::load(&files).unwrap()));
+    let world = World::through(&Tls::new(TlsSetup::load(&files).unwrap()));
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));

@@ -36,8 +36,8 @@ fn all_lives() -> Vec<BTreeMap<String, u64>> {
 /// What differs from one run to the next, and is compared where it is measured.
 const MEASURED: [&str; 4] = ["pid", "uptime_ms", "longest_wait_ms", "token_failures"];
 
-/// What is always 0 at the end of a life: commands that cannot fail; holds that are about to be freed; what happens only
-/// in a moment that no client can choose; and the loss of another node, which a single daemon does not have.
+/// What is always 0 at the end of a life: commands that cannot fail; holds that are about to be freed; what happens
+/// only in a moment that no client can choose; and the loss of another node, which a single daemon does not have.
 const NOTHING: [&str; 8] = [
     "closed_node_lost",
     "dead_holds",

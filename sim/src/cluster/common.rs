@@ -27,6 +27,8 @@ pub(super) struct ClusterCommon {
     pub(super) replicas: Arc<Replicas>,
     history: RefCell<ClientHistory>,
     phase: Cell<ClusterPhase>,
+    /// How many nodes have joined. They do so one after the other.
+    pub(super) joined: Cell<u16>,
     idle: Cell<u8>,
     done: Cell<u8>,
     wrong: RefCell<Option<String>>,
@@ -40,6 +42,7 @@ impl ClusterCommon {
             replicas: Arc::default(),
             history: RefCell::default(),
             phase: Cell::default(),
+            joined: Cell::default(),
             idle: Cell::default(),
             done: Cell::default(),
             wrong: RefCell::default(),

@@ -116,7 +116,7 @@ impl NodeHost {
         let settings = settings();
         let machine = MachineConfig::smallest_storage();
         let server = Server::clustered(Config { machine: machine.clone(), ..Config::default() }, door);
-        let served = Arc::new(WatchedReplica::new(server.replica(), self.number, &self.common.replicas));
+        let watched = Arc::new(WatchedReplica::new(server.replica(), self.number, &self.common.replicas));
         let store = open(&disk).map_err(|error| format!("its log does not open: {error}"))?;
         let me = LinkEnd { cluster: identity.cluster, node: self.number };
         let links = Links::new(SimNet(wires.clone()), me, Bounds::default());
@@ -128,12 +128,12 @@ impl NodeHost {
             founding,
             machine,
             nonce: seed << 16,
-            on_fatal: Box::new(move |reason: Fatal| {
+            on_fatal: Box::new(move |reason: &Fatal| {
                 let mut state = fatal.lock().unwrap_or_else(PoisonError::into_inner);
                 *state = LifeState::Failed(reason.to_string());
             }),
         };
-        let started = Node::start(config, store, served, inside, links).await;
+        let started = Node::start(config, store, watched, inside, links).await;
         let node: Node<SimKit> = started.map_err(|error| format!("it does not start: {error}"))?;
         let listener = bind(CLUSTER_PORT).await?;
         let admitting = node.clone();
@@ -157,7 +157,12 @@ impl NodeHost {
             if self.number == 1 {
                 self.identity.set(Some(found));
                 self.votes.set(true);
+                self.common.joined.set(1);
                 break;
+            }
+            if self.common.joined.get() + 1 < self.number {
+                sleep(AGAIN).await;
+                continue;
             }
             let request = ControlRequest::Join { nonce: seed, address: address(self.number), levels: LEVELS };
             if let Some(ControlAnswer::Joined { node, cluster, timeout_ms, .. }) =
@@ -176,7 +181,11 @@ impl NodeHost {
     async fn promote(&self) {
         while !self.votes.get() {
             let answer = self.order(1, &ControlRequest::Promote(self.number)).await;
-            self.votes.set(answer == Some(ControlAnswer::Done));
+            if answer == Some(ControlAnswer::Done) {
+                self.votes.set(true);
+                self.common.joined.set(self.number);
+                break;
+            }
             sleep(AGAIN).await;
         }
     }

@@ -181,7 +181,10 @@ impl ClusterWorld {
             history.lines()
         });
         let entries = common.replicas.with(|ledger| ledger.lines().collect::<Vec<_>>());
-        let lines = lines.into_iter().chain(entries).chain(happenings.iter().map(|(ms, what)| format!("{ms:>6} ms {what:?}")));
+        let lines = lines
+            .into_iter()
+            .chain(entries)
+            .chain(happenings.iter().map(|(ms, what)| format!("{ms:>6} ms {what:?}")));
         ClusterReport { marks, virtual_ms: at_ms, lines: lines.collect(), wrong }
     }
 
@@ -259,7 +262,8 @@ impl ClusterWorld {
             }
             Mishap::Cut(split) => {
                 self.marks.cuts += 1;
-                let mut node = |target| self.nodes(target).first().map_or(target, |number| Target::Node(*number));
+                let mut node =
+                    |target| self.nodes(target).first().map_or(target, |number| Target::Node(*number));
                 Mishap::Cut(match split {
                     Split::Alone(target) => Split::Alone(node(target)),
                     Split::Mute(target) => Split::Mute(node(target)),
@@ -377,9 +381,8 @@ impl ClusterWorld {
     }
 
     fn note_figures(&mut self) {
-        let ledger = |ledger: &mut Ledger| {
-            (ledger.gone.len() as u64, ledger.copies, ledger.installs, ledger.compared)
-        };
+        let ledger =
+            |ledger: &mut Ledger| (ledger.gone.len() as u64, ledger.copies, ledger.installs, ledger.compared);
         let (gone, copies, installs, compared) = self.common.replicas.with(ledger);
         self.marks.epochs_gone += gone;
         self.marks.snapshots += copies;

@@ -229,8 +229,20 @@ fn nonsense_is_not_answered() {
         let piece =
             |header, length| encode(&PieceAsk { ballot: elected, header, offset: 0, piece: vec![0; length] });
         assert_eq!(engine.answer(leader, PIECE, &piece(header.clone(), PIECE_BYTES + 1)).await, None);
-        let refused = engine.answer(leader, PIECE, &piece(header, 1)).await.unwrap();
+        let refused = engine.answer(leader, PIECE, &piece(header.clone(), 1)).await.unwrap();
         assert!(matches!(decode(&refused), Ok(PieceAnswer::Refused(_))));
+        // A piece that is not the next one is not written.
+        let header = SnapshotHeader { length: 100, ..header };
+        for (offset, length, expected) in [(40, 10, 0), (0, 40, 40), (50, 10, 40), (40, 20, 60), (40, 20, 60)]
+        {
+            let header = header.clone();
+            let question = PieceAsk { ballot: elected, header, offset, piece: vec![0; length] };
+            let answer = engine.answer(leader, PIECE, &encode(&question)).await.unwrap();
+            assert!(
+                matches!(decode(&answer), Ok(PieceAnswer::Continue(next)) if next == expected),
+                "{offset}"
+            );
+        }
         room.say(&ALL, "a").await;
         room.applied(&ALL, &["a"]).await;
     });

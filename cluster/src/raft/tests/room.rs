@@ -48,10 +48,10 @@ pub(super) struct Node {
 
 /// The engines, and the links between them.
 #[derive(Clone, Default)]
-pub(super) struct Room(Arc<Mutex<Inside>>);
+pub(super) struct Room(Arc<Mutex<Floor>>);
 
 #[derive(Default)]
-struct Inside {
+struct Floor {
     nodes: BTreeMap<u16, Node>,
     /// From, to.
     cut: BTreeSet<(u16, u16)>,
@@ -207,7 +207,7 @@ impl Room {
         })
     }
 
-    fn inside<T>(&self, with: impl FnOnce(&mut Inside) -> T) -> T {
+    fn inside<T>(&self, with: impl FnOnce(&mut Floor) -> T) -> T {
         with(&mut self.0.lock().unwrap())
     }
 }

@@ -86,7 +86,7 @@ fn what_was_acknowledged_is_there_after_a_crash() {
                     disk.die_after(draw.below(30));
                 }
                 let mut changes = Vec::new();
-                for _ in 0..1 + draw.below(3) {
+                for _ in 0..=draw.below(3) {
                     changes.push(after.draw(&mut draw));
                     after.make(&changes[changes.len() - 1]);
                 }
@@ -165,6 +165,8 @@ fn appends_that_wait_share_a_sync() {
     let disk = CrashDisk::default();
     let (log, steps) = Stepped::new(DiskLog::open(disk.clone()).unwrap());
     let store = Store::open(Arc::new(log), Writing::Thread).unwrap();
+    // Dropped before the store, whose end waits for the writer.
+    let steps = steps;
     let before = disk.syncs();
     for index in 0..500 {
         let record = Record { position: Position { term: 1, index }, content: Content::Blank };

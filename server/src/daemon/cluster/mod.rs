@@ -13,7 +13,7 @@ use elockd_cluster::store::{IdentityError, StateDirectory, Store, Writing};
 use elockd_cluster::{
     Charter, CharterError, Clock, Door, Fatal, Inside, Kit, Node, NodeConfig, NodeFigures, door,
 };
-use elockd_core::Config;
+use elockd_core::{Config, Settings};
 use elockd_server::gate::Replica;
 use std::io;
 use std::marker::PhantomData;
@@ -64,22 +64,24 @@ pub(crate) struct Prepared {
     tls: Option<Tls>,
 }
 
-/// Opens the state directory, and reads the certificates.
-pub(crate) fn prepare(settings: &ClusterSettings) -> Result<Prepared, ClusterError> {
+/// Opens the state directory, and reads the certificates. `machine` is what the settings say: it must be what the
+/// cluster was founded with.
+pub(crate) fn prepare(settings: &ClusterSettings, machine: &Config) -> Result<Prepared, ClusterError> {
     let directory = StateDirectory::open(&settings.state_dir)?;
     let charter = Charter::read(directory.path())?;
+    if let Some((flag, own, common)) = charter.difference(&machine.limits, &machine.features) {
+        return Err(ClusterError::Differs { flag: format!("--{flag}"), own, common });
+    }
     let tls = settings.files.clone().map(|files| Tls::new(files, Some(&settings.advertise))).transpose()?;
     Ok(Prepared { directory, charter, tls })
 }
 
 impl Prepared {
-    /// Gives a machine's configuration what is the cluster's.
-    pub(crate) fn adopt(&self, config: &mut Config) -> Result<(), ClusterError> {
-        if let Some((flag, own, common)) = self.charter.difference(&config.limits, &config.features) {
-            return Err(ClusterError::Differs { flag: format!("--{flag}"), own, common });
-        }
-        config.secret = self.charter.settings.secret.clone();
-        Ok(())
+    /// Gives a machine's configuration what is the cluster's. A node that may open few files has fewer sockets, and not
+    /// another limit.
+    pub(crate) fn adopt(&self, config: &mut Config) {
+        let Settings { limits, features, secret, .. } = self.charter.settings.clone();
+        (config.limits, config.features, config.secret) = (limits, features, secret);
     }
 
     /// The door of the node, and its inner side.
@@ -136,16 +138,13 @@ impl Member {
                 inside,
                 machine,
             };
-            match prepared.tls {
-                Some(tls) => {
-                    let listening = tls.clone();
-                    let listen = async move |address: &str| listening.listen(address).await;
-                    runtime.block_on(run(parts, tls, listen, begun));
-                }
-                None => {
-                    let listen = async move |address: &str| Tcp::plain().listen(address).await;
-                    runtime.block_on(run(parts, Tcp::plain(), listen, begun));
-                }
+            if let Some(tls) = prepared.tls {
+                let listening = tls.clone();
+                let listen = async move |address: &str| listening.listen(address).await;
+                runtime.block_on(run(parts, tls, listen, begun));
+            } else {
+                let listen = async move |address: &str| Tcp::plain().listen(address).await;
+                runtime.block_on(run(parts, Tcp::plain(), listen, begun));
             }
         };
         thread::Builder::new().name("cluster".to_owned()).spawn(body).map_err(ClusterError::Thread)?;
@@ -191,6 +190,7 @@ async fn run<N: Net<Listener = LinkListener>>(
     };
     let me = LinkEnd { cluster: parts.directory.identity().cluster, node: parts.directory.identity().node };
     let links = Links::new(net.clone(), me, Bounds::default());
+    let seen = links.clone();
     // It is locked as long as the thread lives.
     let (node, _directory) = match start::<N>(parts, links).await {
         Ok(started) => started,
@@ -204,7 +204,9 @@ async fn run<N: Net<Listener = LinkListener>>(
     let (stop, stopping) = oneshot::channel();
     let (ended, stopped) = oneshot::channel();
     let looking = node.clone();
-    let member = Member { figures: Arc::new(move || looking.figures()), stop, stopped };
+    let refused = serving.refusals();
+    let figures = move || NodeFigures { links_refused: seen.failures() + refused(), ..looking.figures() };
+    let member = Member { figures: Arc::new(figures), stop, stopped };
     if begun.send(Ok(member)).is_err() {
         return;
     }
@@ -238,7 +240,7 @@ async fn start<N: Net>(
 }
 
 /// Ends the process: it must not go on. The kernel closes what is open.
-fn end(fatal: Fatal) {
+fn end(fatal: &Fatal) {
     let status = match fatal {
         Fatal::Disk(_) => DISK_FAILED,
         Fatal::Engine(_) | Fatal::Diverged { .. } => IS_A_BUG,

@@ -4,7 +4,7 @@ use crate::output::{self, tell};
 use crate::settings::{self, ClusterSettings, Occasion, TIMEOUT_MS};
 use clap::{Args, Parser, Subcommand};
 use elockd_cluster::net::{Bounds, Tcp, Tls, call};
-use elockd_cluster::store::{Identity, StateDirectory};
+use elockd_cluster::store::{Identity, StateDirectory, Store, Writing};
 use elockd_cluster::{Charter, ControlAnswer, ControlRequest, LEVELS, MemberStatus, StatusRecord};
 use elockd_core::{Config, Settings};
 use elockd_server::tokens::{FileTokens, HIGHEST_TOKEN, TokenSource};
@@ -13,6 +13,7 @@ use std::ffi::OsString;
 use std::fmt::Write;
 use std::fs;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Builder;
 
@@ -45,6 +46,14 @@ enum Tool {
     Promote(Other),
     /// Removes a node: its clients are let go, and its locks are freed.
     Remove(Other),
+    /// Raises the level to the highest that all members know: when all run the new release. There is no way back.
+    Upgrade(Whole),
+    /// Founds the cluster anew from this node alone, when most others are lost for good. Its daemon must not run.
+    ///
+    /// All connections and locks are gone. The settings stay, and fencing tokens go on above all that were given out.
+    /// The other nodes must be off for good: this cannot be checked. Afterwards others join as new nodes, with empty
+    /// state directories.
+    Recover(Recover),
     /// Tells what the cluster looks like. The status is 0, 1 if a member is missing, 2 if there is no leader.
     Status(Status),
 }
@@ -79,6 +88,24 @@ struct Other {
 }
 
 #[derive(Args, Debug)]
+struct Whole {
+    /// Ask this member. By default it is the node of the settings.
+    #[arg(long, value_name = "HOST:PORT")]
+    at: Option<String>,
+    #[command(flatten)]
+    daemon: Daemon,
+}
+
+#[derive(Args, Debug)]
+struct Recover {
+    /// Says that all other nodes are off for good. Otherwise there would be two clusters, and locks held twice.
+    #[arg(long, required = true)]
+    others_are_off: bool,
+    #[command(flatten)]
+    daemon: Daemon,
+}
+
+#[derive(Args, Debug)]
 struct Status {
     /// Print JSON.
     #[arg(long)]
@@ -101,8 +128,10 @@ pub(crate) fn main(args: &[OsString]) -> ExitCode {
     let done = match line.command {
         Tool::Init(daemon) => init(&daemon),
         Tool::Join(join) => self::join(&join),
-        Tool::Promote(other) => change(&other, ControlRequest::Promote(other.node), "votes now"),
-        Tool::Remove(other) => change(&other, ControlRequest::Remove(other.node), "is removed"),
+        Tool::Promote(other) => change(&other, &ControlRequest::Promote(other.node), "votes now"),
+        Tool::Remove(other) => change(&other, &ControlRequest::Remove(other.node), "is removed"),
+        Tool::Upgrade(whole) => upgrade(&whole),
+        Tool::Recover(recover) => self::recover(&recover),
         Tool::Status(status) => self::status(&status),
     };
     match done {
@@ -150,7 +179,7 @@ fn init(daemon: &Daemon) -> Result<ExitCode, Refused> {
     let first = *runtime.block_on(tokens.reserve())?.start();
     let Config { limits, features, secret, accounts, .. } = machine;
     let common = Settings { limits, features, secret, accounts };
-    let charter = Charter { settings: common, founds: Some((first, HIGHEST_TOKEN)) };
+    let charter = Charter { settings: common, founds: Some((first, HIGHEST_TOKEN)), token: first };
     let identity = Identity::found(TIMEOUT_MS)?;
     charter.write(&cluster.state_dir)?;
     let directory = StateDirectory::create(&cluster.state_dir, identity)?;
@@ -171,23 +200,23 @@ fn join(join: &Join) -> Result<ExitCode, Refused> {
     }
     // Asked again after a failure, it gets the same number: the draw is kept.
     let draw = cluster.state_dir.join("cluster.joining");
-    let nonce = match fs::read_to_string(&draw).ok().and_then(|text| text.trim().parse().ok()) {
-        Some(nonce) => nonce,
-        None => {
-            let nonce = getrandom::u64().map_err(|error| Refused::Reason(error.to_string()))?;
-            fs::write(&draw, format!("{nonce}\n"))?;
-            nonce
-        }
+    let drawn = fs::read_to_string(&draw).ok().and_then(|text| text.trim().parse().ok());
+    let nonce = if let Some(nonce) = drawn {
+        nonce
+    } else {
+        let nonce = getrandom::u64().map_err(|error| Refused::Reason(error.to_string()))?;
+        fs::write(&draw, format!("{nonce}\n"))?;
+        nonce
     };
     let request = ControlRequest::Join { nonce, address: cluster.advertise.clone(), levels: LEVELS };
     let answer = ask(&cluster, &join.member, &request)?;
-    let ControlAnswer::Joined { node, cluster: number, timeout_ms, settings: common, .. } = answer else {
+    let ControlAnswer::Joined { node, cluster: number, timeout_ms, settings: common, token } = answer else {
         return Err(unexpected(answer));
     };
     let common = Charter::settings_of(&common).ok_or_else(|| {
         Refused::Reason("the cluster has settings that this release does not know".to_owned())
     })?;
-    let charter = Charter { settings: common, founds: None };
+    let charter = Charter { settings: common, founds: None, token };
     if let Some((flag, own, common)) = charter.difference(&machine.limits, &machine.features) {
         return Err(Refused::Reason(format!(
             "--{flag} is {own} here, and {common} in the cluster: they must be the same on all nodes; node {node} \
@@ -204,13 +233,48 @@ fn join(join: &Join) -> Result<ExitCode, Refused> {
     )))
 }
 
-fn change(other: &Other, request: ControlRequest, what: &str) -> Result<ExitCode, Refused> {
+fn change(other: &Other, request: &ControlRequest, what: &str) -> Result<ExitCode, Refused> {
     let (_, cluster) = load(&other.daemon)?;
     let at = other.at.clone().unwrap_or_else(|| cluster.advertise.clone());
-    match ask(&cluster, &at, &request)? {
+    match ask(&cluster, &at, request)? {
         ControlAnswer::Done => Ok(output::print(&format!("node {} {what}\n", other.node))),
         answer => Err(unexpected(answer)),
     }
+}
+
+fn upgrade(whole: &Whole) -> Result<ExitCode, Refused> {
+    let (_, cluster) = load(&whole.daemon)?;
+    let at = whole.at.clone().unwrap_or_else(|| cluster.advertise.clone());
+    match ask(&cluster, &at, &ControlRequest::Upgrade)? {
+        ControlAnswer::Level(level) => Ok(output::print(&format!("the cluster is at level {level}\n"))),
+        answer => Err(unexpected(answer)),
+    }
+}
+
+fn recover(recover: &Recover) -> Result<ExitCode, Refused> {
+    assert!(recover.others_are_off, "clap demands it");
+    let (settings, cluster) = load(&recover.daemon)?;
+    // Its daemon must not run, and a node that was refused as damaged or different may be the last one left.
+    let mut directory = StateDirectory::open_refused(&cluster.state_dir)?;
+    let mut charter = Charter::read(&cluster.state_dir)?;
+    let log = Store::open(Arc::new(directory.log()?), Writing::Inline)?;
+    let last = log.head().last.map_or(0, |last| last.index);
+    drop(log);
+    let mut tokens = FileTokens::open(&cluster.state_dir)?;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let by_clock = *runtime.block_on(tokens.reserve())?.start();
+    let first = by_clock.max(charter.token_above(last));
+    // Keys of before open nothing any more.
+    charter.settings.secret = settings.server.machine.secret;
+    charter.founds = Some((first, HIGHEST_TOKEN));
+    charter.token = first;
+    charter.write(&cluster.state_dir)?;
+    directory.renew(Identity::found(TIMEOUT_MS)?)?;
+    Ok(output::print(&format!(
+        "founded the cluster {:032x} anew, without connections and locks\nthis is its node 1 now: start its daemon, \
+         and join others, with empty state directories\n",
+        directory.identity().cluster
+    )))
 }
 
 fn status(status: &Status) -> Result<ExitCode, Refused> {

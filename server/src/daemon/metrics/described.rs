@@ -276,7 +276,8 @@ pub(super) fn labels_of(row: &FigureRow, part: Part) -> Vec<(&'static str, &'sta
 #[cfg(test)]
 pub(crate) fn table() -> String {
     let own = Own::ALL.map(Own::described);
-    let mut metrics: Vec<Described> = figures().into_iter().chain(own).collect();
+    let of_nodes = super::clustered::ROWS.iter().map(super::clustered::NodeMetric::described);
+    let mut metrics: Vec<Described> = figures().into_iter().chain(own).chain(of_nodes).collect();
     metrics.sort_by(|a, b| a.name.cmp(&b.name));
     let lines = metrics.iter().map(|metric| {
         let Described { name, metric_type, labels, help, note, rows } = metric;

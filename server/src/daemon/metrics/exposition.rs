@@ -1,6 +1,7 @@
 //! Writes a sample in Prometheus' format. The table of metrics says what is written. No label has a value that a client
 //! chooses, so the number of series is bounded. Names of locks are not in it.
 
+use super::clustered::{self, NodeValue};
 use super::described::{self, Described, Own};
 use super::sample::{AccountSample, Sample};
 use elockd_core::figures::Part;
@@ -52,6 +53,15 @@ impl Collector for Sample {
         page.by_account(Own::AccountWaiters, self, |account| account.waiters)?;
         page.by_account(Own::AccountMemory, self, |account| account.memory_bytes)?;
         self.times(&mut page)?;
+        if let Some(node) = &self.node {
+            for row in &clustered::ROWS {
+                let number = match (row.value)(node) {
+                    NodeValue::Whole(value) => Number::Whole(value),
+                    NodeValue::Milliseconds(ms) => Number::Seconds(Duration::from_millis(ms)),
+                };
+                page.series(&row.described(), &[(Vec::new(), number)])?;
+            }
+        }
         self.process(&mut page)
     }
 }
@@ -206,7 +216,7 @@ mod tests {
     fn every_figure_that_is_told_exists() {
         // Nobody has sent this machine a command. So figures that need a first use are not there.
         let server = Server::new(Config::default());
-        let text = text(Sample::take(&server.monitor(), 0, SystemTime::now()));
+        let text = text(Sample::take(&server.monitor(), None, 0, SystemTime::now()));
         assert!(text.contains("\nelockd_locks_refused_total 0\n"), "{text}");
         assert!(text.contains("\nelockd_connections_closed_total{cause=\"stalled\"} 0\n"), "{text}");
         assert!(text.contains("\nelockd_holds_limit 1000000\n"), "{text}");

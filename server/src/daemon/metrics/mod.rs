@@ -2,6 +2,7 @@
 //! slow or silent client takes one of a few places for a few seconds, and delays nobody else: figures are copied in
 //! one step and sent by a task of their own.
 
+mod clustered;
 mod described;
 mod exposition;
 mod process;
