@@ -33,6 +33,8 @@ pub(super) struct Leading {
     words_at: Moment,
     /// When things are proposed again that only matter until they are applied.
     settle_at: Moment,
+    /// Nothing is proposed before this: the engine has refused something, and would again.
+    propose_at: Moment,
     /// When a check is due, and the entry of the last one.
     check_at: (Moment, u64),
     /// What each node's replica came to at its last check: the entry and the digest.
@@ -57,6 +59,7 @@ impl Leading {
             epochs,
             words_at: at,
             settle_at: at,
+            propose_at: at,
             check_at: (at.plus(CHECK_EVERY_MS), 0),
             digests: BTreeMap::new(),
             agreed: None,
@@ -168,6 +171,9 @@ impl<K: Kit> Actor<K> {
         if at >= leading.check_at.0 && index > leading.check_at.1 + 1 {
             leading.check_at = (at.plus(CHECK_EVERY_MS), index);
             leading.merge.push(Act::Check);
+        }
+        if at < leading.propose_at {
+            return;
         }
         while let Some(entry) = leading.merge.next(now) {
             // It fails if the engine has stopped.
@@ -291,11 +297,13 @@ impl<K: Kit> Actor<K> {
 
     /// What became of an entry.
     pub(super) fn proposed(&mut self, term: u64, had_tick: bool, is_taken: bool) {
+        let later = self.now().plus(self.shared.times.beat() / 4);
         let Some(leading) = self.leading.as_mut().filter(|leading| leading.term == term) else { return };
         leading.merge.done(had_tick);
         if !is_taken {
             // Nodes send their batches again. What else was in it is proposed anew when it is due.
             leading.merge.forget();
+            leading.propose_at = later;
         }
     }
 
