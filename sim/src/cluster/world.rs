@@ -165,6 +165,7 @@ impl ClusterWorld {
             marks.writes_lost += tally.lost;
             marks.disk_failures += u64::from(tally.failed > 0);
         }
+        common.record(|history| history.count(&mut marks));
         let mut wrong = common.wrong();
         let lines = common.record(|history| {
             common.replicas.with(|ledger| {
