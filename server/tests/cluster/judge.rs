@@ -81,7 +81,12 @@ impl History {
             count(Deed::Get(None)),
             count(Deed::Release(Some(true))),
             count(Deed::Release(None)),
-            self.0.iter().filter(|done| done.deed == Deed::End).map(|done| done.line).collect::<Vec<_>>().len(),
+            self.0
+                .iter()
+                .filter(|done| done.deed == Deed::End)
+                .map(|done| done.line)
+                .collect::<Vec<_>>()
+                .len(),
             slowest / 1_000_000
         )
     }

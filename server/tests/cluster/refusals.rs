@@ -30,7 +30,10 @@ fn settings_that_are_no_nodes_are_refused() {
     says(&said, &["--cluster-listen needs --state-dir"]);
     says(&refused(&["--cluster-listen", link, "--state-dir", empty]), &["cluster init", "join"]);
     says(&refused(&["--cluster-advertise", link]), &["--cluster-advertise", "--cluster-listen"]);
-    says(&refused(&["--cluster-listen", link, "--state-dir", empty, "--cluster-ca", "x"]), &["--cluster-key"]);
+    says(
+        &refused(&["--cluster-listen", link, "--state-dir", empty, "--cluster-ca", "x"]),
+        &["--cluster-key"],
+    );
     let idle = ["--cluster-listen", link, "--state-dir", empty, "--idle-timeout", "1s"];
     says(&refused(&idle), &["--idle-timeout", "2500 ms"]);
     let tokens = folder.path().join("accounts");
