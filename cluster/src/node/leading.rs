@@ -12,7 +12,7 @@ use crate::raft::Standing;
 use crate::served::Served;
 use crate::wire::{decode, encode};
 use elockd_core::replica::{Act, LogEntry, Roll};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -37,6 +37,8 @@ pub(super) struct Leading {
     check_at: (Moment, u64),
     /// What each node's replica came to at its last check: the entry and the digest.
     digests: BTreeMap<u16, (u64, u64)>,
+    /// The epochs that were said to be silent.
+    silent: BTreeSet<(u16, u64)>,
     /// What most of them came to.
     agreed: Option<(u64, u64)>,
 }
@@ -59,6 +61,7 @@ impl Leading {
             settle_at: at,
             check_at: (at.plus(CHECK_EVERY_MS), 0),
             digests: BTreeMap::new(),
+            silent: BTreeSet::new(),
             agreed: None,
         }
     }
@@ -146,7 +149,10 @@ impl<K: Kit> Actor<K> {
             let Some(leading) = self.leading.as_mut().filter(|leading| leading.term == term) else {
                 continue;
             };
-            warn!(node, epoch, "node {node} is silent: ending its epoch {epoch}");
+            // Without a quorum it is condemned again and again.
+            if leading.silent.insert((node, epoch)) {
+                warn!(node, epoch, "node {node} is silent: ending its epoch {epoch}");
+            }
             leading.merge.push(Act::Gone { node, epoch });
         }
         let Some(leading) = self.leading.as_mut().filter(|leading| leading.is_ready) else { return };
