@@ -15,7 +15,8 @@ impl Small {
     /// Needs to be root. Else it says why it cannot be.
     fn mount(at: &Path) -> Result<Self, String> {
         fs::create_dir(at).unwrap();
-        mount("none", at, "tmpfs", MountFlags::empty(), Some(c"size=24m")).map_err(|error| error.to_string())?;
+        mount("none", at, "tmpfs", MountFlags::empty(), Some(c"size=24m"))
+            .map_err(|error| error.to_string())?;
         Ok(Self(at.to_owned()))
     }
 }

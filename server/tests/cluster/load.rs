@@ -6,8 +6,8 @@ use crate::support::poll;
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -54,7 +54,9 @@ impl Load {
         for at in nodes {
             let answered = || self.answered[at].load(Ordering::Relaxed);
             let before = answered();
-            poll(&format!("clients of node {at} to be answered"), LONG, || (answered() > before + 50).then_some(()));
+            poll(&format!("clients of node {at} to be answered"), LONG, || {
+                (answered() > before + 50).then_some(())
+            });
         }
     }
 
@@ -77,7 +79,13 @@ fn live(shared: &Shared, address: SocketAddr, answered: &AtomicU64, seed: u64) -
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(LONG)).unwrap();
         let number = shared.lines.fetch_add(1, Ordering::Relaxed);
-        let mut speaking = Speaking { shared, number, stream: BufReader::new(stream), done: &mut done, touched: BTreeSet::new() };
+        let mut speaking = Speaking {
+            shared,
+            number,
+            stream: BufReader::new(stream),
+            done: &mut done,
+            touched: BTreeSet::new(),
+        };
         let alive = shared.now();
         let ended = speaking.speak(answered, &mut random);
         if let Some(last) = ended {
@@ -151,7 +159,9 @@ impl Speaking<'_> {
             }
             Ok(_) if line.is_empty() || line == "0 No Quorum\n" || line == "0 Shutting Down\n" => None,
             Ok(_) => panic!("{request:?} was answered {line:?}"),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => panic!("{request:?} was never answered"),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                panic!("{request:?} was never answered")
+            }
             Err(_) => None,
         }
     }

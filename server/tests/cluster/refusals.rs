@@ -3,8 +3,6 @@
 
 use crate::nodes::{Cluster, Node, Said, run, tool};
 use crate::support::program;
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;
 
 /// Wrong settings.
@@ -32,16 +30,20 @@ fn settings_that_are_no_nodes_are_refused() {
     says(&said, &["--cluster-listen needs --state-dir"]);
     says(&refused(&["--cluster-listen", link, "--state-dir", empty]), &["cluster init", "join"]);
     says(&refused(&["--cluster-advertise", link]), &["--cluster-advertise", "--cluster-listen"]);
-    says(&refused(&["--cluster-listen", link, "--state-dir", empty, "--cluster-ca", "x"]), &["--cluster-key"]);
+    says(
+        &refused(&["--cluster-listen", link, "--state-dir", empty, "--cluster-ca", "x"]),
+        &["--cluster-key"],
+    );
     let idle = ["--cluster-listen", link, "--state-dir", empty, "--idle-timeout", "1s"];
     says(&refused(&idle), &["--idle-timeout", "2500 ms"]);
     // None of them has touched the folder but for a lock, so that it can be a node's.
-    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    let left: Vec<_> =
+        std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert!(left.iter().all(|name| name == "cluster.lock"), "{left:?}");
 
     let tokens = folder.path().join("accounts");
-    std::fs::write(&tokens, "").unwrap();
-    std::fs::set_permissions(&tokens, Permissions::from_mode(0o600)).unwrap();
+    let made = run(program().args(["token", "new", "ann", "--file"]).arg(&tokens));
+    assert_eq!(made.status, Some(0), "{made:?}");
     let accounts = ["--cluster-listen", link, "--state-dir", empty, "--token-file", tokens.to_str().unwrap()];
     says(&refused(&accounts), &["knows no accounts yet"]);
     std::fs::remove_file(tokens).unwrap();

@@ -353,6 +353,14 @@ fn table(record: &StatusRecord) -> String {
             number(member.lease_ms)
         );
     }
+    let voters = record.members.iter().filter(|member| member.is_voter).count();
+    if voters > 0 && voters.is_multiple_of(2) {
+        let _ = writeln!(
+            text,
+            "\n{voters} voters survive no more failures than {} would: let one more node join, or remove one",
+            voters - 1
+        );
+    }
     text
 }
 
