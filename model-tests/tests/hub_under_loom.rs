@@ -590,7 +590,7 @@ fn hub_of_node() -> Arc<LoomHub> {
 fn enter(hub: &Arc<LoomHub>, log: &HandedIn) -> LoomSeat {
     let origin = |conn: Conn| Origin { addr: Addr::Unix(conn.bits()), account: Account::default() };
     hub.enter(|conn| {
-        log.lock().expect("nothing panics while it is held").push(Input::Opened(conn, origin(conn)))
+        log.lock().expect("nothing panics while it is held").push(Input::Opened(conn, origin(conn)));
     })
 }
 

@@ -55,6 +55,12 @@ impl LastWord {
         }
     }
 
+    /// When this node last had part in any leadership, or started.
+    #[must_use]
+    pub fn latest(&self) -> Moment {
+        self.part.max(self.earlier)
+    }
+
     /// The word for the leader of `asked`: how long ago, in milliseconds, this node last had part in an earlier term.
     /// `follows` is the term of the leader that this node's engine follows now, or its own if it leads.
     ///

@@ -4,6 +4,7 @@ use super::actor::Actor;
 use super::leading::Leading;
 use super::{Fatal, Kit, Moment, Node};
 use crate::message::{MemberStatus, StatusRecord};
+use crate::raft::Standing;
 use crate::served::Served as _;
 use std::collections::BTreeMap;
 
@@ -104,6 +105,17 @@ impl<K: Kit> Node<K> {
         }
     }
 
+    /// Whether the leader that the engine names has a majority, as far as is known here. The engine goes on to name one
+    /// that is dead, and itself when it has lost the others.
+    fn is_of_majority(&self, standing: &Standing, at: Moment) -> bool {
+        let timeout = self.0.identity.timeout_ms;
+        if !standing.leads() {
+            return self.0.with_word(|word| at.since(word.latest())) < timeout;
+        }
+        let is_alone = standing.members.voters.iter().all(|voters| voters.len() == 1);
+        is_alone || standing.quorum_sent.is_some_and(|sent| at.since(sent) < timeout)
+    }
+
     /// What the cluster looks like from here.
     #[must_use]
     pub fn status(&self) -> StatusRecord {
@@ -138,7 +150,7 @@ impl<K: Kit> Node<K> {
             node: me,
             level: roll.level(),
             timeout_ms: self.0.identity.timeout_ms,
-            leader: standing.leader,
+            leader: standing.leader.filter(|_| self.is_of_majority(&standing, at)),
             term: standing.term,
             time_ms: stamp.0,
             committed: standing.committed.unwrap_or(0),

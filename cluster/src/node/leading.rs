@@ -2,7 +2,7 @@
 //! that are silent. All of it belongs to one term, and is dropped with it.
 
 use super::actor::{Actor, Event};
-use super::{Kit, Shared};
+use super::{Kit, NodeParts};
 use crate::clock::Moment;
 use crate::lease::{Answered, Condemned, Election};
 use crate::merge::{Merge, Taken};
@@ -12,7 +12,7 @@ use crate::raft::Standing;
 use crate::served::Served;
 use crate::wire::{decode, encode};
 use elockd_core::replica::{Act, LogEntry, Roll};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -39,6 +39,8 @@ pub(super) struct Leading {
     check_at: (Moment, u64),
     /// What each node's replica came to at its last check: the entry and the digest.
     digests: BTreeMap<u16, (u64, u64)>,
+    /// The epochs that were said to be silent.
+    silent: BTreeSet<(u16, u64)>,
     /// What most of them came to.
     agreed: Option<(u64, u64)>,
 }
@@ -62,6 +64,7 @@ impl Leading {
             propose_at: at,
             check_at: (at.plus(CHECK_EVERY_MS), 0),
             digests: BTreeMap::new(),
+            silent: BTreeSet::new(),
             agreed: None,
         }
     }
@@ -149,7 +152,10 @@ impl<K: Kit> Actor<K> {
             let Some(leading) = self.leading.as_mut().filter(|leading| leading.term == term) else {
                 continue;
             };
-            warn!(node, epoch, "node {node} is silent: ending its epoch {epoch}");
+            // Without a quorum it is condemned again and again.
+            if leading.silent.insert((node, epoch)) {
+                warn!(node, epoch, "node {node} is silent: ending its epoch {epoch}");
+            }
             leading.merge.push(Act::Gone { node, epoch });
         }
         let Some(leading) = self.leading.as_mut().filter(|leading| leading.is_ready) else { return };
@@ -341,7 +347,7 @@ fn sets(standing: &Standing) -> Vec<Vec<u16>> {
     standing.members.voters.iter().map(|voters| voters.iter().copied().collect()).collect()
 }
 
-impl<K: Kit> Shared<K> {
+impl<K: Kit> NodeParts<K> {
     /// Where entries of a term are proposed: in their order, in that term and in no later one. What a leader decided is
     /// no later leader's decision.
     fn proposer(self: &Arc<Self>, term: u64) -> mpsc::UnboundedSender<LogEntry> {

@@ -3,7 +3,7 @@
 //! answer. The search is the crate `todc-utils`'.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use todc_utils::linearizability::WGLChecker;
 use todc_utils::linearizability::history::{Action, History as Actions};
 use todc_utils::specifications::Specification;
@@ -72,6 +72,7 @@ impl History {
     /// For people.
     pub(crate) fn summary(&self) -> String {
         let count = |deed: Deed| self.0.iter().filter(|done| done.deed == deed).count();
+        let lost = self.0.iter().filter(|done| done.deed == Deed::End).map(|done| done.line);
         let slowest = self.0.iter().filter(|done| matches!(done.deed, Deed::Release(Some(_))));
         let slowest = slowest.map(|done| done.heard - done.sent).max().unwrap_or(0);
         format!(
@@ -81,12 +82,7 @@ impl History {
             count(Deed::Get(None)),
             count(Deed::Release(Some(true))),
             count(Deed::Release(None)),
-            self.0
-                .iter()
-                .filter(|done| done.deed == Deed::End)
-                .map(|done| done.line)
-                .collect::<Vec<_>>()
-                .len(),
+            lost.collect::<BTreeSet<_>>().len(),
             slowest / 1_000_000
         )
     }
@@ -217,7 +213,7 @@ fn the_judge_finds_lies() {
     // Never freed.
     let late = history(&[
         (1, Deed::Get(Some(true)), 0, 10),
-        (1, Deed::End, 10, 40),
+        (1, Deed::End, 20, 40),
         (2, Deed::Get(Some(false)), FREED_NS + 50, FREED_NS + 60),
     ]);
     assert!(late.disorder().is_some());

@@ -63,6 +63,8 @@ fn nodes_are_added_removed_and_replaced() {
     poll("it to serve no more", LONG, || (!cluster.nodes[fresh].serves()).then_some(()));
     let status = cluster.nodes[0].status().unwrap();
     assert_eq!(status["members"].as_array().unwrap().len(), 2, "{status}");
+    let table = cluster.nodes[0].must(&["status"]);
+    assert!(table.contains("2 voters survive no more"), "{table}");
     let twice = cluster.nodes[cluster.leader()].tool(&["remove", "4"]);
     assert_eq!(twice.status, Some(2));
     assert!(twice.err.contains("no member"), "{}", twice.err);

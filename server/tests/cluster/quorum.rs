@@ -49,3 +49,36 @@ fn a_majority_is_lost_and_comes_back() {
     let third = token(&mut anew, "x");
     assert!(third > second, "{third} after {second}");
 }
+
+/// Goal: the last node founds the cluster anew when the others are lost for good. Method: two of three are killed, and
+/// the third is recovered; fencing tokens go on.
+#[test]
+fn the_last_node_goes_on_alone() {
+    let mut cluster = Cluster::start(3);
+    let mut client = cluster.nodes[0].client();
+    get(&mut client, "x");
+    let first = token(&mut client, "x");
+    let old = cluster.nodes[0].status().unwrap();
+    for node in &mut cluster.nodes {
+        node.kill();
+    }
+    let said = cluster.nodes[0].tool(&["recover"]);
+    assert!(said.status != Some(0) && said.err.contains("--others-are-off"), "{said:?}");
+    cluster.nodes[0].must(&["recover", "--others-are-off"]);
+    cluster.nodes[0].start();
+    let mut anew = cluster.nodes[0].client();
+    get(&mut anew, "x");
+    let second = token(&mut anew, "x");
+    assert!(second > first, "{second} after {first}");
+    let new = cluster.nodes[0].status().unwrap();
+    assert_ne!(new["cluster"], old["cluster"]);
+
+    // One of before is of another cluster now. A fresh one joins.
+    cluster.nodes[1].spawn();
+    assert_eq!(cluster.nodes[1].first_words(b"ping\n"), "0 No Quorum\n");
+    cluster.nodes[1].kill();
+    cluster.nodes.truncate(1);
+    let fresh = cluster.folder_for("fresh");
+    let fresh = cluster.add(fresh);
+    assert_eq!(cluster.nodes[fresh].client().ask("g x"), "0 Lock Get Failure: x");
+}

@@ -36,12 +36,17 @@ fn settings_that_are_no_nodes_are_refused() {
     );
     let idle = ["--cluster-listen", link, "--state-dir", empty, "--idle-timeout", "1s"];
     says(&refused(&idle), &["--idle-timeout", "2500 ms"]);
+    // None of them has touched the folder but for a lock, so that it can be a node's.
+    let left: Vec<_> =
+        std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| name == "cluster.lock"), "{left:?}");
+
     let tokens = folder.path().join("accounts");
-    std::fs::write(&tokens, "").unwrap();
-    let accounts = ["--cluster-listen", link, "--state-dir", empty, "--auth-required"];
-    says(&refused(&accounts), &["account"]);
-    // None of them has touched the folder but for the list of accounts.
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    let made = run(program().args(["token", "new", "ann", "--file"]).arg(&tokens));
+    assert_eq!(made.status, Some(0), "{made:?}");
+    let accounts = ["--cluster-listen", link, "--state-dir", empty, "--token-file", tokens.to_str().unwrap()];
+    says(&refused(&accounts), &["knows no accounts yet"]);
+    std::fs::remove_file(tokens).unwrap();
 
     let words = ["--cluster-listen", "192.0.2.1:9990", "--state-dir", empty];
     let said = tool(&[&["init"], &words[..]].concat());

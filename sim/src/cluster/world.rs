@@ -12,7 +12,7 @@ use super::marks::ClusterMarks;
 use super::node::{LifeState, NodeHost};
 use super::node_name;
 use super::plan::{CLIENT_HOSTS, CLIENTS, ClusterPlan, Death, NodeMishap, Split, TROUBLE_MS, Victim};
-use super::replicas::Ledger;
+use super::replicas::ReplicaLedger;
 use crate::panics;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -46,7 +46,7 @@ pub struct ClusterReport {
 pub(super) struct ClusterRun<'a> {
     pub(super) nodes: u16,
     pub(super) history: &'a ClientHistory,
-    pub(super) ledger: &'a Ledger,
+    pub(super) ledger: &'a ReplicaLedger,
     pub(super) happenings: &'a Happenings,
     /// When the run ended.
     pub(super) end_ms: u32,
@@ -382,8 +382,9 @@ impl ClusterWorld {
     }
 
     fn note_figures(&mut self) {
-        let ledger =
-            |ledger: &mut Ledger| (ledger.gone.len() as u64, ledger.copies, ledger.installs, ledger.compared);
+        let ledger = |ledger: &mut ReplicaLedger| {
+            (ledger.gone.len() as u64, ledger.copies, ledger.installs, ledger.compared)
+        };
         let (gone, copies, installs, compared) = self.common.replicas.with(ledger);
         self.marks.epochs_gone += gone;
         self.marks.snapshots += copies;
