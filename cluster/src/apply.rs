@@ -2,6 +2,7 @@
 //! is told to the rest of the node.
 
 use crate::door::NodeInput;
+use crate::latest::{Latest, LatestReceiver};
 use crate::raft::Committed;
 use crate::served::Served;
 use elockd_core::replica::{Act, LogEntry, Replica, Roll, Ruling, digest};
@@ -9,13 +10,12 @@ use elockd_core::{Config, Input, Now};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::watch;
 
 /// How far entries were applied, for the rest of the node.
 #[derive(Debug)]
 pub(crate) struct Progress {
     state: Mutex<Applied>,
-    index: watch::Sender<u64>,
+    index: Latest<u64>,
 }
 
 /// What was applied.
@@ -46,7 +46,7 @@ impl Progress {
             digest: None,
             stamps: VecDeque::new(),
         };
-        Arc::new(Self { state: Mutex::new(state), index: watch::Sender::new(0) })
+        Arc::new(Self { state: Mutex::new(state), index: Latest::new(0) })
     }
 
     /// Looks at what was applied.
@@ -68,7 +68,7 @@ impl Progress {
     }
 
     /// Told of each step.
-    pub(crate) fn watch(&self) -> watch::Receiver<u64> {
+    pub(crate) fn watch(&self) -> LatestReceiver<u64> {
         self.index.subscribe()
     }
 

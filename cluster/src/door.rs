@@ -10,12 +10,12 @@
 //! ```
 
 use crate::clock::{Clock, Moment};
+use crate::latest::{Latest, LatestReceiver};
 use elockd_core::{Command, Input};
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
-use tokio::sync::watch;
 
 /// An input that a node hands in.
 pub type NodeInput = Input<Command<Vec<u8>>>;
@@ -47,10 +47,10 @@ struct Shared {
     until: AtomicU64,
     /// The latest moment that this ever was.
     latest: AtomicU64,
-    service: watch::Sender<Service>,
+    service: Latest<Service>,
     queue: Mutex<Queue>,
     /// Beats that the cluster wants to send, and those that passed through the server's runtime.
-    beats: watch::Sender<(u64, u64)>,
+    beats: Latest<(u64, u64)>,
 }
 
 #[derive(Debug, Default)]
@@ -75,9 +75,9 @@ pub fn door(node: u16, clock: Clock) -> (Door, Inside) {
         clock,
         until: AtomicU64::new(0),
         latest: AtomicU64::new(0),
-        service: watch::Sender::new(Service::Silent),
+        service: Latest::new(Service::Silent),
         queue: Mutex::default(),
-        beats: watch::Sender::new((0, 0)),
+        beats: Latest::new((0, 0)),
     });
     (Door(Arc::clone(&shared)), Inside(shared))
 }
@@ -109,7 +109,7 @@ impl Door {
 
     /// Whether the server may serve, and which epoch.
     #[must_use]
-    pub fn service(&self) -> watch::Receiver<Service> {
+    pub fn service(&self) -> LatestReceiver<Service> {
         self.0.service.subscribe()
     }
 
@@ -201,7 +201,7 @@ impl Inside {
 
     /// What the server is doing.
     #[must_use]
-    pub fn service(&self) -> watch::Receiver<Service> {
+    pub fn service(&self) -> LatestReceiver<Service> {
         self.0.service.subscribe()
     }
 

@@ -6,6 +6,7 @@ use super::serving::OwnEpochs;
 use super::{Fatal, Kit, LeaderLease, LeaderTime, Moment, NodeParts};
 use crate::apply::Applied;
 use crate::door::{Inside, NodeInput, Service};
+use crate::latest::LatestReceiver;
 use crate::message::kind;
 use crate::net::LinkError;
 use crate::propose::BatchRoom;
@@ -19,7 +20,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 use tracing::error;
 
@@ -73,9 +74,9 @@ pub(super) struct Actor<K: Kit> {
     pub(super) inside: Inside,
     events: mpsc::UnboundedReceiver<Event>,
     // These are kept from turn to turn: what changes during a turn is seen in the next.
-    steps: watch::Receiver<u64>,
-    service: watch::Receiver<Service>,
-    failure: watch::Receiver<Option<DiskError>>,
+    steps: LatestReceiver<u64>,
+    service: LatestReceiver<Service>,
+    failure: LatestReceiver<Option<DiskError>>,
     changes: Changes<K::Pace>,
     /// How the engine stands.
     pub(super) standing: Standing,

@@ -1,6 +1,7 @@
 //! The engine of a node: the only thing that the rest of the crate calls.
 
 use crate::clock::{Clock, Moment};
+use crate::latest::LatestReceiver;
 use crate::net::Ask;
 use crate::raft::answer::{Answering, Heard};
 use crate::raft::calendar::Calendar;
@@ -21,7 +22,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 /// What an engine is started with.
 pub struct EngineConfig {
@@ -170,7 +171,7 @@ impl<P: Pace> Engine<P> {
 
     /// The first error of the disk, once there is one. The engine stops by itself then; the process must not go on.
     #[must_use]
-    pub fn failure(&self) -> watch::Receiver<Option<DiskError>> {
+    pub fn failure(&self) -> LatestReceiver<Option<DiskError>> {
         self.log.failure()
     }
 

@@ -11,6 +11,7 @@ mod log;
 mod machine;
 pub mod message;
 mod network;
+mod ordered;
 mod proposal;
 mod runtime;
 mod standing;

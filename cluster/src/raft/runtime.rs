@@ -1,5 +1,6 @@
 //! What the engine runs on: tokio and threads in a daemon, one thread and drawn numbers in a simulation.
 
+use super::ordered::OrderedRuntime;
 use openraft::AsyncRuntime;
 use openraft_rt::deterministic_rng::DeterministicRng;
 use openraft_rt_tokio::TokioRuntime;
@@ -43,7 +44,7 @@ impl Pace for Threads {
 pub struct Seeded;
 
 impl Pace for Seeded {
-    type Runtime = DeterministicRng<TokioRuntime>;
+    type Runtime = OrderedRuntime;
 
     async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
         work()

@@ -4,11 +4,11 @@
 //! The first error is the last thing that the disk is asked for. Everything that waits, and everything that comes
 //! later, gets that error.
 
+use crate::latest::{Latest, LatestReceiver};
 use crate::store::log::{Change, Log};
 use std::io;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use tokio::sync::watch;
 
 /// What happened to the disk. Nothing is tried again in this process.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,7 +52,7 @@ struct Job {
 /// The queue.
 pub(crate) struct DiskQueue {
     log: Arc<dyn Log>,
-    failure: watch::Sender<Option<DiskError>>,
+    failure: Latest<Option<DiskError>>,
     /// `None` if changes are written inline.
     jobs: Option<mpsc::Sender<Job>>,
     writer: Option<JoinHandle<()>>,
@@ -60,7 +60,7 @@ pub(crate) struct DiskQueue {
 
 impl DiskQueue {
     pub(crate) fn new(log: Arc<dyn Log>, writing: Writing) -> io::Result<Self> {
-        let failure = watch::Sender::new(None);
+        let failure = Latest::new(None);
         let (jobs, writer) = match writing {
             Writing::Inline => (None, None),
             Writing::Thread => {
@@ -101,7 +101,7 @@ impl DiskQueue {
     }
 
     /// The first error of the disk, once there is one.
-    pub(crate) fn failure(&self) -> watch::Receiver<Option<DiskError>> {
+    pub(crate) fn failure(&self) -> LatestReceiver<Option<DiskError>> {
         self.failure.subscribe()
     }
 }
@@ -119,7 +119,7 @@ impl Drop for DiskQueue {
     }
 }
 
-fn write_all(log: &dyn Log, jobs: &mpsc::Receiver<Job>, failure: &watch::Sender<Option<DiskError>>) {
+fn write_all(log: &dyn Log, jobs: &mpsc::Receiver<Job>, failure: &Latest<Option<DiskError>>) {
     while let Ok(first) = jobs.recv() {
         let mut step = vec![first];
         step.extend(jobs.try_iter());
@@ -127,7 +127,7 @@ fn write_all(log: &dyn Log, jobs: &mpsc::Receiver<Job>, failure: &watch::Sender<
     }
 }
 
-fn write(log: &dyn Log, step: Vec<Job>, failure: &watch::Sender<Option<DiskError>>) {
+fn write(log: &dyn Log, step: Vec<Job>, failure: &Latest<Option<DiskError>>) {
     let mut changes = Vec::new();
     let mut done = Vec::new();
     for job in step {
@@ -144,7 +144,7 @@ fn write(log: &dyn Log, step: Vec<Job>, failure: &watch::Sender<Option<DiskError
     }
 }
 
-fn fail(done: Vec<Done>, failure: &watch::Sender<Option<DiskError>>, error: &DiskError) {
+fn fail(done: Vec<Done>, failure: &Latest<Option<DiskError>>, error: &DiskError) {
     failure.send_if_modified(|failure| {
         let is_first = failure.is_none();
         if is_first {

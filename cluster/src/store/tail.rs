@@ -6,6 +6,7 @@
 //!             ^ purged             ^ recent[0]                    ^ durable          ^ last
 //! ```
 
+use crate::latest::LatestReceiver;
 use crate::store::log::{Change, Head, Log};
 use crate::store::queue::{DiskError, DiskQueue, Done, Writing};
 use crate::store::record::{Ballot, Position, Record};
@@ -14,7 +15,6 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::watch;
 
 /// How many bytes of entries that are on the disk are kept in memory too.
 const RECENT_BYTES: usize = 16 << 20;
@@ -75,7 +75,7 @@ impl Store {
 
     /// The first error of the disk, once there is one. It is final.
     #[must_use]
-    pub fn failure(&self) -> watch::Receiver<Option<DiskError>> {
+    pub fn failure(&self) -> LatestReceiver<Option<DiskError>> {
         self.queue.failure()
     }
 

@@ -8,13 +8,12 @@ use super::{Berth, Berths, Gate, GateHandle, Leased, Replica};
 use crate::clock::Clock;
 use crate::hub::{Flow, Hub, Mail, Seat};
 use crate::listen::Stream;
-use elockd_cluster::{Door, NodeInput, Service};
+use elockd_cluster::{Door, LatestReceiver, NodeInput, Service};
 use elockd_core::{Account, Accounts, Addr, Cause, Command, Conn, Input, Kind, Machine, Now, Origin, Reason};
 use std::future::{pending, poll_fn};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
-use tokio::sync::watch;
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::timeout;
 use tracing::{info, warn};
@@ -29,7 +28,7 @@ const GRACE_MS: u64 = 200;
 /// A gate to a cluster.
 pub struct Replicated {
     door: Door,
-    service: watch::Receiver<Service>,
+    service: LatestReceiver<Service>,
     replica: Arc<Replica>,
     /// The sockets of the epoch that is served, or was served last.
     berths: Mutex<Option<Arc<Berths>>>,

@@ -1,0 +1,163 @@
+//! The engine's runtime in a simulation: tokio's, but that its random numbers come from a seed, and that tasks which
+//! wait for one thing are woken in the order in which they began to wait.
+
+use crate::latest::{Latest, LatestReceiver};
+use openraft_rt::deterministic_rng::DeterministicRng;
+use openraft_rt::watch::{RecvError, SendError, Watch, WatchReceiver, WatchSender};
+use openraft_rt::{AsyncRuntime, OptionalSend, OptionalSync};
+use openraft_rt_tokio::TokioRuntime;
+use std::fmt::Debug;
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// The runtime below: it draws numbers from a seed.
+type Drawn = DeterministicRng<TokioRuntime>;
+
+/// The runtime.
+#[derive(Debug)]
+pub struct OrderedRuntime(Drawn);
+
+impl AsyncRuntime for OrderedRuntime {
+    type JoinError = <Drawn as AsyncRuntime>::JoinError;
+    type JoinHandle<T: OptionalSend + 'static> = <Drawn as AsyncRuntime>::JoinHandle<T>;
+    type Sleep = <Drawn as AsyncRuntime>::Sleep;
+    type Instant = <Drawn as AsyncRuntime>::Instant;
+    type TimeoutError = <Drawn as AsyncRuntime>::TimeoutError;
+    type Timeout<R, T: Future<Output = R> + OptionalSend> = <Drawn as AsyncRuntime>::Timeout<R, T>;
+    type ThreadLocalRng = <Drawn as AsyncRuntime>::ThreadLocalRng;
+    type Mpsc = <Drawn as AsyncRuntime>::Mpsc;
+    type Watch = OrderedWatch;
+    type Oneshot = <Drawn as AsyncRuntime>::Oneshot;
+    type Mutex<T: OptionalSend + 'static> = <Drawn as AsyncRuntime>::Mutex<T>;
+
+    fn spawn<T>(future: T) -> Self::JoinHandle<T::Output>
+    where
+        T: Future + OptionalSend + 'static,
+        T::Output: OptionalSend + 'static,
+    {
+        Drawn::spawn(future)
+    }
+
+    fn sleep(duration: Duration) -> Self::Sleep {
+        Drawn::sleep(duration)
+    }
+
+    fn sleep_until(deadline: Self::Instant) -> Self::Sleep {
+        Drawn::sleep_until(deadline)
+    }
+
+    fn timeout<R, F>(duration: Duration, future: F) -> Self::Timeout<R, F>
+    where
+        F: Future<Output = R> + OptionalSend,
+    {
+        Drawn::timeout(duration, future)
+    }
+
+    fn timeout_at<R, F>(deadline: Self::Instant, future: F) -> Self::Timeout<R, F>
+    where
+        F: Future<Output = R> + OptionalSend,
+    {
+        Drawn::timeout_at(deadline, future)
+    }
+
+    fn is_panic(error: &Self::JoinError) -> bool {
+        Drawn::is_panic(error)
+    }
+
+    fn thread_rng() -> Self::ThreadLocalRng {
+        Drawn::thread_rng()
+    }
+
+    fn new(threads: usize) -> Self {
+        Self(Drawn::new(threads))
+    }
+
+    fn block_on<F, T>(&mut self, future: F) -> T
+    where
+        F: Future<Output = T>,
+    {
+        self.0.block_on(future)
+    }
+
+    fn spawn_blocking<F, T>(work: F) -> impl Future<Output = Result<T, io::Error>> + Send
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        Drawn::spawn_blocking(work)
+    }
+}
+
+/// The engine's watched values.
+#[derive(Debug)]
+pub struct OrderedWatch;
+
+impl Watch for OrderedWatch {
+    type Sender<T: OptionalSend + OptionalSync> = OrderedSender<T>;
+    type Receiver<T: OptionalSend + OptionalSync> = OrderedReceiver<T>;
+    type Ref<'a, T: OptionalSend + 'a> = watch::Ref<'a, T>;
+
+    fn channel<T: OptionalSend + OptionalSync>(init: T) -> (Self::Sender<T>, Self::Receiver<T>) {
+        let latest = Latest::new(init);
+        let receiver = latest.subscribe();
+        (OrderedSender(latest), OrderedReceiver(receiver))
+    }
+}
+
+/// The side of a watched value that changes it.
+#[derive(Debug)]
+pub struct OrderedSender<T>(Latest<T>);
+
+impl<T> Clone for OrderedSender<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T: OptionalSend + OptionalSync> WatchSender<OrderedWatch, T> for OrderedSender<T> {
+    fn send(&self, value: T) -> Result<(), SendError<T>> {
+        if self.0.receivers() == 0 {
+            return Err(SendError(value));
+        }
+        self.0.send_replace(value);
+        Ok(())
+    }
+
+    fn send_if_modified<F: FnOnce(&mut T) -> bool>(&self, modify: F) -> bool {
+        self.0.send_if_modified(modify)
+    }
+
+    fn borrow_watched(&self) -> watch::Ref<'_, T> {
+        self.0.borrow()
+    }
+
+    fn subscribe(&self) -> OrderedReceiver<T> {
+        OrderedReceiver(self.0.subscribe())
+    }
+}
+
+/// The side of a watched value that watches it.
+#[derive(Debug)]
+pub struct OrderedReceiver<T>(LatestReceiver<T>);
+
+impl<T> Clone for OrderedReceiver<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T: OptionalSend + OptionalSync> WatchReceiver<OrderedWatch, T> for OrderedReceiver<T> {
+    async fn changed(&mut self) -> Result<(), RecvError> {
+        self.0.changed().await.map_err(|_| RecvError(()))
+    }
+
+    fn borrow_watched(&self) -> watch::Ref<'_, T> {
+        self.0.borrow()
+    }
+
+    fn borrow_and_update(&mut self) -> watch::Ref<'_, T> {
+        self.0.borrow_and_update()
+    }
+}
