@@ -134,9 +134,8 @@ fn explains(deeds: &[Done]) -> Option<bool> {
     let mut actions = Vec::new();
     for (process, done) in deeds.iter().enumerate() {
         let until = match done.deed {
-            Deed::End => done.heard.saturating_add(FREED_NS),
-            // It may run until the connection's end is known to all.
-            Deed::Get(None) | Deed::Release(None) => done.heard.saturating_add(FREED_NS),
+            // What was not answered may run until the connection's end is known to all.
+            Deed::End | Deed::Get(None) | Deed::Release(None) => done.heard.saturating_add(FREED_NS),
             Deed::Get(Some(_)) | Deed::Release(Some(_)) => done.heard,
         };
         actions.push((done.sent, false, process, Action::Call(*done)));
