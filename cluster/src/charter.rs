@@ -44,7 +44,10 @@ pub enum CharterError {
         source: io::Error,
     },
     /// It is damaged.
-    #[error("{} is damaged: {reason}; remove this node from the cluster, empty the directory, and join again", .path.display())]
+    #[error(
+        "{} is damaged: {reason}; remove this node from the cluster, empty the directory, and join again",
+        .path.display()
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -57,9 +60,9 @@ impl Charter {
     /// The highest fencing token that there can be.
     pub const HIGHEST_TOKEN: u64 = (1 << 53) - 1;
 
-    /// A token above all that a cluster with this charter gave out, for who founds it anew from a log whose last entry
-    /// is `last`. Each input draws one token at most, and an entry has a bounded number of inputs. The log may lack what
-    /// others had: a million entries are added for that.
+    /// A token above all that a cluster with this charter gave out. Who founds it anew needs it: the last entry of its
+    /// log is `last`. Each input draws one token at most, and an entry has a bounded number of inputs. The log may lack
+    /// what others had: a million entries are added for that.
     #[must_use]
     pub fn token_above(&self, last: u64) -> u64 {
         const LACKING: u64 = 1 << 20;

@@ -27,6 +27,6 @@ pub use charter::{Charter, CharterError};
 pub use clock::{Clock, Moment};
 pub use door::{Door, Inside, NodeInput, Service, door};
 pub use message::{ControlAnswer, ControlRequest, MemberStatus, StatusRecord};
-pub use node::{Fatal, Founding, Kit, LEVELS, Members, Node, NodeConfig, NodeFigures, StartError};
+pub use node::{Addresses, Fatal, Founding, Kit, LEVELS, Node, NodeConfig, NodeFigures, StartError};
 pub use served::Served;
 pub use wire::Malformed;

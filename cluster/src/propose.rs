@@ -33,12 +33,12 @@ pub(crate) fn weight(input: &NodeInput) -> usize {
 
 /// Counts inputs, and says whether more fit into a batch.
 #[derive(Default)]
-pub(crate) struct Room {
+pub(crate) struct BatchRoom {
     inputs: usize,
     bytes: usize,
 }
 
-impl Room {
+impl BatchRoom {
     /// Whether a group fits in. If so, it is counted. The first group always fits: a server bounds what is handed in
     /// at once.
     pub(crate) fn fits(&mut self, group: &[NodeInput]) -> bool {
@@ -178,15 +178,15 @@ mod tests {
 
     #[test]
     fn a_batch_takes_whole_groups_up_to_its_bounds() {
-        let mut room = Room::default();
+        let mut room = BatchRoom::default();
         let group: Vec<_> = (0..64).map(|_| said("a")).collect();
         let groups = std::iter::repeat_with(|| room.fits(&group)).take_while(|fits| *fits).count();
         assert_eq!(groups, MOST_INPUTS / 64);
-        let mut room = Room::default();
+        let mut room = BatchRoom::default();
         let large = [said(&"x".repeat(MOST_BYTES / 4))];
         let groups = std::iter::repeat_with(|| room.fits(&large)).take_while(|fits| *fits).count();
         assert_eq!(groups, 3, "four and their rests are more than a batch may have");
         let huge = [said(&"x".repeat(2 * MOST_BYTES))];
-        assert!(Room::default().fits(&huge), "a group that is alone always fits");
+        assert!(BatchRoom::default().fits(&huge), "a group that is alone always fits");
     }
 }

@@ -23,7 +23,7 @@ _elockd() {
 
     case "${cmd}" in
         elockd)
-            opts="-h -V --config --check-config --pidfile --state-dir --listen --port --tls-listen --tls-cert --tls-key --tls-client-ca --tls-client-auth --ssl --proxy-protocol --proxy-protocol-from --ws --wss --ws-origin --unix --unix-mode --admin-unix --admin-unix-mode --threads --dump --registry --silent-errors --token-file --auth-required --max-connections --max-connections-per-address --max-locks --max-locks-per-connection --max-waiters --max-waiters-per-name --max-step-holds --max-memory --max-name-bytes --idle-timeout --max-linger --max-line-bytes --max-listing-bytes --max-closing --max-handshakes --handshake-timeout --max-message-bytes --ws-ping --max-unauthenticated --auth-timeout --peer-timeout --write-timeout --shutdown-timeout --log-file --log-format --log-level --verbose --warn-held --metrics-listen --help --version"
+            opts="-h -V --config --check-config --pidfile --state-dir --listen --port --tls-listen --tls-cert --tls-key --tls-client-ca --tls-client-auth --ssl --proxy-protocol --proxy-protocol-from --ws --wss --ws-origin --unix --unix-mode --admin-unix --admin-unix-mode --threads --dump --registry --silent-errors --token-file --auth-required --cluster-listen --cluster-advertise --cluster-ca --cluster-cert --cluster-key --max-connections --max-connections-per-address --max-locks --max-locks-per-connection --max-waiters --max-waiters-per-name --max-step-holds --max-memory --max-name-bytes --idle-timeout --max-linger --max-line-bytes --max-listing-bytes --max-closing --max-handshakes --handshake-timeout --max-message-bytes --ws-ping --max-unauthenticated --auth-timeout --peer-timeout --write-timeout --shutdown-timeout --log-file --log-format --log-level --verbose --warn-held --metrics-listen --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -131,6 +131,26 @@ _elockd() {
                     ;;
                 --auth-required)
                     COMPREPLY=($(compgen -W "tcp all none" -- "${cur}"))
+                    return 0
+                    ;;
+                --cluster-listen)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cluster-advertise)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cluster-ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cluster-cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cluster-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --max-connections)

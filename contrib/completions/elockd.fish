@@ -32,6 +32,11 @@ complete -c elockd -l token-file -d 'File of tokens, by which clients say which 
 complete -c elockd -l auth-required -d 'Which connections must authenticate: `tcp`, `all` or `none`. (R)' -r -f -a "tcp\t'Those over TCP'
 all\t'Those to the Unix socket too'
 none\t'None. Those that do it anyway are their account\'s'"
+complete -c elockd -l cluster-listen -d 'Address to listen on for the other nodes of a cluster: `IP:PORT` or `HOST:PORT`; unset means no cluster' -r
+complete -c elockd -l cluster-advertise -d 'Host and port under which the other nodes reach this one; by default --cluster-listen' -r
+complete -c elockd -l cluster-ca -d 'File with the authority of all nodes\' certificates in PEM' -r -F
+complete -c elockd -l cluster-cert -d 'File with this node\'s certificate in PEM, for the host that it advertises' -r -F
+complete -c elockd -l cluster-key -d 'File with the key of that certificate in PEM' -r -F
 complete -c elockd -l max-connections -d 'Connections allowed at a time; one more is told `0 Too Many Connections`' -r
 complete -c elockd -l max-connections-per-address -d 'Connections allowed at a time from one IP address; 0 is no limit' -r
 complete -c elockd -l max-locks -d 'Holds of both kinds allowed at a time; each holder of a shared lock counts' -r

@@ -589,19 +589,21 @@ fn hub_of_node() -> Arc<LoomHub> {
 /// A connection of it, whose beginning is handed in.
 fn enter(hub: &Arc<LoomHub>, log: &HandedIn) -> LoomSeat {
     let origin = |conn: Conn| Origin { addr: Addr::Unix(conn.bits()), account: Account::default() };
-    hub.enter(|conn| log.lock().unwrap().push(Input::Opened(conn, origin(conn))))
+    hub.enter(|conn| {
+        log.lock().expect("nothing panics while it is held").push(Input::Opened(conn, origin(conn)));
+    })
 }
 
 /// Hands in a command that gets the lock.
 fn hand_in_get(seat: &LoomSeat, log: &HandedIn) {
     assert!(seat.ask());
     let get = Command::get(Kind::Exclusive, b"x".to_vec());
-    log.lock().unwrap().push(Input::Command(seat.conn(), get));
+    log.lock().expect("nothing panics while it is held").push(Input::Command(seat.conn(), get));
 }
 
 /// Applies what was handed in.
 fn apply(hub: &LoomHub, log: &HandedIn) {
-    let inputs = std::mem::take(&mut *log.lock().unwrap());
+    let inputs = std::mem::take(&mut *log.lock().expect("nothing panics while it is held"));
     hub.apply(Now(1), &inputs);
 }
 
@@ -662,7 +664,7 @@ fn a_node_lapses_while_a_batch_is_answered() {
                 assert_eq!((&*bytes, flow), (GRANTED, Flow::Go));
                 assert_eq!(mail_of(&seat), lapsed);
             }
-            ending => assert_eq!(ending, lapsed),
+            ending @ Mail::Ending(_) => assert_eq!(ending, lapsed),
         }
         lapsing.join().unwrap();
         applying.join().unwrap();

@@ -2,13 +2,13 @@
 //! of time. After each it does what is due.
 
 use super::leading::Leading;
-use super::serving::Serving;
-use super::{Fatal, Kit, LeaderLease, LeaderTime, Moment, Shared};
+use super::serving::OwnEpochs;
+use super::{Fatal, Kit, LeaderLease, LeaderTime, Moment, NodeParts};
 use crate::apply::Applied;
 use crate::door::{Inside, NodeInput, Service};
 use crate::message::kind;
 use crate::net::LinkError;
-use crate::propose::Room;
+use crate::propose::BatchRoom;
 use crate::raft::{Changes, Standing};
 use crate::served::Served as _;
 use crate::store::DiskError;
@@ -57,7 +57,7 @@ pub(super) enum Event {
 }
 
 /// What the actor hears next.
-enum Heard {
+enum Next {
     Event(Event),
     Said(Vec<NodeInput>),
     /// Entries were applied, the server closed its sockets, or something is due.
@@ -69,7 +69,7 @@ enum Heard {
 
 /// The actor.
 pub(super) struct Actor<K: Kit> {
-    pub(super) shared: Arc<Shared<K>>,
+    pub(super) shared: Arc<NodeParts<K>>,
     pub(super) inside: Inside,
     events: mpsc::UnboundedReceiver<Event>,
     // These are kept from turn to turn: what changes during a turn is seen in the next.
@@ -79,7 +79,7 @@ pub(super) struct Actor<K: Kit> {
     changes: Changes<K::Pace>,
     /// How the engine stands.
     pub(super) standing: Standing,
-    pub(super) serving: Serving,
+    pub(super) serving: OwnEpochs,
     pub(super) lease: LeaderLease,
     pub(super) time: LeaderTime,
     pub(super) leading: Option<Leading>,
@@ -97,10 +97,10 @@ pub(super) struct Actor<K: Kit> {
 
 impl<K: Kit> Actor<K> {
     pub(super) fn new(
-        shared: Arc<Shared<K>>,
+        shared: Arc<NodeParts<K>>,
         inside: Inside,
         events: mpsc::UnboundedReceiver<Event>,
-        serving: Serving,
+        serving: OwnEpochs,
     ) -> Self {
         let changes = shared.engine.changes();
         Self {
@@ -131,12 +131,12 @@ impl<K: Kit> Actor<K> {
             self.work(at);
             let heard = self.next(self.pause(at)).await;
             match heard {
-                Heard::Event(Event::Over) | Heard::Stands(None) => return,
-                Heard::Event(event) => self.hear(event),
-                Heard::Said(inputs) => self.serving.outbox.push(inputs),
-                Heard::Moved => {}
-                Heard::Stands(Some(standing)) => self.standing = standing,
-                Heard::Failed(fatal) => return self.fail(&fatal),
+                Next::Event(Event::Over) | Next::Stands(None) => return,
+                Next::Event(event) => self.hear(event),
+                Next::Said(inputs) => self.serving.outbox.push(inputs),
+                Next::Moved => {}
+                Next::Stands(Some(standing)) => self.standing = standing,
+                Next::Failed(fatal) => return self.fail(&fatal),
             }
             if let Some(reason) = self.standing.failure.take() {
                 return self.fail(&Fatal::Engine(reason));
@@ -162,28 +162,28 @@ impl<K: Kit> Actor<K> {
         self.shared.progress.with(look)
     }
 
-    async fn next(&mut self, pause: Duration) -> Heard {
+    async fn next(&mut self, pause: Duration) -> Next {
         let may_take = self.serving.takes();
         let Self { inside, events, steps, service, failure, changes, .. } = self;
         let said = poll_fn(|cx| {
             if !may_take {
                 return Poll::Pending;
             }
-            let mut room = Room::default();
+            let mut room = BatchRoom::default();
             inside.poll_take(cx.waker(), |group| room.fits(group))
         });
         tokio::select! {
             biased;
             Ok(failed) = failure.wait_for(Option::is_some) => match &*failed {
-                Some(error) => Heard::Failed(Fatal::Disk(error.clone())),
-                None => Heard::Moved,
+                Some(error) => Next::Failed(Fatal::Disk(error.clone())),
+                None => Next::Moved,
             },
-            standing = changes.next() => Heard::Stands(standing),
-            Ok(()) = steps.changed() => Heard::Moved,
-            Ok(()) = service.changed() => Heard::Moved,
-            event = events.recv() => event.map_or(Heard::Moved, Heard::Event),
-            inputs = said => Heard::Said(inputs),
-            () = sleep(pause) => Heard::Moved,
+            standing = changes.next() => Next::Stands(standing),
+            Ok(()) = steps.changed() => Next::Moved,
+            Ok(()) = service.changed() => Next::Moved,
+            event = events.recv() => event.map_or(Next::Moved, Next::Event),
+            inputs = said => Next::Said(inputs),
+            () = sleep(pause) => Next::Moved,
         }
     }
 
@@ -299,7 +299,7 @@ impl<K: Kit> Actor<K> {
 
     /// Tells the links where members are.
     fn look_at_members(&mut self) {
-        use super::Members as _;
+        use super::Addresses as _;
         if self.standing.members.addresses != self.addresses {
             self.addresses.clone_from(&self.standing.members.addresses);
             self.shared.ask.set_members(self.addresses.clone());

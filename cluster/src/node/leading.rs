@@ -2,7 +2,7 @@
 //! that are silent. All of it belongs to one term, and is dropped with it.
 
 use super::actor::{Actor, Event};
-use super::{Kit, Shared};
+use super::{Kit, NodeParts};
 use crate::clock::Moment;
 use crate::lease::{Answered, Condemned, Election};
 use crate::merge::{Merge, Taken};
@@ -33,6 +33,8 @@ pub(super) struct Leading {
     words_at: Moment,
     /// When things are proposed again that only matter until they are applied.
     settle_at: Moment,
+    /// Nothing is proposed before this: the engine has refused something, and would again.
+    propose_at: Moment,
     /// When a check is due, and the entry of the last one.
     check_at: (Moment, u64),
     /// What each node's replica came to at its last check: the entry and the digest.
@@ -59,6 +61,7 @@ impl Leading {
             epochs,
             words_at: at,
             settle_at: at,
+            propose_at: at,
             check_at: (at.plus(CHECK_EVERY_MS), 0),
             digests: BTreeMap::new(),
             silent: BTreeSet::new(),
@@ -174,6 +177,9 @@ impl<K: Kit> Actor<K> {
         if at >= leading.check_at.0 && index > leading.check_at.1 + 1 {
             leading.check_at = (at.plus(CHECK_EVERY_MS), index);
             leading.merge.push(Act::Check);
+        }
+        if at < leading.propose_at {
+            return;
         }
         while let Some(entry) = leading.merge.next(now) {
             // It fails if the engine has stopped.
@@ -297,11 +303,13 @@ impl<K: Kit> Actor<K> {
 
     /// What became of an entry.
     pub(super) fn proposed(&mut self, term: u64, had_tick: bool, is_taken: bool) {
+        let later = self.now().plus(self.shared.times.beat() / 4);
         let Some(leading) = self.leading.as_mut().filter(|leading| leading.term == term) else { return };
         leading.merge.done(had_tick);
         if !is_taken {
             // Nodes send their batches again. What else was in it is proposed anew when it is due.
             leading.merge.forget();
+            leading.propose_at = later;
         }
     }
 
@@ -339,7 +347,7 @@ fn sets(standing: &Standing) -> Vec<Vec<u16>> {
     standing.members.voters.iter().map(|voters| voters.iter().copied().collect()).collect()
 }
 
-impl<K: Kit> Shared<K> {
+impl<K: Kit> NodeParts<K> {
     /// Where entries of a term are proposed: in their order, in that term and in no later one. What a leader decided is
     /// no later leader's decision.
     fn proposer(self: &Arc<Self>, term: u64) -> mpsc::UnboundedSender<LogEntry> {

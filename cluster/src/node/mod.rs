@@ -30,7 +30,7 @@ use actor::{Actor, Event};
 use elockd_core::Config;
 use elockd_core::replica::{LEVEL, LEVEL_BEFORE};
 use figures::Kept;
-use serving::Serving;
+use serving::OwnEpochs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,18 +46,18 @@ pub trait Kit: Send + Sync + 'static {
     /// The machine that entries are applied to.
     type Served: Served;
     /// The way to other nodes.
-    type Ask: Ask + Members;
+    type Ask: Ask + Addresses;
     /// What the engine runs on.
     type Pace: Pace;
 }
 
 /// Is told where the members are.
-pub trait Members {
+pub trait Addresses {
     /// These are all members, with the address of each.
     fn set_members(&self, members: BTreeMap<u16, String>);
 }
 
-impl<N: Net> Members for Links<N> {
+impl<N: Net> Addresses for Links<N> {
     fn set_members(&self, members: BTreeMap<u16, String>) {
         Links::set_members(self, members);
     }
@@ -108,7 +108,7 @@ pub enum StartError {
 }
 
 /// What the parts of a node share.
-struct Shared<K: Kit> {
+struct NodeParts<K: Kit> {
     identity: Identity,
     times: Times,
     founding: Option<Founding>,
@@ -123,7 +123,7 @@ struct Shared<K: Kit> {
     on_fatal: Box<dyn Fn(&Fatal) + Send + Sync>,
 }
 
-impl<K: Kit> Shared<K> {
+impl<K: Kit> NodeParts<K> {
     fn me(&self) -> u16 {
         self.identity.node
     }
@@ -171,7 +171,7 @@ impl<K: Kit> Shared<K> {
 }
 
 /// A node that runs. All clones are one.
-pub struct Node<K: Kit>(Arc<Shared<K>>);
+pub struct Node<K: Kit>(Arc<NodeParts<K>>);
 
 impl<K: Kit> Clone for Node<K> {
     fn clone(&self) -> Self {
@@ -215,7 +215,7 @@ impl<K: Kit> Node<K> {
         }
         let (events, heard) = mpsc::unbounded_channel();
         let times = Times::new(identity.timeout_ms);
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(NodeParts {
             identity,
             times,
             founding,
@@ -229,7 +229,7 @@ impl<K: Kit> Node<K> {
             kept: Mutex::default(),
             on_fatal,
         });
-        let actor = Actor::new(Arc::clone(&shared), inside, heard, Serving::new(times, nonce));
+        let actor = Actor::new(Arc::clone(&shared), inside, heard, OwnEpochs::new(times, nonce));
         tokio::spawn(actor.run());
         Ok(Self(shared))
     }

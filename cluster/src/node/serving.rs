@@ -14,7 +14,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 /// What the node does for its own clients.
-pub(super) struct Serving {
+pub(super) struct OwnEpochs {
     pub(super) lease: NodeLease,
     pub(super) outbox: Outbox,
     /// The epoch that has begun here.
@@ -29,7 +29,7 @@ pub(super) struct Serving {
     pub(super) lapses: u64,
 }
 
-impl Serving {
+impl OwnEpochs {
     /// For a process that starts now.
     pub(super) fn new(times: Times, nonce: u64) -> Self {
         Self {

@@ -460,7 +460,8 @@ fn words(space: &Space, node: &Node) -> Box<[u8]> {
     conns.dedup();
     let call = |conn: Conn| {
         let rank = conns.iter().position(|other| *other == conn).unwrap_or(conns.len()) as u32;
-        u32::from(conn.node()) << 16 | rank
+        // A few of each, and small: a word becomes one byte.
+        u32::from(conn.node()) << 4 | rank
     };
     let mut words = node.machine.shape(space.places, call);
     words.extend(node.reference.draining().iter().map(|node| u32::from(*node)));

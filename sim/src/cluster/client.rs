@@ -27,13 +27,13 @@ pub(super) async fn client_host(common: Rc<ClusterCommon>, host: u8) -> turmoil:
     for nth in 0..CLIENTS_OF_HOST {
         let number = host * CLIENTS_OF_HOST + nth;
         let rng = ChaCha8Rng::seed_from_u64(common.plan.seed ^ (u64::from(number) + 1) << 40);
-        let client = Client { common: Rc::clone(&common), number, rng, key: None, held: BTreeSet::new() };
+        let client = NodeClient { common: Rc::clone(&common), number, rng, key: None, held: BTreeSet::new() };
         spawn_local(client.run());
     }
     std::future::pending().await
 }
 
-struct Client {
+struct NodeClient {
     common: Rc<ClusterCommon>,
     number: u8,
     rng: ChaCha8Rng,
@@ -43,7 +43,7 @@ struct Client {
     held: BTreeSet<(Kind, &'static str)>,
 }
 
-impl Client {
+impl NodeClient {
     async fn run(mut self) {
         while self.common.phase() != ClusterPhase::Quiet {
             let Some(mut dialogue) = self.connect().await else { continue };

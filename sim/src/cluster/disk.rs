@@ -296,8 +296,8 @@ mod tests {
         bytes
     }
 
-    /// Goal: what was synced is there after every crash, and what was not is kept or lost as the crash says. Method: one
-    /// synced and one unsynced write, and each fate.
+    /// Goal: what was synced is there after every crash, and what was not is kept or lost as the crash says. Method:
+    /// one synced and one unsynced write, and each fate.
     #[test]
     fn a_crash_spares_what_was_synced() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
@@ -330,7 +330,8 @@ mod tests {
         assert_eq!(lengths.into_iter().collect::<Vec<_>>(), [&expected[..], &[3 * SECTOR + 10]].concat());
     }
 
-    /// Goal: a disk that fails does nothing any more, until another process starts. Method: it fails at its second write.
+    /// Goal: a disk that fails does nothing any more, until another process starts. Method: it fails at its second
+    /// write.
     #[test]
     fn a_failed_disk_stays_so() {
         let disk = SimDisk::default();

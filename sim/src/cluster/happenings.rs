@@ -1,5 +1,5 @@
-//! What was done to a run's world, and what its nodes said of themselves: which processes ran, whether links were whole,
-//! and who led. Judges ask it what they may demand at a time.
+//! What was done to a run's world, and what its nodes said of themselves: which processes ran, whether links were
+//! whole, and who led. Judges ask it what they may demand at a time.
 
 use super::plan::Death;
 

@@ -1,6 +1,7 @@
 //! What clients saw: their connections, what they sent, what they were answered, and how each connection ended. Judges
 //! go by this alone, and by what was done to the world.
 
+use super::marks::ClusterMarks;
 use elockd_core::{Command, Reply};
 use std::net::SocketAddr;
 
@@ -108,6 +109,31 @@ impl ClientHistory {
     pub(super) fn ended(&mut self, conn: usize, how: SeenEnd) {
         let at = self.next();
         self.conns[conn].ended.get_or_insert((at, how));
+    }
+
+    /// Counts what clients saw.
+    pub(super) fn count(&self, marks: &mut ClusterMarks) {
+        /// A get that took longer has waited.
+        const WAITED_MS: u32 = 20;
+        for conn in &self.conns {
+            match conn.ended {
+                Some((_, SeenEnd::NoQuorum)) => marks.no_quorum += 1,
+                Some((_, SeenEnd::Closed)) => marks.closed_connections += 1,
+                _ => {}
+            }
+            for asked in &conn.requests {
+                let Some((_, at)) = &asked.answer else { continue };
+                marks.answers += 1;
+                match asked.reply() {
+                    Some(Reply::Got { .. }) => {
+                        marks.gets += 1;
+                        marks.waits += u64::from(at.ms - asked.sent.ms > WAITED_MS);
+                    }
+                    Some(Reply::Resumed { .. }) => marks.resumed += 1,
+                    _ => {}
+                }
+            }
+        }
     }
 
     /// Everything in words, a line for each thing that happened, in order.

@@ -1,8 +1,8 @@
-//! The links between nodes: which are cut, held or slow at a time. Several mishaps may want something of one link; a cut
-//! comes before a hold, and a hold before slowness.
+//! The links between nodes: which are cut, held or slow at a time. Several mishaps may want something of one link; a
+//! cut comes before a hold, and a hold before slowness.
 
 use super::node_name;
-use super::plan::{Mishap, Split};
+use super::plan::{NodeMishap, Split};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use turmoil::Sim;
@@ -38,7 +38,7 @@ impl NodeLinks {
     }
 
     /// Has the links be as these mishaps want it. Targets in them are nodes. `off` are machines without power.
-    pub(super) fn set(&mut self, sim: &Sim<'_>, mishaps: &[Mishap], off: &[u16]) {
+    pub(super) fn set(&mut self, sim: &Sim<'_>, mishaps: &[NodeMishap], off: &[u16]) {
         for one in 1..=self.nodes {
             for other in one + 1..=self.nodes {
                 let wanted = [(one, other), (other, one)].map(|(from, to)| {
@@ -82,12 +82,12 @@ impl NodeLinks {
 }
 
 /// What a mishap wants of messages from one node to another.
-fn wish(mishap: &Mishap, from: u16, to: u16) -> Passing {
+fn wish(mishap: &NodeMishap, from: u16, to: u16) -> Passing {
     let is_pair = |one: u16, other: u16| [(one, other), (other, one)].contains(&(from, to));
     match *mishap {
-        Mishap::Hold(one, other) if is_pair(one, other) => Passing::Held,
-        Mishap::Slow(one, other, ms) if is_pair(one, other) => Passing::Slow(ms),
-        Mishap::Cut(split) if loses(split, from, to) => Passing::Lost,
+        NodeMishap::Hold(one, other) if is_pair(one, other) => Passing::Held,
+        NodeMishap::Slow(one, other, ms) if is_pair(one, other) => Passing::Slow(ms),
+        NodeMishap::Cut(split) if loses(split, from, to) => Passing::Lost,
         _ => Passing::Well,
     }
 }

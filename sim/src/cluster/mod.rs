@@ -1,7 +1,8 @@
 //! A cluster over a simulated network: production nodes, with faults, and clients that see one set of locks.
 //!
-//! A seed decides everything. It draws a `plan`: how many nodes there are, how fast their clocks go, and what goes wrong
-//! when. The `world` runs it: nodes on hosts of their own (`node`), with disks that lose what was not synced (`disk`),
+//! A seed decides everything. It draws a `plan`: how many nodes there are, how fast their clocks go, and what goes
+//! wrong when. The `world` runs it: nodes on hosts of their own (`node`), with disks that lose what was not synced
+//! (`disk`),
 //! and clients that say lines to any node (`client`). What clients see is recorded (`history`), and so is what replicas
 //! apply (`replicas`) and what was done to the world (`happenings`). The `invariants` judge that.
 //!

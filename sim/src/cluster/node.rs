@@ -98,11 +98,12 @@ impl NodeHost {
                 Err(reason) => LifeState::Failed(reason),
             };
             // A process that could not go on has its reason already.
-            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-            if *state == LifeState::Runs {
-                *state = ended;
-            }
-            drop(state);
+            let end = |state: &mut LifeState| {
+                if *state == LifeState::Runs {
+                    *state = ended;
+                }
+            };
+            end(&mut state.lock().unwrap_or_else(PoisonError::into_inner));
             // The process ends here, and the world removes what is left of it.
             std::future::pending().await
         })
@@ -121,7 +122,7 @@ impl NodeHost {
         let me = LinkEnd { cluster: identity.cluster, node: self.number };
         let links = Links::new(SimNet(wires.clone()), me, Bounds::default());
         let fatal = Arc::clone(state);
-        let founding = (self.number == 1).then(|| Founding { settings, tokens: (1, 1 << 40) });
+        let founding = (self.number == 1).then_some(Founding { settings, tokens: (1, 1 << 40) });
         let config = NodeConfig {
             identity,
             advertise: address(self.number),

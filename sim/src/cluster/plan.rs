@@ -15,7 +15,7 @@ pub(super) const TROUBLE_MS: u32 = 25_000;
 
 /// Who is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Target {
+pub(super) enum Victim {
     Node(u16),
     /// Whoever leads at that time; else the first that runs.
     Leader,
@@ -24,7 +24,7 @@ pub(super) enum Target {
     All,
 }
 
-impl Target {
+impl Victim {
     /// Whether it is this node.
     pub(super) fn is(self, node: u16) -> bool {
         self == Self::Node(node) || self == Self::All
@@ -41,11 +41,11 @@ pub(super) enum Split {
     /// All but those to and from this node.
     Bridge(u16),
     /// All of this target's.
-    Alone(Target),
+    Alone(Victim),
     /// What this target sends.
-    Mute(Target),
+    Mute(Victim),
     /// What is sent to this target.
-    Deaf(Target),
+    Deaf(Victim),
 }
 
 /// How a process ends.
@@ -63,9 +63,9 @@ pub(super) enum Death {
 
 /// Something that goes wrong for a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mishap {
+pub(super) enum NodeMishap {
     /// A process ends, and another starts on its disk when the time is over.
-    Down(Target, Death, Unsynced),
+    Down(Victim, Death, Unsynced),
     /// Messages between nodes are lost.
     Cut(Split),
     /// Messages between two nodes wait, and come all at once when the time is over.
@@ -73,7 +73,7 @@ pub(super) enum Mishap {
     /// Messages between two nodes take so many milliseconds.
     Slow(u16, u16, u32),
     /// A node writes a snapshot.
-    Snapshot(Target),
+    Snapshot(Victim),
 }
 
 /// A mishap with its time.
@@ -81,7 +81,7 @@ pub(super) enum Mishap {
 pub(super) struct TimedMishap {
     pub(super) from_ms: u32,
     pub(super) to_ms: u32,
-    pub(super) mishap: Mishap,
+    pub(super) mishap: NodeMishap,
 }
 
 impl fmt::Display for TimedMishap {
@@ -131,25 +131,25 @@ impl ClusterPlan {
         self.rates.len() as u16
     }
 
-    fn mishap(rng: &mut ChaCha8Rng, nodes: u16) -> Mishap {
+    fn mishap(rng: &mut ChaCha8Rng, nodes: u16) -> NodeMishap {
         let target = match rng.random_range(0..10) {
-            0..4 => Target::Leader,
-            4..7 => Target::Follower,
-            _ => Target::Node(rng.random_range(1..=nodes)),
+            0..4 => Victim::Leader,
+            4..7 => Victim::Follower,
+            _ => Victim::Node(rng.random_range(1..=nodes)),
         };
         let fate = [Unsynced::Kept, Unsynced::Dropped, Unsynced::Torn][rng.random_range(0..3)];
         let (one, other) = (rng.random_range(1..=nodes), rng.random_range(1..=nodes));
         // Only clusters have links.
         match rng.random_range(0..if nodes > 1 { 20 } else { 7 }) {
-            0..3 => Mishap::Down(target, Death::Killed, fate),
-            3 => Mishap::Down(target, Death::Power, fate),
-            4 => Mishap::Down(target, Death::Disk(rng.random_range(0..60)), fate),
+            0..3 => NodeMishap::Down(target, Death::Killed, fate),
+            3 => NodeMishap::Down(target, Death::Power, fate),
+            4 => NodeMishap::Down(target, Death::Disk(rng.random_range(0..60)), fate),
             5 => match rng.random_range(0..3) {
-                0 => Mishap::Down(Target::All, Death::Killed, fate),
-                _ => Mishap::Down(target, Death::Shutdown, fate),
+                0 => NodeMishap::Down(Victim::All, Death::Killed, fate),
+                _ => NodeMishap::Down(target, Death::Shutdown, fate),
             },
-            6..8 => Mishap::Snapshot(target),
-            8..15 => Mishap::Cut(match rng.random_range(0..10) {
+            6..8 => NodeMishap::Snapshot(target),
+            8..15 => NodeMishap::Cut(match rng.random_range(0..10) {
                 0..3 => Split::Sides(rng.random_range(0..1 << nodes) << 1),
                 3 => Split::OneWay(rng.random_range(0..1 << nodes) << 1),
                 4 => Split::Bridge(one),
@@ -157,9 +157,9 @@ impl ClusterPlan {
                 8 => Split::Mute(target),
                 _ => Split::Deaf(target),
             }),
-            15..18 if one != other => Mishap::Hold(one, other),
-            _ if one != other => Mishap::Slow(one, other, rng.random_range(20..700)),
-            _ => Mishap::Snapshot(target),
+            15..18 if one != other => NodeMishap::Hold(one, other),
+            _ if one != other => NodeMishap::Slow(one, other, rng.random_range(20..700)),
+            _ => NodeMishap::Snapshot(target),
         }
     }
 }

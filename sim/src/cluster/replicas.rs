@@ -29,7 +29,7 @@ pub(super) struct LoggedConn {
 
 /// All that replicas applied.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub(super) struct ReplicaLedger {
     pub(super) entries: BTreeMap<u64, AppliedEntry>,
     /// By node and peer.
     pub(super) conns: BTreeMap<(u16, SocketAddr), LoggedConn>,
@@ -45,15 +45,15 @@ pub(super) struct Ledger {
 
 /// What replicas applied, for all threads that apply.
 #[derive(Debug, Default)]
-pub(super) struct Replicas(Mutex<Ledger>);
+pub(super) struct Replicas(Mutex<ReplicaLedger>);
 
 impl Replicas {
-    pub(super) fn with<R>(&self, act: impl FnOnce(&mut Ledger) -> R) -> R {
+    pub(super) fn with<R>(&self, act: impl FnOnce(&mut ReplicaLedger) -> R) -> R {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl Ledger {
+impl ReplicaLedger {
     /// Everything in words, a line for each entry.
     pub(super) fn lines(&self) -> impl Iterator<Item = String> {
         self.entries.iter().map(|(index, entry)| {

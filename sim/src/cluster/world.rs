@@ -11,8 +11,8 @@ use super::links::NodeLinks;
 use super::marks::ClusterMarks;
 use super::node::{LifeState, NodeHost};
 use super::node_name;
-use super::plan::{CLIENT_HOSTS, CLIENTS, ClusterPlan, Death, Mishap, Split, TROUBLE_MS, Target};
-use super::replicas::Ledger;
+use super::plan::{CLIENT_HOSTS, CLIENTS, ClusterPlan, Death, NodeMishap, Split, TROUBLE_MS, Victim};
+use super::replicas::ReplicaLedger;
 use crate::panics;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -46,7 +46,7 @@ pub struct ClusterReport {
 pub(super) struct ClusterRun<'a> {
     pub(super) nodes: u16,
     pub(super) history: &'a ClientHistory,
-    pub(super) ledger: &'a Ledger,
+    pub(super) ledger: &'a ReplicaLedger,
     pub(super) happenings: &'a Happenings,
     /// When the run ended.
     pub(super) end_ms: u32,
@@ -72,7 +72,7 @@ struct ClusterWorld {
     hosts: Vec<Rc<NodeHost>>,
     links: NodeLinks,
     /// Mishaps that are under way, with the time of their end.
-    under_way: Vec<(u32, Mishap)>,
+    under_way: Vec<(u32, NodeMishap)>,
     /// Of each node: whether and how its process has ended, and when another starts.
     down: Vec<Option<(u32, Death)>>,
     /// How processes end that the plan did not end at this time.
@@ -165,6 +165,7 @@ impl ClusterWorld {
             marks.writes_lost += tally.lost;
             marks.disk_failures += u64::from(tally.failed > 0);
         }
+        common.record(|history| history.count(&mut marks));
         let mut wrong = common.wrong();
         let lines = common.record(|history| {
             common.replicas.with(|ledger| {
@@ -246,36 +247,36 @@ impl ClusterWorld {
         }
     }
 
-    fn begin(&mut self, mishap: Mishap, end_ms: u32) {
+    fn begin(&mut self, mishap: NodeMishap, end_ms: u32) {
         let mishap = match mishap {
-            Mishap::Down(target, death, fate) => {
+            NodeMishap::Down(target, death, fate) => {
                 for number in self.nodes(target) {
                     self.end_process(number, death, fate, end_ms);
                 }
                 return;
             }
-            Mishap::Snapshot(target) => {
+            NodeMishap::Snapshot(target) => {
                 for number in self.nodes(target) {
                     self.hosts[usize::from(number) - 1].take_snapshot();
                 }
                 return;
             }
-            Mishap::Cut(split) => {
+            NodeMishap::Cut(split) => {
                 self.marks.cuts += 1;
                 let mut node =
-                    |target| self.nodes(target).first().map_or(target, |number| Target::Node(*number));
-                Mishap::Cut(match split {
+                    |target| self.nodes(target).first().map_or(target, |number| Victim::Node(*number));
+                NodeMishap::Cut(match split {
                     Split::Alone(target) => Split::Alone(node(target)),
                     Split::Mute(target) => Split::Mute(node(target)),
                     Split::Deaf(target) => Split::Deaf(node(target)),
                     _ => split,
                 })
             }
-            Mishap::Hold(..) => {
+            NodeMishap::Hold(..) => {
                 self.marks.holds += 1;
                 mishap
             }
-            Mishap::Slow(..) => {
+            NodeMishap::Slow(..) => {
                 self.marks.slow_links += 1;
                 mishap
             }
@@ -335,7 +336,7 @@ impl ClusterWorld {
             .filter(|(_, down)| matches!(down, Some((_, Death::Power))))
             .map(|(number, _)| number)
             .collect();
-        let mishaps: Vec<Mishap> = self.under_way.iter().map(|(_, mishap)| *mishap).collect();
+        let mishaps: Vec<NodeMishap> = self.under_way.iter().map(|(_, mishap)| *mishap).collect();
         let were_well = self.links.are_well();
         self.links.set(&self.sim, &mishaps, &off);
         if self.links.are_well() != were_well {
@@ -354,15 +355,15 @@ impl ClusterWorld {
     }
 
     /// The nodes that are meant.
-    fn nodes(&mut self, target: Target) -> Vec<u16> {
+    fn nodes(&mut self, target: Victim) -> Vec<u16> {
         let running: Vec<u16> =
             (1..).zip(&self.down).filter(|(_, down)| down.is_none()).map(|(number, _)| number).collect();
         let leader = self.leader.map(|(leader, _)| leader).filter(|leader| running.contains(leader));
         match target {
-            Target::All => running,
-            Target::Node(number) => running.into_iter().filter(|other| *other == number).collect(),
-            Target::Leader => leader.or_else(|| running.first().copied()).into_iter().collect(),
-            Target::Follower => {
+            Victim::All => running,
+            Victim::Node(number) => running.into_iter().filter(|other| *other == number).collect(),
+            Victim::Leader => leader.or_else(|| running.first().copied()).into_iter().collect(),
+            Victim::Follower => {
                 let others: Vec<u16> = running.into_iter().filter(|other| Some(*other) != leader).collect();
                 if others.is_empty() { others } else { vec![others[self.rng.random_range(0..others.len())]] }
             }
@@ -381,8 +382,9 @@ impl ClusterWorld {
     }
 
     fn note_figures(&mut self) {
-        let ledger =
-            |ledger: &mut Ledger| (ledger.gone.len() as u64, ledger.copies, ledger.installs, ledger.compared);
+        let ledger = |ledger: &mut ReplicaLedger| {
+            (ledger.gone.len() as u64, ledger.copies, ledger.installs, ledger.compared)
+        };
         let (gone, copies, installs, compared) = self.common.replicas.with(ledger);
         self.marks.epochs_gone += gone;
         self.marks.snapshots += copies;

@@ -41,7 +41,7 @@ impl Committed for LedgerState {
 
 /// A node, as long as it runs.
 #[derive(Clone)]
-pub(super) struct Node {
+pub(super) struct RoomNode {
     pub(super) engine: Engine<Seeded>,
     ledger: Arc<Mutex<Ledger>>,
 }
@@ -52,7 +52,7 @@ pub(super) struct Room(Arc<Mutex<Floor>>);
 
 #[derive(Default)]
 struct Floor {
-    nodes: BTreeMap<u16, Node>,
+    nodes: BTreeMap<u16, RoomNode>,
     /// From, to.
     cut: BTreeSet<(u16, u16)>,
     /// How long an answer takes.
@@ -102,7 +102,7 @@ impl Room {
         };
         let (state, ask) = (LedgerState(Arc::clone(&ledger)), RoomAsk { room: self.clone(), from: node });
         let engine = Engine::start(config, EngineStore { log, depot }, state, ask).await.unwrap();
-        self.inside(|inside| inside.nodes.insert(node, Node { engine, ledger }));
+        self.inside(|inside| inside.nodes.insert(node, RoomNode { engine, ledger }));
     }
 
     /// Starts a cluster of nodes, and waits for its leader.
@@ -164,7 +164,7 @@ impl Room {
         .await;
     }
 
-    pub(super) fn node(&self, node: u16) -> Node {
+    pub(super) fn node(&self, node: u16) -> RoomNode {
         self.inside(|inside| inside.nodes[&node].clone())
     }
 
@@ -212,7 +212,7 @@ impl Room {
     }
 }
 
-impl Node {
+impl RoomNode {
     /// What it has applied.
     pub(super) fn entries(&self) -> Vec<String> {
         let text = |(_, entry): &(u64, Vec<u8>)| String::from_utf8(entry.clone()).unwrap();

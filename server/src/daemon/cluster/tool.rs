@@ -26,14 +26,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Parser)]
 #[command(name = "elockd cluster", bin_name = "elockd cluster", version, max_term_width = 100)]
-struct Line {
+struct ClusterLine {
     #[command(subcommand)]
-    command: Tool,
+    command: ClusterTool,
 }
 
 /// Founds a cluster, and adds and removes its nodes.
 #[derive(Debug, Subcommand)]
-enum Tool {
+enum ClusterTool {
     /// Founds a cluster: prepares the state directory of its first node. Then start the daemon.
     ///
     /// Limits and features are those of the settings given here, and will be the same on all nodes.
@@ -124,15 +124,15 @@ pub(crate) fn is_meant(args: &[OsString]) -> bool {
 
 /// Does what the arguments say.
 pub(crate) fn main(args: &[OsString]) -> ExitCode {
-    let line = Line::parse_from(args.iter().skip(1));
+    let line = ClusterLine::parse_from(args.iter().skip(1));
     let done = match line.command {
-        Tool::Init(daemon) => init(&daemon),
-        Tool::Join(join) => self::join(&join),
-        Tool::Promote(other) => change(&other, &ControlRequest::Promote(other.node), "votes now"),
-        Tool::Remove(other) => change(&other, &ControlRequest::Remove(other.node), "is removed"),
-        Tool::Upgrade(whole) => upgrade(&whole),
-        Tool::Recover(recover) => self::recover(&recover),
-        Tool::Status(status) => self::status(&status),
+        ClusterTool::Init(daemon) => init(&daemon),
+        ClusterTool::Join(join) => self::join(&join),
+        ClusterTool::Promote(other) => change(&other, &ControlRequest::Promote(other.node), "votes now"),
+        ClusterTool::Remove(other) => change(&other, &ControlRequest::Remove(other.node), "is removed"),
+        ClusterTool::Upgrade(whole) => upgrade(&whole),
+        ClusterTool::Recover(recover) => self::recover(&recover),
+        ClusterTool::Status(status) => self::status(&status),
     };
     match done {
         Ok(status) => status,

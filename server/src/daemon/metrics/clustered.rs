@@ -1,5 +1,5 @@
-//! The metrics of a node of a cluster: what it knows of itself. Figures of locks are the whole cluster's, and the same on
-//! every node. A daemon that is alone has none of these.
+//! The metrics of a node of a cluster: what it knows of itself. Figures of locks are the whole cluster's, and the same
+//! on every node. A daemon that is alone has none of these.
 
 use super::described::Described;
 use elockd_cluster::NodeFigures;

@@ -31,7 +31,7 @@ pub(super) fn judge(run: &ClusterRun<'_>, marks: &mut ClusterMarks) -> Result<()
             let took_ms = over_ms - asked.sent.ms;
             if took_ms > most_ms && !(is_own_end && asked.answer.is_none()) {
                 return Err(format!(
-                    "request {nth} of #{number} at node {}, sent at {} ms, took {took_ms} ms, and {most_ms} are the most",
+                    "request {nth} of #{number} at node {}, sent at {} ms, took {took_ms} ms: more than {most_ms}",
                     conn.node, asked.sent.ms
                 ));
             }

@@ -53,8 +53,8 @@ pub(super) fn seen(history: &ClientHistory, happenings: &Happenings) -> Vec<Seen
 
 /// When the client's own lease is over.
 fn lease_ends_ms(conn: &ClientConn) -> u32 {
-    let answered = conn.requests.iter().filter(|asked| asked.answer.is_some());
-    answered.last().map_or(0, |asked| asked.sent.ms + super::LEASE_MS)
+    let mut answered = conn.requests.iter().filter(|asked| asked.answer.is_some());
+    answered.next_back().map_or(0, |asked| asked.sent.ms + super::LEASE_MS)
 }
 
 /// The holds of a connection, as if it never ended.
@@ -82,9 +82,8 @@ fn of(number: usize, conn: &ClientConn, never: Point) -> Vec<SeenHold> {
             _ => {}
         }
         let Some((_, at)) = &asked.answer else { continue };
-        let (kind, name) = match asked.reply() {
-            Some(Reply::Got { kind, name, .. } | Reply::Fenced { kind, name, .. }) => (kind, name),
-            _ => continue,
+        let Some(Reply::Got { kind, name, .. } | Reply::Fenced { kind, name, .. }) = asked.reply() else {
+            continue;
         };
         let is_known = |hold: &SeenHold| hold.until == never && hold.kind == kind && hold.name == name;
         if !holds.iter().any(is_known) {

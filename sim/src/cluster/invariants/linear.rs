@@ -12,7 +12,7 @@ use elockd_core::{Command, Kind, Reply};
 use elockd_model_tests::reference::line_of;
 use std::collections::{BTreeMap, BTreeSet};
 
-type Lock<'a> = (Kind, &'a [u8]);
+type NamedOne<'a> = (Kind, &'a [u8]);
 
 pub(super) fn judge(run: &ClusterRun<'_>, marks: &mut ClusterMarks) -> Result<(), String> {
     let mut keys: BTreeMap<&[u8], (u32, u32)> = BTreeMap::new();
@@ -25,7 +25,7 @@ pub(super) fn judge(run: &ClusterRun<'_>, marks: &mut ClusterMarks) -> Result<()
             keys.entry(key).or_insert((next, number as u32));
         }
     }
-    let mut locks: BTreeMap<Lock<'_>, Vec<Timed>> = BTreeMap::new();
+    let mut locks: BTreeMap<NamedOne<'_>, Vec<Timed>> = BTreeMap::new();
     for (number, conn) in run.history.conns.iter().enumerate() {
         for (lock, operations) in operations(run, conn, number as u32, &keys) {
             locks.entry(lock).or_default().extend(operations);
@@ -52,15 +52,15 @@ fn operations<'a>(
     conn: &'a ClientConn,
     id: u32,
     keys: &BTreeMap<&[u8], (u32, u32)>,
-) -> BTreeMap<Lock<'a>, Vec<Timed>> {
+) -> BTreeMap<NamedOne<'a>, Vec<Timed>> {
     // Everybody waits in the line of the shared lock.
-    let lines: BTreeSet<Lock<'_>> = LOCKS.iter().map(|(kind, name)| (*kind, name.as_bytes())).collect();
-    let mut locks: BTreeMap<Lock<'a>, Vec<Timed>> = BTreeMap::new();
+    let lines: BTreeSet<NamedOne<'_>> = LOCKS.iter().map(|(kind, name)| (*kind, name.as_bytes())).collect();
+    let mut locks: BTreeMap<NamedOne<'a>, Vec<Timed>> = BTreeMap::new();
     let mut has_resumed = false;
     for asked in &conn.requests {
         let answer = asked.answer.as_ref().map(|(text, _)| number(text.as_bytes()));
-        let known: BTreeSet<Lock<'a>> = locks.keys().copied().collect();
-        let mut note = |lock: Lock<'a>, kind: Kind, verb: LockVerb, answer: Option<u32>| {
+        let known: BTreeSet<NamedOne<'a>> = locks.keys().copied().collect();
+        let mut note = |lock: NamedOne<'a>, kind: Kind, verb: LockVerb, answer: Option<u32>| {
             let operations = locks.entry(lock).or_default();
             let n = operations.len() as u32;
             let what = match answer {
@@ -86,7 +86,7 @@ fn operations<'a>(
             }
             Command::ReleaseAll if answer != Some(None) => {
                 // Who has resumed may hold any.
-                let is_own = |lock: &Lock<'_>| has_resumed || known.contains(lock);
+                let is_own = |lock: &NamedOne<'_>| has_resumed || known.contains(lock);
                 let all = LOCKS.map(|(kind, name)| (kind, name.as_bytes()));
                 for lock in all.into_iter().filter(is_own) {
                     note(lock, lock.0, LockVerb::ReleaseAll, answer.flatten());
@@ -110,10 +110,12 @@ fn operations<'a>(
 /// Adds the end of a connection, if it may change the lock.
 fn end(run: &ClusterRun<'_>, conn: &ClientConn, (id, kind): (u32, Kind), operations: &mut Vec<Timed>) {
     let Some((ended, _)) = conn.ended else { return };
-    let is_over = |timed: &Timed| match timed.operation.what {
-        Happening::Answered { verb: LockVerb::Release | LockVerb::ReleaseAll, .. } => true,
-        Happening::Answered { verb: LockVerb::Get | LockVerb::Wait, answer: 0, .. } => true,
-        _ => false,
+    let is_over = |timed: &Timed| {
+        matches!(
+            timed.operation.what,
+            Happening::Answered { verb: LockVerb::Release | LockVerb::ReleaseAll, .. }
+                | Happening::Answered { verb: LockVerb::Get | LockVerb::Wait, answer: 0, .. }
+        )
     };
     let last = operations
         .iter()
@@ -152,6 +154,6 @@ fn begin(run: &ClusterRun<'_>, conn: &ClientConn, ended: Point) -> Point {
     let is_late = run.happenings.deaths().any(|(ms, node, death)| {
         node == conn.node && ms >= conn.opened.ms && matches!(death, Death::Power | Death::Shutdown)
     });
-    let answers = conn.requests.iter().filter_map(|asked| asked.answer.as_ref().map(|(_, at)| *at));
-    if is_late { answers.last().unwrap_or(conn.opened) } else { ended }
+    let mut answers = conn.requests.iter().filter_map(|asked| asked.answer.as_ref().map(|(_, at)| *at));
+    if is_late { answers.next_back().unwrap_or(conn.opened) } else { ended }
 }

@@ -1,5 +1,6 @@
 //! Guards: **at most one client holds an exclusive lock, whatever node it is connected to**, no reader beside a writer,
-//! and no more shares than the limit, from a success that a client has read until it has sent a release or seen the end.
+//! and no more shares than the limit, from a success that a client has read until it has sent a release or seen the
+//! end.
 
 use super::holds::{SeenHold, seen};
 use crate::cluster::client::SHARES;

@@ -8,17 +8,17 @@ use elockd_core::{Command, Kind, Reply};
 use std::collections::BTreeMap;
 
 /// A token that a client was told.
-struct Told {
+struct ToldToken {
     client: u8,
     conn: usize,
     token: u64,
     /// When the get of its hold was sent.
     asked: Point,
-    told: Point,
+    answered: Point,
 }
 
 pub(super) fn judge(run: &ClusterRun<'_>, marks: &mut ClusterMarks) -> Result<(), String> {
-    let mut locks: BTreeMap<(Kind, Vec<u8>), Vec<Told>> = BTreeMap::new();
+    let mut locks: BTreeMap<(Kind, Vec<u8>), Vec<ToldToken>> = BTreeMap::new();
     for (number, conn) in run.history.conns.iter().enumerate() {
         // When the last get of each lock was sent that succeeded. A hold that was resumed is as old as it may be.
         let mut asked: BTreeMap<(Kind, Vec<u8>), Point> = BTreeMap::new();
@@ -33,7 +33,8 @@ pub(super) fn judge(run: &ClusterRun<'_>, marks: &mut ClusterMarks) -> Result<()
                 (Command::ReleaseAll, Some(_)) => asked.clear(),
                 (_, Some(Reply::Fenced { kind, name, token })) => {
                     let at = asked.get(&(kind, name.to_vec())).copied().unwrap_or_default();
-                    let told = Told { client: conn.client, conn: number, token, asked: at, told: *told };
+                    let told =
+                        ToldToken { client: conn.client, conn: number, token, asked: at, answered: *told };
                     locks.entry((kind, name.to_vec())).or_default().push(told);
                 }
                 _ => {}
@@ -47,7 +48,8 @@ pub(super) fn judge(run: &ClusterRun<'_>, marks: &mut ClusterMarks) -> Result<()
             if (client, of) != (told.client, lock) {
                 return Err(format!("clients {client} and {} were both told {}", told.client, told.token));
             }
-            let earlier = tokens.iter().filter(|other| other.told < told.asked && other.conn != told.conn);
+            let earlier =
+                tokens.iter().filter(|other| other.answered < told.asked && other.conn != told.conn);
             for other in earlier {
                 marks.tokens_compared += 1;
                 if other.token >= told.token {
