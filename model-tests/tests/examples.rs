@@ -15,8 +15,8 @@ use std::path::Path;
 const LEAST: usize = 100;
 
 /// Replies of the protocol page that no script can have. The server refuses large listings and other protocols, not the
-/// machine. In the reply to `me` every word is a value.
-const NOT_HERE: [&str; 3] = ["0 Too Large", "0 Wrong Protocol", "N ADDR NAME"];
+/// machine, and says that a node has no quorum. In the reply to `me` every word is a value.
+const NOT_HERE: [&str; 4] = ["0 No Quorum", "0 Too Large", "0 Wrong Protocol", "N ADDR NAME"];
 
 #[test]
 fn both_machines_say_what_is_written() {

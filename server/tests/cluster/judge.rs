@@ -52,7 +52,27 @@ impl History {
 
     /// The first two holds of one lock that overlap.
     pub(crate) fn overlap(&self) -> Option<String> {
-        self.locks().into_iter().find_map(|(name, mut deeds)| {
+        Self::overlap_of(self.locks())
+    }
+
+    /// The same without connections that ended. A node that is shut down frees the locks of its connections as soon as
+    /// they are closed, and a client that looks away hears of that later.
+    pub(crate) fn overlap_of_survivors(&self) -> Option<String> {
+        let ended: BTreeSet<_> = self.lost().collect();
+        let mut locks = self.locks();
+        for deeds in locks.values_mut() {
+            deeds.retain(|done| !ended.contains(&done.line));
+        }
+        Self::overlap_of(locks)
+    }
+
+    /// The connections that ended, again for each lock.
+    fn lost(&self) -> impl Iterator<Item = Line> {
+        self.0.iter().filter(|done| done.deed == Deed::End).map(|done| done.line)
+    }
+
+    fn overlap_of(locks: BTreeMap<u8, Vec<Done>>) -> Option<String> {
+        locks.into_iter().find_map(|(name, mut deeds)| {
             deeds.sort_by_key(|done| done.sent);
             let mut holds = holds(&deeds);
             holds.sort_unstable();
@@ -72,7 +92,6 @@ impl History {
     /// For people.
     pub(crate) fn summary(&self) -> String {
         let count = |deed: Deed| self.0.iter().filter(|done| done.deed == deed).count();
-        let lost = self.0.iter().filter(|done| done.deed == Deed::End).map(|done| done.line);
         let slowest = self.0.iter().filter(|done| matches!(done.deed, Deed::Release(Some(_))));
         let slowest = slowest.map(|done| done.heard - done.sent).max().unwrap_or(0);
         format!(
@@ -82,7 +101,7 @@ impl History {
             count(Deed::Get(None)),
             count(Deed::Release(Some(true))),
             count(Deed::Release(None)),
-            lost.collect::<BTreeSet<_>>().len(),
+            self.lost().collect::<BTreeSet<_>>().len(),
             slowest / 1_000_000
         )
     }
@@ -115,7 +134,7 @@ fn explains(deeds: &[Done]) -> Option<bool> {
     let mut actions = Vec::new();
     for (process, done) in deeds.iter().enumerate() {
         let until = match done.deed {
-            // It may run until the connection's end is known to all.
+            // What was not answered may run until the connection's end is known to all.
             Deed::End | Deed::Get(None) | Deed::Release(None) => done.heard.saturating_add(FREED_NS),
             Deed::Get(Some(_)) | Deed::Release(Some(_)) => done.heard,
         };
@@ -209,6 +228,7 @@ fn the_judge_finds_lies() {
         (1, Deed::End, 10, 40),
     ]);
     assert!(early.overlap().is_some());
+    assert!(early.overlap_of_survivors().is_none() && twice.overlap_of_survivors().is_some());
     // Never freed.
     let late = history(&[
         (1, Deed::Get(Some(true)), 0, 10),

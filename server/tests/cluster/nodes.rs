@@ -94,7 +94,13 @@ impl Node {
     }
 
     pub(crate) fn until_serves(&self) {
-        poll(&format!("node {} to serve", self.number), LONG, || self.serves().then_some(()));
+        self.until_says("1 pong\n");
+    }
+
+    /// Waits until this is all that it says to a client that asks whether it is there.
+    pub(crate) fn until_says(&self, words: &str) {
+        let what = format!("node {} to say {words:?}", self.number);
+        poll(&what, LONG, || (self.first_words(b"ping\n") == words).then_some(()));
     }
 
     /// Whether it answers a client now.

@@ -227,6 +227,20 @@ impl Client {
         late
     }
 
+    /// Whether the connection is no more, with whatever came before. Does not wait.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.socket.set_nonblocking(true).unwrap();
+        let ended = loop {
+            match self.fill() {
+                Ok(true) => {}
+                Ok(false) => break true,
+                Err(error) => break error.kind() != io::ErrorKind::WouldBlock,
+            }
+        };
+        self.socket.set_nonblocking(false).unwrap();
+        ended
+    }
+
     /// Whether a reply has begun to arrive. Does not wait.
     pub(crate) fn has_reply(&mut self) -> bool {
         if self.unread().is_empty() {

@@ -221,11 +221,13 @@ async fn run<N: Net<Listener = LinkListener>>(
 async fn start<N: Net>(
     parts: Parts,
     links: Links<N>,
-) -> Result<(Node<Production<N>>, StateDirectory), ClusterError> {
+) -> Result<(Node<Production<N>>, Arc<StateDirectory>), ClusterError> {
     let Parts { directory, charter, settings, replica, inside, machine } = parts;
     let log = Store::open(Arc::new(directory.log().map_err(ClusterError::Log)?), Writing::Thread)
         .map_err(ClusterError::Log)?;
     let store = EngineStore { log: Arc::new(log), depot: Arc::new(directory.folder()) };
+    let directory = Arc::new(directory);
+    let refusing = Arc::clone(&directory);
     let nonce = getrandom::u64().map_err(|error| ClusterError::Start(error.to_string()))?;
     let config = NodeConfig {
         identity: directory.identity(),
@@ -233,18 +235,24 @@ async fn start<N: Net>(
         founding: charter.founding(),
         machine,
         nonce,
-        on_fatal: Box::new(end),
+        on_fatal: Box::new(move |fatal| end(&refusing, fatal)),
     };
     let node = Node::start(config, store, replica, inside, links).await;
     Ok((node.map_err(|error| ClusterError::Start(error.to_string()))?, directory))
 }
 
-/// Ends the process: it must not go on. The kernel closes what is open.
-fn end(fatal: &Fatal) {
+/// Ends the process: it must not go on. The kernel closes what is open. A node that is not like the others is not
+/// started again.
+fn end(directory: &StateDirectory, fatal: &Fatal) {
     let status = match fatal {
         Fatal::Disk(_) => DISK_FAILED,
         Fatal::Engine(_) | Fatal::Diverged { .. } => IS_A_BUG,
     };
+    if let Fatal::Diverged { .. } = fatal
+        && let Err(error) = directory.refuse(&fatal.to_string())
+    {
+        error!("cannot note that this node is not to be started again: {error}");
+    }
     error!("ending with status {status}: {fatal}");
     logging::flush();
     process::exit(status);
