@@ -142,8 +142,8 @@ mod tests {
     use super::*;
     use std::sync::Mutex;
 
-    /// Goal: tasks are woken in the order in which they began to wait. Method: thirty of them, each of which writes down
-    /// its number, several times. A random order would be another nearly every time.
+    /// Goal: tasks are woken in the order in which they began to wait. Method: thirty of them, each of which writes
+    /// down its number, several times. A random order would be another nearly every time.
     #[tokio::test]
     async fn tasks_are_woken_in_their_order() {
         let latest = Latest::new(0);
@@ -171,7 +171,8 @@ mod tests {
         }
     }
 
-    /// Goal: a change that nobody waited for is not lost, also when the sender is gone by then. Method: send, drop, look.
+    /// Goal: a change that nobody waited for is not lost, also when the sender is gone by then. Method: send, drop,
+    /// look.
     #[tokio::test]
     async fn the_last_state_is_seen_after_the_sender_is_gone() {
         let latest = Latest::new(1);
