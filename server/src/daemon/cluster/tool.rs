@@ -166,15 +166,22 @@ fn load(daemon: &Daemon) -> Result<(settings::Settings, ClusterSettings), Refuse
     Ok((loaded.settings, cluster))
 }
 
-fn init(daemon: &Daemon) -> Result<ExitCode, Refused> {
-    let (settings, cluster) = load(daemon)?;
-    let machine = settings.server.machine;
-    // Also makes the directory, and keeps tokens above those that a daemon alone gave out of it.
-    let mut tokens = FileTokens::open(&cluster.state_dir)?;
+/// Makes the state directory if it is missing, and sees that it belongs to no cluster. It is locked as long as the
+/// tokens live.
+fn new_directory(cluster: &ClusterSettings) -> Result<FileTokens, Refused> {
+    let tokens = FileTokens::open(&cluster.state_dir)?;
     if StateDirectory::is_one(&cluster.state_dir)? {
         let reason = format!("{} belongs to a cluster already", cluster.state_dir.display());
         return Err(Refused::Reason(reason));
     }
+    Ok(tokens)
+}
+
+fn init(daemon: &Daemon) -> Result<ExitCode, Refused> {
+    let (settings, cluster) = load(daemon)?;
+    let machine = settings.server.machine;
+    // Tokens go on above those that a daemon alone gave out of it.
+    let mut tokens = new_directory(&cluster)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let first = *runtime.block_on(tokens.reserve())?.start();
     let Config { limits, features, secret, accounts, .. } = machine;
@@ -193,11 +200,7 @@ fn init(daemon: &Daemon) -> Result<ExitCode, Refused> {
 fn join(join: &Join) -> Result<ExitCode, Refused> {
     let (settings, cluster) = load(&join.daemon)?;
     let machine = settings.server.machine;
-    drop(FileTokens::open(&cluster.state_dir)?);
-    if StateDirectory::is_one(&cluster.state_dir)? {
-        let reason = format!("{} belongs to a cluster already", cluster.state_dir.display());
-        return Err(Refused::Reason(reason));
-    }
+    drop(new_directory(&cluster)?);
     // Asked again after a failure, it gets the same number: the draw is kept.
     let draw = cluster.state_dir.join("cluster.joining");
     let drawn = fs::read_to_string(&draw).ok().and_then(|text| text.trim().parse().ok());
@@ -233,19 +236,21 @@ fn join(join: &Join) -> Result<ExitCode, Refused> {
     )))
 }
 
+/// Asks a member: that one, or else the node of the settings.
+fn ask_member(at: Option<&str>, daemon: &Daemon, request: &ControlRequest) -> Result<ControlAnswer, Refused> {
+    let (_, cluster) = load(daemon)?;
+    ask(&cluster, at.unwrap_or(&cluster.advertise), request)
+}
+
 fn change(other: &Other, request: &ControlRequest, what: &str) -> Result<ExitCode, Refused> {
-    let (_, cluster) = load(&other.daemon)?;
-    let at = other.at.clone().unwrap_or_else(|| cluster.advertise.clone());
-    match ask(&cluster, &at, request)? {
+    match ask_member(other.at.as_deref(), &other.daemon, request)? {
         ControlAnswer::Done => Ok(output::print(&format!("node {} {what}\n", other.node))),
         answer => Err(unexpected(answer)),
     }
 }
 
 fn upgrade(whole: &Whole) -> Result<ExitCode, Refused> {
-    let (_, cluster) = load(&whole.daemon)?;
-    let at = whole.at.clone().unwrap_or_else(|| cluster.advertise.clone());
-    match ask(&cluster, &at, &ControlRequest::Upgrade)? {
+    match ask_member(whole.at.as_deref(), &whole.daemon, &ControlRequest::Upgrade)? {
         ControlAnswer::Level(level) => Ok(output::print(&format!("the cluster is at level {level}\n"))),
         answer => Err(unexpected(answer)),
     }
@@ -278,9 +283,7 @@ fn recover(recover: &Recover) -> Result<ExitCode, Refused> {
 }
 
 fn status(status: &Status) -> Result<ExitCode, Refused> {
-    let (_, cluster) = load(&status.daemon)?;
-    let at = status.at.clone().unwrap_or_else(|| cluster.advertise.clone());
-    let answer = ask(&cluster, &at, &ControlRequest::Status)?;
+    let answer = ask_member(status.at.as_deref(), &status.daemon, &ControlRequest::Status)?;
     let ControlAnswer::Status(record) = answer else { return Err(unexpected(answer)) };
     let text = if status.json { json(&record) } else { table(&record) };
     output::print(&text);
