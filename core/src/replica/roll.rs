@@ -11,7 +11,6 @@
 //! ```
 
 use super::entry::{Act, NodeInput};
-use super::{LEVEL, LEVEL_BEFORE};
 use crate::accounts::Accounts;
 use crate::machine::Input;
 use crate::record::{RecordError, Sequence, decode, encode_into};
@@ -308,12 +307,6 @@ impl Roll {
             level,
             skipped,
         })
-    }
-
-    /// Whether this release can work by the level.
-    #[must_use]
-    pub const fn is_known_level(level: u16) -> bool {
-        level == LEVEL || level == LEVEL_BEFORE
     }
 }
 
