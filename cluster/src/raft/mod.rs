@@ -20,8 +20,9 @@ mod tests;
 mod types;
 
 pub use engine::{Engine, EngineConfig, EngineError, EngineStore, MemberError};
+pub use ordered::seed;
 pub use proposal::{Proposal, ProposeError};
-pub use runtime::{Pace, Seeded, Threads, seeded};
+pub use runtime::{Pace, Seeded, Threads};
 pub use standing::{Changes, Role, Standing};
 
 use std::io;

@@ -1,77 +1,97 @@
 //! The engine's runtime in a simulation: tokio's, but that its random numbers come from a seed, and that tasks which
 //! wait for one thing are woken in the order in which they began to wait.
+//!
+//! The engine's own seeded runtime keeps its seed with each task, and panics in a task that was not spawned by it. Links
+//! and the machine's server spawn tasks of their own that come to the engine. So the seed is the thread's here: one
+//! thread runs a simulation.
 
 use crate::latest::{Latest, LatestReceiver};
+use futures_util::FutureExt;
 use openraft_rt::deterministic_rng::DeterministicRng;
 use openraft_rt::watch::{RecvError, SendError, Watch, WatchReceiver, WatchSender};
 use openraft_rt::{AsyncRuntime, OptionalSend, OptionalSync};
 use openraft_rt_tokio::TokioRuntime;
+use std::cell::Cell;
 use std::fmt::Debug;
 use std::future::Future;
 use std::io;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// The runtime below: it draws numbers from a seed.
+/// Draws numbers from a seed.
 type Drawn = DeterministicRng<TokioRuntime>;
+
+thread_local! {
+    /// What the next generator of numbers is made from.
+    static SEED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Sets what this thread's engines, of the pace [`Seeded`](super::Seeded), draw their numbers from.
+pub fn seed(seed: u64) {
+    SEED.set(seed);
+}
 
 /// The runtime.
 #[derive(Debug)]
-pub struct OrderedRuntime(Drawn);
+pub struct OrderedRuntime(TokioRuntime);
 
 impl AsyncRuntime for OrderedRuntime {
-    type JoinError = <Drawn as AsyncRuntime>::JoinError;
-    type JoinHandle<T: OptionalSend + 'static> = <Drawn as AsyncRuntime>::JoinHandle<T>;
-    type Sleep = <Drawn as AsyncRuntime>::Sleep;
-    type Instant = <Drawn as AsyncRuntime>::Instant;
-    type TimeoutError = <Drawn as AsyncRuntime>::TimeoutError;
-    type Timeout<R, T: Future<Output = R> + OptionalSend> = <Drawn as AsyncRuntime>::Timeout<R, T>;
+    type JoinError = <TokioRuntime as AsyncRuntime>::JoinError;
+    type JoinHandle<T: OptionalSend + 'static> = <TokioRuntime as AsyncRuntime>::JoinHandle<T>;
+    type Sleep = <TokioRuntime as AsyncRuntime>::Sleep;
+    type Instant = <TokioRuntime as AsyncRuntime>::Instant;
+    type TimeoutError = <TokioRuntime as AsyncRuntime>::TimeoutError;
+    type Timeout<R, T: Future<Output = R> + OptionalSend> = <TokioRuntime as AsyncRuntime>::Timeout<R, T>;
     type ThreadLocalRng = <Drawn as AsyncRuntime>::ThreadLocalRng;
-    type Mpsc = <Drawn as AsyncRuntime>::Mpsc;
+    type Mpsc = <TokioRuntime as AsyncRuntime>::Mpsc;
     type Watch = OrderedWatch;
-    type Oneshot = <Drawn as AsyncRuntime>::Oneshot;
-    type Mutex<T: OptionalSend + 'static> = <Drawn as AsyncRuntime>::Mutex<T>;
+    type Oneshot = <TokioRuntime as AsyncRuntime>::Oneshot;
+    type Mutex<T: OptionalSend + 'static> = <TokioRuntime as AsyncRuntime>::Mutex<T>;
 
     fn spawn<T>(future: T) -> Self::JoinHandle<T::Output>
     where
         T: Future + OptionalSend + 'static,
         T::Output: OptionalSend + 'static,
     {
-        Drawn::spawn(future)
+        TokioRuntime::spawn(future)
     }
 
     fn sleep(duration: Duration) -> Self::Sleep {
-        Drawn::sleep(duration)
+        TokioRuntime::sleep(duration)
     }
 
     fn sleep_until(deadline: Self::Instant) -> Self::Sleep {
-        Drawn::sleep_until(deadline)
+        TokioRuntime::sleep_until(deadline)
     }
 
     fn timeout<R, F>(duration: Duration, future: F) -> Self::Timeout<R, F>
     where
         F: Future<Output = R> + OptionalSend,
     {
-        Drawn::timeout(duration, future)
+        TokioRuntime::timeout(duration, future)
     }
 
     fn timeout_at<R, F>(deadline: Self::Instant, future: F) -> Self::Timeout<R, F>
     where
         F: Future<Output = R> + OptionalSend,
     {
-        Drawn::timeout_at(deadline, future)
+        TokioRuntime::timeout_at(deadline, future)
     }
 
     fn is_panic(error: &Self::JoinError) -> bool {
-        Drawn::is_panic(error)
+        TokioRuntime::is_panic(error)
     }
 
     fn thread_rng() -> Self::ThreadLocalRng {
-        Drawn::thread_rng()
+        let seed = SEED.get();
+        // Another generator is made from the next number.
+        SEED.set(seed.wrapping_add(1));
+        let drawn = Drawn::scope(seed, async { Drawn::thread_rng() }).now_or_never();
+        drawn.expect("it waits for nothing")
     }
 
     fn new(threads: usize) -> Self {
-        Self(Drawn::new(threads))
+        Self(TokioRuntime::new(threads))
     }
 
     fn block_on<F, T>(&mut self, future: F) -> T
@@ -86,7 +106,7 @@ impl AsyncRuntime for OrderedRuntime {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        Drawn::spawn_blocking(work)
+        TokioRuntime::spawn_blocking(work)
     }
 }
 

@@ -2,7 +2,6 @@
 
 use super::ordered::OrderedRuntime;
 use openraft::AsyncRuntime;
-use openraft_rt::deterministic_rng::DeterministicRng;
 use openraft_rt_tokio::TokioRuntime;
 use std::fmt::Debug;
 use std::future::Future;
@@ -39,7 +38,7 @@ impl Pace for Threads {
 
 /// A simulation's: the same sequence of events for the same seed. Work is done at once.
 ///
-/// The seed is set by [`seeded`].
+/// The seed is set by [`seed`](super::seed).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seeded;
 
@@ -49,9 +48,4 @@ impl Pace for Seeded {
     async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
         work()
     }
-}
-
-/// Runs a future whose engines, of the pace [`Seeded`], draw their numbers from a seed.
-pub async fn seeded<F: Future>(seed: u64, future: F) -> F::Output {
-    DeterministicRng::<TokioRuntime>::scope(seed, future).await
 }

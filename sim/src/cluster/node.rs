@@ -8,7 +8,7 @@ use super::node_name;
 use super::replicas::WatchedReplica;
 use super::wires::{ClientListener, SimNet};
 use elockd_cluster::net::{Bounds, LinkEnd, Links, call, serve};
-use elockd_cluster::raft::{EngineStore, Seeded, seeded};
+use elockd_cluster::raft::{EngineStore, Seeded};
 use elockd_cluster::store::{DiskLog, Identity, Store, Writing};
 use elockd_cluster::{
     Clock, ControlAnswer, ControlRequest, Fatal, Founding, Kit, LEVELS, Moment, Node, NodeConfig,
@@ -92,7 +92,7 @@ impl NodeHost {
         *self.shutdown.borrow_mut() = Rc::default();
         let host = Rc::clone(self);
         let seed = self.common.plan.seed.wrapping_mul(1009) + u64::from(self.number) * 101 + self.lives.get();
-        seeded(seed, async move {
+        async move {
             let ended = match host.live(seed, &state).await {
                 Ok(()) => LifeState::Ended,
                 Err(reason) => LifeState::Failed(reason),
@@ -106,7 +106,7 @@ impl NodeHost {
             end(&mut state.lock().unwrap_or_else(PoisonError::into_inner));
             // The process ends here, and the world removes what is left of it.
             std::future::pending().await
-        })
+        }
     }
 
     async fn live(self: &Rc<Self>, seed: u64, state: &Arc<Mutex<LifeState>>) -> Result<(), String> {

@@ -97,6 +97,7 @@ impl ClusterWorld {
             .max_message_latency(Duration::from_millis(5))
             .tcp_capacity(65_536)
             .build();
+        elockd_cluster::raft::seed(seed);
         let common = ClusterCommon::new(plan);
         let hosts: Vec<_> = (1..=nodes).map(|number| NodeHost::new(&common, number)).collect();
         for (number, host) in (1..).zip(&hosts) {

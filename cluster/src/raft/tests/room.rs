@@ -4,7 +4,7 @@
 use crate::clock::{Clock, Moment};
 use crate::net::{Ask, LinkError, Purpose};
 use crate::raft::{
-    Committed, Engine, EngineConfig, EngineStore, Proposal, ProposeError, Seeded, Standing, seeded,
+    Committed, Engine, EngineConfig, EngineStore, Proposal, ProposeError, Seeded, Standing, seed,
 };
 use crate::store::{DiskLog, Folder, Log, Store, Writing};
 use crate::wire::{decode, encode};
@@ -75,8 +75,8 @@ pub(super) fn run<F: Future<Output = ()>>(test: impl FnOnce(Room) -> F) {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let test = seeded(7, test(Room::default()));
-        timeout(Duration::from_mins(10), test).await.expect("the test hangs");
+        seed(7);
+        timeout(Duration::from_mins(10), test(Room::default())).await.expect("the test hangs");
     });
 }
 
