@@ -82,6 +82,7 @@ impl Prepared {
     pub(crate) fn adopt(&self, config: &mut Config) {
         let Settings { limits, features, secret, .. } = self.charter.settings.clone();
         (config.limits, config.features, config.secret) = (limits, features, secret);
+        config.identity.node = self.directory.identity().node;
     }
 
     /// The door of the node, and its inner side.
