@@ -142,6 +142,9 @@ impl<K: Kit> Actor<K> {
             if let Some(reason) = self.standing.failure.take() {
                 return self.fail(&Fatal::Engine(reason));
             }
+            if let Some(unknown) = self.with_applied(|applied| applied.unknown_level) {
+                return self.fail(&unknown.into());
+            }
             if let Some(fatal) = self.shared.with_kept(|kept| kept.fatal.take()) {
                 return self.fail(&fatal);
             }

@@ -28,7 +28,7 @@ use crate::served::Served;
 use crate::store::{DiskError, Identity};
 use actor::{Actor, Event};
 use elockd_core::Config;
-use elockd_core::replica::{LEVEL, LEVEL_BEFORE};
+use elockd_core::replica::{LEVEL, LEVEL_BEFORE, UnknownLevel};
 use figures::Kept;
 use serving::OwnEpochs;
 use std::collections::{BTreeMap, BTreeSet};
@@ -88,6 +88,9 @@ pub enum Fatal {
     /// The engine stopped by itself.
     #[error("the cluster's engine has stopped: {0}")]
     Engine(String),
+    /// The cluster has a level that this release does not know.
+    #[error(transparent)]
+    Level(#[from] UnknownLevel),
     /// Its state is not that of the others.
     #[error("this node's state differs from the others' at entry {index}: it must be removed, and join anew")]
     Diverged {
@@ -102,6 +105,9 @@ pub enum StartError {
     /// The engine did not.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The cluster has a level that this release does not know.
+    #[error(transparent)]
+    Level(#[from] UnknownLevel),
     /// The cluster could not be founded.
     #[error("the cluster cannot be founded: {0}")]
     Founding(#[from] MemberError),
@@ -185,7 +191,7 @@ impl<K: Kit> Node<K> {
     ///
     /// # Errors
     ///
-    /// If the disk fails, or what is on it is damaged.
+    /// If the disk fails, or what is on it is damaged, or of a level that this release does not know.
     pub async fn start(
         config: NodeConfig,
         store: EngineStore,
@@ -210,6 +216,10 @@ impl<K: Kit> Node<K> {
         // Looked at here: a while after its start the engine still tells of no entry.
         let is_empty = store.log.head().last.is_none();
         let engine = Engine::start(engine_config, store, applier, ask.clone()).await?;
+        if let Some(unknown) = progress.with(|applied| applied.unknown_level) {
+            engine.shutdown().await;
+            return Err(unknown.into());
+        }
         if founding.is_some() && is_empty {
             engine.initialize(BTreeMap::from([(identity.node, advertise)])).await?;
         }

@@ -5,8 +5,8 @@ mod tool;
 
 pub(crate) use tool::{is_meant, main};
 
-use crate::logging;
 use crate::settings::ClusterSettings;
+use crate::{CANNOT_START, logging};
 use elockd_cluster::net::{Bounds, LinkEnd, LinkListener, Links, Net, Tcp, Tls, TlsError, serve};
 use elockd_cluster::raft::{EngineStore, Threads};
 use elockd_cluster::store::{IdentityError, StateDirectory, Store, Writing};
@@ -248,6 +248,7 @@ fn end(directory: &StateDirectory, fatal: &Fatal) {
     let status = match fatal {
         Fatal::Disk(_) => DISK_FAILED,
         Fatal::Engine(_) | Fatal::Diverged { .. } => IS_A_BUG,
+        Fatal::Level(_) => CANNOT_START.into(),
     };
     if let Fatal::Diverged { .. } = fatal
         && let Err(error) = directory.refuse(&fatal.to_string())
