@@ -2,8 +2,8 @@
 //! `join`, `promote`, `remove` and a replacement under load, which is judged.
 
 use crate::load::Load;
-use crate::nodes::{Cluster, get, until_got};
-use crate::support::tell;
+use crate::nodes::{Cluster, LONG, Node, get, until_got};
+use crate::support::{poll, tell};
 
 /// Goal: a restart of one node after the other takes nothing from clients of other nodes. Method: at each step a
 /// client of another node holds a lock over it, and the stopped node's lock is free.
@@ -55,12 +55,17 @@ fn nodes_are_added_removed_and_replaced() {
     let mut at_fresh = cluster.nodes[fresh].client();
     assert_eq!(at_fresh.ask("g kept"), "0 Lock Get Failure: kept");
 
-    // One that lives is removed: it lets go of its clients first, and serves no more.
+    // One that lives is removed: it ends in order first, as at a shutdown, and for good.
     get(&mut at_fresh, "of fresh");
+    let mut waits = cluster.nodes[fresh].client();
+    waits.send("gw 60000 kept\n");
+    poll("one to wait", LONG, || (at_fresh.figure("waiters") > 0).then_some(()));
     cluster.done(&["remove", "4"]);
-    at_fresh.wait_for_end();
+    waits.expect("0 Shutting Down\n");
+    waits.expect_end();
+    at_fresh.expect_end();
     assert_eq!(keeper.ask("g of fresh"), "1 Lock Get Success: of fresh");
-    cluster.nodes[fresh].until_says("0 No Quorum\n");
+    is_out(&mut cluster.nodes[fresh]);
     let status = cluster.nodes[0].status().unwrap();
     assert_eq!(status["members"].as_array().unwrap().len(), 2, "{status}");
     let table = cluster.nodes[0].must(&["status"]);
@@ -69,12 +74,31 @@ fn nodes_are_added_removed_and_replaced() {
     assert_eq!(twice.status, Some(2));
     assert!(twice.err.contains("no member"), "{}", twice.err);
 
-    // The old node's state directory is of no use any more.
+    // One that was dead meanwhile hears of it when it is started.
     cluster.nodes[2].spawn();
-    cluster.nodes[2].until_says("0 No Quorum\n");
+    is_out(&mut cluster.nodes[2]);
     assert_eq!(keeper.ask("r kept"), "1 Lock Release Success: kept");
     let history = load.end();
     tell(history.summary());
     assert_eq!(history.overlap(), None);
     assert_eq!(history.disorder(), None);
+
+    // Of two voters one is left: to remove the other takes its own vote.
+    cluster.done(&["remove", "2"]);
+    is_out(&mut cluster.nodes[1]);
+    assert_eq!(keeper.ask("g kept"), "1 Lock Get Success: kept");
+    assert_eq!(cluster.nodes[0].tool(&["status"]).status, Some(0));
+}
+
+/// Waits for the end of a node that was removed, and sees that it is not started again.
+fn is_out(node: &mut Node) {
+    const NOT_AGAIN: Option<i32> = Some(77);
+    let (status, log) = node.end();
+    assert_eq!(status.code(), NOT_AGAIN, "{log}");
+    assert!(log.contains("it was removed from its cluster"), "{log}");
+    node.spawn();
+    let (status, log) = node.end();
+    assert_eq!(status.code(), NOT_AGAIN, "{log}");
+    let said = "not to be started again: it was removed from its cluster; empty its state directory";
+    assert!(log.contains(said), "{log}");
 }
