@@ -84,15 +84,14 @@ impl StatusRecord {
     /// Adds what a member says of itself.
     pub(crate) fn add(&mut self, node: u16, report: NodeReport) {
         self.committed = self.committed.max(report.committed);
-        let is_leader = self.leader == Some(node);
-        for member in &mut self.members {
-            if is_leader {
+        if self.leader == Some(node) {
+            for member in &mut self.members {
                 let heard = report.heard.iter().find(|(of, _)| *of == member.node);
                 member.heard_ms = heard.map(|(_, ms)| *ms);
             }
-            if member.node == node {
-                member.report = Some(report.clone());
-            }
+        }
+        if let Some(member) = self.members.iter_mut().find(|member| member.node == node) {
+            member.report = Some(report);
         }
     }
 

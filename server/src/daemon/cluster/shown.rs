@@ -57,8 +57,8 @@ fn service(record: &StatusRecord, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 fn replicas(record: &StatusRecord, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     writeln!(
         f,
-        "\n{:>4}  {:<12}  {:>6}  {:>9}  {:>6}  {:>11}  {:>14}  {}",
-        "node", "release", "levels", "applied", "lag", "log bytes", "snapshot bytes", "state"
+        "\n{:>4}  {:<12}  {:>6}  {:>9}  {:>6}  {:>11}  {:>14}  state",
+        "node", "release", "levels", "applied", "lag", "log bytes", "snapshot bytes"
     )?;
     for member in &record.members {
         let Some(report) = &member.report else {
