@@ -171,8 +171,8 @@ mod tests {
         assert_eq!(merge.waiting.len(), 2 * MOST_WAITING);
     }
 
-    /// Goal: while nothing can be proposed, what is pushed again does not pile up. Method: as many entries are under way
-    /// as may be, and what a leader repeats is repeated for long.
+    /// Goal: while nothing can be proposed, what is pushed again does not pile up. Method: as many entries are under
+    /// way as may be, and what a leader repeats is repeated for long.
     #[test]
     fn an_act_that_waits_is_not_taken_twice() {
         let mut merge = Merge::default();

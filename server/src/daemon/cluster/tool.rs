@@ -43,7 +43,7 @@ enum ClusterTool {
     Join(Join),
     /// Gives a node that has joined a vote, once it has caught up.
     Promote(Other),
-    /// Removes a node: its clients are let go, and its locks are freed. Its daemon ends, and is not to be started again.
+    /// Removes a node: its clients are let go, and its locks are freed. Its daemon ends, and does not start again.
     ///
     /// A node that answers ends in order, as at a shutdown. One that does not is let go of once it can serve nobody.
     Remove(Other),
