@@ -207,8 +207,8 @@ node  release       levels    applied     lag    log bytes  snapshot bytes  stat
 
 2 voters survive no more failures than 1 would: let one more node join, or remove one
 
-the states of nodes differ: this is a bug, please report it; a node that differs from a majority ends, and must be \
-replaced
+the states of nodes differ: this is a bug, please report it; a node that differs from a majority ends, and \
+must be replaced
 ";
         assert_eq!(table(&record()), expected);
         let none = StatusRecord { leader: None, members: Vec::new(), ..record() };
