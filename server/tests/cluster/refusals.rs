@@ -106,9 +106,9 @@ fn a_node_of_another_cluster_is_refused() {
     cluster.nodes[0].until_serves();
 }
 
-/// Goal: a node whose release does not know the cluster's level ends, and names both, whether it finds that at its start
-/// or later. Method: a stopped node gets the entry that raises the level, first as one that may be committed or not, and
-/// then as one that is known to be.
+/// Goal: a node whose release does not know the cluster's level ends, and names both, whether it finds that at its
+/// start or later. Method: a stopped node gets the entry that raises the level, first as one that may be committed or
+/// not, and then as one that is known to be.
 #[test]
 fn a_release_that_is_too_old_for_the_cluster_does_not_go_on() {
     let mut cluster = Cluster::start(1);
