@@ -32,7 +32,7 @@ fn three_nodes_are_one_lock_service() {
     assert_eq!(table.lines().filter(|line| line.contains("voter") || line.contains("leader ")).count(), 3);
     // Any node tells of all, also what only they know themselves. Digests are compared now and then, while there is
     // traffic.
-    poll("digests to agree", LONG, || {
+    poll("digests to agree", 2 * LONG, || {
         let status = cluster.nodes[2].status()?;
         assert_eq!(a.ask("ping"), "1 pong");
         status["members"].as_array()?.iter().all(|member| member["agrees"] == true).then_some(())
