@@ -5,8 +5,8 @@ use crate::door::NodeInput;
 use crate::latest::{Latest, LatestReceiver};
 use crate::raft::Committed;
 use crate::served::Served;
-use elockd_core::replica::{Act, LogEntry, Replica, Roll, Ruling, digest};
-use elockd_core::{Config, Input, Now};
+use elockd_core::replica::{Act, LogEntry, Replica, Roll, Ruling, UnknownLevel, digest};
+use elockd_core::{Config, Input, Now, RestoreError};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,6 +31,8 @@ pub(crate) struct Applied {
     pub(crate) installs: u64,
     /// What the replica came to at the last check: the entry and the digest.
     pub(crate) digest: Option<(u64, u64)>,
+    /// From here on replicas work by a level that this release does not know. Nothing more is applied.
+    pub(crate) unknown_level: Option<UnknownLevel>,
     /// Entries of the last while with their stamps, about one for each second. The oldest first.
     stamps: VecDeque<(u64, Now)>,
 }
@@ -44,6 +46,7 @@ impl Progress {
             roll: Roll::new(),
             installs: 0,
             digest: None,
+            unknown_level: None,
             stamps: VecDeque::new(),
         };
         Arc::new(Self { state: Mutex::new(state), index: Latest::new(0) })
@@ -77,7 +80,8 @@ impl Progress {
     }
 }
 
-/// Applies entries to the Roll and to the served machine.
+/// Applies entries to the Roll and to the served machine. Behind a level that this release does not know it applies
+/// nothing more: the rest of the node finds that in [`Applied::unknown_level`], and must not go on.
 pub(crate) struct Applier<S> {
     served: Arc<S>,
     progress: Arc<Progress>,
@@ -94,11 +98,14 @@ impl<S: Served> Applier<S> {
 
 impl<S: Served> Committed for Applier<S> {
     fn apply(&mut self, index: u64, entry: &[u8]) {
+        if self.progress.with(|applied| applied.unknown_level.is_some()) {
+            return;
+        }
         // Every node would read the same: there is no way on from here but `recover`.
         let entry =
             LogEntry::decode(entry).unwrap_or_else(|error| panic!("entry {index} cannot be read: {error}"));
         let mut inputs: Vec<NodeInput> = Vec::new();
-        let (mut settings, mut is_check) = (None, false);
+        let (mut settings, mut is_check, mut unknown_level) = (None, false, None);
         self.progress.change(|applied| {
             for act in entry.acts {
                 let is_batch = match applied.roll.judge(&act) {
@@ -123,14 +130,22 @@ impl<S: Served> Committed for Applier<S> {
                         is_check = true;
                         false
                     }
-                    Ruling::Skip | Ruling::Up { .. } | Ruling::Joined(_) | Ruling::Level(_) => false,
+                    Ruling::Level(level) => {
+                        unknown_level = UnknownLevel::check(level).err();
+                        false
+                    }
+                    Ruling::Skip | Ruling::Up { .. } | Ruling::Joined(_) => false,
                 };
                 if let Act::Batch { inputs: batch, .. } = act
                     && is_batch
                 {
                     inputs.extend(batch);
                 }
+                if unknown_level.is_some() {
+                    break;
+                }
             }
+            applied.unknown_level = unknown_level;
         });
         self.served.at(index);
         if let Some(settings) = settings {
@@ -156,15 +171,25 @@ impl<S: Served> Committed for Applier<S> {
     }
 
     fn copy(&self) -> Box<dyn FnOnce() -> Vec<u8> + Send> {
-        let roll = self.progress.with(|applied| applied.roll.clone());
+        let (roll, unknown_level) =
+            self.progress.with(|applied| (applied.roll.clone(), applied.unknown_level));
+        assert_eq!(unknown_level, None, "entries behind this level would be missing in a snapshot");
         let machine = self.served.copy();
         Box::new(move || Replica { roll, machine }.snapshot())
     }
 
     fn install(&mut self, index: u64, state: &[u8]) -> io::Result<()> {
         let Config { storage, identity, .. } = self.config.clone();
-        let replica = Replica::restore(storage, identity, state)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
+        let replica = match Replica::restore(storage, identity, state) {
+            Ok(replica) => replica,
+            Err(RestoreError::Level(level)) => {
+                // The snapshot is whole, and stays for a release that knows the level.
+                self.progress.change(|applied| applied.unknown_level = Some(level));
+                self.progress.index.send_replace(index);
+                return Ok(());
+            }
+            Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error.to_string())),
+        };
         let stamp = replica.machine.now();
         self.progress.change(|applied| {
             applied.installs += 1;
@@ -178,5 +203,109 @@ impl<S: Served> Committed for Applier<S> {
         self.served.install(replica.machine);
         self.progress.index.send_replace(index);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use elockd_core::replica::LEVEL;
+    use elockd_core::{Conn, Machine, Settings};
+
+    /// A machine that nobody is served from.
+    struct Kept(Mutex<Machine>);
+
+    impl Served for Kept {
+        fn apply(&self, stamp: Now, inputs: &[NodeInput]) {
+            let mut machine = self.0.lock().unwrap();
+            for input in inputs {
+                machine.apply(stamp, input.as_ref(), &mut |_, _| {});
+            }
+        }
+
+        fn configure(&self, settings: &Settings) {
+            self.0.lock().unwrap().configure(settings);
+        }
+
+        fn deadline(&self) -> Option<Now> {
+            None
+        }
+
+        fn copy(&self) -> Machine {
+            self.0.lock().unwrap().clone()
+        }
+
+        fn install(&self, machine: Machine) {
+            *self.0.lock().unwrap() = machine;
+        }
+
+        fn look(&self, look: &mut dyn FnMut(&Machine)) {
+            look(&self.0.lock().unwrap());
+        }
+    }
+
+    fn applier() -> (Applier<Kept>, Arc<Progress>) {
+        let config = Config::smallest_storage();
+        let served = Arc::new(Kept(Mutex::new(Machine::new(config.clone()))));
+        let progress = Progress::new();
+        (Applier::new(served, Arc::clone(&progress), config), progress)
+    }
+
+    fn entry(acts: Vec<Act>) -> Vec<u8> {
+        LogEntry { stamp: Now(5), acts }.encode()
+    }
+
+    fn set() -> Act {
+        let Config { limits, features, secret, accounts, .. } = Config::smallest_storage();
+        Act::Set(Box::new(Settings { limits, features, secret, accounts }))
+    }
+
+    fn opened(number: u64) -> Act {
+        use elockd_core::{Account, Addr, Origin};
+        let origin = Origin { addr: Addr::Unix(number), account: Account::default() };
+        let inputs = vec![Input::Opened(Conn::new(1, number), origin)];
+        Act::Batch { node: 1, epoch: 1, number, inputs }
+    }
+
+    const UP: Act = Act::Up { node: 1, nonce: 1, levels: (LEVEL, LEVEL + 1) };
+
+    fn connections(applier: &Applier<Kept>) -> u64 {
+        applier.served.copy().connections_of(1)
+    }
+
+    /// Goal: behind a level that this release does not know nothing is applied, whatever it looks like. Method: a log
+    /// that goes on in the same entry, in a later one, and with bytes that only a later release could read.
+    #[test]
+    fn nothing_is_applied_behind_an_unknown_level() {
+        let (mut applier, progress) = applier();
+        applier.apply(1, &entry(vec![set(), UP, opened(1)]));
+        assert_eq!((connections(&applier), progress.with(|applied| applied.unknown_level)), (1, None));
+        applier.apply(2, &entry(vec![opened(2), Act::Level(LEVEL + 1), opened(3)]));
+        applier.apply(3, &entry(vec![opened(3)]));
+        applier.apply(4, b"of a later release");
+        assert_eq!(connections(&applier), 2);
+        assert_eq!(progress.with(|applied| applied.unknown_level), Some(UnknownLevel(LEVEL + 1)));
+    }
+
+    /// Goal: the same for a snapshot. Method: one that replaces a state.
+    #[test]
+    fn a_snapshot_of_an_unknown_level_replaces_nothing() {
+        let (mut applier, progress) = applier();
+        applier.apply(1, &entry(vec![set(), UP, opened(1)]));
+        let mut later = Replica::new(Config::smallest_storage());
+        let acts = vec![set(), UP, Act::Level(LEVEL + 1)];
+        later.apply(&LogEntry { stamp: Now(5), acts }, &mut |_, _| {});
+        applier.install(9, &later.snapshot()).expect("it is no failure of the disk");
+        assert_eq!(connections(&applier), 1);
+        assert_eq!(progress.with(|applied| applied.unknown_level), Some(UnknownLevel(LEVEL + 1)));
+    }
+
+    /// Goal: no snapshot is written of a state in which entries are missing.
+    #[test]
+    #[should_panic(expected = "entries behind this level would be missing")]
+    fn no_snapshot_is_written_behind_an_unknown_level() {
+        let (mut applier, _progress) = applier();
+        applier.apply(1, &entry(vec![set(), UP, Act::Level(LEVEL + 1)]));
+        let _ = applier.copy();
     }
 }

@@ -21,6 +21,7 @@ mod node;
 mod propose;
 pub mod raft;
 mod served;
+mod status;
 pub mod store;
 mod wire;
 
@@ -28,7 +29,8 @@ pub use charter::{Charter, CharterError};
 pub use clock::{Clock, Moment};
 pub use door::{Door, Inside, NodeInput, Service, door};
 pub use latest::{LatestReceiver, NoSender};
-pub use message::{ControlAnswer, ControlRequest, MemberStatus, StatusRecord};
+pub use message::{ControlAnswer, ControlRequest};
 pub use node::{Addresses, Fatal, Founding, Kit, LEVELS, Node, NodeConfig, NodeFigures, StartError};
 pub use served::Served;
+pub use status::{Condition, MemberStatus, NodeReport, StatusRecord};
 pub use wire::Malformed;

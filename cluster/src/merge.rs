@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// Entries that were proposed and not applied yet, at most.
 const MOST_UNDER_WAY: usize = 4;
-/// Acts that wait, at most. Nodes send again what is refused.
+/// Acts that wait, at most, before batches are refused. Other acts find as much room again, so that batches never keep
+/// an epoch from ending. Nodes send again what is refused.
 const MOST_WAITING: usize = 1024;
 
 /// What became of a batch that a node sent.
@@ -31,9 +32,12 @@ pub(crate) struct Merge {
 }
 
 impl Merge {
-    /// Takes an act that is no batch.
+    /// Takes an act that is no batch, unless the same act waits already, or too much waits. Whoever wants it pushes it
+    /// again until it was applied: while nothing can be proposed, that must not pile up.
     pub(crate) fn push(&mut self, act: Act) {
-        self.waiting.push_back(act);
+        if self.waiting.len() < 2 * MOST_WAITING && !self.waiting.contains(&act) {
+            self.waiting.push_back(act);
+        }
     }
 
     /// Takes a node's batch. `applied` is the number of the last one of that epoch which was applied here.
@@ -161,5 +165,33 @@ mod tests {
         let taken =
             (1..most).take_while(|number| merge.batch(1, 1, 0, batch(1, *number, 1)) == Taken::Yes).count();
         assert_eq!(taken, MOST_WAITING);
+        for node in 0..=u16::MAX {
+            merge.push(Act::Gone { node, epoch: 7 });
+        }
+        assert_eq!(merge.waiting.len(), 2 * MOST_WAITING);
+    }
+
+    /// Goal: while nothing can be proposed, what is pushed again does not pile up. Method: as many entries are under
+    /// way as may be, and what a leader repeats is repeated for long.
+    #[test]
+    fn an_act_that_waits_is_not_taken_twice() {
+        let mut merge = Merge::default();
+        while merge.under_way < MOST_UNDER_WAY {
+            merge.push(Act::Check);
+            merge.next(Now(0)).expect("there is room");
+        }
+        let acts = || {
+            let gone = (2..=3).map(|node| Act::Gone { node, epoch: 5 });
+            gone.chain([Act::Check, Act::Join { nonce: 1 }, Act::Join { nonce: 2 }])
+        };
+        for _ in 0..1000 {
+            acts().for_each(|act| merge.push(act));
+        }
+        merge.done(false);
+        let entry = merge.next(Now(1)).expect("one is done");
+        assert!(entry.acts.iter().cloned().eq(acts()), "{:?}", entry.acts);
+        // What was proposed may be lost: then it counts as new.
+        merge.push(Act::Check);
+        assert_eq!(merge.waiting.len(), 1);
     }
 }

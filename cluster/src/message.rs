@@ -1,5 +1,6 @@
 //! What nodes say to each other beside the engine's own: batches, beats, last words, and operators' commands.
 
+use crate::status::{NodeReport, StatusRecord};
 use crate::wire::{Malformed, decode, encode};
 use bincode::{Decode, Encode};
 
@@ -88,6 +89,12 @@ pub enum ControlRequest {
     Status,
     /// The level is raised to the highest that all members know.
     Upgrade,
+    /// What the node that is asked says of itself.
+    Report,
+    /// The node that is asked is to be removed: it ends in order. Only nodes ask this.
+    Leave,
+    /// Whether a node is a member.
+    Belongs(u16),
 }
 
 /// The answer to an operator's command.
@@ -114,51 +121,10 @@ pub enum ControlAnswer {
     Refused(String),
     /// What the cluster looks like.
     Status(Box<StatusRecord>),
-}
-
-/// What the cluster looks like from one node.
-#[derive(Clone, Debug, Default, Encode, Decode, PartialEq, Eq)]
-pub struct StatusRecord {
-    /// The cluster's number.
-    pub cluster: u128,
-    /// The node that tells.
-    pub node: u16,
-    /// The level in force.
-    pub level: u16,
-    /// The timeout, in milliseconds.
-    pub timeout_ms: u64,
-    /// The leader, if one is known.
-    pub leader: Option<u16>,
-    /// Its term.
-    pub term: u64,
-    /// Cluster time, in milliseconds, as of the last entry.
-    pub time_ms: u64,
-    /// The last entry that is committed, as far as the node knows.
-    pub committed: u64,
-    /// By number.
-    pub members: Vec<MemberStatus>,
-}
-
-/// One member, in the status.
-#[derive(Clone, Debug, Encode, Decode, PartialEq, Eq)]
-pub struct MemberStatus {
-    /// Its number.
-    pub node: u16,
-    /// Whether it votes.
-    pub is_voter: bool,
-    /// Where it is reached.
-    pub address: String,
-    /// Its epoch. `None` if it serves nobody.
-    pub epoch: Option<u64>,
-    /// Its connections.
-    pub connections: u64,
-    /// Milliseconds since the leader last heard of it, as the leader knows. `None` if it is not the leader that tells,
-    /// or it heard nothing yet.
-    pub heard_ms: Option<u64>,
-    /// The last entry that it has applied, as the leader knows.
-    pub applied: Option<u64>,
-    /// Milliseconds that its lease lasts, as it knows itself.
-    pub lease_ms: Option<u64>,
+    /// What the node says of itself.
+    Report(NodeReport),
+    /// Whether the node is a member. If not, it was one, and never will be again.
+    Belongs(bool),
 }
 
 impl ControlRequest {

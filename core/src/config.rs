@@ -279,13 +279,15 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// The daemon's version and process id, for `q full`.
+/// What `q full` says of the daemon that answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// Release of the daemon.
     pub version: String,
     /// Process id of the daemon.
     pub pid: u32,
+    /// The daemon's number in its cluster. 0 for a daemon that is alone: then `q full` has no such line.
+    pub node: u16,
 }
 
 impl Default for Config {

@@ -267,6 +267,7 @@ fn run_damaged(config: &Config, bytes: &[u8], steps: &[Step]) -> Outcome {
         Err(RestoreError::Version { .. }) => "bytes were of another version",
         Err(RestoreError::Damaged(_)) => "bytes were damaged",
         Err(RestoreError::Unsound(_)) => "bytes were unsound",
+        Err(RestoreError::Level(_)) => panic!("a machine alone has no level"),
     };
     Census::note(|census| census.count(what));
     let Ok(mut machine) = restored else { return Ok(()) };

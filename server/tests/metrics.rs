@@ -268,26 +268,35 @@ fn promtool_accepts_the_alert_rules_and_they_do_what_their_tests_say() {
     if !has_tools(&["promtool"]) {
         return;
     }
-    for (args, file) in [(["check", "rules"], "alerts.yml"), (["test", "rules"], "alerts_test.yml")] {
-        let mut promtool = Command::new("promtool");
-        let output = promtool.args(args).arg(file).current_dir(document("prometheus")).output().unwrap();
-        assert!(output.status.success(), "{output:?}");
+    for (rules, tests) in ALERTS {
+        for (args, file) in [(["check", "rules"], rules), (["test", "rules"], tests)] {
+            let mut promtool = Command::new("promtool");
+            let output = promtool.args(args).arg(file).current_dir(document("prometheus")).output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+        }
     }
 }
+
+/// The files of rules, and of their tests.
+const ALERTS: [(&str, &str); 2] =
+    [("alerts.yml", "alerts_test.yml"), ("cluster_alerts.yml", "cluster_alerts_test.yml")];
 
 /// Goal: no rule without its tests: that it is quiet, and that it speaks.
 #[test]
 fn every_alert_rule_is_known_to_fire() {
     let read = |name: &str| std::fs::read_to_string(document("prometheus").join(name)).unwrap();
-    let (rules, tests) = (read("alerts.yml"), read("alerts_test.yml"));
-    let names: Vec<&str> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
-    assert!(names.len() > 10, "{names:?}");
-    for name in names {
-        let fires = format!("{{labels: '{{alertname=\"{name}\"}}', value: 1}}");
-        assert!(tests.contains(&fires), "no test makes {name} fire");
+    for ((rules, tests), (least, quiet)) in ALERTS.into_iter().zip([(11, 9), (7, 2)]) {
+        let (rules, tests) = (read(rules), read(tests));
+        let names: Vec<&str> =
+            rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+        assert!(names.len() >= least, "{names:?}");
+        for name in names {
+            let fires = format!("{{labels: '{{alertname=\"{name}\"}}', value: 1}}");
+            assert!(tests.contains(&fires), "no test makes {name} fire");
+        }
+        // That all of them are quiet is one query, whatever their names are.
+        assert!(tests.matches("{expr: count(ALERTS), eval_time:").count() >= quiet);
     }
-    // That all of them are quiet is one query, whatever their names are.
-    assert!(tests.matches("{expr: count(ALERTS), eval_time:").count() > 8);
 }
 
 /// What a query of the dashboard gives: the unit of its panel.
@@ -347,22 +356,49 @@ fn queries() -> Vec<String> {
 #[test]
 fn the_alert_rules_and_the_dashboard_ask_for_metrics_that_exist() {
     let daemon = Daemon::start(&FLAGS);
-    let existing = metrics_in(&metrics(&daemon));
-    let rules = std::fs::read_to_string(document("prometheus/alerts.yml")).unwrap();
-    let asked = metrics_in(&(rules + &queries().join(" ")));
-    assert!(asked.len() > 20, "{asked:?}");
-    assert!(asked.is_subset(&existing), "{:?} do not exist", asked.difference(&existing).collect::<Vec<_>>());
+    let alone = metrics_in(&metrics(&daemon));
+    let read = |name| std::fs::read_to_string(document("prometheus").join(name)).unwrap();
+    let dashboard = queries().join(" ");
+    let asked = metrics_in(&(read("alerts.yml") + &dashboard));
+    let is_of_a_cluster = |name: &&String| name.starts_with("elockd_cluster_");
+    let missing: Vec<_> = asked.difference(&alone).filter(|name| !is_of_a_cluster(name)).collect();
+    assert!(asked.len() > 20 && missing.is_empty(), "{missing:?} do not exist");
+    assert_eq!(alone.iter().find(is_of_a_cluster), None);
+
+    let folder = TempDir::new().unwrap();
+    let node = node(&folder);
+    let of_a_node = metrics_in(&metrics(&node));
+    let asked = metrics_in(&(read("cluster_alerts.yml") + &dashboard));
+    let missing: Vec<_> = asked.difference(&of_a_node).filter(is_of_a_cluster).collect();
+    assert!(
+        asked.iter().filter(is_of_a_cluster).count() > 6 && missing.is_empty(),
+        "{missing:?} do not exist"
+    );
 }
 
-/// A Prometheus that scrapes a daemon every second, and the address of its own interface.
-fn prometheus(daemon: &Daemon, dir: &TempDir) -> (Guard, SocketAddr) {
+/// A cluster of one node, which serves.
+fn node(folder: &TempDir) -> Daemon {
+    let link = own_address().to_string();
+    let state = folder.path().join("state");
+    let flags = ["--cluster-listen", &link, "--state-dir", state.to_str().unwrap()];
+    let founding = support::program().args(["cluster", "init"]).args(flags).output().unwrap();
+    assert!(founding.status.success(), "{founding:?}");
+    let node = Daemon::start(&[&FLAGS[..], &flags].concat());
+    node.wait_for_log("serving epoch");
+    node
+}
+
+/// A Prometheus that scrapes daemons every second, and the address of its own interface.
+fn prometheus(daemons: &[&Daemon], dir: &TempDir) -> (Guard, SocketAddr) {
     let own = own_address();
     let config = dir.path().join("prometheus.yml");
+    let path = |file| document("prometheus").join(file).canonicalize().unwrap().display().to_string();
+    let rules = ALERTS.map(|(rules, _)| path(rules)).join(", ");
+    let targets: Vec<_> = daemons.iter().map(|daemon| format!("'{}'", daemon.metrics_address())).collect();
     let text = format!(
-        "global: {{scrape_interval: 1s}}\nrule_files: [{}]\nscrape_configs:\n- job_name: elockd\n  \
-         static_configs: [{{targets: ['{}']}}]\n",
-        document("prometheus/alerts.yml").canonicalize().unwrap().display(),
-        daemon.metrics_address()
+        "global: {{scrape_interval: 1s}}\nrule_files: [{rules}]\nscrape_configs:\n- job_name: elockd\n  \
+         static_configs: [{{targets: [{}]}}]\n",
+        targets.join(", ")
     );
     std::fs::write(&config, text).unwrap();
     let mut command = Command::new("prometheus");
@@ -394,7 +430,9 @@ fn a_real_prometheus_answers_every_query_of_the_dashboard() {
     let daemon = Daemon::start(&FLAGS);
     let mut clients = busy(&daemon);
     let dir = TempDir::new().unwrap();
-    let (_prometheus, address) = prometheus(&daemon, &dir);
+    let folder = TempDir::new().unwrap();
+    let node = node(&folder);
+    let (_prometheus, address) = prometheus(&[&daemon, &node], &dir);
     let start = Duration::from_mins(1);
     poll("Prometheus to listen", start, || TcpStream::connect(address).ok());
     let is_ready = || get(address, "/-/ready").0.starts_with("HTTP/1.1 200 ").then_some(());
@@ -402,7 +440,9 @@ fn a_real_prometheus_answers_every_query_of_the_dashboard() {
     // Rates need two values, and those of the latency something that happens in between.
     poll("two scrapes", start, || {
         assert_eq!(clients[1].ask("g a"), "0 Lock Get Failure: a");
-        (series(address, "rate(elockd_command_duration_seconds_count[30s]) > 0") == 1).then_some(())
+        let of_the_node = series(address, "rate(elockd_cluster_lapses_total[30s])") == 1;
+        let has_two = series(address, "rate(elockd_command_duration_seconds_count[30s]) > 0") == 1;
+        (has_two && of_the_node).then_some(())
     });
     for query in queries() {
         // How long holds and waits lasted that ended meanwhile, and what closed meanwhile: nothing did.

@@ -172,7 +172,7 @@ impl Settings {
                     silent_errors: self.silent_errors,
                 },
                 storage: defaults.storage,
-                identity: Identity { version: "0.0.0-sim".to_owned(), pid: 1 },
+                identity: Identity { version: "0.0.0-sim".to_owned(), pid: 1, node: 0 },
                 secret: Secret(u128::from(life.0).to_le_bytes()),
                 ..defaults
             },

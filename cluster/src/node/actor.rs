@@ -2,6 +2,7 @@
 //! of time. After each it does what is due.
 
 use super::leading::Leading;
+use super::leaving::Doubt;
 use super::serving::OwnEpochs;
 use super::{Fatal, Kit, LeaderLease, LeaderTime, Moment, NodeParts};
 use crate::apply::Applied;
@@ -49,6 +50,8 @@ pub(super) enum Event {
     Raise { level: u16 },
     /// A member is to be let go: it is answered no more. Or it is a member again.
     Retire { node: u16, is_over: bool },
+    /// The leader says that this node is no member any more.
+    Removed,
     /// A snapshot is to be written, however short the log is.
     TakeSnapshot,
     /// The server has ended, and its connections in order: the epoch is to end.
@@ -84,6 +87,8 @@ pub(super) struct Actor<K: Kit> {
     pub(super) lease: LeaderLease,
     pub(super) time: LeaderTime,
     pub(super) leading: Option<Leading>,
+    /// Whether it is a member at all.
+    pub(super) doubt: Doubt,
     /// Members that are being let go.
     pub(super) retired: BTreeSet<u16>,
     /// The addresses of members as they were last told to the links.
@@ -113,6 +118,7 @@ impl<K: Kit> Actor<K> {
             lease: LeaderLease::new(shared.times, shared.me()),
             time: LeaderTime::new(),
             leading: None,
+            doubt: Doubt::default(),
             retired: BTreeSet::new(),
             addresses: BTreeMap::new(),
             installs: shared.progress.with(|applied| applied.installs),
@@ -141,6 +147,9 @@ impl<K: Kit> Actor<K> {
             }
             if let Some(reason) = self.standing.failure.take() {
                 return self.fail(&Fatal::Engine(reason));
+            }
+            if let Some(unknown) = self.with_applied(|applied| applied.unknown_level) {
+                return self.fail(&unknown.into());
             }
             if let Some(fatal) = self.shared.with_kept(|kept| kept.fatal.take()) {
                 return self.fail(&fatal);
@@ -213,6 +222,7 @@ impl<K: Kit> Actor<K> {
         }
         self.serve(at);
         self.lead(at);
+        self.doubt_membership(at);
         self.keep_log_short(at);
         self.keep_figures();
     }
@@ -235,6 +245,7 @@ impl<K: Kit> Actor<K> {
                     self.retired.insert(node)
                 };
             }
+            Event::Removed => self.removed(),
             Event::TakeSnapshot => {
                 let engine = self.shared.engine.clone();
                 tokio::spawn(async move { engine.trigger_snapshot().await });

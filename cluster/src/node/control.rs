@@ -7,8 +7,10 @@ use crate::message::{ControlAnswer, ControlRequest, kind};
 use crate::net::{Ask, Purpose};
 use crate::raft::MemberError;
 use crate::served::Served as _;
+use crate::status::StatusRecord;
 use crate::wire::{decode, encode};
 use elockd_core::replica::Act;
+use futures_util::future::join_all;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::info;
@@ -16,6 +18,8 @@ use tracing::info;
 /// How long the leader tries, and how long another node waits for it.
 const LEADER_TRIES: Duration = Duration::from_secs(20);
 const OTHERS_WAIT: Duration = Duration::from_secs(25);
+/// How long another node's word on itself is waited for.
+const REPORTING: Duration = Duration::from_secs(1);
 /// Between two looks at something that takes a while.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
@@ -31,18 +35,26 @@ impl<K: Kit> Actor<K> {
 
 impl<K: Kit> Node<K> {
     /// The answer to a command.
-    pub(super) async fn control(&self, payload: &[u8]) -> Option<Vec<u8>> {
-        let request: ControlRequest = decode(payload).ok()?;
-        if request == ControlRequest::Status {
-            return Some(encode(&ControlAnswer::Status(Box::new(self.status()))));
-        }
+    pub(super) async fn control(&self, from: u16, payload: &[u8]) -> Vec<u8> {
+        encode(&match decode(payload) {
+            Ok(ControlRequest::Status) => ControlAnswer::Status(Box::new(self.status().await)),
+            Ok(ControlRequest::Report) => ControlAnswer::Report(self.report()),
+            Ok(ControlRequest::Leave) => self.asked_to_leave(from),
+            Ok(request) => return self.through_leader(request, payload).await,
+            // A later release may know more.
+            Err(_) => ControlAnswer::Refused("this node's release does not know that command".to_owned()),
+        })
+    }
+
+    /// The answer to a command that only the leader does.
+    async fn through_leader(&self, request: ControlRequest, payload: &[u8]) -> Vec<u8> {
         let standing = self.0.engine.standing();
         let answer = match standing.leader {
             Some(leader) if leader != self.0.me() => {
                 let asked =
                     self.0.ask.ask(leader, Purpose::Control, kind::CONTROL, payload.to_vec(), OTHERS_WAIT);
                 match asked.await {
-                    Ok(answer) => return Some(answer),
+                    Ok(answer) => return answer,
                     Err(error) => ControlAnswer::Refused(format!("the leader is node {leader}: {error}")),
                 }
             }
@@ -50,11 +62,33 @@ impl<K: Kit> Node<K> {
                 // Done to the end, also if the operator does not wait.
                 let node = self.clone();
                 let doing = tokio::spawn(async move { node.command(request).await });
-                doing.await.ok()?
+                let ended = || ControlAnswer::Refused("the node ends: try again".to_owned());
+                doing.await.unwrap_or_else(|_| ended())
             }
             None => ControlAnswer::Refused("there is no leader: try again, and look at `status`".to_owned()),
         };
-        Some(encode(&answer))
+        encode(&answer)
+    }
+
+    /// What the cluster looks like from here.
+    async fn status(&self) -> StatusRecord {
+        let mut record = self.view();
+        let (me, payload) = (self.0.me(), encode(&ControlRequest::Report));
+        let others = record.members.iter().map(|member| member.node).filter(|node| *node != me);
+        let asking = others.map(|node| {
+            let answer = self.0.ask.ask(node, Purpose::Control, kind::CONTROL, payload.clone(), REPORTING);
+            async move { (node, answer.await) }
+        });
+        let answers = join_all(asking).await;
+        record.add(me, self.report());
+        for (node, answer) in answers {
+            if let Ok(bytes) = answer
+                && let Ok(ControlAnswer::Report(report)) = decode(&bytes)
+            {
+                record.add(node, report);
+            }
+        }
+        record
     }
 
     async fn command(&self, request: ControlRequest) -> ControlAnswer {
@@ -74,7 +108,13 @@ impl<K: Kit> Node<K> {
                     .await
                     .map_or_else(ControlAnswer::Refused, ControlAnswer::Level);
             }
-            ControlRequest::Status => return ControlAnswer::Status(Box::new(self.status())),
+            ControlRequest::Belongs(node) => {
+                let belongs = self.belongs(node, deadline).await;
+                return belongs.map_or_else(ControlAnswer::Refused, ControlAnswer::Belongs);
+            }
+            ControlRequest::Status | ControlRequest::Report | ControlRequest::Leave => {
+                Err("the node that is asked answers this itself".to_owned())
+            }
         };
         done.map_or_else(ControlAnswer::Refused, |()| ControlAnswer::Done)
     }
@@ -166,30 +206,12 @@ impl<K: Kit> Node<K> {
         Ok(())
     }
 
-    async fn remove(&self, node: u16, deadline: Instant) -> Result<(), String> {
-        if !self.0.engine.standing().members.addresses.contains_key(&node) {
-            return Err(format!("node {node} is no member"));
-        }
-        if node == self.0.me() {
-            self.hand_over().await;
-            return Err(format!("node {node} was the leader and has handed that over: try again"));
-        }
-        // From here on it is answered no more. So it lets go of its clients, and its epoch ends when that is certain.
-        self.0.tell(Event::Retire { node, is_over: false });
-        let is_gone = || self.0.progress.with(|applied| applied.roll.epoch_of(node).is_none().then_some(()));
-        let done = match self.until(deadline, is_gone).await {
-            Ok(()) => self.change(deadline, || self.0.engine.remove(node)).await,
-            Err(error) => Err(error),
-        };
-        self.0.tell(Event::Retire { node, is_over: true });
-        if done.is_ok() {
-            info!(node, "node {node} is removed");
-        }
-        done
-    }
-
     /// Waits for something that shows in the log.
-    async fn until<T>(&self, deadline: Instant, mut look: impl FnMut() -> Option<T>) -> Result<T, String> {
+    pub(super) async fn until<T>(
+        &self,
+        deadline: Instant,
+        mut look: impl FnMut() -> Option<T>,
+    ) -> Result<T, String> {
         let looking = async {
             loop {
                 if let Some(found) = look() {
@@ -202,7 +224,7 @@ impl<K: Kit> Node<K> {
     }
 
     /// Changes members, once an earlier change is over.
-    async fn change<F>(&self, deadline: Instant, change: impl Fn() -> F) -> Result<(), String>
+    pub(super) async fn change<F>(&self, deadline: Instant, change: impl Fn() -> F) -> Result<(), String>
     where
         F: Future<Output = Result<(), MemberError>>,
     {

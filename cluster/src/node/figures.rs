@@ -2,10 +2,10 @@
 
 use super::actor::Actor;
 use super::leading::Leading;
-use super::{Fatal, Kit, Moment, Node};
-use crate::message::{MemberStatus, StatusRecord};
+use super::{Fatal, Kit, LEVELS, Moment, Node};
 use crate::raft::Standing;
 use crate::served::Served as _;
+use crate::status::{MemberStatus, NodeReport, StatusRecord};
 use std::collections::BTreeMap;
 
 /// A node's figures, for metrics.
@@ -44,8 +44,8 @@ pub(super) struct Kept {
     lapses: u64,
     leader: Option<u16>,
     leader_changes: u64,
-    /// Of a leader: the last entry that each node has applied, and when its last beat came.
-    followers: BTreeMap<u16, (u64, Moment)>,
+    /// Of a leader: when the last beat of each node came.
+    followers: BTreeMap<u16, Moment>,
     /// The term in which the actor knows that this node leads.
     pub(super) office: Option<u64>,
     /// Why the node cannot go on, once it is known.
@@ -71,8 +71,8 @@ impl<K: Kit> Actor<K> {
     }
 
     /// Notes a beat of a node.
-    pub(super) fn keep_follower(&self, node: u16, applied: u64, at: Moment) {
-        self.shared.with_kept(|kept| kept.followers.insert(node, (applied, at)));
+    pub(super) fn keep_follower(&self, node: u16, at: Moment) {
+        self.shared.with_kept(|kept| kept.followers.insert(node, at));
     }
 }
 
@@ -107,7 +107,7 @@ impl<K: Kit> Node<K> {
 
     /// Whether the leader that the engine names has a majority, as far as is known here. The engine goes on to name one
     /// that is dead, and itself when it has lost the others.
-    fn is_of_majority(&self, standing: &Standing, at: Moment) -> bool {
+    pub(super) fn is_of_majority(&self, standing: &Standing, at: Moment) -> bool {
         let timeout = self.0.identity.timeout_ms;
         if !standing.leads() {
             return self.0.with_word(|word| at.since(word.latest())) < timeout;
@@ -116,11 +116,32 @@ impl<K: Kit> Node<K> {
         is_alone || standing.quorum_sent.is_some_and(|sent| at.since(sent) < timeout)
     }
 
-    /// What the cluster looks like from here.
-    #[must_use]
-    pub fn status(&self) -> StatusRecord {
+    /// What this node says of itself.
+    pub(super) fn report(&self) -> NodeReport {
+        let (standing, at) = (self.0.engine.standing(), self.0.clock.now());
+        let (applied, digest) = self.0.progress.with(|applied| (applied.index, applied.digest));
+        let (lease_ms, heard) = self.0.with_kept(|kept| {
+            let heard = kept.followers.iter().map(|(node, heard)| (*node, at.since(*heard))).collect();
+            (kept.lease_until.map_or(0, |until| until.since(at)), heard)
+        });
+        NodeReport {
+            release: self.0.release.clone(),
+            levels: LEVELS,
+            // The engine's own entries count too.
+            applied: applied.max(standing.applied.map_or(0, |last| last.index)),
+            committed: standing.committed.unwrap_or(0),
+            lease_ms,
+            log_bytes: self.0.engine.bytes_since_snapshot(),
+            snapshot_bytes: self.0.engine.snapshot_bytes(),
+            digest,
+            heard,
+        }
+    }
+
+    /// What this node knows of the cluster, before others have said anything of themselves.
+    pub(super) fn view(&self) -> StatusRecord {
         let standing = self.0.engine.standing();
-        let (me, at) = (self.0.me(), self.0.clock.now());
+        let at = self.0.clock.now();
         let (roll, stamp) = self.0.progress.with(|applied| (applied.roll.clone(), applied.stamp));
         let mut connections = BTreeMap::<u16, u64>::new();
         self.0.served.look(&mut |machine| {
@@ -128,38 +149,25 @@ impl<K: Kit> Node<K> {
                 connections.insert(*node, machine.connections_of(*node));
             }
         });
-        let member = |node: u16, address: &String| {
-            let (heard_ms, applied) = self.0.with_kept(|kept| {
-                let follower = kept.followers.get(&node).filter(|_| standing.leads());
-                (follower.map(|(_, heard)| at.since(*heard)), follower.map(|(applied, _)| *applied))
-            });
-            MemberStatus {
-                node,
-                is_voter: standing.members.voters.iter().any(|voters| voters.contains(&node)),
-                address: address.clone(),
-                epoch: roll.epoch_of(node).map(|of| of.number),
-                connections: connections.get(&node).copied().unwrap_or(0),
-                heard_ms,
-                applied,
-                lease_ms: (node == me)
-                    .then(|| self.0.with_kept(|kept| kept.lease_until.map_or(0, |until| until.since(at)))),
-            }
+        let member = |(node, address): (&u16, &String)| MemberStatus {
+            node: *node,
+            is_voter: standing.members.voters.iter().any(|voters| voters.contains(node)),
+            address: address.clone(),
+            epoch: roll.epoch_of(*node).map(|of| of.number),
+            connections: connections.get(node).copied().unwrap_or(0),
+            heard_ms: None,
+            report: None,
         };
         StatusRecord {
             cluster: self.0.identity.cluster,
-            node: me,
+            node: self.0.me(),
             level: roll.level(),
             timeout_ms: self.0.identity.timeout_ms,
             leader: standing.leader.filter(|_| self.is_of_majority(&standing, at)),
             term: standing.term,
             time_ms: stamp.0,
             committed: standing.committed.unwrap_or(0),
-            members: standing
-                .members
-                .addresses
-                .iter()
-                .map(|(node, address)| member(*node, address))
-                .collect(),
+            members: standing.members.addresses.iter().map(member).collect(),
         }
     }
 }

@@ -224,7 +224,7 @@ impl<K: Kit> Actor<K> {
         let answered = Answered { node: from, epoch: beat.epoch, number: beat.number };
         leading.beats.retain(|(_, answer)| !answer.is_closed());
         leading.beats.push((answered, answer));
-        self.keep_follower(from, beat.applied, at);
+        self.keep_follower(from, at);
         self.compare(from, beat.digest);
         if self.retired.contains(&from) {
             // It lapses for want of answers, and is condemned for want of beats that count.

@@ -12,6 +12,7 @@ mod control;
 mod figures;
 mod founding;
 mod leading;
+mod leaving;
 mod serving;
 
 pub use figures::NodeFigures;
@@ -20,6 +21,7 @@ pub use founding::Founding;
 use crate::apply::{Applier, Progress};
 use crate::clock::{Clock, Moment};
 use crate::door::Inside;
+use crate::latest::Latest;
 use crate::lease::{LastWord, LeaderLease, LeaderTime, Times};
 use crate::message::kind;
 use crate::net::{Answer, Ask, LinkError, Links, Net, Purpose};
@@ -28,8 +30,9 @@ use crate::served::Served;
 use crate::store::{DiskError, Identity};
 use actor::{Actor, Event};
 use elockd_core::Config;
-use elockd_core::replica::{LEVEL, LEVEL_BEFORE};
+use elockd_core::replica::{LEVEL, LEVEL_BEFORE, UnknownLevel};
 use figures::Kept;
+use leaving::Membership;
 use serving::OwnEpochs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -88,8 +91,17 @@ pub enum Fatal {
     /// The engine stopped by itself.
     #[error("the cluster's engine has stopped: {0}")]
     Engine(String),
+    /// The cluster has a level that this release does not know.
+    #[error(transparent)]
+    Level(#[from] UnknownLevel),
+    /// It is no member any more.
+    #[error("it was removed from its cluster; empty its state directory before it joins one")]
+    Removed,
     /// Its state is not that of the others.
-    #[error("this node's state differs from the others' at entry {index}: it must be removed, and join anew")]
+    #[error(
+        "its state differs from the others' at entry {index}; remove it from the cluster, empty its state directory, \
+         and join again"
+    )]
     Diverged {
         /// The entry.
         index: u64,
@@ -102,6 +114,9 @@ pub enum StartError {
     /// The engine did not.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The cluster has a level that this release does not know.
+    #[error(transparent)]
+    Level(#[from] UnknownLevel),
     /// The cluster could not be founded.
     #[error("the cluster cannot be founded: {0}")]
     Founding(#[from] MemberError),
@@ -112,6 +127,8 @@ struct NodeParts<K: Kit> {
     identity: Identity,
     times: Times,
     founding: Option<Founding>,
+    release: String,
+    membership: Latest<Membership>,
     clock: Clock,
     engine: Engine<K::Pace>,
     ask: K::Ask,
@@ -185,7 +202,7 @@ impl<K: Kit> Node<K> {
     ///
     /// # Errors
     ///
-    /// If the disk fails, or what is on it is damaged.
+    /// If the disk fails, or what is on it is damaged, or of a level that this release does not know.
     pub async fn start(
         config: NodeConfig,
         store: EngineStore,
@@ -206,10 +223,15 @@ impl<K: Kit> Node<K> {
                 word.lock().unwrap_or_else(PoisonError::into_inner).heard(term, clock.now());
             }),
         };
+        let release = machine.identity.version.clone();
         let applier = Applier::new(Arc::clone(&served), Arc::clone(&progress), machine);
         // Looked at here: a while after its start the engine still tells of no entry.
         let is_empty = store.log.head().last.is_none();
         let engine = Engine::start(engine_config, store, applier, ask.clone()).await?;
+        if let Some(unknown) = progress.with(|applied| applied.unknown_level) {
+            engine.shutdown().await;
+            return Err(unknown.into());
+        }
         if founding.is_some() && is_empty {
             engine.initialize(BTreeMap::from([(identity.node, advertise)])).await?;
         }
@@ -219,6 +241,8 @@ impl<K: Kit> Node<K> {
             identity,
             times,
             founding,
+            release,
+            membership: Latest::new(Membership::Stays),
             clock,
             engine,
             ask,
@@ -234,14 +258,15 @@ impl<K: Kit> Node<K> {
         Ok(Self(shared))
     }
 
-    /// Whether a node may make links to this one. Before the members are known here, every node of the cluster may.
+    /// Whether a node may make links to this one. Before the members are known here, every node of the cluster may. One
+    /// that was removed may ask whether it was.
     ///
     /// # Errors
     ///
     /// If it is no member.
-    pub fn admit(&self, from: u16) -> Result<(), String> {
+    pub fn admit(&self, from: u16, purpose: Purpose) -> Result<(), String> {
         let members = self.0.engine.standing().members.addresses;
-        if from == 0 || members.is_empty() || members.contains_key(&from) {
+        if purpose == Purpose::Control || members.is_empty() || members.contains_key(&from) {
             return Ok(());
         }
         Err(format!("node {from} is no member"))
@@ -255,13 +280,18 @@ impl<K: Kit> Node<K> {
     /// Ends this node's epoch, whose connections have ended in order, hands leadership over, and stops. What takes too
     /// long is left out: the others find out by themselves.
     pub async fn stop(&self) {
+        self.say_farewell().await;
+        self.hand_over().await;
+        self.0.engine.shutdown().await;
+        self.0.tell(Event::Over);
+    }
+
+    /// Ends this node's epoch, whose connections have ended in order.
+    async fn say_farewell(&self) {
         let (done, is_done) = oneshot::channel();
         self.0.tell(Event::Stop { done });
         // Without a quorum this never comes.
         let _ = timeout(STOPPING, is_done).await;
-        self.hand_over().await;
-        self.0.engine.shutdown().await;
-        self.0.tell(Event::Over);
     }
 
     async fn hand_over(&self) {
@@ -296,7 +326,7 @@ const HANDING_OVER: Duration = Duration::from_secs(1);
 impl<K: Kit> Answer for Node<K> {
     async fn answer(&self, from: u16, purpose: Purpose, kind: u8, payload: Vec<u8>) -> Option<Vec<u8>> {
         if kind == kind::CONTROL {
-            return self.control(&payload).await;
+            return Some(self.control(from, &payload).await);
         }
         // A client that is no node may only give commands.
         if purpose == Purpose::Control || from == 0 {

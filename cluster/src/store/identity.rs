@@ -75,10 +75,8 @@ pub enum IdentityError {
     /// A record is damaged.
     #[error("the identity: {0}; {DAMAGED}")]
     Damaged(String),
-    /// The node was found to differ from the others.
-    #[error(
-        "this node is not to be started again: {0}; remove it, empty the state directory, and join again"
-    )]
+    /// The node is not to be started again.
+    #[error("this node is not to be started again: {0}")]
     Refused(String),
     /// The disk failed.
     #[error(transparent)]
@@ -209,7 +207,7 @@ impl StateDirectory {
     ///
     /// If the disk fails.
     pub fn renew(&mut self, identity: Identity) -> io::Result<()> {
-        self.refuse("its recovery was interrupted")?;
+        self.refuse("its recovery was interrupted; run `elockd cluster recover` again")?;
         for file in [LOG, SNAPSHOT, BUILT, RECEIVED] {
             remove(&self.path.join(file))?;
         }

@@ -26,6 +26,8 @@ pub struct FigureRow {
     pub help: &'static str,
     /// Further sentences, for the documentation alone. May be empty.
     pub note: &'static str,
+    /// Whether only a node of a cluster shows it.
+    pub is_of_a_cluster: bool,
     value: Value,
 }
 
@@ -157,7 +159,17 @@ impl Part {
 impl FigureRow {
     const fn new(key: &'static str, nature: Nature, value: Value) -> Self {
         let (unit, shown) = (Unit::Count, Shown::Full);
-        Self { key, nature, unit, shown, metric: Some(Metric::Own), help: "", note: "", value }
+        Self {
+            key,
+            nature,
+            unit,
+            shown,
+            metric: Some(Metric::Own),
+            help: "",
+            note: "",
+            is_of_a_cluster: false,
+            value,
+        }
     }
 
     /// A figure that is one number.
@@ -232,6 +244,11 @@ impl FigureRow {
         value: &'static str,
     ) -> Self {
         Self { metric: Some(Metric::Series { family, label: (label, value) }), ..self }
+    }
+
+    /// Keeps it from daemons that are alone.
+    pub(super) const fn of_a_cluster(self) -> Self {
+        Self { is_of_a_cluster: true, ..self }
     }
 
     /// Keeps it from exporters.

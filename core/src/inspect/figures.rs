@@ -1,7 +1,7 @@
 //! The statistics: the counters, and the table of every figure. `q`, `q full`, exporters and the documentation are made
 //! from the table. Figures are only read here. They never decide anything.
 
-use super::figure_row::Nature::{Counter, Gauge, Peak};
+use super::figure_row::Nature::{self, Counter, Gauge, Peak};
 use super::figure_row::{Family, FigureRow, Part, Shown};
 use crate::config::{Config, Limits, Unit};
 use crate::machine::Cause;
@@ -181,7 +181,8 @@ impl Figures<'_> {
     pub fn each(&self, full: bool, each: &mut impl FnMut(&str, Figure<'_>)) {
         let most = if full { Shown::Full } else { Shown::Short };
         let mut lines: Vec<(Cow<'static, str>, Figure<'_>)> = Vec::with_capacity(ROWS.len() * 2);
-        for row in rows().filter(|row| row.shown <= most) {
+        let is_node = self.config.identity.node != 0;
+        for row in rows().filter(|row| row.shown <= most && (is_node || !row.is_of_a_cluster)) {
             row.each_part(|part| {
                 if self.has_line(part, most) {
                     let number = row.number(self, part).map(Figure::Number);
@@ -255,6 +256,11 @@ static ROWS: &[FigureRow] = &[
     FigureRow::whole("pid", Gauge, |figures| figures.config.identity.pid.into())
         .not_a_metric()
         .help("The daemon's process id."),
+    FigureRow::whole("node", Nature::Limit, |figures| figures.config.identity.node.into())
+        .of_a_cluster()
+        .not_a_metric()
+        .help("The number of the node that answers.")
+        .note("Only in a cluster."),
     FigureRow::whole("uptime_ms", Gauge, |figures| figures.uptime_ms)
         .unit(Unit::Milliseconds)
         .not_a_metric()
@@ -418,7 +424,7 @@ fn succeeded(figures: &Figures<'_>, verb: Verb) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::figure_row::{Metric, Nature};
+    use super::super::figure_row::Metric;
     use super::*;
     use crate::machine::{DriverInput, Input, Machine};
     use crate::types::{Account, Addr, Conn, Now, Origin};
@@ -452,7 +458,8 @@ mod tests {
             assert_eq!(row.key.ends_with("_ms"), row.unit == Unit::Milliseconds, "{}", row.key);
             assert_eq!(row.key.ends_with("_bytes"), row.unit == Unit::Bytes, "{}", row.key);
             assert_eq!(row.key.starts_with("peak_"), row.nature == Peak, "{}", row.key);
-            assert_eq!(row.key.starts_with("limit_"), row.nature == Nature::Limit, "{}", row.key);
+            let is_setting = row.key.starts_with("limit_") || row.is_of_a_cluster;
+            assert_eq!(is_setting, row.nature == Nature::Limit, "{}", row.key);
         }
     }
 
@@ -512,6 +519,23 @@ mod tests {
             machine.figures().each(full, &mut |key, _| keys.push(key.to_owned()));
             assert!(keys.is_sorted() && keys.len() >= least, "{} lines: {keys:?}", keys.len());
             assert!(!keys.iter().any(|key| key == "command_gw"), "{keys:?}");
+        }
+    }
+
+    /// Goal: a node says which it is, in `q full` alone, and a daemon that is alone says nothing more than before.
+    #[test]
+    fn only_a_node_of_a_cluster_has_a_number() {
+        for (number, full, expected) in [(0, true, None), (7, false, None), (7, true, Some(7))] {
+            let mut config = Config::smallest_storage();
+            config.identity.node = number;
+            let machine = Machine::new(config);
+            let mut node = None;
+            machine.figures().each(full, &mut |key, figure| {
+                if let ("node", Figure::Number(number)) = (key, figure) {
+                    node = Some(number);
+                }
+            });
+            assert_eq!(node, expected, "node {number}, full {full}");
         }
     }
 }

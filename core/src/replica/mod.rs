@@ -25,6 +25,25 @@ pub const LEVEL: u16 = 1;
 /// The other level that this release knows. There was none before the first.
 pub const LEVEL_BEFORE: u16 = 1;
 
+/// A level that this release does not know. Nothing may be applied from here on: it might come to something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the cluster is at level {0}, and this release knows levels {LEVEL_BEFORE} to {LEVEL}: start the release that the \
+     other nodes run"
+)]
+pub struct UnknownLevel(pub u16);
+
+impl UnknownLevel {
+    /// Sees whether this release knows a level.
+    ///
+    /// # Errors
+    ///
+    /// If it does not.
+    pub fn check(level: u16) -> Result<(), Self> {
+        if (LEVEL_BEFORE..=LEVEL).contains(&level) { Ok(()) } else { Err(Self(level)) }
+    }
+}
+
 /// The roll and the machine.
 #[derive(Clone, Debug)]
 pub struct Replica {
@@ -89,6 +108,8 @@ impl Replica {
         let length = u32::from_le_bytes(*length) as usize;
         let (roll, machine) = rest.split_at_checked(length).ok_or_else(ends_early)?;
         let roll = Roll::decode(roll).map_err(|error| RestoreError::Damaged(error.to_string()))?;
+        // Before the machine is read, which such a level may write in another way.
+        UnknownLevel::check(roll.level())?;
         let mut config = Config { storage, identity, ..Config::default() };
         if let Some(settings) = roll.settings() {
             config.limits = settings.limits.clone();

@@ -170,6 +170,12 @@ impl Roll {
         self.joined.get(&nonce).copied()
     }
 
+    /// Whether a node ever had this number. Numbers are given in order.
+    #[must_use]
+    pub fn has_been(&self, node: u16) -> bool {
+        node > 0 && node <= self.last_node
+    }
+
     /// The cluster's settings. `None` until they are set.
     #[must_use]
     pub fn settings(&self) -> Option<&Arc<Settings>> {

@@ -166,6 +166,7 @@ fn a_restored_replica_is_the_same() {
     let restore = |bytes: &[u8]| Replica::restore(config.storage.clone(), Identity::default(), bytes);
     let mut acts = entry().acts;
     acts.rotate_left(5);
+    acts.retain(|act| !matches!(act, Act::Level(_)));
     replica.apply(&LogEntry { stamp: Now(1), acts }, &mut |_, _| {});
     let bytes = replica.snapshot();
     let mut restored = restore(&bytes).expect("it is whole");
@@ -174,4 +175,22 @@ fn a_restored_replica_is_the_same() {
     for end in 0..bytes.len() {
         assert!(restore(&bytes[..end]).is_err(), "{end} bytes");
     }
+}
+
+/// Goal: a snapshot of a level that this release does not know is not read, and both are named. Method: one of the next
+/// level, with bytes for a machine that only that one could read.
+#[test]
+fn a_snapshot_of_an_unknown_level_is_refused() {
+    let mut replica = Replica::new(Config::smallest_storage());
+    let acts = vec![Act::Set(Box::new(settings())), Act::Level(LEVEL + 1)];
+    replica.apply(&LogEntry { stamp: Now(1), acts }, &mut |_, _| {});
+    let mut bytes = replica.snapshot();
+    let machine = replica.machine.snapshot().len();
+    let start = bytes.len() - machine;
+    bytes[start..].fill(0xff);
+    let refused = Replica::restore(Config::smallest_storage().storage, Identity::default(), &bytes);
+    let error = refused.expect_err("it is of the next level");
+    assert_eq!(error, RestoreError::Level(UnknownLevel(LEVEL + 1)));
+    let said = error.to_string();
+    assert!(said.contains("level 2") && said.contains("levels 1 to 1"), "{said}");
 }

@@ -121,7 +121,7 @@ pub fn origin(serial: u64, account: u16) -> Origin {
 fn plain_config() -> Config {
     let mut config = Config::smallest_storage();
     config.limits.name_bytes = NAME_BYTES;
-    config.identity = Identity { version: "1.2.3".to_owned(), pid: 7 };
+    config.identity = Identity { version: "1.2.3".to_owned(), pid: 7, node: 0 };
     config
 }
 

@@ -135,6 +135,9 @@ impl Reference {
             number("memory_bytes", self.memory());
             number("longest_wait_ms", self.waits.iter().map(|wait| self.now - wait.began).max().unwrap_or(0));
             number("pid", self.config.identity.pid.into());
+            if self.config.identity.node > 0 {
+                number("node", self.config.identity.node.into());
+            }
             number("tokens_left", self.tokens_left());
             number("uptime_ms", self.now);
             figures.insert("version".to_owned(), self.config.identity.version.clone());

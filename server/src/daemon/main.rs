@@ -3,7 +3,8 @@
 //!
 //! Exit status: 0 after SIGTERM or SIGINT, also if a second one cut the shutdown short; 1 if it cannot start; 2 for
 //! wrong settings; 70 if the machine panicked, which is a bug. Of a node of a cluster also 70 if its state is not that
-//! of the others, 74 if its disk failed, and 75 if it could not let go of its clients in time.
+//! of the others, 74 if its disk failed, 75 if it could not let go of its clients in time, and 77 if it was removed, or
+//! is not to be started again for another reason.
 
 // They panic if nobody takes what they print.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
@@ -26,7 +27,7 @@ mod settings;
 mod signals;
 mod tls;
 
-use cluster::{ClusterError, Member, Prepared, TellNode};
+use cluster::{ClusterError, Member, Prepared, TellNode, Told};
 use elockd_cluster::net::Tls as LinkTls;
 use elockd_cluster::store::StateDirectory;
 use elockd_server::Server;
@@ -43,6 +44,7 @@ use settings::{Loaded, Occasion, Settings};
 use signals::{Earliest, Signals};
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::ffi::OsString;
+use std::future::pending;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -85,6 +87,16 @@ enum StartError {
     FilesEnded,
 }
 
+impl StartError {
+    /// The exit status.
+    fn status(&self) -> u8 {
+        match self {
+            Self::Cluster(error) if error.is_for_good() => cluster::NOT_AGAIN,
+            _ => CANNOT_START,
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
     if munin::is_meant(&args) {
@@ -121,7 +133,7 @@ fn main() -> ExitCode {
             // Who started it looks at stderr, wherever the log goes.
             tell(format_args!("elockd: {error}"));
             error!("{error}");
-            ExitCode::from(CANNOT_START)
+            ExitCode::from(error.status())
         }
     };
     logging::flush();
@@ -252,7 +264,7 @@ async fn serve(
         if let Some(tokens) = tokens {
             server = server.tokens_from(tokens);
         }
-        let seen = Seen { tls, links: None, node: None };
+        let seen = Seen { tls, links: None, node: None, told_to_end: Box::pin(pending()) };
         return Box::pin(serve_through(server, args, loaded, signals, seen, files, logging)).await;
     };
     prepared.adopt(&mut config.machine);
@@ -261,8 +273,9 @@ async fn serve(
     let (door, inside) = prepared.door();
     let server = Server::clustered(config, door);
     server.watch_lapses(end_after_late_lapse).map_err(StartError::Watchdog)?;
-    let member = Member::start(prepared, &clustered, server.replica(), inside, machine).await?;
-    let seen = Seen { tls, links, node: Some(member.tell()) };
+    let mut member = Member::start(prepared, &clustered, server.replica(), inside, machine).await?;
+    let told_to_end = member.told_to_leave();
+    let seen = Seen { tls, links, node: Some(member.tell()), told_to_end };
     let outcome = Box::pin(serve_through(server, args, loaded, signals, seen, files, logging)).await;
     member.stop().await;
     outcome
@@ -275,6 +288,8 @@ struct Seen {
     links: Option<LinkTls>,
     /// Tells of this node.
     node: Option<TellNode>,
+    /// Ready when the daemon is to end, without a signal.
+    told_to_end: Told,
 }
 
 /// Listens, and serves until a signal says stop.
@@ -282,7 +297,7 @@ async fn serve_through<G: Gate>(
     server: Server<G>,
     args: &[OsString],
     loaded: Loaded,
-    signals: Signals,
+    mut signals: Signals,
     seen: Seen,
     files: &Files,
     logging: &Logging,
@@ -338,7 +353,11 @@ async fn serve_through<G: Gate>(
     let (begin, has_begun) = oneshot::channel();
     let certificates = Certificates { clients: tls, links: seen.links };
     let shutdown = async {
-        let signals = signals.until_shutdown(args, loaded, files, logging, monitor, certificates).await;
+        tokio::select! {
+            biased;
+            () = signals.until_shutdown(args, loaded, files, logging, monitor, certificates) => {}
+            () = seen.told_to_end => info!("shutting down: this node is being removed from its cluster"),
+        }
         // This fails only if the server has ended.
         let _ = begin.send(signals);
     };

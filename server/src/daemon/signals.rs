@@ -90,35 +90,32 @@ impl Signals {
         end(&mut self.terminate, &mut self.interrupt).await
     }
 
-    /// Reloads on each SIGHUP, until a signal ends the daemon. Returns itself, for a second such signal. While it
-    /// reloads, further SIGHUPs are kept, and count as one.
+    /// Reloads on each SIGHUP, until a signal ends the daemon. While it reloads, further SIGHUPs are kept, and count as
+    /// one.
     pub(crate) async fn until_shutdown<G: Gate>(
-        self,
+        &mut self,
         args: &[OsString],
         loaded: Loaded,
         files: &Files,
         logging: &Logging,
         monitor: Monitor<G>,
         certificates: Certificates,
-    ) -> Self {
-        let Self { mut terminate, mut interrupt, mut hangup } = self;
+    ) {
+        let Self { terminate, interrupt, hangup } = self;
         let mut reload = Reload::new(args, loaded, files, logging, monitor, certificates);
-        let name = {
-            let mut reloads = pin!(async {
-                while hangup.recv().await.is_some() {
-                    reload.run().await;
-                }
-                // There are no more signals.
-                std::future::pending::<()>().await;
-            });
-            tokio::select! {
-                biased;
-                name = end(&mut terminate, &mut interrupt) => name,
-                () = &mut reloads => unreachable!("it never ends"),
+        let mut reloads = pin!(async {
+            while hangup.recv().await.is_some() {
+                reload.run().await;
             }
+            // There are no more signals.
+            std::future::pending::<()>().await;
+        });
+        let name = tokio::select! {
+            biased;
+            name = end(terminate, interrupt) => name,
+            () = &mut reloads => unreachable!("it never ends"),
         };
         info!("shutting down on {name}");
-        Self { terminate, interrupt, hangup }
     }
 }
 

@@ -30,10 +30,24 @@ fn three_nodes_are_one_lock_service() {
 
     let table = cluster.nodes[1].must(&["status"]);
     assert_eq!(table.lines().filter(|line| line.contains("voter") || line.contains("leader ")).count(), 3);
+    // Any node tells of all, also what only they know themselves. Digests are compared now and then, while there is
+    // traffic.
+    poll("digests to agree", 2 * LONG, || {
+        let status = cluster.nodes[2].status()?;
+        assert_eq!(a.ask("ping"), "1 pong");
+        status["members"].as_array()?.iter().all(|member| member["agrees"] == true).then_some(())
+    });
     let status = cluster.nodes[2].status().unwrap();
-    assert_eq!(status["node"], 3);
-    assert_eq!(status["members"].as_array().unwrap().len(), 3);
-    assert_eq!(status["timeout_ms"], 2500);
+    assert_eq!((status["node"].as_u64(), status["timeout_ms"].as_u64()), (Some(3), Some(2500)));
+    let members = status["members"].as_array().unwrap();
+    for (node, member) in cluster.nodes.iter().zip(members) {
+        assert_eq!((member["node"].as_u64(), &member["answers"]), (Some(node.number.into()), &true.into()));
+        assert_eq!(member["release"], env!("CARGO_PKG_VERSION"));
+        let figures = ["heard_ms", "lease_ms", "lag", "log_bytes"].map(|key| member[key].as_u64());
+        assert!(figures.iter().all(Option::is_some) && figures[1] > Some(0), "{member}");
+        assert_eq!(node.client().figure("node"), u64::from(node.number));
+    }
+    assert_eq!(members.len(), 3);
 
     // A member is missing, and then a majority.
     cluster.nodes[2].kill();

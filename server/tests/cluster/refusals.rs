@@ -3,6 +3,9 @@
 
 use crate::nodes::{Cluster, Node, Said, run, tool};
 use crate::support::program;
+use elockd_cluster::store::{Change, Content, Log, Position, Record, StateDirectory};
+use elockd_core::Now;
+use elockd_core::replica::{Act, LEVEL, LEVEL_BEFORE, LogEntry};
 use tempfile::TempDir;
 
 /// Wrong settings.
@@ -101,4 +104,35 @@ fn a_node_of_another_cluster_is_refused() {
     drop(stranger);
     cluster.nodes[1].start();
     cluster.nodes[0].until_serves();
+}
+
+/// Goal: a node whose release does not know the cluster's level ends, and names both, whether it finds that at its
+/// start or later. Method: a stopped node gets the entry that raises the level, first as one that may be committed or
+/// not, and then as one that is known to be.
+#[test]
+fn a_release_that_is_too_old_for_the_cluster_does_not_go_on() {
+    let mut cluster = Cluster::start(1);
+    cluster.nodes[0].stop();
+    for is_known in [false, true] {
+        let directory = StateDirectory::open(&cluster.nodes[0].folder).unwrap();
+        let log = directory.log().unwrap();
+        let last = log.head().unwrap().0.last.expect("there are entries");
+        let raised = LogEntry { stamp: Now(0), acts: vec![Act::Level(LEVEL + 1)] }.encode();
+        let position = Position { index: last.index + 1, ..last };
+        let record = Record { position, content: Content::Bytes(raised.into()) };
+        let mut changes = vec![Change::Append([record].into())];
+        changes.extend(is_known.then_some(Change::Commit(position)));
+        log.change(&changes).unwrap();
+        drop((log, directory));
+        cluster.nodes[0].spawn();
+        let (status, log) = cluster.nodes[0].end();
+        assert_eq!(status.code(), Some(1), "{log}");
+        let both = [
+            format!("at level {}", LEVEL + 1),
+            format!("this release knows levels {LEVEL_BEFORE} to {LEVEL}"),
+        ];
+        assert!(both.iter().all(|part| log.contains(part)), "{log}");
+        assert_eq!(log.contains("this node does not start"), is_known, "{log}");
+        assert!(!log.contains("serving epoch"), "{log}");
+    }
 }

@@ -2,7 +2,7 @@
 //! `q full` with another prime for each figure, so that no two sums are the same by chance.
 
 use crate::support::program;
-use elockd_core::figures::{Shown, rows};
+use elockd_core::figures::{FigureRow, Shown, rows};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -68,7 +68,8 @@ fn primes() -> impl Iterator<Item = u64> {
 /// A prime for each figure of `q full`.
 fn figures() -> BTreeMap<String, u64> {
     let mut keys = Vec::new();
-    for row in rows().filter(|row| row.key != "version" && row.shown != Shown::Export) {
+    let is_number = |row: &&FigureRow| row.key != "version" && !row.is_of_a_cluster;
+    for row in rows().filter(|row| is_number(row) && row.shown != Shown::Export) {
         row.each_part(|part| keys.push(row.key_of(part).into_owned()));
     }
     keys.into_iter().zip(primes()).collect()

@@ -33,7 +33,7 @@ const OF_THE_SERVER: [&str; 13] = [
 impl Default for Ledger {
     fn default() -> Self {
         let mut counts = BTreeMap::new();
-        for row in rows().filter(|row| row.key != "version") {
+        for row in rows().filter(|row| row.key != "version" && !row.is_of_a_cluster) {
             row.each_part(|part| counts.extend([(row.key_of(part).into_owned(), 0)]));
         }
         counts.extend(OF_THE_SERVER.map(|key| (key.to_owned(), 0)));

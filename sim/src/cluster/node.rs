@@ -138,7 +138,7 @@ impl NodeHost {
         let node: Node<SimKit> = started.map_err(|error| format!("it does not start: {error}"))?;
         let listener = bind(CLUSTER_PORT).await?;
         let admitting = node.clone();
-        let admit = move |from, _| admitting.admit(from);
+        let admit = move |from, purpose| admitting.admit(from, purpose);
         let serving = serve(SimNet(wires.clone()), listener, me, Bounds::default(), admit, node.clone());
         let listener = bind(CLIENT_PORT).await?;
         server.listen(ClientListener { listener, wires });

@@ -10,6 +10,7 @@ mod write;
 use crate::config::Config;
 use crate::inspect::Violation;
 use crate::machine::Machine;
+use crate::replica::UnknownLevel;
 use format::MachineRecord;
 pub(in crate::inspect) use format::{CountersRecord, SumRecord, TimesRecord};
 
@@ -27,6 +28,9 @@ pub enum RestoreError {
         /// The format that this release reads.
         known: u16,
     },
+    /// Replicas work by a level that this release does not know.
+    #[error("{0}")]
+    Level(#[from] UnknownLevel),
     /// They stop early, go on too long, or have something impossible in them.
     #[error("the snapshot is damaged: {0}")]
     Damaged(String),

@@ -1,12 +1,13 @@
 //! This daemon as a node of a cluster: what it keeps on the disk, and the thread that its part of the cluster runs on.
 //! Ten thousand busy clients must not make its heartbeats late, so that thread serves none.
 
+mod shown;
 mod tool;
 
 pub(crate) use tool::{is_meant, main};
 
-use crate::logging;
 use crate::settings::ClusterSettings;
+use crate::{CANNOT_START, logging};
 use elockd_cluster::net::{Bounds, LinkEnd, LinkListener, Links, Net, Tcp, Tls, TlsError, serve};
 use elockd_cluster::raft::{EngineStore, Threads};
 use elockd_cluster::store::{IdentityError, StateDirectory, Store, Writing};
@@ -15,8 +16,11 @@ use elockd_cluster::{
 };
 use elockd_core::{Config, Settings};
 use elockd_server::gate::Replica;
+use std::future::pending;
 use std::io;
 use std::marker::PhantomData;
+use std::mem;
+use std::pin::Pin;
 use std::process;
 use std::sync::Arc;
 use std::thread;
@@ -31,8 +35,12 @@ use tracing::{error, info, warn};
 const DISK_FAILED: i32 = 74;
 /// The exit status after a panic, and of a node that is not like the others: both are bugs.
 const IS_A_BUG: i32 = 70;
+/// The exit status of a node that is not to be started again. A service manager must not try.
+pub(crate) const NOT_AGAIN: u8 = 77;
 /// How long the end of the thread is waited for.
 const STOPPING: Duration = Duration::from_secs(5);
+/// The same of a node that is being removed: its own bounds are shorter.
+const LEAVING: Duration = Duration::from_secs(15);
 
 /// Why a daemon does not start as a node.
 #[derive(Debug, Error)]
@@ -55,6 +63,13 @@ pub(crate) enum ClusterError {
     Start(String),
     #[error("the cluster's thread has ended")]
     Ended,
+}
+
+impl ClusterError {
+    /// Whether it will be the same at every start.
+    pub(crate) fn is_for_good(&self) -> bool {
+        matches!(self, Self::Identity(IdentityError::Refused(_)))
+    }
 }
 
 /// A state directory that is this daemon's.
@@ -82,6 +97,7 @@ impl Prepared {
     pub(crate) fn adopt(&self, config: &mut Config) {
         let Settings { limits, features, secret, .. } = self.charter.settings.clone();
         (config.limits, config.features, config.secret) = (limits, features, secret);
+        config.identity.node = self.directory.identity().node;
     }
 
     /// The door of the node, and its inner side.
@@ -107,9 +123,14 @@ impl<N: Net> Kit for Production<N> {
 /// Tells the figures of a node, as they are now.
 pub(crate) type TellNode = Arc<dyn Fn() -> NodeFigures + Send + Sync>;
 
+/// Ready when something was said.
+pub(crate) type Told = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// What the daemon sees of its node.
 pub(crate) struct Member {
     figures: TellNode,
+    told_to_leave: Told,
+    leaves: Arc<dyn Fn() -> bool + Send + Sync>,
     stop: oneshot::Sender<()>,
     stopped: oneshot::Receiver<()>,
 }
@@ -156,11 +177,18 @@ impl Member {
         Arc::clone(&self.figures)
     }
 
-    /// Ends the node's epoch, hands leadership over, and stops. All its connections have ended.
+    /// Ready when the node is told to leave the cluster: then the daemon is to end in order. To be asked once.
+    pub(crate) fn told_to_leave(&mut self) -> Told {
+        mem::replace(&mut self.told_to_leave, Box::pin(pending()))
+    }
+
+    /// Ends the node's epoch, hands leadership over, and stops. All its connections have ended. A node that leaves
+    /// waits before that until it is no member, and then the process ends here.
     pub(crate) async fn stop(self) {
+        let patience = if (self.leaves)() { LEAVING } else { STOPPING };
         // It fails if the thread has ended.
         let _ = self.stop.send(());
-        if timeout(STOPPING, self.stopped).await.is_err() {
+        if timeout(patience, self.stopped).await.is_err() {
             warn!("the cluster's thread did not end in time");
         }
     }
@@ -199,19 +227,31 @@ async fn run<N: Net<Listener = LinkListener>>(
     info!("node {} of the cluster {:032x}, listening on {address} for the others", me.node, me.cluster);
     warn!("cluster mode is experimental: its engine has no stable release yet");
     let (admitting, answering) = (node.clone(), node.clone());
-    let serving =
-        serve(net, listener, me, Bounds::default(), move |from, _| admitting.admit(from), answering);
+    let serving = serve(
+        net,
+        listener,
+        me,
+        Bounds::default(),
+        move |from, purpose| admitting.admit(from, purpose),
+        answering,
+    );
     let (stop, stopping) = oneshot::channel();
     let (ended, stopped) = oneshot::channel();
     let looking = node.clone();
     let refused = serving.refusals();
     let figures = move || NodeFigures { links_refused: seen.failures() + refused(), ..looking.figures() };
-    let member = Member { figures: Arc::new(figures), stop, stopped };
+    let told_to_leave = Box::pin(node.is_to_leave());
+    let leaving = node.clone();
+    let leaves = Arc::new(move || leaving.leaves());
+    let member = Member { figures: Arc::new(figures), told_to_leave, leaves, stop, stopped };
     if begun.send(Ok(member)).is_err() {
         return;
     }
     // It fails if the daemon ends without a word, as after a second signal.
     if stopping.await.is_ok() {
+        if node.leaves() && !node.leave().await {
+            warn!("this node was to be removed from its cluster, and is a member still: start it again");
+        }
         node.stop().await;
     }
     serving.shutdown().await;
@@ -241,14 +281,16 @@ async fn start<N: Net>(
     Ok((node.map_err(|error| ClusterError::Start(error.to_string()))?, directory))
 }
 
-/// Ends the process: it must not go on. The kernel closes what is open. A node that is not like the others is not
-/// started again.
+/// Ends the process: it must not go on. The kernel closes what is open. A node that was removed, or that is not like
+/// the others, is not started again.
 fn end(directory: &StateDirectory, fatal: &Fatal) {
     let status = match fatal {
         Fatal::Disk(_) => DISK_FAILED,
         Fatal::Engine(_) | Fatal::Diverged { .. } => IS_A_BUG,
+        Fatal::Removed => NOT_AGAIN.into(),
+        Fatal::Level(_) => CANNOT_START.into(),
     };
-    if let Fatal::Diverged { .. } = fatal
+    if let Fatal::Diverged { .. } | Fatal::Removed = fatal
         && let Err(error) = directory.refuse(&fatal.to_string())
     {
         error!("cannot note that this node is not to be started again: {error}");

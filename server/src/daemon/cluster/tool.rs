@@ -1,16 +1,15 @@
 //! `elockd cluster`: the commands by which operators found a cluster, and add and remove its nodes.
 
+use super::shown::{json, table};
 use crate::output::{self, tell};
 use crate::settings::{self, ClusterSettings, Occasion, TIMEOUT_MS};
 use clap::{Args, Parser, Subcommand};
 use elockd_cluster::net::{Bounds, Tcp, Tls, call};
 use elockd_cluster::store::{Identity, StateDirectory, Store, Writing};
-use elockd_cluster::{Charter, ControlAnswer, ControlRequest, LEVELS, MemberStatus, StatusRecord};
+use elockd_cluster::{Charter, Condition, ControlAnswer, ControlRequest, LEVELS};
 use elockd_core::{Config, Settings};
 use elockd_server::tokens::{FileTokens, HIGHEST_TOKEN, TokenSource};
-use serde_json::json;
 use std::ffi::OsString;
-use std::fmt::Write;
 use std::fs;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,7 +18,7 @@ use tokio::runtime::Builder;
 
 /// A member is missing.
 const MISSING: u8 = 1;
-/// It cannot be done; of `status`: there is no leader.
+/// It cannot be done; of `status`: there is no majority, or no answer.
 const FAILED: u8 = 2;
 /// How long an answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -44,7 +43,9 @@ enum ClusterTool {
     Join(Join),
     /// Gives a node that has joined a vote, once it has caught up.
     Promote(Other),
-    /// Removes a node: its clients are let go, and its locks are freed.
+    /// Removes a node: its clients are let go, and its locks are freed. Its daemon ends, and does not start again.
+    ///
+    /// A node that answers ends in order, as at a shutdown. One that does not is let go of once it can serve nobody.
     Remove(Other),
     /// Raises the level to the highest that all members know: when all run the new release. There is no way back.
     Upgrade(Whole),
@@ -54,7 +55,9 @@ enum ClusterTool {
     /// The other nodes must be off for good: this cannot be checked. Afterwards others join as new nodes, with empty
     /// state directories.
     Recover(Recover),
-    /// Tells what the cluster looks like. The status is 0, 1 if a member is missing, 2 if there is no leader.
+    /// Tells what the cluster looks like. The status is 0, 1 if a member does not serve, 2 if there is no majority.
+    ///
+    /// Any member answers, also without a majority. It asks the others for a word on themselves, for a second at most.
     Status(Status),
 }
 
@@ -287,10 +290,10 @@ fn status(status: &Status) -> Result<ExitCode, Refused> {
     let ControlAnswer::Status(record) = answer else { return Err(unexpected(answer)) };
     let text = if status.json { json(&record) } else { table(&record) };
     output::print(&text);
-    Ok(match record.leader {
-        None => ExitCode::from(FAILED),
-        Some(_) if record.members.iter().any(|member| member.epoch.is_none()) => ExitCode::from(MISSING),
-        Some(_) => ExitCode::SUCCESS,
+    Ok(match record.condition() {
+        Condition::Whole => ExitCode::SUCCESS,
+        Condition::MemberMissing => ExitCode::from(MISSING),
+        Condition::NoQuorum => ExitCode::from(FAILED),
     })
 }
 
@@ -313,84 +316,4 @@ fn unexpected(answer: ControlAnswer) -> Refused {
         ControlAnswer::Refused(reason) => reason,
         answer => format!("an answer that this release does not know: {answer:?}"),
     })
-}
-
-/// For people.
-fn table(record: &StatusRecord) -> String {
-    let mut text = String::new();
-    let leader = record.leader.map_or("no leader".to_owned(), |leader| format!("node {leader} leads"));
-    // Writing to a string does not fail.
-    let _ = writeln!(
-        text,
-        "cluster {:032x}  level {}  timeout {} ms\n{leader}, term {}; cluster time {} ms; committed {}; as node {} \
-         sees it\n",
-        record.cluster,
-        record.level,
-        record.timeout_ms,
-        record.term,
-        record.time_ms,
-        record.committed,
-        record.node
-    );
-    let _ = writeln!(
-        text,
-        "{:>4}  {:<7}  {:<21}  {:>6}  {:>11}  {:>9}  {:>8}  {:>8}",
-        "node", "role", "address", "epoch", "connections", "applied", "heard ms", "lease ms"
-    );
-    let number = |value: Option<u64>| value.map_or("-".to_owned(), |value| value.to_string());
-    for member in &record.members {
-        let role = match (record.leader == Some(member.node), member.is_voter) {
-            (true, _) => "leader",
-            (false, true) => "voter",
-            (false, false) => "learner",
-        };
-        let _ = writeln!(
-            text,
-            "{:>4}  {role:<7}  {:<21}  {:>6}  {:>11}  {:>9}  {:>8}  {:>8}",
-            member.node,
-            member.address,
-            number(member.epoch),
-            member.connections,
-            number(member.applied),
-            number(member.heard_ms),
-            number(member.lease_ms)
-        );
-    }
-    let voters = record.members.iter().filter(|member| member.is_voter).count();
-    if voters > 0 && voters.is_multiple_of(2) {
-        let _ = writeln!(
-            text,
-            "\n{voters} voters survive no more failures than {} would: let one more node join, or remove one",
-            voters - 1
-        );
-    }
-    text
-}
-
-/// For programs.
-fn json(record: &StatusRecord) -> String {
-    let member = |member: &MemberStatus| {
-        json!({
-            "node": member.node,
-            "voter": member.is_voter,
-            "address": member.address,
-            "epoch": member.epoch,
-            "connections": member.connections,
-            "heard_ms": member.heard_ms,
-            "applied": member.applied,
-            "lease_ms": member.lease_ms,
-        })
-    };
-    let record = json!({
-        "cluster": format!("{:032x}", record.cluster),
-        "node": record.node,
-        "level": record.level,
-        "timeout_ms": record.timeout_ms,
-        "leader": record.leader,
-        "term": record.term,
-        "time_ms": record.time_ms,
-        "committed": record.committed,
-        "members": record.members.iter().map(member).collect::<Vec<_>>(),
-    });
-    format!("{record}\n")
 }

@@ -278,7 +278,8 @@ fn settings(flags: &Flags, rulebook: Option<Rulebook>) -> Result<Settings, Refus
     // Connections are numbered from 1 at each start. With the secret of another start an old key would open what a
     // stranger leaves.
     machine.secret = random_secret()?;
-    machine.identity = Identity { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id() };
+    machine.identity =
+        Identity { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id(), node: 0 };
     server.access = rulebook.as_ref().map(Access::new).transpose()?.map(Arc::new);
     server.verbose = flags.verbose;
     server.warn_held = (!flags.warn_held.is_zero()).then_some(flags.warn_held);
