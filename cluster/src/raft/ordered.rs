@@ -1,9 +1,9 @@
 //! The engine's runtime in a simulation: tokio's, but that its random numbers come from a seed, and that tasks which
 //! wait for one thing are woken in the order in which they began to wait.
 //!
-//! The engine's own seeded runtime keeps its seed with each task, and panics in a task that was not spawned by it. Links
-//! and the machine's server spawn tasks of their own that come to the engine. So the seed is the thread's here: one
-//! thread runs a simulation.
+//! The engine's own seeded runtime keeps its seed with each task, and panics in a task that was not spawned by it.
+//! Links and the machine's server spawn tasks of their own that come to the engine. So the seed is the thread's here:
+//! one thread runs a simulation.
 
 use crate::latest::{Latest, LatestReceiver};
 use futures_util::FutureExt;

@@ -5,7 +5,8 @@ use crate::cluster::history::Point;
 use crate::cluster::marks::ClusterMarks;
 use crate::cluster::world::ClusterRun;
 use elockd_core::{Command, Kind, Reply};
-use std::collections::BTreeMap;
+use elockd_model_tests::reference::line_of;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A token that a client was told.
 struct ToldToken {
@@ -20,17 +21,35 @@ struct ToldToken {
 pub(super) fn judge(run: &ClusterRun<'_>, marks: &mut ClusterMarks) -> Result<(), String> {
     let mut locks: BTreeMap<(Kind, Vec<u8>), Vec<ToldToken>> = BTreeMap::new();
     for (number, conn) in run.history.conns.iter().enumerate() {
-        // When the last get of each lock was sent that succeeded. A hold that was resumed is as old as it may be.
+        // When the get of each hold was sent.
         let mut asked: BTreeMap<(Kind, Vec<u8>), Point> = BTreeMap::new();
+        // A session may come with holds that its client never heard of, and asking again gets those. What was not
+        // released since is as old as it may be.
+        let mut is_resumed = false;
+        let mut released: BTreeSet<(Kind, Vec<u8>)> = BTreeSet::new();
         for request in &conn.requests {
             let Some((_, told)) = &request.answer else { continue };
             match (&request.command, request.reply()) {
                 (Command::Get(_), Some(Reply::Got { kind, name, .. })) => {
+                    let is_new = !is_resumed || released.contains(&(line_of(kind), name.to_vec()));
+                    let sent = if is_new { request.sent } else { Point::default() };
                     // Asking again changes nothing: then the hold is older.
-                    asked.entry((kind, name.to_vec())).or_insert(request.sent);
+                    asked.entry((kind, name.to_vec())).or_insert(sent);
                 }
-                (Command::Release(kind, name), Some(_)) => drop(asked.remove(&(*kind, name.clone()))),
-                (Command::ReleaseAll, Some(_)) => asked.clear(),
+                (Command::Release(kind, name), Some(reply)) => {
+                    asked.remove(&(*kind, name.clone()));
+                    if matches!(reply, Reply::Released { .. }) {
+                        released.insert((line_of(*kind), name.clone()));
+                    }
+                }
+                (Command::ReleaseAll, Some(_)) => {
+                    asked.clear();
+                    is_resumed = false;
+                }
+                (Command::Resume(_), Some(Reply::Resumed { .. })) => {
+                    is_resumed = true;
+                    released.clear();
+                }
                 (_, Some(Reply::Fenced { kind, name, token })) => {
                     let at = asked.get(&(kind, name.to_vec())).copied().unwrap_or_default();
                     let told =
