@@ -84,6 +84,8 @@ marks! {
     installs,
     /// Entries that were compared with what other replicas applied.
     entries_compared,
+    /// Machines that were compared with what others had come to by the same entry.
+    machines_compared,
     /// Holds that were compared with others of the same lock.
     holds_compared,
     /// Connections whose requests were found in the log, each once.

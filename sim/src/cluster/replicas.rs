@@ -1,7 +1,8 @@
 //! What replicas applied. Each node's machine is watched: every entry that any replica applies is compared with what
-//! the others applied at the same index, in this and in earlier processes.
+//! the others applied at the same index, in this and in earlier processes, and so is what its machine comes to.
 
 use elockd_cluster::{NodeInput, Served};
+use elockd_core::replica::{Roll, digest};
 use elockd_core::{Addr, Command, Conn, Input, Machine, Now, Settings};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,6 +16,8 @@ pub(super) struct AppliedEntry {
     pub(super) inputs: Vec<NodeInput>,
     /// When the first replica applied it.
     pub(super) ms: u32,
+    /// What the first replica's machine came to with it.
+    digest: Option<u64>,
 }
 
 /// A connection, as the log has it.
@@ -40,6 +43,8 @@ pub(super) struct ReplicaLedger {
     pub(super) copies: u64,
     /// How often a replica applied what another had applied before.
     pub(super) compared: u64,
+    /// How often a machine was compared with what another had come to by the same entry.
+    pub(super) digests: u64,
     pub(super) wrong: Option<String>,
 }
 
@@ -57,7 +62,7 @@ impl ReplicaLedger {
     /// Everything in words, a line for each entry.
     pub(super) fn lines(&self) -> impl Iterator<Item = String> {
         self.entries.iter().map(|(index, entry)| {
-            let AppliedEntry { stamp, inputs, ms } = entry;
+            let AppliedEntry { stamp, inputs, ms, .. } = entry;
             format!("{ms:>6} ms entry {index} at {} ms: {inputs:?}", stamp.0)
         })
     }
@@ -104,7 +109,20 @@ impl ReplicaLedger {
             }
         }
         self.note(ms, inputs);
-        self.entries.insert(index, AppliedEntry { stamp, inputs: inputs.to_vec(), ms });
+        self.entries.insert(index, AppliedEntry { stamp, inputs: inputs.to_vec(), ms, digest: None });
+    }
+
+    /// A replica has applied an entry, and this is what its machine came to.
+    fn came_to(&mut self, node: u16, index: u64, digest: u64) {
+        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let Some(first) = entry.digest else {
+            entry.digest = Some(digest);
+            return;
+        };
+        self.digests += 1;
+        if first != digest {
+            self.blame(|| format!("node {node}'s machine is not like the first one's after entry {index}"));
+        }
     }
 
     fn note(&mut self, ms: u32, inputs: &[NodeInput]) {
@@ -174,6 +192,10 @@ impl<S: Served> Served for WatchedReplica<S> {
         let before = self.last.swap(next, Ordering::SeqCst);
         self.replicas.with(|ledger| ledger.applied(self.node, before, next, (stamp, inputs)));
         self.inner.apply(stamp, inputs);
+        let mut came_to = 0;
+        // Of the machine alone: a Roll is the same wherever the same entries were judged.
+        self.inner.look(&mut |machine| came_to = digest(&Roll::new(), machine));
+        self.replicas.with(|ledger| ledger.came_to(self.node, next, came_to));
     }
 
     fn configure(&self, settings: &Settings) {

@@ -383,13 +383,13 @@ impl ClusterWorld {
     }
 
     fn note_figures(&mut self) {
-        let ledger = |ledger: &mut ReplicaLedger| {
-            (ledger.gone.len() as u64, ledger.copies, ledger.installs, ledger.compared)
-        };
-        let (gone, copies, installs, compared) = self.common.replicas.with(ledger);
-        self.marks.epochs_gone += gone;
-        self.marks.snapshots += copies;
-        self.marks.installs += installs;
-        self.marks.entries_compared += compared;
+        let Self { common, marks, .. } = self;
+        common.replicas.with(|ledger: &mut ReplicaLedger| {
+            marks.epochs_gone += ledger.gone.len() as u64;
+            marks.snapshots += ledger.copies;
+            marks.installs += ledger.installs;
+            marks.entries_compared += ledger.compared;
+            marks.machines_compared += ledger.digests;
+        });
     }
 }
