@@ -157,15 +157,15 @@ async fn a_socket_knows_whether_a_reply_was_cut_in_two() {
         assert_eq!(sent, room.min(REPLY.len()));
         world.nodes[0].inside.lapse();
         assert_eq!(socket.may_say_last_word(), sent == REPLY.len(), "{sent} bytes were sent");
-        let word = write(&mut socket, NO_QUORUM, is_vectored);
+        let told = write(&mut socket, NO_QUORUM, is_vectored);
         if sent < REPLY.len() {
-            assert_eq!(word, Err(ErrorKind::TimedOut));
+            assert_eq!(told, Err(ErrorKind::TimedOut));
         } else {
-            assert_eq!(word, Ok((room - sent).min(NO_QUORUM.len())));
+            assert_eq!(told, Ok((room - sent).min(NO_QUORUM.len())));
         }
         drop(socket);
         let text = rest(&mut client).await;
-        assert_eq!(text, format!("{REPLY}{NO_QUORUM}")[..sent + word.unwrap_or(0)]);
+        assert_eq!(text, format!("{REPLY}{NO_QUORUM}")[..sent + told.unwrap_or(0)]);
     }
 }
 
