@@ -8,10 +8,11 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::sleep;
 
-const NO_QUORUM: &str = "0 No Quorum\n";
+/// The last word.
+pub(super) const NO_QUORUM: &str = "0 No Quorum\n";
 
 /// Ends a node's epoch, as at its lease's end.
-fn lapse(node: &Node) {
+pub(super) fn lapse(node: &Node) {
     set(&node.hand, LEASE.0);
     node.inside.lapse();
 }

@@ -6,6 +6,7 @@
 #![allow(clippy::format_collect, reason = "these texts are short")]
 #![allow(clippy::redundant_closure_for_method_calls, reason = "the method is generic")]
 
+mod half_a_reply;
 mod lapse;
 mod log;
 mod loopback;
