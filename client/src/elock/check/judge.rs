@@ -92,7 +92,7 @@ impl Judge {
         let begun = self.open.swap_remove(at);
         // A clock that was read late may put the end before the begin. Such a hold is no time at all.
         let this = Over { begun, until: until.max(begun.from) };
-        let overlaps = |other: &&Over| other.begun.from < this.until && this.begun.from < other.until;
+        let overlaps = |other: &&Over| this.begun.from.max(other.begun.from) < this.until.min(other.until);
         let found = self.over.iter().filter(overlaps).map(|other| Finding::Twice(*other, this)).collect();
         self.over.push(this);
         let open = &self.open;
@@ -152,6 +152,9 @@ mod tests {
     #[test]
     fn edges_that_touch_are_no_overlap() {
         assert_eq!(overlaps(&[(0, 5, 5), (5, 9, 9), (9, 10, 10)]).0, []);
+        // The end of one is told late, so that they are compared.
+        assert_eq!(overlaps(&[(0, 5, 20), (5, 9, 9)]).0, []);
+        assert_eq!(overlaps(&[(0, 5, 5), (5, 9, 9), (4, 4, 20)]).0, [], "no time at all overlaps nothing");
     }
 
     #[test]
@@ -170,8 +173,14 @@ mod tests {
         judge.begin(begun(2, 5, None));
         judge.end(1, Duration::from_millis(6));
         assert_eq!(judge.over, [over(1, 0, 6)]);
-        judge.end(2, Duration::from_millis(7));
+        judge.begin(begun(1, 7, None));
+        assert_eq!(
+            judge.end(2, Duration::from_millis(4)),
+            (Some(over(2, 5, 5)), vec![]),
+            "none ends before it began"
+        );
         assert_eq!(judge.over, []);
+        assert_eq!(judge.end(3, Duration::from_millis(8)), (None, vec![]));
     }
 
     #[test]
