@@ -1,5 +1,6 @@
-//! Goal: `elock check` sees what there is to see. Method: it is run at one daemon, and at two that do not know each other
-//! and are said to be a cluster: there every lock is held twice. Its history is judged here once more, in another way.
+//! Goal: `elock check` sees what there is to see. Method: it is run at one daemon, and at two that do not know each
+//! other and are said to be a cluster: there every lock is held twice. Its history is judged here once more, in another
+//! way.
 
 use crate::daemon::Daemon;
 use crate::run;
@@ -11,8 +12,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-/// Judges a history: how many holds it has, and of how many pairs the times overlap or the tokens do not ascend. Of each
-/// lock all holds are sorted by their begin, and each is compared with the next.
+/// Judges a history: how many holds it has, and of how many pairs the times overlap or the tokens do not ascend. Of
+/// each lock all holds are sorted by their begin, and each is compared with the next.
 pub(crate) fn judge(history: &Path) -> (u64, usize) {
     let text = fs::read_to_string(history).unwrap();
     let mut lines = text.lines();

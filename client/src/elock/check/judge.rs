@@ -1,8 +1,8 @@
 //! The judge of `elock check`: it is told of each hold when it begins and when it ends, and finds two holds of one lock
 //! at one time, and tokens that do not ascend.
 //!
-//! Both are told in the order in which they were seen, and no time lies after the moment at which it is told. The end of
-//! a hold may lie before that moment: somebody who was stopped learns late that the lock was lost. So two holds are
+//! Both are told in the order in which they were seen, and no time lies after the moment at which it is told. The end
+//! of a hold may lie before that moment: somebody who was stopped learns late that the lock was lost. So two holds are
 //! compared only when both have ended. Of each lock the judge keeps those that have not ended, and those that one of
 //! them may overlap.
 
@@ -113,8 +113,8 @@ mod tests {
         Over { begun: begun(client, from, None), until: Duration::from_millis(until) }
     }
 
-    /// Goal: the judge finds each overlap, whoever ends first, and no more. Method: holds of clients 0, 1, … are told of
-    /// in the order of their times, or their ends as late as stands there.
+    /// Goal: the judge finds each overlap, whoever ends first, and no more. Method: holds of clients 0, 1, … are told
+    /// of in the order of their times, or their ends as late as stands there.
     fn overlaps(holds: &[(u64, u64, u64)]) -> (Vec<(u16, u16)>, Judge) {
         let mut events = Vec::new();
         for (client, (from, until, told)) in (0..).zip(holds) {

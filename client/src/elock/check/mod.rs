@@ -1,5 +1,5 @@
-//! `elock check`: clients lock and unlock, and it is judged whether a lock was ever held twice. For whoever wants to see
-//! it with their own eyes while they kill a node.
+//! `elock check`: clients lock and unlock, and it is judged whether a lock was ever held twice. For whoever wants to
+//! see it with their own eyes while they kill a node.
 //!
 //! All clients are tasks of one thread, with one monotonic clock. So what one of them writes down before another did
 //! happen before.
@@ -96,8 +96,8 @@ struct Check {
     start: Instant,
     /// The locks, each with its judge.
     locks: Vec<(Name, Judge)>,
-    /// Where each client got its last lock.
-    servers: Vec<Option<Server>>,
+    /// Where each client got its last lock, and where before. It may go to and fro if it has connections to both.
+    servers: Vec<[Option<Server>; 2]>,
     report: CheckReport,
     history: Option<History>,
     /// The last request that failed.
@@ -114,7 +114,7 @@ impl Check {
             is_json: options.is_json,
             start: Instant::now(),
             locks: (1..=args.locks).map(lock).collect::<Result<_, _>>()?,
-            servers: vec![None; args.clients.into()],
+            servers: vec![[None, None]; args.clients.into()],
             report: CheckReport::default(),
             history: args.history.clone().map(History::create).transpose()?,
             failure: None,
@@ -146,9 +146,12 @@ impl Check {
                 if let Some(finding) = judge.begin(begun) {
                     self.report.find(now, name, &finding);
                 }
-                let before = self.servers[usize::from(begun.client)].replace(server.clone());
-                if before.is_some_and(|before| before != server) {
-                    self.report.moved(&server.to_string());
+                let servers = &mut self.servers[usize::from(begun.client)];
+                if servers[0].as_ref() != Some(&server) {
+                    if servers[0].is_some() && servers[1].as_ref() != Some(&server) {
+                        self.report.moved(&server.to_string());
+                    }
+                    servers[1] = servers[0].replace(server);
                 }
             }
             Happening::Ended { lock, client, until, lost } => {
@@ -162,6 +165,7 @@ impl Check {
                     history.write(name, &over, lost.as_deref())?;
                 }
             }
+            Happening::NotReleased(lost) => self.report.lose(&format!("lost in a release: {lost}")),
             Happening::Failed(error) => {
                 self.report.fail(now, &error.to_string());
                 self.failure = Some(error.into());

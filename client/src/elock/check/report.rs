@@ -57,9 +57,14 @@ impl CheckReport {
     pub(crate) fn end(&mut self, lost: Option<&str>) {
         self.holds += 1;
         if let Some(reason) = lost {
-            self.lost += 1;
-            *self.happened.entry(format!("lost while held: {reason}")).or_default() += 1;
+            self.lose(&format!("lost while held: {reason}"));
         }
+    }
+
+    /// A lock was lost in this way.
+    pub(crate) fn lose(&mut self, how: &str) {
+        self.lost += 1;
+        *self.happened.entry(how.to_owned()).or_default() += 1;
     }
 
     /// A client has another server than before.

@@ -23,6 +23,8 @@ pub(crate) enum Happening {
     Began { lock: usize, begun: Begun, server: Server },
     /// It has it no more. With the reason if it was lost.
     Ended { lock: usize, client: u16, until: Duration, lost: Option<String> },
+    /// It ended in time, but the connection was lost before the release was answered. With the reason.
+    NotReleased(String),
     /// A request failed, and will be tried again.
     Failed(Error),
     /// It makes no sense to go on.
@@ -98,8 +100,8 @@ impl Worker {
         let is_lost = lost.is_some();
         self.tell(Happening::Ended { lock, client: self.number, until, lost });
         let released = guard.release().await;
-        if let (Err(error), false) = (released, is_lost) {
-            self.tell(Happening::Failed(error));
+        if let (Err(Error::Lost(lost)), false) = (released, is_lost) {
+            self.tell(Happening::NotReleased(lost.to_string()));
         }
     }
 
