@@ -5,6 +5,7 @@
 
 mod bench;
 mod channel;
+mod check;
 mod get;
 mod hold;
 mod identity;
@@ -92,6 +93,8 @@ enum Action {
     Shell,
     /// Ask the daemon as fast as it answers, and draw how long that takes.
     Bench(bench::BenchArgs),
+    /// Lock and unlock with many clients, and judge whether a lock was ever held twice.
+    Check(check::CheckArgs),
     /// Close a connection, which releases its locks (operators only).
     Kick(operate::KickArgs),
     /// Take a lock from its holder (operators only).
@@ -144,6 +147,7 @@ fn run(action: Action, options: &Options) -> Outcome {
         Action::Tunnel(args) => with_signals(async |signals| tunnel::tunnel(options, &args, signals).await),
         Action::Shell => shell::shell(options),
         Action::Bench(args) => on_all_cores(bench::bench(options, args)),
+        Action::Check(args) => with_signals(async |signals| check::check(options, &args, signals).await),
         Action::Kick(args) => block_on(operate::kick(options, &args)),
         Action::Steal(args) => block_on(operate::steal(options, &args)),
         Action::Completions(args) => pages::completions::<Cli>(&args),

@@ -8,6 +8,8 @@ use std::process::ExitCode;
 
 /// The name of lock is free, or no row was found: an answer, not a failure.
 pub(crate) const FREE: u8 = 1;
+/// `elock check` saw a lock that was held twice, or tokens that did not ascend.
+pub(crate) const HELD_TWICE: u8 = 1;
 /// The command line or the configuration file is wrong (`EX_USAGE`).
 pub(crate) const USAGE: u8 = 64;
 /// There is no daemon, or it does not answer (`EX_UNAVAILABLE`).

@@ -3,6 +3,7 @@
 //! Somebody waits for the lock at the other nodes, and looks whether the command still runs when it has the lock. The
 //! order of the two is what counts, so the test needs no clock.
 
+use crate::check::{judge, words};
 use crate::daemon::elock;
 use crate::running::{end, line, start};
 use crate::{Guarded, poll, run};
@@ -139,6 +140,30 @@ impl RealCluster {
         assert_eq!(end(running), (3, String::new()), "node {at}, {by}");
         fs::remove_file(go).unwrap();
     }
+
+    /// Clients lock and unlock while this node is killed. No lock is held twice, and clients of the node go on.
+    fn checks(&self, at: usize) {
+        let history = self.folder.path().join("history");
+        let (running, mut stdout) = start(&mut self.elock(0, &words(&history, &["--for", "1h"])));
+        let count = || fs::read_to_string(&history).unwrap_or_default().lines().count();
+        poll("holds before", || (count() > 100).then_some(()));
+        self.signal(at, Signal::SIGKILL);
+        let mut said = String::new();
+        let address = format!("on to {}", self.nodes[(at + 1) % 3].address);
+        while !said.contains(&address) {
+            let line = line(&mut stdout);
+            assert!(!line.is_empty(), "it has ended: {said}");
+            said.push_str(&line);
+        }
+        let before = count();
+        poll("holds after", || (count() > before + 100).then_some(()));
+        kill(Pid::from_raw(running.0.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+        let mut rest = String::new();
+        std::io::Read::read_to_string(&mut stdout, &mut rest).unwrap();
+        assert_eq!(end(running), (0, String::new()), "{said}{rest}");
+        assert!(rest.contains("; no lock was held twice; "), "{rest}");
+        assert_eq!(judge(&history).1, 0, "node {at}");
+    }
 }
 
 #[test]
@@ -158,4 +183,14 @@ fn a_command_survives_no_node_that_it_should_not() {
     cluster.run(1);
     // The first one has founded the cluster, so it leads, unless a pause of this machine made an election.
     cluster.loses(0, Signal::SIGKILL);
+}
+
+#[test]
+fn a_check_sees_no_lock_held_twice_when_a_node_is_killed() {
+    let Some(program) = elockd() else {
+        return eprintln!("SKIPPED: there is no elockd beside elock that can be a node of a cluster");
+    };
+    let cluster = RealCluster::start(program);
+    // It has founded the cluster, so it leads, unless a pause of this machine made an election.
+    cluster.checks(0);
 }
