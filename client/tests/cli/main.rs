@@ -6,6 +6,7 @@
 mod accounts;
 mod check;
 mod cluster;
+mod cluster_page;
 mod daemon;
 mod margin;
 #[path = "../support/network.rs"]

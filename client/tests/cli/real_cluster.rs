@@ -16,14 +16,14 @@ use std::process::Command;
 use tempfile::TempDir;
 
 /// The program of the daemon, if it was built and can be a node.
-fn elockd() -> Option<PathBuf> {
+pub(crate) fn elockd() -> Option<PathBuf> {
     let program = Path::new(env!("CARGO_BIN_EXE_elock")).with_file_name("elockd");
     let help = Command::new(&program).args(["cluster", "--help"]).output().ok()?;
     help.status.success().then_some(program)
 }
 
 /// Addresses that were free a moment ago. They are open together, so that none is there twice.
-fn free_addresses() -> Vec<String> {
+pub(crate) fn free_addresses() -> Vec<String> {
     let listeners: Vec<_> = (0..6).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     listeners.iter().map(|listener| listener.local_addr().unwrap().to_string()).collect()
 }
